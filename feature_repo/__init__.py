@@ -1,0 +1,1 @@
+"""Feast definitions: entities, sources, views, on-demand views and the feature service."""

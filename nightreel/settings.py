@@ -1,0 +1,261 @@
+"""One typed settings object, read from `nightreel.toml` and NIGHTREEL_* environment variables.
+
+Precedence: environment, then the file, then the default. `home` is the one folder that everything is
+written below.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from nightreel.errors import InputError
+
+SETTINGS_FILE = "nightreel.toml"
+ENVIRONMENT_PREFIX = "NIGHTREEL_"
+
+
+class Settings(BaseSettings):
+    """Everything that a user can set. Units are in the names; shares are between 0 and 1."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(description="Folder that everything is written below.")
+    raw_dir: Path = Field(
+        default=Path("raw"), description="Folder with the raw CSV files (KuaiRec's `data` folder)."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the published table; by default SQLite in the home folder.",
+    )
+    time_zone: str = Field(default="Asia/Shanghai", description="Business time zone: where a day begins.")
+    seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
+    threads: int = Field(default=2, description="Threads of ALS and LightGBM; a fixed number, for determinism.", ge=1)
+
+    max_reject_share: float = Field(
+        default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
+    )
+
+    like_threshold: float = Field(default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0)
+    watch_ratio_clip: float = Field(
+        default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
+    )
+    smoothing_plays: float = Field(
+        default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
+    )
+
+    als_factors: int = Field(default=64, description="Dimensions of the ALS factors.", ge=1, le=512)
+    als_iterations: int = Field(default=15, description="ALS iterations of each refit.", ge=1)
+    als_regularization: float = Field(default=0.1, description="ALS regularization.", ge=0)
+    als_confidence: float = Field(
+        default=1.0, description="ALS confidence of a play is 1 + this times its clipped watch_ratio.", ge=0
+    )
+    als_refit_days: int = Field(default=7, description="Days between ALS refits.", ge=1)
+
+    train_sample: float = Field(
+        default=1.0, description="Share of users whose interactions train the rankers (chosen by hash).", gt=0, le=1
+    )
+    test_sample: float = Field(
+        default=1.0, description="Share of held-out users that are evaluated (chosen by hash).", gt=0, le=1
+    )
+    holdout_days: int = Field(
+        default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
+    )
+    trees: int = Field(default=600, description="Most trees of each ranker.", ge=1)
+    learning_rate: float = Field(default=0.06, description="LightGBM learning rate.", gt=0, le=1)
+    leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2)
+    early_stopping_trees: int = Field(
+        default=40, description="Stop when the holdout has not improved for so many trees.", ge=1
+    )
+
+    top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
+    filter_k: int = Field(default=500, description="Candidates that the classifier hands to the regressor.", ge=1)
+    exclude_seen: bool = Field(default=True, description="Leave out videos that the user has already watched.")
+    exclude_not_public: bool = Field(
+        default=True, description="Leave out videos whose last known visible_status is not `public`."
+    )
+    exclude_advertisements: bool = Field(
+        default=False, description="Leave out videos whose video_type is `AD`."
+    )
+    user_block_rows: int = Field(default=64, description="Users scored at a time.", ge=1)
+    keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is not a known time zone; use a name like Asia/Shanghai") from error
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what the file says (which is passed in at construction)."""
+        return (env_settings, init_settings)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The business time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def paths(self) -> "Paths":
+        """Where everything stands below `home`."""
+        return Paths(self.home)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database to publish to, password included: never log or print this."""
+        if self.database_url is None:
+            return f"sqlite:///{self.paths.sqlite}"
+        return self.database_url.get_secret_value()
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Every file and folder that nightreel writes, below one home."""
+
+    home: Path
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def tables(self) -> Path:
+        """Validated tables, one parquet file each."""
+        return self.data / "tables"
+
+    @property
+    def rejects(self) -> Path:
+        return self.data / "rejects"
+
+    @property
+    def features(self) -> Path:
+        """Parquet sources of the feature views, one file a view."""
+        return self.data / "features"
+
+    @property
+    def registry(self) -> Path:
+        return self.data / "registry.db"
+
+    @property
+    def online_store(self) -> Path:
+        return self.data / "online_store.db"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.data / "evaluation"
+
+    @property
+    def state(self) -> Path:
+        """What each step did last, so that it can be skipped."""
+        return self.data / "state"
+
+    @property
+    def sqlite(self) -> Path:
+        return self.data / "nightreel.sqlite"
+
+    def table(self, name: str) -> Path:
+        return self.tables / f"{name}.parquet"
+
+    def feature_source(self, view: str) -> Path:
+        return self.features / f"{view}.parquet"
+
+
+Origin = Literal["environment", "file", "default"]
+
+
+def find_settings_file(start: Path) -> Path | None:
+    """The nearest `nightreel.toml` at or above `start`, or None."""
+    for folder in (start, *start.parents):
+        candidate = folder / SETTINGS_FILE
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The effective settings for the current folder and environment.
+
+    With NIGHTREEL_HOME set, only that folder's own nightreel.toml is read, so that two homes share nothing.
+    overrides win over the file, not over the environment. Raises InputError for an unknown or bad setting.
+    """
+    file, values = _file_values()
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    values.setdefault("home", file.parent if file is not None else Path.cwd())
+    try:
+        loaded = Settings(**values)
+    except ValidationError as error:
+        raise InputError(_explain(error, file)) from None
+    base = Path.cwd() if _from_environment("home") or file is None else file.parent
+    home = (base / loaded.home.expanduser()).resolve()
+    if _from_environment("raw_dir"):
+        raw_base = Path.cwd()
+    else:
+        raw_base = file.parent if file is not None and "raw_dir" in values else home
+    return loaded.model_copy(
+        update={"home": home, "raw_dir": (raw_base / loaded.raw_dir.expanduser()).resolve()}
+    )
+
+
+def origins() -> dict[str, Origin]:
+    """Where each setting's effective value came from."""
+    _, values = _file_values()
+    return {
+        name: "environment" if _from_environment(name) else "file" if name in values else "default"
+        for name in Settings.model_fields
+    }
+
+
+def _file_values() -> tuple[Path | None, dict[str, Any]]:
+    home = os.environ.get(f"{ENVIRONMENT_PREFIX}HOME")
+    if home:
+        candidate = Path(home).expanduser().resolve() / SETTINGS_FILE
+        file = candidate if candidate.is_file() else None
+    else:
+        file = find_settings_file(Path.cwd())
+    if file is None:
+        return None, {}
+    try:
+        return file, tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid TOML: {error}.", "Mend the file, or remove it.") from None
+
+
+def _from_environment(name: str) -> bool:
+    return bool({key for key in os.environ if key.lower() == f"{ENVIRONMENT_PREFIX}{name}".lower()})
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        where = (
+            f"environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
+            if _from_environment(name)
+            else f"{file}, setting `{name}`"
+            if file is not None
+            else f"setting `{name}`"
+        )
+        text = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"{where}: {text}.")
+    return " ".join(lines) + " `nightreel settings` lists them all."

@@ -1,0 +1,1 @@
+"""From models and features to the table that people query."""
