@@ -80,7 +80,9 @@ class StepRecord:
         """Record that the step ended: call after every output stands at its final path."""
         record = {"fingerprint": current, "outputs": fingerprint_of_files(outputs), "summary": summary}
         with written_whole(self.path) as temporary:
-            temporary.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
+            temporary.write_text(
+                json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
+            )
 
     def forget(self) -> None:
         """Drop the record, so that the step runs again; call before outputs are replaced."""
@@ -92,3 +94,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did, for the command line to print.
+
+    read, wrote: the files and folders (or tables) it touched. summary: short facts, by name.
+    """
+
+    step: str
+    skipped: bool
+    read: tuple[Path, ...]
+    wrote: tuple[Path | str, ...]
+    summary: Mapping[str, Any]

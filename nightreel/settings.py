@@ -36,13 +36,17 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field(default="Asia/Shanghai", description="Business time zone: where a day begins.")
     seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
-    threads: int = Field(default=2, description="Threads of ALS and LightGBM; a fixed number, for determinism.", ge=1)
+    threads: int = Field(
+        default=2, description="Threads of ALS and LightGBM; a fixed number, for determinism.", ge=1
+    )
 
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )
 
-    like_threshold: float = Field(default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0)
+    like_threshold: float = Field(
+        default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0
+    )
     watch_ratio_clip: float = Field(
         default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
     )
@@ -59,7 +63,10 @@ class Settings(BaseSettings):
     als_refit_days: int = Field(default=7, description="Days between ALS refits.", ge=1)
 
     train_sample: float = Field(
-        default=1.0, description="Share of users whose interactions train the rankers (chosen by hash).", gt=0, le=1
+        default=1.0,
+        description="Share of users whose interactions train the rankers (chosen by hash).",
+        gt=0,
+        le=1,
     )
     test_sample: float = Field(
         default=1.0, description="Share of held-out users that are evaluated (chosen by hash).", gt=0, le=1
@@ -75,8 +82,12 @@ class Settings(BaseSettings):
     )
 
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
-    filter_k: int = Field(default=500, description="Candidates that the classifier hands to the regressor.", ge=1)
-    exclude_seen: bool = Field(default=True, description="Leave out videos that the user has already watched.")
+    filter_k: int = Field(
+        default=500, description="Candidates that the classifier hands to the regressor.", ge=1
+    )
+    exclude_seen: bool = Field(
+        default=True, description="Leave out videos that the user has already watched."
+    )
     exclude_not_public: bool = Field(
         default=True, description="Leave out videos whose last known visible_status is not `public`."
     )
