@@ -77,5 +77,5 @@ def progress(description: str, total: float | None = None) -> Iterator[Advance]:
         yield advance
 
 
-def _no_advance(amount: float = 1) -> None:
+def _no_advance(amount: float = 1) -> None:  # noqa: ARG001
     return None

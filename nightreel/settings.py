@@ -109,11 +109,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over what the file says (which is passed in at construction)."""
         return (env_settings, init_settings)
@@ -270,3 +270,34 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         text = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
         lines.append(f"{where}: {text}.")
     return " ".join(lines) + " `nightreel settings` lists them all."
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """Each setting's name, value, where it came from and what it is for; passwords are masked."""
+    came_from = origins()
+    return [
+        {
+            "setting": name,
+            "value": _shown(name, getattr(settings, name)),
+            "from": came_from[name],
+            "meaning": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "database_url" and value is not None:
+        return masked_url(value.get_secret_value())
+    return "not set" if value is None else str(value)
+
+
+def masked_url(url: str) -> str:
+    """The URL without its password, fit for a log; wholly masked where it cannot be parsed."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "***"

@@ -1,0 +1,274 @@
+"""The `nightreel` command: parses, calls a step, prints. Heavy imports wait until a command needs them."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nightreel.errors import InputError, NightreelError
+
+if TYPE_CHECKING:
+    from nightreel.artefacts import StepResult
+    from nightreel.settings import Settings
+
+# implicit's ALS is slowed tenfold by a threaded BLAS; this must be set before NumPy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+app = typer.Typer(
+    name="nightreel",
+    help="Turn a short-video app's interaction logs into each user's top-K list in a SQL table, every night.",
+    epilog="Settings come from nightreel.toml and NIGHTREEL_* variables; `nightreel settings` shows them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _use_home(value: Path | None) -> Path | None:
+    # Through the environment, so that the Feast repository in this process resolves the same home.
+    if value is not None:
+        os.environ["NIGHTREEL_HOME"] = str(value.expanduser().resolve())
+    return value
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        callback=_use_home,
+        show_default="NIGHTREEL_HOME, else the folder of the nearest nightreel.toml, else this folder",
+        help="Folder that everything is written below.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Redo the work even where nothing has changed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="INSTANT",
+        show_default="the end of the data's last day",
+        help="Score with what was known at this instant, e.g. 2020-08-15T02:00:00+08:00.",
+    ),
+]
+
+
+@app.callback()
+def _shared(
+    home: Home = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+) -> None:
+    if debug:
+        os.environ["NIGHTREEL_DEBUG_TRACEBACKS"] = "1"
+
+
+@app.command()
+def synthesize(
+    users: Annotated[int, typer.Option(help="Users.")] = 7_176,
+    videos: Annotated[int, typer.Option(help="Videos.")] = 10_728,
+    interactions: Annotated[int, typer.Option(help="Rows of big_matrix.csv.")] = 12_530_806,
+    days: Annotated[int, typer.Option(help="Days from the first to the last.")] = 63,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 20200705,
+    out: Annotated[
+        Path | None,
+        typer.Option(show_default="the setting raw_dir", help="Folder to write the CSV files to."),
+    ] = None,
+    home: Home = None,
+    force: Force = False,
+) -> None:
+    """Make a KuaiRec-shaped data set with a known truth: seven CSV files."""
+    from nightreel import synthetic_home
+
+    settings = _settings()
+    request = synthetic_home.Request(
+        users=users, videos=videos, interactions=interactions, days=days, seed=seed
+    )
+    _report(lambda: synthetic_home.prepare(out or settings.raw_dir, request, force=force))
+
+
+@app.command()
+def ingest(home: Home = None, force: Force = False) -> None:
+    """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
+    from pipelines.ingest import ingest as step
+
+    settings = _settings()
+    _report(lambda: step(settings, force=force))
+
+
+@app.command()
+def features(home: Home = None, force: Force = False) -> None:
+    """Build the parquet sources of the feature views, each value stamped when it became known."""
+    from pipelines.features import build_features as step
+
+    settings = _settings()
+    _report(lambda: step(settings, force=force))
+
+
+@app.command()
+def train(home: Home = None, force: Force = False) -> None:
+    """Join features to interactions as of their time and fit the classifier and the regressor."""
+    from pipelines.rankers import train as step
+
+    settings = _settings()
+    _report(lambda: step(settings, force=force))
+
+
+@app.command()
+def evaluate(home: Home = None, force: Force = False) -> None:
+    """Compare the hybrid with its stages and with popularity on held-out data."""
+    from pipelines.evaluate import evaluate as step
+
+    settings = _settings()
+    _report(lambda: step(settings, force=force))
+
+
+@app.command()
+def score(as_of: AsOf = None, home: Home = None, force: Force = False) -> None:
+    """Score every user's candidates and publish the top-K lists."""
+    from scoring.publish import score_and_publish as step
+
+    settings = _settings()
+    instant = _instant(as_of)
+    _report(lambda: step(settings, as_of=instant, force=force))
+
+
+@app.command()
+def run(as_of: AsOf = None, home: Home = None, force: Force = False) -> None:
+    """Do all of it: ingest, features, feast apply, train, evaluate, score."""
+    _run_all(_settings(), as_of=_instant(as_of), force=force)
+
+
+@app.command()
+def show(
+    user_id: Annotated[int, typer.Argument(help="The user whose list to show.")],
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 10,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show a user's published list: captions, categories, each stage's score, where each row came from."""
+    from nightreel import printing
+    from scoring.show import user_list
+
+    rows = user_list(_settings(), user_id, limit)
+    if as_json:
+        printing.print_json(rows)
+    else:
+        printing.print_table(rows)
+
+
+@app.command(name="settings")
+def show_settings(as_json: AsJson = False, home: Home = None) -> None:
+    """Print the effective settings and where each came from; secrets are masked."""
+    from nightreel import printing
+    from nightreel.settings import describe
+
+    rows = describe(_settings())
+    if as_json:
+        printing.print_json(rows)
+    else:
+        printing.print_table(rows)
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option("--home", help="Folder that everything is written below.")] = Path(
+        "demo"
+    ),
+    force: Force = False,
+) -> None:
+    """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
+    from nightreel import printing, synthetic_home
+    from scoring.show import user_list
+
+    # A demo touches nothing of the user's: neither their raw data nor their database.
+    for name in [name for name in os.environ if name.upper().startswith("NIGHTREEL_")]:
+        del os.environ[name]
+    _use_home(home)
+    home.mkdir(parents=True, exist_ok=True)
+    settings = _settings()
+    started = time.monotonic()
+    _report(lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force))
+    _run_all(settings, as_of=None, force=force)
+    print(f"\nAll done in {time.monotonic() - started:.0f} s. The lists are in {settings.paths.sqlite}:")
+    print(f"  sqlite3 {settings.paths.sqlite} \\")
+    print('    "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = 14 ORDER BY rank"\n')
+    print(f"User 14's list (nightreel show 14 --home {home}):")
+    printing.print_table(user_list(settings, 14, 10))
+
+
+def _run_all(settings: "Settings", *, as_of: datetime | None, force: bool) -> None:
+    from feature_repo.open_store import apply_definitions
+    from pipelines.evaluate import evaluate
+    from pipelines.features import build_features
+    from pipelines.ingest import ingest
+    from pipelines.rankers import train
+    from scoring.publish import score_and_publish
+
+    _report(lambda: ingest(settings, force=force))
+    _report(lambda: build_features(settings, force=force))
+    _report(lambda: apply_definitions(settings))
+    _report(lambda: train(settings, force=force))
+    _report(lambda: evaluate(settings, force=force))
+    _report(lambda: score_and_publish(settings, as_of=as_of, force=force))
+
+
+def _settings() -> "Settings":
+    from nightreel import logs
+    from nightreel.settings import load_settings
+
+    logs.configure()
+    return load_settings()
+
+
+def _report(step: "Callable[[], StepResult]") -> None:
+    from nightreel import printing
+
+    started = time.monotonic()
+    result = step()
+    printing.print_result(result, time.monotonic() - started)
+    sys.stdout.flush()
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"--as-of {text}: not an instant.", "Write it like 2020-08-15T02:00:00+08:00."
+        ) from None
+    if instant.tzinfo is None:
+        raise InputError(f"--as-of {text}: the zone is missing.", f"Write it like {text}+08:00, or {text}Z.")
+    return instant
+
+
+def main() -> None:
+    """Run the command line; every failure is one line with a remedy and an exit code."""
+    from nightreel.printing import print_error
+
+    try:
+        app()
+    except NightreelError as error:
+        if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
+            raise
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print_error("stopped. What was finished stays; the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
+            raise
+        print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")
+        sys.exit(1)

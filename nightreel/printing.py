@@ -1,0 +1,82 @@
+"""How a step's result, the settings and a user's list look on a terminal, and as JSON."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nightreel.artefacts import StepResult
+
+
+def print_result(result: StepResult, seconds: float) -> None:
+    """Say what the step read and wrote and its short facts; one line where it was skipped."""
+    if result.skipped:
+        print(
+            f"{result.step}: nothing to do, done before for the same inputs and settings (--force redoes it)"
+        )
+        return
+    print(f"{result.step}: done in {seconds:.1f} s")
+    for verb, places in (("read ", result.read), ("wrote", result.wrote)):
+        for place in places:
+            print(f"  {verb} {place}")
+    for name, value in result.summary.items():
+        _print_fact(name.replace("_", " "), value, indent="  ")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for machines."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
+    """Rows of like keys as an aligned table; plain text, so that it can be piped."""
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_text(row.get(name)) for name in names] for row in rows]
+    widths = [max(_width(name), *(_width(line[i]) for line in cells)) for i, name in enumerate(names)]
+    numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    for line in [names, *cells]:
+        padded = [
+            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        print((indent + "  ".join(padded)).rstrip())
+
+
+def print_error(text: str) -> None:
+    """One line on standard error."""
+    print(f"nightreel: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _print_fact(name: str, value: Any, *, indent: str) -> None:
+    if isinstance(value, Mapping):
+        print(f"{indent}{name}:")
+        for inner, inner_value in value.items():
+            _print_fact(str(inner), inner_value, indent=indent + "  ")
+    elif isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+        print(f"{indent}{name}:")
+        print_table(value, indent=indent + "  ")
+    elif isinstance(value, list | tuple):
+        print(f"{indent}{name}: {', '.join(map(_text, value)) or 'none'}")
+    else:
+        print(f"{indent}{name}: {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return " ".join(str(value).split())
+
+
+def _width(text: str) -> int:
+    """Terminal cells that the text takes: Chinese characters take two."""
+    import unicodedata
+
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

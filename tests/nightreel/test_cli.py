@@ -1,0 +1,97 @@
+"""The command line: help everywhere, light to start, clear when misused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from nightreel.cli import app
+
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+HEAVY = {"polars", "pandas", "pyarrow", "feast", "lightgbm", "implicit", "sklearn", "sqlalchemy", "scipy"}
+
+
+def _python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def _nightreel(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("nightreel"), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    loaded = _python(
+        "import sys\nfrom typer.testing import CliRunner\nfrom nightreel.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\nprint(*sys.modules)"
+    ).split()
+    assert not HEAVY & set(loaded)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
+    done = _nightreel(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    for parameter in parameters:
+        assert getattr(parameter, "help", None), f"{command}: {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_stands_in_the_readme(command: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"nightreel {command}" in readme
+
+
+def test_an_unknown_command_exits_with_2(tmp_path: Path) -> None:
+    assert _nightreel("publich", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("instant", ["yesterday", "2020-08-15T02:00:00"])
+def test_an_instant_without_sense_or_zone_is_refused(instant: str, tmp_path: Path) -> None:
+    done = _nightreel("score", "--as-of", instant, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--as-of" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["features", "train", "evaluate", "score", "show 14", "ingest"])
+def test_a_step_without_what_it_needs_says_what_to_run(command: str, tmp_path: Path) -> None:
+    done = _nightreel(*command.split(), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "nightreel" in done.stderr.splitlines()[-1]
+
+
+def test_synthesize_never_replaces_files_that_it_did_not_make(tmp_path: Path) -> None:
+    real = tmp_path / "raw" / "big_matrix.csv"
+    real.parent.mkdir()
+    real.write_text("user_id,video_id\n")
+    done = _nightreel(
+        "synthesize",
+        "--users",
+        "40",
+        "--videos",
+        "60",
+        "--interactions",
+        "2000",
+        "--days",
+        "21",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert real.read_text() == "user_id,video_id\n"
