@@ -1,0 +1,161 @@
+"""The main job, from raw files to SQL, through the real command and plain sqlite3."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+SMALL = ("--users", "60", "--videos", "150", "--interactions", "9000", "--days", "28", "--seed", "3")
+
+
+def _query(home: Path, sql: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(f"file:{home / 'data' / 'nightreel.sqlite'}?mode=ro", uri=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _lists(home: Path) -> list[tuple[object, ...]]:
+    return _query(home, "SELECT * FROM latest_recommendation ORDER BY user_id, rank")
+
+
+def _metrics(home: Path, **wanted: object) -> dict[str, float]:
+    records = json.loads((home / "data" / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        record["system"]: record["value"]
+        for record in records
+        if all(record[name] == value for name, value in wanted.items())
+    }
+
+
+def test_demo_publishes_a_full_list_for_every_user(demo_home: Path) -> None:
+    users = _query(demo_home, "SELECT count(DISTINCT user_id) FROM latest_recommendation")[0][0]
+    assert users == 800
+    short = _query(
+        demo_home,
+        "SELECT user_id FROM latest_recommendation GROUP BY user_id "
+        "HAVING count(*) <> 100 OR min(rank) <> 1 OR max(rank) <> 100 OR count(DISTINCT video_id) <> 100",
+    )
+    assert short == []
+
+
+def test_demo_prints_where_the_table_is_and_a_list_with_captions(demo_home: Path) -> None:
+    printed = (demo_home / "stdout.txt").read_text(encoding="utf-8")
+    assert str(demo_home / "data" / "nightreel.sqlite") in printed
+    assert "User 14's list" in printed
+    assert "caption" in printed
+
+
+def test_everything_that_the_demo_wrote_lies_in_its_home(demo_home: Path) -> None:
+    assert {path.name for path in demo_home.parent.iterdir()} == {"demo"}
+    for name in ("registry.db", "online_store.db", "nightreel.sqlite"):
+        assert (demo_home / "data" / name).exists()
+
+
+def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -> None:
+    """Stated margins on NDCG@10 over the fully observed pairs: 10 % over each, 75 % of the truth's own."""
+    ndcg = _metrics(demo_home, protocol="kuairec", metric="ndcg", k=10, label="ratio", slice="all")
+    for baseline in ("random", "popularity_by_views", "popularity_by_engagement", "als"):
+        assert ndcg["hybrid"] >= 1.10 * ndcg[baseline], (baseline, ndcg)
+    assert ndcg["hybrid"] >= 0.75 * ndcg["truth"], ndcg
+    assert ndcg["hybrid"] < ndcg["truth"]
+
+
+def test_show_prints_stage_scores_captions_and_source(demo_home: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    done = nightreel("show", "14", "--json", "--limit", "5", home=demo_home)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5]
+    assert {
+        "video_id",
+        "caption",
+        "score",
+        "classifier_score",
+        "regressor_score",
+        "als_score",
+        "source",
+    } <= set(rows[0])
+
+
+def test_show_of_an_unknown_user_is_one_line(demo_home: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    done = nightreel("show", "99999999", home=demo_home)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_second_run_skips_every_step_and_changes_nothing(demo_home: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    before = _lists(demo_home)
+    done = nightreel("run", home=demo_home)
+    assert done.returncode == 0, done.stderr
+    for step in ("ingest", "features", "train", "evaluate", "score"):
+        assert f"{step}: nothing to do" in done.stdout
+    assert _lists(demo_home) == before
+
+
+def _make_home(folder: Path, nightreel) -> Path:  # type: ignore[no-untyped-def]
+    folder.mkdir()
+    done = nightreel("synthesize", *SMALL, home=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    homes = [_make_home(tmp_path / name, nightreel) for name in ("one", "two")]
+    for home in homes:
+        done = nightreel("run", home=home)
+        assert done.returncode == 0, done.stderr
+    one, two = (_lists(home) for home in homes)
+    assert one == two
+    assert len(one) > 0
+
+
+def _keep(folder: Path, names: Iterable[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_steps_one_by_one_on_own_data_with_the_fewest_files(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    home = _make_home(tmp_path / "own", nightreel)
+    raw = tmp_path / "logs"
+    (home / "raw").rename(raw)
+    _keep(
+        raw,
+        {
+            "big_matrix.csv",
+            "user_features.csv",
+            "item_daily_features.csv",
+            "kuairec_caption_category.csv",
+        },
+    )
+    for step in ("ingest", "features"):
+        done = nightreel(step, home=home, NIGHTREEL_RAW_DIR=str(raw))
+        assert done.returncode == 0, done.stderr
+    applied = subprocess.run(
+        [Path(sys.executable).with_name("feast"), "apply"],
+        cwd=ROOT / "feature_repo",
+        env={**os.environ, "NIGHTREEL_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert applied.returncode == 0, applied.stderr
+    for step in ("train", "evaluate", "score"):
+        done = nightreel(step, home=home, NIGHTREEL_RAW_DIR=str(raw))
+        assert done.returncode == 0, done.stderr
+    assert _query(home, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(60,)]
+
+
+@pytest.mark.skipif(not (SHARED / "kuairand").is_dir(), reason="the real log ../shared/kuairand is not here")
+def test_a_real_log_ends_with_a_list_for_every_user(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    done = nightreel("run", home=tmp_path, NIGHTREEL_RAW_DIR=str(SHARED / "kuairand" / "data"))
+    assert done.returncode == 0, done.stderr
+    assert _query(tmp_path, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(664,)]
+    assert {"hybrid", "popularity_by_engagement"} <= set(_metrics(tmp_path, metric="ndcg", k=10, slice="all"))
