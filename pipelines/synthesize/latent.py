@@ -1,0 +1,136 @@
+"""The hidden truth: where users and videos lie in a space of tastes, and how much a user cares for a video.
+
+A user has several points of interest, each of which draws them to the videos nearby (a bell curve, so no
+dot product of two vectors gives it), and drifts from one set of points to another over the period. On top
+come video quality, the author's, liking of categories by user group and by person, and the hour of day.
+All effects are in units of log watch time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.synthesize.sizes import Sizes
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+DIMENSIONS = 6
+INTERESTS = 3
+BANDWIDTH_SQUARED = 3.0
+
+TASTE_SCALE = 0.22
+FAN_SHARE = 0.02
+FAN_EFFECT = 0.5
+HOUR_SCALE = 0.05
+TREND_SCALE = 0.10
+
+
+@dataclass(frozen=True)
+class UserTruth:
+    """What is hidden about each user; every array has a row a user."""
+
+    level: F32  # how long they watch anything
+    looping: F32  # how prone they are to watch again and again
+    early_interests: F32  # [users, INTERESTS, DIMENSIONS] at the first day
+    late_interests: F32  # the same at the last day
+    interest_weights: F32  # [users, INTERESTS]
+    category_liking: F32  # [users, categories]
+    category_exposure: F32  # [users, categories] what they are shown beyond what they like
+    chronotype: I64  # which daily rhythm
+
+
+@dataclass(frozen=True)
+class VideoTruth:
+    """What is hidden about each video; every array has a row a video."""
+
+    position: F32  # [videos, DIMENSIONS]
+    category: I64
+    author: I64
+    quality: F32
+    looping: F32
+    log_length: F32  # natural logarithm of seconds
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Users, videos, and the effects of time."""
+
+    users: UserTruth
+    videos: VideoTruth
+    hour_effect: F32  # [24, categories]
+    trend: F32  # [categories], from the first day to the last
+    fan_salt: int
+    days: int
+
+
+def time_effects(sizes: Sizes, categories: int) -> tuple[F32, F32]:
+    """How liking of each category moves over the day [24, categories] and over the period [categories]."""
+    random = sizes.stream("time effects")
+    phase = random.uniform(0, 2 * np.pi, categories)
+    strength = random.normal(0, HOUR_SCALE * np.sqrt(2), categories)
+    hours = np.arange(24)[:, None] * (2 * np.pi / 24)
+    late = HOUR_SCALE * np.cos(hours - 2 * np.pi * 23 / 24)
+    return (
+        (late + strength * np.cos(hours - phase)).astype(np.float32),
+        random.normal(0, TREND_SCALE, categories).astype(np.float32),
+    )
+
+
+def taste(truth: Truth, users: slice, *, late: bool) -> F32:
+    """How far each of these users is drawn to each video [users, videos], about zero on average.
+
+    Written as plain loops over the few dimensions: a matrix product's last bits depend on its threads.
+    """
+    interests = (truth.users.late_interests if late else truth.users.early_interests)[users]
+    weights = truth.users.interest_weights[users]
+    position = truth.videos.position
+    total = np.zeros((len(interests), len(position)), dtype=np.float32)
+    for interest in range(INTERESTS):
+        distance = np.zeros_like(total)
+        for dimension in range(DIMENSIONS):
+            difference = interests[:, interest, dimension, None] - position[None, :, dimension]
+            distance += difference * difference
+        total += weights[:, interest, None] * np.exp(distance * np.float32(-0.5 / BANDWIDTH_SQUARED))
+    return (total - TASTE_MEAN) * np.float32(TASTE_SCALE / TASTE_STANDARD_DEVIATION)
+
+
+TASTE_MEAN = np.float32(0.20)
+TASTE_STANDARD_DEVIATION = 0.25
+
+
+def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
+    """Whether each of these users is a fan of the author beside; by hash, the same for ever."""
+    mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= authors.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(truth.fan_salt)
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0xD6E8FEB86659FD93)
+    mixed ^= mixed >> np.uint64(32)
+    found: npt.NDArray[np.bool_] = mixed < np.uint64(int(FAN_SHARE * 2**64))
+    return found
+
+
+def appeal(
+    truth: Truth,
+    users: I64,
+    videos: I64,
+    early: F32,
+    late: F32,
+    day: F32,
+    hour: I64,
+) -> F32:
+    """How much each user cares for the video beside, at that day (fractional) and local hour.
+
+    early, late: their `taste` on the first and the last day. All arrays have one row a pair.
+    """
+    category = truth.videos.category[videos]
+    progress = (day / np.float32(truth.days)).astype(np.float32)
+    result: F32 = early + (late - early) * progress
+    result += truth.videos.quality[videos]
+    result += truth.users.level[users]
+    result += truth.users.category_liking[users, category]
+    result += np.float32(FAN_EFFECT) * fans(truth, users, truth.videos.author[videos])
+    result += truth.hour_effect[hour, category]
+    result += truth.trend[category] * (progress - np.float32(0.5))
+    return result

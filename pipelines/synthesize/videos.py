@@ -1,0 +1,135 @@
+"""Videos: category, author, length, when they appear, how often they are shown, and their hidden truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.synthesize.latent import DIMENSIONS, VideoTruth
+from pipelines.synthesize.sizes import KUAIREC_VIDEOS, Sizes
+from pipelines.synthesize.words import CATEGORY_WORDS, SECOND_LEVEL_ENDINGS, THIRD_LEVEL_ENDINGS
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+MISSING = -124
+CATEGORY_NAMES = tuple(CATEGORY_WORDS)
+CATEGORIES = len(CATEGORY_NAMES)
+TAGS = 31
+AUTHORS_A_VIDEO = 8_369 / KUAIREC_VIDEOS
+
+# Quantiles of video length in seconds over KuaiRec's plays; between them the logarithm runs straight.
+_LENGTH_SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
+_LENGTH_S = (1.6, 3.3, 4.8, 7.45, 9.62, 12.1, 18.5, 30.0, 66.0, 160.0, 315.072)
+
+_EXPOSURE_SIGMA = 1.3
+
+
+@dataclass(frozen=True)
+class Videos:
+    """Every array has a row a video; video_id is the row's number."""
+
+    truth: VideoTruth
+    length_ms: I64
+    second_level: I64  # number of the second-level category, or MISSING
+    third_level: I64
+    first_level: I64  # the category, or MISSING where the files do not tell it
+    tags: list[list[int]]
+    appear_day: I64
+    upload_day: I64  # at or before appear_day
+    log_exposure: F32
+    public_popularity: F32  # how widely it is known outside of the log, standard normal
+
+
+def make_videos(sizes: Sizes) -> Videos:
+    """Draw all videos."""
+    random = sizes.stream("videos")
+    count = sizes.videos
+    popularity = 1 / (np.arange(CATEGORIES) + 3.0)
+    category = random.choice(CATEGORIES, size=count, p=popularity / popularity.sum())
+    authors = max(1, round(count * AUTHORS_A_VIDEO))
+    author = _authors(random, count, authors)
+    centre = random.normal(0, 1, (CATEGORIES, DIMENSIONS))
+    author_offset = random.normal(0, 1, (authors, DIMENSIONS))
+    position = (
+        0.7 * centre[category] + 0.4 * author_offset[author] + 0.59 * random.normal(0, 1, (count, DIMENSIONS))
+    )
+    quality = (
+        random.normal(0, 0.08, CATEGORIES)[category]
+        + random.normal(0, 0.13, authors)[author]
+        + random.normal(0, 0.17, count)
+    )
+    length_ms = np.rint(1000 * np.exp(np.interp(random.random(count), _LENGTH_SHARES, np.log(_LENGTH_S))))
+    second, third, first = _category_levels(random, category)
+    appear, upload = _appearance(random, count, sizes.days)
+    exposure = random.normal(0, _EXPOSURE_SIGMA, count)
+    return Videos(
+        truth=VideoTruth(
+            position=position.astype(np.float32),
+            category=category,
+            author=author,
+            quality=quality.astype(np.float32),
+            looping=random.normal(0, 0.6, count).astype(np.float32),
+            log_length=np.log(length_ms / 1000).astype(np.float32),
+        ),
+        length_ms=length_ms.astype(np.int64),
+        first_level=first,
+        second_level=second,
+        third_level=third,
+        tags=_tags(random, category),
+        appear_day=appear,
+        upload_day=upload,
+        log_exposure=exposure.astype(np.float32),
+        public_popularity=(0.6 * exposure / _EXPOSURE_SIGMA + 0.8 * random.normal(0, 1, count)).astype(
+            np.float32
+        ),
+    )
+
+
+def _authors(random: np.random.Generator, videos: int, authors: int) -> I64:
+    """Each author has one video, and the rest go to authors in proportion to a heavy-tailed zeal."""
+    zeal = random.pareto(1.1, authors) + 0.05
+    rest = random.choice(authors, size=max(0, videos - authors), p=zeal / zeal.sum())
+    return random.permutation(np.concatenate([np.arange(authors), rest])[:videos]).astype(np.int64)
+
+
+def _category_levels(random: np.random.Generator, category: I64) -> tuple[I64, I64, I64]:
+    """Numbers of the second and third level, and of the first; MISSING where they are not told."""
+    count = len(category)
+    seconds, thirds = len(SECOND_LEVEL_ENDINGS), len(THIRD_LEVEL_ENDINGS)
+    second = category * seconds + random.choice(seconds, size=count, p=_falling(seconds))
+    third = category * thirds + random.choice(thirds, size=count, p=_falling(thirds))
+    second[(random.random(count) < 0.334)] = MISSING
+    third[(random.random(count) < 0.455) | (second == MISSING)] = MISSING
+    first = category.copy()
+    first[(random.random(count) < 0.0125) & (second == MISSING)] = MISSING
+    return second, third, first
+
+
+def _falling(count: int) -> npt.NDArray[np.float64]:
+    weights: npt.NDArray[np.float64] = 1 / (np.arange(count) + 1.0)
+    return weights / weights.sum()
+
+
+def _tags(random: np.random.Generator, category: I64) -> list[list[int]]:
+    """One to four of 31 tags a video; the first mostly follows from the category."""
+    of_category = random.permutation(np.arange(CATEGORIES) % TAGS)
+    number = 1 + random.choice(4, size=len(category), p=(0.8361, 0.1456, 0.0173, 0.001))
+    first = np.where(
+        random.random(len(category)) < 0.8, of_category[category], random.integers(TAGS, size=len(category))
+    )
+    others = random.integers(1, TAGS, size=(len(category), 3)).cumsum(axis=1)
+    result = []
+    for start, extra, wanted in zip(first.tolist(), others.tolist(), number.tolist(), strict=True):
+        tags = dict.fromkeys([start, *((start + step) % TAGS for step in extra)])
+        result.append(list(tags)[:wanted])
+    return result
+
+
+def _appearance(random: np.random.Generator, count: int, days: int) -> tuple[I64, I64]:
+    """Day of a video's first play, spread over the whole period, and day of its upload."""
+    appear = random.integers(0, days, count)
+    appear[random.random(count) < 0.1] = 0
+    wait = np.where(random.random(count) < 0.8, 0, random.geometric(0.15, count))
+    wait = np.where((appear == 0) & (random.random(count) < 0.8), random.geometric(0.02, count), wait)
+    return appear, appear - wait
