@@ -1,0 +1,60 @@
+"""The registry and the online store of Feast, put below nightreel's home instead of the repository."""
+
+from contextlib import chdir
+from pathlib import Path
+from typing import Literal
+
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast.infra.registry.file import FileRegistryStore
+from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.repo_config import RegistryConfig, RepoConfig
+from pydantic import Field
+
+from nightreel.settings import Settings, load_settings
+
+REPOSITORY = Path(__file__).resolve().parent
+
+# `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
+# only then changes into the repository.
+_STARTED_IN = Path.cwd()
+
+
+def current_settings() -> Settings:
+    """The settings as `nightreel` itself would find them, also where Feast has changed the current folder.
+
+    Raises InputError for a bad setting.
+    """
+    if Path.cwd() == REPOSITORY and _STARTED_IN.is_dir():
+        with chdir(_STARTED_IN):
+            return load_settings()
+    return load_settings()
+
+
+class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
+    """Feast's registry file at `<home>/data/registry.db`; the path of the configuration is not used."""
+
+    def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
+        super().__init__(registry_config, repo_path)
+        self._filepath = current_settings().paths.registry
+
+    def update_registry_proto(self, registry_proto: Registry) -> None:
+        """Write the registry; the home's folder is made where it is missing."""
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        super().update_registry_proto(registry_proto)
+
+
+class HomeSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]
+    """Feast's SQLite online store at `<home>/data/online_store.db`."""
+
+    type: Literal["feature_repo.home.HomeSqliteOnlineStore"] = "feature_repo.home.HomeSqliteOnlineStore"
+    path: str = Field(default_factory=lambda: str(current_settings().paths.online_store))
+
+
+class HomeSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
+    """Feast's SQLite online store; the folder of the file is made where it is missing."""
+
+    @staticmethod
+    def _get_db_path(config: RepoConfig) -> str:
+        path: str = config.online_store.path
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return path

@@ -1,0 +1,89 @@
+"""Opens Feast's store on the current home, and registers the definitions there."""
+
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
+
+from feast import FeatureStore
+from feast.diff.property_diff import TransitionType
+from feast.errors import FeatureServiceNotFoundException
+from feast.feature_view import DUMMY_ENTITY
+from feast.repo_contents import RepoContents
+from feast.repo_operations import apply_total_with_repo_instance
+
+from feature_repo.entities import nightreel, user, video
+from feature_repo.home import REPOSITORY, current_settings
+from feature_repo.on_demand import als_score, interaction_request, interaction_time
+from feature_repo.services import hybrid_ranker
+from feature_repo.sources import SOURCES, place_sources
+from feature_repo.views import VIEWS
+from nightreel import columns
+from nightreel.artefacts import StepResult
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+
+
+def apply_definitions(settings: Settings) -> StepResult:
+    """Register every definition in the registry of `settings.home`: `feast apply` without its prints.
+
+    Works before any feature source is there. Applying the same definitions again changes nothing. Raises
+    InputError where `settings` are of another home than this process works on.
+    """
+    current = current_settings()
+    if current.home != settings.home:
+        raise InputError(
+            f"{settings.home}: this process works on {current.home}.", "Set NIGHTREEL_HOME to the home."
+        )
+    place_sources(settings.paths)
+    repository = _contents()
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        # On-demand views are slow offline, Feast warns each time; ours are two, and known to be.
+        warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")
+        store = FeatureStore(repo_path=str(REPOSITORY))
+        changes, _, _ = store.plan(repository)
+        unchanged = all(
+            change.transition_type == TransitionType.UNCHANGED for change in changes.feast_object_diffs
+        )
+        skipped = unchanged and settings.paths.online_store.is_file()
+        if not skipped:
+            apply_total_with_repo_instance(
+                store, store.project, store.registry, repository, skip_source_validation=True
+            )
+    return StepResult(
+        step="feast apply",
+        skipped=skipped,
+        read=(REPOSITORY,),
+        wrote=(settings.paths.registry, settings.paths.online_store),
+        summary={"feature_views": len(repository.feature_views) + len(repository.on_demand_feature_views)},
+    )
+
+
+def store() -> FeatureStore:
+    """A fresh store on the current settings' home, with a fresh copy of its registry.
+
+    Raises InputError where the definitions have not been registered there.
+    """
+    registry = current_settings().paths.registry
+    remedy = "Run `cd feature_repo && feast apply` first, with the same home."
+    if not registry.is_file():
+        raise InputError(f"{registry}: no such registry.", remedy)
+    opened = FeatureStore(repo_path=str(REPOSITORY))
+    try:
+        opened.get_feature_service(columns.HYBRID_RANKER)
+    except FeatureServiceNotFoundException:
+        raise InputError(f"{registry}: the feature service is not registered.", remedy) from None
+    return opened
+
+
+def _contents() -> RepoContents:
+    return RepoContents(
+        projects=[nightreel],
+        data_sources=[*SOURCES.values(), interaction_request],
+        entities=[user, video, DUMMY_ENTITY],
+        feature_views=list(VIEWS),
+        on_demand_feature_views=[als_score, interaction_time],
+        feature_services=[hybrid_ranker],
+        stream_feature_views=[],
+        label_views=[],
+        permissions=[],
+    )

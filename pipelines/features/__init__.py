@@ -1,0 +1,104 @@
+"""Features: validated tables in, the parquet sources of the feature views out, each value stamped when known.
+
+Everything obeys "known strictly before": a row's event_timestamp is an instant at which all that it contains
+had already happened, so Feast's join (feature instant <= entity instant) never shows a play its own day.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.errors import InputError
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines import collaborative, text
+from pipelines.features.activity import last_durations, read_plays, user_activity, video_engagement
+from pipelines.features.popularity import video_daily_popularity
+from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
+from pipelines.local_days import ALWAYS_KNOWN
+
+__all__ = ["ALWAYS_KNOWN", "build_aggregates", "build_features"]
+
+_VIEWS = (
+    columns.USER_PROFILE,
+    columns.USER_ACTIVITY,
+    columns.VIDEO_PROFILE,
+    columns.VIDEO_DAILY_POPULARITY,
+    columns.VIDEO_ENGAGEMENT,
+)
+_TABLES = ("interactions", "users", "video_daily", "video_captions")
+
+
+def build_features(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write every feature source: profiles, aggregates, text and factors; each part is skipped where done.
+
+    Raises InputError where a table that ingest writes is missing.
+    """
+    parts = (
+        build_aggregates(settings, force=force),
+        text.build_text(settings, force=force),
+        collaborative.build_factors(settings, force=force),
+    )
+    return StepResult(
+        step="features",
+        skipped=all(part.skipped for part in parts),
+        read=tuple(dict.fromkeys(path for part in parts for path in part.read)),
+        wrote=tuple(path for part in parts for path in part.wrote),
+        summary={name: value for part in parts for name, value in part.summary.items()},
+    )
+
+
+def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write the profiles and the daily aggregates of users and videos: all sources but text and factors.
+
+    Raises InputError where a table that ingest writes is missing.
+    """
+    read = tuple(settings.paths.table(name) for name in _TABLES)
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    wrote = tuple(settings.paths.feature_source(view) for view in _VIEWS)
+    record = StepRecord(settings.paths.state / "features.json")
+    current = fingerprint(
+        files=fingerprint_of_files(read),
+        settings=settings.model_dump(
+            include={"time_zone", "like_threshold", "watch_ratio_clip", "smoothing_plays"}
+        ),
+    )
+    if not force and record.is_done(current):
+        return StepResult("features", True, read, wrote, record.summary())
+    record.forget()
+    with progress("features", total=len(_VIEWS)) as advance:
+        rows = {}
+        for view, frame in _sources(settings):
+            _write(frame, settings.paths.feature_source(view))
+            rows[f"{view}_rows"] = frame.height
+            advance()
+    record.finish(current, wrote, rows)
+    return StepResult("features", False, read, wrote, rows)
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each view's name and source frame, one at a time so that only one stands in memory."""
+    table = settings.paths.table
+    yield columns.USER_PROFILE, user_profile(pl.read_parquet(table("users")))
+    plays = read_plays(table("interactions"), settings)
+    yield columns.USER_ACTIVITY, user_activity(plays, settings)
+    yield columns.VIDEO_ENGAGEMENT, video_engagement(plays, settings)
+    durations = last_durations(plays)
+    del plays
+    daily = pl.read_parquet(
+        table("video_daily"),
+        columns=[columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS],
+    )
+    yield columns.VIDEO_DAILY_POPULARITY, video_daily_popularity(daily, settings)
+    captions = pl.read_parquet(table("video_captions"), columns=[columns.VIDEO_ID, *columns.CATEGORY_LEVELS])
+    yield columns.VIDEO_PROFILE, video_profile(captions, daily, durations, settings)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    with written_whole(path) as temporary:
+        frame.write_parquet(temporary, statistics=True)

@@ -1,0 +1,33 @@
+"""Daily counts of a video: their running mean over its days so far, and those of its last ended day."""
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.local_days import ends_of_dates
+
+
+def video_daily_popularity(video_daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Means and last values of the daily counts, stamped when the day had ended.
+
+    A row for local day D carries D+1 00:00 in the business zone, in UTC, so no play of day D sees it. A mean
+    is over those of the video's days up to D on which the count is there; null where there is none yet.
+    video_daily: one row a video and date, with the DAILY_COUNTS (int64, null where not counted).
+    """
+    ordered = video_daily.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
+    so_far = [
+        (
+            pl.col(count).fill_null(0).cum_sum().over(columns.VIDEO_ID)
+            / pl.col(count).cum_count().over(columns.VIDEO_ID)
+        )
+        .fill_nan(None)
+        .cast(pl.Float32)
+        .alias(average)
+        for count, average in zip(columns.DAILY_COUNTS, columns.AVERAGE_DAILY_COUNTS, strict=True)
+    ]
+    last = [
+        pl.col(count).cast(pl.Float32).alias(name)
+        for count, name in zip(columns.DAILY_COUNTS, columns.LAST_DAY_COUNTS, strict=True)
+    ]
+    known_at = ends_of_dates(ordered[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP)
+    return ordered.select(columns.VIDEO_ID, known_at, *so_far, *last)

@@ -1,0 +1,121 @@
+"""Text of videos: cover text, caption and tags as 50 numbers, with a vocabulary of videos known in time.
+
+Vocabulary, document frequencies and the reduction are fitted once, at the first ALS refit, on the videos that
+were known strictly before it; every video's text is then expressed in them and stamped with that instant.
+"""
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from nightreel import columns
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.collaborative import refit_cutoffs
+from pipelines.local_days import INSTANT, ends_of_dates
+
+_TABLES = ("interactions", "video_daily", "video_captions")
+_DOCUMENT = "document"
+# Words that fewer videos have are too rare to say what a video is about.
+_VIDEOS_MIN = 3
+
+
+def build_text(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32; a row a video.
+
+    Raises InputError where a table that ingest writes is missing.
+    """
+    read = tuple(settings.paths.table(name) for name in _TABLES)
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    wrote = (settings.paths.feature_source(columns.VIDEO_TEXT),)
+    record = StepRecord(settings.paths.state / "text.json")
+    current = fingerprint(
+        files=fingerprint_of_files(read),
+        settings=settings.model_dump(include={"time_zone", "seed", "als_refit_days", "als_factors"}),
+    )
+    if not force and record.is_done(current):
+        return StepResult("text", True, read, wrote, record.summary())
+    record.forget()
+    interactions, video_daily, captions = read
+    plays = pl.read_parquet(interactions, columns=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
+    cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
+    daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
+    known = known_videos(plays, daily, cutoff, settings)
+    features = text_features(pl.read_parquet(captions), known, cutoff, seed=settings.seed)
+    with written_whole(wrote[0]) as temporary:
+        features.write_parquet(temporary)
+    summary = {
+        "video_text_rows": features.height,
+        "text_cutoff": cutoff.isoformat(),
+        "text_videos_known_at_cutoff": known.len(),
+    }
+    record.finish(current, wrote, summary)
+    return StepResult("text", False, read, wrote, summary)
+
+
+def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, settings: Settings) -> pl.Series:
+    """Sorted ids of the videos played before `cutoff`, or with a daily record of a day that had ended."""
+    played = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.VIDEO_ID]
+    recorded = daily.filter(ends_of_dates(daily[columns.LOCAL_DATE], settings.zone) <= cutoff)
+    return pl.concat([played, recorded[columns.VIDEO_ID]]).unique().sort()
+
+
+def text_features(captions: pl.DataFrame, known: pl.Series, cutoff: datetime, *, seed: int) -> pl.DataFrame:
+    """The 50 text columns of every video of the caption table, stamped with `cutoff`.
+
+    captions: video_id, manual_cover_text, caption, topic_tag. known: ids of the videos to learn words from.
+    Returns video_id, event_timestamp, tfidf_0..49 float32, sorted; null where a video has no text at all, or
+    where there was too little of it to learn from.
+    """
+    documents = captions.sort(columns.VIDEO_ID).select(columns.VIDEO_ID, _document().alias(_DOCUMENT))
+    learnt_from = documents.filter(
+        (pl.col(_DOCUMENT) != "") & pl.col(columns.VIDEO_ID).is_in(known.implode())
+    )[_DOCUMENT]
+    vectors = _vectors(learnt_from.to_list(), documents[_DOCUMENT].to_list(), seed)
+    has_text = pl.col(_DOCUMENT) != ""
+    values = pl.DataFrame(vectors, schema=dict.fromkeys(columns.TEXT_FEATURES, pl.Float32))
+    return documents.hstack(values).select(
+        columns.VIDEO_ID,
+        pl.lit(cutoff, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
+        *(pl.when(has_text).then(name).fill_nan(None).alias(name) for name in columns.TEXT_FEATURES),
+    )
+
+
+def _document() -> pl.Expr:
+    return pl.concat_str(
+        pl.col(columns.MANUAL_COVER_TEXT).fill_null(""),
+        pl.col(columns.CAPTION).fill_null(""),
+        pl.col(columns.TOPIC_TAGS).list.join(" ").fill_null(""),
+        separator=" ",
+    ).str.strip_chars()
+
+
+def _vectors(learnt_from: list[str], documents: list[str], seed: int) -> np.ndarray:
+    """Each document in TEXT_DIMENSIONS numbers, float32; all NaN where there is nothing to learn from."""
+    size = columns.TEXT_DIMENSIONS
+    found = np.full((len(documents), size), np.nan, dtype=np.float32)
+    words = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(1, 2), min_df=_VIDEOS_MIN, sublinear_tf=True, dtype=np.float32
+    )
+    if len(learnt_from) < _VIDEOS_MIN:
+        return found
+    try:
+        weights = words.fit_transform(learnt_from)
+    except ValueError:  # no word is common enough
+        return found
+    found[:] = 0.0
+    dimensions = min(size, *(n - 1 for n in weights.shape))
+    if dimensions < 1:
+        return found
+    # One BLAS thread, so that the same text gives the same bits.
+    with threadpool_limits(1):
+        reduction = TruncatedSVD(dimensions, random_state=seed).fit(weights)
+        found[:, :dimensions] = reduction.transform(words.transform(documents))
+    return found
