@@ -1,0 +1,121 @@
+"""Model versions on disk, a folder each with a manifest, renamed into place when whole; and the champion.
+
+A version's name is the last day of its data and a digest of its content, so the same data, settings and
+seed give the same name. `champion.json` is a pointer: it alone says which version scores.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from nightreel.artefacts import written_whole
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+
+MANIFEST = "manifest.json"
+CHAMPION = "champion.json"
+_FILES = "files"
+_VERSION = "version"
+_REMEDY = "Run `nightreel train --force` to make it again."
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version: its folder, its name, and its manifest (name and each file's SHA-256 included)."""
+
+    folder: Path
+    version: str
+    manifest: Mapping[str, Any]
+
+
+def register(
+    settings: Settings, write: Callable[[Path], None], *, data_end: date, manifest: Mapping[str, Any]
+) -> ModelVersion:
+    """Write a version: `write` puts its files in the folder it is given; the manifest is added to them.
+
+    data_end: the last local day of the data, the first part of the name. manifest: what is known of the
+    model, JSON-able and free of times of day and paths, so that the same work gives the same version. The
+    version is visible only when whole. A version of the same content that stands already is left as it is.
+    """
+    candidate = settings.paths.models / ".partial-version"
+    shutil.rmtree(candidate, ignore_errors=True)
+    candidate.mkdir(parents=True)
+    try:
+        write(candidate)
+        files = {path.name: _digest(path) for path in sorted(candidate.iterdir())}
+        content = {**manifest, _FILES: files}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        version = f"{data_end:%Y%m%d}-{digest}"
+        text = json.dumps({_VERSION: version, **content}, indent=1, ensure_ascii=False)
+        (candidate / MANIFEST).write_text(text, encoding="utf-8")
+        folder = settings.paths.models / version
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            candidate.rename(folder)
+    finally:
+        shutil.rmtree(candidate, ignore_errors=True)
+    return find(settings, version)
+
+
+def find(settings: Settings, version: str) -> ModelVersion:
+    """The version of this name, its files checked against their checksums.
+
+    Raises InputError where it is missing or its files are not as they were written.
+    """
+    folder = settings.paths.models / version
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = dict(manifest[_FILES])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}: no such model version, or its manifest is damaged.", _REMEDY) from None
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file() or _digest(path) != expected:
+            raise InputError(f"{path}: missing, or not as it was written (SHA-256 differs).", _REMEDY)
+    return ModelVersion(folder, version, manifest)
+
+
+def promote(settings: Settings, version: ModelVersion) -> None:
+    """Make this version the champion: one rename moves the pointer."""
+    with written_whole(settings.paths.models / CHAMPION) as temporary:
+        temporary.write_text(json.dumps({_VERSION: version.version}), encoding="utf-8")
+
+
+def champion_name(settings: Settings) -> str | None:
+    """The champion's name, or None where none was promoted yet. Raises InputError for a bad pointer."""
+    pointer = settings.paths.models / CHAMPION
+    if not pointer.is_file():
+        return None
+    try:
+        return str(json.loads(pointer.read_text(encoding="utf-8"))[_VERSION])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{pointer}: damaged.", _REMEDY) from None
+
+
+def champion(settings: Settings) -> ModelVersion:
+    """The version that scores, its files checked against their checksums.
+
+    Raises InputError where there is none yet, or where it is damaged.
+    """
+    name = champion_name(settings)
+    if name is None:
+        raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
+    return find(settings, name)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[_FILES]
+        return all(_digest(folder / name) == expected for name, expected in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
