@@ -1,4 +1,4 @@
-"""How feature values become the float32 matrix that LightGBM reads: decided once, the same in training and scoring."""
+"""How feature values become LightGBM's float32 matrix: decided once, the same in training and scoring."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ CATEGORICAL_FEATURES = frozenset(
 
 @dataclass(frozen=True)
 class FeatureEncoding:
-    """The features in the order of the feature service, and the code of every category of the categorical ones.
+    """The features in the feature service's order, and the code of every category of the categorical ones.
 
     names: all features. categories: for each categorical feature its known values, ascending; a value's
     code is its place there, so codes are dense, from 0.
@@ -75,7 +75,7 @@ class FeatureEncoding:
         return encoded
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise InputError, naming the difference, unless `names` are this encoding's features in its order."""
+        """Raise InputError, naming the difference, unless `names` are these features in this order."""
         if tuple(names) == self.names:
             return
         missing = [name for name in self.names if name not in names]
@@ -83,9 +83,7 @@ class FeatureEncoding:
         parts = [f"missing: {', '.join(missing)}"] if missing else []
         parts += [f"unknown to the model: {', '.join(unknown)}"] if unknown else []
         if not parts:
-            place = next(
-                i for i, pair in enumerate(zip(self.names, names, strict=False)) if pair[0] != pair[1]
-            )
+            place = next(i for i, name in enumerate(names) if name != self.names[i])
             parts = [f"order: feature {place + 1} is {names[place]}, the model has {self.names[place]}"]
         raise InputError(
             f"The features differ from those that the model was trained on; {'; '.join(parts)}.",

@@ -1,4 +1,4 @@
-"""The trained pair of rankers, and how their scores become one order: the classifier filters, the regressor orders."""
+"""The trained pair of rankers, and their one order: the classifier filters, the regressor orders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class HybridRanker:
         self.encoding.require(names)
 
     def importances(self) -> list[dict[str, str | int | float]]:
-        """Each feature's splits and gain (share of the model's total) in both models, by the classifier's gain."""
+        """Each feature's splits and gain (share of all) in both models, by the classifier's gain."""
         rows: list[dict[str, str | int | float]] = [{columns.FEATURE: name} for name in self.feature_names]
         for model, booster in (("classifier", self.classifier), ("regressor", self.regressor)):
             gains = booster.feature_importance("gain")
