@@ -1,0 +1,29 @@
+"""Where the relevant videos stand: average precision and reciprocal rank at k.
+
+Sources: Manning, Raghavan and Schuetze (2008), section 8.4; Voorhees, TREC-8 Question Answering (1999).
+"""
+
+import numpy as np
+
+from pipelines.metrics.ranked import RankedLists
+
+
+def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
+    """Sum of the precision at each relevant place up to k, over the relevant videos: float64 [users].
+
+    AP@k = 1/R * sum over i <= k of relevant_i * precision_at_i, R counting the relevant videos of the whole
+    list, so that AP@k cannot reach 1 where R exceeds k. Its mean over users is MAP@k.
+    """
+    hits = np.cumsum(ranked.relevant)
+    before = np.repeat(np.append(0, hits)[ranked.starts[:-1]], np.diff(ranked.starts))
+    precision = np.where(ranked.relevant, (hits - before) / ranked.ranks, 0.0)
+    averages: np.ndarray = ranked.sums_of_first(precision, k) / ranked.relevant_counts
+    return averages
+
+
+def reciprocal_rank_at_k(ranked: RankedLists, k: int) -> np.ndarray:
+    """1 / place of the first relevant video, 0 where none stands among the first k: float64 [users]."""
+    hits = np.cumsum(ranked.relevant)
+    before = np.repeat(np.append(0, hits)[ranked.starts[:-1]], np.diff(ranked.starts))
+    is_first = ranked.relevant & (hits - before == 1)
+    return ranked.sums_of_first(np.where(is_first, 1.0 / ranked.ranks, 0.0), k)
