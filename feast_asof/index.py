@@ -1,0 +1,158 @@
+"""The as-of index: a source's rows sorted by key and time, and binary search for entity rows. Pure functions.
+
+A lookup answers, for each entity row (key, time), which source row is the newest one known at that time:
+the last row of the same key with `source time <= entity time`, within the ttl.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+NO_ROW = -1
+# Entity rows looked up at a time: the temporaries stay small beside the positions themselves.
+LOOKUP_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class AsOfIndex:
+    """A source's rows in (key, time, created) order, as int64 ranks that pack into one sorted array.
+
+    order: source row of each sorted row, int32 [rows]; None where the source is sorted already.
+    packed: key code * (instants + 1) + rank of the time, int64 [rows], ascending.
+    instants: the source's distinct times, microseconds UTC, int64, ascending.
+    key_values: the distinct values of each key column, in code order. key_codes: the distinct combined codes.
+    times, created: of the sorted rows, microseconds UTC; created is None where it is not used as a filter.
+    """
+
+    order: Int32Array | None
+    packed: Int64Array
+    instants: Int64Array
+    key_values: tuple[pa.Array, ...]
+    key_codes: Int64Array
+    times: Int64Array
+    created: Int64Array | None
+
+    @property
+    def stride(self) -> int:
+        """How far apart the packed values of two neighbouring keys lie."""
+        return len(self.instants) + 1
+
+    def lookup(self, keys: Sequence[pa.Array], times: Int64Array, ttl_us: int = 0) -> Int32Array:
+        """The source row of each entity row, int32 [entity rows]; NO_ROW where no value was known.
+
+        keys: one array a key column, of the source's types. times: microseconds UTC.
+        ttl_us: a value older than this is not used, one exactly as old is; 0 means for ever.
+        """
+        if len(self.packed) == 0:
+            return np.full(len(times), NO_ROW, dtype=np.int32)
+        code = self._key_code(keys, len(times))
+        rank = np.searchsorted(self.instants, times, side="right")
+        wanted = code * self.stride + rank
+        found = np.searchsorted(self.packed, wanted, side="right") - 1
+        known = (code >= 0) & (found >= 0)
+        known &= self.packed[np.maximum(found, 0)] >= code * self.stride
+        if self.created is not None:
+            found, known = self._skip_created_later(found, known, code, times)
+        if ttl_us:
+            known &= times - self.times[np.maximum(found, 0)] <= ttl_us
+        rows = found if self.order is None else self.order[np.maximum(found, 0)]
+        return np.where(known, rows, NO_ROW).astype(np.int32, copy=False)
+
+    def _key_code(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
+        if not keys:
+            return np.zeros(rows, dtype=np.int64)
+        combined = _combine_codes(
+            [_codes(key, values) for key, values in zip(keys, self.key_values, strict=True)], self.key_values
+        )
+        if len(keys) == 1:
+            return combined
+        code = np.searchsorted(self.key_codes, combined)
+        code = np.minimum(code, len(self.key_codes) - 1)
+        return np.where(self.key_codes[code] == combined, code, NO_ROW)
+
+    def _skip_created_later(
+        self, found: Int64Array, known: NDArray[np.bool_], code: Int64Array, times: Int64Array
+    ) -> tuple[Int64Array, NDArray[np.bool_]]:
+        """Step back from rows that were created after the entity's time, while the key stays the same."""
+        assert self.created is not None
+        found, known = found.copy(), known.copy()
+        pending = np.flatnonzero(known & (self.created[np.maximum(found, 0)] > times))
+        while len(pending):
+            found[pending] -= 1
+            at = np.maximum(found[pending], 0)
+            same_key = (found[pending] >= 0) & (self.packed[at] >= code[pending] * self.stride)
+            known[pending[~same_key]] = False
+            pending = pending[same_key & (self.created[at] > times[pending])]
+        return found, known
+
+
+def build_index(
+    keys: Sequence[pa.Array],
+    times: Int64Array,
+    created: Int64Array | None = None,
+    *,
+    filter_by_created: bool = False,
+) -> AsOfIndex:
+    """Index a source's rows.
+
+    keys: one array a key column [rows]; rows with a null key match nothing. times, created: microseconds UTC.
+    Among equal key and time the newest created wins, then the last row of the source.
+    """
+    values = tuple(pc.unique(key).drop_null() for key in keys)
+    if keys:
+        code = _combine_codes([_codes(key, value) for key, value in zip(keys, values, strict=True)], values)
+    else:
+        code = np.zeros(len(times), dtype=np.int64)
+    key_codes = np.unique(code[code >= 0])
+    if len(keys) > 1:
+        code = np.where(code >= 0, np.searchsorted(key_codes, code), NO_ROW)
+    instants = np.unique(times)
+    # Ranks start at 1, so that rank 0 of a key lies before all its rows.
+    packed = code * (len(instants) + 1) + np.searchsorted(instants, times) + 1
+    packed[code < 0] = NO_ROW
+    order = _order(packed, created)
+    if order is not None:
+        packed, times = packed[order], times[order]
+        created = None if created is None else created[order]
+    return AsOfIndex(
+        order=order,
+        packed=packed,
+        instants=instants,
+        key_values=values,
+        key_codes=key_codes,
+        times=times,
+        created=created if filter_by_created else None,
+    )
+
+
+def _codes(column: pa.Array, values: pa.Array) -> Int64Array:
+    """Position of each value in `values`, int64; NO_ROW for nulls and unknown values."""
+    found: pa.Array = pc.index_in(column, value_set=values).fill_null(NO_ROW)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _combine_codes(codes: Sequence[Int64Array], values: Sequence[pa.Array]) -> Int64Array:
+    """One int64 a row from the codes of its key columns; NO_ROW where any of them is unknown."""
+    combined = codes[0].copy()
+    unknown = codes[0] < 0
+    for code, value in zip(codes[1:], values[1:], strict=True):
+        unknown |= code < 0
+        combined = combined * max(len(value), 1) + code
+    combined[unknown] = NO_ROW
+    return combined
+
+
+def _order(packed: Int64Array, created: Int64Array | None) -> Int32Array | None:
+    """The stable order by (packed, created); None where the rows stand in it already."""
+    if created is None:
+        if np.all(packed[1:] >= packed[:-1]):
+            return None
+        return np.argsort(packed, kind="stable").astype(np.int32)
+    return np.lexsort((created, packed)).astype(np.int32)
