@@ -78,6 +78,9 @@ USER_FACTOR: Final = "user_factor"  # list<float32>, FACTORS long
 VIDEO_FACTOR: Final = "video_factor"  # list<float32>, FACTORS long
 ALS_SCORE: Final = "als_score"
 
+# Features whose values are names or codes, not amounts.
+CATEGORICAL_FEATURES: Final = frozenset({*USER_CATEGORICALS, *ONEHOT_FEATURES, *CATEGORY_LEVELS, AUTHOR_ID})
+
 # Request-time features.
 INTERACTION_TIMESTAMP: Final = "interaction_timestamp"  # request column: the instant being scored, UTC
 HOUR_OF_DAY: Final = "hour_of_day"
