@@ -65,6 +65,13 @@ class AsOfIndex:
         rows = found if self.order is None else self.order[np.maximum(found, 0)]
         return np.where(known, rows, NO_ROW).astype(np.int32, copy=False)
 
+    def last_rows(self) -> Int32Array:
+        """The source row of the newest value of each key, int32, in key order."""
+        code = self.packed // self.stride
+        ends = np.append(code[1:] != code[:-1], True)[: len(code)] & (self.packed >= 0)
+        rows = np.flatnonzero(ends) if self.order is None else self.order[ends]
+        return rows.astype(np.int32)
+
     def _key_code(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
         if not keys:
             return np.zeros(rows, dtype=np.int64)

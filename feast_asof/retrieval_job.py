@@ -1,53 +1,24 @@
 """The lazy result of a point-in-time join: whole, in batches, or any rows of it, at random."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-from feast.errors import SavedDatasetLocationAlreadyExists
-from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from feast_asof.index import LOOKUP_ROWS, AsOfIndex, Int32Array, Int64Array
+from feast_asof.errors import AsOfError
+from feast_asof.index import Int32Array, Int64Array
 from feast_asof.sources import one_chunk
+from feast_asof.views import JoinedView
+from feast_asof.writing import save_dataset, write_whole_file
 
 BATCH_ROWS = 262_144
-
-
-@dataclass
-class JoinedView:
-    """One feature view's part of the join: its index, its columns, and where each entity row finds its value.
-
-    name: as in feature references. columns: result name -> source column, in result order.
-    keys: the entity table's column of each key. ttl: zero means for ever.
-    """
-
-    name: str
-    index: AsOfIndex
-    features: pa.Table
-    keys: Sequence[str]
-    ttl: timedelta
-    _positions: Int32Array | None = field(default=None, repr=False)
-
-    def positions(self, entities: pa.Table, times: Int64Array) -> Int32Array:
-        """Row of `features` for each entity row, int32; -1 where no value was known. Kept once computed."""
-        if self._positions is None:
-            ttl_us = self.ttl // timedelta(microseconds=1)
-            found = np.empty(len(times), dtype=np.int32)
-            for start in range(0, len(times), LOOKUP_ROWS):
-                rows = slice(start, start + LOOKUP_ROWS)
-                keys = [one_chunk(entities[key].slice(start, LOOKUP_ROWS)) for key in self.keys]
-                found[rows] = self.index.lookup(keys, times[rows], ttl_us)
-            self._positions = found
-        return self._positions
 
 
 class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
@@ -58,22 +29,24 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     def __init__(
         self,
+        config: RepoConfig,
         entities: pa.Table,
         times: Int64Array,
-        views: Sequence[JoinedView],
+        views: Sequence[JoinedView] = (),
         *,
         on_demand: Sequence[OnDemandFeatureView] = (),
         full_feature_names: bool = False,
         metadata: RetrievalMetadata | None = None,
-        repo_path: Path | None = None,
+        positions: Mapping[str, Int32Array] | None = None,
     ) -> None:
+        self._config = config
         self._entities = entities
         self._times = times
         self._views = {view.name: view for view in views}
         self._on_demand = list(on_demand)
         self._full_feature_names = full_feature_names
         self._metadata = metadata
-        self._repo_path = repo_path
+        self._positions = dict(positions or {})
 
     @property
     def full_feature_names(self) -> bool:
@@ -98,61 +71,63 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
     @property
     def column_names(self) -> list[str]:
         """Columns of `take`: the entity dataframe's, then each view's; on-demand ones are not there."""
-        joined = [name for view in self._views.values() for name in view.features.column_names]
-        return [*self._entities.column_names, *joined]
+        return list(self.schema.names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of `take`."""
+        joined = [pair for view in self._views.values() for pair in view.feature_types().items()]
+        return pa.schema([*self._entities.schema, *(pa.field(*pair) for pair in joined)])
 
     def positions(self, view_name: str) -> Int32Array:
-        """Row of the view's source columns for each entity row, int32 [rows]; -1 where no value was known."""
-        return self._views[view_name].positions(self._entities, self._times)
+        """Row of the view's source for each entity row, int32 [rows]; -1 where no value was known."""
+        view = self._view(view_name)
+        if view_name not in self._positions:
+            self._positions[view_name] = view.positions(self._entities, self._times)
+        return self._positions[view_name]
 
     def source_column(self, view_name: str, feature: str) -> pa.Array:
-        """A view's whole feature column, to be gathered by `positions`."""
-        return one_chunk(self._views[view_name].features[feature])
+        """A view's whole feature column as read from its source, to be gathered by `positions`."""
+        view = self._view(view_name)
+        return view.features[view.names[feature]]
 
     def take(self, rows: "np.ndarray[Any, Any] | slice") -> pa.Table:
         """The joined columns of these entity rows, in this order; on-demand features are left out.
 
         rows: int indices or a slice into the entity dataframe.
         """
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(self.num_rows)
-            if step != 1:
-                return self.take(np.arange(start, stop, step))
-            taken = self._entities.slice(start, max(stop - start, 0))
+        if isinstance(rows, slice) and rows.indices(self.num_rows)[2] == 1:
+            taken = self._slice_of_entities(rows)
         else:
-            taken = self._entities.take(pa.array(np.asarray(rows, dtype=np.int64)))
+            indices = np.arange(self.num_rows)[rows] if isinstance(rows, slice) else rows
+            taken = self._entities.take(pa.array(np.asarray(indices, dtype=np.int64)))
+        columns = list(taken.columns)
         for view in self._views.values():
-            positions = view.positions(self._entities, self._times)[rows]
-            indices = pa.array(positions, mask=positions < 0)
-            for name in view.features.column_names:
-                column = one_chunk(view.features[name]).take(indices)
-                taken = taken.append_column(name, column)
-        return taken
+            columns += view.gather(self.positions(view.name)[rows])
+        return pa.table(columns, schema=self.schema)
 
     def to_arrow_batches(self, max_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """The whole result, on-demand features included, at most `max_rows` rows at a time."""
-        for start in range(0, self.num_rows, max_rows):
-            yield from self._finished(slice(start, start + max_rows)).combine_chunks().to_batches()
+        if max_rows < 1:
+            raise AsOfError(f"max_rows is {max_rows}; it is at least 1.")
+        # A job without rows gives one empty batch, which carries the schema.
+        for start in range(0, max(self.num_rows, 1), max_rows):
+            part = self._part(slice(start, start + max_rows)).to_arrow()
+            yield pa.record_batch([one_chunk(column) for column in part.columns], schema=part.schema)
 
     def to_parquet(self, path: str | Path, *, max_rows: int = BATCH_ROWS, **options: Any) -> int:
         """Write the result to one parquet file batch by batch; the wide table never exists at once.
 
-        options: those of pyarrow.parquet.ParquetWriter. Returns the rows written.
+        The file appears when it is whole. options: those of pyarrow.parquet.ParquetWriter, such as
+        compression. Returns the rows written.
         """
-        with pq.ParquetWriter(str(path), self._finished(slice(0, 0)).schema, **options) as writer:
-            for batch in self.to_arrow_batches(max_rows):
-                writer.write_batch(batch)
-        return self.num_rows
+        return write_whole_file(Path(path), self.to_arrow_batches(max_rows), **options)
 
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
     ) -> None:
         """Write the result where a saved dataset lies; refuses an existing place unless told otherwise."""
-        assert isinstance(storage, SavedDatasetFileStorage)
-        path = FileSource.get_uri_for_file_path(self._repo_path, storage.file_options.uri)
-        if Path(path).exists() and not allow_overwrite:
-            raise SavedDatasetLocationAlreadyExists(location=storage.file_options.uri)
-        self.to_parquet(path)
+        save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self.take(slice(None))
@@ -161,30 +136,24 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         frame: pd.DataFrame = self.take(slice(None)).to_pandas()
         return frame
 
-    def _finished(self, rows: slice) -> pa.Table:
-        """These rows with the on-demand features that Feast adds in `to_arrow`."""
-        part = AsOfRetrievalJob(
-            self._entities.slice(*_offset_and_length(rows, self.num_rows)),
+    def _view(self, name: str) -> JoinedView:
+        if name not in self._views:
+            raise AsOfError(f"feature view {name} is not in this job, which has {', '.join(self._views)}.")
+        return self._views[name]
+
+    def _slice_of_entities(self, rows: slice) -> pa.Table:
+        start, stop, _ = rows.indices(self.num_rows)
+        return self._entities.slice(start, max(stop - start, 0))
+
+    def _part(self, rows: slice) -> "AsOfRetrievalJob":
+        """A job of these rows only, which shares the indexes and the positions already found."""
+        return AsOfRetrievalJob(
+            self._config,
+            self._slice_of_entities(rows),
             self._times[rows],
-            [
-                JoinedView(
-                    name=view.name,
-                    index=view.index,
-                    features=view.features,
-                    keys=view.keys,
-                    ttl=view.ttl,
-                    _positions=view.positions(self._entities, self._times)[rows],
-                )
-                for view in self._views.values()
-            ],
+            list(self._views.values()),
             on_demand=self._on_demand,
             full_feature_names=self._full_feature_names,
             metadata=self._metadata,
-            repo_path=self._repo_path,
+            positions={name: self.positions(name)[rows] for name in self._views},
         )
-        return part.to_arrow()
-
-
-def _offset_and_length(rows: slice, total: int) -> tuple[int, int]:
-    start, stop, _ = rows.indices(total)
-    return start, max(stop - start, 0)

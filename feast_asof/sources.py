@@ -1,7 +1,8 @@
-"""Reads what the join needs of a view's parquet source, or of an entity dataframe, into Arrow."""
+"""Parquet sources as the join needs them: opened and checked early, their columns read late, into Arrow."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,62 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
+from feast.repo_config import RepoConfig
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
 
-MICROSECONDS_UTC = pa.timestamp("us", tz="UTC")
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A batch source's parquet, under the column names that Feast's field mapping gives.
+
+    what: how errors name it, e.g. `feature view stats`. original: mapped name -> name in the file.
+    """
+
+    what: str
+    path: str
+    dataset: ds.Dataset
+    original: Mapping[str, str]
+
+    def type_of(self, column: str) -> pa.DataType:
+        """The column's Arrow type. Raises AsOfError where the parquet has no such column."""
+        name = self.original.get(column, column)
+        if name not in self.dataset.schema.names:
+            has = ", ".join(self.dataset.schema.names)
+            raise AsOfError(f"{self.what}: column '{name}' is not in {self.path}, which has {has}.")
+        return self.dataset.schema.field(name).type
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """These columns, each in one chunk."""
+        names = {column: self.original.get(column, column) for column in columns}
+        for column in names:
+            self.type_of(column)
+        try:
+            read = self.dataset.to_table(columns=list(dict.fromkeys(names.values()))).combine_chunks()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            raise AsOfError(f"{self.what}: {self.path} cannot be read: {error}") from None
+        return pa.table({column: read[name] for column, name in names.items()})
+
+    def microseconds(self, table: pa.Table, column: str, *, nulls: int | None = None) -> NDArray[np.int64]:
+        """A timestamp column of `table` as microseconds UTC; see the function of the same name."""
+        what = f"{self.what}, column '{column}' of {self.path}"
+        # Fractions of a microsecond go up: a value is never taken for known before it was.
+        return microseconds(table[column], what=what, nulls=nulls, round_up=True)
+
+
+def open_source(config: RepoConfig, source: DataSource | None, *, what: str) -> ParquetSource:
+    """Open a batch source. Raises AsOfError for anything but a FileSource of parquet that is there."""
+    if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
+        kind = type(source).__name__ if not isinstance(source, FileSource) else source.file_format
+        raise AsOfError(f"{what}: its batch source is {kind}; this store reads FileSource parquet.")
+    path = FileSource.get_uri_for_file_path(config.repo_path, source.file_options.uri)
+    dataset = open_parquet(path, what=what, endpoint=source.file_options.s3_endpoint_override)
+    original = {new: old for old, new in source.field_mapping.items() if old in dataset.schema.names}
+    return ParquetSource(what=what, path=path, dataset=dataset, original=original)
 
 
 def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dataset:
@@ -26,21 +77,14 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
         if not files:
             raise AsOfError(f"{what}: no parquet file matches {plain}.")
     try:
-        return ds.dataset(files, format="parquet", filesystem=filesystem)
+        dataset = ds.dataset(files, format="parquet", filesystem=filesystem)
     except FileNotFoundError:
         raise AsOfError(f"{what}: there is no parquet file or folder at {plain}.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise AsOfError(f"{what}: {plain} cannot be read as parquet: {error}") from None
-
-
-def read_columns(dataset: ds.Dataset, columns: Sequence[str], *, what: str, path: str) -> pa.Table:
-    """These columns of the dataset, each in one chunk. Raises AsOfError for a missing one."""
-    for column in columns:
-        if column not in dataset.schema.names:
-            raise AsOfError(
-                f"{what}: column '{column}' is not in {path}, which has {', '.join(dataset.schema.names)}."
-            )
-    return dataset.to_table(columns=list(dict.fromkeys(columns))).combine_chunks()
+    if not dataset.schema.names:
+        raise AsOfError(f"{what}: {plain} holds no parquet file with columns.")
+    return dataset
 
 
 def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -51,16 +95,17 @@ def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def microseconds(
-    column: pa.ChunkedArray | pa.Array, *, what: str, nulls: int | None = None
+    column: pa.ChunkedArray | pa.Array, *, what: str, nulls: int | None = None, round_up: bool = False
 ) -> NDArray[np.int64]:
-    """Timestamps as microseconds since 1970 UTC, int64; a time without zone counts as UTC.
+    """Timestamps as microseconds since 1970 UTC, int64; a time without zone counts as UTC, as Feast has it.
 
-    nulls: the value for missing times, or None to refuse them. Raises AsOfError for anything but timestamps.
+    nulls: the value for missing times, or None to refuse them. round_up: which way nanoseconds go.
+    Raises AsOfError for anything but timestamps, dates, and text that pandas reads as timestamps.
     """
     array = one_chunk(column)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         try:
-            array = pa.array(pd.to_datetime(array.to_pandas(), utc=True))
+            array = pa.array(pd.to_datetime(array.to_pandas(), utc=True, format="ISO8601"))
         except (ValueError, TypeError) as error:
             raise AsOfError(f"{what}: not timestamps: {error}") from None
     if pa.types.is_date(array.type):
@@ -69,9 +114,13 @@ def microseconds(
         raise AsOfError(f"{what}: has type {array.type}, not a timestamp.")
     if array.null_count and nulls is None:
         row = int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
-        raise AsOfError(f"{what}: has {array.null_count} null timestamps, the first in row {row}.")
-    # Nanoseconds are cut to microseconds downwards, so that a value is never taken for known too early.
-    numbers = array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64())
-    if numbers.null_count:
-        numbers = pc.fill_null(numbers, nulls)
-    return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64)
+        raise AsOfError(f"{what}: {array.null_count} timestamps are null, the first in row {row}.")
+    unit = array.type.unit
+    whole = array if unit == "ns" else array.cast(pa.timestamp("us", tz=array.type.tz))
+    numbers = whole.cast(pa.int64())
+    values: NDArray[np.int64] = np.asarray(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False))
+    if unit == "ns":
+        values = -(-values // 1000) if round_up else values // 1000
+    if nulls is not None and numbers.null_count:
+        values = np.where(numbers.is_null().to_numpy(zero_copy_only=False), np.int64(nulls), values)
+    return values

@@ -1,0 +1,98 @@
+"""The left side of the join: the caller's entity dataframe, or the events of a time range."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from feast.errors import EntityTimestampInferenceException
+from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
+
+from feast_asof.errors import AsOfError
+from feast_asof.sources import one_chunk, open_parquet
+from feast_asof.views import JoinedView
+
+EVENT_TIMESTAMP = "event_timestamp"
+MICROSECONDS_UTC = pa.timestamp("us", tz="UTC")
+
+
+def entity_table(entity_df: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
+    """The entity dataframe as Arrow. Raises AsOfError for anything else, and where it has no rows."""
+    what = "entity dataframe"
+    if isinstance(entity_df, pd.DataFrame):
+        try:
+            table = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
+    elif isinstance(entity_df, pa.Table):
+        table = entity_df
+    elif isinstance(entity_df, str | Path):
+        what = f"entity dataframe {entity_df}"
+        table = open_parquet(str(entity_df), what=what).to_table()
+    else:
+        kind = type(entity_df).__name__
+        raise AsOfError(f"{what}: is a {kind}; give a pandas or Arrow table, or a path to parquet.")
+    if table.num_rows == 0:
+        raise AsOfError(f"{what}: has no rows.")
+    return table
+
+
+def time_column(entities: pa.Table) -> str:
+    """The entity dataframe's event timestamp column, found as Feast does. Raises AsOfError without one."""
+    if EVENT_TIMESTAMP in entities.column_names:
+        return EVENT_TIMESTAMP
+    kinds = {
+        field.name: np.dtype("datetime64[us]") if pa.types.is_timestamp(field.type) else np.dtype(object)
+        for field in entities.schema
+    }
+    try:
+        return str(infer_event_timestamp_from_entity_df(kinds))
+    except EntityTimestampInferenceException:
+        has = ", ".join(entities.column_names)
+        raise AsOfError(
+            f"entity dataframe: needs a column '{EVENT_TIMESTAMP}', or one timestamp column; it has {has}."
+        ) from None
+
+
+def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) -> pa.Table:
+    """Each distinct key and time at which one of the views has a row, from `start` to `end`, both included.
+
+    Ordered by time, then by keys. A key that a view does not have is null in its events.
+    """
+    key_types = {column: view.source.type_of(key) for view in views for key, column in view.keys.items()}
+    schema = pa.schema([*key_types.items(), (EVENT_TIMESTAMP, MICROSECONDS_UTC)])
+    parts = []
+    for view in views:
+        table = view.source.read([*view.keys, view.timestamp_field])
+        times = view.source.microseconds(table, view.timestamp_field)
+        within = (times >= microsecond(start)) & (times <= microsecond(end))
+        columns = {column: table[key] for key, column in view.keys.items()}
+        part = pa.table({**columns, EVENT_TIMESTAMP: pa.array(times).cast(MICROSECONDS_UTC)})
+        part = part.filter(pa.array(within)).group_by(part.column_names).aggregate([])
+        parts.append(
+            pa.table(
+                {
+                    field.name: one_chunk(part[field.name]).cast(field.type)
+                    if field.name in part.column_names
+                    else pa.nulls(part.num_rows, field.type)
+                    for field in schema
+                }
+            )
+        )
+    events = pa.concat_tables(parts).combine_chunks().group_by(schema.names).aggregate([])
+    return events.sort_by([(EVENT_TIMESTAMP, "ascending"), *((key, "ascending") for key in key_types)])
+
+
+def microsecond(instant: datetime) -> int:
+    """Microseconds since 1970 UTC; a time without zone counts as UTC."""
+    stamp = pd.Timestamp(instant)
+    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
+    return int(stamp.value // 1000)
+
+
+def instant(microsecond_utc: int) -> datetime:
+    """The aware datetime of microseconds since 1970 UTC."""
+    aware: datetime = pd.Timestamp(int(microsecond_utc), unit="us", tz="UTC").to_pydatetime()
+    return aware

@@ -1,0 +1,151 @@
+"""One feature view's part of a join: checked at once, read and indexed when a value is first asked for."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.repo_config import RepoConfig
+
+from feast_asof.errors import AsOfError
+from feast_asof.index import LOOKUP_ROWS, AsOfIndex, Int32Array, Int64Array, build_index
+from feast_asof.keys import comparable, require_same_kind
+from feast_asof.sources import ParquetSource, one_chunk, open_source
+
+EARLIEST_US = int(np.iinfo(np.int64).min)
+# NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.
+THREADS = ThreadPoolExecutor(thread_name_prefix="feast_asof")
+
+
+@dataclass
+class JoinedView:
+    """A view's source, keys and features. name: as in feature references.
+
+    keys: source key column -> the entity dataframe's column. names: feature -> its name in the result.
+    """
+
+    name: str
+    source: ParquetSource
+    timestamp_field: str
+    created_timestamp_column: str | None
+    keys: Mapping[str, str]
+    names: Mapping[str, str]
+    ttl: timedelta
+    filter_by_created: bool
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        created = [self.created_timestamp_column] if self.created_timestamp_column else []
+        return self.source.read([*self.keys, *self.names, self.timestamp_field, *created])
+
+    @cached_property
+    def index(self) -> AsOfIndex:
+        """The as-of index over the source's rows."""
+        created = None
+        if self.created_timestamp_column:
+            created = self.source.microseconds(self._table, self.created_timestamp_column, nulls=EARLIEST_US)
+        return build_index(
+            [comparable(one_chunk(self._table[key])) for key in self.keys],
+            self.source.microseconds(self._table, self.timestamp_field),
+            created,
+            filter_by_created=self.filter_by_created,
+        )
+
+    @cached_property
+    def features(self) -> dict[str, pa.Array]:
+        """The source's feature columns by their names in the result, each in one chunk."""
+        return {name: one_chunk(self._table[feature]) for feature, name in self.names.items()}
+
+    def feature_types(self) -> dict[str, pa.DataType]:
+        """Arrow types by result name, without reading a row."""
+        return {name: self.source.type_of(feature) for feature, name in self.names.items()}
+
+    def positions(self, entities: pa.Table, times: Int64Array) -> Int32Array:
+        """Row of the source for each entity row, int32; -1 where no value was known at its time."""
+        ttl_us = self.ttl // timedelta(microseconds=1)
+        found = np.empty(len(times), dtype=np.int32)
+        index = self.index
+
+        def look_up(start: int) -> None:
+            keys = [
+                comparable(one_chunk(entities[column].slice(start, LOOKUP_ROWS)))
+                for column in self.keys.values()
+            ]
+            rows = slice(start, start + LOOKUP_ROWS)
+            found[rows] = index.lookup(keys, times[rows], ttl_us)
+
+        list(THREADS.map(look_up, range(0, len(times), LOOKUP_ROWS)))
+        return found
+
+    def gather(self, positions: Int32Array) -> list[pa.Array]:
+        """The feature columns at these source rows, null where the position is -1."""
+        indices = pa.array(positions, mask=positions < 0)
+        return list(THREADS.map(lambda column: column.take(indices), self.features.values()))
+
+
+def join_view(
+    config: RepoConfig,
+    view: FeatureView,
+    feature_refs: Sequence[str],
+    *,
+    full_feature_names: bool,
+    filter_by_created: bool,
+) -> JoinedView:
+    """The view's part of a join, with its source opened and its columns known to be there.
+
+    Raises AsOfError that names view, column and path.
+    """
+    name = view.projection.name_to_use()
+    what = f"feature view {name}"
+    batch = view.batch_source
+    source = open_source(config, batch, what=what)
+    wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{name}:")]
+    prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
+    key_map = view.projection.join_key_map or {}
+    joined = JoinedView(
+        name=name,
+        source=source,
+        timestamp_field=batch.timestamp_field,
+        created_timestamp_column=batch.created_timestamp_column or None,
+        keys={
+            entity.name: key_map.get(entity.name, entity.name)
+            for entity in view.entity_columns
+            if entity.name != DUMMY_ENTITY_ID
+        },
+        names={feature: f"{prefix}{feature}" for feature in wanted},
+        ttl=view.ttl or timedelta(),
+        filter_by_created=filter_by_created,
+    )
+    for column in [*joined.keys, *joined.names, joined.timestamp_field]:
+        source.type_of(column)
+    if joined.created_timestamp_column:
+        source.type_of(joined.created_timestamp_column)
+    return joined
+
+
+def check_entities(entities: pa.Schema, views: Sequence[JoinedView]) -> None:
+    """Raise AsOfError where the entity dataframe lacks a key, has it in another type, or names a feature."""
+    for view in views:
+        for key, column in view.keys.items():
+            if column not in entities.names:
+                raise AsOfError(
+                    f"{view.source.what}: key column '{column}' is not in the entity dataframe, "
+                    f"which has {', '.join(entities.names)}."
+                )
+            require_same_kind(
+                entities.field(column).type,
+                view.source.type_of(key),
+                what=view.source.what,
+                column=column,
+                path=view.source.path,
+            )
+        for name in view.names.values():
+            if name in entities.names:
+                raise AsOfError(
+                    f"{view.source.what}: the entity dataframe has a column '{name}' already; "
+                    f"rename it, or ask for full_feature_names."
+                )
