@@ -1,6 +1,7 @@
 """The two rankers and their hybrid: what they read, how they are trained, saved and combined."""
 
-from pipelines.rankers.encoding import CATEGORICAL_FEATURES, FeatureEncoding
-from pipelines.rankers.hybrid import HybridRanker, hybrid_order
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.hybrid import HybridRanker, hybrid_order, hybrid_scores
+from pipelines.rankers.training import train
 
-__all__ = ["CATEGORICAL_FEATURES", "FeatureEncoding", "HybridRanker", "hybrid_order"]
+__all__ = ["FeatureEncoding", "HybridRanker", "hybrid_order", "hybrid_scores", "train"]

@@ -12,15 +12,6 @@ import pyarrow.compute as pc
 from nightreel import columns
 from nightreel.errors import InputError
 
-CATEGORICAL_FEATURES = frozenset(
-    {
-        *columns.USER_CATEGORICALS,
-        *columns.ONEHOT_FEATURES,
-        *columns.CATEGORY_LEVELS,
-        columns.AUTHOR_ID,
-    }
-)
-
 
 @dataclass(frozen=True)
 class FeatureEncoding:
@@ -43,7 +34,7 @@ class FeatureEncoding:
         categories = {
             name: tuple(sorted(pc.unique(values[name]).drop_null().to_pylist()))
             for name in names
-            if name in CATEGORICAL_FEATURES
+            if name in columns.CATEGORICAL_FEATURES
         }
         return cls(tuple(names), categories)
 

@@ -94,3 +94,31 @@ def hybrid_order(
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
     ordered = kept[np.lexsort((video_id[kept], -regressor_score[kept]))]
     return np.concatenate([ordered, rest])
+
+
+def hybrid_scores(
+    user_id: np.ndarray,
+    video_id: np.ndarray,
+    classifier_score: np.ndarray,
+    regressor_score: np.ndarray,
+    *,
+    filter_k: int,
+    catalogue: int | None = None,
+) -> np.ndarray:
+    """Scores that order the pairs of many users as `hybrid_order` orders one user's: float64 [pairs].
+
+    All arrays have one entry a pair, in any order. catalogue: where the pairs are only a part of what would
+    be scored, the number of all videos; the filter then keeps the same share of a user's pairs as of the
+    catalogue.
+    """
+    users, sizes = np.unique(user_id, return_counts=True)
+    group = np.searchsorted(users, user_id)
+    kept = np.full(len(users), filter_k) if catalogue is None else np.ceil(sizes * filter_k / catalogue)
+    by_classifier = np.empty(len(user_id), dtype=np.int64)
+    order = np.lexsort((video_id, -classifier_score, group))
+    by_classifier[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    is_kept = by_classifier < kept[group]
+    order = np.lexsort((video_id, -np.where(is_kept, regressor_score, classifier_score), ~is_kept, group))
+    scores = np.empty(len(user_id))
+    scores[order] = -np.arange(len(order), dtype=np.float64)
+    return scores

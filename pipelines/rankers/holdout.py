@@ -1,0 +1,113 @@
+"""How good a model is on the holdout, and whether a new version may take the champion's place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.metrics import RankedLists, auc, ndcg_at_k
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers.boosting import Matrix
+from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.training_frame import FeatureFrame
+
+HYBRID_NDCG = "hybrid_ndcg_at_10"
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """The plays that no model has seen.
+
+    rows: of the joined frame, each user's first play of each video in the holdout. plays: these rows'
+    user_id, video_id and watch_ratio. since: when the holdout begins. catalogue: videos of the whole log.
+    """
+
+    frame: FeatureFrame
+    rows: np.ndarray
+    plays: pl.DataFrame
+    since: datetime
+    catalogue: int
+
+    @classmethod
+    def of(cls, frame: FeatureFrame, plays: pl.DataFrame, part: slice, since: datetime) -> "Holdout":
+        """The holdout among joined plays; part: its rows."""
+        numbered = plays[part].with_row_index("row", offset=part.start)
+        first = numbered.unique([columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True)
+        return cls(frame, first["row"].to_numpy(), first, since, plays[columns.VIDEO_ID].n_unique())
+
+    def metrics(self, ranker: HybridRanker, settings: Settings) -> dict[str, float]:
+        """The hybrid's NDCG@10 over what each user watched, and how well both models predict.
+
+        Each video is ranked as of its play. Only figures that exist are given: without a liked play there is
+        neither NDCG nor AUC.
+        """
+        classified, regressed = predict(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
+        user, video, ratio = (
+            self.plays[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO)
+        )
+        liked = ratio > settings.like_threshold
+        error = np.abs(regressed - np.minimum(ratio, settings.watch_ratio_clip))
+        found = {"regressor_mean_absolute_error": float(error.mean())}
+        area = auc(classified, liked)
+        if area is not None:
+            found["classifier_auc"] = area
+        scores = hybrid_scores(
+            user, video, classified, regressed, filter_k=settings.filter_k, catalogue=self.catalogue
+        )
+        ranked = RankedLists.of(user, video, scores, liked)
+        if len(ranked.users):
+            found[HYBRID_NDCG] = float(ndcg_at_k(ranked, 10).mean())
+        return found
+
+
+def predict(ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classifier and regressor scores of these rows, a block at a time: two float64 [rows]."""
+    classified, regressed = np.empty(len(rows)), np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        block = matrix[rows[part]]
+        classified[part] = ranker.classify(block)
+        regressed[part] = ranker.regress(block)
+    return classified, regressed
+
+
+def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Settings) -> str:
+    """Make `version` the champion unless the champion orders the holdout better; says why.
+
+    The champion's figure is computed anew on this holdout. Where it cannot be compared (damaged, other
+    features, or it was trained on plays of this holdout) the new version takes its place.
+    """
+    verdict, is_better = _compare(version, holdout, settings)
+    if is_better:
+        model_registry.promote(settings, version)
+    return verdict
+
+
+def _compare(version: ModelVersion, holdout: Holdout, settings: Settings) -> tuple[str, bool]:
+    try:
+        champion = model_registry.champion(settings)
+        if champion.version == version.version:
+            return "champion: the same model as before", True
+        ranker = HybridRanker.load(champion.folder, threads=settings.threads)
+        ranker.require_features(holdout.frame.names)
+        seen_until = datetime.fromisoformat(champion.manifest["data"]["holdout_from"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return "champion: there was none to compare with", True
+    if seen_until > holdout.since:
+        return f"champion: {champion.version} was trained on plays of this holdout", True
+    new = _figure(version.manifest["metrics"])
+    old = _figure(holdout.metrics(ranker, settings))
+    against = f"NDCG@10 {new:.4f} on the holdout, {champion.version} {old:.4f}"
+    return (f"champion: {against}", True) if new >= old else (f"kept {champion.version}: {against}", False)
+
+
+def _figure(metrics: Mapping[str, float]) -> float:
+    return metrics.get(HYBRID_NDCG, 0.0)

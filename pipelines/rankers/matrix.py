@@ -1,0 +1,98 @@
+"""The matrix that the rankers read, composed block by block from the encoded sources by the join's positions.
+
+`als_score` and the time features, which Feast computes on demand, come here from the same inputs by the same
+definitions, in bulk; a test holds them equal to Feast's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from nightreel import columns
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.training_frame import FeatureFrame
+
+
+class FeatureMatrix:
+    """The rows of a frame under an encoding, as float32 blocks in service order.
+
+    Slicing, or indexing by an array of row numbers, gives float32 [rows, features]; missing values are NaN.
+    """
+
+    def __init__(self, frame: FeatureFrame, encoding: FeatureEncoding) -> None:
+        encoding.require(frame.names)
+        self.names = frame.names
+        self._instants = frame.instants
+        self._zone = frame.zone
+        self._sources = [_EncodedView.of(frame, view, names, encoding) for view, names in frame.views.items()]
+        self._als = _FactorProduct.of(frame)
+
+    def __len__(self) -> int:
+        return len(self._instants)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        instants = self._instants[rows]
+        matrix = np.empty((len(instants), len(self.names)), dtype=np.float32)
+        for source in self._sources:
+            # Position -1, no value, takes the last row of the encoded source, which is all NaN.
+            matrix[:, source.places] = source.values[source.positions[rows]]
+        local = pl.Series(instants).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(self._zone.key)
+        matrix[:, self.names.index(columns.HOUR_OF_DAY)] = local.dt.hour().to_numpy()
+        matrix[:, self.names.index(columns.DAY_OF_WEEK)] = local.dt.weekday().to_numpy() - 1
+        matrix[:, self.names.index(columns.ALS_SCORE)] = self._als.scores(rows)
+        return matrix
+
+
+@dataclass(frozen=True)
+class _EncodedView:
+    places: slice  # of the view's features in the matrix
+    values: np.ndarray  # float32 [source rows + 1, features], the last row NaN
+    positions: np.ndarray  # int32 [rows]
+
+    @classmethod
+    def of(
+        cls, frame: FeatureFrame, view: str, names: Sequence[str], encoding: FeatureEncoding
+    ) -> "_EncodedView":
+        encoded = [encoding.encode_column(name, frame.job.source_column(view, name)) for name in names]
+        values = np.append(np.column_stack(encoded), np.full((1, len(names)), np.nan, np.float32), axis=0)
+        first = frame.names.index(names[0])
+        return cls(slice(first, first + len(names)), values, frame.job.positions(view))
+
+
+@dataclass(frozen=True)
+class _FactorProduct:
+    users: np.ndarray  # float32 [source rows + 1, factors], the last row NaN
+    videos: np.ndarray
+    user_positions: np.ndarray  # int32 [rows]
+    video_positions: np.ndarray
+
+    @classmethod
+    def of(cls, frame: FeatureFrame) -> "_FactorProduct":
+        job = frame.job
+        return cls(
+            _factor_rows(job.source_column(columns.USER_FACTORS, columns.USER_FACTOR)),
+            _factor_rows(job.source_column(columns.VIDEO_FACTORS, columns.VIDEO_FACTOR)),
+            job.positions(columns.USER_FACTORS),
+            job.positions(columns.VIDEO_FACTORS),
+        )
+
+    def scores(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Dot product of the two factors of each row: float32, NaN where one is missing."""
+        users = self.users[self.user_positions[rows]]
+        videos = self.videos[self.video_positions[rows]]
+        scores: np.ndarray = np.einsum("ij,ij->i", users, videos)
+        return scores
+
+
+def _factor_rows(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """List rows as a float32 matrix; null rows are NaN, and so is one more at the end, for position -1."""
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    factors = max(lists.value_lengths().drop_null().to_pylist()[:1], default=0)
+    matrix = np.full((len(lists) + 1, factors), np.nan, dtype=np.float32)
+    matrix[:-1][lists.is_valid().to_numpy(zero_copy_only=False)] = (
+        lists.flatten().to_numpy().reshape(-1, factors)
+    )
+    return matrix

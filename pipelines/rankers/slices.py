@@ -1,0 +1,61 @@
+"""Which plays fit the models, which stop them early, and which are held out: ranges in time."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.local_days import ends_of_days, start_of_day
+
+# A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few
+# plays on days after its last real one.
+_SHARE_OF_MEDIAN_DAY = 0.1
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Row ranges of plays in order of time: fit, then early stopping, then the holdout that no model sees."""
+
+    fit: slice
+    stop: slice
+    holdout: slice
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The instants between the slices, local midnights in UTC, and the last local day of the log."""
+
+    stop_from: datetime
+    holdout_from: datetime
+    last_day: date
+
+    def slices(self, instants: pl.Series) -> Slices:
+        """The row ranges of plays at these ascending instants."""
+        stop = instants.search_sorted(self.stop_from, side="left")
+        holdout = instants.search_sorted(self.holdout_from, side="left")
+        return Slices(slice(0, stop), slice(stop, holdout), slice(holdout, len(instants)))
+
+
+def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
+    """Where to cut the log: the last `holdout_days` days are held out, as many before them stop the models.
+
+    instants: of all plays, ascending. Days with hardly any plays do not count as days; a short log holds out
+    fewer. Raises InputError where the log has fewer than three days.
+    """
+    ends = ends_of_days(instants, settings.zone).rename("end")
+    counts = ends.value_counts().sort("end")
+    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())["end"]
+    held_out = min(settings.holdout_days, (len(days) - 1) // 2)
+    if held_out < 1:
+        raise InputError(
+            f"interactions: plays on {len(days)} days; training needs three, to hold some out.",
+            "Ingest a longer log.",
+        )
+    local_days = [end.astimezone(settings.zone).date() - timedelta(days=1) for end in days]
+    return Cuts(
+        stop_from=start_of_day(local_days[-2 * held_out], settings.zone),
+        holdout_from=start_of_day(local_days[-held_out], settings.zone),
+        last_day=local_days[-1],
+    )

@@ -1,0 +1,143 @@
+"""The training step: join, fit both rankers, register the version, and promote it if it is not worse."""
+
+import json
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.holdout import Holdout, promote_if_not_worse
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.slices import Cuts, Slices, time_cuts
+from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays, service_features
+
+IMPORTANCES = "importances.json"
+_SETTINGS = {
+    "seed",
+    "threads",
+    "time_zone",
+    "like_threshold",
+    "watch_ratio_clip",
+    "train_sample",
+    "holdout_days",
+    "trees",
+    "learning_rate",
+    "leaves",
+    "early_stopping_trees",
+    "filter_k",
+}
+_VIEWS = (
+    columns.USER_PROFILE,
+    columns.USER_ACTIVITY,
+    columns.VIDEO_PROFILE,
+    columns.VIDEO_TEXT,
+    columns.VIDEO_DAILY_POPULARITY,
+    columns.VIDEO_ENGAGEMENT,
+    columns.USER_FACTORS,
+    columns.VIDEO_FACTORS,
+)
+_LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
+_PRINTED_FEATURES = 15
+
+
+def train(settings: Settings, *, force: bool = False) -> StepResult:
+    """Fit the rankers on all plays but the last days, and register them as a new model version.
+
+    It becomes the champion if it is not worse on the holdout. The same data, settings and seed give the same
+    version. Raises InputError where tables, features or definitions are missing.
+    """
+    read = (
+        settings.paths.table("interactions"),
+        *(settings.paths.feature_source(view) for view in _VIEWS),
+    )
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    store = open_store()
+    record = StepRecord(settings.paths.state / "train.json")
+    current = fingerprint(
+        files=fingerprint_of_files(read),
+        settings=settings.model_dump(include=_SETTINGS),
+        features=service_features(store),
+    )
+    pointer = settings.paths.models / model_registry.CHAMPION
+    if not force and record.is_done(current):
+        return StepResult("train", True, read, (pointer,), record.summary())
+    record.forget()
+    plays = of_sampled_users(read_plays(settings), settings.train_sample, settings.seed)
+    cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
+    slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
+    frame = FeatureFrame.join(store, plays, settings.zone)
+    encoding = FeatureEncoding.fit(frame.names, frame.values(slices.fit, columns.CATEGORICAL_FEATURES))
+    ratios = plays[columns.WATCH_RATIO].to_numpy()
+    ranker = fit_rankers(FeatureMatrix(frame, encoding), ratios, slices, encoding, settings)
+    holdout = Holdout.of(frame, plays, slices.holdout, cuts.holdout_from)
+    version = model_registry.register(
+        settings,
+        lambda folder: _write(ranker, folder),
+        data_end=cuts.last_day,
+        manifest=_manifest(ranker, plays, cuts, settings) | {"metrics": holdout.metrics(ranker, settings)},
+    )
+    verdict = promote_if_not_worse(version, holdout, settings)
+    summary = {
+        "version": version.version,
+        "verdict": verdict,
+        "plays": _counts(slices),
+        **{name: version.manifest[name] for name in ("trees", "metrics")},
+        "importances": _printed(ranker),
+    }
+    record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
+    return StepResult("train", False, read, (version.folder, pointer), summary)
+
+
+def _write(ranker: HybridRanker, folder: Path) -> None:
+    ranker.save(folder)
+    (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
+
+
+def _manifest(ranker: HybridRanker, plays: pl.DataFrame, cuts: Cuts, settings: Settings) -> dict[str, Any]:
+    instants = plays[columns.EVENT_TIMESTAMP]
+    return {
+        "features": list(ranker.feature_names),
+        "categorical": list(ranker.encoding.categorical),
+        "data": {
+            "first_play": instants[0].isoformat(),
+            "last_play": instants[-1].isoformat(),
+            "early_stopping_from": cuts.stop_from.isoformat(),
+            "holdout_from": cuts.holdout_from.isoformat(),
+            "users": plays[columns.USER_ID].n_unique(),
+            "videos": plays[columns.VIDEO_ID].n_unique(),
+            **_counts(cuts.slices(instants)),
+        },
+        "settings": settings.model_dump(include=_SETTINGS),
+        "trees": {
+            "classifier": ranker.classifier.num_trees(),
+            "regressor": ranker.regressor.num_trees(),
+        },
+        "libraries": {name: library_version(name) for name in _LIBRARIES},
+    }
+
+
+def _counts(slices: Slices) -> dict[str, int]:
+    return {
+        "fit": slices.fit.stop - slices.fit.start,
+        "early_stopping": slices.stop.stop - slices.stop.start,
+        "holdout": slices.holdout.stop - slices.holdout.start,
+    }
+
+
+def _printed(ranker: HybridRanker) -> list[dict[str, str | int | float]]:
+    """The features that matter most to either model; `importances.json` has all of them."""
+    return sorted(
+        ranker.importances(), key=lambda row: -float(row["classifier_gain"]) - float(row["regressor_gain"])
+    )[:_PRINTED_FEATURES]

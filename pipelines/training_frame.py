@@ -1,0 +1,129 @@
+"""Plays joined with the features known at their instant: Feast's point-in-time join, and which plays train.
+
+The join is kept as positions: for each play and view the row of the view's source that was known at the
+play's instant. The wide table never exists; `rankers.matrix` composes float32 blocks of it when they are
+asked for.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast import FeatureStore
+
+from feast_asof import AsOfRetrievalJob
+from nightreel import columns
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+
+_ON_DEMAND = (columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)
+
+
+def entity_table(plays: pl.DataFrame) -> pa.Table:
+    """The entity rows of the join: user_id, video_id, event_timestamp and, the same, interaction_timestamp.
+
+    plays: these first three columns, one row a play; the values known at a play's instant are joined to it.
+    """
+    return plays.select(
+        columns.USER_ID,
+        columns.VIDEO_ID,
+        columns.EVENT_TIMESTAMP,
+        pl.col(columns.EVENT_TIMESTAMP).alias(columns.INTERACTION_TIMESTAMP),
+    ).to_arrow()
+
+
+def service_features(store: FeatureStore) -> dict[str, tuple[str, ...]]:
+    """The features of the service `hybrid_ranker` by view, in its order, on-demand ones included."""
+    service = store.get_feature_service(columns.HYBRID_RANKER)
+    return {view.name: tuple(f.name for f in view.features) for view in service.feature_view_projections}
+
+
+@dataclass(frozen=True)
+class FeatureFrame:
+    """The joined features of entity rows, not yet encoded and not yet wide.
+
+    names: features in service order. views: the features of each stored view. job: the join. instants: int64
+    microseconds since 1970 UTC, the instant of each row. zone: where hours and weekdays are counted.
+    """
+
+    names: tuple[str, ...]
+    views: Mapping[str, tuple[str, ...]]
+    job: AsOfRetrievalJob
+    instants: np.ndarray
+    zone: ZoneInfo
+
+    @classmethod
+    def join(cls, store: FeatureStore, plays: pl.DataFrame, zone: ZoneInfo) -> "FeatureFrame":
+        """Join the features of the service `hybrid_ranker` to plays (user_id, video_id, event_timestamp).
+
+        Raises NightreelError where the join does not give exactly one row a play.
+        """
+        views = service_features(store)
+        service = store.get_feature_service(columns.HYBRID_RANKER)
+        job = store.get_historical_features(entity_df=entity_table(plays), features=service)
+        if job.num_rows != plays.height:
+            raise NightreelError(f"The join gave {job.num_rows} rows for {plays.height} plays.")
+        return cls(
+            names=tuple(name for names in views.values() for name in names),
+            views={view: names for view, names in views.items() if names[0] not in _ON_DEMAND},
+            job=job,
+            instants=plays[columns.EVENT_TIMESTAMP].to_physical().to_numpy(),
+            zone=zone,
+        )
+
+    def __len__(self) -> int:
+        return len(self.instants)
+
+    def values(self, rows: slice, features: Collection[str]) -> dict[str, pa.Array]:
+        """The values of these stored features that the rows hold: one entry a source row used, any order."""
+        found: dict[str, pa.Array] = {}
+        for view, names in self.views.items():
+            wanted = [name for name in names if name in features]
+            if not wanted:
+                continue
+            used = np.unique(self.job.positions(view)[rows])
+            known = pa.array(used[used >= 0])
+            found |= {name: self.job.source_column(view, name).take(known) for name in wanted}
+        return found
+
+
+def read_plays(settings: Settings) -> pl.DataFrame:
+    """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio (float32).
+
+    Raises InputError where ingest has not written the table.
+    """
+    path = settings.paths.table("interactions")
+    if not path.is_file():
+        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    return pl.read_parquet(
+        path, columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO]
+    )
+
+
+def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """The rows of a share of the users, chosen by a hash of user_id and seed; row order is kept.
+
+    The same user is chosen whatever else is in the table, and a larger share includes the smaller one's
+    users. Raises InputError where no user is left.
+    """
+    if share >= 1:
+        return rows
+    users = rows[columns.USER_ID].to_numpy().astype(np.uint64)
+    chosen = rows.filter(pl.Series(_uniform_hash(users, seed) < share))
+    if chosen.is_empty():
+        raise InputError(f"A sample of {share} leaves none of the users.", "Set a larger sample.")
+    return chosen
+
+
+def _uniform_hash(values: np.ndarray, seed: int) -> np.ndarray:
+    """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) of each uint64 value, as float64 in [0, 1)."""
+    with np.errstate(over="ignore"):
+        mixed = values + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    uniform: np.ndarray = mixed / 2.0**64
+    return uniform
