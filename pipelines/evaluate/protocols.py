@@ -1,0 +1,69 @@
+"""Which pairs each protocol ranks, and as of when.
+
+`kuairec`: the fully observed pairs, features as of the end of the training data. `temporal`: what each user
+watched in the holdout, features as of its beginning; it needs no fully observed table. No model has seen an
+outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.local_days import INSTANT, ends_of_days
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers.slices import time_cuts
+from pipelines.training_frame import of_sampled_users, read_plays
+
+KUAIREC = "kuairec"
+TEMPORAL = "temporal"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a protocol: user_id, video_id, watch_ratio, each pair once, sorted.
+
+    catalogue: the number of videos where the pairs are only what happened to be watched of them, else None.
+    """
+
+    protocol: str
+    as_of: datetime
+    rows: pl.DataFrame
+    catalogue: int | None
+
+
+def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
+    """The pairs of every protocol that the data allows. Raises InputError where ingest has not run."""
+    plays = read_plays(settings)
+    found = [_temporal(plays, settings, model)]
+    if settings.paths.table("fully_observed").is_file():
+        found.insert(0, _kuairec(plays[columns.EVENT_TIMESTAMP], settings))
+    return found
+
+
+def _kuairec(instants: pl.Series, settings: Settings) -> Pairs:
+    pairs = pl.read_parquet(
+        settings.paths.table("fully_observed"),
+        columns=[columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO],
+    )
+    end = ends_of_days(instants.tail(1), settings.zone)[0]
+    return Pairs(KUAIREC, end, _once(pairs, settings), None)
+
+
+def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> Pairs:
+    # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
+    cut = max(
+        time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from,
+        datetime.fromisoformat(model.manifest["data"]["holdout_from"]),
+    )
+    watched = plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= pl.lit(cut, dtype=INSTANT))
+    return Pairs(TEMPORAL, cut, _once(watched, settings), plays[columns.VIDEO_ID].n_unique())
+
+
+def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Each pair once, by its first row, of the sampled users."""
+    sampled = of_sampled_users(plays, settings.test_sample, settings.seed)
+    keys = [columns.USER_ID, columns.VIDEO_ID]
+    return sampled.unique(keys, keep="first", maintain_order=True).sort(keys)
