@@ -17,7 +17,10 @@ Int64Array = NDArray[np.int64]
 
 NO_ROW = -1
 # Entity rows looked up at a time: the temporaries stay small beside the positions themselves.
-LOOKUP_ROWS = 1_000_000
+LOOKUP_ROWS = 131_072
+# Where the keys times the distinct times are at most so many times the rows, as with daily values, every
+# answer is written down beforehand, which is several times as fast as searching for each.
+DENSE_PER_ROW = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class AsOfIndex:
     instants: the source's distinct times, microseconds UTC, int64, ascending.
     key_values: the distinct values of each key column, in code order. key_codes: the distinct combined codes.
     times, created: of the sorted rows, microseconds UTC; created is None where it is not used as a filter.
+    answers: for every packed value, the sorted row that a lookup finds, int32; None where that is too many.
     """
 
     order: Int32Array | None
@@ -38,6 +42,7 @@ class AsOfIndex:
     key_codes: Int64Array
     times: Int64Array
     created: Int64Array | None
+    answers: Int32Array | None
 
     @property
     def stride(self) -> int:
@@ -53,11 +58,12 @@ class AsOfIndex:
         if len(self.packed) == 0:
             return np.full(len(times), NO_ROW, dtype=np.int32)
         code = self._key_code(keys, len(times))
-        rank = np.searchsorted(self.instants, times, side="right")
-        wanted = code * self.stride + rank
-        found = np.searchsorted(self.packed, wanted, side="right") - 1
+        wanted = np.maximum(code, 0) * self.stride + np.searchsorted(self.instants, times, side="right")
+        if self.answers is not None:
+            found: Int64Array = self.answers[wanted].astype(np.int64)
+        else:
+            found = _newest(self.packed, wanted, self.stride)
         known = (code >= 0) & (found >= 0)
-        known &= self.packed[np.maximum(found, 0)] >= code * self.stride
         if self.created is not None:
             found, known = self._skip_created_later(found, known, code, times)
         if ttl_us:
@@ -128,6 +134,10 @@ def build_index(
     if order is not None:
         packed, times = packed[order], times[order]
         created = None if created is None else created[order]
+    answers = None
+    if len(key_codes) * (len(instants) + 1) <= DENSE_PER_ROW * len(times):
+        every = np.arange(len(key_codes) * (len(instants) + 1))
+        answers = _newest(packed, every, len(instants) + 1).astype(np.int32)
     return AsOfIndex(
         order=order,
         packed=packed,
@@ -136,7 +146,15 @@ def build_index(
         key_codes=key_codes,
         times=times,
         created=created if filter_by_created else None,
+        answers=answers,
     )
+
+
+def _newest(packed: Int64Array, wanted: Int64Array, stride: int) -> Int64Array:
+    """The last sorted row of the same key at or before each wanted value; NO_ROW where there is none."""
+    found = np.searchsorted(packed, wanted, side="right") - 1
+    same_key = (found >= 0) & (packed[np.maximum(found, 0)] >= wanted - wanted % stride)
+    return np.where(same_key, found, NO_ROW)
 
 
 def _codes(column: pa.Array, values: pa.Array) -> Int64Array:
