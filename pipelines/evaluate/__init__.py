@@ -81,7 +81,7 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
 
 
 def _write_table(own: list[Figure], path: Path) -> None:
-    """A row for each system and k, a column for each metric; metrics without a k stand in rows of their own."""
+    """A row for each system and k, a column for each metric; metrics without a k have own rows."""
     rows: dict[tuple[str, int | None], dict[str, Any]] = {}
     for figure in own:
         row = rows.setdefault((figure.system, figure.k), {"system": figure.system, "k": figure.k})
