@@ -1,0 +1,160 @@
+"""The fitted rankers: what they learn from, that they repeat, and how their scores become one order."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
+from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.slices import Slices
+
+ROWS = 6_000
+NAMES = ("noise", columns.AUTHOR_ID, columns.VIDEO_DURATION)
+ENCODING = FeatureEncoding(NAMES, {columns.AUTHOR_ID: tuple(range(40))})
+SLICES = Slices(slice(0, 4_000), slice(4_000, 5_000), slice(5_000, ROWS))
+
+
+def _log(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix and ratios that depend on an author (a code) and fall with the length."""
+    random = np.random.default_rng(seed)
+    matrix = np.column_stack(
+        [random.normal(size=ROWS), random.integers(0, 40, ROWS), random.integers(3_000, 60_000, ROWS)]
+    ).astype(np.float32)
+    matrix[random.random(ROWS) < 0.1, 1] = np.nan
+    author = np.where(np.isnan(matrix[:, 1]), 0.0, np.sin(np.nan_to_num(matrix[:, 1])))
+    ratio = np.exp(author + random.normal(0, 0.3, ROWS)) * 9_000 / matrix[:, 2]
+    return matrix, ratio.astype(np.float32)
+
+
+MATRIX, RATIO = _log()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"), threads=1, trees=60, learning_rate=0.1)
+
+
+@pytest.fixture(scope="module")
+def ranker(settings: Settings) -> HybridRanker:
+    return fit_rankers(MATRIX, RATIO, SLICES, ENCODING, settings)
+
+
+def _texts(ranker: HybridRanker) -> tuple[str, str]:
+    return ranker.classifier.model_to_string(), ranker.regressor.model_to_string()
+
+
+def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, settings: Settings) -> None:
+    unseen = MATRIX[SLICES.holdout]
+    liked = RATIO[SLICES.holdout] > settings.like_threshold
+    probability = ranker.classify(unseen)
+    assert ((probability > 0) & (probability < 1)).all()
+    assert ((probability > 0.5) == liked).mean() > 0.85
+    clipped = np.minimum(RATIO[SLICES.holdout], settings.watch_ratio_clip)
+    assert np.corrcoef(ranker.regress(unseen), clipped)[0, 1] > 0.8
+
+
+def test_ratios_above_the_clip_count_as_the_clip(ranker: HybridRanker, settings: Settings) -> None:
+    extreme = np.where(settings.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
+    assert (extreme != RATIO).any()
+    assert _texts(fit_rankers(MATRIX, extreme, SLICES, ENCODING, settings)) == _texts(ranker)
+
+
+def test_codes_are_categories_not_amounts(ranker: HybridRanker) -> None:
+    splits = ranker.classifier.trees_to_dataframe().dropna(subset="split_feature")
+    kinds = splits.groupby("split_feature")["decision_type"].unique()
+    assert kinds[columns.AUTHOR_ID].tolist() == ["=="]
+    assert kinds[columns.VIDEO_DURATION].tolist() == ["<="]
+
+
+def test_the_same_input_gives_the_same_models(ranker: HybridRanker, settings: Settings) -> None:
+    assert _texts(fit_rankers(MATRIX, RATIO, SLICES, ENCODING, settings)) == _texts(ranker)
+
+
+def test_holdout_outcomes_reach_no_model(ranker: HybridRanker, settings: Settings) -> None:
+    altered = RATIO.copy()
+    altered[SLICES.holdout] = 9.0
+    assert _texts(fit_rankers(MATRIX, altered, SLICES, ENCODING, settings)) == _texts(ranker)
+
+
+def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Settings) -> None:
+    """With shuffled outcomes in that slice fewer trees remain, and those are the same trees."""
+    altered = RATIO.copy()
+    altered[SLICES.stop] = np.random.default_rng(1).permutation(altered[SLICES.stop])
+    eager = settings.model_copy(update={"early_stopping_trees": 3})
+    stopped = fit_rankers(MATRIX, altered, SLICES, ENCODING, eager)
+    assert 0 < stopped.regressor.num_trees() < ranker.regressor.num_trees()
+    first = stopped.regressor.num_trees()
+    np.testing.assert_array_equal(
+        stopped.regress(MATRIX[:100]), ranker.regressor.predict(MATRIX[:100], num_iteration=first)
+    )
+
+
+def test_saved_models_are_text_and_predict_the_same_bits(ranker: HybridRanker, tmp_path: Path) -> None:
+    ranker.save(tmp_path / "model")
+    loaded = HybridRanker.load(tmp_path / "model")
+    assert loaded.feature_names == NAMES
+    np.testing.assert_array_equal(loaded.classify(MATRIX), ranker.classify(MATRIX))
+    np.testing.assert_array_equal(loaded.regress(MATRIX), ranker.regress(MATRIX))
+    for path in (tmp_path / "model").iterdir():
+        path.read_text(encoding="utf-8")
+        assert path.suffix in {".txt", ".json"}
+
+
+def test_scores_do_not_depend_on_the_number_of_threads(ranker: HybridRanker) -> None:
+    np.testing.assert_array_equal(
+        replace(ranker, threads=2).classify(MATRIX), replace(ranker, threads=1).classify(MATRIX)
+    )
+
+
+def test_no_rows_give_no_scores(ranker: HybridRanker) -> None:
+    assert ranker.classify(MATRIX[:0]).shape == (0,)
+
+
+def test_importances_name_what_decides(ranker: HybridRanker) -> None:
+    rows = ranker.importances()
+    assert {row["feature"] for row in rows} == set(NAMES)
+    assert rows[-1]["feature"] == "noise"
+    for model in ("classifier", "regressor"):
+        assert sum(float(row[f"{model}_gain"]) for row in rows) == pytest.approx(1.0)
+
+
+def test_filter_keeps_the_most_probable_and_the_regressor_orders_them() -> None:
+    classified = np.array([0.9, 0.8, 0.7, 0.1])
+    regressed = np.array([1.0, 3.0, 2.0, 9.0])
+    order = hybrid_order(classified, regressed, np.array([4, 3, 2, 1]), filter_k=2)
+    assert order.tolist() == [1, 0, 2, 3]
+
+
+def test_ties_of_the_hybrid_go_to_the_smaller_video() -> None:
+    same = np.ones(4)
+    assert hybrid_order(same, same, np.array([40, 10, 30, 20]), filter_k=2).tolist() == [1, 3, 2, 0]
+
+
+few = st.sampled_from([0.0, 0.25, 0.5])
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), few, few), min_size=1, max_size=40),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_scores_of_many_users_order_each_as_alone(
+    rows: list[tuple[int, float, float]], filter_k: int, in_part: bool
+) -> None:
+    user, classified, regressed = (np.array(values) for values in zip(*rows, strict=True))
+    video = np.random.default_rng(0).permutation(len(user))
+    catalogue = 60 if in_part else None
+    scores = hybrid_scores(user, video, classified, regressed, filter_k=filter_k, catalogue=catalogue)
+    for one in np.unique(user):
+        mine = user == one
+        kept = int(np.ceil(mine.sum() * filter_k / 60)) if in_part else filter_k
+        alone = hybrid_order(classified[mine], regressed[mine], video[mine], kept)
+        assert video[mine][np.argsort(-scores[mine])].tolist() == video[mine][alone].tolist()
