@@ -1,0 +1,231 @@
+"""The evaluation: every system at every k, as of its instant, and equal to figures worked out apart."""
+
+import json
+import math
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.artefacts import StepResult
+from nightreel.errors import InputError
+from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.evaluate import evaluate
+from pipelines.evaluate.protocols import protocol_pairs
+from pipelines.evaluate.trials import trial
+from pipelines.rankers import HybridRanker, train
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.small_log import make_log
+
+LOG = make_log(7, users=30, videos=40, plays=3_000)
+MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\n"
+SYSTEMS = (
+    "random",
+    "popularity_by_views",
+    "popularity_by_engagement",
+    "als",
+    "classifier",
+    "regressor",
+    "hybrid",
+)
+FIELDS = ["protocol", "label", "system", "metric", "k", "slice", "value", "low", "high", "users"]
+
+
+def _fully_observed() -> pl.DataFrame:
+    """Every pair of ten users and all videos, some without a time."""
+    random = np.random.default_rng(3)
+    users, videos = (sorted(LOG.interactions[key].unique()) for key in (columns.USER_ID, columns.VIDEO_ID))
+    pairs = [(user, video) for user in users[:10] for video in videos]
+    return pl.DataFrame(
+        {
+            columns.USER_ID: [user for user, _ in pairs],
+            columns.VIDEO_ID: [video for _, video in pairs],
+            columns.EVENT_TIMESTAMP: [None] * len(pairs),
+            columns.WATCH_RATIO: random.gamma(1.2, 0.7, len(pairs)).astype(np.float32),
+        },
+        schema_overrides={columns.EVENT_TIMESTAMP: pl.Datetime("us", "UTC")},
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path_factory.mktemp("evaluate") / "home", LOG, patch, more_settings=MODELS
+        )
+        small = _fully_observed()
+        small.write_parquet(settings.paths.table("fully_observed"))
+        truth = small.select(
+            columns.USER_ID,
+            columns.VIDEO_ID,
+            expected_watch_ratio=pl.col(columns.WATCH_RATIO),
+            probability_liked=pl.col(columns.WATCH_RATIO) / 100,
+        )
+        (settings.raw_dir / "truth").mkdir(parents=True)
+        truth.write_parquet(settings.raw_dir / "truth" / "expected_watch_ratio.parquet")
+        train(settings)
+        yield settings, evaluate(settings)
+
+
+@pytest.fixture
+def settings(home: tuple[Settings, StepResult]) -> Settings:
+    return home[0]
+
+
+@pytest.fixture
+def records(settings: Settings, home: tuple[Settings, StepResult]) -> list[dict[str, Any]]:
+    assert not home[1].skipped
+    found: list[dict[str, Any]] = json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8"))
+    return found
+
+
+def _value(records: list[dict[str, Any]], protocol: str, system: str, metric: str, k: int | None) -> float:
+    keys = {"protocol": protocol, "system": system, "metric": metric, "k": k}
+    (found,) = [r for r in records if all(r[name] == value for name, value in keys.items())]
+    return float(found["value"])
+
+
+def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]]) -> None:
+    assert {tuple(record) for record in records} == {tuple(FIELDS)}
+    at_k = {(r["protocol"], r["system"], r["metric"], r["k"]) for r in records if r["k"] is not None}
+    expected = {
+        (protocol, system, metric, k)
+        for protocol in ("kuairec", "temporal")
+        for system in (*SYSTEMS, *(("truth",) if protocol == "kuairec" else ()))
+        for metric in ("precision", "recall", "ndcg", "ndcg_graded", "map", "mrr", "hit_rate")
+        for k in (10, 20, 50, 100, 200, 500, 1000)
+    }
+    assert at_k == expected
+    assert len(records) == len({tuple(r[name] for name in FIELDS[:6]) for r in records})
+
+
+def test_no_figure_is_missing_infinite_or_outside_its_interval(records: list[dict[str, Any]]) -> None:
+    for record in records:
+        assert math.isfinite(record["value"]) and 0 <= record["value"] <= 1 + 1e-12, record
+        if record["low"] is not None:
+            assert record["low"] - 1e-12 <= record["value"] <= record["high"] + 1e-12, record
+        assert record["users"] > 0
+
+
+def test_perfect_knowledge_is_the_ceiling(records: list[dict[str, Any]]) -> None:
+    """This truth orders by the outcome itself."""
+    for k in (10, 50):
+        assert _value(records, "kuairec", "truth", "ndcg", k) == pytest.approx(1.0)
+        for system in SYSTEMS:
+            assert _value(records, "kuairec", system, "ndcg", k) < 1.0
+    assert _value(records, "kuairec", "truth", "gauc", None) == 1.0
+
+
+def test_popularity_is_that_of_plays_before_the_cut(
+    records: list[dict[str, Any]], settings: Settings
+) -> None:
+    """Worked out apart, from the table of interactions: plays strictly before the holdout, by views."""
+    cut = datetime.fromisoformat(model_registry.champion(settings).manifest["data"]["holdout_from"])
+    plays = LOG.interactions
+    views = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cut)[columns.VIDEO_ID].value_counts()
+    pairs = (
+        plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= cut)
+        .unique([columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True)
+        .join(views, on=columns.VIDEO_ID, how="left")
+        .with_columns(pl.col("count").fill_null(-1), liked=pl.col(columns.WATCH_RATIO) > 1.0)
+        .sort([columns.USER_ID, "count", columns.VIDEO_ID], descending=[False, True, False])
+    )
+    by_hand = (
+        pairs.filter(pl.col("liked").any().over(columns.USER_ID))
+        .group_by(columns.USER_ID)
+        .agg(pl.col("liked").head(10).sum() / 10)["liked"]
+        .mean()
+    )
+    assert _value(records, "temporal", "popularity_by_views", "precision", 10) == pytest.approx(by_hand)
+
+
+def test_tables_hold_the_same_figures(records: list[dict[str, Any]], settings: Settings) -> None:
+    table = pl.read_csv(settings.paths.evaluation / "kuairec.csv")
+    row = table.filter((pl.col("system") == "hybrid") & (pl.col("k") == 20))
+    assert row["map"].item() == pytest.approx(_value(records, "kuairec", "hybrid", "map", 20))
+
+
+def test_summary_has_the_main_table(home: tuple[Settings, StepResult]) -> None:
+    for protocol in ("kuairec", "temporal"):
+        systems = home[1].summary[protocol]["systems"]
+        assert [row["system"] for row in systems][: len(SYSTEMS)] == list(SYSTEMS)
+        assert {"ndcg@10", "precision@10", "recall@10", "map@10"} <= set(systems[0])
+
+
+def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: Settings) -> None:
+    path = settings.paths.evaluation / "metrics.json"
+    before = path.read_bytes()
+    assert evaluate(settings).skipped
+    assert not evaluate(settings, force=True).skipped
+    assert path.read_bytes() == before
+
+
+def _scores(settings: Settings) -> tuple[Any, dict[str, np.ndarray]]:
+    model = model_registry.champion(settings)
+    (temporal,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "temporal"]
+    ranker = HybridRanker.load(model.folder)
+    return temporal, trial(temporal, store=open_store(), ranker=ranker, settings=settings).scores
+
+
+def test_no_score_of_the_temporal_protocol_sees_the_holdout(settings: Settings, tmp_path: Path) -> None:
+    """With every outcome of the holdout turned round, features and models made anew give the same scores."""
+    pairs, before = _scores(settings)
+    turned = LOG.interactions.with_columns(
+        pl.when(pl.col(columns.EVENT_TIMESTAMP) >= pairs.as_of)
+        .then(3.0 - pl.col(columns.WATCH_RATIO).clip(0, 3))
+        .otherwise(pl.col(columns.WATCH_RATIO))
+        .cast(pl.Float32)
+        .alias(columns.WATCH_RATIO)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        other = make_feature_home(
+            tmp_path / "home", LOG.with_interactions(turned), patch, more_settings=MODELS
+        )
+        train(other)
+        _, after = _scores(other)
+    for system, scores in before.items():
+        np.testing.assert_array_equal(after[system], scores, err_msg=system)
+
+
+def test_without_fully_observed_pairs_the_temporal_protocol_stands_alone(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=MODELS)
+        train(settings)
+        assert set(evaluate(settings).summary) == {"model", "temporal"}
+
+
+def test_a_sample_evaluates_whole_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_registry.champion(settings)
+    monkeypatch.setenv("NIGHTREEL_TEST_SAMPLE", "0.4")
+    for whole, part in zip(
+        protocol_pairs(settings, model), protocol_pairs(load_settings(), model), strict=True
+    ):
+        users = part.rows[columns.USER_ID].unique()
+        assert 0 < len(users) < whole.rows[columns.USER_ID].n_unique()
+        assert part.rows.equals(whole.rows.filter(pl.col(columns.USER_ID).is_in(users.implode())))
+
+
+def test_users_who_liked_nothing_are_counted_and_no_figure_is_made_up(tmp_path: Path) -> None:
+    """A log without any liked play has pairs and users, but no figures."""
+    nothing = LOG.interactions.with_columns(pl.col(columns.WATCH_RATIO) * 0)
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path / "home", replace(LOG, interactions=nothing), patch, more_settings=MODELS
+        )
+        train(settings)
+        facts = evaluate(settings).summary["temporal"]
+    assert facts["users"] > 0 and facts["users_with_a_liked_video"] == 0
+    assert json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8")) == []
+
+
+def test_before_training_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="nightreel train"):
+        evaluate(load_settings())

@@ -1,0 +1,154 @@
+"""The training step: skipped where nothing changed, repeatable, and a champion that only improves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nightreel import columns
+from nightreel.artefacts import StepResult
+from nightreel.errors import InputError
+from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.rankers import HybridRanker, train
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.small_log import make_log
+
+LOG = make_log(7, users=30, videos=40, plays=3_000)
+FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 5\n"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path_factory.mktemp("training") / "home", LOG, patch, more_settings=FEW_TREES
+        )
+        yield settings, train(settings)
+
+
+@pytest.fixture
+def settings(home: tuple[Settings, StepResult]) -> Settings:
+    return home[0]
+
+
+@pytest.fixture
+def result(home: tuple[Settings, StepResult]) -> StepResult:
+    return home[1]
+
+
+def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, result: StepResult) -> None:
+    manifest = model_registry.champion(settings).manifest
+    plays = LOG.interactions
+    assert manifest["version"] == result.summary["version"]
+    assert columns.ALS_SCORE in manifest["features"] and columns.AUTHOR_ID in manifest["categorical"]
+    data = manifest["data"]
+    # Nine days: two held out, two before them stop the models.
+    assert data["early_stopping_from"] == "2020-07-09T16:00:00+00:00"
+    assert data["holdout_from"] == "2020-07-11T16:00:00+00:00"
+    assert data["fit"] + data["early_stopping"] + data["holdout"] == plays.height
+    assert (data["users"], data["videos"]) == (30, plays[columns.VIDEO_ID].n_unique())
+    assert manifest["settings"]["like_threshold"] == 1.0
+    assert set(manifest["metrics"]) == {
+        "hybrid_ndcg_at_10",
+        "classifier_auc",
+        "regressor_mean_absolute_error",
+    }
+    assert {"lightgbm", "feast"} <= set(manifest["libraries"])
+    assert set(manifest["files"]) == {"classifier.txt", "regressor.txt", "encoding.json", "importances.json"}
+
+
+def test_manifest_tells_nothing_of_the_place_or_the_hour(settings: Settings) -> None:
+    text = json.dumps(model_registry.champion(settings).manifest)
+    assert str(settings.home) not in text
+
+
+def test_importances_of_every_feature_are_saved_and_the_first_printed(
+    settings: Settings, result: StepResult
+) -> None:
+    champion = model_registry.champion(settings)
+    saved = json.loads((champion.folder / "importances.json").read_text(encoding="utf-8"))
+    assert {row["feature"] for row in saved} == set(champion.manifest["features"])
+    printed = result.summary["importances"]
+    assert 0 < len(printed) <= 15
+    assert all(row in saved for row in printed)
+
+
+def test_the_champion_predicts(settings: Settings) -> None:
+    champion = model_registry.champion(settings)
+    assert HybridRanker.load(champion.folder).feature_names == tuple(champion.manifest["features"])
+
+
+def test_a_second_run_is_skipped_and_says_the_same(settings: Settings, result: StepResult) -> None:
+    again = train(settings)
+    assert again.skipped
+    assert again.summary["version"] == result.summary["version"]
+
+
+def test_forced_again_it_makes_the_very_same_version(settings: Settings, result: StepResult) -> None:
+    folder = settings.paths.models / str(result.summary["version"])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    again = train(settings, force=True)
+    assert not again.skipped
+    assert again.summary["version"] == result.summary["version"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in settings.paths.models.iterdir() if path.is_dir()] == [folder.name]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_worse_version_does_not_become_champion_and_a_better_one_does(tmp_path: Path) -> None:
+    """One stump against thirty trees, in both orders."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=FEW_TREES)
+        patch.setenv("NIGHTREEL_TREES", "1")
+        patch.setenv("NIGHTREEL_LEAVES", "2")
+        stump = train(load_settings()).summary
+        patch.delenv("NIGHTREEL_TREES")
+        patch.delenv("NIGHTREEL_LEAVES")
+        trees = train(load_settings()).summary
+        assert trees["metrics"]["hybrid_ndcg_at_10"] > stump["metrics"]["hybrid_ndcg_at_10"]
+        assert model_registry.champion(settings).version == trees["version"]
+        patch.setenv("NIGHTREEL_TREES", "1")
+        patch.setenv("NIGHTREEL_LEAVES", "2")
+        again = train(load_settings(), force=True).summary
+        assert again["version"] == stump["version"]
+        assert again["verdict"].startswith(f"kept {trees['version']}")
+        assert model_registry.champion(settings).version == trees["version"]
+
+
+def test_a_champion_that_saw_the_holdout_is_no_measure(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=FEW_TREES)
+        later = train(settings).summary
+        patch.setenv("NIGHTREEL_HOLDOUT_DAYS", "4")
+        longer = train(load_settings()).summary
+        assert "was trained on plays of this holdout" in longer["verdict"]
+        assert model_registry.champion(settings).version == longer["version"] != later["version"]
+
+
+def test_a_damaged_champion_is_replaced(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=FEW_TREES)
+        version = str(train(settings).summary["version"])
+        (settings.paths.models / version / "classifier.txt").write_text("cut", encoding="utf-8")
+        again = train(settings)
+        assert not again.skipped
+        assert model_registry.champion(settings).version == version
+
+
+def test_a_sample_of_users_trains_on_their_plays_only(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path / "home", LOG, patch, more_settings=FEW_TREES + "train_sample = 0.5\n"
+        )
+        train(settings)
+        data = model_registry.champion(settings).manifest["data"]
+        assert 5 < data["users"] < 25
+        assert data["fit"] + data["early_stopping"] + data["holdout"] < LOG.interactions.height
+
+
+def test_before_features_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="nightreel ingest"):
+        train(load_settings())
+    assert list(tmp_path.iterdir()) == []
