@@ -54,11 +54,15 @@ class Settings(BaseSettings):
         default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
     )
 
-    als_factors: int = Field(default=64, description="Dimensions of the ALS factors.", ge=1, le=512)
-    als_iterations: int = Field(default=15, description="ALS iterations of each refit.", ge=1)
-    als_regularization: float = Field(default=0.1, description="ALS regularization.", ge=0)
-    als_confidence: float = Field(
-        default=1.0, description="ALS confidence of a play is 1 + this times its clipped watch_ratio.", ge=0
+    als_factors: int = Field(
+        default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512
+    )
+    als_iterations: int = Field(default=5, description="ALS iterations of the first fit.", ge=1)
+    als_refit_iterations: int = Field(
+        default=2, description="ALS iterations of each later fit, which starts from the one before.", ge=1
+    )
+    als_regularization: float = Field(
+        default=15.0, description="Weight, in plays, that pulls ALS factors to zero.", gt=0
     )
     als_refit_days: int = Field(default=7, description="Days between ALS refits.", ge=1)
 
@@ -96,6 +100,18 @@ class Settings(BaseSettings):
     )
     user_block_rows: int = Field(default=64, description="Users scored at a time.", ge=1)
     keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
+    min_share_of_last_run: float = Field(
+        default=0.5,
+        description="A run with fewer users or rows than this share of the last one's is not published.",
+        ge=0,
+        le=1,
+    )
+    max_changed_lists: float = Field(
+        default=1.0,
+        description="A run is not published where a larger share of lists lost over half of their videos.",
+        ge=0,
+        le=1,
+    )
 
     @field_validator("time_zone")
     @classmethod
