@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     trees: int = Field(default=600, description="Most trees of each ranker.", ge=1)
     learning_rate: float = Field(default=0.06, description="LightGBM learning rate.", gt=0, le=1)
     leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2)
+    tree_rows: int = Field(
+        default=2_000_000, description="Most plays that one tree is fitted on, drawn at random.", ge=1_000
+    )
     early_stopping_trees: int = Field(
         default=40, description="Stop when the holdout has not improved for so many trees.", ge=1
     )

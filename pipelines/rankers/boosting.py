@@ -52,7 +52,7 @@ def fit_rankers(
     matrix: all rows in order of time. watch_ratio: float32 [rows], the outcome. The features are binned once:
     the second model reuses the first one's bins under another label. The same input gives the same models.
     """
-    common = _common_parameters(settings)
+    common = _common_parameters(settings, slices.fit.stop - slices.fit.start)
     fit, stop = _binned(matrix, slices, encoding, common)
     models = []
     for name, label, own in (
@@ -66,20 +66,21 @@ def fit_rankers(
     return HybridRanker(encoding, classifier, regressor, threads=settings.threads)
 
 
-def _common_parameters(settings: Settings) -> dict[str, Any]:
+def _common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
     return {
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
         "min_data_in_leaf": 50,
-        "feature_fraction": 0.7,
-        "bagging_fraction": 0.7,
+        "feature_fraction": 0.5,
+        "bagging_fraction": min(0.7, settings.tree_rows / rows),
         "bagging_freq": 1,
         "lambda_l1": 0.05,
         "lambda_l2": 0.05,
-        "cat_smooth": 20.0,
-        "cat_l2": 20.0,
-        "min_data_per_group": 100,
-        "max_cat_threshold": 32,
+        # Without these, codes with hundreds of values (onehot_feat3, author_id) are learnt by heart.
+        "cat_smooth": 300.0,
+        "cat_l2": 300.0,
+        "min_data_per_group": 300,
+        "max_cat_threshold": 8,
         "max_bin": 255,
         "bin_construct_sample_cnt": _BINNING_ROWS,
         "feature_pre_filter": False,

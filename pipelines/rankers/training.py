@@ -33,6 +33,7 @@ _SETTINGS = {
     "trees",
     "learning_rate",
     "leaves",
+    "tree_rows",
     "early_stopping_trees",
     "filter_k",
 }
