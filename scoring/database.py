@@ -1,0 +1,147 @@
+"""Opens the database of the lists: SQLite by default, PostgreSQL by URL; its failures become one line."""
+
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+_URL_REMEDY = (
+    "Set NIGHTREEL_DATABASE_URL to sqlite:////folder/file.sqlite or "
+    "postgresql+psycopg://user:password@host/database; write special characters of a password as %XX."
+)
+_BUSY_TIMEOUT_MS = 30_000
+_CONNECT_TIMEOUT_S = 10
+# A holder whose machine went away is dropped by the server, and its lock with it, within about a minute.
+_POSTGRESQL_OPTIONS = (
+    "-c timezone=UTC -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+)
+
+
+def database_url(settings: Settings) -> URL:
+    """The URL to publish to, its driver chosen and a relative SQLite path put below the home.
+
+    Raises InputError, which never shows the URL, where it cannot be used.
+    """
+    try:
+        url = make_url(settings.sqlalchemy_url)
+    except (ArgumentError, ValueError):
+        # What the parser says may hold a piece of the password.
+        raise InputError("Setting `database_url`: not a database URL.", _URL_REMEDY) from None
+    if url.drivername in ("postgres", POSTGRESQL):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in (SQLITE, "sqlite+pysqlite", "postgresql+psycopg"):
+        raise InputError(f"Setting `database_url`: {url.drivername} is not supported.", _URL_REMEDY)
+    if url.get_backend_name() == SQLITE:
+        if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+            raise InputError("Setting `database_url`: SQLite needs the path of a file.", _URL_REMEDY)
+        url = url.set(database=str(settings.home / Path(url.database).expanduser()))
+    return url
+
+
+def masked(url: URL) -> str:
+    """The URL without its password, fit for a log."""
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite URL; None for a server."""
+    return Path(url.database or "") if url.get_backend_name() == SQLITE else None
+
+
+def identity() -> str:
+    """This process as others see it: host and process id."""
+    return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
+
+
+def engine(settings: Settings) -> Engine:
+    """An engine whose transactions may write; it connects only when it is used.
+
+    Every transaction on SQLite takes the write lock at its beginning, so none fails half-way for want of it.
+    """
+    url = database_url(settings)
+    file = sqlite_file(url)
+    if file is None:
+        return create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "application_name": identity(),
+                "options": _POSTGRESQL_OPTIONS,
+            },
+        )
+    if not file.parent.is_dir():
+        if settings.home not in file.parents:
+            raise InputError(f"{file.parent}: no such folder for the database.", "Make it, or name another.")
+        file.parent.mkdir(parents=True)
+    opened = create_engine(
+        url,
+        poolclass=NullPool,
+        # The thread that loads rows uses the connection of the thread that scores; never both at once.
+        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
+    )
+    event.listen(opened, "connect", _prepare_sqlite)
+    event.listen(opened, "begin", _begin_immediate)
+    return opened
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Connection]:
+    """A connection that only reads; every statement within the block sees the same state.
+
+    Raises InputError where a SQLite file is not there yet, NightreelError where the database cannot be read.
+    """
+    url = database_url(settings)
+    file = sqlite_file(url)
+    if file is not None and not file.is_file():
+        raise InputError(f"{file}: no such database yet.", "Run `nightreel score` first.")
+    opened = engine(settings) if file is None else create_engine(url, poolclass=NullPool)
+    with plainly(url), opened.connect() as connection:
+        if file is None:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        else:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            # The driver would begin no transaction for reading; one makes all statements see one state.
+            connection.exec_driver_sql("BEGIN")
+        yield connection
+
+
+@contextmanager
+def plainly(url: URL) -> Iterator[None]:
+    """Turn errors of databases and drivers into one line that names the database, without its password."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        said = first_line.replace(url.password, "***") if url.password else first_line
+        raise NightreelError(
+            f"{masked(url)}: {said.rstrip('.')}.",
+            "Check that the database is there, that it may be written and that its disk is not full.",
+        ) from error
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # Transactions begin when we say so (`_begin_immediate`), not when the driver guesses.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,51 @@
+"""Rows of users' lists in memory, a NumPy array a column: what scoring makes and publishing writes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+# Where a row came from.
+HYBRID = "hybrid"  # the classifier's candidates in the regressor's order
+POPULAR = "popular"  # for users without history: the best received videos
+REWATCH = "rewatch"  # for users who have seen every video: the hybrid's order of what they have seen
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Rows of lists; all arrays have one entry a row.
+
+    user_id, video_id: int64. rank: int32, from 1. score: float64, what orders a list, highest first.
+    classifier_score, regressor_score, als_score: float64, NaN where that stage did not score the row.
+    source: str, HYBRID, POPULAR or REWATCH.
+    """
+
+    user_id: np.ndarray
+    rank: np.ndarray
+    video_id: np.ndarray
+    score: np.ndarray
+    classifier_score: np.ndarray
+    regressor_score: np.ndarray
+    als_score: np.ndarray
+    source: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.user_id)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable["Lists"]) -> "Lists":
+        """One after the other; at least one part."""
+        found = list(parts)
+        return cls(*(np.concatenate([getattr(part, field.name) for part in found]) for field in fields(cls)))
+
+
+def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:
+    """The same rows in blocks of at least `rows` (but the last), so that small ones share a transaction."""
+    waiting: list[Lists] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= rows:
+            yield Lists.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield Lists.concatenate(waiting)

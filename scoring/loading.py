@@ -1,0 +1,104 @@
+"""Rows into the table and back as fast as the database can: COPY on PostgreSQL, executemany on SQLite."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+import psycopg
+from sqlalchemy import Connection, bindparam, select
+
+from nightreel import columns
+from scoring.database import SQLITE
+from scoring.lists import Lists
+from scoring.tables import recommendation
+
+# Columns that are never null, with their binary type in COPY, big-endian; run_id comes from the caller.
+_KEYS = ((columns.RUN_ID, ">i4"), (columns.USER_ID, ">i8"), (columns.RANK, ">i4"), (columns.VIDEO_ID, ">i8"))
+_FLOATS = (columns.SCORE, columns.CLASSIFIER_SCORE, columns.REGRESSOR_SCORE, columns.ALS_SCORE)
+_NAMES = (*(name for name, _ in _KEYS), *_FLOATS, columns.SOURCE)
+_COPY = f"COPY {columns.RECOMMENDATION} ({', '.join(_NAMES)}) FROM STDIN (FORMAT BINARY)"
+_INSERT = (
+    f"INSERT INTO {columns.RECOMMENDATION} ({', '.join(_NAMES)}) VALUES ({', '.join('?' for _ in _NAMES)})"
+)
+# File header of PostgreSQL's binary COPY: signature, flags, length of the extension; and its trailer.
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+
+
+def insert_lists(connection: Connection, run_id: int, lists: Lists) -> None:
+    """Add the rows to a run, in the connection's transaction. NaN of a stage's score becomes null."""
+    raw = connection.connection.driver_connection
+    if connection.dialect.name == SQLITE:
+        run = np.full(len(lists), run_id)
+        values = (run, lists.user_id, lists.rank, lists.video_id, *_floats(lists), lists.source)
+        # SQLite itself stores NaN as null.
+        assert isinstance(raw, sqlite3.Connection)
+        raw.executemany(_INSERT, zip(*(column.tolist() for column in values), strict=True))
+        return
+    assert isinstance(raw, psycopg.Connection)
+    with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.write(_COPY_HEADER)
+        for piece in _binary_rows(run_id, lists):
+            copy.write(piece)
+        copy.write(_COPY_TRAILER)
+
+
+def _floats(lists: Lists) -> tuple[np.ndarray, ...]:
+    return lists.score, lists.classifier_score, lists.regressor_score, lists.als_score
+
+
+def _binary_rows(run_id: int, lists: Lists) -> Iterator[bytes]:
+    """The rows in PostgreSQL's binary COPY format, rows of one shape together.
+
+    A row is the number of its fields, then each field's length and bytes; null is the length -1 alone. Rows
+    with the same nulls and the same source are equally long, so that NumPy lays them out at once.
+    """
+    floats = _floats(lists)
+    shape: np.ndarray = np.zeros(len(lists), dtype=np.int64)
+    for place, values in enumerate(floats):
+        shape += np.isnan(values).astype(np.int64) << place
+    sources, source_code = np.unique(lists.source, return_inverse=True)
+    shape += source_code << len(floats)
+    for code in np.unique(shape):
+        rows = np.flatnonzero(shape == code)
+        null = [bool(code >> place & 1) for place in range(len(floats))]
+        source = str(sources[code >> len(floats)]).encode()
+        record = np.empty(len(rows), dtype=_record_type(null, len(source)))
+        record["fields"] = len(_NAMES)
+        keys = (np.int32(run_id), lists.user_id[rows], lists.rank[rows], lists.video_id[rows])
+        for (name, kind), values in zip(_KEYS, keys, strict=True):
+            record[f"length of {name}"] = np.dtype(kind).itemsize
+            record[name] = values
+        for name, values, is_null in zip(_FLOATS, floats, null, strict=True):
+            record[f"length of {name}"] = -1 if is_null else 8
+            if not is_null:
+                record[name] = values[rows]
+        record[f"length of {columns.SOURCE}"] = len(source)
+        record[columns.SOURCE] = source
+        yield record.tobytes()
+
+
+def _record_type(null: list[bool], source_bytes: int) -> np.dtype:
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind in _KEYS:
+        fields += [(f"length of {name}", ">i4"), (name, kind)]
+    for name, is_null in zip(_FLOATS, null, strict=True):
+        fields += [(f"length of {name}", ">i4")] + ([] if is_null else [(name, ">f8")])
+    fields += [(f"length of {columns.SOURCE}", ">i4"), (columns.SOURCE, f"S{source_bytes}")]
+    return np.dtype(fields)
+
+
+_READ_AS = (np.int64, np.int32, np.int64, *(np.float64 for _ in _FLOATS), np.str_)
+_READ = (
+    select(*(recommendation.c[name] for name in _NAMES[1:]))
+    .where(recommendation.c[columns.RUN_ID] == bindparam("run"))
+    .where(recommendation.c[columns.USER_ID].between(bindparam("first"), bindparam("last")))
+    .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
+)
+
+
+def read_lists(connection: Connection, run_id: int, first_user: int, last_user: int) -> Lists:
+    """A run's rows of the users in this range of ids, both ends included, by user and rank."""
+    rows = connection.execute(_READ, {"run": run_id, "first": first_user, "last": last_user}).all()
+    values = zip(*rows, strict=True) if rows else [()] * len(_READ_AS)
+    return Lists(*(np.array(column, dtype=kind) for column, kind in zip(values, _READ_AS, strict=True)))

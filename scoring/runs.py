@@ -1,0 +1,212 @@
+"""A run's life in the database: begun, filled in blocks, audited and shown in one transaction, pruned later.
+
+Readers follow one pointer. It moves in the transaction that ends the audit, so that they see last night's
+lists or tonight's, whole. Whatever fails or is killed before leaves the pointer where it was, and its rows to
+be removed by the next run.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+
+from nightreel import columns
+from nightreel.errors import InputError, NightreelError
+from nightreel.logs import get_logger
+from nightreel.settings import Settings
+from scoring.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
+from scoring.candidates import Candidates
+from scoring.database import plainly
+from scoring.lists import Lists, in_batches
+from scoring.loading import insert_lists
+from scoring.tables import FAILED, PUBLISHED, RUNNING, published_run, recommendation, recommendation_run
+
+_ROWS_A_TRANSACTION = 50_000
+_ERROR_CHARACTERS = 1_000
+_key = recommendation_run.c[columns.RUN_ID]
+_LOST = "ended without a word: killed, or the database was away"
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What is to be published: the instant of its features, its model, and a digest of all its inputs."""
+
+    as_of: datetime
+    model_version: str
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run that is now shown."""
+
+    run_id: int
+    users: int
+    rows: int
+
+
+def shown_run(connection: Connection) -> Row[tuple[object, ...]] | None:
+    """The row of recommendation_run that the view shows; None before the first."""
+    return connection.execute(
+        select(recommendation_run).join(published_run, published_run.c[columns.RUN_ID] == _key)
+    ).first()
+
+
+def publish(
+    connection: Connection,
+    run: NewRun,
+    blocks: Iterable[Lists],
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    begin_stage: Callable[[str], None] = lambda _stage: None,
+) -> Published:
+    """Write the blocks as a new run, audit it, and show it; then remove the runs that are too many.
+
+    connection: of the only writer. blocks: every eligible user's whole list, once; each block is made while
+    the one before is being written, and no more than two batches are in memory. begin_stage is told "write",
+    "audit" and "prune". Raises AuditError where an audit fails, and what `blocks` raises; then the run is
+    marked failed with the reason, its rows are removed, and what was shown before still is.
+    """
+    begin_stage("write")
+    with plainly(connection.engine.url), connection.begin():
+        _clean_orphans(connection)
+        run_id = _begin(connection, run, settings.top_k)
+    try:
+        with plainly(connection.engine.url):
+            _write(connection, run_id, blocks)
+            begin_stage("audit")
+            with connection.begin():
+                rows = _audit(connection, run_id, run, candidates, settings)
+                published = Published(run_id, len(candidates.user_id), rows)
+                _show(connection, published)
+    except BaseException as error:
+        _mark_failed(connection.engine, run_id, error)
+        raise
+    begin_stage("prune")
+    try:
+        with plainly(connection.engine.url):
+            _prune(connection, settings.keep_runs)
+    except NightreelError as error:
+        # The lists are out; old ones too many are no failure, and the next run removes them.
+        _log.warning("old runs were not removed", reason=str(error))
+    return published
+
+
+def _clean_orphans(connection: Connection) -> None:
+    """Mark runs that died as failed, and remove the rows of every run that was not published.
+
+    Call as the only writer, in a transaction: then whatever is `running` has no process any more.
+    """
+    connection.execute(
+        update(recommendation_run)
+        .where(recommendation_run.c.status == RUNNING)
+        .values(status=FAILED, error=_LOST)
+    )
+    unpublished = select(_key).where(recommendation_run.c.status == FAILED)
+    connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID].in_(unpublished)))
+
+
+def _begin(connection: Connection, run: NewRun, k: int) -> int:
+    last = connection.execute(select(func.max(_key))).scalar()
+    # Counted, not drawn from a sequence: the same nights give the same numbers on every database.
+    run_id = (last or 0) + 1
+    connection.execute(
+        insert(recommendation_run).values(
+            run_id=run_id,
+            status=RUNNING,
+            as_of=run.as_of,
+            model_version=run.model_version,
+            started_at=datetime.now(UTC),
+            k=k,
+            inputs=run.inputs,
+        )
+    )
+    return run_id
+
+
+def _write(connection: Connection, run_id: int, blocks: Iterable[Lists]) -> None:
+    def write(batch: Lists) -> None:
+        with connection.begin():
+            insert_lists(connection, run_id, batch)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
+        writing: Future[None] | None = None
+        for batch in in_batches(blocks, _ROWS_A_TRANSACTION):
+            finite_scores(batch)
+            if writing is not None:
+                writing.result()
+            writing = thread.submit(write, batch)
+        if writing is not None:
+            writing.result()
+
+
+def _audit(
+    connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
+) -> int:
+    rows = audit_lists(connection, run_id, candidates, settings.top_k)
+    last = shown_run(connection)
+    # A run as of an earlier instant is a replay: it may well know fewer users and videos.
+    if last is not None and last.as_of <= run.as_of:
+        share = settings.min_share_of_last_run
+        in_line_with_last("users", len(candidates.user_id), last.users, share)
+        if last.k == settings.top_k:
+            in_line_with_last("rows", rows, last.rows, share)
+        if settings.max_changed_lists < 1:
+            few_changed_lists(connection, run_id, last.run_id, candidates, settings.max_changed_lists)
+    return rows
+
+
+def _show(connection: Connection, published: Published) -> None:
+    done = connection.execute(
+        update(recommendation_run)
+        .where(_key == published.run_id, recommendation_run.c.status == RUNNING)
+        .values(status=PUBLISHED, published_at=datetime.now(UTC), users=published.users, rows=published.rows)
+    )
+    if done.rowcount != 1:
+        raise NightreelError(
+            f"Run {published.run_id} was ended by another process.", "Run `nightreel score`."
+        )
+    connection.execute(delete(published_run))
+    connection.execute(insert(published_run).values(slot=1, run_id=published.run_id))
+
+
+def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
+    """Say why in the run's row and remove its lists; where the database is away, the next run does that."""
+    reason = str(error) if isinstance(error, NightreelError) else f"{type(error).__name__}: {error}"
+    with suppress(NightreelError), plainly(engine.url), engine.begin() as connection:
+        marked = connection.execute(
+            update(recommendation_run)
+            .where(_key == run_id, recommendation_run.c.status == RUNNING)
+            .values(status=FAILED, error=reason[:_ERROR_CHARACTERS])
+        )
+        if marked.rowcount:
+            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
+
+
+def _prune(connection: Connection, keep_runs: int) -> None:
+    """Remove the published runs older than the newest `keep_runs`, never the one that is shown.
+
+    Failed runs older than all that are kept go too. Each run goes in a transaction of its own.
+    """
+    status = recommendation_run.c.status
+    with connection.begin():
+        newest = select(_key).where(status == PUBLISHED).order_by(_key.desc()).limit(keep_runs)
+        shown = select(published_run.c[columns.RUN_ID])
+        kept = [*connection.execute(newest).scalars(), *connection.execute(shown).scalars()]
+        too_many = (status == PUBLISHED) & _key.not_in(kept) | (status == FAILED) & (min(kept) > _key)
+        removed = connection.execute(select(_key).where(too_many).order_by(_key)).scalars().all()
+    for run_id in removed:
+        with connection.begin():
+            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
+            connection.execute(delete(recommendation_run).where(run_id == _key))
+
+
+def no_lists_yet() -> InputError:
+    """What to say where nothing was published."""
+    return InputError("Nothing is published yet.", "Run `nightreel score` first.")

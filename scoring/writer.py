@@ -1,0 +1,82 @@
+"""One writer at a time for a database; a dead one's place is free at once.
+
+SQLite: an advisory lock of the operating system on a file beside the database. PostgreSQL: an advisory lock
+of the session. Both go with their process, however it ends, so none is ever left behind.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+
+from nightreel.errors import BusyError, NightreelError
+from scoring.database import identity, sqlite_file
+
+_REMEDY = "Wait until it has ended, or end it; then run this again."
+_LOCK_KEY = int.from_bytes(b"nightrel")  # one number for the database, as PostgreSQL wants it
+_HOLDER = text(
+    "SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid = :high AND objid = :low "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+@contextmanager
+def sole_writer(engine: Engine) -> Iterator[Connection]:
+    """A connection that alone may publish to this database until the block ends.
+
+    Raises BusyError, which says who writes, where another process does.
+    """
+    file = sqlite_file(engine.url)
+    if file is None:
+        with engine.connect() as connection:
+            _lock_session(connection)
+            yield connection
+    else:
+        with _locked_file(file.with_name(f"{file.name}.lock")), engine.connect() as connection:
+            yield connection
+
+
+def _lock_session(connection: Connection) -> None:
+    """Take the session's advisory lock: it stays until this very connection is closed."""
+    with connection.begin():
+        if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}).scalar():
+            return
+        parts = {"high": _LOCK_KEY >> 32, "low": _LOCK_KEY & 0xFFFF_FFFF}
+        holder = connection.execute(_HOLDER, parts).first()
+    who = "another session" if holder is None else f"{holder[0] or 'a session'}, since {holder[1]:%F %T %Z}"
+    raise BusyError(f"{who} is publishing to this database.", _REMEDY)
+
+
+@contextmanager
+def _locked_file(path: Path) -> Iterator[None]:
+    """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{_holder_in(path)} is publishing to this database.", _REMEDY) from None
+        who = json.dumps({"holder": identity(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, who.encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder_in(path: Path) -> str:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return f"{found['holder']}, since {found['since']},"
+    except (OSError, ValueError, KeyError, TypeError):
+        # It has the lock but has not signed yet.
+        return "Another process"
