@@ -67,6 +67,9 @@ def fit_rankers(
 
 
 def _common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
+    # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
+    # many plays; a small log has few to ask for.
+    shrinkage = min(max(rows / 700, 20.0), 300.0)
     return {
         "learning_rate": settings.learning_rate,
         "num_leaves": settings.leaves,
@@ -76,10 +79,9 @@ def _common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
         "bagging_freq": 1,
         "lambda_l1": 0.05,
         "lambda_l2": 0.05,
-        # Without these, codes with hundreds of values (onehot_feat3, author_id) are learnt by heart.
-        "cat_smooth": 300.0,
-        "cat_l2": 300.0,
-        "min_data_per_group": 300,
+        "cat_smooth": shrinkage,
+        "cat_l2": shrinkage,
+        "min_data_per_group": int(shrinkage),
         "max_cat_threshold": 8,
         "max_bin": 255,
         "bin_construct_sample_cnt": _BINNING_ROWS,
