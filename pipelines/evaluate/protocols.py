@@ -25,13 +25,13 @@ TEMPORAL = "temporal"
 class Pairs:
     """The pairs of a protocol: user_id, video_id, watch_ratio, each pair once, sorted.
 
-    catalogue: the number of videos where the pairs are only what happened to be watched of them, else None.
+    catalogue: the number of videos that each user's pairs are all or a part of.
     """
 
     protocol: str
     as_of: datetime
     rows: pl.DataFrame
-    catalogue: int | None
+    catalogue: int
 
 
 def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
@@ -49,7 +49,7 @@ def _kuairec(instants: pl.Series, settings: Settings) -> Pairs:
         columns=[columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO],
     )
     end = ends_of_days(instants.tail(1), settings.zone)[0]
-    return Pairs(KUAIREC, end, _once(pairs, settings), None)
+    return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique())
 
 
 def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> Pairs:
