@@ -103,17 +103,16 @@ def hybrid_scores(
     regressor_score: np.ndarray,
     *,
     filter_k: int,
-    catalogue: int | None = None,
+    catalogue: int,
 ) -> np.ndarray:
     """Scores that order the pairs of many users as `hybrid_order` orders one user's: float64 [pairs].
 
-    All arrays have one entry a pair, in any order. catalogue: where the pairs are only a part of what would
-    be scored, the number of all videos; the filter then keeps the same share of a user's pairs as of the
-    catalogue.
+    All arrays have one entry a pair, in any order. catalogue: the number of videos; of a user with pairs for
+    only a part of them, the filter keeps the same share, rounded up.
     """
     users, sizes = np.unique(user_id, return_counts=True)
     group = np.searchsorted(users, user_id)
-    kept = np.full(len(users), filter_k) if catalogue is None else np.ceil(sizes * filter_k / catalogue)
+    kept = np.ceil(sizes * filter_k / catalogue)
     by_classifier = np.empty(len(user_id), dtype=np.int64)
     order = np.lexsort((video_id, -classifier_score, group))
     by_classifier[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

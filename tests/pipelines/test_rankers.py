@@ -144,17 +144,15 @@ few = st.sampled_from([0.0, 0.25, 0.5])
 @given(
     st.lists(st.tuples(st.integers(0, 3), few, few), min_size=1, max_size=40),
     st.integers(1, 12),
-    st.booleans(),
 )
 def test_scores_of_many_users_order_each_as_alone(
-    rows: list[tuple[int, float, float]], filter_k: int, in_part: bool
+    rows: list[tuple[int, float, float]], filter_k: int
 ) -> None:
     user, classified, regressed = (np.array(values) for values in zip(*rows, strict=True))
     video = np.random.default_rng(0).permutation(len(user))
-    catalogue = 60 if in_part else None
-    scores = hybrid_scores(user, video, classified, regressed, filter_k=filter_k, catalogue=catalogue)
+    scores = hybrid_scores(user, video, classified, regressed, filter_k=filter_k, catalogue=60)
     for one in np.unique(user):
         mine = user == one
-        kept = int(np.ceil(mine.sum() * filter_k / 60)) if in_part else filter_k
+        kept = int(np.ceil(mine.sum() * filter_k / 60))
         alone = hybrid_order(classified[mine], regressed[mine], video[mine], kept)
         assert video[mine][np.argsort(-scores[mine])].tolist() == video[mine][alone].tolist()
