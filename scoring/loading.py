@@ -54,36 +54,34 @@ def _binary_rows(run_id: int, lists: Lists) -> Iterator[bytes]:
     with the same nulls and the same source are equally long, so that NumPy lays them out at once.
     """
     floats = _floats(lists)
-    shape: np.ndarray = np.zeros(len(lists), dtype=np.int64)
-    for place, values in enumerate(floats):
-        shape += np.isnan(values).astype(np.int64) << place
+    is_null = np.column_stack([np.isnan(values) for values in floats])
     sources, source_code = np.unique(lists.source, return_inverse=True)
-    shape += source_code << len(floats)
+    shape = source_code * 2 ** len(floats) + is_null @ 2 ** np.arange(len(floats))
     for code in np.unique(shape):
         rows = np.flatnonzero(shape == code)
-        null = [bool(code >> place & 1) for place in range(len(floats))]
-        source = str(sources[code >> len(floats)]).encode()
+        null = is_null[rows[0]]
+        source = str(sources[source_code[rows[0]]]).encode()
         record = np.empty(len(rows), dtype=_record_type(null, len(source)))
         record["fields"] = len(_NAMES)
         keys = (np.int32(run_id), lists.user_id[rows], lists.rank[rows], lists.video_id[rows])
         for (name, kind), values in zip(_KEYS, keys, strict=True):
             record[f"length of {name}"] = np.dtype(kind).itemsize
             record[name] = values
-        for name, values, is_null in zip(_FLOATS, floats, null, strict=True):
-            record[f"length of {name}"] = -1 if is_null else 8
-            if not is_null:
+        for name, values, absent in zip(_FLOATS, floats, null, strict=True):
+            record[f"length of {name}"] = -1 if absent else 8
+            if not absent:
                 record[name] = values[rows]
         record[f"length of {columns.SOURCE}"] = len(source)
         record[columns.SOURCE] = source
         yield record.tobytes()
 
 
-def _record_type(null: list[bool], source_bytes: int) -> np.dtype:
+def _record_type(null: np.ndarray, source_bytes: int) -> np.dtype:
     fields: list[tuple[str, str]] = [("fields", ">i2")]
     for name, kind in _KEYS:
         fields += [(f"length of {name}", ">i4"), (name, kind)]
-    for name, is_null in zip(_FLOATS, null, strict=True):
-        fields += [(f"length of {name}", ">i4")] + ([] if is_null else [(name, ">f8")])
+    for name, absent in zip(_FLOATS, null, strict=True):
+        fields += [(f"length of {name}", ">i4")] + ([] if absent else [(name, ">f8")])
     fields += [(f"length of {columns.SOURCE}", ">i4"), (columns.SOURCE, f"S{source_bytes}")]
     return np.dtype(fields)
 

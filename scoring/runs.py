@@ -24,7 +24,6 @@ from scoring.lists import Lists, in_batches
 from scoring.loading import insert_lists
 from scoring.tables import FAILED, PUBLISHED, RUNNING, published_run, recommendation, recommendation_run
 
-_ROWS_A_TRANSACTION = 50_000
 _ERROR_CHARACTERS = 1_000
 _key = recommendation_run.c[columns.RUN_ID]
 _LOST = "ended without a word: killed, or the database was away"
@@ -65,13 +64,15 @@ def publish(
     settings: Settings,
     *,
     begin_stage: Callable[[str], None] = lambda _stage: None,
+    batch_rows: int = 50_000,
 ) -> Published:
     """Write the blocks as a new run, audit it, and show it; then remove the runs that are too many.
 
     connection: of the only writer. blocks: every eligible user's whole list, once; each block is made while
     the one before is being written, and no more than two batches are in memory. begin_stage is told "write",
-    "audit" and "prune". Raises AuditError where an audit fails, and what `blocks` raises; then the run is
-    marked failed with the reason, its rows are removed, and what was shown before still is.
+    "audit" and "prune". batch_rows: rows, at least, that a transaction writes.
+    Raises AuditError where an audit fails, and what `blocks` raises; then the run is marked failed with the
+    reason, its rows are removed, and what was shown before still is.
     """
     begin_stage("write")
     with plainly(connection.engine.url), connection.begin():
@@ -79,7 +80,7 @@ def publish(
         run_id = _begin(connection, run, settings.top_k)
     try:
         with plainly(connection.engine.url):
-            _write(connection, run_id, blocks)
+            _write(connection, run_id, in_batches(blocks, batch_rows))
             begin_stage("audit")
             with connection.begin():
                 rows = _audit(connection, run_id, run, candidates, settings)
@@ -130,14 +131,14 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
     return run_id
 
 
-def _write(connection: Connection, run_id: int, blocks: Iterable[Lists]) -> None:
+def _write(connection: Connection, run_id: int, batches: Iterable[Lists]) -> None:
     def write(batch: Lists) -> None:
         with connection.begin():
             insert_lists(connection, run_id, batch)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
         writing: Future[None] | None = None
-        for batch in in_batches(blocks, _ROWS_A_TRANSACTION):
+        for batch in batches:
             finite_scores(batch)
             if writing is not None:
                 writing.result()

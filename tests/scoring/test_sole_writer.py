@@ -1,0 +1,70 @@
+"""One writer at a time; the second one is told who writes, and a dead one stands in nobody's way."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nightreel.errors import BusyError
+from nightreel.settings import Settings
+from scoring.database import engine
+from scoring.writer import sole_writer
+
+_HOLD = """
+import sys
+from nightreel.settings import Settings
+from scoring.database import engine
+from scoring.writer import sole_writer
+settings = Settings.model_validate({'home': sys.argv[1]})
+with sole_writer(engine(settings)):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(settings: Settings):  # type: ignore[no-untyped-def]
+    """Another process that is the writer."""
+    environment = dict(os.environ)
+    if settings.database_url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(settings.home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BusyError, match=f"process {holder.pid}, since 20") as failure:
+        with sole_writer(engine(settings)):
+            pytest.fail("two writers at once")
+    assert failure.value.exit_code == 3
+
+
+def test_a_killed_writers_place_is_free(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
+    holder.kill()
+    holder.wait()
+    for _ in range(1000):  # a server needs a moment to notice
+        try:
+            with sole_writer(engine(settings)):
+                return
+        except BusyError:
+            continue
+    pytest.fail("still busy")
+
+
+def test_one_process_cannot_write_twice_at_once(settings: Settings) -> None:
+    with sole_writer(engine(settings)):
+        with pytest.raises(BusyError, match=f"process {os.getpid()}"), sole_writer(engine(settings)):
+            pytest.fail("two writers at once")
+    with sole_writer(engine(settings)):
+        pass
