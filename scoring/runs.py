@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from nightreel import columns
-from nightreel.errors import InputError, NightreelError
+from nightreel.errors import NightreelError
 from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from scoring.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
@@ -206,8 +206,3 @@ def _prune(connection: Connection, keep_runs: int) -> None:
         with connection.begin():
             connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
             connection.execute(delete(recommendation_run).where(run_id == _key))
-
-
-def no_lists_yet() -> InputError:
-    """What to say where nothing was published."""
-    return InputError("Nothing is published yet.", "Run `nightreel score` first.")

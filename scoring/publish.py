@@ -1,0 +1,165 @@
+"""The scoring step: every user's list as of an instant from the champion model, published or not at all."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from feast import FeatureStore
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.artefacts import StepResult, fingerprint, fingerprint_of_files
+from nightreel.errors import InputError
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers import HybridRanker
+from scoring.candidates import Candidates, default_as_of, find_candidates
+from scoring.database import database_url, engine, masked, plainly
+from scoring.lists import Lists
+from scoring.runs import NewRun, publish, shown_run
+from scoring.score import score_users
+from scoring.sides import Sides, sides_as_of
+from scoring.tables import create
+from scoring.writer import sole_writer
+
+_SETTINGS = {
+    "time_zone",
+    "top_k",
+    "filter_k",
+    "exclude_seen",
+    "exclude_not_public",
+    "exclude_advertisements",
+}
+_VIEWS = (
+    columns.USER_PROFILE,
+    columns.USER_ACTIVITY,
+    columns.VIDEO_PROFILE,
+    columns.VIDEO_TEXT,
+    columns.VIDEO_DAILY_POPULARITY,
+    columns.VIDEO_ENGAGEMENT,
+    columns.USER_FACTORS,
+    columns.VIDEO_FACTORS,
+)
+
+
+def score_and_publish(
+    settings: Settings, *, as_of: datetime | None = None, force: bool = False
+) -> StepResult:
+    """Score every user with what was known at `as_of`, audit the lists and show them to readers.
+
+    as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
+    that is earlier. Skipped where the lists that are shown were made of the same inputs, model, instant and
+    settings. Raises InputError for missing inputs, an instant before the data or a model of other features;
+    AuditError where the lists fail a check and the old ones stay; BusyError where another process publishes.
+    """
+    url = database_url(settings)
+    read = _inputs(settings)
+    model = model_registry.champion(settings)
+    instant = _instant(settings, as_of)
+    run = NewRun(instant, model.version, _digest(settings, read, model, instant))
+    opened = engine(settings)
+    stages = _Stopwatch()
+    with plainly(url), sole_writer(opened) as connection:
+        with connection.begin():
+            create(connection)
+            shown = shown_run(connection)
+        if shown is not None and shown.inputs == run.inputs and not force:
+            summary = {"run_id": shown.run_id, "as_of": instant.isoformat(), "database": masked(url)}
+            return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
+        stages.begin("prepare")
+        ranker = HybridRanker.load(model.folder, threads=settings.threads)
+        candidates, sides = _prepare(settings, open_store(), ranker, instant)
+        counts: Counter[str] = Counter()
+        published = publish(
+            connection,
+            run,
+            _counted(score_users(candidates, sides, ranker, settings), counts, len(candidates.user_id)),
+            candidates,
+            settings,
+            begin_stage=stages.begin,
+        )
+    summary = {
+        "run_id": published.run_id,
+        "as_of": instant.isoformat(),
+        "model": model.version,
+        "users": published.users,
+        "videos": len(candidates.video_id),
+        "rows": published.rows,
+        "rows_by_source": dict(sorted(counts.items())),
+        "seconds": stages.seconds(),
+        "database": masked(url),
+    }
+    return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
+
+
+def _inputs(settings: Settings) -> tuple[Path, ...]:
+    read = (
+        settings.paths.table("interactions"),
+        settings.paths.table("users"),
+        *(settings.paths.feature_source(view) for view in _VIEWS),
+    )
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    return read
+
+
+def _instant(settings: Settings, as_of: datetime | None) -> datetime:
+    if as_of is None:
+        return default_as_of(settings, datetime.now(UTC))
+    if as_of.tzinfo is None:
+        raise InputError(f"as-of {as_of.isoformat()}: the zone is missing.", "Add it, like +08:00 or Z.")
+    return as_of.astimezone(UTC)
+
+
+def _digest(settings: Settings, read: tuple[Path, ...], model: ModelVersion, instant: datetime) -> str:
+    return fingerprint(
+        files=fingerprint_of_files(read),
+        model=model.version,
+        as_of=instant.isoformat(),
+        settings=settings.model_dump(include=_SETTINGS),
+    )
+
+
+def _prepare(
+    settings: Settings, store: FeatureStore, ranker: HybridRanker, instant: datetime
+) -> tuple[Candidates, Sides]:
+    candidates = find_candidates(settings, store, instant)
+    sides = sides_as_of(
+        store,
+        ranker.encoding,
+        candidates.user_id,
+        candidates.video_id,
+        as_of=instant,
+        zone=settings.zone,
+    )
+    return candidates, sides
+
+
+def _counted(blocks: Iterable[Lists], counts: Counter[str], users: int) -> Iterator[Lists]:
+    """The same blocks; counts rows by source and shows the progress."""
+    with progress("score", total=users) as advance:
+        for block in blocks:
+            counts.update(block.source.tolist())
+            yield block
+            advance(len(np.unique(block.user_id)))
+
+
+class _Stopwatch:
+    """Seconds of each stage, from its beginning to that of the next."""
+
+    def __init__(self) -> None:
+        self._begun: list[tuple[str, float]] = []
+
+    def begin(self, stage: str) -> None:
+        self._begun.append((stage, time.monotonic()))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage; the last one lasts until now."""
+        ends = [begun for _, begun in self._begun[1:]] + [time.monotonic()]
+        return {stage: round(end - begun, 3) for (stage, begun), end in zip(self._begun, ends, strict=True)}

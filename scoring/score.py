@@ -1,0 +1,153 @@
+"""Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.rankers import HybridRanker
+from scoring.candidates import Candidates
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from scoring.sides import Sides
+
+_PAIRS_AT_A_TIME = 262_144
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Each stage's score of one user's pairs: als_score and classifier for all videos, regressor for `kept`.
+
+    kept: places of the videos that the classifier has kept, ascending. All scores are float64.
+    """
+
+    als: np.ndarray
+    classifier: np.ndarray
+    kept: np.ndarray
+    regressor: np.ndarray
+
+
+def score_users(
+    candidates: Candidates, sides: Sides, ranker: HybridRanker, settings: Settings
+) -> Iterator[Lists]:
+    """The lists of all users, in order of their ids, some users at a time.
+
+    Users without history get the best received videos (`popular`). For the others the hybrid orders what they
+    have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then the
+    regressor's. Ties go to the smaller video_id. Memory is that of one block of pairs, whatever the users.
+    """
+    popular = _popular(candidates, sides, settings.top_k)
+    # The filter never leaves a list short of candidates.
+    keep = max(settings.filter_k, settings.top_k)
+    block_users = max(1, min(settings.user_block_rows, _PAIRS_AT_A_TIME // len(candidates.video_id)))
+    pairs = _PairBlock(sides, block_users)
+    for start in range(0, len(candidates.user_id), block_users):
+        users = np.arange(start, min(start + block_users, len(candidates.user_id)))
+        warm = users[candidates.has_history[users]]
+        lists = dict.fromkeys(users[~candidates.has_history[users]].tolist(), popular)
+        open_to, rewatch = candidates.open_to(warm), candidates.rewatch(warm)
+        stages = pairs.score(warm, open_to, ranker, keep)
+        for user, scored, seen_all in zip(warm.tolist(), stages, rewatch.tolist(), strict=True):
+            lists[user] = _ordered(
+                candidates.video_id, scored, settings.top_k, REWATCH if seen_all else HYBRID
+            )
+        yield Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
+
+
+class _PairBlock:
+    """A reused block of pairs, users x all videos: the videos' features stay, the users' come and go."""
+
+    def __init__(self, sides: Sides, users: int) -> None:
+        self._sides = sides
+        videos = len(sides.videos.values)
+        self._pairs = np.empty((users, videos, len(sides.names)), dtype=np.float32)
+        sides.videos.write(slice(None), self._pairs)
+        for place, value in sides.constants.items():
+            self._pairs[..., place] = value
+
+    def score(
+        self, users: np.ndarray, open_to: np.ndarray, ranker: HybridRanker, keep: int
+    ) -> Iterator[Stages]:
+        """Each user's stages. users: places of at most as many users as there is room for."""
+        pairs = self._pairs[: len(users)]
+        self._sides.users.write(users, pairs.transpose(1, 0, 2))
+        for place, user in enumerate(users):
+            pairs[place, :, self._sides.als_place] = self._sides.als_scores(user)
+        rows = pairs.reshape(-1, pairs.shape[2])
+        probability = ranker.classify(rows).reshape(open_to.shape)
+        kept = [
+            most_probable(scores, candidates, keep)
+            for scores, candidates in zip(probability, open_to, strict=True)
+        ]
+        of_users = np.repeat(np.arange(len(users)), [len(videos) for videos in kept])
+        kept_rows = of_users * pairs.shape[1] + np.concatenate([*kept, np.zeros(0, dtype=np.int64)])
+        regressed = ranker.regress(rows[kept_rows])
+        start = 0
+        for place, videos in enumerate(kept):
+            als = pairs[place, :, self._sides.als_place].astype(np.float64)
+            yield Stages(als, probability[place], videos, regressed[start : start + len(videos)])
+            start += len(videos)
+
+
+def most_probable(probability: np.ndarray, open_to: np.ndarray, keep: int) -> np.ndarray:
+    """Places of the `keep` largest probabilities among the open videos, ascending; ties go to the first.
+
+    probability: float64 [videos], finite. open_to: bool [videos]. Same as sorting all of them, but in time
+    linear in the videos.
+    """
+    places = np.flatnonzero(open_to)
+    if len(places) <= keep:
+        return places
+    values = probability[places]
+    least = np.partition(values, len(values) - keep)[len(values) - keep]
+    above = values > least
+    ties = np.flatnonzero(values == least)[: keep - int(above.sum())]
+    above[ties] = True
+    kept: np.ndarray = places[above]
+    return kept
+
+
+@dataclass(frozen=True)
+class _List:
+    """One list, of no user yet; all arrays as in Lists."""
+
+    video_id: np.ndarray
+    score: np.ndarray
+    classifier_score: np.ndarray
+    regressor_score: np.ndarray
+    als_score: np.ndarray
+    source: str
+
+    def of(self, user_id: int) -> Lists:
+        rows = len(self.video_id)
+        return Lists(
+            np.full(rows, user_id, dtype=np.int64),
+            np.arange(1, rows + 1, dtype=np.int32),
+            self.video_id,
+            self.score,
+            self.classifier_score,
+            self.regressor_score,
+            self.als_score,
+            np.full(rows, self.source),
+        )
+
+
+def _ordered(video_id: np.ndarray, stages: Stages, k: int, source: str) -> _List:
+    # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
+    order = np.argsort(-stages.regressor, kind="stable")[:k]
+    videos = stages.kept[order]
+    score = stages.regressor[order]
+    return _List(video_id[videos], score, stages.classifier[videos], score, stages.als[videos], source)
+
+
+def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
+    """The videos by smoothed share of well received plays, then by views; one never played counts as 0.
+
+    `score` is that share; no stage scores these rows.
+    """
+    share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
+    views = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_VIEWS))
+    order = np.lexsort((candidates.video_id, -views, -share))[:k]
+    none = np.full(len(order), np.nan)
+    return _List(candidates.video_id[order], share[order], none, none, none, POPULAR)

@@ -1,0 +1,63 @@
+"""One user's published list for people: captions and categories beside each stage's score."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, column, select, table
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from scoring.database import reading
+from scoring.tables import published_run, recommendation, recorded_version
+
+_SHOWN = (
+    columns.RANK,
+    columns.VIDEO_ID,
+    columns.SCORE,
+    columns.CLASSIFIER_SCORE,
+    columns.REGRESSOR_SCORE,
+    columns.ALS_SCORE,
+    columns.SOURCE,
+)
+_DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
+_latest = table(columns.LATEST_RECOMMENDATION, *(column(c.name, c.type) for c in recommendation.c))
+
+
+def user_list(settings: Settings, user_id: int, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` rows of the user's list, by rank; each a mapping from column to value.
+
+    Beside the table's columns: caption and the three category names, None where unknown. Raises InputError
+    where nothing is published or the user has no list.
+    """
+    with reading(settings) as connection:
+        if recorded_version(connection) is None or connection.execute(select(published_run)).first() is None:
+            raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
+        rows = _rows(connection, user_id, limit)
+    if not rows:
+        raise InputError(
+            f"User {user_id} has no list: not in the user file, and without a play when it was made.",
+            "Choose another user, or run `nightreel score` after the user's first play.",
+        )
+    described = _descriptions(settings.paths.table("video_captions"), [row[columns.VIDEO_ID] for row in rows])
+    return [row | described.get(row[columns.VIDEO_ID], dict.fromkeys(_DESCRIBED)) for row in rows]
+
+
+def _rows(connection: Connection, user_id: int, limit: int) -> list[dict[str, Any]]:
+    query = (
+        select(*(_latest.c[name] for name in _SHOWN))
+        .where(_latest.c[columns.USER_ID] == user_id)
+        .order_by(_latest.c[columns.RANK])
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _descriptions(captions: Path, video_ids: list[int]) -> dict[int, dict[str, Any]]:
+    """Caption and categories by video; empty where the caption table is not there."""
+    if not captions.is_file():
+        return {}
+    found = pl.scan_parquet(captions).filter(pl.col(columns.VIDEO_ID).is_in(video_ids))
+    rows = found.select(columns.VIDEO_ID, *_DESCRIBED).collect().iter_rows(named=True)
+    return {row.pop(columns.VIDEO_ID): row for row in rows}

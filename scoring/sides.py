@@ -1,0 +1,175 @@
+"""The features of users and of videos as of an instant, each side encoded once, to be composed into pairs.
+
+Both come through Feast's point-in-time join. What depends on the pair alone, `als_score`, and on the instant
+alone, the hour and the weekday, is computed here from the same inputs by the definition of Feast's on-demand
+views; a test holds the composed rows equal to Feast's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast import FeatureStore
+
+from feast_asof import AsOfRetrievalJob
+from nightreel import columns
+from nightreel.errors import InputError
+from pipelines.local_days import INSTANT
+from pipelines.rankers import FeatureEncoding
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side's encoded features, float32 [rows, features], and each view's columns in a pair's row."""
+
+    values: np.ndarray
+    places: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
+
+    def write(self, rows: np.ndarray | slice, pairs: np.ndarray) -> None:
+        """Put these rows' features in their columns of `pairs`, broadcast along its first axes."""
+        for in_pair, in_side in self.places:
+            pairs[..., in_pair] = self.values[rows, in_side]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Users and videos as of an instant.
+
+    names: features of a pair in the service's order. users, videos: one row each, in the order asked for.
+    user_factors, video_factors: float32 [rows, factors], NaN where there are none. constants: place in a
+    pair's row -> value, of what is the same for all pairs. als_place: where als_score stands.
+    """
+
+    names: tuple[str, ...]
+    users: Side
+    videos: Side
+    user_factors: np.ndarray
+    video_factors: np.ndarray
+    constants: Mapping[int, float]
+    als_place: int
+
+    def als_scores(self, user: int) -> np.ndarray:
+        """The user's als_score with every video: float32 [videos], NaN where either has no factors."""
+        # One user at a time: a product of whole blocks would round by the size of the block.
+        scores: np.ndarray = self.video_factors @ self.user_factors[user]
+        return scores
+
+    def video_feature(self, name: str) -> np.ndarray:
+        """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
+        place = self.names.index(name)
+        for in_pair, in_side in self.videos.places:
+            if in_pair.start <= place < in_pair.stop:
+                found: np.ndarray = self.videos.values[:, in_side.start + place - in_pair.start]
+                return found
+        raise InputError(f"Feature {name}: not among the video features of the service.")
+
+
+def sides_as_of(
+    store: FeatureStore,
+    encoding: FeatureEncoding,
+    user_id: np.ndarray,
+    video_id: np.ndarray,
+    *,
+    as_of: datetime,
+    zone: ZoneInfo,
+) -> Sides:
+    """Join and encode what is known of these users and videos as of the instant.
+
+    user_id, video_id: int64, at least one each. zone: where hours and weekdays are counted. Raises InputError
+    where the service's features are not those that the encoding was made of.
+    """
+    service = store.get_feature_service(columns.HYBRID_RANKER)
+    projections = {
+        view.name: tuple(f.name for f in view.features) for view in service.feature_view_projections
+    }
+    names = tuple(name for features in projections.values() for name in features)
+    encoding.require(names)
+    job = store.get_historical_features(entity_df=_entities(user_id, video_id, as_of), features=service)
+    places: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
+    for view, features in projections.items():
+        if not set(features) & {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}:
+            first = names.index(features[0])
+            places[_key(store, view)][view] = slice(first, first + len(features))
+    local = as_of.astimezone(zone)
+    user_factors, video_factors = _factors(job, len(user_id), len(video_id))
+    return Sides(
+        names,
+        _side(job, encoding, names, places[columns.USER_ID], len(user_id)),
+        _side(job, encoding, names, places[columns.VIDEO_ID], len(video_id)),
+        user_factors,
+        video_factors,
+        constants={
+            names.index(columns.HOUR_OF_DAY): local.hour,
+            names.index(columns.DAY_OF_WEEK): local.weekday(),
+        },
+        als_place=names.index(columns.ALS_SCORE),
+    )
+
+
+def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.Table:
+    """Rows in which every user and every video stands once, from the top; the shorter side starts again.
+
+    The service wants both keys in each row; how they are paired does not matter to either side.
+    """
+    rows = max(len(user_id), len(video_id))
+    instant = pl.lit(as_of, dtype=INSTANT)
+    return (
+        pl.DataFrame({columns.USER_ID: np.resize(user_id, rows), columns.VIDEO_ID: np.resize(video_id, rows)})
+        .with_columns(instant.alias(columns.EVENT_TIMESTAMP), instant.alias(columns.INTERACTION_TIMESTAMP))
+        .to_arrow()
+    )
+
+
+def _key(store: FeatureStore, view: str) -> str:
+    keys: list[str] = store.get_feature_view(view).join_keys
+    if keys not in ([columns.USER_ID], [columns.VIDEO_ID]):
+        raise InputError(f"Feature view {view}: its keys are {keys}; scoring knows users and videos.")
+    return keys[0]
+
+
+def _side(
+    job: AsOfRetrievalJob,
+    encoding: FeatureEncoding,
+    names: tuple[str, ...],
+    places: Mapping[str, slice],
+    rows: int,
+) -> Side:
+    encoded: list[np.ndarray] = []
+    found = []
+    for view, in_pair in places.items():
+        source_rows = _source_rows(job, view, rows)
+        found.append((in_pair, slice(len(encoded), len(encoded) + in_pair.stop - in_pair.start)))
+        for name in names[in_pair]:
+            encoded.append(encoding.encode_column(name, job.source_column(view, name).take(source_rows)))
+    return Side(np.column_stack(encoded), tuple(found))
+
+
+def _factors(job: AsOfRetrievalJob, users: int, videos: int) -> tuple[np.ndarray, np.ndarray]:
+    user_factors = _factor_rows(job, columns.USER_FACTORS, columns.USER_FACTOR, users)
+    video_factors = _factor_rows(job, columns.VIDEO_FACTORS, columns.VIDEO_FACTOR, videos)
+    if user_factors.shape[1] != video_factors.shape[1]:
+        # Before the first refit one side has none: then no pair has a score.
+        return np.full((users, 1), np.nan, np.float32), np.full((videos, 1), np.nan, np.float32)
+    return user_factors, video_factors
+
+
+def _factor_rows(job: AsOfRetrievalJob, view: str, feature: str, rows: int) -> np.ndarray:
+    column = job.source_column(view, feature).take(_source_rows(job, view, rows))
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    known = lists.is_valid().to_numpy(zero_copy_only=False)
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    factors = len(values) // max(int(known.sum()), 1)
+    matrix = np.full((rows, max(factors, 1)), np.nan, dtype=np.float32)
+    if factors:
+        matrix[known] = values.reshape(-1, factors)
+    return matrix
+
+
+def _source_rows(job: AsOfRetrievalJob, view: str, rows: int) -> pa.Array:
+    """For each of the first `rows` entity rows the row of the view's source; null where none was known."""
+    positions = job.positions(view)[:rows]
+    return pa.array(positions, mask=positions < 0)
