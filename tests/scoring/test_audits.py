@@ -131,7 +131,7 @@ def test_a_run_of_far_fewer_users_is_not_published(settings: Settings) -> None:
     candidates = make_candidates(25)
     publish_lists(settings, candidates, make_blocks(candidates, 25, k=10))
     few = _fewer(candidates, users=19)
-    with pytest.raises(AuditError, match="users in line with the last run.*min_share_of_last_run"):
+    with pytest.raises(AuditError, match=r"users in line with the last run.*min_share_of_last_run"):
         publish_lists(settings, few, make_blocks(few, 26, k=10), NIGHT + timedelta(days=1))
 
 

@@ -44,9 +44,9 @@ def holder(settings: Settings):  # type: ignore[no-untyped-def]
 
 
 def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BusyError, match=f"process {holder.pid}, since 20") as failure:
-        with sole_writer(engine(settings)):
-            pytest.fail("two writers at once")
+    busy = pytest.raises(BusyError, match=f"process {holder.pid}, since 20")
+    with busy as failure, sole_writer(engine(settings)):
+        pytest.fail("two writers at once")
     assert failure.value.exit_code == 3
 
 
@@ -63,8 +63,8 @@ def test_a_killed_writers_place_is_free(settings: Settings, holder) -> None:  # 
 
 
 def test_one_process_cannot_write_twice_at_once(settings: Settings) -> None:
-    with sole_writer(engine(settings)):
-        with pytest.raises(BusyError, match=f"process {os.getpid()}"), sole_writer(engine(settings)):
-            pytest.fail("two writers at once")
+    busy = pytest.raises(BusyError, match=f"process {os.getpid()}")
+    with sole_writer(engine(settings)), busy, sole_writer(engine(settings)):
+        pytest.fail("two writers at once")
     with sole_writer(engine(settings)):
         pass

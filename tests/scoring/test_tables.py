@@ -68,7 +68,8 @@ def test_instants_are_kept_in_utc_with_their_zone(settings: Settings) -> None:
 def test_an_instant_without_a_zone_is_refused(settings: Settings) -> None:
     _create(settings)
     with pytest.raises(StatementError, match="without a zone"), engine(settings).begin() as connection:
-        connection.execute(insert(recommendation_run).values(_RUN | {"as_of": datetime(2020, 8, 15)}))
+        naive = datetime(2020, 8, 15)  # noqa: DTZ001
+        connection.execute(insert(recommendation_run).values(_RUN | {"as_of": naive}))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +119,9 @@ def test_a_server_that_is_away_is_one_line_without_the_password(tmp_path: Path) 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     opened = engine(_settings(tmp_path, "sqlite:///notes.txt"))
-    with pytest.raises(NightreelError, match="notes.txt: file is not a database"):
-        with plainly(opened.url), sole_writer(opened):
-            pytest.fail("not a database")
+    failure = pytest.raises(NightreelError, match=r"notes\.txt: file is not a database")
+    with failure, plainly(opened.url), sole_writer(opened):
+        pytest.fail("not a database")
 
 
 def test_a_relative_sqlite_path_lies_below_the_home(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""Who gets a list and from which videos: strictly what was known, and what the owner allows."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.local_days import ALWAYS_KNOWN
+from scoring.candidates import Candidates, default_as_of, find_candidates
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
+from tests.fixtures.small_log import FIRST_DAY, midnight
+
+LOG = scoring_log()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield make_feature_home(tmp_path_factory.mktemp("candidates") / "home", LOG, patch)
+
+
+def _find(home: Settings, as_of: datetime = AS_OF, **changes: object) -> Candidates:
+    return find_candidates(home.model_copy(update=changes), open_store(), as_of)
+
+
+def _seen(candidates: Candidates, user: int) -> set[int]:
+    bits = np.unpackbits(candidates.seen, axis=1, count=len(candidates.video_id)).astype(bool)
+    return set(candidates.video_id[bits[np.searchsorted(candidates.user_id, user)]].tolist())
+
+
+def _last_known(as_of: datetime) -> pl.DataFrame:
+    """From the daily table alone: each video's last known status and type as of an instant."""
+    known_at = pl.col(columns.LOCAL_DATE).map_elements(
+        lambda day: midnight(day + timedelta(days=1)), return_dtype=pl.Datetime("us", "UTC")
+    )
+    return (
+        LOG.video_daily.filter(known_at <= as_of)
+        .sort(columns.VIDEO_ID, columns.LOCAL_DATE)
+        .group_by(columns.VIDEO_ID, maintain_order=True)
+        .agg(pl.col(columns.VISIBLE_STATUS).last(), pl.col(columns.VIDEO_TYPE).last())
+    )
+
+
+def test_users_are_those_of_the_file_and_those_who_played_before(home: Settings) -> None:
+    candidates = _find(home)
+    earlier = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF)
+    expected = {*LOG.users[columns.USER_ID], *earlier[columns.USER_ID]}
+    assert candidates.user_id.tolist() == sorted(expected)
+    assert LATE not in candidates.user_id
+    history = dict(zip(candidates.user_id.tolist(), candidates.has_history.tolist(), strict=True))
+    assert not history[NEVER_PLAYED]
+    assert {user for user in history if history[user]} == set(earlier[columns.USER_ID])
+
+
+def test_a_play_at_the_very_instant_is_not_seen_and_one_microsecond_later_it_is(home: Settings) -> None:
+    at_instant = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) == AS_OF)
+    assert at_instant.height > 9
+    after = _find(home, AS_OF + timedelta(microseconds=1))
+    assert LATE in after.user_id
+    assert _seen(after, LATE)
+
+
+@pytest.mark.parametrize("hours", [-30, -5, 0, 7])
+def test_seen_is_what_was_played_strictly_before(home: Settings, hours: int) -> None:
+    as_of = AS_OF + timedelta(hours=hours)
+    candidates = _find(home, as_of)
+    earlier = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < as_of)
+    for user in candidates.user_id.tolist():
+        played = set(earlier.filter(pl.col(columns.USER_ID) == user)[columns.VIDEO_ID])
+        assert _seen(candidates, user) == played & set(candidates.video_id.tolist())
+
+
+def test_seen_may_be_listed_where_the_settings_say_so(home: Settings) -> None:
+    assert not _find(home, exclude_seen=False).seen.any()
+
+
+def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:
+    candidates = _find(home)
+    user = np.searchsorted(candidates.user_id, [SEEN_ALL])
+    assert candidates.rewatch(user).all() and candidates.open_to(user).all()
+    assert not candidates.rewatch(np.searchsorted(candidates.user_id, [NEVER_PLAYED])).any()
+
+
+@pytest.mark.parametrize("days", [1, 3, 6])
+def test_videos_are_those_that_a_day_gone_by_has_told_of(home: Settings, days: int) -> None:
+    as_of = midnight(FIRST_DAY + timedelta(days=days))
+    candidates = _find(home, as_of, exclude_not_public=False)
+    played = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < as_of)[columns.VIDEO_ID]
+    known = {*played, *_last_known(as_of)[columns.VIDEO_ID]}
+    assert candidates.video_id.tolist() == sorted(known)
+    if days > 1:
+        a_moment_before = _find(home, as_of - timedelta(microseconds=1), exclude_not_public=False)
+        assert set(a_moment_before.video_id.tolist()) < known
+
+
+def test_hidden_videos_and_advertisements_are_left_out_by_setting(home: Settings) -> None:
+    known = set(_find(home, exclude_not_public=False).video_id.tolist())
+    status = _last_known(AS_OF)
+    hidden = set(status.filter(pl.col(columns.VISIBLE_STATUS) != "public")[columns.VIDEO_ID])
+    advertisements = set(status.filter(pl.col(columns.VIDEO_TYPE) == "AD")[columns.VIDEO_ID])
+    assert hidden and advertisements - hidden
+    assert set(_find(home).video_id.tolist()) == known - hidden
+    without = set(_find(home, exclude_advertisements=True).video_id.tolist())
+    assert without == known - hidden - advertisements
+
+
+def test_an_instant_before_the_data_is_wrong_input(home: Settings) -> None:
+    first = LOG.interactions[columns.EVENT_TIMESTAMP][0]
+    for instant in (ALWAYS_KNOWN, first):
+        with pytest.raises(InputError, match="as-of"):
+            _find(home, instant)
+
+
+def test_by_default_lists_are_as_of_the_end_of_the_last_day(home: Settings) -> None:
+    last = LOG.interactions[columns.EVENT_TIMESTAMP][-1]
+    end = midnight(last.astimezone(home.zone).date() + timedelta(days=1), home.zone)
+    assert default_as_of(home, datetime(2030, 1, 1, tzinfo=UTC)) == end
+    assert default_as_of(home, last) == last

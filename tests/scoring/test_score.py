@@ -1,0 +1,171 @@
+"""Lists as the cascade says: a plain sort of Feast's own rows gives the same, whatever the size of blocks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
+from scoring.candidates import Candidates, find_candidates
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from scoring.score import most_probable, score_users
+from scoring.sides import Sides, sides_as_of
+from tests.fixtures.scored_home import AS_OF, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
+
+LOG = scoring_log()
+
+
+@dataclass(frozen=True)
+class Scored:
+    settings: Settings
+    ranker: HybridRanker
+    candidates: Candidates
+    sides: Sides
+    lists: Lists
+
+    def again(self, **changes: object) -> Lists:
+        settings = self.settings.model_copy(update=changes)
+        return Lists.concatenate(score_users(self.candidates, self.sides, self.ranker, settings))
+
+    def of(self, user: int, lists: Lists | None = None) -> Lists:
+        lists = lists or self.lists
+        return Lists(*(column[lists.user_id == user] for column in vars(lists).values()))
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_scored_home(tmp_path_factory.mktemp("score") / "home", patch, LOG)
+        ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+        store = open_store()
+        candidates = find_candidates(settings, store, AS_OF)
+        sides = sides_as_of(
+            store,
+            ranker.encoding,
+            candidates.user_id,
+            candidates.video_id,
+            as_of=AS_OF,
+            zone=settings.zone,
+        )
+        lists = Lists.concatenate(score_users(candidates, sides, ranker, settings))
+        yield Scored(settings, ranker, candidates, sides, lists)
+
+
+@pytest.fixture(scope="module")
+def feast_rows(scored: Scored) -> np.ndarray:
+    """Every pair's features as Feast itself joins and computes them: [users, videos, features]."""
+    users, videos = scored.candidates.user_id, scored.candidates.video_id
+    entities = pl.DataFrame(
+        {columns.USER_ID: np.repeat(users, len(videos)), columns.VIDEO_ID: np.tile(videos, len(users))}
+    ).with_columns(
+        pl.lit(AS_OF, dtype=pl.Datetime("us", "UTC")).alias(columns.EVENT_TIMESTAMP),
+        pl.lit(AS_OF, dtype=pl.Datetime("us", "UTC")).alias(columns.INTERACTION_TIMESTAMP),
+    )
+    store = open_store()
+    service = store.get_feature_service(columns.HYBRID_RANKER)
+    joined = store.get_historical_features(entity_df=entities.to_arrow(), features=service).to_arrow()
+    encoding = scored.ranker.encoding
+    return encoding.encode(joined, encoding.names).reshape(len(users), len(videos), -1)
+
+
+def test_composed_pairs_equal_feasts_own_rows(scored: Scored, feast_rows: np.ndarray) -> None:
+    sides = scored.sides
+    pairs = np.full_like(feast_rows, np.inf)
+    sides.videos.write(slice(None), pairs)
+    for user in range(len(pairs)):
+        sides.users.write(user, pairs[user])
+        pairs[user, :, sides.als_place] = sides.als_scores(user)
+    for place, value in sides.constants.items():
+        pairs[..., place] = value
+    np.testing.assert_allclose(pairs, feast_rows, rtol=1e-5, atol=1e-6)
+    assert 0 < np.isnan(pairs[..., sides.als_place]).mean() < 1
+
+
+def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows: np.ndarray) -> None:
+    settings, candidates = scored.settings, scored.candidates
+    sources = set()
+    for place, user in enumerate(candidates.user_id.tolist()):
+        found = scored.of(user)
+        if not candidates.has_history[place]:
+            continue
+        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
+        rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
+        probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
+        order = hybrid_order(probability, expected, videos, settings.filter_k)[: settings.top_k]
+        np.testing.assert_array_equal(found.video_id, videos[order])
+        np.testing.assert_array_equal(found.rank, np.arange(1, len(order) + 1))
+        np.testing.assert_allclose(found.score, expected[order])
+        np.testing.assert_allclose(found.regressor_score, expected[order])
+        np.testing.assert_allclose(found.classifier_score, probability[order])
+        np.testing.assert_allclose(found.als_score, rows[order, scored.sides.als_place], rtol=1e-5)
+        sources |= set(found.source)
+    assert sources == {HYBRID, REWATCH}
+
+
+def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) -> None:
+    found = scored.of(NEVER_PLAYED)
+    assert set(found.source) == {POPULAR}
+    assert np.isnan(found.classifier_score).all() and np.isnan(found.als_score).all()
+    engagement = (
+        pl.read_parquet(scored.settings.paths.feature_source(columns.VIDEO_ENGAGEMENT))
+        .filter(pl.col(columns.EVENT_TIMESTAMP) <= AS_OF)
+        .filter(pl.col(columns.VIDEO_ID).is_in(scored.candidates.video_id.tolist()))
+        .group_by(columns.VIDEO_ID)
+        .agg(pl.all().sort_by(columns.EVENT_TIMESTAMP).last())
+        .sort(
+            [columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS, columns.VIDEO_ID],
+            descending=[True, True, False],
+        )
+        .head(scored.settings.top_k)
+    )
+    assert found.video_id.tolist() == engagement[columns.VIDEO_ID].to_list()
+    np.testing.assert_array_equal(found.score, engagement[columns.VIDEO_AGG_LIKED_SHARE].to_numpy())
+
+
+def test_who_has_seen_everything_gets_the_hybrids_order_of_it(scored: Scored) -> None:
+    found = scored.of(SEEN_ALL)
+    assert set(found.source) == {REWATCH}
+    assert len(found) == scored.settings.top_k
+    assert np.isfinite(found.regressor_score).all()
+
+
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_the_size_of_a_block_changes_nothing(scored: Scored, block: int) -> None:
+    again = scored.again(user_block_rows=block)
+    for name, column in vars(scored.lists).items():
+        np.testing.assert_array_equal(column, vars(again)[name])
+
+
+def test_a_list_is_as_long_as_there_are_videos(scored: Scored) -> None:
+    long = scored.again(top_k=1000)
+    open_to = scored.candidates.open_to(slice(None)).sum(axis=1)
+    for user, available in zip(scored.candidates.user_id.tolist(), open_to, strict=True):
+        assert len(scored.of(user, long)) == available
+
+
+def test_a_model_of_other_features_is_refused(scored: Scored) -> None:
+    encoding = scored.ranker.encoding
+    other = FeatureEncoding(encoding.names[:-1], encoding.categories)
+    one = np.array([1])
+    with pytest.raises(InputError, match="als_score"):
+        sides_as_of(open_store(), other, one, one, as_of=AS_OF, zone=scored.settings.zone)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=1, max_size=60),
+    st.integers(1, 70),
+)
+def test_the_filter_keeps_what_a_stable_sort_would(videos: list[tuple[float, bool]], keep: int) -> None:
+    probability = np.array([value for value, _ in videos])
+    open_to = np.array([is_open for _, is_open in videos])
+    in_order = sorted(np.flatnonzero(open_to).tolist(), key=lambda place: -probability[place])
+    assert most_probable(probability, open_to, keep).tolist() == sorted(in_order[:keep])

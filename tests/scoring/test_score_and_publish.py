@@ -1,0 +1,155 @@
+"""The whole step on both databases: skipped when done, repeatable, honest about time, and shown to people."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings, load_settings
+from scoring.database import reading
+from scoring.publish import score_and_publish
+from scoring.show import user_list
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
+from tests.fixtures.small_log import SmallLog
+
+LOG = scoring_log()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield make_scored_home(tmp_path_factory.mktemp("publish") / "home", patch, LOG)
+
+
+@pytest.fixture
+def settings(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
+    """The home's settings with a database of this test's own."""
+    url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
+    return home.model_copy(update={"database_url": SecretStr(url)})
+
+
+def _shown(settings: Settings) -> list[tuple[object, ...]]:
+    with reading(settings) as connection:
+        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -> None:
+    first = score_and_publish(settings)
+    assert not first.skipped
+    shown = _shown(settings)
+    users = {*LOG.users[columns.USER_ID], *LOG.interactions[columns.USER_ID]}
+    assert {row[1] for row in shown} == users
+    assert first.summary["rows"] == len(shown)
+    assert set(first.summary["seconds"]) == {"prepare", "write", "audit", "prune"}
+    second = score_and_publish(settings)
+    assert second.skipped and second.summary["run_id"] == 1
+    assert _shown(settings) == shown
+
+
+@pytest.mark.parametrize("change", [{"top_k": 5}, {"filter_k": 7}, {"exclude_seen": False}])
+def test_another_setting_or_instant_or_force_scores_again(
+    settings: Settings, change: dict[str, object]
+) -> None:
+    score_and_publish(settings)
+    assert score_and_publish(settings, force=True).summary["run_id"] == 2
+    assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 3
+    assert score_and_publish(settings.model_copy(update=change), as_of=AS_OF).summary["run_id"] == 4
+
+
+def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
+    score_and_publish(settings, as_of=AS_OF)
+    first = [row[1:] for row in _shown(settings)]
+    score_and_publish(settings)
+    assert [row[1:] for row in _shown(settings)] != first
+    score_and_publish(settings, as_of=AS_OF)
+    assert [row[1:] for row in _shown(settings)] == first
+
+
+def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, tmp_path: Path) -> None:
+    other = home.model_copy(update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'other.sqlite'}")})
+    score_and_publish(settings)
+    score_and_publish(other)
+    assert _shown(settings) == _shown(other)
+
+
+def _without_the_future(log: SmallLog) -> SmallLog:
+    """Nothing at or after AS_OF: neither its plays nor the records of days that end later."""
+    last_day = AS_OF.astimezone(load_settings().zone).date() - timedelta(days=1)
+    interactions = log.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF)
+    daily = log.video_daily.filter(pl.col(columns.LOCAL_DATE) <= last_day)
+    return replace(log.with_interactions(interactions), video_daily=daily)
+
+
+def test_nothing_at_or_after_the_instant_has_a_part_in_the_lists(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same model, features made with the future and without it: the same rows to the last bit."""
+    database = {"database_url": SecretStr(f"sqlite:///{tmp_path / 'with.sqlite'}")}
+    score_and_publish(home.model_copy(update=database), as_of=AS_OF)
+    short_lists = "top_k = 6\nfilter_k = 12\n"
+    past = make_feature_home(
+        tmp_path / "past", _without_the_future(LOG), monkeypatch, more_settings=short_lists
+    )
+    past.paths.models.parent.mkdir(exist_ok=True)
+    past.paths.models.symlink_to(home.paths.models, target_is_directory=True)
+    score_and_publish(past, as_of=AS_OF)
+    with_future = _shown(home.model_copy(update=database))
+    assert _shown(past) == with_future
+    assert LATE not in {row[1] for row in with_future}
+
+
+def test_an_instant_before_the_data_writes_nothing(settings: Settings) -> None:
+    score_and_publish(settings)
+    shown = _shown(settings)
+    with pytest.raises(InputError, match="as-of 2019-01-01"):
+        score_and_publish(settings, as_of=datetime(2019, 1, 1, tzinfo=UTC))
+    assert _shown(settings) == shown
+
+
+def test_what_is_missing_is_named_with_the_step_that_makes_it(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"interactions\.parquet: missing.*nightreel ingest"):
+        score_and_publish(load_settings())
+    (tmp_path / "data").mkdir()
+    for name in ("tables", "features"):
+        (tmp_path / "data" / name).symlink_to(home.paths.data / name)
+    with pytest.raises(InputError, match="nightreel train"):
+        score_and_publish(load_settings())
+    assert not (tmp_path / "data" / "nightreel.sqlite").exists()
+
+
+def test_a_password_is_nowhere_in_what_the_step_says(settings: Settings) -> None:
+    result = score_and_publish(settings)
+    assert result.summary["database"] == result.wrote[0]
+    assert "://" in result.summary["database"]
+
+
+def test_show_gives_captions_categories_and_each_stages_score(settings: Settings) -> None:
+    score_and_publish(settings)
+    rows = user_list(settings, LATE, 4)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert rows[0]["score"] == rows[0]["regressor_score"]
+    assert rows[0]["first_level_category_name"] == "名"
+    captions = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CAPTION).iter_rows())
+    assert [row["caption"] for row in rows] == [captions[row["video_id"]] for row in rows]
+    assert user_list(settings, SEEN_ALL, 1)[0]["source"] == "rewatch"
+    popular = user_list(settings, NEVER_PLAYED, 1)[0]
+    assert popular["source"] == "popular" and popular["regressor_score"] is None
+
+
+def test_show_of_a_user_without_a_list_says_what_to_do(settings: Settings) -> None:
+    with pytest.raises(InputError, match="nightreel score"):
+        user_list(settings, LATE, 1)
+    score_and_publish(settings, as_of=AS_OF)
+    with pytest.raises(InputError, match=f"User {LATE} has no list"):
+        user_list(settings, LATE, 1)
