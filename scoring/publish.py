@@ -18,8 +18,9 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
-from scoring.candidates import Candidates, default_as_of, find_candidates
+from scoring.candidates import Candidates
 from scoring.database import database_url, engine, masked, plainly
+from scoring.eligibility import default_as_of, find_candidates
 from scoring.lists import Lists
 from scoring.runs import NewRun, publish, shown_run
 from scoring.score import score_users

@@ -8,17 +8,24 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from nightreel.errors import BusyError, NightreelError
 from scoring.database import identity, sqlite_file
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 _LOCK_KEY = int.from_bytes(b"nightrel")  # one number for the database, as PostgreSQL wants it
+_PATIENCE_MS = 2_000
+# PostgreSQL 14 and later: a session notices within a second, not at the end of its statement, that its client
+# is gone.
+_NOTICE_DEATH = text(
+    "SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
+)
 _HOLDER = text(
     "SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid = :high AND objid = :low "
@@ -43,9 +50,15 @@ def sole_writer(engine: Engine) -> Iterator[Connection]:
 
 
 def _lock_session(connection: Connection) -> None:
-    """Take the session's advisory lock: it stays until this very connection is closed."""
+    """Take the session's advisory lock: it stays until this very connection is closed.
+
+    Waits a moment: the server ends a killed process's session shortly after it, not with it.
+    """
     with connection.begin():
-        if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY}).scalar():
+        connection.execute(_NOTICE_DEATH)
+        connection.execute(text(f"SET LOCAL lock_timeout = {_PATIENCE_MS}"))
+        with suppress(OperationalError), connection.begin_nested():
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
             return
         parts = {"high": _LOCK_KEY >> 32, "low": _LOCK_KEY & 0xFFFF_FFFF}
         holder = connection.execute(_HOLDER, parts).first()

@@ -15,7 +15,8 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
-from scoring.candidates import Candidates, find_candidates
+from scoring.candidates import Candidates
+from scoring.eligibility import find_candidates
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.score import most_probable, score_users
 from scoring.sides import Sides, sides_as_of

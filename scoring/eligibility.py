@@ -1,0 +1,127 @@
+"""Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_days
+from scoring.candidates import Candidates, no_seen
+
+_PUBLIC = "public"
+_ADVERTISEMENT = "AD"
+_BATCH_ROWS = 262_144
+
+
+def default_as_of(settings: Settings, now: datetime) -> datetime:
+    """The end of the last local day of the interactions, or `now` if that is earlier."""
+    path = interactions_file(settings)
+    last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
+    if last.item() is None:
+        raise InputError(f"{path}: no interactions.", "Ingest a log first.")
+    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.zone)[0]
+    return min(end, now)
+
+
+def interactions_file(settings: Settings) -> Path:
+    """The interactions table. Raises InputError where ingest has not written it."""
+    path = settings.paths.table("interactions")
+    if not path.is_file():
+        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    return path
+
+
+def find_candidates(settings: Settings, store: FeatureStore, as_of: datetime) -> Candidates:
+    """Who gets a list as of an instant, and from which videos.
+
+    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video.
+    Raises InputError where nothing had happened yet, or where no video may be listed.
+    """
+    video_id = _listable_videos(settings, store, as_of)
+    active = _users_before(settings, as_of)
+    if not len(active):
+        raise InputError(
+            f"as-of {as_of.isoformat()}: no interaction is earlier.",
+            "Choose an instant after the first play.",
+        )
+    users = pl.read_parquet(settings.paths.table("users"), columns=[columns.USER_ID])
+    user_id = np.union1d(users[columns.USER_ID].to_numpy(), active)
+    seen = no_seen(len(user_id), len(video_id))
+    if settings.exclude_seen:
+        for user, video in _plays_before(settings, as_of, columns.USER_ID, columns.VIDEO_ID):
+            place = np.searchsorted(video_id, video)
+            listable = np.append(video_id, -1)[place] == video
+            place, row = place[listable], np.searchsorted(user_id, user[listable])
+            # unpackbits has the first video in the highest bit.
+            np.bitwise_or.at(seen, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
+    return Candidates(user_id, np.isin(user_id, active), video_id, seen)
+
+
+def _listable_videos(settings: Settings, store: FeatureStore, as_of: datetime) -> np.ndarray:
+    """Ids, ascending, of the videos known as of the instant that the settings allow in a list.
+
+    A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
+    bears no time, does not tell that it was there.
+    """
+    profile = pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    instant = pl.lit(as_of, dtype=INSTANT)
+    known = (
+        profile.filter((stamp > pl.lit(ALWAYS_KNOWN, dtype=INSTANT)) & (stamp <= instant))
+        .select(pl.col(columns.VIDEO_ID).unique().sort())
+        .collect()
+    )
+    if known.is_empty():
+        raise InputError(
+            f"as-of {as_of.isoformat()}: no video was known then.",
+            "Choose an instant after the end of the data's first day.",
+        )
+    entities = known.with_columns(instant.alias(columns.EVENT_TIMESTAMP)).to_arrow()
+    features = [columns.VISIBLE_STATUS, columns.VIDEO_TYPE]
+    joined: pa.Table = store.get_historical_features(
+        entity_df=entities, features=[f"{columns.VIDEO_PROFILE}:{name}" for name in features]
+    ).to_arrow()
+    described = known.with_columns(pl.Series(name, joined.column(name)) for name in features)
+    allowed = pl.lit(True)
+    if settings.exclude_not_public:
+        # Unknown counts as public.
+        allowed &= pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
+    if settings.exclude_advertisements:
+        allowed &= pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
+    listable = described.filter(allowed)[columns.VIDEO_ID]
+    if listable.is_empty():
+        raise InputError(
+            f"as-of {as_of.isoformat()}: of {known.height} known videos none may be listed.",
+            "Allow more: exclude_not_public, exclude_advertisements.",
+        )
+    return listable.to_numpy()
+
+
+def _users_before(settings: Settings, as_of: datetime) -> np.ndarray:
+    found = np.zeros(0, dtype=np.int64)
+    for (user,) in _plays_before(settings, as_of, columns.USER_ID):
+        found = np.union1d(found, user)
+    return found
+
+
+def _plays_before(settings: Settings, as_of: datetime, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """These int64 columns of the interactions strictly before the instant, in batches.
+
+    The table is sorted by time, so reading ends where the instant is reached.
+    """
+    file = pq.ParquetFile(interactions_file(settings))
+    for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, columns.EVENT_TIMESTAMP]):
+        stamps = pl.Series(batch.column(columns.EVENT_TIMESTAMP)).cast(INSTANT)
+        earlier = int(stamps.search_sorted(as_of, side="left"))
+        if earlier:
+            yield tuple(batch.column(name).to_numpy()[:earlier] for name in names)
+        if earlier < batch.num_rows:
+            return

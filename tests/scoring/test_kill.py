@@ -1,0 +1,144 @@
+"""Killed with SIGKILL at any instant, publishing never shows a reader anything but one whole list.
+
+The verdict is the database's: its rows are held against lists made anew, never the program's own word.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from nightreel.settings import Settings
+from scoring.candidates import Candidates
+from scoring.database import reading
+from scoring.tables import recommendation, recommendation_run
+from tests.fixtures.lists import make_blocks
+from tests.fixtures.publisher import K, candidates, publish_seed
+
+ROOT = Path(__file__).parents[2]
+
+
+def _seed(inputs: str) -> int:
+    return int(inputs.removeprefix("seed "))
+
+
+class Expected:
+    """The rows that a seed's lists must have, made when asked for."""
+
+    def __init__(self, everyone: Candidates) -> None:
+        self._everyone = everyone
+        self._rows: dict[int, list[tuple[int, ...]]] = {}
+
+    def rows(self, seed: int) -> list[tuple[int, ...]]:
+        if seed not in self._rows:
+            blocks = make_blocks(self._everyone, seed, k=K)
+            columns = ((lists.user_id, lists.rank, lists.video_id) for lists in blocks)
+            self._rows[seed] = [
+                row for block in columns for row in zip(*(c.tolist() for c in block), strict=True)
+            ]
+        return self._rows[seed]
+
+
+class Reader:
+    """An app that reads the whole view again and again, each time in one statement."""
+
+    def __init__(self, settings: Settings, expected: Expected) -> None:
+        self._settings = settings
+        self._expected = expected
+        self._last = 0
+        self.reads = 0
+
+    def read(self) -> None:
+        """Fail unless the view is one whole run, and none older than seen before."""
+        with reading(self._settings) as connection:
+            query = "SELECT run_id, user_id, rank, video_id FROM latest_recommendation ORDER BY user_id, rank"
+            rows = [tuple(row) for row in connection.exec_driver_sql(query)]
+            shown = {row[0] for row in rows}
+            assert len(shown) == 1, shown
+            run = shown.pop()
+            inputs = select(recommendation_run.c.inputs).where(recommendation_run.c.run_id == run)
+            seed = _seed(connection.execute(inputs).scalar_one())
+        assert [row[1:] for row in rows] == self._expected.rows(seed)
+        assert run >= self._last
+        self._last = run
+        self.reads += 1
+
+
+@contextmanager
+def _publisher(settings: Settings, first_seed: int) -> Iterator["subprocess.Popen[str]"]:
+    environment = dict(os.environ)
+    if settings.database_url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fixtures.publisher", str(settings.home), str(first_seed)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"run {first_seed}\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
+    """Read everything: published runs have all their rows, others none; returns how many ended how."""
+    with reading(settings) as connection:
+        runs = connection.execute(select(recommendation_run)).all()
+        key = (recommendation.c.run_id, recommendation.c.user_id, recommendation.c.rank)
+        stored = connection.execute(select(*key, recommendation.c.video_id).order_by(*key)).all()
+    rows: dict[int, list[tuple[int, ...]]] = {}
+    for run_id, *row in stored:
+        rows.setdefault(run_id, []).append(tuple(row))
+    published = {run.run_id: run.inputs for run in runs if run.status == "published"}
+    assert {run.status for run in runs} <= {"published", "failed"}
+    assert rows == {run_id: expected.rows(_seed(inputs)) for run_id, inputs in published.items()}
+    assert all(run.error for run in runs if run.status == "failed")
+    return Counter(run.status for run in runs)
+
+
+def _kill_again_and_again(settings: Settings, kills: int) -> None:
+    everyone = candidates()
+    expected = Expected(everyone)
+    reader = Reader(settings, expected)
+    started = time.monotonic()
+    publish_seed(settings, everyone, 0)
+    a_run_takes_s = time.monotonic() - started
+    instants = random.Random(5)
+    for kill in range(1, kills + 1):
+        with _publisher(settings, kill * 1_000) as process:
+            # Some kills come in the first run of the process, some in a later one.
+            end = time.monotonic() + instants.uniform(0, 2) * a_run_takes_s
+            reader.read()
+            while time.monotonic() < end:
+                reader.read()
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        reader.read()
+    publish_seed(settings, everyone, 1)
+    reader.read()
+    ended = _verdict(settings, expected)
+    assert ended["published"] == 2 and ended["failed"] >= 1, ended
+    assert reader.reads > 3 * kills
+
+
+def test_killed_at_random_instants_readers_see_whole_lists_only(settings: Settings) -> None:
+    _kill_again_and_again(settings, kills=6)
+
+
+@pytest.mark.slow
+def test_killed_fifty_times_readers_see_whole_lists_only(settings: Settings) -> None:
+    _kill_again_and_again(settings, kills=50)
