@@ -102,7 +102,11 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int) -> np.ndar
     size = columns.TEXT_DIMENSIONS
     found = np.full((len(documents), size), np.nan, dtype=np.float32)
     words = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(1, 2), min_df=_VIDEOS_MIN, sublinear_tf=True, dtype=np.float32
+        analyzer="char_wb",
+        ngram_range=(1, 2),
+        min_df=_VIDEOS_MIN,
+        sublinear_tf=True,
+        dtype=np.float32,
     )
     if len(learnt_from) < _VIDEOS_MIN:
         return found

@@ -1,7 +1,8 @@
 """Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from scoring.candidates import Candidates, no_seen
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
-_BATCH_ROWS = 262_144
+_BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
 def default_as_of(settings: Settings, now: datetime) -> datetime:
@@ -39,14 +40,18 @@ def interactions_file(settings: Settings) -> Path:
     return path
 
 
-def find_candidates(settings: Settings, store: FeatureStore, as_of: datetime) -> Candidates:
+def find_candidates(
+    settings: Settings, store: FeatureStore, as_of: datetime, *, batch_rows: int = _BATCH_ROWS
+) -> Candidates:
     """Who gets a list as of an instant, and from which videos.
 
-    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video.
+    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video, and
+    `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no video may be listed.
     """
     video_id = _listable_videos(settings, store, as_of)
-    active = _users_before(settings, as_of)
+    plays = partial(_plays_before, settings, as_of, batch_rows)
+    active = _distinct(user for (user,) in plays(columns.USER_ID))
     if not len(active):
         raise InputError(
             f"as-of {as_of.isoformat()}: no interaction is earlier.",
@@ -56,7 +61,7 @@ def find_candidates(settings: Settings, store: FeatureStore, as_of: datetime) ->
     user_id = np.union1d(users[columns.USER_ID].to_numpy(), active)
     seen = no_seen(len(user_id), len(video_id))
     if settings.exclude_seen:
-        for user, video in _plays_before(settings, as_of, columns.USER_ID, columns.VIDEO_ID):
+        for user, video in plays(columns.USER_ID, columns.VIDEO_ID):
             place = np.searchsorted(video_id, video)
             listable = np.append(video_id, -1)[place] == video
             place, row = place[listable], np.searchsorted(user_id, user[listable])
@@ -105,20 +110,22 @@ def _listable_videos(settings: Settings, store: FeatureStore, as_of: datetime) -
     return listable.to_numpy()
 
 
-def _users_before(settings: Settings, as_of: datetime) -> np.ndarray:
-    found = np.zeros(0, dtype=np.int64)
-    for (user,) in _plays_before(settings, as_of, columns.USER_ID):
-        found = np.union1d(found, user)
+def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
+    found: np.ndarray = np.zeros(0, dtype=np.int64)
+    for batch in batches:
+        found = np.union1d(found, batch)
     return found
 
 
-def _plays_before(settings: Settings, as_of: datetime, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
+def _plays_before(
+    settings: Settings, as_of: datetime, batch_rows: int, *names: str
+) -> Iterator[tuple[np.ndarray, ...]]:
     """These int64 columns of the interactions strictly before the instant, in batches.
 
     The table is sorted by time, so reading ends where the instant is reached.
     """
     file = pq.ParquetFile(interactions_file(settings))
-    for batch in file.iter_batches(_BATCH_ROWS, columns=[*names, columns.EVENT_TIMESTAMP]):
+    for batch in file.iter_batches(batch_rows, columns=[*names, columns.EVENT_TIMESTAMP]):
         stamps = pl.Series(batch.column(columns.EVENT_TIMESTAMP)).cast(INSTANT)
         earlier = int(stamps.search_sorted(as_of, side="left"))
         if earlier:

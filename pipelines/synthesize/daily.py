@@ -21,7 +21,7 @@ F64 = npt.NDArray[np.float64]
 
 # Quantiles of show_cnt over KuaiRec's rows; between them the logarithm of 1 + count runs straight.
 _SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 1.0)
-_SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 140_000.0, 600_000.0, 2_500_000.0, 42_000_000.0)
+_SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 1_700_000.0, 42_000_000.0)
 
 UPLOAD_TYPES = (
     "ShortImport", "LongImport", "ShortCamera", "PictureSet", "PhotoCopy", "Kmovie", "LongPicture",
@@ -68,7 +68,7 @@ def _attributes(
         random.choice(len(UPLOAD_TYPES), size=count, p=np.array(_UPLOAD_CHANCES) / sum(_UPLOAD_CHANCES))
     ]
     is_ad = random.random(count) < 0.0034
-    hidden_from = np.where(random.random(count) < 0.02, random.integers(0, sizes.days, count), sizes.days)
+    hidden_from = np.where(random.random(count) < 0.014, random.integers(0, sizes.days, count), sizes.days)
     hidden_as = np.array(["private", "only friends", "deleted"])[random.integers(0, 3, count)]
     no_length = random.random(count) < 10_598 / 343_341
     tag = (videos.truth.category * 13 + random.integers(0, 13, count)) % _DAILY_TAGS
@@ -108,19 +108,19 @@ def _counts(
     show = np.rint(np.exp(np.interp(place / len(place), _SHOW_PLACES, np.log(_SHOW_COUNTS)))).astype(np.int64)
     quality = videos.truth.quality + random.normal(0, 0.1, sizes.videos)
     standing = np.clip(np.log10(1.0 + show) / 6.0, 0, 1)  # what is shown more is also played and liked more
-    play = _part(random, show, expit(-1.6 + 4.5 * standing + 0.5 * random.normal(0, 1, len(show))))
+    play = _part(random, show, expit(-2.4 + 6.0 * standing + 0.5 * random.normal(0, 1, len(show))))
     appeal = quality[video] + 0.1 * random.normal(0, 1, len(show))
     length_s = videos.length_ms[video] / 1000
     progress = np.clip(
-        np.exp(np.log(4.0) + 1.5 * appeal - 0.9 * np.log(length_s) + 0.6 * random.normal(0, 1, len(show))),
+        np.exp(np.log(3.4) + 1.5 * appeal - 1.0 * np.log(length_s) + 0.95 * random.normal(0, 1, len(show))),
         0,
         1,
     )
-    complete = _part(random, play, np.clip(progress * 1.1, 0, 0.97))
-    like = _part(random, play, expit(-5.6 + 2.2 * standing + 2.0 * appeal))
-    comment = _part(random, play, expit(-8.5 + 2.0 * standing + 1.5 * appeal))
-    follow = _part(random, play, expit(-7.6 + 2.0 * standing + 1.5 * appeal))
-    share = _part(random, play, expit(-9.0 + 2.0 * standing + 1.5 * appeal))
+    complete = _part(random, play, np.clip(progress * 1.0, 0, 0.97))
+    like = _part(random, play, expit(-6.3 + 2.6 * standing + 2.0 * appeal))
+    comment = _part(random, play, expit(-9.3 + 2.4 * standing + 1.5 * appeal))
+    follow = _part(random, play, expit(-8.4 + 2.4 * standing + 1.5 * appeal))
+    share = _part(random, play, expit(-9.9 + 2.6 * standing + 1.5 * appeal))
     collect = _part(random, play, expit(-7.5 + 2.0 * standing + 1.5 * appeal))
     long_time = _part(random, play, expit(-1.0 + 2 * appeal))
     counts = {
@@ -147,7 +147,7 @@ def _counts(
         "direct_comment_cnt": comment - reply, "reply_comment_cnt": reply,
     }  # fmt: skip
     # The app began to count collections some weeks into the period.
-    uncounted = pl.Series(day < round(0.45 * sizes.days))
+    uncounted = pl.Series(day < round(0.41 * sizes.days))
     cancelled = _part(random, collect, 0.05)
     for name, values in (("collect", collect), ("cancel_collect", cancelled)):
         number = pl.Series(values.astype(np.float64))
@@ -163,5 +163,64 @@ def _part(random: np.random.Generator, total: I64, share: F64 | float) -> I64:
 
 
 ITEM_DAILY_COLUMNS = tuple(
-    ["video_id", "date", "author_id", "video_type", "upload_dt", "upload_type", "visible_status", "video_duration", "video_width", "video_height", "music_id", "video_tag_id", "video_tag_name", "show_cnt", "show_user_num", "play_cnt", "play_user_num", "play_duration", "complete_play_cnt", "complete_play_user_num", "valid_play_cnt", "valid_play_user_num", "long_time_play_cnt", "long_time_play_user_num", "short_time_play_cnt", "short_time_play_user_num", "play_progress", "comment_stay_duration", "like_cnt", "like_user_num", "click_like_cnt", "double_click_cnt", "cancel_like_cnt", "cancel_like_user_num", "comment_cnt", "comment_user_num", "direct_comment_cnt", "reply_comment_cnt", "delete_comment_cnt", "delete_comment_user_num", "comment_like_cnt", "comment_like_user_num", "follow_cnt", "follow_user_num", "cancel_follow_cnt", "cancel_follow_user_num", "share_cnt", "share_user_num", "download_cnt", "download_user_num", "report_cnt", "report_user_num", "reduce_similar_cnt", "reduce_similar_user_num", "collect_cnt", "collect_user_num", "cancel_collect_cnt", "cancel_collect_user_num"]
+    [
+        "video_id",
+        "date",
+        "author_id",
+        "video_type",
+        "upload_dt",
+        "upload_type",
+        "visible_status",
+        "video_duration",
+        "video_width",
+        "video_height",
+        "music_id",
+        "video_tag_id",
+        "video_tag_name",
+        "show_cnt",
+        "show_user_num",
+        "play_cnt",
+        "play_user_num",
+        "play_duration",
+        "complete_play_cnt",
+        "complete_play_user_num",
+        "valid_play_cnt",
+        "valid_play_user_num",
+        "long_time_play_cnt",
+        "long_time_play_user_num",
+        "short_time_play_cnt",
+        "short_time_play_user_num",
+        "play_progress",
+        "comment_stay_duration",
+        "like_cnt",
+        "like_user_num",
+        "click_like_cnt",
+        "double_click_cnt",
+        "cancel_like_cnt",
+        "cancel_like_user_num",
+        "comment_cnt",
+        "comment_user_num",
+        "direct_comment_cnt",
+        "reply_comment_cnt",
+        "delete_comment_cnt",
+        "delete_comment_user_num",
+        "comment_like_cnt",
+        "comment_like_user_num",
+        "follow_cnt",
+        "follow_user_num",
+        "cancel_follow_cnt",
+        "cancel_follow_user_num",
+        "share_cnt",
+        "share_user_num",
+        "download_cnt",
+        "download_user_num",
+        "report_cnt",
+        "report_user_num",
+        "reduce_similar_cnt",
+        "reduce_similar_user_num",
+        "collect_cnt",
+        "collect_user_num",
+        "cancel_collect_cnt",
+        "cancel_collect_user_num",
+    ]
 )

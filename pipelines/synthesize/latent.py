@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesize.calendar import DAY_MS, HOUR_MS
 from pipelines.synthesize.sizes import Sizes
 
 F32 = npt.NDArray[np.float32]
@@ -20,11 +21,16 @@ DIMENSIONS = 6
 INTERESTS = 3
 BANDWIDTH_SQUARED = 3.0
 
-TASTE_SCALE = 0.22
+# Spread of taste over pairs, before scaling, for positions and interests that are standard normal:
+# E exp(-d^2 / 2h) = (1 + 2/h)^(-D/2) a interest, with h = BANDWIDTH_SQUARED.
+_TASTE_MEAN = INTERESTS * (1 + 2 / BANDWIDTH_SQUARED) ** (-DIMENSIONS / 2)
+_TASTE_SPREAD = 0.36
+
+TASTE_SCALE = 0.085
 FAN_SHARE = 0.02
-FAN_EFFECT = 0.5
-HOUR_SCALE = 0.05
-TREND_SCALE = 0.10
+FAN_EFFECT = 0.35
+HOUR_SCALE = 0.03
+TREND_SCALE = 0.08
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class VideoTruth:
     category: I64
     author: I64
     quality: F32
+    placement: F32  # what the app's own log adds to its appeal, and small_matrix does not
     looping: F32
     log_length: F32  # natural logarithm of seconds
 
@@ -78,7 +85,7 @@ def time_effects(sizes: Sizes, categories: int) -> tuple[F32, F32]:
     )
 
 
-def taste(truth: Truth, users: slice, *, late: bool) -> F32:
+def taste(truth: Truth, users: I64, *, late: bool) -> F32:
     """How far each of these users is drawn to each video [users, videos], about zero on average.
 
     Written as plain loops over the few dimensions: a matrix product's last bits depend on its threads.
@@ -93,11 +100,7 @@ def taste(truth: Truth, users: slice, *, late: bool) -> F32:
             difference = interests[:, interest, dimension, None] - position[None, :, dimension]
             distance += difference * difference
         total += weights[:, interest, None] * np.exp(distance * np.float32(-0.5 / BANDWIDTH_SQUARED))
-    return (total - TASTE_MEAN) * np.float32(TASTE_SCALE / TASTE_STANDARD_DEVIATION)
-
-
-TASTE_MEAN = np.float32(0.20)
-TASTE_STANDARD_DEVIATION = 0.25
+    return (total - np.float32(_TASTE_MEAN)) * np.float32(TASTE_SCALE / _TASTE_SPREAD)
 
 
 def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
@@ -111,26 +114,21 @@ def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
     return found
 
 
-def appeal(
-    truth: Truth,
-    users: I64,
-    videos: I64,
-    early: F32,
-    late: F32,
-    day: F32,
-    hour: I64,
-) -> F32:
-    """How much each user cares for the video beside, at that day (fractional) and local hour.
+def appeal(truth: Truth, users: I64, videos: I64, early: F32, late: F32, local_ms: I64) -> F32:
+    """How much each user cares for the video beside, at that instant (ms since the first local midnight).
 
     early, late: their `taste` on the first and the last day. All arrays have one row a pair.
     """
     category = truth.videos.category[videos]
-    progress = (day / np.float32(truth.days)).astype(np.float32)
+    hour = local_ms // HOUR_MS % 24
+    progress = (local_ms / (DAY_MS * truth.days)).astype(np.float32)
     result: F32 = early + (late - early) * progress
     result += truth.videos.quality[videos]
     result += truth.users.level[users]
     result += truth.users.category_liking[users, category]
-    result += np.float32(FAN_EFFECT) * fans(truth, users, truth.videos.author[videos])
+    result += np.float32(FAN_EFFECT) * (
+        fans(truth, users, truth.videos.author[videos]) - np.float32(FAN_SHARE)
+    )
     result += truth.hour_effect[hour, category]
     result += truth.trend[category] * (progress - np.float32(0.5))
     return result

@@ -1,28 +1,47 @@
 """big_matrix.csv and small_matrix.csv, written block of users by block, so that memory stays flat."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nightreel import columns
 from nightreel.logs import Advance
-from pipelines.synthesize import exposure, watching
+from pipelines.synthesize import calendar, exposure, watching
 from pipelines.synthesize.latent import Truth, appeal, taste
-from pipelines.synthesize.sizes import FIRST_DAY, Sizes
+from pipelines.synthesize.sizes import FIRST_DAY, KUAIREC_DAYS, Sizes
 from pipelines.synthesize.videos import Videos
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
 BLOCK_USERS = 64
+EXPECTED_WATCH_RATIO = "expected_watch_ratio"
+PROBABILITY_LIKED = "probability_liked"
+LIKED_OVER = 1.0
+
 _EPOCH_MS = 1_593_878_400_000  # 2020-07-05 00:00 in Asia/Shanghai
+# A few devices' clocks are days off, from these many days early to late in KuaiRec's 63.
 _WRONG_CLOCK_SHARE = 2e-5
+_WRONG_CLOCK_DAYS = (-12.0, 4.5)
 _SMALL_DENSITY = 4_676_570 / (1_411 * 3_327)
 _SMALL_TIMELESS = 181_992 / 4_676_570
+_SMALL_DAY_SIGMA = 0.5
+
+_TRUTH_SCHEMA = pa.schema(
+    [
+        (columns.USER_ID, pa.int64()),
+        (columns.VIDEO_ID, pa.int64()),
+        (EXPECTED_WATCH_RATIO, pa.float32()),
+        (PROBABILITY_LIKED, pa.float32()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -36,91 +55,143 @@ class World:
     small_videos: I64
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Users in blocks, always of the same size: what a block draws is its own."""
-    for start in range(0, count, BLOCK_USERS):
-        yield slice(start, min(start + BLOCK_USERS, count))
+def _blocks(users: I64) -> Iterator[tuple[int, I64]]:
+    """Users in numbered blocks, always of the same size: what a block draws is its own."""
+    for number, start in enumerate(range(0, len(users), BLOCK_USERS)):
+        yield number, users[start : start + BLOCK_USERS]
 
 
 def write_big(path: Path, world: World, plays: I64, advance: Advance) -> int:
-    """Write big_matrix.csv, sorted by user and time; returns its rows."""
-    sizes = world.sizes
-    weights = exposure.day_weights(sizes, world.videos.appear_day)
-    is_small_video = np.isin(np.arange(sizes.videos), world.small_videos)
-    is_small_user = np.isin(np.arange(sizes.users), world.small_users)
+    """Write big_matrix.csv, sorted by user and time; returns its rows. plays: rows of each user."""
+    sizes, truth = world.sizes, world.truth
+    supply = exposure.make_supply(sizes, world.videos, _marked(sizes.videos, world.small_videos))
+    is_small_user = _marked(sizes.users, world.small_users)
     written = 0
     with path.open("wb") as file:
-        for number, users in enumerate(blocks(sizes.users)):
+        for number, users in _blocks(np.arange(sizes.users)):
             random = sizes.stream("big", number)
-            rows = plays[users]
-            repeats = np.minimum(random.binomial(rows, exposure.DUPLICATE_SHARE), rows - 1)
-            early, late = taste(world.truth, users, late=False), taste(world.truth, users, late=True)
-            block = exposure.Block(users, rows - repeats, is_small_user[users], early)
-            shown = exposure.show(block, sizes, world.truth, world.videos, weights, is_small_video, random)
+            repeats = np.minimum(random.binomial(plays[users], exposure.DUPLICATE_SHARE), plays[users] - 1)
+            distinct = plays[users] - repeats
+            early, late = taste(truth, users, late=False), taste(truth, users, late=True)
+            audience = exposure.Audience(users, distinct, is_small_user[users], early)
+            shown = exposure.show(audience, supply, truth, random)
             order = np.lexsort((shown.video, shown.local_ms, shown.user))
-            user, video, local_ms = shown.user[order], shown.video[order], shown.local_ms[order]
-            plays_ms = _watch(world, watching.CASUAL, users, user, video, local_ms, early, late, random)
-            frame = _frame(world, user + users.start, video, local_ms, plays_ms[0], random)
-            frame[_with_duplicates(random, rows - repeats, repeats)].write_csv(
-                file, include_header=number == 0
-            )
-            written += int(rows.sum())
-            advance(int(rows.sum()))
+            seat, video, local_ms = shown.user[order], shown.video[order], shown.local_ms[order]
+            liking = appeal(truth, users[seat], video, early[seat, video], late[seat, video], local_ms)
+            liking += truth.videos.placement[video]
+            chance = _chances(world, watching.CASUAL, users[seat], video, liking)
+            play_ms = watching.draw_play_ms(watching.CASUAL, chance, random)
+            frame = _frame(world, users[seat], video, local_ms, play_ms, random)
+            frame[_with_duplicates(random, distinct, repeats)].write_csv(file, include_header=number == 0)
+            written += int(plays[users].sum())
+            advance(int(plays[users].sum()))
     return written
 
 
-def _watch(
-    world: World,
-    regime: watching.Regime,
-    users: slice,
-    user: I64,
-    video: I64,
-    local_ms: I64,
-    early: F32,
-    late: F32,
-    random: np.random.Generator,
-) -> tuple[I64, watching.Play]:
-    """Play each pair: its duration in ms, and its chances."""
-    liking = appeal(
-        world.truth,
-        user + users.start,
-        video,
-        early[user, video],
-        late[user, video],
-        (local_ms / exposure.DAY_MS).astype(np.float32),
-        local_ms // 3_600_000 % 24,
+def write_small(path: Path, world: World, truth_path: Path | None) -> int:
+    """Write small_matrix.csv, nearly every cell of its users and videos; returns its rows.
+
+    truth_path: a parquet file to write with the truth about every cell, the missing ones too.
+    """
+    sizes, videos = world.sizes, world.small_videos
+    days = np.arange(sizes.days)[None, :] >= world.videos.appear_day[videos][:, None]
+    weights = calendar.balanced(
+        days.astype(np.float64), None, np.full(sizes.days, 1 / sizes.days), float(len(videos))
     )
-    looping = world.truth.users.looping[user + users.start] + world.truth.videos.looping[video]
-    play = watching.chances(regime, liking, looping)
-    return watching.draw_play_ms(regime, play, random), play
+    written = 0
+    with ExitStack() as open_files:
+        file = open_files.enter_context(path.open("wb"))
+        writer = None
+        if truth_path is not None:
+            writer = open_files.enter_context(pq.ParquetWriter(truth_path, _TRUTH_SCHEMA, compression="zstd"))
+        for number, users in _blocks(world.small_users):
+            random = sizes.stream("small", number)
+            frame, cells = _small_block(world, users, weights, random)
+            kept = random.random(frame.height) < _SMALL_DENSITY
+            kept[0] |= number == 0  # a table of one cell is not left empty
+            frame.filter(pl.Series(kept)).write_csv(file, include_header=number == 0)
+            written += int(kept.sum())
+            if writer is not None:
+                writer.write_table(cells)
+    return written
+
+
+def _small_block(
+    world: World, users: I64, weights: F32, random: np.random.Generator
+) -> tuple[pl.DataFrame, pa.Table]:
+    """All cells of some users, sorted by user and time, as rows of the file and of the truth."""
+    truth, days = world.truth, world.sizes.days
+    column = np.tile(np.arange(len(world.small_videos)), len(users))
+    seat = np.repeat(np.arange(len(users)), len(world.small_videos))
+    habit = calendar.daily_habit(random, len(users), days, sigma=_SMALL_DAY_SIGMA, away=0.02)
+    day = calendar.pick_days(random, weights[column], habit[seat])
+    local_ms = day * calendar.DAY_MS + calendar.time_of_day(
+        random, seat, day, truth.users.chronotype[users], days
+    )
+    order = np.lexsort((column, local_ms, seat))
+    seat, video, local_ms = seat[order], world.small_videos[column[order]], local_ms[order]
+    early, late = taste(truth, users, late=False)[seat, video], taste(truth, users, late=True)[seat, video]
+    liking = appeal(truth, users[seat], video, early, late, local_ms)
+    chance = _chances(world, watching.ATTENTIVE, users[seat], video, liking)
+    play_ms = watching.draw_play_ms(watching.ATTENTIVE, chance, random)
+    timeless = pl.lit(pl.Series(random.random(len(seat)) < _SMALL_TIMELESS))
+    times = ("time", columns.LOCAL_DATE, "timestamp")
+    # With nulls among them, pandas writes whole dates as 20200705.0, and so does KuaiRec.
+    frame = (
+        _frame(world, users[seat], video, local_ms, play_ms, random)
+        .with_columns(pl.col(columns.LOCAL_DATE).cast(pl.Float64))
+        .with_columns(pl.when(~timeless).then(pl.col(name)).alias(name) for name in times)
+    )
+    log_length = truth.videos.log_length[video]
+    cells = pa.table(
+        [
+            users[seat],
+            video,
+            watching.expected_ratio(watching.ATTENTIVE, chance, log_length),
+            watching.probability_over(watching.ATTENTIVE, chance, log_length, LIKED_OVER),
+        ],
+        schema=_TRUTH_SCHEMA,
+    )
+    return frame, cells
+
+
+def _marked(count: int, chosen: I64) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(count, dtype=np.bool_)
+    mask[chosen] = True
+    return mask
+
+
+def _chances(world: World, regime: watching.Regime, users: I64, videos: I64, liking: F32) -> watching.Chances:
+    looping = world.truth.users.looping[users] + world.truth.videos.looping[videos]
+    return watching.chances(regime, liking, looping, world.truth.videos.log_length[videos])
 
 
 def _frame(
     world: World, user: I64, video: I64, local_ms: I64, play_ms: I64, random: np.random.Generator
 ) -> pl.DataFrame:
-    """Rows as in big_matrix.csv; a few clocks are days off, so their time disagrees with their date."""
-    length = world.videos.length_ms[video]
-    date = pl.Series(local_ms // exposure.DAY_MS)
+    """Rows as in big_matrix.csv; where a clock was wrong, time and timestamp disagree with the date."""
+    length_ms = world.videos.length_ms[video]
     wrong = np.flatnonzero(random.random(len(user)) < _WRONG_CLOCK_SHARE)
-    span = world.sizes.days / 63
+    low, high = (days * world.sizes.days / KUAIREC_DAYS for days in _WRONG_CLOCK_DAYS)
     clock_ms = local_ms.copy()
-    clock_ms[wrong] += (random.uniform(-12 * span, 4.5 * span, len(wrong)) * exposure.DAY_MS).astype(np.int64)
+    clock_ms[wrong] += (random.uniform(low, high, len(wrong)) * calendar.DAY_MS).astype(np.int64)
+    midnight = pl.lit(FIRST_DAY).cast(pl.Datetime("ms"))
     return pl.DataFrame(
         {
             columns.USER_ID: user,
             columns.VIDEO_ID: video,
             columns.PLAY_DURATION: play_ms,
-            columns.VIDEO_DURATION: length,
-            "time": pl.Series(clock_ms),
-            columns.LOCAL_DATE: date,
+            columns.VIDEO_DURATION: length_ms,
+            "time": clock_ms,
+            columns.LOCAL_DATE: local_ms,
             "timestamp": (clock_ms + _EPOCH_MS) / 1000,
-            columns.WATCH_RATIO: play_ms / length,
+            columns.WATCH_RATIO: play_ms / length_ms,
         }
     ).with_columns(
-        (pl.lit(FIRST_DAY).cast(pl.Datetime("ms")) + pl.col("time").cast(pl.Duration("ms")))
+        (midnight + pl.col("time").cast(pl.Duration("ms")))
         .dt.strftime("%Y-%m-%d %H:%M:%S%.3f")
         .alias("time"),
-        (pl.lit(FIRST_DAY) + pl.duration(days=pl.col(columns.LOCAL_DATE)))
+        (midnight + pl.col(columns.LOCAL_DATE).cast(pl.Duration("ms")))
         .dt.strftime("%Y%m%d")
         .cast(pl.Int64)
         .alias(columns.LOCAL_DATE),
@@ -134,74 +205,3 @@ def _with_duplicates(random: np.random.Generator, rows: I64, repeats: I64) -> I6
     copies = starts[owner] + (random.random(len(owner)) * rows[owner]).astype(np.int64)
     positions: I64 = np.sort(np.concatenate([np.arange(int(rows.sum())), copies]), kind="stable")
     return positions
-
-
-def write_small(path: Path, world: World, truth_parts: Path | None) -> int:
-    """Write small_matrix.csv, nearly every cell of its users and videos; returns its rows.
-
-    truth_parts: a parquet file to write with the expected watch_ratio of every cell, the missing ones too.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sizes = world.sizes
-    writer: pq.ParquetWriter | None = None
-    written = 0
-    with path.open("wb") as file:
-        for number, rows in enumerate(blocks(len(world.small_users))):
-            random = sizes.stream("small", number)
-            ids = world.small_users[rows]
-            frame, cells = _small_block(world, ids, random)
-            kept = np.flatnonzero(random.random(frame.height) < _SMALL_DENSITY)
-            if number == 0 and len(kept) == 0:
-                kept = np.array([0])
-            frame[kept].write_csv(file, include_header=number == 0)
-            written += len(kept)
-            if truth_parts is not None:
-                table = pa.table(cells)
-                writer = writer or pq.ParquetWriter(truth_parts, table.schema, compression="zstd")
-                writer.write_table(table)
-    if writer is not None:
-        writer.close()
-    return written
-
-
-def _small_block(
-    world: World, ids: I64, random: np.random.Generator
-) -> tuple[pl.DataFrame, dict[str, npt.NDArray[np.generic]]]:
-    sizes, videos = world.sizes, world.small_videos
-    early = np.concatenate([taste(world.truth, slice(i, i + 1), late=False) for i in ids.tolist()])
-    late = np.concatenate([taste(world.truth, slice(i, i + 1), late=True) for i in ids.tolist()])
-    local = np.repeat(np.arange(len(ids)), len(videos))
-    video = np.tile(videos, len(ids))
-    first = world.videos.appear_day[video]
-    day = first + (random.random(len(video)) * (sizes.days - first)).astype(np.int64)
-    local_ms = day * exposure.DAY_MS + exposure.time_of_day(
-        random, local, day, world.truth.users.chronotype[ids], sizes.days
-    )
-    order = np.lexsort((video, local_ms, local))
-    local, video, local_ms = local[order], video[order], local_ms[order]
-    user = ids[local]
-    liking = appeal(
-        world.truth, user, video, early[local, video], late[local, video],
-        (local_ms / exposure.DAY_MS).astype(np.float32), local_ms // 3_600_000 % 24,
-    )  # fmt: skip
-    looping = world.truth.users.looping[user] + world.truth.videos.looping[video]
-    play = watching.chances(watching.ATTENTIVE, liking, looping)
-    play_ms = watching.draw_play_ms(watching.ATTENTIVE, play, random)
-    frame = _frame(world, user, video, local_ms, play_ms, random).with_columns(
-        pl.col(columns.LOCAL_DATE).cast(pl.Float64)
-    )
-    timeless = pl.Series(random.random(frame.height) < _SMALL_TIMELESS)
-    frame = frame.with_columns(
-        pl.when(~pl.lit(timeless)).then(name).alias(name)
-        for name in ("time", columns.LOCAL_DATE, "timestamp")
-    )
-    log_length = world.truth.videos.log_length[video]
-    cells: dict[str, npt.NDArray[np.generic]] = {
-        columns.USER_ID: user,
-        columns.VIDEO_ID: video,
-        "expected_watch_ratio": watching.expected_ratio(watching.ATTENTIVE, play, log_length),
-        "probability_liked": watching.probability_over(watching.ATTENTIVE, play, log_length, 1.0),
-    }
-    return frame, cells

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightreel import columns
+from pipelines.synthesize.calendar import RHYTHMS
 from pipelines.synthesize.latent import DIMENSIONS, INTERESTS, UserTruth
 from pipelines.synthesize.sizes import KUAIREC_USERS, Sizes
 from pipelines.synthesize.videos import CATEGORIES
@@ -38,14 +39,14 @@ _NULL_FEATURES_12_ON = 74
 
 # Which columns know something of taste, and how strongly (log watch time).
 _GROUP_SCALE = {
-    "onehot_feat0": 0.03,
-    "onehot_feat1": 0.05,
-    "onehot_feat6": 0.03,
-    "onehot_feat9": 0.03,
-    "onehot_feat7": 0.03,
-    "onehot_feat3": 0.03,
+    "onehot_feat0": 0.02,
+    "onehot_feat1": 0.03,
+    "onehot_feat6": 0.02,
+    "onehot_feat9": 0.02,
+    "onehot_feat7": 0.02,
+    "onehot_feat3": 0.02,
 }
-_PERSONAL_CATEGORY_SCALE = 0.06
+_PERSONAL_CATEGORY_SCALE = 0.035
 _FRIENDS_SHARE = 472 / KUAIREC_USERS
 
 _ACTIVE_DEGREES = (("full_active", 6092), ("high_active", 938), ("UNKNOWN", 118), ("middle_active", 28))
@@ -73,7 +74,7 @@ def make_users(sizes: Sizes) -> Users:
     """Draw all users."""
     random = sizes.stream("users")
     codes = _codes(random, sizes.users)
-    activity = random.permutation((np.arange(sizes.users) + 0.5) / sizes.users)
+    activity = random.permutation(np.linspace(0, 1, sizes.users))
     friends = _friends(random, sizes.users)
     truth = _truth(sizes, codes, friends)
     return Users(truth, _table(random, codes, activity), friends, activity)
@@ -138,14 +139,14 @@ def _truth(sizes: Sizes, codes: dict[str, I64], friends: dict[int, list[int]]) -
     late = early + 0.35 * random.normal(0, 1, centre.shape)
     weights = random.dirichlet((2.0,) * INTERESTS, users) * INTERESTS
     return UserTruth(
-        level=random.normal(0, 0.15, users).astype(np.float32),
-        looping=random.normal(0, 0.9, users).astype(np.float32),
+        level=random.normal(0, 0.13, users).astype(np.float32),
+        looping=random.normal(0, 1.0, users).astype(np.float32),
         early_interests=early.astype(np.float32),
         late_interests=late.astype(np.float32),
         interest_weights=weights.astype(np.float32),
         category_liking=liking.astype(np.float32),
         category_exposure=random.normal(0, 0.5, (users, CATEGORIES)).astype(np.float32),
-        chronotype=random.integers(0, 4, users),
+        chronotype=random.integers(0, RHYTHMS, users),
     )
 
 
@@ -162,7 +163,7 @@ def _table(
         columns.USER_ID: np.arange(users),
         # The busiest users are the full_active ones, give or take.
         "user_active_degree": degree[
-            np.argsort(np.argsort(-activity + random.normal(0, 0.15, users), kind="stable"), kind="stable")
+            np.argsort(np.argsort(-activity + random.normal(0, 0.13, users), kind="stable"), kind="stable")
         ],
         "is_lowactive_period": (random.random(users) < 3 / KUAIREC_USERS).astype(np.int64),
         "is_live_streamer": np.where(

@@ -19,10 +19,10 @@ TAGS = 31
 AUTHORS_A_VIDEO = 8_369 / KUAIREC_VIDEOS
 
 # Quantiles of video length in seconds over KuaiRec's plays; between them the logarithm runs straight.
-_LENGTH_SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
-_LENGTH_S = (1.6, 3.3, 4.8, 7.45, 9.62, 12.1, 18.5, 30.0, 66.0, 160.0, 315.072)
+_LENGTH_SHARES = (0.0, 0.003, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
+_LENGTH_S = (2.1, 3.0, 4.1, 5.75, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072)
 
-_EXPOSURE_SIGMA = 1.3
+_EXPOSURE_SIGMA = 1.25
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def make_videos(sizes: Sizes) -> Videos:
         0.7 * centre[category] + 0.4 * author_offset[author] + 0.59 * random.normal(0, 1, (count, DIMENSIONS))
     )
     quality = (
-        random.normal(0, 0.08, CATEGORIES)[category]
-        + random.normal(0, 0.13, authors)[author]
-        + random.normal(0, 0.17, count)
+        random.normal(0, 0.03, CATEGORIES)[category]
+        + random.normal(0, 0.05, authors)[author]
+        + random.normal(0, 0.055, count)
     )
     length_ms = np.rint(1000 * np.exp(np.interp(random.random(count), _LENGTH_SHARES, np.log(_LENGTH_S))))
     second, third, first = _category_levels(random, category)
@@ -69,7 +69,8 @@ def make_videos(sizes: Sizes) -> Videos:
             category=category,
             author=author,
             quality=quality.astype(np.float32),
-            looping=random.normal(0, 0.6, count).astype(np.float32),
+            placement=random.normal(0, 0.10, count).astype(np.float32),
+            looping=random.normal(0, 0.45, count).astype(np.float32),
             log_length=np.log(length_ms / 1000).astype(np.float32),
         ),
         length_ms=length_ms.astype(np.int64),

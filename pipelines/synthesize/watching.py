@@ -2,6 +2,8 @@
 
 A play is one of four: skipped soon, watched, watched on and on (looping), or left running. How much the
 user cares for the video moves the shares and the times. Times are log-normal, those left running Pareto.
+The constants were fitted to KuaiRec's published figures: quartiles, means and tails of play_duration and
+watch_ratio, the shares over 1 and 2, the spread between videos and users, and watch_ratio by length.
 """
 
 from dataclasses import dataclass
@@ -29,82 +31,97 @@ class Regime:
     play_s_max: float
 
 
-ATTENTIVE = Regime(-2.2, 1.9, 0.8, 7.6, 0.30, -3.4, 2.2, 0.45, 3e-4, 7_988.155)
-CASUAL = Regime(-1.2, 1.6, 0.9, 7.9, 0.38, -3.0, 2.3, 0.50, 4e-4, 999.639)
+ATTENTIVE = Regime(-2.05, 1.62, 0.90, 8.20, 0.26, -3.35, 2.45, 0.52, 5e-4, 7_988.155)  # small_matrix
+CASUAL = Regime(-1.20, 1.50, 0.86, 8.35, 0.33, -3.20, 2.70, 0.52, 3e-3, 999.639)  # big_matrix
 
-SKIP_SLOPE = 2.5
+SKIP_SLOPE = 2.0
 LOOP_SLOPE = 2.0
 LEFT_S = 20.0
+# Long videos are skipped a little more often; very short ones are watched a little shorter.
+SKIP_LENGTH_SLOPE = 0.3
+WATCH_LENGTH_POWER = 0.08
+_TYPICAL_LOG_S = float(np.log(9.6))
+_FLAT_FROM_LOG_S = float(np.log(12.5))
 
 
 @dataclass(frozen=True)
-class Play:
-    """The chances of one play of each pair [pairs]: shares of the kinds of play, and their median log s."""
+class Chances:
+    """What one play of each pair will be like [pairs]: shares of two kinds of play, median log seconds."""
 
     skip: F32
     loop: F32
-    skip_log_s: F32
     watch_log_s: F32
-    loop_log_s: F32
 
 
-def chances(regime: Regime, appeal: F32, looping: F32) -> Play:
-    """What a play will be like. appeal: see latent.appeal; looping: user's and video's together."""
-    skip = expit(np.float32(regime.skip_logit) - np.float32(SKIP_SLOPE) * appeal)
+def chances(regime: Regime, appeal: F32, looping: F32, log_length: F32) -> Chances:
+    """What a play will be like.
+
+    appeal: see latent.appeal. looping: the user's and the video's together. log_length: of seconds.
+    """
+    longer = log_length - np.float32(_TYPICAL_LOG_S)
+    skip = expit(
+        np.float32(regime.skip_logit)
+        + np.float32(SKIP_LENGTH_SLOPE) * longer
+        - np.float32(SKIP_SLOPE) * appeal
+    )
     loop = expit(np.float32(regime.loop_logit) + looping + np.float32(LOOP_SLOPE) * appeal)
-    watch_log_s = np.float32(np.log(regime.watch_s)) + appeal
-    return Play(
-        skip=skip * (1 - np.float32(regime.left_share)),
-        loop=loop * (1 - skip) * (1 - np.float32(regime.left_share)),
-        skip_log_s=np.full_like(appeal, np.log(regime.skip_s)),
-        watch_log_s=watch_log_s,
-        loop_log_s=watch_log_s + np.float32(np.log(regime.loop_factor)),
+    attended = np.float32(1 - regime.left_share)
+    longer = np.minimum(longer, np.float32(_FLAT_FROM_LOG_S - _TYPICAL_LOG_S))
+    return Chances(
+        skip=skip * attended,
+        loop=loop * (1 - skip) * attended,
+        watch_log_s=np.float32(np.log(regime.watch_s)) + appeal + np.float32(WATCH_LENGTH_POWER) * longer,
     )
 
 
-def draw_play_ms(regime: Regime, play: Play, random: np.random.Generator) -> npt.NDArray[np.int64]:
+def draw_play_ms(regime: Regime, chance: Chances, random: np.random.Generator) -> npt.NDArray[np.int64]:
     """One play of each pair, in whole ms from 0 on."""
-    rows = len(play.skip)
+    rows = len(chance.skip)
     kind = random.random(rows, dtype=np.float32)
     normal = random.standard_normal(rows, dtype=np.float32)
-    log_s = np.where(
-        kind < play.skip,
-        play.skip_log_s + np.float32(regime.skip_sigma) * normal,
-        np.where(
-            kind < play.skip + play.loop,
-            play.loop_log_s + np.float32(regime.loop_sigma) * normal,
-            play.watch_log_s + np.float32(regime.watch_sigma) * normal,
-        ),
+    skipped = kind < chance.skip
+    looped = ~skipped & (kind < chance.skip + chance.loop)
+    median = np.where(skipped, np.float32(np.log(regime.skip_s)), chance.watch_log_s)
+    median[looped] += np.float32(np.log(regime.loop_factor))
+    sigma = np.where(
+        skipped,
+        np.float32(regime.skip_sigma),
+        np.where(looped, np.float32(regime.loop_sigma), np.float32(regime.watch_sigma)),
     )
-    seconds = np.exp(log_s.astype(np.float64))
+    seconds = np.exp((median + sigma * normal).astype(np.float64))
     left = np.flatnonzero(kind >= 1 - regime.left_share)
     seconds[left] = LEFT_S / np.maximum(random.random(len(left)), LEFT_S / regime.play_s_max)
-    milliseconds: npt.NDArray[np.int64] = np.rint(np.minimum(seconds, regime.play_s_max) * 1000).astype(
-        np.int64
-    )
+    capped = np.minimum(seconds, regime.play_s_max)
+    milliseconds: npt.NDArray[np.int64] = np.rint(capped * 1000).astype(np.int64)
     return milliseconds
 
 
-def expected_ratio(regime: Regime, play: Play, log_length: F32) -> F32:
-    """The mean watch_ratio of endless plays of each pair (play cap on log-normal parts left out)."""
-    watch = 1 - play.skip - play.loop - np.float32(regime.left_share)
+def expected_ratio(regime: Regime, chance: Chances, log_length: F32) -> F32:
+    """The mean watch_ratio of endless plays of each pair.
+
+    Means of log-normal times are exp(mu + sigma^2 / 2); that of a Pareto of exponent 1 from a, capped at b,
+    is a (1 + log(b / a)). The cap is too far out to matter to the log-normal ones.
+    """
+    watch = 1 - chance.skip - chance.loop - np.float32(regime.left_share)
+    watch_s = np.exp(chance.watch_log_s)
     mean_s = (
-        play.skip * np.exp(play.skip_log_s + np.float32(regime.skip_sigma**2 / 2))
-        + watch * np.exp(play.watch_log_s + np.float32(regime.watch_sigma**2 / 2))
-        + play.loop * np.exp(play.loop_log_s + np.float32(regime.loop_sigma**2 / 2))
+        chance.skip * np.float32(regime.skip_s * np.exp(regime.skip_sigma**2 / 2))
+        + watch * watch_s * np.float32(np.exp(regime.watch_sigma**2 / 2))
+        + chance.loop * watch_s * np.float32(regime.loop_factor * np.exp(regime.loop_sigma**2 / 2))
         + np.float32(regime.left_share * LEFT_S * (1 + np.log(regime.play_s_max / LEFT_S)))
     )
     return (mean_s * np.exp(-log_length)).astype(np.float32)
 
 
-def probability_over(regime: Regime, play: Play, log_length: F32, ratio: float) -> F32:
+def probability_over(regime: Regime, chance: Chances, log_length: F32, ratio: float) -> F32:
     """The probability that watch_ratio exceeds `ratio`, for each pair."""
     log_s = log_length + np.float32(np.log(ratio))
-    watch = 1 - play.skip - play.loop - np.float32(regime.left_share)
+    watch = 1 - chance.skip - chance.loop - np.float32(regime.left_share)
+    loop_log_s = chance.watch_log_s + np.float32(np.log(regime.loop_factor))
     over: F32 = (
-        play.skip * ndtr((play.skip_log_s - log_s) / np.float32(regime.skip_sigma))
-        + watch * ndtr((play.watch_log_s - log_s) / np.float32(regime.watch_sigma))
-        + play.loop * ndtr((play.loop_log_s - log_s) / np.float32(regime.loop_sigma))
+        chance.skip * ndtr((np.float32(np.log(regime.skip_s)) - log_s) / np.float32(regime.skip_sigma))
+        + watch * ndtr((chance.watch_log_s - log_s) / np.float32(regime.watch_sigma))
+        + chance.loop * ndtr((loop_log_s - log_s) / np.float32(regime.loop_sigma))
         + np.float32(regime.left_share) * np.minimum(1, np.exp(np.float32(np.log(LEFT_S)) - log_s))
     ).astype(np.float32)
     return over

@@ -1,0 +1,98 @@
+"""ALS factors of users and videos, refitted on growing windows and stamped with what each fit had seen.
+
+A fit at a cutoff sees only plays strictly before it, and its factors carry the cutoff as their instant: the
+point-in-time join then gives each play factors that cannot have seen it.
+"""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.errors import InputError
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.collaborative.fits import Fit, fits
+from pipelines.local_days import INSTANT, ends_of_days, start_of_day
+
+__all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
+
+# Plays a factor that there must be before the first refit but the last: KuaiRec has a few stray plays weeks
+# before all others, and a model (or a vocabulary) learnt from those alone would be noise.
+_PLAYS_A_FACTOR = 32
+
+
+def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write the sources of `user_factors` and `video_factors`: a row a key and refit, list<float32>.
+
+    Raises InputError where the table of interactions is missing or empty.
+    """
+    interactions = settings.paths.table("interactions")
+    if not interactions.is_file():
+        raise InputError(f"{interactions}: no such table.", "Run `nightreel ingest` first.")
+    wrote = tuple(
+        settings.paths.feature_source(view) for view in (columns.USER_FACTORS, columns.VIDEO_FACTORS)
+    )
+    record = StepRecord(settings.paths.state / "factors.json")
+    names = {name for name in type(settings).model_fields if name.startswith("als_")}
+    current = fingerprint(
+        files=fingerprint_of_files([interactions]),
+        settings=settings.model_dump(include=names | {"time_zone", "seed", "watch_ratio_clip"}),
+    )
+    if not force and record.is_done(current):
+        return StepResult("factors", True, (interactions,), wrote, record.summary())
+    record.forget()
+    plays = pl.read_parquet(
+        interactions,
+        columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO],
+    )
+    cutoffs = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)
+    users, videos = [], []
+    with progress("ALS", total=len(cutoffs)) as advance:
+        for fit in fits(plays, cutoffs, settings):
+            users.append(
+                _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)
+            )
+            videos.append(
+                _source(columns.VIDEO_ID, fit.video_ids, columns.VIDEO_FACTOR, fit.video_factors, fit.cutoff)
+            )
+            advance()
+    for path, key, parts in zip(wrote, (columns.USER_ID, columns.VIDEO_ID), (users, videos), strict=True):
+        with written_whole(path) as temporary:
+            pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
+    summary = {"als_refits": len(cutoffs), "als_cutoffs": [cutoff.isoformat() for cutoff in cutoffs]}
+    record.finish(current, wrote, summary)
+    return StepResult("factors", False, (interactions,), wrote, summary)
+
+
+def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
+    """When ALS is refitted: every als_refit_days local midnights after the first play's day, and at the end.
+
+    instants: when the plays happened, ascending. A midnight is left out where no play is new since the last
+    cutoff, or where there are too few plays yet (_PLAYS_A_FACTOR); only the past decides. The last cutoff is
+    the end of the last play's local day. Raises InputError where there are no plays.
+    """
+    if instants.is_empty():
+        raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
+    last = ends_of_days(instants[-1:], settings.zone)[0]
+    first_day = instants[0].astimezone(settings.zone).date()
+    cutoffs: list[datetime] = []
+    seen = settings.als_factors * _PLAYS_A_FACTOR
+    days = settings.als_refit_days
+    while (cutoff := start_of_day(first_day + timedelta(days=days), settings.zone)) < last:
+        plays = instants.search_sorted(cutoff, side="left")
+        if plays > seen:
+            cutoffs.append(cutoff)
+            seen = plays
+        days += settings.als_refit_days
+    return [*cutoffs, last]
+
+
+def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: datetime) -> pl.DataFrame:
+    return pl.DataFrame({key: ids}).select(
+        key,
+        pl.lit(cutoff, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
+        pl.Series(name, factors, dtype=pl.Array(pl.Float32, factors.shape[1])).cast(pl.List(pl.Float32)),
+    )

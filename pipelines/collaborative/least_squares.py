@@ -1,0 +1,91 @@
+"""Alternating least squares with biases, on the plays that there were: pairs never played say nothing.
+
+A play's target is modelled as mean + user bias + video bias + the product of a user's and a video's factors
+(Koren, Bell and Volinsky 2009, "Matrix factorization techniques for recommender systems", equation 4), fitted
+by solving users given videos and videos given users, in turn. Each side's solution is exact.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+# Regularization of a bias, in plays: far weaker than that of the factors, as a bias is a single number.
+_BIAS_REGULARIZATION = 5.0
+_BLOCKS_A_THREAD = 8
+
+
+@dataclass(frozen=True)
+class Plays:
+    """Plays grouped by user or by video, in order of time within each, so that a past is a prefix of each group.
+
+    starts: int64, where each row's plays begin, and the end. others: int32, the row of the other side. targets:
+    float32.
+    """
+
+    starts: np.ndarray
+    others: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def grouped(cls, rows: np.ndarray, others: np.ndarray, targets: np.ndarray) -> "Plays":
+        """Group plays, given in order of time, by `rows` (int32 from 0, without a gap)."""
+        order = np.argsort(rows, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows))])
+        return cls(starts, others[order], targets[order])
+
+
+@dataclass(frozen=True)
+class Side:
+    """Users or videos: factors float32 [rows, factors] and biases float32 [rows]."""
+
+    factors: np.ndarray
+    biases: np.ndarray
+
+    @classmethod
+    def random(cls, rows: int, size: int, random: np.random.Generator) -> "Side":
+        """Small random factors, from which a first fit starts, and no biases."""
+        factors = random.normal(0.0, 0.1 / np.sqrt(size), (rows, size)).astype(np.float32)
+        return cls(factors, np.zeros(rows, dtype=np.float32))
+
+    def grown(self, rows: int) -> "Side":
+        """This side with zeros for the rows that are new: nothing is known of them yet."""
+        new = rows - len(self.biases)
+        return Side(np.pad(self.factors, ((0, new), (0, 0))), np.pad(self.biases, (0, new)))
+
+
+def solve(
+    plays: Plays, counts: np.ndarray, other: Side, mean: float, regularization: float, threads: int
+) -> Side:
+    """The best factors and biases of one side, given those of the other.
+
+    counts: int64, how many of each row's plays count, from its first on; at least one. mean: the mean target.
+    regularization: weight of a factor's square, in plays. The work is split among threads by row, and each row
+    is summed by one thread alone, so the result does not depend on their number.
+    """
+    size = other.factors.shape[1]
+    # The last column, all ones, is what this side's biases multiply.
+    known = np.hstack([other.factors, np.ones((len(other.biases), 1), dtype=np.float32)])
+    ridge = np.diag(np.append(np.full(size, regularization), _BIAS_REGULARIZATION)).astype(np.float32)
+    solved = np.empty((len(counts), size + 1), dtype=np.float32)
+
+    def solve_rows(rows: range) -> None:
+        for row in rows:
+            first = plays.starts[row]
+            others = plays.others[first : first + counts[row]]
+            rest = plays.targets[first : first + counts[row]] - mean - other.biases[others]
+            design = known[others]
+            solved[row] = np.linalg.solve(design.T @ design + ridge, design.T @ rest)
+
+    # BLAS threads would fight with ours.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        list(pool.map(solve_rows, _blocks(counts, threads * _BLOCKS_A_THREAD)))
+    return Side(solved[:, :size].copy(), solved[:, size].copy())
+
+
+def _blocks(counts: np.ndarray, blocks: int) -> list[range]:
+    """Consecutive rows in about as many blocks, of about as many plays each."""
+    ends = np.searchsorted(np.cumsum(counts), np.linspace(0, counts.sum(), blocks + 1)[1:], side="left") + 1
+    borders = np.unique(np.concatenate([[0], np.minimum(ends, len(counts))]))
+    return [range(first, end) for first, end in zip(borders[:-1], borders[1:], strict=True)]
