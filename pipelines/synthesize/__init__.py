@@ -83,12 +83,8 @@ def synthesize(
             rows[columns.SMALL_MATRIX_FILE] = matrices.write_small(path, world, None)
     plays = exposure.plays_a_user(sizes, all_users.activity)
     with written_whole(out / columns.BIG_MATRIX_FILE) as path:
-        rows[columns.BIG_MATRIX_FILE] = matrices.write_big(path, world, plays, on_progress or _no_advance)
+        rows[columns.BIG_MATRIX_FILE] = matrices.write_big(path, world, plays, on_progress)
     return rows
-
-
-def _no_advance(amount: float = 1) -> None:
-    return None
 
 
 def _world(sizes: Sizes, users: Users, videos: Videos) -> matrices.World:

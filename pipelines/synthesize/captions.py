@@ -1,7 +1,8 @@
-"""kuairec_caption_category.csv and item_categories.csv: text that says something of a video's place in taste."""
+"""kuairec_caption_category.csv and item_categories.csv: text that tells of a video's place in taste."""
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ UNKNOWN = "UNKNOWN"
 _CAPTION_MISSING = 1 - 9_377 / KUAIREC_VIDEOS
 _COVER_MISSING = 6_694 / KUAIREC_VIDEOS
 _WITHOUT_TAGS = 0.43
-# Rare in the real file (23 commas, 4 bare carriage returns); a little more often here so that small sets have them.
+# Rare in the real file (23 commas, 4 bare carriage returns); more often here so that small sets have them.
 _QUIRK_SHARE = 0.004
 _LATIN_QUIRKS = ('他说"{}"', "{},真的吗", "{}\n下集更精彩", "{}\r", '"{}"')
 
@@ -108,7 +109,7 @@ def third_level_name(number: int) -> str:
     )
 
 
-def _word_chances(random: np.random.Generator, videos: Videos):  # type: ignore[no-untyped-def]
+def _word_chances(random: np.random.Generator, videos: Videos) -> Callable[[int], list[str]]:
     """A function that draws words for a video: words too have a place among tastes, near their category's."""
     word_lists = [CATEGORY_WORDS[name].split() for name in CATEGORY_NAMES]
     position = videos.truth.position

@@ -19,6 +19,22 @@ from pipelines.synthesize.words import DAILY_TAG_ENDINGS
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
+# All 58, in the order of the real file.
+ITEM_DAILY_COLUMNS = (
+    "video_id", "date", "author_id", "video_type", "upload_dt", "upload_type", "visible_status",
+    "video_duration", "video_width", "video_height", "music_id", "video_tag_id", "video_tag_name",
+    "show_cnt", "show_user_num", "play_cnt", "play_user_num", "play_duration", "complete_play_cnt",
+    "complete_play_user_num", "valid_play_cnt", "valid_play_user_num", "long_time_play_cnt",
+    "long_time_play_user_num", "short_time_play_cnt", "short_time_play_user_num", "play_progress",
+    "comment_stay_duration", "like_cnt", "like_user_num", "click_like_cnt", "double_click_cnt",
+    "cancel_like_cnt", "cancel_like_user_num", "comment_cnt", "comment_user_num", "direct_comment_cnt",
+    "reply_comment_cnt", "delete_comment_cnt", "delete_comment_user_num", "comment_like_cnt",
+    "comment_like_user_num", "follow_cnt", "follow_user_num", "cancel_follow_cnt", "cancel_follow_user_num",
+    "share_cnt", "share_user_num", "download_cnt", "download_user_num", "report_cnt", "report_user_num",
+    "reduce_similar_cnt", "reduce_similar_user_num", "collect_cnt", "collect_user_num",
+    "cancel_collect_cnt", "cancel_collect_user_num",
+)  # fmt: skip
+
 # Quantiles of show_cnt over KuaiRec's rows; between them the logarithm of 1 + count runs straight.
 _SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 1.0)
 _SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 1_700_000.0, 42_000_000.0)
@@ -40,12 +56,8 @@ def write_item_daily(path: Path, sizes: Sizes, videos: Videos) -> int:
     table = pl.DataFrame(
         _attributes(random, sizes, videos, video, day) | _counts(random, sizes, videos, video, day)
     )
-    table.select(_order(table.columns)).write_csv(path)
+    table.select(ITEM_DAILY_COLUMNS).write_csv(path)
     return table.height
-
-
-def _order(names: list[str]) -> list[str]:
-    return [name for name in ITEM_DAILY_COLUMNS if name in names]
 
 
 def _video_days(random: np.random.Generator, sizes: Sizes, videos: Videos) -> tuple[I64, I64]:
@@ -160,67 +172,3 @@ def _counts(
 def _part(random: np.random.Generator, total: I64, share: F64 | float) -> I64:
     part: I64 = random.binomial(total, share)
     return part
-
-
-ITEM_DAILY_COLUMNS = tuple(
-    [
-        "video_id",
-        "date",
-        "author_id",
-        "video_type",
-        "upload_dt",
-        "upload_type",
-        "visible_status",
-        "video_duration",
-        "video_width",
-        "video_height",
-        "music_id",
-        "video_tag_id",
-        "video_tag_name",
-        "show_cnt",
-        "show_user_num",
-        "play_cnt",
-        "play_user_num",
-        "play_duration",
-        "complete_play_cnt",
-        "complete_play_user_num",
-        "valid_play_cnt",
-        "valid_play_user_num",
-        "long_time_play_cnt",
-        "long_time_play_user_num",
-        "short_time_play_cnt",
-        "short_time_play_user_num",
-        "play_progress",
-        "comment_stay_duration",
-        "like_cnt",
-        "like_user_num",
-        "click_like_cnt",
-        "double_click_cnt",
-        "cancel_like_cnt",
-        "cancel_like_user_num",
-        "comment_cnt",
-        "comment_user_num",
-        "direct_comment_cnt",
-        "reply_comment_cnt",
-        "delete_comment_cnt",
-        "delete_comment_user_num",
-        "comment_like_cnt",
-        "comment_like_user_num",
-        "follow_cnt",
-        "follow_user_num",
-        "cancel_follow_cnt",
-        "cancel_follow_user_num",
-        "share_cnt",
-        "share_user_num",
-        "download_cnt",
-        "download_user_num",
-        "report_cnt",
-        "report_user_num",
-        "reduce_similar_cnt",
-        "reduce_similar_user_num",
-        "collect_cnt",
-        "collect_user_num",
-        "cancel_collect_cnt",
-        "cancel_collect_user_num",
-    ]
-)

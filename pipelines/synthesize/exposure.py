@@ -42,7 +42,8 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
     rows = np.floor(wanted).astype(np.int64)
     missing = sizes.interactions - sizes.users - int(rows.sum())
     rows[np.argsort(rows - wanted, kind="stable")[:missing]] += 1
-    return rows + 1
+    result: I64 = rows + 1
+    return result
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Audience:
 
 @dataclass(frozen=True)
 class Shown:
-    """Plays in no order: who (from 0 within the block), what, and when (ms since the first local midnight)."""
+    """Plays in no order: who (from 0 within the block), what, when (ms since the first local midnight)."""
 
     user: I64
     video: I64

@@ -114,7 +114,7 @@ def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
     return found
 
 
-def appeal(truth: Truth, users: I64, videos: I64, early: F32, late: F32, local_ms: I64) -> F32:
+def appeal(truth: Truth, users: I64, videos: I64, *, early: F32, late: F32, local_ms: I64) -> F32:
     """How much each user cares for the video beside, at that instant (ms since the first local midnight).
 
     early, late: their `taste` on the first and the last day. All arrays have one row a pair.

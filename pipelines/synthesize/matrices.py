@@ -61,7 +61,7 @@ def _blocks(users: I64) -> Iterator[tuple[int, I64]]:
         yield number, users[start : start + BLOCK_USERS]
 
 
-def write_big(path: Path, world: World, plays: I64, advance: Advance) -> int:
+def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> int:
     """Write big_matrix.csv, sorted by user and time; returns its rows. plays: rows of each user."""
     sizes, truth = world.sizes, world.truth
     supply = exposure.make_supply(sizes, world.videos, _marked(sizes.videos, world.small_videos))
@@ -77,14 +77,17 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance) -> int:
             shown = exposure.show(audience, supply, truth, random)
             order = np.lexsort((shown.video, shown.local_ms, shown.user))
             seat, video, local_ms = shown.user[order], shown.video[order], shown.local_ms[order]
-            liking = appeal(truth, users[seat], video, early[seat, video], late[seat, video], local_ms)
+            liking = appeal(
+                truth, users[seat], video, early=early[seat, video], late=late[seat, video], local_ms=local_ms
+            )
             liking += truth.videos.placement[video]
             chance = _chances(world, watching.CASUAL, users[seat], video, liking)
             play_ms = watching.draw_play_ms(watching.CASUAL, chance, random)
-            frame = _frame(world, users[seat], video, local_ms, play_ms, random)
+            frame = _frame(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
             frame[_with_duplicates(random, distinct, repeats)].write_csv(file, include_header=number == 0)
             written += int(plays[users].sum())
-            advance(int(plays[users].sum()))
+            if advance is not None:
+                advance(int(plays[users].sum()))
     return written
 
 
@@ -131,14 +134,14 @@ def _small_block(
     order = np.lexsort((column, local_ms, seat))
     seat, video, local_ms = seat[order], world.small_videos[column[order]], local_ms[order]
     early, late = taste(truth, users, late=False)[seat, video], taste(truth, users, late=True)[seat, video]
-    liking = appeal(truth, users[seat], video, early, late, local_ms)
+    liking = appeal(truth, users[seat], video, early=early, late=late, local_ms=local_ms)
     chance = _chances(world, watching.ATTENTIVE, users[seat], video, liking)
     play_ms = watching.draw_play_ms(watching.ATTENTIVE, chance, random)
     timeless = pl.lit(pl.Series(random.random(len(seat)) < _SMALL_TIMELESS))
     times = ("time", columns.LOCAL_DATE, "timestamp")
     # With nulls among them, pandas writes whole dates as 20200705.0, and so does KuaiRec.
     frame = (
-        _frame(world, users[seat], video, local_ms, play_ms, random)
+        _frame(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
         .with_columns(pl.col(columns.LOCAL_DATE).cast(pl.Float64))
         .with_columns(pl.when(~timeless).then(pl.col(name)).alias(name) for name in times)
     )
@@ -167,7 +170,7 @@ def _chances(world: World, regime: watching.Regime, users: I64, videos: I64, lik
 
 
 def _frame(
-    world: World, user: I64, video: I64, local_ms: I64, play_ms: I64, random: np.random.Generator
+    world: World, user: I64, video: I64, *, local_ms: I64, play_ms: I64, random: np.random.Generator
 ) -> pl.DataFrame:
     """Rows as in big_matrix.csv; where a clock was wrong, time and timestamp disagree with the date."""
     length_ms = world.videos.length_ms[video]

@@ -99,7 +99,8 @@ class Sizes:
                 weights[:early] = _LAST_WINDOW_EARLY_SHARE / early
                 weights[early:] = (1 - _LAST_WINDOW_EARLY_SHARE) / (stop - start - early)
             shares[start:stop] += share * weights / weights.sum()
-        return shares / shares.sum()
+        result: npt.NDArray[np.float64] = shares / shares.sum()
+        return result
 
     def stream(self, name: str, part: int = 0) -> np.random.Generator:
         """The random numbers of one named purpose (and part of it): the same whatever else was drawn."""

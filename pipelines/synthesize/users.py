@@ -1,4 +1,4 @@
-"""Users: the columns of user_features.csv, their friends, and their hidden truth tied to some onehot codes."""
+"""Users: the columns of user_features.csv, friends, and a hidden truth tied to some onehot codes."""
 
 from dataclasses import dataclass
 

@@ -109,7 +109,8 @@ def _category_levels(random: np.random.Generator, category: I64) -> tuple[I64, I
 
 def _falling(count: int) -> npt.NDArray[np.float64]:
     weights: npt.NDArray[np.float64] = 1 / (np.arange(count) + 1.0)
-    return weights / weights.sum()
+    chances: npt.NDArray[np.float64] = weights / weights.sum()
+    return chances
 
 
 def _tags(random: np.random.Generator, category: I64) -> list[list[int]]:

@@ -110,7 +110,8 @@ def expected_ratio(regime: Regime, chance: Chances, log_length: F32) -> F32:
         + chance.loop * watch_s * np.float32(regime.loop_factor * np.exp(regime.loop_sigma**2 / 2))
         + np.float32(regime.left_share * LEFT_S * (1 + np.log(regime.play_s_max / LEFT_S)))
     )
-    return (mean_s * np.exp(-log_length)).astype(np.float32)
+    expected: F32 = (mean_s * np.exp(-log_length)).astype(np.float32)
+    return expected
 
 
 def probability_over(regime: Regime, chance: Chances, log_length: F32, ratio: float) -> F32:
