@@ -159,6 +159,8 @@ def _newest(packed: Int64Array, wanted: Int64Array, stride: int) -> Int64Array:
 
 def _codes(column: pa.Array, values: pa.Array) -> Int64Array:
     """Position of each value in `values`, int64; NO_ROW for nulls and unknown values."""
+    if pa.types.is_null(column.type) or pa.types.is_null(values.type):
+        return np.full(len(column), NO_ROW, dtype=np.int64)
     found: pa.Array = pc.index_in(column, value_set=values).fill_null(NO_ROW)
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
 

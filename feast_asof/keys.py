@@ -17,8 +17,11 @@ def comparable(column: pa.Array) -> pa.Array:
 
 
 def require_same_kind(entity: pa.DataType, source: pa.DataType, *, what: str, column: str, path: str) -> None:
-    """Raise AsOfError where a key column of the entity dataframe cannot equal the source's."""
-    if _kind(entity) != _kind(source):
+    """Raise AsOfError where a key column of the entity dataframe cannot equal the source's.
+
+    A column of nulls only, which has no type of its own, fits any.
+    """
+    if not (pa.types.is_null(entity) or pa.types.is_null(source)) and _kind(entity) != _kind(source):
         raise AsOfError(
             f"{what}: key column '{column}' is {entity} in the entity dataframe, but {source} in {path}; "
             f"cast one of them."
