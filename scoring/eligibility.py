@@ -45,8 +45,8 @@ def find_candidates(
 ) -> Candidates:
     """Who gets a list as of an instant, and from which videos.
 
-    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video, and
-    `batch_rows` interactions at a time.
+    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video,
+    and `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no video may be listed.
     """
     video_id = _listable_videos(settings, store, as_of)
