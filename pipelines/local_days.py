@@ -13,6 +13,7 @@ import polars as pl
 
 INSTANT = pl.Datetime("us", "UTC")
 ALWAYS_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
+NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

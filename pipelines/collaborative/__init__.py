@@ -1,7 +1,9 @@
 """ALS factors of users and videos, refitted on growing windows and stamped with what each fit had seen.
 
 A fit at a cutoff sees only plays strictly before it, and its factors carry the cutoff as their instant: the
-point-in-time join then gives each play factors that cannot have seen it.
+point-in-time join then gives each play factors that cannot have seen it. When a refit happens depends on the
+calendar and on earlier plays only, never on where the log ends: a play gets the same factors whether or not
+anything comes after it, and scoring gets factors as fresh, or as old, as training got.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +17,7 @@ from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines.collaborative.fits import Fit, fits
-from pipelines.local_days import INSTANT, ends_of_days, start_of_day
+from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
 __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
 
@@ -68,11 +70,12 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
-    """When ALS is refitted: every als_refit_days local midnights after the first play's day, and at the end.
+    """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
 
     instants: when the plays happened, ascending. A midnight is left out where no play is new since the last
     cutoff, or where there are too few plays yet (_PLAYS_A_FACTOR); only the past decides. The last cutoff is
-    the end of the last play's local day. Raises InputError where there are no plays.
+    the first such midnight that no play comes after. Where there are too few plays for any refit, the only
+    cutoff is NEVER, which no row sees. Raises InputError where there are no plays.
     """
     if instants.is_empty():
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
@@ -81,13 +84,15 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     cutoffs: list[datetime] = []
     seen = settings.als_factors * _PLAYS_A_FACTOR
     days = settings.als_refit_days
-    while (cutoff := start_of_day(first_day + timedelta(days=days), settings.zone)) < last:
+    cutoff = start_of_day(first_day, settings.zone)
+    while cutoff < last:
+        cutoff = start_of_day(first_day + timedelta(days=days), settings.zone)
         plays = instants.search_sorted(cutoff, side="left")
         if plays > seen:
             cutoffs.append(cutoff)
             seen = plays
         days += settings.als_refit_days
-    return [*cutoffs, last]
+    return cutoffs or [NEVER]
 
 
 def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: datetime) -> pl.DataFrame:

@@ -1,10 +1,10 @@
 """A chain of ALS fits on a growing log: each sees the plays before its cutoff and starts from the one before.
 
-What is fitted is log(1 + watch_ratio), ratio clipped at the setting. Plays tell liking by themselves, so a pair
-that was never played counts neither for nor against: `als_score` means the same in a hole of the log (as
-KuaiRec's small_matrix leaves one) and outside of it. Measured on synthetic data with such a hole (1,800 users,
-2,700 videos, 707,386 plays), ranking the hole: NDCG@10 and per-user AUC of the score alone, and the AUC of trees
-that have it beside the smoothed shares and counts (without any ALS: .8512):
+What is fitted is log(1 + watch_ratio), ratio clipped at the setting. Plays tell liking by themselves, so a
+pair that was never played counts neither for nor against: `als_score` means the same in a hole of the log (as
+KuaiRec's small_matrix leaves one) and outside of it. Measured on synthetic data with such a hole (1,800
+users, 2,700 videos, 707,386 plays), ranking the hole: NDCG@10 and per-user AUC of the score alone, and the
+AUC of trees that have it beside the smoothed shares and counts (without any ALS: .8512):
 
 | model | NDCG@10 | AUC | with trees |
 |---|---|---|---|
@@ -61,6 +61,7 @@ def fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -
     by_video = Plays.grouped(videos.rows, users.rows, targets)
     size = settings.als_factors - _BIAS_DIMENSIONS
     iterations = settings.als_iterations
+    strength, threads = settings.als_regularization, settings.threads
     video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
     for cutoff, end, users_known, videos_known in zip(cutoffs, ends, users.known, videos.known, strict=True):
         video_side = video_side.grown(videos_known)
@@ -68,9 +69,12 @@ def fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -
         plays_a_video = np.bincount(videos.rows[:end], minlength=videos_known)
         mean = float(targets[:end].mean(dtype=np.float64))
         for _ in range(iterations):
-            strength = settings.als_regularization
-            user_side = solve(by_user, plays_a_user, video_side, mean, strength, settings.threads)
-            video_side = solve(by_video, plays_a_video, user_side, mean, strength, settings.threads)
+            user_side = solve(
+                by_user, plays_a_user, video_side, mean, regularization=strength, threads=threads
+            )
+            video_side = solve(
+                by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
+            )
         iterations = settings.als_refit_iterations
         ones = np.ones
         yield Fit(
@@ -90,7 +94,7 @@ class _Keys:
 
     @classmethod
     def of(cls, keys: pl.Series, ends: Sequence[int]) -> "_Keys":
-        """Give out rows: to the keys of the first window by id, then to the new ones of the second, and so on."""
+        """Give out rows: to the keys of the first window by id, then to those new in the next, and so on."""
         window = pl.Series(np.searchsorted(ends, np.arange(keys.len()), side="right"), dtype=pl.Int32)
         first = (
             pl.DataFrame({"key": keys, "window": window})

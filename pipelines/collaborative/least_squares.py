@@ -7,6 +7,7 @@ by solving users given videos and videos given users, in turn. Each side's solut
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -18,10 +19,10 @@ _BLOCKS_A_THREAD = 8
 
 @dataclass(frozen=True)
 class Plays:
-    """Plays grouped by user or by video, in order of time within each, so that a past is a prefix of each group.
+    """Plays grouped by user or by video, in order of time within each: a past is a prefix of each group.
 
-    starts: int64, where each row's plays begin, and the end. others: int32, the row of the other side. targets:
-    float32.
+    starts: int64, where each row's plays begin, and the end. others: int32, the row of the other side.
+    targets: float32.
     """
 
     starts: np.ndarray
@@ -56,13 +57,13 @@ class Side:
 
 
 def solve(
-    plays: Plays, counts: np.ndarray, other: Side, mean: float, regularization: float, threads: int
+    plays: Plays, counts: np.ndarray, other: Side, mean: float, *, regularization: float, threads: int
 ) -> Side:
     """The best factors and biases of one side, given those of the other.
 
-    counts: int64, how many of each row's plays count, from its first on; at least one. mean: the mean target.
-    regularization: weight of a factor's square, in plays. The work is split among threads by row, and each row
-    is summed by one thread alone, so the result does not depend on their number.
+    counts: int64, how many of each row's plays count, from its first on; at least one. mean: of the targets.
+    regularization: weight of a factor's square, in plays. The work is split among threads by row, and each
+    row is summed by one thread alone, so the result does not depend on their number.
     """
     size = other.factors.shape[1]
     # The last column, all ones, is what this side's biases multiply.
@@ -88,4 +89,4 @@ def _blocks(counts: np.ndarray, blocks: int) -> list[range]:
     """Consecutive rows in about as many blocks, of about as many plays each."""
     ends = np.searchsorted(np.cumsum(counts), np.linspace(0, counts.sum(), blocks + 1)[1:], side="left") + 1
     borders = np.unique(np.concatenate([[0], np.minimum(ends, len(counts))]))
-    return [range(first, end) for first, end in zip(borders[:-1], borders[1:], strict=True)]
+    return [range(first, end) for first, end in pairwise(borders)]
