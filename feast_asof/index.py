@@ -30,7 +30,8 @@ class AsOfIndex:
     order: source row of each sorted row, int32 [rows]; None where the source is sorted already.
     packed: key code * (instants + 1) + rank of the time, int64 [rows], ascending.
     instants: the source's distinct times, microseconds UTC, int64, ascending.
-    key_values: the distinct values of each key column, in code order. key_codes: the distinct combined codes.
+    key_values: the distinct values of each key column, in code order. pairs: for each key column but
+    the first, the distinct combinations of the codes so far with its codes, ascending.
     times, created: of the sorted rows, microseconds UTC; created is None where it is not used as a filter.
     answers: for every packed value, the sorted row that a lookup finds, int32; None where that is too many.
     """
@@ -39,7 +40,7 @@ class AsOfIndex:
     packed: Int64Array
     instants: Int64Array
     key_values: tuple[pa.Array, ...]
-    key_codes: Int64Array
+    pairs: tuple[Int64Array, ...]
     times: Int64Array
     created: Int64Array | None
     answers: Int32Array | None
@@ -55,7 +56,8 @@ class AsOfIndex:
         keys: one array a key column, of the source's types. times: microseconds UTC.
         ttl_us: a value older than this is not used, one exactly as old is; 0 means for ever.
         """
-        if len(self.packed) == 0:
+        # No rows, or none whose keys are all there.
+        if len(self.packed) == 0 or self.packed[-1] < 0:
             return np.full(len(times), NO_ROW, dtype=np.int32)
         code = self._key_code(keys, len(times))
         wanted = np.maximum(code, 0) * self.stride + np.searchsorted(self.instants, times, side="right")
@@ -81,14 +83,11 @@ class AsOfIndex:
     def _key_code(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
         if not keys:
             return np.zeros(rows, dtype=np.int64)
-        combined = _combine_codes(
-            [_codes(key, values) for key, values in zip(keys, self.key_values, strict=True)], self.key_values
-        )
-        if len(keys) == 1:
-            return combined
-        code = np.searchsorted(self.key_codes, combined)
-        code = np.minimum(code, len(self.key_codes) - 1)
-        return np.where(self.key_codes[code] == combined, code, NO_ROW)
+        columns = [_codes(key, values) for key, values in zip(keys, self.key_values, strict=True)]
+        code = columns[0]
+        for column, values, pairs in zip(columns[1:], self.key_values[1:], self.pairs, strict=True):
+            code = _position(_combine_codes(code, column, len(values)), pairs)
+        return code
 
     def _skip_created_later(
         self, found: Int64Array, known: NDArray[np.bool_], code: Int64Array, times: Int64Array
@@ -119,13 +118,14 @@ def build_index(
     Among equal key and time the newest created wins, then the last row of the source.
     """
     values = tuple(pc.unique(key).drop_null() for key in keys)
-    if keys:
-        code = _combine_codes([_codes(key, value) for key, value in zip(keys, values, strict=True)], values)
-    else:
-        code = np.zeros(len(times), dtype=np.int64)
-    key_codes = np.unique(code[code >= 0])
-    if len(keys) > 1:
-        code = np.where(code >= 0, np.searchsorted(key_codes, code), NO_ROW)
+    columns = [_codes(key, value) for key, value in zip(keys, values, strict=True)]
+    code = columns[0] if columns else np.zeros(len(times), dtype=np.int64)
+    pairs = []
+    # Numbered anew after each column, so that codes never outgrow the rows, and their products int64.
+    for column, value in zip(columns[1:], values[1:], strict=True):
+        combined = _combine_codes(code, column, len(value))
+        pairs.append(np.unique(combined[combined >= 0]))
+        code = _position(combined, pairs[-1])
     instants = np.unique(times)
     # Ranks start at 1, so that rank 0 of a key lies before all its rows.
     packed = code * (len(instants) + 1) + np.searchsorted(instants, times) + 1
@@ -135,15 +135,16 @@ def build_index(
         packed, times = packed[order], times[order]
         created = None if created is None else created[order]
     answers = None
-    if len(key_codes) * (len(instants) + 1) <= DENSE_PER_ROW * len(times):
-        every = np.arange(len(key_codes) * (len(instants) + 1))
+    every_packed = (int(code.max(initial=NO_ROW)) + 1) * (len(instants) + 1)
+    if every_packed <= DENSE_PER_ROW * len(times):
+        every = np.arange(every_packed)
         answers = _newest(packed, every, len(instants) + 1).astype(np.int32)
     return AsOfIndex(
         order=order,
         packed=packed,
         instants=instants,
         key_values=values,
-        key_codes=key_codes,
+        pairs=tuple(pairs),
         times=times,
         created=created if filter_by_created else None,
         answers=answers,
@@ -165,15 +166,20 @@ def _codes(column: pa.Array, values: pa.Array) -> Int64Array:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _combine_codes(codes: Sequence[Int64Array], values: Sequence[pa.Array]) -> Int64Array:
-    """One int64 a row from the codes of its key columns; NO_ROW where any of them is unknown."""
-    combined = codes[0].copy()
-    unknown = codes[0] < 0
-    for code, value in zip(codes[1:], values[1:], strict=True):
-        unknown |= code < 0
-        combined = combined * max(len(value), 1) + code
+def _combine_codes(combined: Int64Array, code: Int64Array, values: int) -> Int64Array:
+    """One int64 a row from two codes, the second below `values`; NO_ROW where either is unknown."""
+    unknown = (combined < 0) | (code < 0)
+    combined = combined * values + code
     combined[unknown] = NO_ROW
     return combined
+
+
+def _position(combined: Int64Array, pairs: Int64Array) -> Int64Array:
+    """Position of each value in the ascending `pairs`, int64; NO_ROW where it is not there."""
+    if len(pairs) == 0:
+        return np.full(len(combined), NO_ROW, dtype=np.int64)
+    found = np.minimum(np.searchsorted(pairs, combined), len(pairs) - 1)
+    return np.where(pairs[found] == combined, found, NO_ROW)
 
 
 def _order(packed: Int64Array, created: Int64Array | None) -> Int32Array | None:

@@ -58,6 +58,20 @@ def test_three_keys_of_mixed_types(tmp_path: Path) -> None:
     assert values(joined["score"]) == [2.0, 3.0, None]
 
 
+def test_five_keys_of_many_values_each_are_not_confused(tmp_path: Path) -> None:
+    """Twenty thousand values in each of five columns: their combinations are more than int64 has numbers."""
+    rows = 20_000
+    source = pd.DataFrame(
+        {key: (np.arange(rows) * step) % rows for key, step in zip("abcde", (1, 3, 7, 9, 11), strict=True)}
+    )
+    source["event_timestamp"] = rows_of("event_timestamp", ("2020-07-05",))["event_timestamp"][0]
+    source["score"] = np.arange(float(rows))
+    entities = source.drop(columns="score").iloc[::-7].reset_index(drop=True)
+    view = View("stats", list("abcde"), ["score"], source)
+    joined = joined_as_duckdb_does(tmp_path, [view], entities)
+    assert values(joined["score"]) == source["score"].iloc[::-7].tolist()
+
+
 def test_text_keys_compare_by_code_point(tmp_path: Path) -> None:
     """Case, spaces, the empty text and other scripts are all kept apart."""
     source = rows_of(
