@@ -1,22 +1,54 @@
 """Metrics of rankings, by definition: one family a file, a value a user, vectorised over all users."""
 
-from pipelines.metrics.auc import auc, grouped_auc
+from pipelines.metrics.auc import auc, auc_of_users, grouped_auc, places_from_the_end
 from pipelines.metrics.average_precision import average_precision_at_k, reciprocal_rank_at_k
+from pipelines.metrics.beyond_accuracy import (
+    category_diversity,
+    coverage,
+    exposures,
+    gini,
+    means_of_first,
+    repeats,
+)
 from pipelines.metrics.found import hit_rate_at_k, precision_at_k, recall_at_k
-from pipelines.metrics.intervals import bootstrap_intervals
-from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k
-from pipelines.metrics.ranked import RankedLists
+from pipelines.metrics.intervals import Bootstrap, bootstrap_intervals
+from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k, own_list_ndcg_at_k
+from pipelines.metrics.prediction_error import (
+    Reliability,
+    brier_score,
+    mean_absolute_error,
+    reliability,
+    root_mean_square_error,
+)
+from pipelines.metrics.ranked import Order, Outcome, RankedLists
 
 __all__ = [
+    "Bootstrap",
+    "Order",
+    "Outcome",
     "RankedLists",
+    "Reliability",
     "auc",
+    "auc_of_users",
     "average_precision_at_k",
     "bootstrap_intervals",
+    "brier_score",
+    "category_diversity",
+    "coverage",
+    "exposures",
+    "gini",
     "graded_ndcg_at_k",
     "grouped_auc",
     "hit_rate_at_k",
+    "mean_absolute_error",
+    "means_of_first",
     "ndcg_at_k",
+    "own_list_ndcg_at_k",
+    "places_from_the_end",
     "precision_at_k",
     "recall_at_k",
     "reciprocal_rank_at_k",
+    "reliability",
+    "repeats",
+    "root_mean_square_error",
 ]

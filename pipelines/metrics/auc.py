@@ -7,6 +7,43 @@ statistic. Sources: Hanley and McNeil (Radiology 1982); grouped AUC: Zhu et al.,
 
 import numpy as np
 
+from pipelines.metrics.ranked import Order
+
+
+def places_from_the_end(order: Order, score: np.ndarray) -> np.ndarray:
+    """Each pair's place among its user's, 1 for the lowest score, ties sharing their mean: float64 [pairs].
+
+    In the order of `order.rows`. score: float64 [pairs], that which made the order; NaN is the lowest, tied.
+    """
+    values = score[order.rows]
+    values = np.where(np.isnan(values), -np.inf, values)
+    sizes = order.lengths
+    places = np.repeat(order.starts[1:], sizes) - np.arange(len(values))
+    new_run = np.ones(len(values), dtype=bool)
+    new_run[1:] = values[1:] != values[:-1]
+    new_run[order.starts[:-1]] = True
+    run_starts = np.flatnonzero(new_run)
+    lengths = np.diff(np.append(run_starts, len(values)))
+    # A run of ties takes consecutive places: their mean is that of the first and the last.
+    mean: np.ndarray = np.repeat(places[run_starts] - (lengths - 1) / 2, lengths)
+    return mean
+
+
+def auc_of_users(order: Order, places: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Each user's AUC: float64 [users], NaN without a relevant pair or without another.
+
+    places: of `places_from_the_end`. relevant: bool [pairs], as `order.rows` counts them.
+    """
+    hits = relevant[order.rows].astype(bool)
+    total = np.concatenate([[0.0], np.cumsum(np.where(hits, places, 0.0))])
+    place_sums = np.diff(total[order.starts])
+    positives = np.diff(np.concatenate([[0], np.cumsum(hits)])[order.starts]).astype(np.float64)
+    negatives = order.lengths - positives
+    won = place_sums - positives * (positives + 1) / 2
+    pairs = positives * negatives
+    areas: np.ndarray = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return areas
+
 
 def grouped_auc(
     user_id: np.ndarray, score: np.ndarray, relevant: np.ndarray
@@ -16,25 +53,13 @@ def grouped_auc(
     All arrays have one entry a pair, in any order. NaN scores count as the lowest, tied. Users without a
     relevant pair, or with no other, have no AUC and are left out.
     """
-    users, group = np.unique(user_id, return_inverse=True)
-    lowest_for_missing = np.where(np.isnan(score), -np.inf, score)
-    order = np.lexsort((lowest_for_missing, group))
-    group, values, hits = group[order], lowest_for_missing[order], relevant.astype(bool)[order]
-    sizes = np.bincount(group, minlength=len(users))
-    before = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    places = np.arange(1, len(order) + 1) - before
-    new_run = np.append(True, (values[1:] != values[:-1]) | (group[1:] != group[:-1]))[: len(order)]
-    run = np.cumsum(new_run) - 1
-    average_places = np.bincount(run, weights=places) / np.maximum(np.bincount(run), 1)
-    positives = np.bincount(group, weights=hits, minlength=len(users))
-    negatives = sizes - positives
-    place_sums = np.bincount(group, weights=np.where(hits, average_places[run], 0.0), minlength=len(users))
-    both = (positives > 0) & (negatives > 0)
-    won = place_sums[both] - positives[both] * (positives[both] + 1) / 2
-    return users[both], won / (positives[both] * negatives[both])
+    order = Order.of(user_id, np.zeros(len(user_id), dtype=np.int8), score)
+    areas = auc_of_users(order, places_from_the_end(order, score), relevant)
+    exists = ~np.isnan(areas)
+    return order.users[exists], areas[exists]
 
 
 def auc(score: np.ndarray, relevant: np.ndarray) -> float | None:
     """The AUC of all pairs together; None where all are relevant or none is."""
-    _, values = grouped_auc(np.zeros(len(score), dtype=np.int64), score, relevant)
+    _, values = grouped_auc(np.zeros(len(score), dtype=np.int8), score, relevant)
     return float(values[0]) if len(values) else None

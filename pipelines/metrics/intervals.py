@@ -3,24 +3,63 @@
 Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 RESAMPLES = 1000
 _BLOCK = 100
 
 
+@dataclass(frozen=True)
+class Bootstrap:
+    """Draws of users with replacement, shared by everything that is compared on the same users.
+
+    counts: float64 [resamples, users], how often each user was drawn.
+    """
+
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, users: int, *, seed: int, resamples: int = RESAMPLES) -> "Bootstrap":
+        """Draw as many users as there are, `resamples` times."""
+        random = np.random.default_rng(seed)
+        counts = np.empty((resamples, users))
+        for start in range(0, resamples, _BLOCK):
+            block = counts[start : start + _BLOCK]
+            block[:] = random.multinomial(users, np.full(users, 1 / users), size=len(block))
+        return cls(counts)
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Each column's mean in each draw, over the drawn users that have a value: [resamples, columns].
+
+        values: float64 [users, columns]; NaN where a user has none. A draw without any value gives NaN.
+        """
+        exists = ~np.isnan(values)
+        if exists.all():
+            whole: np.ndarray = self.counts @ values / max(len(values), 1)
+            return whole
+        drawn = self.counts @ exists.astype(np.float64)
+        sums = self.counts @ np.where(exists, values, 0.0)
+        means: np.ndarray = np.divide(sums, drawn, out=np.full_like(sums, np.nan), where=drawn > 0)
+        return means
+
+    def intervals(self, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
+        """Interval of each column's mean: float64 [2, columns], NaN for a column without any value."""
+        means = self.means(values)
+        tail = (1 - confidence) / 2
+        whole = ~np.isnan(means).any(axis=0)
+        found = np.full((2, means.shape[1]), np.nan)
+        found[:, whole] = np.quantile(means[:, whole], [tail, 1 - tail], axis=0)
+        for column in np.flatnonzero(~whole & ~np.isnan(means).all(axis=0)):
+            found[:, column] = np.nanquantile(means[:, column], [tail, 1 - tail])
+        return found
+
+
 def bootstrap_intervals(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> np.ndarray:
     """Interval of each column's mean when users are drawn again with replacement: float64 [2, columns].
 
-    values: float64 [users, columns], without NaN. All columns share the same draws, so that systems may be
-    compared in pairs. One user gives an interval of no width.
+    values: float64 [users, columns]; NaN where a user has none. All columns share the same draws, so that
+    systems may be compared in pairs. One user gives an interval of no width.
     """
-    users = len(values)
-    random = np.random.default_rng(seed)
-    means = np.empty((RESAMPLES, values.shape[1]))
-    for start in range(0, RESAMPLES, _BLOCK):
-        counts = random.multinomial(users, np.full(users, 1 / users), size=_BLOCK)
-        means[start : start + _BLOCK] = counts @ values / users
-    tail = (1 - confidence) / 2
-    intervals: np.ndarray = np.quantile(means, [tail, 1 - tail], axis=0)
-    return intervals
+    return Bootstrap.of(len(values), seed=seed).intervals(values, confidence)

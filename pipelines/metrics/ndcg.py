@@ -13,16 +13,25 @@ from pipelines.metrics.ranked import RankedLists
 
 def ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """NDCG@k with gain 1 for a relevant video and 0 for others: float64 [users]."""
-    return _normalised(ranked, ranked.relevant, ranked.best_relevant, k)
+    return _shares(ranked.at(ranked.discounted_relevant, k), ranked.at(ranked.discounted_best_relevant, k))
 
 
 def graded_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """NDCG@k with the gains of the lists: float64 [users]. A user whose gains are all 0 gets 0."""
-    return _normalised(ranked, ranked.gains, ranked.best_gains, k)
+    return _shares(ranked.at(ranked.discounted_gains, k), ranked.at(ranked.discounted_best_gains, k))
 
 
-def _normalised(ranked: RankedLists, gains: np.ndarray, best: np.ndarray, k: int) -> np.ndarray:
-    reached = ranked.sums_of_first(gains * ranked.discounts, k)
-    possible = ranked.sums_of_first(best * ranked.discounts, k)
+def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
+    """DCG@k over the DCG of the best order of the system's own first k: float64 [users].
+
+    As the original work on KuaiRec computed it; no measure of quality: a bad list in the right order gets 1,
+    and a list without gain 0. Kept to reproduce published figures.
+    """
+    own = -np.sort(-ranked.gains[:, : min(k, ranked.gains.shape[1])], axis=1)
+    best = (own / np.log2(np.arange(own.shape[1]) + 2.0)).sum(axis=1)
+    return _shares(ranked.at(ranked.discounted_gains, k), best)
+
+
+def _shares(reached: np.ndarray, possible: np.ndarray) -> np.ndarray:
     shares: np.ndarray = np.divide(reached, possible, out=np.zeros_like(reached), where=possible > 0)
     return shares
