@@ -1,0 +1,99 @@
+"""Times in the entity dataframe and in sources: with any zone, with none, of any precision."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.fixtures.small_feature_repo import View, joined_as_duckdb_does, open_store, rows_of, values
+
+STATS = View(
+    "stats",
+    ["user"],
+    ["score"],
+    rows_of("user event_timestamp score", (1, "2020-07-05 16:00", 1.0), (1, "2020-11-01 06:30", 2.0)),
+)
+REFERENCE = ["stats:score"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/St_Johns", "+05:45"])
+def test_an_instant_is_the_same_in_every_zone(tmp_path: Path, zone: str) -> None:
+    """A microsecond before and at the value's instant, said in the zone's own hours."""
+    edge = rows_of("user event_timestamp", (1, "2020-07-05 15:59:59.999999"), (1, "2020-07-05 16:00"))
+    edge["event_timestamp"] = edge["event_timestamp"].dt.tz_convert(zone)
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], edge)["score"]) == [None, 1.0]
+
+
+def test_a_time_without_zone_is_utc(tmp_path: Path) -> None:
+    """As in Feast: naive timestamps are not taken for the machine's zone."""
+    naive = rows_of("user event_timestamp", (1, "2020-07-05 15:59:59.999999"), (1, "2020-07-05 16:00"))
+    naive["event_timestamp"] = naive["event_timestamp"].dt.tz_localize(None)
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], naive)["score"]) == [None, 1.0]
+
+
+def test_an_hour_that_summer_time_repeats_is_two_instants(tmp_path: Path) -> None:
+    """01:30 in New York on 1 November 2020 was twice; the value came with the second."""
+    repeated = pd.DataFrame({"user": [1, 1]})
+    local = pd.DatetimeIndex(["2020-11-01 01:30", "2020-11-01 01:30"])
+    repeated["event_timestamp"] = local.tz_localize("America/New_York", ambiguous=[True, False]).as_unit("us")
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], repeated)["score"]) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_every_precision_of_pandas_is_read(tmp_path: Path, unit: str) -> None:
+    """Seconds to nanoseconds in the entity dataframe give the same values."""
+    entities = rows_of("user event_timestamp", (1, "2020-07-05 16:00"), (1, "2020-07-05 15:59:59"))
+    entities["event_timestamp"] = entities["event_timestamp"].dt.as_unit(unit)  # type: ignore[arg-type]
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], entities)["score"]) == [1.0, None]
+
+
+def test_a_source_in_nanoseconds_is_never_known_early(tmp_path: Path) -> None:
+    """Instants are compared in microseconds: a value's nanoseconds go up, an entity row's down."""
+    known = np.datetime64("2020-07-05T16:00:00.000000500", "ns")
+    rows = pa.table({"user": [1], "event_timestamp": pa.array([known]), "score": [1.0]})
+    pq.write_table(rows, tmp_path / "stats.parquet")
+    store = open_store(tmp_path, [STATS])
+    asked = [known - np.timedelta64(500, "ns"), known, known + np.timedelta64(500, "ns")]
+    entities = pd.DataFrame({"user": [1, 1, 1], "event_timestamp": np.array(asked)})
+    joined = store.get_historical_features(entity_df=entities, features=REFERENCE).to_df()
+    assert values(joined["score"]) == [None, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.timestamp("ms"),
+        pa.timestamp("us"),
+        pa.timestamp("s", tz="UTC"),
+        pa.timestamp("us", tz="Asia/Tokyo"),
+    ],
+)
+def test_a_source_may_have_any_zone_and_precision(tmp_path: Path, kind: pa.DataType) -> None:
+    """The parquet's own type does not matter to the answer."""
+    rows = pa.Table.from_pandas(STATS.rows, preserve_index=False)
+    at = rows.column_names.index("event_timestamp")
+    rows = rows.set_column(at, "event_timestamp", rows["event_timestamp"].cast(kind))
+    pq.write_table(rows, tmp_path / "stats.parquet")
+    edge = rows_of("user event_timestamp", (1, "2020-07-05 15:59:59.999999"), (1, "2020-07-05 16:00"))
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], edge)["score"]) == [None, 1.0]
+
+
+def test_times_as_text_are_read_as_feast_reads_them(tmp_path: Path) -> None:
+    """A column of ISO text in event_timestamp is an instant; without an offset it is UTC."""
+    entities = pd.DataFrame(
+        {"user": [1, 1], "event_timestamp": ["2020-07-05T18:00:00+02:00", "2020-07-05 15:59:59"]}
+    )
+    store = open_store(tmp_path, [STATS])
+    joined = store.get_historical_features(entity_df=entities, features=REFERENCE).to_df()
+    assert values(joined["score"]) == [1.0, None]
+
+
+def test_the_only_timestamp_column_is_the_event_timestamp(tmp_path: Path) -> None:
+    """Feast's rule: a column of another name will do where it is the only one."""
+    entities = rows_of("user event_timestamp", (1, "2020-07-06")).rename(
+        columns={"event_timestamp": "watched_at"}
+    )
+    assert values(joined_as_duckdb_does(tmp_path, [STATS], entities)["score"]) == [1.0]
