@@ -1,6 +1,7 @@
 """A KuaiRec-shaped data set with a known truth, to any size: for the demo, the tests and the benchmarks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from nightreel.logs import Advance
 from pipelines.synthesize import exposure, matrices
 from pipelines.synthesize.captions import write_captions, write_item_categories
 from pipelines.synthesize.daily import write_item_daily
-from pipelines.synthesize.latent import Truth, time_effects
+from pipelines.synthesize.latent import Truth, mean_appeal, time_effects
 from pipelines.synthesize.sizes import (
     KUAIREC_DAYS,
     KUAIREC_INTERACTIONS,
@@ -90,7 +91,10 @@ def synthesize(
 def _world(sizes: Sizes, users: Users, videos: Videos) -> matrices.World:
     """Users, videos, the effects of time, and who and what is in small_matrix."""
     hour_effect, trend = time_effects(sizes, CATEGORIES)
-    truth = Truth(users.truth, videos.truth, hour_effect, trend, fan_salt=sizes.seed + 1, days=sizes.days)
+    truth = Truth(
+        users.truth, videos.truth, hour_effect, trend, fan_salt=sizes.seed + 1, days=sizes.days, centre=0
+    )
+    truth = replace(truth, centre=mean_appeal(truth))
     random = sizes.stream("small matrix")
     small_users = np.sort(random.permutation(sizes.users)[: sizes.small_users]).astype(np.int64)
     small_videos = np.sort(random.permutation(sizes.videos)[: sizes.small_videos]).astype(np.int64)
@@ -101,7 +105,7 @@ def _write_friends(path: Path, users: Users) -> None:
     pl.DataFrame(
         {
             columns.USER_ID: list(users.friends),
-            "friend_list": [str(friends) for friends in users.friends.values()],
+            "friend_list": [f"[{','.join(map(str, friends))}]" for friends in users.friends.values()],
         },
         schema={columns.USER_ID: pl.Int64, "friend_list": pl.String},
     ).write_csv(path)

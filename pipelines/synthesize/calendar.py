@@ -48,18 +48,19 @@ def first_play_shares(day_shares: F64, again_share: float) -> F64:
     return result
 
 
-def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: float) -> F32:
+def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
     """Weights of each video's days [videos, days] for which the days' totals follow `shares`.
 
     fresh: how much each video would be played on each day if all days were equal, 0 before it appears.
-    reach: how often each video is shown, or None where each is shown once whatever its days. plays: a user's
-    mean number of first plays; what is shown most is soon shown to everybody, which is allowed for.
+    reach: how often each video is shown, or None where each is shown once whatever its days. plays: first
+    plays of a few typical users, from idle to busy; what is shown most is soon shown to everybody, and to the
+    busy before the idle, which is allowed for.
     """
     push = np.where(shares > 0, 1.0, 0.0)
     for _ in range(_ROUNDS):
         weights = fresh * push
         total = weights.sum(axis=1)
-        played = np.ones_like(total) if reach is None else _included(total * reach, plays)
+        played = np.ones_like(total) if reach is None else sum(_included(total * reach, n) for n in plays)
         by_day = np.einsum("v,vd->d", played / np.maximum(total, 1e-300), weights)
         push *= np.where(by_day > 0, shares / np.maximum(by_day / by_day.sum(), 1e-12), 1.0) ** 0.7
         push /= push.max()
@@ -68,12 +69,12 @@ def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: float) -> F32:
 
 
 def _included(reach: F64, plays: float) -> F64:
-    """The chance that a user has played each video, for a mean of `plays` videos a user."""
+    """The chance that a user of so many plays has played each video."""
     plays = min(plays, 0.98 * int((reach > 0).sum()))
     low, high = 0.0, 1.0
     while (1 - np.exp(-high * reach)).sum() < plays:
         high *= 2
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
         if (1 - np.exp(-middle * reach)).sum() < plays:
             low = middle

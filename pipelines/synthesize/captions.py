@@ -24,7 +24,7 @@ _CAPTION_MISSING = 1 - 9_377 / KUAIREC_VIDEOS
 _COVER_MISSING = 6_694 / KUAIREC_VIDEOS
 _WITHOUT_TAGS = 0.43
 # Rare in the real file (23 commas, 4 bare carriage returns); more often here so that small sets have them.
-_QUIRK_SHARE = 0.004
+_QUIRK_SHARE = 0.0015
 _LATIN_QUIRKS = ('他说"{}"', "{},真的吗", "{}\n下集更精彩", "{}\r", '"{}"')
 
 
@@ -51,7 +51,7 @@ def write_captions(path: Path, sizes: Sizes, videos: Videos) -> None:
     for video in range(sizes.videos):
         words = writer_words(video)
         caption, tags = _caption(random, words)
-        if caption and (video < len(_LATIN_QUIRKS) or random.random() < _QUIRK_SHARE):
+        if caption and (quirk < len(_LATIN_QUIRKS) or random.random() < _QUIRK_SHARE):
             caption = _LATIN_QUIRKS[quirk % len(_LATIN_QUIRKS)].format(caption)
             quirk += 1
         cover = UNKNOWN if random.random() < _COVER_MISSING else "".join(words[:2])

@@ -26,7 +26,9 @@ REWATCH_SHARE = 0.09
 _ACTIVITY_PLACES = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 _ACTIVITY_PLAYS = (100.0, 883.0, 1847.0, 2461.0, 3300.0, 4200.0, 6500.0, 16015.0)
 
-_DAY_SIGMA = 0.85
+_TYPICAL_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+_DAY_SIGMA = 0.80
 _AWAY_SHARE = 0.05
 _AGE_POWER = 0.3
 _TASTE_LEAN = 4.0
@@ -62,7 +64,9 @@ def make_supply(sizes: Sizes, videos: Videos, is_small_video: Mask) -> Supply:
     age = np.arange(sizes.days)[None, :] - videos.appear_day[:, None]
     fresh = np.where(age >= 0, (1.0 + np.maximum(age, 0)) ** -_AGE_POWER, 0.0)
     shares = calendar.first_play_shares(sizes.day_shares, REWATCH_SHARE)
-    plays = sizes.interactions / sizes.users * (1 - DUPLICATE_SHARE) * (1 - REWATCH_SHARE)
+    typical = np.interp(_TYPICAL_PLACES, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
+    mean = sizes.interactions / sizes.users * (1 - DUPLICATE_SHARE) * (1 - REWATCH_SHARE)
+    plays = typical * (mean / typical.mean())
     weights = calendar.balanced(fresh, np.exp(videos.log_exposure.astype(np.float64)), shares, plays)
     return Supply(
         videos=videos,

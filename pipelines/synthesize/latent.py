@@ -26,11 +26,12 @@ BANDWIDTH_SQUARED = 3.0
 _TASTE_MEAN = INTERESTS * (1 + 2 / BANDWIDTH_SQUARED) ** (-DIMENSIONS / 2)
 _TASTE_SPREAD = 0.36
 
-TASTE_SCALE = 0.085
+TASTE_SCALE = 0.07
 FAN_SHARE = 0.02
-FAN_EFFECT = 0.35
+FAN_EFFECT = 0.22
 HOUR_SCALE = 0.03
 TREND_SCALE = 0.08
+_CENTRE_USERS = 256
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Truth:
     trend: F32  # [categories], from the first day to the last
     fan_salt: int
     days: int
+    centre: float  # the mean of everything that does not change with time, taken off: every world is alike
 
 
 def time_effects(sizes: Sizes, categories: int) -> tuple[F32, F32]:
@@ -103,6 +105,14 @@ def taste(truth: Truth, users: I64, *, late: bool) -> F32:
     return (total - np.float32(_TASTE_MEAN)) * np.float32(TASTE_SCALE / _TASTE_SPREAD)
 
 
+def mean_appeal(truth: Truth) -> float:
+    """What taste, quality, level and liking of categories come to on average, over a sample of the users."""
+    users = np.arange(0, len(truth.users.level), max(1, len(truth.users.level) // _CENTRE_USERS))
+    liking = truth.users.category_liking[users][:, truth.videos.category]
+    mean = (taste(truth, users, late=False) + liking).mean(dtype=np.float64)
+    return float(mean + truth.videos.quality.mean() + truth.users.level.mean())
+
+
 def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
     """Whether each of these users is a fan of the author beside; by hash, the same for ever."""
     mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -123,7 +133,7 @@ def appeal(truth: Truth, users: I64, videos: I64, *, early: F32, late: F32, loca
     hour = local_ms // HOUR_MS % 24
     progress = (local_ms / (DAY_MS * truth.days)).astype(np.float32)
     result: F32 = early + (late - early) * progress
-    result += truth.videos.quality[videos]
+    result += truth.videos.quality[videos] - np.float32(truth.centre)
     result += truth.users.level[users]
     result += truth.users.category_liking[users, category]
     result += np.float32(FAN_EFFECT) * (

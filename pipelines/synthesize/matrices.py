@@ -32,7 +32,7 @@ _WRONG_CLOCK_SHARE = 2e-5
 _WRONG_CLOCK_DAYS = (-12.0, 4.5)
 _SMALL_DENSITY = 4_676_570 / (1_411 * 3_327)
 _SMALL_TIMELESS = 181_992 / 4_676_570
-_SMALL_DAY_SIGMA = 0.5
+_SMALL_DAY_SIGMA = 0.62
 
 _TRUTH_SCHEMA = pa.schema(
     [
@@ -99,7 +99,7 @@ def write_small(path: Path, world: World, truth_path: Path | None) -> int:
     sizes, videos = world.sizes, world.small_videos
     days = np.arange(sizes.days)[None, :] >= world.videos.appear_day[videos][:, None]
     weights = calendar.balanced(
-        days.astype(np.float64), None, np.full(sizes.days, 1 / sizes.days), float(len(videos))
+        days.astype(np.float64), None, np.full(sizes.days, 1 / sizes.days), np.ones(1)
     )
     written = 0
     with ExitStack() as open_files:

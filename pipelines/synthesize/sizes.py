@@ -22,7 +22,7 @@ DAYS_MIN = 3
 ROWS_PER_USER_MAX = 1_000_000
 
 # KuaiRec's big_matrix was collected on days 0..7, 27..36 and 53..62 of 63, with these shares of its rows.
-_WINDOWS = ((0, 8, 0.16), (27, 37, 0.57), (53, 63, 0.27))
+_WINDOWS = ((0, 8, 0.167), (27, 37, 0.585), (53, 63, 0.248))
 # The last window thins out: its first three days hold as many rows as its last seven.
 _LAST_WINDOW_EARLY_SHARE = 0.45
 

@@ -55,11 +55,13 @@ def make_videos(sizes: Sizes) -> Videos:
         0.7 * centre[category] + 0.4 * author_offset[author] + 0.59 * random.normal(0, 1, (count, DIMENSIONS))
     )
     quality = (
-        random.normal(0, 0.03, CATEGORIES)[category]
-        + random.normal(0, 0.05, authors)[author]
-        + random.normal(0, 0.055, count)
+        random.normal(0, 0.025, CATEGORIES)[category]
+        + random.normal(0, 0.035, authors)[author]
+        + random.normal(0, 0.045, count)
     )
-    length_ms = np.rint(1000 * np.exp(np.interp(random.random(count), _LENGTH_SHARES, np.log(_LENGTH_S))))
+    # One length from each of `count` equal shares: small sets too have KuaiRec's spread.
+    place = (random.permutation(count) + random.random(count)) / count
+    length_ms = np.rint(1000 * np.exp(np.interp(place, _LENGTH_SHARES, np.log(_LENGTH_S))))
     second, third, first = _category_levels(random, category)
     appear, upload = _appearance(random, count, sizes.days)
     exposure = random.normal(0, _EXPOSURE_SIGMA, count)
@@ -70,7 +72,7 @@ def make_videos(sizes: Sizes) -> Videos:
             author=author,
             quality=quality.astype(np.float32),
             placement=random.normal(0, 0.10, count).astype(np.float32),
-            looping=random.normal(0, 0.45, count).astype(np.float32),
+            looping=random.normal(0, 0.28, count).astype(np.float32),
             log_length=np.log(length_ms / 1000).astype(np.float32),
         ),
         length_ms=length_ms.astype(np.int64),

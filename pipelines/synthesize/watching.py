@@ -31,8 +31,8 @@ class Regime:
     play_s_max: float
 
 
-ATTENTIVE = Regime(-2.05, 1.62, 0.90, 8.20, 0.26, -3.35, 2.45, 0.52, 5e-4, 7_988.155)  # small_matrix
-CASUAL = Regime(-1.20, 1.50, 0.86, 8.35, 0.33, -3.20, 2.70, 0.52, 3e-3, 999.639)  # big_matrix
+ATTENTIVE = Regime(-1.95, 1.55, 0.95, 7.82, 0.275, -3.48, 2.40, 0.52, 5e-4, 7_988.155)  # small_matrix
+CASUAL = Regime(-1.17, 1.45, 0.86, 8.14, 0.34, -3.22, 2.70, 0.52, 4e-3, 999.639)  # big_matrix
 
 SKIP_SLOPE = 2.0
 LOOP_SLOPE = 2.0
