@@ -12,7 +12,7 @@ import polars as pl
 from scipy.special import expit
 
 from nightreel import columns
-from pipelines.synthesize.sizes import Sizes, local_date
+from pipelines.synthesize.sizes import KUAIREC_DAYS, KUAIREC_VIDEOS, Sizes, local_date
 from pipelines.synthesize.videos import CATEGORY_NAMES, Videos
 from pipelines.synthesize.words import DAILY_TAG_ENDINGS
 
@@ -36,8 +36,8 @@ ITEM_DAILY_COLUMNS = (
 )  # fmt: skip
 
 # Quantiles of show_cnt over KuaiRec's rows; between them the logarithm of 1 + count runs straight.
-_SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 1.0)
-_SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 1_700_000.0, 42_000_000.0)
+_SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 0.9995, 1.0)
+_SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 2_000_000.0, 14_000_000.0, 42e6)
 
 UPLOAD_TYPES = (
     "ShortImport", "LongImport", "ShortCamera", "PictureSet", "PhotoCopy", "Kmovie", "LongPicture",
@@ -47,6 +47,7 @@ UPLOAD_TYPES = (
 _UPLOAD_CHANCES = (0.588, 0.12, 0.09, 0.05, 0.035, 0.03, 0.02, 0.02, 0.012, 0.01, 0.008, 0.005, 0.004,
                    0.003, 0.002, 0.001, 0.001, 0.001)  # fmt: skip
 _DAILY_TAGS = 529
+_ROWS_A_VIDEO_DAY = 343_341 / (KUAIREC_VIDEOS * KUAIREC_DAYS)
 
 
 def write_item_daily(path: Path, sizes: Sizes, videos: Videos) -> int:
@@ -66,7 +67,11 @@ def _video_days(random: np.random.Generator, sizes: Sizes, videos: Videos) -> tu
     video = np.repeat(np.arange(sizes.videos), lengths)
     starts = np.cumsum(lengths) - lengths
     day = np.arange(len(video)) - np.repeat(starts, lengths) + np.repeat(videos.appear_day, lengths)
-    kept = (random.random(len(video)) > 0.09) | (day == videos.appear_day[video])
+    # Days missing at random, never a first one, until as many rows are left as a set of this size has.
+    surplus = len(video) - round(_ROWS_A_VIDEO_DAY * sizes.videos * sizes.days)
+    later = np.flatnonzero(day > videos.appear_day[video])
+    kept = np.ones(len(video), dtype=np.bool_)
+    kept[random.permutation(later)[: max(0, surplus)]] = False
     return video[kept], day[kept]
 
 
@@ -120,19 +125,20 @@ def _counts(
     show = np.rint(np.exp(np.interp(place / len(place), _SHOW_PLACES, np.log(_SHOW_COUNTS)))).astype(np.int64)
     quality = videos.truth.quality + random.normal(0, 0.1, sizes.videos)
     standing = np.clip(np.log10(1.0 + show) / 6.0, 0, 1)  # what is shown more is also played and liked more
-    play = _part(random, show, expit(-2.4 + 6.0 * standing + 0.5 * random.normal(0, 1, len(show))))
+    play = _part(
+        random,
+        show,
+        expit(-0.64 - 4.66 * standing + 10.9 * standing**2 + 0.5 * random.normal(0, 1, len(show))),
+    )
     appeal = quality[video] + 0.1 * random.normal(0, 1, len(show))
     length_s = videos.length_ms[video] / 1000
-    progress = np.clip(
-        np.exp(np.log(3.4) + 1.5 * appeal - 1.0 * np.log(length_s) + 0.95 * random.normal(0, 1, len(show))),
-        0,
-        1,
-    )
-    complete = _part(random, play, np.clip(progress * 1.0, 0, 0.97))
-    like = _part(random, play, expit(-6.3 + 2.6 * standing + 2.0 * appeal))
-    comment = _part(random, play, expit(-9.3 + 2.4 * standing + 1.5 * appeal))
-    follow = _part(random, play, expit(-8.4 + 2.4 * standing + 1.5 * appeal))
-    share = _part(random, play, expit(-9.9 + 2.6 * standing + 1.5 * appeal))
+    reached = np.log(3.8) + 1.5 * appeal - np.log(length_s) + 1.4 * random.normal(0, 1, len(show))
+    progress = 1 - np.exp(-np.exp(reached))
+    complete = _part(random, play, progress ** (1.3 - 0.8 * standing))
+    like = _part(random, play, expit(-5.25 + 1.95 * standing + 2.0 * appeal))
+    comment = _part(random, play, expit(-11.5 + 5.2 * standing + 1.5 * appeal))
+    follow = _part(random, play, expit(-7.7 + 2.1 * standing + 1.5 * appeal))
+    share = _part(random, play, expit(-13.2 + 6.4 * standing + 1.5 * appeal))
     collect = _part(random, play, expit(-7.5 + 2.0 * standing + 1.5 * appeal))
     long_time = _part(random, play, expit(-1.0 + 2 * appeal))
     counts = {
@@ -159,7 +165,7 @@ def _counts(
         "direct_comment_cnt": comment - reply, "reply_comment_cnt": reply,
     }  # fmt: skip
     # The app began to count collections some weeks into the period.
-    uncounted = pl.Series(day < round(0.41 * sizes.days))
+    uncounted = pl.Series(day < round(0.39 * sizes.days))
     cancelled = _part(random, collect, 0.05)
     for name, values in (("collect", collect), ("cancel_collect", cancelled)):
         number = pl.Series(values.astype(np.float64))

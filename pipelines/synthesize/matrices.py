@@ -101,6 +101,9 @@ def write_small(path: Path, world: World, truth_path: Path | None) -> int:
     weights = calendar.balanced(
         days.astype(np.float64), None, np.full(sizes.days, 1 / sizes.days), np.ones(1)
     )
+    present = np.ones(len(world.small_users) * len(videos), dtype=np.bool_)
+    absent = min(len(present) - 1, round(len(present) * (1 - _SMALL_DENSITY)))
+    present[sizes.stream("small absent").permutation(len(present))[:absent]] = False
     written = 0
     with ExitStack() as open_files:
         file = open_files.enter_context(path.open("wb"))
@@ -110,9 +113,8 @@ def write_small(path: Path, world: World, truth_path: Path | None) -> int:
         for number, users in _blocks(world.small_users):
             random = sizes.stream("small", number)
             frame, cells = _small_block(world, users, weights, random)
-            kept = random.random(frame.height) < _SMALL_DENSITY
-            kept[0] |= number == 0  # a table of one cell is not left empty
-            frame.filter(pl.Series(kept)).write_csv(file, include_header=number == 0)
+            kept = pl.Series(present[number * BLOCK_USERS * len(videos) :][: frame.height])
+            frame.filter(kept).write_csv(file, include_header=number == 0)
             written += int(kept.sum())
             if writer is not None:
                 writer.write_table(cells)

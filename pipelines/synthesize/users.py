@@ -140,7 +140,7 @@ def _truth(sizes: Sizes, codes: dict[str, I64], friends: dict[int, list[int]]) -
     weights = random.dirichlet((2.0,) * INTERESTS, users) * INTERESTS
     return UserTruth(
         level=random.normal(0, 0.13, users).astype(np.float32),
-        looping=random.normal(0, 1.0, users).astype(np.float32),
+        looping=random.normal(0, 1.25, users).astype(np.float32),
         early_interests=early.astype(np.float32),
         late_interests=late.astype(np.float32),
         interest_weights=weights.astype(np.float32),

@@ -100,8 +100,12 @@ def _category_levels(random: np.random.Generator, category: I64) -> tuple[I64, I
     """Numbers of the second and third level, and of the first; MISSING where they are not told."""
     count = len(category)
     seconds, thirds = len(SECOND_LEVEL_ENDINGS), len(THIRD_LEVEL_ENDINGS)
-    second = category * seconds + random.choice(seconds, size=count, p=_falling(seconds))
-    third = category * thirds + random.choice(thirds, size=count, p=_falling(thirds))
+    # 138 names on the second level and 220 on the third, as in KuaiRec: some categories have one name less.
+    fewer_seconds, fewer_thirds = category >= 18, category >= 20
+    second_place = random.choice(seconds, size=count, p=_falling(seconds)) % (seconds - fewer_seconds)
+    third_place = random.choice(thirds, size=count, p=_falling(thirds)) % (thirds - fewer_thirds)
+    second = category * seconds + second_place
+    third = category * thirds + third_place
     second[(random.random(count) < 0.334)] = MISSING
     third[(random.random(count) < 0.455) | (second == MISSING)] = MISSING
     first = category.copy()

@@ -81,7 +81,7 @@ COMMON_WORDS: Final = [
 HASHTAGS: Final = ["感谢平台", "上热门", "热门", "作品推广", "正能量", "原创作者", "新人报道", "创作灵感"]
 
 SECOND_LEVEL_ENDINGS: Final = ["日常", "教程", "达人", "测评"]
-THIRD_LEVEL_ENDINGS: Final = ["入门", "合集", "现场", "进阶", "周边", "新手", "精选"]
+THIRD_LEVEL_ENDINGS: Final = ["入门", "合集", "现场", "进阶", "周边", "新手"]
 
 DAILY_TAG_ENDINGS: Final = [
     "随拍",
