@@ -36,7 +36,7 @@ from scoring.database import database_url, engine
 from scoring.lists import HYBRID, Lists
 from scoring.loading import insert_lists
 from scoring.runs import NewRun, publish
-from scoring.tables import create
+from scoring.schema import upgrade
 from scoring.writer import sole_writer
 
 RESULT = Path(__file__).parent / "results" / "publish.json"
@@ -180,7 +180,7 @@ def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
 
     taken: dict[str, list[float]] = {"write": [], "plain": []}
     with sole_writer(engine(settings)) as connection, connection.begin():
-        create(connection)
+        upgrade(connection)
     run()
     prepared = prepare(lists, as_text=settings.database_url is not None)
     with sole_writer(engine(settings)) as connection:

@@ -162,6 +162,51 @@ def show(
         printing.print_table(rows)
 
 
+database = typer.Typer(
+    help="Keep the database of the lists.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+app.add_typer(database, name="db")
+
+
+@database.command(name="upgrade")
+def upgrade_database(home: Home = None) -> None:
+    """Bring the database's schema to this version of nightreel; nothing is lost."""
+    from scoring.database import database_url, masked
+    from scoring.schema import upgrade_database as step
+
+    settings = _settings()
+    before, now = step(settings)
+    was = "made new" if before is None else "already there" if before == now else f"from version {before}"
+    print(f"{masked(database_url(settings))}: version {now}, {was}")
+
+
+@app.command()
+def runs(as_json: AsJson = False, home: Home = None) -> None:
+    """List the runs that are kept, newest first, and which of them apps read."""
+    from nightreel import printing
+    from scoring.history import list_runs
+
+    rows = list_runs(_settings())
+    if as_json:
+        printing.print_json(rows)
+    elif not rows:
+        print("no runs yet")
+    else:
+        printing.print_table([{name: row[name] for name in row if name != "stages"} for row in rows])
+
+
+@app.command()
+def rollback(
+    run_id: Annotated[int, typer.Argument(help="The run to show again; `nightreel runs` lists them.")],
+    home: Home = None,
+) -> None:
+    """Show an earlier run's lists again, at once; the next published run is shown as ever."""
+    from scoring.history import rollback as step
+
+    before = step(_settings(), run_id)
+    print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
+
+
 @app.command(name="settings")
 def show_settings(as_json: AsJson = False, home: Home = None) -> None:
     """Print the effective settings and where each came from; secrets are masked."""

@@ -23,9 +23,9 @@ from scoring.database import database_url, engine, masked, plainly
 from scoring.eligibility import default_as_of, find_candidates
 from scoring.lists import Lists
 from scoring.runs import NewRun, publish, shown_run
+from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.sides import Sides, sides_as_of
-from scoring.tables import create
 from scoring.writer import sole_writer
 
 _SETTINGS = {
@@ -67,7 +67,7 @@ def score_and_publish(
     stages = _Stopwatch()
     with plainly(url), sole_writer(opened) as connection:
         with connection.begin():
-            create(connection)
+            upgrade(connection)
             shown = shown_run(connection)
         if shown is not None and shown.inputs == run.inputs and not force:
             summary = {"run_id": shown.run_id, "as_of": instant.isoformat(), "database": masked(url)}

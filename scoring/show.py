@@ -10,7 +10,8 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from scoring.database import reading
-from scoring.tables import published_run, recommendation, recorded_version
+from scoring.schema import require_current
+from scoring.tables import published_run, recommendation
 
 _SHOWN = (
     columns.RANK,
@@ -32,7 +33,8 @@ def user_list(settings: Settings, user_id: int, limit: int) -> list[dict[str, An
     where nothing is published or the user has no list.
     """
     with reading(settings) as connection:
-        if recorded_version(connection) is None or connection.execute(select(published_run)).first() is None:
+        require_current(connection)
+        if connection.execute(select(published_run)).first() is None:
             raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
         rows = _rows(connection, user_id, limit)
     if not rows:

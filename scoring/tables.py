@@ -1,4 +1,7 @@
-"""The published schema: runs, lists, the pointer to the run that is shown, and the view that apps read."""
+"""The published schema's tables, as its newest version has them; `scoring.migrations` makes them.
+
+Readers' own: `recommendation_run`, `recommendation` and the view `latest_recommendation` over them.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     DateTime,
     Dialect,
     Double,
@@ -18,19 +20,13 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    insert,
-    inspect,
-    select,
-    text,
 )
 
 from nightreel import columns
-from nightreel.errors import InputError
-
-SCHEMA_VERSION = 1
 
 RUNNING = "running"
 PUBLISHED = "published"
+DONE = "done"
 FAILED = "failed"
 
 
@@ -81,6 +77,8 @@ recommendation_run = Table(
     Column("error", Text),
     # Digest of the input files, model, instant and settings: the same again is skipped.
     Column("inputs", String(64), nullable=False),
+    # JSON: seconds by stage.
+    Column("stages", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{FAILED}')", name="known_status"),
     CheckConstraint("k >= 1", name="k_from_1"),
 )
@@ -117,54 +115,38 @@ published_run = Table(
     CheckConstraint("slot = 1", name="one_row"),
 )
 
-# Alembic's own table, so that migrations go on from the version recorded here.
-schema_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
-
-# A scalar subquery, not a join: it is found first and the rows then through the primary key, whatever the
-# database believes of how many runs there are.
-_VIEW = text(
-    f"CREATE VIEW {columns.LATEST_RECOMMENDATION} AS SELECT {', '.join(c.name for c in recommendation.c)} "
-    f"FROM {columns.RECOMMENDATION} WHERE {columns.RUN_ID} = (SELECT {columns.RUN_ID} FROM published_run)"
+# Kept by the owner, read at the beginning of each run: what is never listed, and who gets no list.
+blocklist = Table(
+    "blocklist",
+    metadata,
+    Column(columns.VIDEO_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text),
 )
 
+skip_user = Table(
+    "skip_user",
+    metadata,
+    Column(columns.USER_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text),
+)
 
-def create(connection: Connection) -> None:
-    """Make the schema where it is missing; call within a transaction, as the only writer.
-
-    Raises InputError where the schema is of a newer nightreel, or where a table of ours is someone else's.
-    """
-    version = recorded_version(connection)
-    if version is not None:
-        if version > SCHEMA_VERSION:
-            raise InputError(
-                f"The database's schema is version {version}, newer than this nightreel's {SCHEMA_VERSION}.",
-                "Upgrade nightreel, or publish to another database.",
-            )
-        return
-    present = {*inspect(connection).get_table_names(), *inspect(connection).get_view_names()}
-    taken = sorted(present & {*metadata.tables, columns.LATEST_RECOMMENDATION})
-    if taken:
-        raise InputError(
-            f"The database has a table `{taken[0]}` that nightreel did not make.",
-            "Publish to another database, or to another schema of it.",
-        )
-    metadata.create_all(connection)
-    connection.execute(_VIEW)
-    connection.execute(insert(schema_version).values(version_num=f"{SCHEMA_VERSION:04}"))
-
-
-def recorded_version(connection: Connection) -> int | None:
-    """The version of the schema in this database; None where there is none of ours.
-
-    Raises InputError where the recorded version is not one that nightreel writes.
-    """
-    if not inspect(connection).has_table(schema_version.name):
-        return None
-    found = connection.execute(select(schema_version.c.version_num)).scalar()
-    if found is None:
-        return None
-    if not found.isdecimal():
-        raise InputError(
-            f"The database's schema version is {found!r}: another program's.", "Publish to another database."
-        )
-    return int(found)
+# The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
+job_run = Table(
+    "job_run",
+    metadata,
+    Column("job", String(16), primary_key=True),
+    Column("due_at", UtcTimestamp, primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", UtcTimestamp, nullable=False),
+    Column("ended_at", UtcTimestamp),
+    # Of the lists that the job has published or found published.
+    Column(columns.RUN_ID, Integer),
+    # JSON: seconds by stage.
+    Column("stages", Text),
+    # What went on without: files set aside, a champion kept.
+    Column("remarks", Text),
+    Column("error", Text),
+    CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),
+    CheckConstraint("attempts >= 1", name="attempts_from_1"),
+)

@@ -13,7 +13,8 @@ from scoring.candidates import Candidates
 from scoring.database import engine, reading
 from scoring.lists import Lists
 from scoring.runs import NewRun, Published, publish
-from scoring.tables import create, recommendation, recommendation_run
+from scoring.schema import upgrade
+from scoring.tables import recommendation, recommendation_run
 from scoring.writer import sole_writer
 from tests.fixtures.lists import make_blocks, make_candidates
 
@@ -25,7 +26,7 @@ def publish_lists(
 ) -> Published:
     with sole_writer(engine(settings)) as connection:
         with connection.begin():
-            create(connection)
+            upgrade(connection)
         run = NewRun(night, "20200814-abc", "digest")
         # Small batches, so that rows are committed long before the run is published.
         return publish(connection, run, blocks, candidates, settings, batch_rows=50)

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import database_url, engine, masked, plainly, reading
-from scoring.tables import create, recommendation, recommendation_run, recorded_version
+from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade
+from scoring.tables import recommendation, recommendation_run
 from scoring.writer import sole_writer
 
 _RUN = {
@@ -27,21 +28,21 @@ _ROW = {"run_id": 1, "user_id": 1, "rank": 1, "video_id": 1, "score": 1.0, "sour
 
 def _create(settings: Settings) -> None:
     with engine(settings).begin() as connection:
-        create(connection)
+        upgrade(connection)
 
 
 def test_making_the_schema_again_changes_nothing(settings: Settings) -> None:
     _create(settings)
     _create(settings)
     with reading(settings) as connection:
-        assert recorded_version(connection) == 1
+        assert recorded_version(connection) == SCHEMA_VERSION
 
 
 def test_a_newer_schema_is_refused(settings: Settings) -> None:
     _create(settings)
     with engine(settings).begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
-    with pytest.raises(InputError, match="version 2, newer than this nightreel's 1"):
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    with pytest.raises(InputError, match="version 3, newer than this nightreel's 2"):
         _create(settings)
 
 

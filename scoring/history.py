@@ -1,0 +1,79 @@
+"""The runs in the database, and the way back to an earlier one."""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from scoring.database import database_url, engine, plainly, reading
+from scoring.schema import require_current, upgrade
+from scoring.tables import FAILED, PUBLISHED, published_run, recommendation, recommendation_run
+from scoring.writer import sole_writer
+
+_key = recommendation_run.c[columns.RUN_ID]
+_SHOWN = (
+    "status",
+    "as_of",
+    "model_version",
+    "started_at",
+    "published_at",
+    "users",
+    "rows",
+    "k",
+    "stages",
+    "error",
+)
+
+
+def list_runs(settings: Settings) -> list[dict[str, Any]]:
+    """Every run that is kept, newest first; `shown` says whether it is the one that apps read.
+
+    Raises InputError where there is no database yet.
+    """
+    with reading(settings) as connection:
+        require_current(connection)
+        shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+        found = connection.execute(select(recommendation_run).order_by(_key.desc())).mappings().all()
+    return [
+        {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
+        | {name: run[name] for name in _SHOWN}
+        for run in found
+    ]
+
+
+def rollback(settings: Settings, run_id: int) -> int | None:
+    """Show this run's lists again, in one transaction; returns the run that was shown before it.
+
+    Later runs stay, and the next one that is published is shown as ever. Raises InputError where the run is
+    unknown or was never published, BusyError where another process publishes.
+    """
+    with reading(settings) as connection:
+        require_current(connection)
+    with (
+        plainly(database_url(settings)),
+        sole_writer(engine(settings)) as connection,
+        connection.begin(),
+    ):
+        upgrade(connection)
+        _require_published(connection, run_id)
+        before = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+        if before != run_id:
+            connection.execute(delete(published_run))
+            connection.execute(insert(published_run).values(slot=1, run_id=run_id))
+    return before
+
+
+def _require_published(connection: Connection, run_id: int) -> None:
+    run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
+    remedy = "`nightreel runs` lists those that can be shown."
+    if run is None:
+        raise InputError(f"Run {run_id}: no such run, or it was pruned (setting keep_runs).", remedy)
+    if run.status == FAILED:
+        raise InputError(f"Run {run_id} failed and has no lists: {run.error}", remedy)
+    if run.status != PUBLISHED:
+        raise InputError(f"Run {run_id} was never published.", remedy)
+    any_row = select(recommendation.c.rank).where(recommendation.c[columns.RUN_ID] == run_id).limit(1)
+    if connection.execute(any_row).first() is None:
+        raise InputError(f"Run {run_id} has no rows any more.", remedy)

@@ -1,0 +1,134 @@
+"""An older database keeps all its data when it is upgraded; a newer one, or another program's, is refused."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select
+
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from scoring.database import engine, reading
+from scoring.history import list_runs, rollback
+from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
+from scoring.show import user_list
+from scoring.tables import job_run, metadata, recommendation_run
+from tests.conftest import Nightreel
+from tests.fixtures.lists import make_blocks, make_candidates
+from tests.scoring.test_publish_atomic import publish_lists, runs, shown
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def older(settings: Settings) -> Settings:
+    """A database as version 1 left it, with three runs, the third one shown."""
+    url = settings.database_url
+    name = "sqlite" if url is None else "postgresql"
+    script = (HERE / f"version_1_{name}.sql").read_text(encoding="utf-8")
+    if url is None:
+        settings.paths.sqlite.parent.mkdir(parents=True)
+        connection = sqlite3.connect(settings.paths.sqlite)
+        connection.executescript(script)
+        connection.close()
+    else:
+        with psycopg.connect(url.get_secret_value()) as server:
+            server.execute(script)  # type: ignore[call-overload]
+    return settings
+
+
+def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of version 1's tables and view, in version 1's columns."""
+    columns = {
+        "recommendation_run": "run_id, status, as_of, model_version, started_at, published_at, users, rows, "
+        "k, error, inputs",
+        "recommendation": "*",
+        "published_run": "*",
+        "latest_recommendation": "*",
+    }
+    with reading(settings) as connection:
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT {of} FROM {name} ORDER BY 1, 2")]
+            for name, of in columns.items()
+        }
+
+
+def test_an_older_database_is_upgraded_without_loss(older: Settings) -> None:
+    before = _everything(older)
+    assert len(before["recommendation"]) == 8 and len(before["recommendation_run"]) == 3
+    assert len(before["latest_recommendation"]) == 4
+    assert upgrade_database(older) == (1, SCHEMA_VERSION)
+    assert _everything(older) == before
+    assert upgrade_database(older) == (SCHEMA_VERSION, SCHEMA_VERSION)
+    assert _everything(older) == before
+
+
+def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:
+    candidates = make_candidates(1)
+    permissive = older.model_copy(update={"min_share_of_last_run": 0.0})
+    publish_lists(permissive, candidates, make_blocks(candidates, 1, k=10))
+    assert runs(older) == [(1, "published"), (2, "failed"), (3, "published"), (4, "published")]
+    assert {row[0] for row in shown(older)} == {4}
+
+
+@pytest.mark.parametrize("from_version", [None, 1])
+def test_a_migrated_schema_is_the_one_that_the_code_knows(
+    from_version: int | None, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    if from_version is not None:
+        request.getfixturevalue("older")
+    upgrade_database(settings)
+    with engine(settings).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        connection.execute(select(recommendation_run))
+        connection.execute(select(job_run))
+
+
+def test_an_upgrade_that_is_cut_off_changes_nothing(older: Settings) -> None:
+    before = _everything(older)
+    with pytest.raises(ZeroDivisionError), engine(older).begin() as connection:
+        upgrade(connection)
+        assert recorded_version(connection) == SCHEMA_VERSION
+        raise ZeroDivisionError
+    assert _everything(older) == before
+    with reading(older) as connection:
+        assert recorded_version(connection) == 1
+
+
+def test_the_command_upgrades_and_says_from_where(older: Settings, nightreel: Nightreel) -> None:
+    environment = {}
+    if older.database_url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = older.database_url.get_secret_value()
+    done = nightreel("db", "upgrade", home=older.home, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "version 1" in done.stdout and f"version {SCHEMA_VERSION}" in done.stdout
+    with engine(older).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    refused = nightreel("db", "upgrade", home=older.home, **environment)
+    assert refused.returncode == 2
+    assert "version 9999, newer than this nightreel" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_newer_schema_is_refused_by_all_that_read_or_write(older: Settings) -> None:
+    with engine(older).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
+    uses: list[Callable[[], object]] = [
+        lambda: upgrade_database(older),
+        lambda: list_runs(older),
+        lambda: rollback(older, 1),
+        lambda: user_list(older, 7, 1),
+    ]
+    for use in uses:
+        with pytest.raises(InputError, match="newer than this nightreel"):
+            use()
+
+
+def test_an_older_schema_is_not_read_before_it_is_upgraded(older: Settings) -> None:
+    with pytest.raises(InputError, match="nightreel db upgrade"):
+        list_runs(older)
