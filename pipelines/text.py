@@ -118,8 +118,9 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int) -> np.ndar
     dimensions = min(size, *(n - 1 for n in weights.shape))
     if dimensions < 1:
         return found
-    # One BLAS thread, so that the same text gives the same bits.
-    with threadpool_limits(1):
+    # One BLAS thread, so that the same text gives the same bits. Where all texts are alike, the share of the
+    # variance that each dimension explains, which nobody reads, is 0 / 0.
+    with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduction = TruncatedSVD(dimensions, random_state=seed).fit(weights)
         found[:, :dimensions] = reduction.transform(words.transform(documents))
     return found
