@@ -50,6 +50,14 @@ class Settings(BaseSettings):
     watch_ratio_clip: float = Field(
         default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
     )
+    label: Literal["ratio", "duration"] = Field(
+        default="ratio",
+        description="What the rankers learn: watch_ratio above like_threshold, or above like_quantile of the "
+        "plays of videos of like length.",
+    )
+    like_quantile: float = Field(
+        default=0.8, description="Of label `duration`: the quantile that a liked play exceeds.", gt=0, lt=1
+    )
     smoothing_plays: float = Field(
         default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
     )
@@ -83,6 +91,11 @@ class Settings(BaseSettings):
     leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2)
     tree_rows: int = Field(
         default=2_000_000, description="Most plays that one tree is fitted on, drawn at random.", ge=1_000
+    )
+    lambdamart_plays: int = Field(
+        default=500_000,
+        description="Most plays that the LambdaMART ranker, which is only evaluated, is fitted on; 0: none.",
+        ge=0,
     )
     early_stopping_trees: int = Field(
         default=40, description="Stop when the holdout has not improved for so many trees.", ge=1

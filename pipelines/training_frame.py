@@ -19,6 +19,13 @@ from nightreel import columns
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 
+PLAY_COLUMNS = (
+    columns.USER_ID,
+    columns.VIDEO_ID,
+    columns.EVENT_TIMESTAMP,
+    columns.WATCH_RATIO,
+    columns.VIDEO_DURATION,
+)
 _ON_DEMAND = (columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)
 
 
@@ -91,16 +98,14 @@ class FeatureFrame:
 
 
 def read_plays(settings: Settings) -> pl.DataFrame:
-    """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio (float32).
+    """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio, video_duration.
 
     Raises InputError where ingest has not written the table.
     """
     path = settings.paths.table("interactions")
     if not path.is_file():
         raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    return pl.read_parquet(
-        path, columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO]
-    )
+    return pl.read_parquet(path, columns=list(PLAY_COLUMNS))
 
 
 def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

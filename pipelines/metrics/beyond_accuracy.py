@@ -17,8 +17,8 @@ def means_of_first(first: np.ndarray, of_video: np.ndarray) -> np.ndarray:
     """Mean, up to each place, of a property of the listed videos: float64 [users, depth].
 
     M@k = 1/n * sum over the first k of x_i, n counting the videos whose property is known (not NaN); NaN
-    where none is. Gives novelty (x = -log2 of the share of users who had watched the video), popularity percentile
-    (x from 0 to 1), length (x in seconds) and the share of fresh videos (x 0 or 1).
+    where none is. Gives novelty (x = -log2 of the share of users who had watched the video), popularity
+    percentile (x from 0 to 1), length (x in seconds) and the share of fresh videos (x 0 or 1).
     """
     values = np.where(first >= 0, of_video[first], np.nan)
     known = ~np.isnan(values)

@@ -7,6 +7,7 @@ import numpy as np
 
 from nightreel.logs import progress
 from nightreel.settings import Settings
+from pipelines.labels import Targets
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
@@ -45,19 +46,19 @@ class _Rows(lgb.Sequence):  # type: ignore[misc]
 
 
 def fit_rankers(
-    matrix: Matrix, watch_ratio: np.ndarray, slices: Slices, encoding: FeatureEncoding, settings: Settings
+    matrix: Matrix, wanted: Targets, slices: Slices, encoding: FeatureEncoding, settings: Settings
 ) -> HybridRanker:
     """Fit both rankers on slices.fit, each stopped early on slices.stop.
 
-    matrix: all rows in order of time. watch_ratio: float32 [rows], the outcome. The features are binned once:
-    the second model reuses the first one's bins under another label. The same input gives the same models.
+    matrix: all rows in order of time; wanted: what came of them. The features are binned once: the second
+    model reuses the first one's bins under another label. The same input gives the same models.
     """
-    common = _common_parameters(settings, slices.fit.stop - slices.fit.start)
+    common = common_parameters(settings, slices.fit.stop - slices.fit.start)
     fit, stop = _binned(matrix, slices, encoding, common)
     models = []
     for name, label, own in (
-        ("classifier", watch_ratio > settings.like_threshold, _CLASSIFIER),
-        ("regressor", np.minimum(watch_ratio, settings.watch_ratio_clip), _REGRESSOR),
+        ("classifier", wanted.liked, _CLASSIFIER),
+        ("regressor", wanted.amount, _REGRESSOR),
     ):
         fit.set_label(label[slices.fit].astype(np.float32))
         stop.set_label(label[slices.stop].astype(np.float32))
@@ -66,7 +67,8 @@ def fit_rankers(
     return HybridRanker(encoding, classifier, regressor, threads=settings.threads)
 
 
-def _common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
+def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
+    """LightGBM's parameters that all rankers share; rows: how many they are fitted on."""
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.
     shrinkage = min(max(rows / 700, 20.0), 300.0)

@@ -11,6 +11,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
+from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.boosting import Matrix
@@ -28,6 +29,7 @@ class Holdout:
 
     rows: of the joined frame, each user's first play of each video in the holdout. plays: these rows'
     user_id, video_id and watch_ratio. since: when the holdout begins. catalogue: videos of the whole log.
+    wanted: what came of all rows of the frame.
     """
 
     frame: FeatureFrame
@@ -35,13 +37,16 @@ class Holdout:
     plays: pl.DataFrame
     since: datetime
     catalogue: int
+    wanted: Targets
 
     @classmethod
-    def of(cls, frame: FeatureFrame, plays: pl.DataFrame, part: slice, since: datetime) -> "Holdout":
+    def of(
+        cls, frame: FeatureFrame, plays: pl.DataFrame, part: slice, since: datetime, wanted: Targets
+    ) -> "Holdout":
         """The holdout among joined plays; part: its rows."""
         numbered = plays[part].with_row_index("row", offset=part.start)
         first = numbered.unique([columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True)
-        return cls(frame, first["row"].to_numpy(), first, since, plays[columns.VIDEO_ID].n_unique())
+        return cls(frame, first["row"].to_numpy(), first, since, plays[columns.VIDEO_ID].n_unique(), wanted)
 
     def metrics(self, ranker: HybridRanker, settings: Settings) -> dict[str, float]:
         """The hybrid's NDCG@10 over what each user watched, and how well both models predict.
@@ -50,11 +55,9 @@ class Holdout:
         neither NDCG nor AUC.
         """
         classified, regressed = predict(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
-        user, video, ratio = (
-            self.plays[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO)
-        )
-        liked = ratio > settings.like_threshold
-        error = np.abs(regressed - np.minimum(ratio, settings.watch_ratio_clip))
+        user, video = (self.plays[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
+        liked = self.wanted.liked[self.rows]
+        error = np.abs(regressed - self.wanted.amount[self.rows])
         found = {"regressor_mean_absolute_error": float(error.mean())}
         area = auc(classified, liked)
         if area is not None:

@@ -5,6 +5,7 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import polars as pl
 
 from feature_repo.open_store import store as open_store
@@ -13,10 +14,12 @@ from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.rankers.boosting import fit_rankers
+from pipelines.labels import LengthBuckets, targets
+from pipelines.rankers.boosting import common_parameters, fit_rankers
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, time_cuts
 from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays, service_features
@@ -26,7 +29,9 @@ _SETTINGS = {
     "seed",
     "threads",
     "time_zone",
+    "label",
     "like_threshold",
+    "like_quantile",
     "watch_ratio_clip",
     "train_sample",
     "holdout_days",
@@ -34,6 +39,7 @@ _SETTINGS = {
     "learning_rate",
     "leaves",
     "tree_rows",
+    "lambdamart_plays",
     "early_stopping_trees",
     "filter_k",
 }
@@ -80,12 +86,25 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
     frame = FeatureFrame.join(store, plays, settings.zone)
     encoding = FeatureEncoding.fit(frame.names, frame.values(slices.fit, columns.CATEGORICAL_FEATURES))
-    ratios = plays[columns.WATCH_RATIO].to_numpy()
-    ranker = fit_rankers(FeatureMatrix(frame, encoding), ratios, slices, encoding, settings)
-    holdout = Holdout.of(frame, plays, slices.holdout, cuts.holdout_from)
+    ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+    buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit])
+    wanted = targets(settings.label, buckets, ratio, length, settings)
+    matrix = FeatureMatrix(frame, encoding)
+    ranker = fit_rankers(matrix, wanted, slices, encoding, settings)
+    listwise = fit_lambdamart(
+        matrix,
+        wanted,
+        slices,
+        user_id=plays[columns.USER_ID].to_numpy(),
+        instants_us=frame.instants,
+        encoding=encoding,
+        parameters=common_parameters(settings, slices.fit.stop - slices.fit.start),
+        settings=settings,
+    )
+    holdout = Holdout.of(frame, plays, slices.holdout, cuts.holdout_from, wanted)
     version = model_registry.register(
         settings,
-        lambda folder: _write(ranker, folder),
+        lambda folder: _write(ranker, listwise, buckets, folder),
         data_end=cuts.last_day,
         manifest=_manifest(ranker, plays, cuts, settings) | {"metrics": holdout.metrics(ranker, settings)},
     )
@@ -101,8 +120,11 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     return StepResult("train", False, read, (version.folder, pointer), summary)
 
 
-def _write(ranker: HybridRanker, folder: Path) -> None:
+def _write(ranker: HybridRanker, listwise: lgb.Booster | None, buckets: LengthBuckets, folder: Path) -> None:
     ranker.save(folder)
+    buckets.save(folder)
+    if listwise is not None:
+        save_lambdamart(listwise, folder)
     (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nightreel import columns
 from nightreel.settings import Settings
+from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.slices import Slices
@@ -34,6 +35,11 @@ def _log(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 MATRIX, RATIO = _log()
+ANY_LENGTH = LengthBuckets.fit(RATIO, MATRIX[:, 2])
+
+
+def _wanted(ratio: np.ndarray) -> Targets:
+    return targets("ratio", ANY_LENGTH, ratio, MATRIX[:, 2], Settings(home=Path()))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def ranker(settings: Settings) -> HybridRanker:
-    return fit_rankers(MATRIX, RATIO, SLICES, ENCODING, settings)
+    return fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings)
 
 
 def _texts(ranker: HybridRanker) -> tuple[str, str]:
@@ -63,7 +69,7 @@ def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, setti
 def test_ratios_above_the_clip_count_as_the_clip(ranker: HybridRanker, settings: Settings) -> None:
     extreme = np.where(settings.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
     assert (extreme != RATIO).any()
-    assert _texts(fit_rankers(MATRIX, extreme, SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(fit_rankers(MATRIX, _wanted(extreme), SLICES, ENCODING, settings)) == _texts(ranker)
 
 
 def test_codes_are_categories_not_amounts(ranker: HybridRanker) -> None:
@@ -74,13 +80,13 @@ def test_codes_are_categories_not_amounts(ranker: HybridRanker) -> None:
 
 
 def test_the_same_input_gives_the_same_models(ranker: HybridRanker, settings: Settings) -> None:
-    assert _texts(fit_rankers(MATRIX, RATIO, SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings)) == _texts(ranker)
 
 
 def test_holdout_outcomes_reach_no_model(ranker: HybridRanker, settings: Settings) -> None:
     altered = RATIO.copy()
     altered[SLICES.holdout] = 9.0
-    assert _texts(fit_rankers(MATRIX, altered, SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(fit_rankers(MATRIX, _wanted(altered), SLICES, ENCODING, settings)) == _texts(ranker)
 
 
 def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Settings) -> None:
@@ -88,7 +94,7 @@ def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Set
     altered = RATIO.copy()
     altered[SLICES.stop] = np.random.default_rng(1).permutation(altered[SLICES.stop])
     eager = settings.model_copy(update={"early_stopping_trees": 3})
-    stopped = fit_rankers(MATRIX, altered, SLICES, ENCODING, eager)
+    stopped = fit_rankers(MATRIX, _wanted(altered), SLICES, ENCODING, eager)
     assert 0 < stopped.regressor.num_trees() < ranker.regressor.num_trees()
     first = stopped.regressor.num_trees()
     np.testing.assert_array_equal(

@@ -55,7 +55,14 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
         "regressor_mean_absolute_error",
     }
     assert {"lightgbm", "feast"} <= set(manifest["libraries"])
-    assert set(manifest["files"]) == {"classifier.txt", "regressor.txt", "encoding.json", "importances.json"}
+    assert set(manifest["files"]) == {
+        "classifier.txt",
+        "regressor.txt",
+        "lambdamart.txt",
+        "labels.json",
+        "encoding.json",
+        "importances.json",
+    }
 
 
 def test_manifest_tells_nothing_of_the_place_or_the_hour(settings: Settings) -> None:

@@ -1,0 +1,118 @@
+"""What counts as liked, and how much: two labels, of which one does not care how long a video is.
+
+`ratio`: watch_ratio above `like_threshold`, as the original work has it. People watch about as long whatever
+a video's length, so this is nearly a label "short". `duration`: watch_ratio above the `like_quantile` of
+plays of videos of like length. Source: Zhan et al., Deconfounding Duration Bias in Watch-time Prediction for
+Video Recommendation (D2Q, KDD 2022).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nightreel.settings import Settings
+
+Label = Literal["ratio", "duration"]
+RATIO: Label = "ratio"
+DURATION: Label = "duration"
+LABELS: tuple[Label, ...] = (RATIO, DURATION)
+
+# A bucket's upper edge is this many times the lower one: of 2 s and of 2 min, the same difference in length.
+_EDGE_STEP = 1.15
+_PLAYS_A_BUCKET = 500
+_GRID = np.linspace(0.0, 1.0, 201)
+_FILE = "labels.json"
+
+
+@dataclass(frozen=True)
+class LengthBuckets:
+    """The distribution of watch_ratio in each bucket of video length, of training plays.
+
+    edges_ms: float64 [buckets - 1], ascending, the borders between buckets. ratios: float64 [buckets, grid],
+    each bucket's quantiles of watch_ratio.
+    """
+
+    edges_ms: np.ndarray
+    ratios: np.ndarray
+
+    @classmethod
+    def fit(cls, watch_ratio: np.ndarray, video_duration_ms: np.ndarray) -> "LengthBuckets":
+        """Bucket plays by length, log-spaced; neighbours are joined until each has enough plays."""
+        order = np.argsort(video_duration_ms, kind="stable")
+        lengths = np.maximum(video_duration_ms[order], 1).astype(np.float64)
+        ratios = watch_ratio[order]
+        starts = [0]
+        if len(lengths):
+            steps = int(np.ceil(np.log(lengths[-1] / lengths[0]) / np.log(_EDGE_STEP)))
+            for edge in np.searchsorted(
+                lengths, lengths[0] * _EDGE_STEP ** np.arange(1, steps), side="right"
+            ):
+                if edge - starts[-1] >= _PLAYS_A_BUCKET and len(lengths) - edge >= _PLAYS_A_BUCKET:
+                    starts.append(int(edge))
+        edges = np.array([(lengths[start - 1] + lengths[start]) / 2 for start in starts[1:]])
+        parts = np.split(ratios, starts[1:]) if len(ratios) else [np.ones(1)]
+        return cls(edges, np.array([np.quantile(part, _GRID) for part in parts], dtype=np.float64))
+
+    def bucket(self, video_duration_ms: np.ndarray) -> np.ndarray:
+        """The bucket of each length: int64."""
+        return np.searchsorted(self.edges_ms, video_duration_ms, side="right")
+
+    def thresholds(self, quantile: float) -> np.ndarray:
+        """The watch_ratio at this quantile of each bucket: float64 [buckets]."""
+        return np.array([np.interp(quantile, _GRID, ratios) for ratios in self.ratios])
+
+    def quantiles(self, watch_ratio: np.ndarray, video_duration_ms: np.ndarray) -> np.ndarray:
+        """The share of its bucket's training plays below each watch_ratio, 0 to 1: float32."""
+        found = np.zeros(len(watch_ratio), dtype=np.float32)
+        bucket = self.bucket(video_duration_ms)
+        order = np.argsort(bucket, kind="stable")
+        borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
+        for place, ratios in enumerate(self.ratios):
+            rows = order[borders[place] : borders[place + 1]]
+            # Where quantiles are tied (many plays of ratio 0), the highest counts, as for "not above".
+            last = np.append(ratios[1:] != ratios[:-1], True)
+            found[rows] = np.interp(watch_ratio[rows], ratios[last], _GRID[last])
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the buckets as JSON."""
+        content = {"edges_ms": self.edges_ms.tolist(), "ratios": self.ratios.tolist()}
+        (folder / _FILE).write_text(json.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "LengthBuckets":
+        """Read what `save` wrote."""
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return cls(np.array(content["edges_ms"]), np.array(content["ratios"]))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the models are to predict, one entry a play: liked bool, amount float32, at most `top`."""
+
+    liked: np.ndarray
+    amount: np.ndarray
+    top: float
+
+
+def targets(
+    label: Label,
+    buckets: LengthBuckets,
+    watch_ratio: np.ndarray,
+    video_duration_ms: np.ndarray,
+    settings: Settings,
+) -> Targets:
+    """Both targets by a label.
+
+    ratio: liked above like_threshold; amount is watch_ratio, at most watch_ratio_clip. duration: liked above
+    the like_quantile of the bucket; amount is the quantile in the bucket, 0 to 1.
+    """
+    if label == RATIO:
+        clip = settings.watch_ratio_clip
+        amount = np.clip(watch_ratio, 0.0, clip).astype(np.float32)
+        return Targets(watch_ratio > settings.like_threshold, amount, clip)
+    thresholds = buckets.thresholds(settings.like_quantile)[buckets.bucket(video_duration_ms)]
+    return Targets(watch_ratio > thresholds, buckets.quantiles(watch_ratio, video_duration_ms), 1.0)
