@@ -20,9 +20,10 @@ AUTHORS_A_VIDEO = 8_369 / KUAIREC_VIDEOS
 
 # Quantiles of video length in seconds over KuaiRec's plays; between them the logarithm runs straight.
 _LENGTH_SHARES = (0.0, 0.003, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
-_LENGTH_S = (2.1, 3.0, 4.1, 5.75, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072)
+_LENGTH_S = (2.6, 3.2, 4.15, 5.8, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072)
 
-_EXPOSURE_SIGMA = 1.25
+# Reach is Weibull: many videos are hardly shown, and none is shown so much that reach alone tops every list.
+_EXPOSURE_POWER = 1.4
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def make_videos(sizes: Sizes) -> Videos:
     length_ms = np.rint(1000 * np.exp(np.interp(place, _LENGTH_SHARES, np.log(_LENGTH_S))))
     second, third, first = _category_levels(random, category)
     appear, upload = _appearance(random, count, sizes.days)
-    exposure = random.normal(0, _EXPOSURE_SIGMA, count)
+    exposure = _EXPOSURE_POWER * np.log(random.standard_exponential(count))
+    known = (exposure - exposure.mean()) / max(exposure.std(), 1e-9)
     return Videos(
         truth=VideoTruth(
             position=position.astype(np.float32),
@@ -83,9 +85,7 @@ def make_videos(sizes: Sizes) -> Videos:
         appear_day=appear,
         upload_day=upload,
         log_exposure=exposure.astype(np.float32),
-        public_popularity=(0.6 * exposure / _EXPOSURE_SIGMA + 0.8 * random.normal(0, 1, count)).astype(
-            np.float32
-        ),
+        public_popularity=(0.6 * known + 0.8 * random.normal(0, 1, count)).astype(np.float32),
     )
 
 

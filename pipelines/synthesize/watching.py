@@ -31,7 +31,7 @@ class Regime:
     play_s_max: float
 
 
-ATTENTIVE = Regime(-1.95, 1.58, 0.95, 7.75, 0.275, -3.68, 2.40, 0.52, 5e-4, 7_988.155)  # small_matrix
+ATTENTIVE = Regime(-1.95, 1.58, 0.95, 7.75, 0.275, -3.64, 2.40, 0.52, 3e-4, 7_988.155)  # small_matrix
 CASUAL = Regime(-1.17, 1.45, 0.86, 8.16, 0.34, -3.43, 2.70, 0.52, 4e-3, 999.639)  # big_matrix
 
 SKIP_SLOPE = 2.0
@@ -39,7 +39,7 @@ LOOP_SLOPE = 2.0
 LEFT_S = 20.0
 # Long videos are skipped a little more often; very short ones are watched a little shorter.
 SKIP_LENGTH_SLOPE = 0.3
-WATCH_LENGTH_POWER = 0.08
+WATCH_LENGTH_POWER = 0.12
 _TYPICAL_LOG_S = float(np.log(9.6))
 _FLAT_FROM_LOG_S = float(np.log(12.5))
 
