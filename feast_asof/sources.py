@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
@@ -17,6 +18,18 @@ from feast.repo_config import RepoConfig
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
+
+# How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
+NOT_DATA = (
+    ".",
+    "_SUCCESS",
+    "_metadata",
+    "_common_metadata",
+    "_temporary",
+    "_delta_log",
+    "_committed_",
+    "_started_",
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +90,27 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
         if not files:
             raise AsOfError(f"{what}: no parquet file matches {plain}.")
     try:
-        dataset = ds.dataset(files, format="parquet", filesystem=filesystem)
+        # `key=value` folders below a folder are columns; those above it mean nothing.
+        dataset = ds.dataset(
+            files,
+            format="parquet",
+            filesystem=filesystem,
+            partitioning="hive" if isinstance(files, str) and _is_folder(files, filesystem) else None,
+            ignore_prefixes=list(NOT_DATA),
+        )
     except FileNotFoundError:
         raise AsOfError(f"{what}: there is no parquet file or folder at {plain}.") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise AsOfError(f"{what}: {plain} cannot be read as parquet: {error}") from None
     if not dataset.schema.names:
         raise AsOfError(f"{what}: {plain} holds no parquet file with columns.")
     return dataset
+
+
+def _is_folder(path: str, filesystem: pa.fs.FileSystem | None) -> bool:
+    if filesystem is None:
+        return Path(path).is_dir()
+    return bool(filesystem.get_file_info(path).type == pa.fs.FileType.Directory)
 
 
 def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:

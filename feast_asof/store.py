@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingConfig, LoggingSource
-from feast.feature_view import FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL, FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
@@ -127,7 +128,8 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
             microseconds(table[timestamp_field], what=what),
             created,
         )
-        return _plain_job(config, table.take(pa.array(index.last_rows())))
+        newest = table.take(pa.array(index.last_rows()))
+        return _plain_job(config, newest if join_key_columns else _with_dummy_key(newest))
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -140,15 +142,23 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Every row between two instants, both included; an end that is not given is open."""
+        """Every row between two instants, both included; an end that is not given is open.
+
+        Without feature columns every column is given. Without keys, rows are in order of time: the online
+        store keeps the last of them.
+        """
         table = _rows_between(
             config,
             data_source,
-            [*join_key_columns, *feature_name_columns],
+            [*join_key_columns, *feature_name_columns] if feature_name_columns else None,
             timestamp_field,
             created_timestamp_column,
             (start_date, end_date),
         )
+        if not join_key_columns:
+            by = [(name, "ascending") for name in (timestamp_field, created_timestamp_column) if name]
+            order = pc.sort_indices(table, sort_keys=by, null_placement="at_start")
+            table = _with_dummy_key(table.take(order).combine_chunks())
         return _plain_job(config, table)
 
     @staticmethod
@@ -179,20 +189,26 @@ def _plain_job(config: RepoConfig, table: pa.Table) -> AsOfRetrievalJob:
     return AsOfRetrievalJob(config, table, np.zeros(table.num_rows, dtype=np.int64))
 
 
+def _with_dummy_key(table: pa.Table) -> pa.Table:
+    """With the key under which Feast stores, and asks for, the values of a view without entities."""
+    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))
+
+
 def _rows_between(
     config: RepoConfig,
     data_source: DataSource,
-    columns: list[str],
+    columns: list[str] | None,
     timestamp_field: str,
     created_timestamp_column: str | None,
     ends: tuple[datetime | None, datetime | None],
 ) -> pa.Table:
-    """A source's rows between two instants, both included."""
+    """A source's rows between two instants, both included. columns: None for all of them."""
     source = open_source(config, data_source, what=f"source {data_source.name}")
     created = [created_timestamp_column] if created_timestamp_column else []
     # Feast asks for the file's own names here, not for mapped ones.
     source = replace(source, original={})
-    table = source.read([*columns, timestamp_field, *created])
+    wanted = source.dataset.schema.names if columns is None else columns
+    table = source.read([*wanted, timestamp_field, *created])
     times = source.microseconds(table, timestamp_field)
     start, end = ends
     keep = np.ones(len(times), dtype=bool)
