@@ -83,6 +83,16 @@ class Settings(BaseSettings):
     test_sample: float = Field(
         default=1.0, description="Share of held-out users that are evaluated (chosen by hash).", gt=0, le=1
     )
+    tuning_share: float = Field(
+        default=0.2,
+        description="Share of the evaluated users, by hash, that choose (the blend); the others are reported.",
+        ge=0,
+        lt=1,
+    )
+    fresh_days: int = Field(default=7, description="A video is fresh for so many days after upload.", ge=1)
+    cold_plays: int = Field(
+        default=20, description="A user with fewer plays is evaluated as a cold user.", ge=1
+    )
     holdout_days: int = Field(
         default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
     )
@@ -108,11 +118,25 @@ class Settings(BaseSettings):
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )
+    exclude_seen_days: int | None = Field(
+        default=None,
+        description="Watched videos may be listed again after so many days; not set: never again.",
+        ge=1,
+    )
     exclude_not_public: bool = Field(
         default=True, description="Leave out videos whose last known visible_status is not `public`."
     )
     exclude_advertisements: bool = Field(
         default=False, description="Leave out videos whose video_type is `AD`."
+    )
+    max_video_age_days: int | None = Field(
+        default=None, description="Leave out videos uploaded more than so many days ago.", ge=1
+    )
+    max_per_author: int | None = Field(
+        default=None, description="Most videos of one author in a list; not set: any number.", ge=1
+    )
+    max_per_category: int | None = Field(
+        default=None, description="Most videos of one first-level category in a list.", ge=1
     )
     user_block_rows: int = Field(default=64, description="Users scored at a time.", ge=1)
     keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)

@@ -23,14 +23,15 @@ _REMEDY = "The lists published before stay as they were."
 class _Part:
     """The rows of a range of users, by user and rank, beside what they must be.
 
-    wanted: int64, the users of this range. rows: int64, rows each of them must have. open_to: bool [users,
-    videos]. user, video: int64 [rows of lists], each row's place among the wanted users and the candidates.
+    wanted: int64, the users of this range. most: int64, the most rows that each of them can have. open_to:
+    bool [users, videos]. user, video: int64 [rows of lists], each row's place among the wanted users and the
+    candidates.
     """
 
     lists: Lists
     candidates: Candidates
     wanted: np.ndarray
-    rows: np.ndarray
+    most: np.ndarray
     open_to: np.ndarray
     user: np.ndarray
     video: np.ndarray
@@ -39,9 +40,9 @@ class _Part:
 def audit_lists(connection: Connection, run_id: int, candidates: Candidates, k: int) -> int:
     """Read the run back and hold every list against the candidates; returns its rows.
 
-    Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows, ranks are
-    not 1..n, a video stands twice, may not be listed or was seen, a score is not finite, or scores rise with
-    rank.
+    Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows though the
+    caps have room for more, ranks are not 1..n, a video stands twice, may not be listed or was seen, more of
+    a group than its cap stand in a list, a score is not finite, or scores rise with rank.
     """
     rows = 0
     for part in _parts(connection, run_id, candidates, k):
@@ -136,7 +137,7 @@ def _place(known: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _every_user(part: _Part) -> None:
-    missing = ~np.isin(part.wanted, part.lists.user_id) & (part.rows > 0)
+    missing = ~np.isin(part.wanted, part.lists.user_id) & (part.most > 0)
     if missing.any():
         raise AuditError(
             f"audit `every eligible user`: {missing.sum()} users have no list; the first is user "
@@ -149,13 +150,44 @@ def _every_user(part: _Part) -> None:
 
 def _full_lists(part: _Part) -> None:
     rows = np.bincount(part.user, minlength=len(part.wanted))
-    wrong = rows != part.rows
+    wrong = rows != part.most
+    if part.candidates.caps:
+        for user in np.flatnonzero(rows < part.most).tolist():
+            wrong[user] = _has_room(part, user)
     if wrong.any():
         first = np.flatnonzero(wrong)[0]
         raise AuditError(
             f"audit `full lists`: {wrong.sum()} users have not as many rows as there are videos for them; "
-            f"the first is user {part.wanted[first]}, with {rows[first]} rows instead of {part.rows[first]}.",
+            f"the first is user {part.wanted[first]}, with {rows[first]} rows instead of {part.most[first]}.",
             _REMEDY,
+        )
+
+
+def _has_room(part: _Part, user: int) -> bool:
+    """Whether another open video would fit in this user's list by every cap."""
+    listed = part.video[part.user == user]
+    fits = part.open_to[user].copy()
+    fits[listed] = False
+    for cap in part.candidates.caps:
+        groups, counts = np.unique(cap.group[listed], return_counts=True)
+        full = groups[(counts >= cap.most) & (groups >= 0)]
+        fits &= ~np.isin(cap.group, full)
+    return bool(fits.any())
+
+
+def _within_caps(part: _Part) -> None:
+    for cap in part.candidates.caps:
+        group = cap.group[part.video]
+        order = np.lexsort((part.lists.rank, group, part.user))
+        user, group = part.user[order], group[order]
+        begins = np.ones(len(order), dtype=bool)
+        begins[1:] = (user[1:] != user[:-1]) | (group[1:] != group[:-1])
+        places = np.arange(len(order))
+        in_group = places - np.maximum.accumulate(np.where(begins, places, 0))
+        over = np.zeros(len(order), dtype=bool)
+        over[order] = (in_group >= cap.most) & (group >= 0)
+        _fail(
+            f"at most {cap.most} by {cap.setting}", over, part.lists, "rows are one too many of their group"
         )
 
 
@@ -202,6 +234,7 @@ _CHECKS: Iterable[Callable[[_Part], None]] = (
     _distinct_videos,
     _listable_videos,
     _unseen_videos,
+    _within_caps,
     _finite,
     _scores_by_rank,
 )

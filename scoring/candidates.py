@@ -1,8 +1,22 @@
 """Who gets a list and which videos may stand in it: a bit for each user and video says what was seen."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Cap:
+    """At most so many videos of one group (an author, a category) in a list.
+
+    setting: its name, for messages. most: at least 1. group: int64 [videos], negative where unknown: any
+    number of those may stand in a list.
+    """
+
+    setting: str
+    most: int
+    group: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -11,13 +25,14 @@ class Candidates:
 
     user_id: int64 [users], ascending. has_history: bool [users], whether a play of theirs came before the
     instant. video_id: int64 [videos], ascending. seen: uint8 [users, videos / 8], a bit a video, set where
-    the user's having seen it keeps it off the list.
+    the user's having seen it keeps it off the list. caps: what else a list keeps to.
     """
 
     user_id: np.ndarray
     has_history: np.ndarray
     video_id: np.ndarray
     seen: np.ndarray
+    caps: tuple[Cap, ...] = ()
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether each video may stand in the lists of these users: bool [users, videos].
@@ -36,6 +51,29 @@ class Candidates:
     def _unseen(self, users: np.ndarray | slice) -> np.ndarray:
         unseen: np.ndarray = np.unpackbits(self.seen[users], axis=1, count=len(self.video_id)) == 0
         return unseen
+
+
+def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.ndarray:
+    """The first `k` of these places of videos, each taken where the caps still have room for it.
+
+    Fewer than `k` come back only where none of the others fits any more.
+    """
+    if not caps:
+        return order[:k]
+    taken: list[int] = []
+    counts = [Counter[int]() for _ in caps]
+    groups = zip(*(cap.group[order].tolist() for cap in caps), strict=True)
+    for at, of_video in enumerate(groups):
+        if len(taken) == k:
+            break
+        if all(
+            group < 0 or count[group] < cap.most
+            for group, count, cap in zip(of_video, counts, caps, strict=True)
+        ):
+            taken.append(at)
+            for group, count in zip(of_video, counts, strict=True):
+                count[group] += 1
+    return order[taken]
 
 
 def no_seen(users: int, videos: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,18 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_days
-from scoring.candidates import Candidates, no_seen
+from scoring.candidates import Candidates, Cap, no_seen
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
+_PROFILE = (
+    columns.VISIBLE_STATUS,
+    columns.VIDEO_TYPE,
+    columns.UPLOAD_DATE,
+    columns.AUTHOR_ID,
+    columns.CATEGORY_LEVELS[0],
+)
+_FIRST_KNOWN = "first_known"
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
@@ -40,16 +49,33 @@ def interactions_file(settings: Settings) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class KeptOff:
+    """What the owner keeps off the lists by the database's own tables; both int64, ascending."""
+
+    blocklist: np.ndarray  # videos in nobody's list
+    skip_user: np.ndarray  # users without a list
+
+
+NOBODY = KeptOff(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
 def find_candidates(
-    settings: Settings, store: FeatureStore, as_of: datetime, *, batch_rows: int = _BATCH_ROWS
+    settings: Settings,
+    store: FeatureStore,
+    as_of: datetime,
+    kept_off: KeptOff = NOBODY,
+    *,
+    batch_rows: int = _BATCH_ROWS,
 ) -> Candidates:
     """Who gets a list as of an instant, and from which videos.
 
-    Users: all of the user file, and whoever played before the instant. Memory: a bit for each user and video,
-    and `batch_rows` interactions at a time.
-    Raises InputError where nothing had happened yet, or where no video may be listed.
+    Users: all of the user file, and whoever played before the instant, but those to skip. Memory: a bit for
+    each user and video, and `batch_rows` interactions at a time.
+    Raises InputError where nothing had happened yet, or where no user or no video is left.
     """
-    video_id = _listable_videos(settings, store, as_of)
+    videos = _listable_videos(settings, store, as_of, kept_off.blocklist)
+    video_id = videos[columns.VIDEO_ID].to_numpy()
     plays = partial(_plays_before, settings, as_of, batch_rows)
     active = _distinct(user for (user,) in plays(columns.USER_ID))
     if not len(active):
@@ -58,30 +84,52 @@ def find_candidates(
             "Choose an instant after the first play.",
         )
     users = pl.read_parquet(settings.paths.table("users"), columns=[columns.USER_ID])
-    user_id = np.union1d(users[columns.USER_ID].to_numpy(), active)
+    user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), kept_off.skip_user)
+    if not len(user_id):
+        raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
     seen = no_seen(len(user_id), len(video_id))
     if settings.exclude_seen:
-        for user, video in plays(columns.USER_ID, columns.VIDEO_ID):
+        days = settings.exclude_seen_days
+        since = None if days is None else as_of - timedelta(days=days)
+        for user, video in plays(columns.USER_ID, columns.VIDEO_ID, since=since):
             place = np.searchsorted(video_id, video)
-            listable = np.append(video_id, -1)[place] == video
-            place, row = place[listable], np.searchsorted(user_id, user[listable])
+            row = np.searchsorted(user_id, user)
+            listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
+            place, row = place[listable], row[listable]
             # unpackbits has the first video in the highest bit.
             np.bitwise_or.at(seen, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
-    return Candidates(user_id, np.isin(user_id, active), video_id, seen)
+    return Candidates(user_id, np.isin(user_id, active), video_id, seen, _caps(settings, videos))
 
 
-def _listable_videos(settings: Settings, store: FeatureStore, as_of: datetime) -> np.ndarray:
-    """Ids, ascending, of the videos known as of the instant that the settings allow in a list.
+def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
+    """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
+    wanted = (
+        ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
+        ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
+    )
+    return tuple(
+        Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
+        for setting, most, name in wanted
+        if most is not None
+    )
+
+
+def _listable_videos(
+    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray
+) -> pl.DataFrame:
+    """The videos, by id, known as of the instant that may stand in a list; with their author and category.
 
     A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
-    bears no time, does not tell that it was there.
+    bears no time, does not tell that it was there. Where its upload is unknown, its age counts from then.
     """
     profile = pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     instant = pl.lit(as_of, dtype=INSTANT)
     known = (
         profile.filter((stamp > pl.lit(ALWAYS_KNOWN, dtype=INSTANT)) & (stamp <= instant))
-        .select(pl.col(columns.VIDEO_ID).unique().sort())
+        .group_by(columns.VIDEO_ID)
+        .agg(stamp.min().alias(_FIRST_KNOWN))
+        .sort(columns.VIDEO_ID)
         .collect()
     )
     if known.is_empty():
@@ -89,25 +137,28 @@ def _listable_videos(settings: Settings, store: FeatureStore, as_of: datetime) -
             f"as-of {as_of.isoformat()}: no video was known then.",
             "Choose an instant after the end of the data's first day.",
         )
-    entities = known.with_columns(instant.alias(columns.EVENT_TIMESTAMP)).to_arrow()
-    features = [columns.VISIBLE_STATUS, columns.VIDEO_TYPE]
+    entities = known.select(columns.VIDEO_ID, instant.alias(columns.EVENT_TIMESTAMP)).to_arrow()
     joined: pa.Table = store.get_historical_features(
-        entity_df=entities, features=[f"{columns.VIDEO_PROFILE}:{name}" for name in features]
+        entity_df=entities, features=[f"{columns.VIDEO_PROFILE}:{name}" for name in _PROFILE]
     ).to_arrow()
-    described = known.with_columns(pl.Series(name, joined.column(name)) for name in features)
-    allowed = pl.lit(True)
+    described = known.with_columns(pl.Series(name, joined.column(name)) for name in _PROFILE)
+    allowed = ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())
     if settings.exclude_not_public:
         # Unknown counts as public.
         allowed &= pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
     if settings.exclude_advertisements:
         allowed &= pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
-    listable = described.filter(allowed)[columns.VIDEO_ID]
+    if settings.max_video_age_days is not None:
+        oldest = as_of - timedelta(days=settings.max_video_age_days)
+        uploaded = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), _FIRST_KNOWN)
+        allowed &= uploaded >= pl.lit(oldest, dtype=INSTANT)
+    listable = described.filter(allowed)
     if listable.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: of {known.height} known videos none may be listed.",
-            "Allow more: exclude_not_public, exclude_advertisements.",
+            "Allow more: exclude_not_public, exclude_advertisements, max_video_age_days, table blocklist.",
         )
-    return listable.to_numpy()
+    return listable
 
 
 def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
@@ -118,9 +169,9 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _plays_before(
-    settings: Settings, as_of: datetime, batch_rows: int, *names: str
+    settings: Settings, as_of: datetime, batch_rows: int, *names: str, since: datetime | None = None
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """These int64 columns of the interactions strictly before the instant, in batches.
+    """These int64 columns of the interactions strictly before the instant, and from `since` on; in batches.
 
     The table is sorted by time, so reading ends where the instant is reached.
     """
@@ -128,7 +179,8 @@ def _plays_before(
     for batch in file.iter_batches(batch_rows, columns=[*names, columns.EVENT_TIMESTAMP]):
         stamps = pl.Series(batch.column(columns.EVENT_TIMESTAMP)).cast(INSTANT)
         earlier = int(stamps.search_sorted(as_of, side="left"))
-        if earlier:
-            yield tuple(batch.column(name).to_numpy()[:earlier] for name in names)
+        first = 0 if since is None else int(stamps.search_sorted(since, side="left"))
+        if first < earlier:
+            yield tuple(batch.column(name).to_numpy()[first:earlier] for name in names)
         if earlier < batch.num_rows:
             return

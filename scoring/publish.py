@@ -20,7 +20,8 @@ from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from scoring.candidates import Candidates
 from scoring.database import database_url, engine, masked, plainly
-from scoring.eligibility import default_as_of, find_candidates
+from scoring.eligibility import KeptOff, default_as_of, find_candidates
+from scoring.kept_off import read_kept_off
 from scoring.lists import Lists
 from scoring.runs import NewRun, publish, shown_run
 from scoring.schema import upgrade
@@ -33,6 +34,10 @@ _SETTINGS = {
     "top_k",
     "filter_k",
     "exclude_seen",
+    "exclude_seen_days",
+    "max_video_age_days",
+    "max_per_author",
+    "max_per_category",
     "exclude_not_public",
     "exclude_advertisements",
 }
@@ -62,19 +67,20 @@ def score_and_publish(
     read = _inputs(settings)
     model = model_registry.champion(settings)
     instant = _instant(settings, as_of)
-    run = NewRun(instant, model.version, _digest(settings, read, model, instant))
     opened = engine(settings)
     stages = _Stopwatch()
     with plainly(url), sole_writer(opened) as connection:
         with connection.begin():
             upgrade(connection)
+            kept_off = read_kept_off(connection)
+            run = NewRun(instant, model.version, _digest(settings, read, model, instant, kept_off))
             shown = shown_run(connection)
         if shown is not None and shown.inputs == run.inputs and not force:
             summary = {"run_id": shown.run_id, "as_of": instant.isoformat(), "database": masked(url)}
             return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
         stages.begin("prepare")
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
-        candidates, sides = _prepare(settings, open_store(), ranker, instant)
+        candidates, sides = _prepare(settings, open_store(), ranker, instant, kept_off)
         counts: Counter[str] = Counter()
         published = publish(
             connection,
@@ -118,19 +124,22 @@ def _instant(settings: Settings, as_of: datetime | None) -> datetime:
     return as_of.astimezone(UTC)
 
 
-def _digest(settings: Settings, read: tuple[Path, ...], model: ModelVersion, instant: datetime) -> str:
+def _digest(
+    settings: Settings, read: tuple[Path, ...], model: ModelVersion, instant: datetime, kept_off: KeptOff
+) -> str:
     return fingerprint(
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),
         settings=settings.model_dump(include=_SETTINGS),
+        kept_off={name: ids.tolist() for name, ids in vars(kept_off).items()},
     )
 
 
 def _prepare(
-    settings: Settings, store: FeatureStore, ranker: HybridRanker, instant: datetime
+    settings: Settings, store: FeatureStore, ranker: HybridRanker, instant: datetime, kept_off: KeptOff
 ) -> tuple[Candidates, Sides]:
-    candidates = find_candidates(settings, store, instant)
+    candidates = find_candidates(settings, store, instant, kept_off)
     sides = sides_as_of(
         store,
         ranker.encoding,

@@ -1,14 +1,14 @@
 """Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
-from scoring.candidates import Candidates
+from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.sides import Sides
 
@@ -35,7 +35,8 @@ def score_users(
 
     Users without history get the best received videos (`popular`). For the others the hybrid orders what they
     have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then the
-    regressor's. Ties go to the smaller video_id. Memory is that of one block of pairs, whatever the users.
+    regressor's. Ties go to the smaller video_id; what a cap has no room for is passed over. Memory is that of
+    one block of pairs, whatever the users.
     """
     popular = _popular(candidates, sides, settings.top_k)
     # The filter never leaves a list short of candidates.
@@ -48,10 +49,14 @@ def score_users(
         lists = dict.fromkeys(users[~candidates.has_history[users]].tolist(), popular)
         open_to, rewatch = candidates.open_to(warm), candidates.rewatch(warm)
         stages = pairs.score(warm, open_to, ranker, keep)
-        for user, scored, seen_all in zip(warm.tolist(), stages, rewatch.tolist(), strict=True):
-            lists[user] = _ordered(
-                candidates.video_id, scored, settings.top_k, REWATCH if seen_all else HYBRID
-            )
+        for place, (user, scored) in enumerate(zip(warm.tolist(), stages, strict=True)):
+            source = REWATCH if rewatch[place] else HYBRID
+            found = _ordered(candidates, scored, settings.top_k, source)
+            if len(found.video_id) < settings.top_k and len(scored.kept) < open_to[place].sum():
+                # The caps have no room for enough of the filter's choice: the regressor orders all.
+                everything = pairs.with_all(place, scored, open_to[place], ranker)
+                found = _ordered(candidates, everything, settings.top_k, source)
+            lists[user] = found
         yield Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
 
 
@@ -88,6 +93,11 @@ class _PairBlock:
             als = pairs[place, :, self._sides.als_place].astype(np.float64)
             yield Stages(als, probability[place], videos, regressed[start : start + len(videos)])
             start += len(videos)
+
+    def with_all(self, place: int, stages: Stages, open_to: np.ndarray, ranker: HybridRanker) -> Stages:
+        """The same of one user of the block scored last, as if the filter had kept every open video."""
+        videos = np.flatnonzero(open_to)
+        return replace(stages, kept=videos, regressor=ranker.regress(self._pairs[place, videos]))
 
 
 def most_probable(probability: np.ndarray, open_to: np.ndarray, keep: int) -> np.ndarray:
@@ -133,12 +143,14 @@ class _List:
         )
 
 
-def _ordered(video_id: np.ndarray, stages: Stages, k: int, source: str) -> _List:
+def _ordered(candidates: Candidates, stages: Stages, k: int, source: str) -> _List:
     # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
-    order = np.argsort(-stages.regressor, kind="stable")[:k]
-    videos = stages.kept[order]
-    score = stages.regressor[order]
-    return _List(video_id[videos], score, stages.classifier[videos], score, stages.als[videos], source)
+    order = stages.kept[np.argsort(-stages.regressor, kind="stable")]
+    videos = first_within_caps(order, candidates.caps, k)
+    score = stages.regressor[np.searchsorted(stages.kept, videos)]
+    return _List(
+        candidates.video_id[videos], score, stages.classifier[videos], score, stages.als[videos], source
+    )
 
 
 def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
@@ -148,6 +160,7 @@ def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
     """
     share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
     views = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_VIEWS))
-    order = np.lexsort((candidates.video_id, -views, -share))[:k]
+    best = np.lexsort((candidates.video_id, -views, -share))
+    order = first_within_caps(best, candidates.caps, k)
     none = np.full(len(order), np.nan)
     return _List(candidates.video_id[order], share[order], none, none, none, POPULAR)

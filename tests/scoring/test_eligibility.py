@@ -13,7 +13,7 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.candidates import Candidates
-from scoring.eligibility import default_as_of, find_candidates
+from scoring.eligibility import KeptOff, default_as_of, find_candidates
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
@@ -117,6 +117,69 @@ def test_hidden_videos_and_advertisements_are_left_out_by_setting(home: Settings
     assert set(_find(home).video_id.tolist()) == known - hidden
     without = set(_find(home, exclude_advertisements=True).video_id.tolist())
     assert without == known - hidden - advertisements
+
+
+@pytest.mark.parametrize("days", [1, 3])
+def test_what_was_seen_long_ago_may_be_listed_again_by_setting(home: Settings, days: int) -> None:
+    candidates = _find(home, exclude_seen_days=days)
+    since = AS_OF - timedelta(days=days)
+    plays = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP).is_between(since, AS_OF, closed="left"))
+    assert len(plays) < LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF).height
+    for user in candidates.user_id.tolist():
+        played = set(plays.filter(pl.col(columns.USER_ID) == user)[columns.VIDEO_ID])
+        assert _seen(candidates, user) == played & set(candidates.video_id.tolist())
+    assert candidates.has_history.tolist() == _find(home).has_history.tolist()
+
+
+def test_videos_older_than_so_many_days_are_left_out(home: Settings) -> None:
+    """The age counts from the day of upload that was last told, else from when the video was first known."""
+    known_at = [midnight(day + timedelta(days=1)) for day in LOG.video_daily[columns.LOCAL_DATE]]
+    told = LOG.video_daily.with_columns(known_at=pl.Series(known_at)).filter(pl.col("known_at") <= AS_OF)
+    uploaded = told.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.UPLOAD_DATE))
+    young = {
+        video
+        for video, day in uploaded.select(columns.VIDEO_ID, columns.UPLOAD_DATE).iter_rows()
+        if midnight(day) >= AS_OF - timedelta(days=9)
+    }
+    everything = set(_find(home).video_id.tolist())
+    found = set(_find(home, max_video_age_days=9).video_id.tolist())
+    untold = everything - set(uploaded[columns.VIDEO_ID])
+    assert found == everything & (young | untold)
+    assert 0 < len(found) < len(everything)
+
+
+def test_the_blocklist_and_users_to_skip_are_left_out(home: Settings) -> None:
+    before = _find(home)
+    kept_off = KeptOff(np.array([-5, before.video_id[3], 10**12]), np.array([-9, SEEN_ALL, 10**12]))
+    after = find_candidates(home, open_store(), AS_OF, kept_off)
+    assert after.video_id.tolist() == np.delete(before.video_id, 3).tolist()
+    assert after.user_id.tolist() == [user for user in before.user_id.tolist() if user != SEEN_ALL]
+    for user in after.user_id.tolist():
+        assert _seen(after, user) == _seen(before, user) - {before.video_id[3]}
+
+
+def test_everyone_skipped_or_everything_blocked_is_wrong_input(home: Settings) -> None:
+    all_of_it = _find(home)
+    none = np.zeros(0, dtype=np.int64)
+    with pytest.raises(InputError, match="skip_user"):
+        find_candidates(home, open_store(), AS_OF, KeptOff(none, all_of_it.user_id))
+    with pytest.raises(InputError, match="blocklist"):
+        find_candidates(home, open_store(), AS_OF, KeptOff(all_of_it.video_id, none))
+
+
+def test_caps_know_each_videos_author_and_category(home: Settings) -> None:
+    assert _find(home).caps == ()
+    candidates = _find(home, max_per_author=2, max_per_category=3)
+    author, category = candidates.caps
+    assert (author.setting, author.most) == ("max_per_author", 2)
+    assert (category.setting, category.most) == ("max_per_category", 3)
+    first = columns.CATEGORY_LEVELS[0]
+    expected = dict(LOG.video_captions.select(columns.VIDEO_ID, first).iter_rows())
+    assert category.group.tolist() == [expected[video] for video in candidates.video_id.tolist()]
+    told = LOG.video_daily.filter(pl.col(columns.LOCAL_DATE) < AS_OF.astimezone(home.zone).date())
+    last = told.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.AUTHOR_ID))
+    authors = dict(last.iter_rows())
+    assert author.group.tolist() == [authors.get(video, -1) for video in candidates.video_id.tolist()]
 
 
 def test_an_instant_before_the_data_is_wrong_input(home: Settings) -> None:

@@ -1,7 +1,7 @@
 """Lists as the cascade says: a plain sort of Feast's own rows gives the same, whatever the size of blocks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
-from scoring.candidates import Candidates
+from scoring.candidates import Candidates, Cap
 from scoring.eligibility import find_candidates
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.score import most_probable, score_users
@@ -151,6 +151,41 @@ def test_a_list_is_as_long_as_there_are_videos(scored: Scored) -> None:
     open_to = scored.candidates.open_to(slice(None)).sum(axis=1)
     for user, available in zip(scored.candidates.user_id.tolist(), open_to, strict=True):
         assert len(scored.of(user, long)) == available
+
+
+def _greedy(order: list[int], caps: tuple[Cap, ...], k: int) -> list[int]:
+    """The rule said plainly: a video is taken where no cap would be exceeded."""
+    taken: list[int] = []
+    for place in order:
+        fits = all(
+            cap.group[place] < 0 or sum(cap.group[p] == cap.group[place] for p in taken) < cap.most
+            for cap in caps
+        )
+        if fits and len(taken) < k:
+            taken.append(place)
+    return taken
+
+
+@pytest.mark.parametrize("filter_k", [12, 1000])
+def test_caps_pass_over_what_has_no_room_and_leave_no_list_short(scored: Scored, filter_k: int) -> None:
+    videos = len(scored.candidates.video_id)
+    author = np.random.default_rng(3).integers(-1, 12, videos)
+    caps = (Cap("max_per_author", 1, author), Cap("max_per_category", 3, np.arange(videos) % 4))
+    capped = replace(scored, candidates=replace(scored.candidates, caps=caps))
+    lists = capped.again(filter_k=filter_k)
+    everything = scored.again(top_k=1000, filter_k=1000)
+    lengths = set()
+    for place, user in enumerate(scored.candidates.user_id.tolist()):
+        found = scored.of(user, lists)
+        order = np.searchsorted(scored.candidates.video_id, scored.of(user, everything).video_id)
+        places = np.searchsorted(scored.candidates.video_id, found.video_id).tolist()
+        if filter_k == 1000 or not scored.candidates.has_history[place]:
+            assert places == _greedy(order.tolist(), caps, scored.settings.top_k)
+        rest = [other for other in order.tolist() if other not in places]
+        assert len(places) == scored.settings.top_k or _greedy([*places, *rest], caps, 99) == places
+        assert (np.diff(found.score) <= 0).all()
+        lengths.add(len(places))
+    assert scored.settings.top_k in lengths
 
 
 def test_a_model_of_other_features_is_refused(scored: Scored) -> None:

@@ -1,5 +1,6 @@
 """The whole step on both databases: skipped when done, repeatable, honest about time, and shown to people."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings, load_settings
-from scoring.database import reading
+from scoring.database import engine, reading
 from scoring.publish import score_and_publish
 from scoring.show import user_list
 from tests.fixtures.feature_home import make_feature_home
@@ -62,6 +63,34 @@ def test_another_setting_or_instant_or_force_scores_again(
     assert score_and_publish(settings, force=True).summary["run_id"] == 2
     assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 3
     assert score_and_publish(settings.model_copy(update=change), as_of=AS_OF).summary["run_id"] == 4
+
+
+def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
+    score_and_publish(settings, as_of=AS_OF)
+    before = _shown(settings)
+    video, user = before[0][3], before[-1][1]
+    with engine(settings).begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO blocklist (video_id, reason) VALUES ({video}, 'court order')"
+        )
+        connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({user})")
+    assert _shown(settings) == before
+    assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 2
+    after = _shown(settings)
+    assert {row[1] for row in before} - {row[1] for row in after} == {user}
+    assert video not in {row[3] for row in after} and len(after) == len(before) - 6
+    with engine(settings).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM blocklist")
+        connection.exec_driver_sql("DELETE FROM skip_user")
+    score_and_publish(settings, as_of=AS_OF)
+    assert [row[1:] for row in _shown(settings)] == [row[1:] for row in before]
+
+
+def test_caps_hold_from_settings_to_the_table(settings: Settings) -> None:
+    score_and_publish(settings.model_copy(update={"max_per_category": 2, "max_per_author": 2}), as_of=AS_OF)
+    categories = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]).iter_rows())
+    counts = Counter((row[1], categories[row[3]]) for row in _shown(settings))
+    assert max(counts.values()) == 2
 
 
 def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
