@@ -117,13 +117,13 @@ def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFram
     if share >= 1:
         return rows
     users = rows[columns.USER_ID].to_numpy().astype(np.uint64)
-    chosen = rows.filter(pl.Series(_uniform_hash(users, seed) < share))
+    chosen = rows.filter(pl.Series(uniform_hash(users, seed) < share))
     if chosen.is_empty():
         raise InputError(f"A sample of {share} leaves none of the users.", "Set a larger sample.")
     return chosen
 
 
-def _uniform_hash(values: np.ndarray, seed: int) -> np.ndarray:
+def uniform_hash(values: np.ndarray, seed: int) -> np.ndarray:
     """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) of each uint64 value, as float64 in [0, 1)."""
     with np.errstate(over="ignore"):
         mixed = values + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)

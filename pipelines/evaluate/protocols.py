@@ -2,12 +2,14 @@
 
 `kuairec`: the fully observed pairs, features as of the end of the training data. `temporal`: what each user
 watched in the holdout, features as of its beginning; it needs no fully observed table. No model has seen an
-outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing.
+outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing. A hashed share
+of the users chooses settings, and only the others are reported.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from nightreel import columns
@@ -15,7 +17,7 @@ from nightreel.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
-from pipelines.training_frame import of_sampled_users, read_plays
+from pipelines.training_frame import PLAY_COLUMNS, of_sampled_users, read_plays, uniform_hash
 
 KUAIREC = "kuairec"
 TEMPORAL = "temporal"
@@ -23,15 +25,24 @@ TEMPORAL = "temporal"
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of a protocol: user_id, video_id, watch_ratio, each pair once, sorted.
+    """The pairs of a protocol: user_id, video_id, watch_ratio, video_duration, each pair once, sorted.
 
-    catalogue: the number of videos that each user's pairs are all or a part of.
+    catalogue: the number of videos that each user's pairs are all or a part of. history: the plays before
+    as_of, in order of time.
     """
 
     protocol: str
     as_of: datetime
     rows: pl.DataFrame
     catalogue: int
+    history: pl.DataFrame
+
+    def is_tuning(self, settings: Settings) -> np.ndarray:
+        """Which pairs are of users that choose settings, by a hash of the user: bool [pairs]."""
+        # Another seed than that of samples, or a sample of users would hold only those that choose.
+        users = self.rows[columns.USER_ID].to_numpy().astype(np.uint64)
+        chosen: np.ndarray = uniform_hash(users, settings.seed + 1) < settings.tuning_share
+        return chosen
 
 
 def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
@@ -39,17 +50,17 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
     plays = read_plays(settings)
     found = [_temporal(plays, settings, model)]
     if settings.paths.table("fully_observed").is_file():
-        found.insert(0, _kuairec(plays[columns.EVENT_TIMESTAMP], settings))
+        found.insert(0, _kuairec(plays, settings))
     return found
 
 
-def _kuairec(instants: pl.Series, settings: Settings) -> Pairs:
+def _kuairec(plays: pl.DataFrame, settings: Settings) -> Pairs:
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"),
-        columns=[columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO],
+        columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
     )
-    end = ends_of_days(instants.tail(1), settings.zone)[0]
-    return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique())
+    end = ends_of_days(plays[columns.EVENT_TIMESTAMP].tail(1), settings.zone)[0]
+    return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
 def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> Pairs:
@@ -58,8 +69,9 @@ def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> P
         time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from,
         datetime.fromisoformat(model.manifest["data"]["holdout_from"]),
     )
-    watched = plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= pl.lit(cut, dtype=INSTANT))
-    return Pairs(TEMPORAL, cut, _once(watched, settings), plays[columns.VIDEO_ID].n_unique())
+    start = plays[columns.EVENT_TIMESTAMP].search_sorted(pl.select(pl.lit(cut, dtype=INSTANT)).item())
+    rows = _once(plays[start:].drop(columns.EVENT_TIMESTAMP), settings)
+    return Pairs(TEMPORAL, cut, rows, plays[columns.VIDEO_ID].n_unique(), plays[:start])
 
 
 def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -1,0 +1,248 @@
+"""Reads a CSV file as text, in batches, with the line of each row; says plainly what is wrong with a file.
+
+Rows that do not have the header's number of fields are handed out apart, with their text. A file that cannot
+be read as a CSV at all, or that was cut off, is refused as a whole.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from nightreel.errors import InputError
+
+LINE, RAW, REASON = "line", "raw", "reason"
+REJECT_SCHEMA: dict[str, pl.DataType] = {LINE: pl.Int64(), REASON: pl.String(), RAW: pl.String()}
+
+_BLOCK_BYTES = 8 * 2**20
+_HEADER_BYTES_MAX = 65_536
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_COPY_AGAIN = "Download or copy the file again."
+_NOT_CSV = {
+    b"PK\x03\x04": "a zip archive (or an Excel workbook)",
+    b"\x1f\x8b": "compressed with gzip",
+    b"PAR1": "a parquet file",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"%PDF": "a PDF",
+    b"SQLite format 3": "a SQLite database",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a first look at a file tells.
+
+    names: of its columns. has_quotes: anywhere. lone_returns: it has carriage returns that end no line, as
+    four captions of KuaiRec have, without quotes around them.
+    """
+
+    names: list[str]
+    has_quotes: bool
+    lone_returns: bool
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Some rows of a file: every column as text (empty is null), and `line` int64.
+
+    broken: rows with a wrong number of fields (line, reason, raw). bytes_read: of the file, so far.
+    """
+
+    rows: pl.DataFrame
+    broken: pl.DataFrame
+    bytes_read: int
+
+
+def inspect_csv(path: Path) -> Header:
+    """Read the whole file once as bytes, and its header.
+
+    Raises InputError where it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.", "Put it there, or set raw_dir to the folder that has it.")
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES_MAX)
+        _refuse_other_formats(path, head)
+        file.seek(0)
+        has_quotes, lone_returns = _check_text(path, file)
+    names = next(csv.reader([_first_line(path, head)]), [])
+    return Header([name.strip() for name in names], has_quotes, lone_returns)
+
+
+def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
+    """The file's rows in order. Raises InputError where it ends in mid-row, or cannot be split into rows."""
+    pending: list[tuple[int, str, str]] = []
+    fields_of_last = len(header.names)
+
+    def keep_broken(row: pa_csv.InvalidRow) -> str:
+        nonlocal fields_of_last
+        fields_of_last = row.actual_columns
+        reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
+        pending.append((row.number, reason, row.text))
+        return "skip"
+
+    numbers = _LineNumbers(has_breaks=header.has_quotes)
+    with path.open("rb") as file:
+        try:
+            for batch in _open(file, header, keep_broken):
+                rows = numbers.given(pl.DataFrame(batch), [number for number, _, _ in pending])
+                before = [row for row in pending if row[0] < numbers.next]
+                del pending[: len(before)]
+                # Blank lines are rows of nothing.
+                rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
+                yield TextBatch(rows, _broken(before, numbers), file.tell())
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{path}, after line {numbers.last}: not a CSV: {error}.", "Repair the file."
+            ) from None
+        if pending and fields_of_last < len(header.names) and not ends_with_newline(path):
+            line = int(_broken(pending, numbers)[LINE][-1])
+            raise InputError(f"{path}, line {line}: the file ends in the middle of a row.", _COPY_AGAIN)
+        nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
+        yield TextBatch(nothing, _broken(pending, numbers), file.tell())
+
+
+def _open(
+    file: BinaryIO, header: Header, keep_broken: Callable[[pa_csv.InvalidRow], str]
+) -> Iterator[pa.RecordBatch]:
+    reader = pa_csv.open_csv(
+        pa.PythonFile(_WithoutLoneReturns(file) if header.lone_returns else file, mode="r"),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK_BYTES, column_names=header.names, skip_rows=1
+        ),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=header.has_quotes, ignore_empty_lines=False, invalid_row_handler=keep_broken
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(header.names, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+            check_utf8=False,
+        ),
+    )
+    yield from reader
+
+
+def _broken(rows: list[tuple[int, str, str]], numbers: "_LineNumbers") -> pl.DataFrame:
+    found = [(number + numbers.breaks_before(number), *rest) for number, *rest in rows]
+    return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row")
+
+
+def ends_with_newline(path: Path) -> bool:
+    """Whether the file's last byte ends a line; a file that was cut off rarely does."""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) in b"\n\r"
+
+
+class _WithoutLoneReturns(io.RawIOBase):
+    """A file in which a carriage return that ends no line reads as a space: Arrow would end the row there."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, as many as there are up to size."""
+        block = self._file.read(max(size - 1, 1) if size > 0 else size)
+        if block.endswith(b"\r"):
+            # Whether a line feed follows is seen only with the next byte.
+            block += self._file.read(1)  # one place was kept free for it
+        return _LONE_RETURN.sub(b" ", block)
+
+
+class _LineNumbers:
+    """Gives each row its line in the file, counting skipped rows and the line breaks within quotes."""
+
+    def __init__(self, *, has_breaks: bool) -> None:
+        self._has_breaks = has_breaks
+        self._breaks: list[tuple[int, int]] = []  # record number, line breaks within it
+        self.next = 2  # the number of the next record; the header is record 1
+        self.last = 1  # the last line given
+
+    def given(self, rows: pl.DataFrame, skipped: list[int]) -> pl.DataFrame:
+        """The rows with their lines; skipped: numbers of records left out, of these rows or of later ones."""
+        numbers = pl.Series(LINE, np.arange(self.next, self.next + rows.height + len(skipped)))
+        if skipped:
+            numbers = numbers.filter(~numbers.is_in(skipped)).head(rows.height)
+        if not rows.height:
+            return rows.with_columns(numbers)
+        self.next = int(numbers[-1]) + 1
+        lines = numbers + sum(count for _, count in self._breaks)
+        if self._has_breaks:
+            within = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
+            breaks = rows.select(within.cast(pl.Int64).alias("breaks"))["breaks"]
+            lines = lines + breaks.cum_sum() - breaks
+            many = breaks > 0
+            self._breaks += zip(numbers.filter(many).to_list(), breaks.filter(many).to_list(), strict=True)
+        self.last = int(lines[-1])
+        return rows.with_columns(lines.alias(LINE))
+
+    def breaks_before(self, number: int) -> int:
+        """Line breaks within quotes in the records before this one."""
+        return sum(count for record, count in self._breaks if record < number)
+
+
+def _refuse_other_formats(path: Path, head: bytes) -> None:
+    if not head.strip():
+        raise InputError(f"{path}: the file is empty.", _COPY_AGAIN)
+    for signature, name in _NOT_CSV.items():
+        if head.startswith(signature):
+            raise InputError(f"{path}: not a CSV but {name}.", "Unpack or convert it to CSV.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise InputError(f"{path}: not a CSV but a web page.", "Download the file itself.")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path}: text in UTF-16.", "Write it in UTF-8.")
+
+
+def _check_text(path: Path, file: BinaryIO) -> tuple[bool, bool]:
+    """Whether there are quotes, and returns that end no line. Refuses what is not UTF-8, and odd quotes."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    lines = quotes = returns = line_ends = 0
+    last_byte = b""
+    last_quote = 0  # the line that the last quote is on
+    while block := file.read(_BLOCK_BYTES):
+        try:
+            decode(block)
+        except UnicodeDecodeError as error:
+            line = lines + block.count(b"\n", 0, max(error.start, 0)) + 1
+            raise InputError(
+                f"{path}, line {line}: not text in UTF-8.", "Write the file in UTF-8 (not GBK or Latin-1)."
+            ) from None
+        if b"\0" in block:
+            line = lines + block.count(b"\n", 0, block.index(b"\0")) + 1
+            raise InputError(f"{path}, line {line}: a zero byte: not a CSV.", _COPY_AGAIN)
+        if in_block := block.count(b'"'):
+            last_quote = lines + block.count(b"\n", 0, block.rindex(b'"')) + 1
+        quotes += in_block
+        lines += block.count(b"\n")
+        returns += block.count(b"\r")
+        line_ends += block.count(b"\r\n") + (last_byte == b"\r" and block.startswith(b"\n"))
+        last_byte = block[-1:]
+    if quotes % 2:
+        raise InputError(
+            f'{path}: an odd number of quotes ("), the last on line {last_quote}: one is never closed. '
+            "Was the file cut off?",
+            "Copy the file again, or double the quotes that belong to a text.",
+        )
+    # Where nothing but returns ends lines, as on old Macs, they are what they seem.
+    return quotes > 0, returns > line_ends and lines > 0
+
+
+def _first_line(path: Path, head: bytes) -> str:
+    line = head.removeprefix(codecs.BOM_UTF8).splitlines()[0]
+    if len(line) >= _HEADER_BYTES_MAX - len(codecs.BOM_UTF8):
+        raise InputError(f"{path}, line 1: longer than any header.", "Is it a CSV with a header line?")
+    return line.decode("utf-8", errors="replace")

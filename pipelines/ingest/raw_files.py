@@ -1,0 +1,267 @@
+"""What the seven raw files hold, by dataset.md: columns, kinds, limits, and which of them features need."""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.errors import InputError
+from pipelines.local_days import INSTANT
+
+
+class Kind(Enum):
+    """How a column's text is read, and as what it is stored."""
+
+    KEY = "a whole number"
+    INTEGER = "a whole number up to 2147483647"
+    COUNT = "a whole number"
+    NUMBER = "a number"
+    TEXT = "text"
+    DAY = "a day like 20200705 or 2020-07-05"
+    SECONDS = "Unix seconds between the years 2000 and 2100"
+    LOCAL_TIME = "a time like 2020-07-05 00:08:23.438"
+    INTEGERS = "a list like [27, 9]"
+    TEXTS = "a list like [a,b]"
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """The stored type."""
+        return _DTYPES[self]
+
+
+_DTYPES: dict[Kind, pl.DataType] = {
+    Kind.KEY: pl.Int64(),
+    Kind.INTEGER: pl.Int32(),
+    Kind.COUNT: pl.Int64(),
+    Kind.NUMBER: pl.Float32(),
+    Kind.TEXT: pl.String(),
+    Kind.DAY: pl.Date(),
+    Kind.SECONDS: INSTANT,
+    Kind.LOCAL_TIME: pl.String(),
+    Kind.INTEGERS: pl.List(pl.Int64),
+    Kind.TEXTS: pl.List(pl.String),
+}
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """One column of a raw file.
+
+    required: the file must have it. nullable: a row may have no value. at_least: the lowest value allowed,
+    for numbers. missing: what else than nothing means missing, as written in the file.
+    """
+
+    name: str
+    kind: Kind
+    required: bool = False
+    nullable: bool = True
+    at_least: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file, the validated table that it becomes, and what is lost without it.
+
+    key: columns of which no two rows may agree. any_of: at least one of these columns must be there.
+    without: for an optional file, what cannot be done where it is missing; None where it is required.
+    has_plays: a row is a play, with a time. time_optional: of which a play may have none.
+    """
+
+    name: str
+    table: str
+    columns: tuple[RawColumn, ...]
+    key: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
+    without: str | None = None
+    has_plays: bool = False
+    time_optional: bool = False
+
+
+def _key(name: str) -> RawColumn:
+    return RawColumn(name, Kind.KEY, required=True, nullable=False)
+
+
+_UNKNOWN = ("UNKNOWN",)
+_NO_CATEGORY = ("-124",)
+_VIDEO_KEY = _key(columns.VIDEO_ID)
+TIMESTAMP, LOCAL_TIME = "timestamp", "time"
+
+_PLAY = (
+    _key(columns.USER_ID),
+    _VIDEO_KEY,
+    RawColumn(columns.PLAY_DURATION, Kind.INTEGER, required=True, nullable=False, at_least=0),
+    RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, required=True, nullable=False, at_least=1),
+    RawColumn(LOCAL_TIME, Kind.LOCAL_TIME),
+    RawColumn(TIMESTAMP, Kind.SECONDS),
+    RawColumn(columns.WATCH_RATIO, Kind.NUMBER, required=True, nullable=False, at_least=0),
+)
+BIG_MATRIX = RawFile(
+    columns.BIG_MATRIX_FILE, "interactions", _PLAY, any_of=(TIMESTAMP, LOCAL_TIME), has_plays=True
+)
+SMALL_MATRIX = RawFile(
+    columns.SMALL_MATRIX_FILE,
+    "fully_observed",
+    _PLAY,
+    key=(columns.USER_ID, columns.VIDEO_ID),
+    without="evaluate has no `kuairec` protocol, only `temporal`",
+    has_plays=True,
+    time_optional=True,
+)
+
+_COUNTED = (
+    *("show_cnt", "show_user_num", "play_cnt", "play_user_num", columns.PLAY_DURATION),
+    *("complete_play_cnt", "complete_play_user_num", "valid_play_cnt", "valid_play_user_num"),
+    *("long_time_play_cnt", "long_time_play_user_num", "short_time_play_cnt", "short_time_play_user_num"),
+    *("play_progress", "comment_stay_duration", "like_cnt", "like_user_num"),
+    *("click_like_cnt", "double_click_cnt", "cancel_like_cnt", "cancel_like_user_num"),
+    *("comment_cnt", "comment_user_num", "direct_comment_cnt", "reply_comment_cnt"),
+    *("delete_comment_cnt", "delete_comment_user_num", "comment_like_cnt", "comment_like_user_num"),
+    *("follow_cnt", "follow_user_num", "cancel_follow_cnt", "cancel_follow_user_num"),
+    *("share_cnt", "share_user_num", "download_cnt", "download_user_num"),
+    *("report_cnt", "report_user_num", "reduce_similar_cnt", "reduce_similar_user_num"),
+    *("collect_cnt", "collect_user_num", "cancel_collect_cnt", "cancel_collect_user_num"),
+)
+_PROGRESS = "play_progress"
+_REQUIRED_COUNTS = ("show_cnt", "play_cnt", "like_cnt")
+
+
+def _counted(name: str) -> RawColumn:
+    if name == _PROGRESS:
+        return RawColumn(name, Kind.NUMBER, at_least=0)
+    return RawColumn(name, Kind.COUNT, required=name in _REQUIRED_COUNTS, at_least=0)
+
+
+ITEM_DAILY = RawFile(
+    columns.ITEM_DAILY_FILE,
+    "video_daily",
+    (
+        _VIDEO_KEY,
+        RawColumn(columns.LOCAL_DATE, Kind.DAY, required=True, nullable=False),
+        RawColumn(columns.AUTHOR_ID, Kind.KEY),
+        RawColumn(columns.VIDEO_TYPE, Kind.TEXT),
+        RawColumn(columns.UPLOAD_DATE, Kind.DAY),
+        RawColumn(columns.UPLOAD_TYPE, Kind.TEXT),
+        RawColumn(columns.VISIBLE_STATUS, Kind.TEXT),
+        RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, at_least=0),
+        RawColumn("video_width", Kind.INTEGER),
+        RawColumn("video_height", Kind.INTEGER),
+        RawColumn("music_id", Kind.KEY),
+        RawColumn("video_tag_id", Kind.KEY),
+        RawColumn("video_tag_name", Kind.TEXT),
+        *(_counted(name) for name in _COUNTED),
+    ),
+    key=(columns.VIDEO_ID, columns.LOCAL_DATE),
+)
+
+USER_FEATURES = RawFile(
+    columns.USER_FEATURES_FILE,
+    "users",
+    (
+        _key(columns.USER_ID),
+        RawColumn("user_active_degree", Kind.TEXT),
+        RawColumn("is_lowactive_period", Kind.INTEGER),
+        RawColumn("is_live_streamer", Kind.INTEGER),
+        RawColumn("is_video_author", Kind.INTEGER),
+        *(
+            column
+            for name in ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
+            for column in (RawColumn(name, Kind.INTEGER), RawColumn(f"{name}_range", Kind.TEXT))
+        ),
+        *(RawColumn(name, Kind.INTEGER) for name in columns.ONEHOT_FEATURES),
+    ),
+    key=(columns.USER_ID,),
+)
+
+CAPTIONS = RawFile(
+    columns.CAPTION_FILE,
+    "video_captions",
+    (
+        _VIDEO_KEY,
+        RawColumn(columns.MANUAL_COVER_TEXT, Kind.TEXT, missing=_UNKNOWN),
+        RawColumn(columns.CAPTION, Kind.TEXT, missing=_UNKNOWN),
+        RawColumn(columns.TOPIC_TAGS, Kind.TEXTS, missing=_UNKNOWN),
+        *(
+            column
+            for level, name in zip(columns.CATEGORY_LEVELS, columns.CATEGORY_NAMES, strict=True)
+            for column in (
+                RawColumn(level, Kind.INTEGER, missing=_NO_CATEGORY),
+                RawColumn(name, Kind.TEXT, missing=_UNKNOWN),
+            )
+        ),
+    ),
+    key=(columns.VIDEO_ID,),
+)
+
+CATEGORIES = RawFile(
+    columns.ITEM_CATEGORIES_FILE,
+    "video_categories",
+    (_VIDEO_KEY, RawColumn(columns.CATEGORY_TAGS, Kind.INTEGERS, required=True)),
+    key=(columns.VIDEO_ID,),
+    without="there is no table of the 31 category tags (no feature of the rankers reads it)",
+)
+
+SOCIAL_NETWORK = RawFile(
+    columns.SOCIAL_NETWORK_FILE,
+    "social_network",
+    (_key(columns.USER_ID), RawColumn("friend_list", Kind.INTEGERS, required=True)),
+    key=(columns.USER_ID,),
+    without="there is no table of friends (no feature of the rankers reads it)",
+)
+
+# The side files first: they are quick to read, so that what is wrong with them is said at once.
+RAW_FILES = (USER_FEATURES, CAPTIONS, CATEGORIES, SOCIAL_NETWORK, ITEM_DAILY, SMALL_MATRIX, BIG_MATRIX)
+
+
+def find_raw_folder(raw_dir: Path) -> Path:
+    """The folder that holds the raw files: raw_dir itself, its `data`, or the `data` of a folder in it.
+
+    Raises InputError where there is none, or more than one.
+    """
+    if not raw_dir.is_dir():
+        raise InputError(
+            f"{raw_dir}: no such folder.",
+            "Unzip KuaiRec there, or set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to where it lies.",
+        )
+    wanted = columns.BIG_MATRIX_FILE
+    for folders in ([raw_dir], [raw_dir / "data"], sorted(raw_dir.glob("*/data")), sorted(raw_dir.glob("*"))):
+        found = [folder for folder in folders if (folder / wanted).is_file()]
+        if len(found) > 1:
+            raise InputError(
+                f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",
+                "Set raw_dir to the one folder that is meant.",
+            )
+        if found:
+            return found[0]
+    raise InputError(
+        f"{raw_dir}: no {wanted} there, nor in a `data` folder below it.",
+        "Set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to the folder with KuaiRec's CSV files.",
+    )
+
+
+def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
+    """The file with only those of its columns that the header names.
+
+    Raises InputError where a required column is missing, or one is named twice.
+    """
+    wanted = {column.name for column in file.columns}
+    twice = sorted({name for name in header if header.count(name) > 1} & wanted)
+    if twice:
+        raise InputError(f"{path.name}, line 1: column {twice[0]} is named twice.", "Remove one of the two.")
+    missing = [column.name for column in file.columns if column.required and column.name not in header]
+    if file.any_of and not set(file.any_of) & set(header):
+        missing.append(" or ".join(file.any_of))
+    if missing:
+        shown = ", ".join(header[:8]) + (", ..." if len(header) > 8 else "")
+        separators = [name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header[0]]
+        remedy = (
+            f"The columns stand between {separators[0]}: write the file with commas."
+            if separators
+            else "Is it the right file, with its header line? Add the column, or rename it to this."
+        )
+        raise InputError(
+            f"{path}, line 1: no column {', '.join(missing)}; the header has {shown or 'nothing'}.", remedy
+        )
+    return replace(file, columns=tuple(column for column in file.columns if column.name in header))

@@ -1,0 +1,32 @@
+"""Pandera schemas of the validated tables: the promise that every later step builds on."""
+
+import pandera.polars as pa
+import polars as pl
+
+from nightreel import columns
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.local_days import INSTANT
+
+
+def schema_of(file: RawFile) -> pa.DataFrameSchema:
+    """The schema of the table that a raw file becomes: its documented columns, in order, and no others."""
+    made = {
+        column.name: _column(column) for column in file.columns if column.name not in (TIMESTAMP, LOCAL_TIME)
+    }
+    if file.has_plays:
+        # small_matrix has plays without a time; nothing that is learnt in time reads them.
+        instant = {columns.EVENT_TIMESTAMP: pa.Column(INSTANT, nullable=file.time_optional)}
+        keys = {name: made.pop(name) for name in (columns.USER_ID, columns.VIDEO_ID)}
+        made = keys | instant | made
+    return pa.DataFrameSchema(made, name=file.table, strict=True, ordered=True, unique=list(file.key) or None)
+
+
+def _column(column: RawColumn) -> pa.Column:
+    checks = [] if column.at_least is None else [pa.Check.ge(column.at_least)]
+    if column.kind is Kind.NUMBER:
+        checks.append(pa.Check(_finite, name="finite"))
+    return pa.Column(column.kind.dtype, checks, nullable=column.nullable)
+
+
+def _finite(data: pa.PolarsData) -> pl.LazyFrame:
+    return data.lazyframe.select(pl.col(data.key).is_finite())

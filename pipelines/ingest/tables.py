@@ -1,0 +1,164 @@
+"""From a raw file to its validated table: typed batches together, duplicates set apart, sorted, checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pandera.errors
+import polars as pl
+
+from nightreel import columns
+from nightreel.errors import InputError, NightreelError
+from pipelines.ingest.conversion import convert, local_times, raw_text
+from pipelines.ingest.csv_reading import (
+    LINE,
+    REASON,
+    REJECT_SCHEMA,
+    Header,
+    ends_with_newline,
+    read_batches,
+)
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
+from pipelines.ingest.schemas import schema_of
+from pipelines.local_days import INSTANT
+
+DUPLICATE = "duplicate"
+_RATIO_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw file that is there: all columns that it may have, those that it does have, and its header."""
+
+    path: Path
+    file: RawFile
+    present: RawFile
+    header: Header
+
+
+@dataclass(frozen=True)
+class Table:
+    """A validated table, and the rows of its file that are not in it (line, reason, raw)."""
+
+    frame: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def read_table(source: Source, zone: ZoneInfo, advance: Callable[[float], None]) -> Table:
+    """Read, type and check one raw file. advance is told how many more bytes are read.
+
+    Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
+    """
+    path, file, header = source.path, source.file, source.header
+    typed, rejects = [], []
+    done = 0
+    for batch in read_batches(path, header):
+        found = convert(batch.rows, source.present, header.names)
+        rejects += [batch.broken, found.rejects]
+        if file.has_plays:
+            rows, untimed = _with_instant(found.typed, batch.rows, source, zone)
+            rejects.append(untimed)
+        else:
+            rows = found.typed
+        typed.append(rows)
+        advance(batch.bytes_read - done)
+        done = batch.bytes_read
+    frame = pl.concat(typed)
+    typed.clear()
+    if file.has_plays:
+        _refuse_cut_ratio(path, frame)
+    frame, repeated = _distinct(frame, file, _order(file))
+    rejects.append(_with_raw_text(repeated, path, header))
+    schema = schema_of(file)
+    absent = [
+        pl.lit(None, dtype=column.dtype.type).alias(name)
+        for name, column in schema.columns.items()
+        if name not in frame.columns
+    ]
+    frame = frame.with_columns(absent).select(list(schema.columns))
+    try:
+        schema.validate(frame)
+    except pandera.errors.SchemaError as error:
+        # What could be wrong with a file was set apart before: this is a fault of ours, found in time.
+        raise NightreelError(f"{path.name}: the table {file.table} is not as promised: {error}.") from error
+    return Table(frame, pl.concat(rejects).sort(LINE))
+
+
+def _order(file: RawFile) -> list[str]:
+    if file.table == "interactions":
+        return [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
+    return list(file.key)
+
+
+def _with_instant(
+    rows: pl.DataFrame, text: pl.DataFrame, source: Source, zone: ZoneInfo
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Plays with their event_timestamp, from `timestamp` or else local `time`; and, apart, those without one.
+
+    Where the file may have plays without a time, only those are set apart whose time is told but wrong.
+    """
+    instants = pl.Series([None], dtype=INSTANT).new_from_index(0, rows.height)
+    if TIMESTAMP in rows.columns:
+        instants = rows[TIMESTAMP]
+    told = pl.Series([False]).new_from_index(0, rows.height)
+    if LOCAL_TIME in rows.columns and instants.null_count():
+        instants = instants.zip_with(instants.is_not_null(), local_times(rows[LOCAL_TIME], zone))
+        told = rows[LOCAL_TIME].is_not_null()
+    untimed = instants.is_null() & (told if source.file.time_optional else True)
+    kept = rows.drop(TIMESTAMP, LOCAL_TIME, strict=False).with_columns(
+        instants.alias(columns.EVENT_TIMESTAMP)
+    )
+    if not untimed.any():
+        return kept, pl.DataFrame(schema=REJECT_SCHEMA)
+    reason = pl.lit(f"no time in column {TIMESTAMP} or {LOCAL_TIME}").alias(REASON)
+    lines = rows[LINE].filter(untimed).to_list()
+    rejects = text.filter(pl.col(LINE).is_in(lines)).select(LINE, reason, raw_text(source.header.names))
+    return kept.filter(~untimed), rejects
+
+
+def _refuse_cut_ratio(path: Path, frame: pl.DataFrame) -> None:
+    """Refuse a file whose last number was cut off: no line end, and only the last ratio is not the play's."""
+    if frame.height < 2 or ends_with_newline(path):
+        return
+    last = frame.tail(2).with_columns(
+        (pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)).alias("true")
+    )
+    off = (last[columns.WATCH_RATIO] - last["true"]).abs() > _RATIO_TOLERANCE * (1 + last["true"])
+    if off[1] and not off[0]:
+        raise InputError(
+            f"{path}, line {last[LINE][1]}: the file ends in the middle of a number.",
+            "Download or copy the file again.",
+        )
+
+
+def _distinct(frame: pl.DataFrame, file: RawFile, order: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows in order, each once, and the lines of the others (line, reason): a file's first stays."""
+    content = [name for name in frame.columns if name != LINE]
+    rest = [name for name in content if name not in order and not frame.schema[name].is_nested()]
+    # Of like rows the first in the file comes first, and alike rows stand together.
+    frame = frame.sort(*order, *(() if file.key else rest), LINE)
+    same_key = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (file.key or content)
+    )
+    alike = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in content)
+    first = pl.int_range(pl.len()) == 0
+    again = frame.select((same_key & ~first).fill_null(value=False).alias("again"))["again"]
+    if not again.any():
+        return frame.drop(LINE), pl.DataFrame(schema={LINE: pl.Int64, REASON: pl.String})
+    reason = (
+        pl.when(alike).then(pl.lit(DUPLICATE)).otherwise(pl.lit(f"a second row of one {', '.join(file.key)}"))
+    )
+    repeated = frame.with_columns(reason.alias(REASON)).filter(again).select(LINE, REASON)
+    return frame.filter(~again).drop(LINE), repeated
+
+
+def _with_raw_text(repeated: pl.DataFrame, path: Path, header: Header) -> pl.DataFrame:
+    """Read the file again for the text of these lines: it was not worth keeping in memory for all rows."""
+    if repeated.is_empty():
+        return pl.DataFrame(schema=REJECT_SCHEMA)
+    found = [
+        batch.rows.join(repeated, on=LINE, how="inner").select(LINE, REASON, raw_text(header.names))
+        for batch in read_batches(path, header)
+    ]
+    return pl.concat(found)
