@@ -22,12 +22,14 @@ def entity_table(entity_df: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
     """The entity dataframe as Arrow. Raises AsOfError for anything else, and where it has no rows."""
     what = "entity dataframe"
     if isinstance(entity_df, pd.DataFrame):
+        _require_distinct([str(name) for name in entity_df.columns])
         try:
             table = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
     elif isinstance(entity_df, pa.Table):
         table = entity_df
+        _require_distinct(table.column_names)
     elif isinstance(entity_df, str | Path):
         what = f"entity dataframe {entity_df}"
         table = open_parquet(str(entity_df), what=what).to_table()
@@ -37,6 +39,12 @@ def entity_table(entity_df: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
     if table.num_rows == 0:
         raise AsOfError(f"{what}: has no rows.")
     return table
+
+
+def _require_distinct(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise AsOfError(f"entity dataframe: has more than one column of the name {', '.join(twice)}.")
 
 
 def time_column(entities: pa.Table) -> str:

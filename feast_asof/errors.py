@@ -3,3 +3,7 @@
 
 class AsOfError(ValueError):
     """Input that cannot be joined: one line that names the view, the column and the path."""
+
+    def __init__(self, message: str) -> None:
+        # Errors of Arrow and pandas, quoted at the end, may go on for lines.
+        super().__init__(message.partition("\n")[0])
