@@ -153,9 +153,53 @@ class Settings(BaseSettings):
         le=1,
     )
 
-    @field_validator("time_zone")
+    schedule: str = Field(default="0 2 * * *", description="When the nightly job is due: a cron expression.")
+    schedule_zone: str | None = Field(
+        default=None, description="Time zone of the schedules; by default that of time_zone."
+    )
+    retrain_schedule: str | None = Field(
+        default=None, description="When to train again, e.g. `0 5 * * sun`; not set: by hand only."
+    )
+    schedule_grace_hours: float = Field(
+        default=20.0, description="A job missed by no more than this is caught up, once.", gt=0, le=24 * 28
+    )
+    job_limit_minutes: float = Field(
+        default=360.0, description="A scheduled job that takes longer is ended.", gt=0
+    )
+    stage_retries: int = Field(
+        default=5, description="Further tries of a stage where the database is away or busy.", ge=0, le=20
+    )
+    retry_wait_s: float = Field(
+        default=10.0, description="Seconds before the first such try; each later one waits twice as long.", gt=0
+    )
+    stop_within_s: float = Field(
+        default=60.0, description="Seconds that a job has to end when the scheduler is told to stop.", gt=0
+    )
+    on_failure: SecretStr | None = Field(
+        default=None,
+        description="What to tell of a failed job: a shell command (JSON on its standard input), or a URL.",
+    )
+    metrics_port: int | None = Field(
+        default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
+    )
+
+    @field_validator("schedule", "retrain_schedule")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            from apscheduler.triggers.cron import CronTrigger
+
+            if any(character.isdigit() for character in value.split()[-1]):
+                # APScheduler counts weekdays from Monday, cron itself from Sunday.
+                raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
+            CronTrigger.from_crontab(value)
+        return value
+
+    @field_validator("time_zone", "schedule_zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -178,6 +222,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The business time zone."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def zone_of_schedule(self) -> ZoneInfo:
+        """The zone in which the schedules are read."""
+        return ZoneInfo(self.schedule_zone or self.time_zone)
 
     @cached_property
     def paths(self) -> "Paths":
