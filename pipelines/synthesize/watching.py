@@ -31,7 +31,7 @@ class Regime:
     play_s_max: float
 
 
-ATTENTIVE = Regime(-1.95, 1.58, 0.95, 7.75, 0.275, -3.64, 2.40, 0.52, 3e-4, 7_988.155)  # small_matrix
+ATTENTIVE = Regime(-1.95, 1.20, 1.20, 7.84, 0.28, -3.57, 2.40, 0.55, 3e-4, 7_988.155)  # small_matrix
 CASUAL = Regime(-1.17, 1.45, 0.86, 8.16, 0.34, -3.43, 2.70, 0.52, 4e-3, 999.639)  # big_matrix
 
 SKIP_SLOPE = 2.0
