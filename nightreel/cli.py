@@ -207,6 +207,55 @@ def rollback(
     print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
 
 
+@app.command()
+def schedule(
+    once: Annotated[
+        bool, typer.Option("--once", help="Run the nightly job now, and exit with its code.")
+    ] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="With --once: train instead, and promote if not worse.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Run the nightly job, and the training where it is set, whenever due; in the foreground."""
+    from nightreel.night import command
+    from scoring import jobs
+    from scoring.schedule import run_once
+    from scoring.schedule import schedule as run_forever
+
+    settings = _settings()
+    if not once:
+        if retrain:
+            raise InputError("--retrain: only with --once.", "Set retrain_schedule to train regularly.")
+        run_forever(settings, command)
+        return
+    sys.exit(run_once(settings, command, jobs.RETRAIN if retrain else jobs.NIGHT))
+
+
+@app.command()
+def status(as_json: AsJson = False, home: Home = None) -> None:
+    """Say whether last night's list is there; exit with 1 where it is not."""
+    from datetime import UTC
+
+    from nightreel import printing
+    from scoring.status import STALE
+    from scoring.status import status as find_status
+
+    found = find_status(_settings(), datetime.now(UTC))
+    if as_json:
+        printing.print_json(found.facts)
+    else:
+        for name, value in found.facts.items():
+            if isinstance(value, dict):
+                print(f"{name}:")
+                printing.print_table(
+                    [{"what": key, "value": said} for key, said in value.items()], indent="  "
+                )
+            else:
+                print(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+    sys.exit(1 if found.state == STALE else 0)
+
+
 @app.command(name="settings")
 def show_settings(as_json: AsJson = False, home: Home = None) -> None:
     """Print the effective settings and where each came from; secrets are masked."""

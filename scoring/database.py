@@ -61,6 +61,12 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == SQLITE else None
 
 
+def database_exists(settings: Settings) -> bool:
+    """Whether there is a database to open; of a server that is not asked, it may be away."""
+    file = sqlite_file(database_url(settings))
+    return file is None or file.exists()
+
+
 def identity() -> str:
     """This process as others see it: host and process id."""
     return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
@@ -119,6 +125,10 @@ def reading(settings: Settings) -> Iterator[Connection]:
         yield connection
 
 
+class DatabaseAwayError(NightreelError):
+    """The database cannot be reached, or is held by another process just now: later may do."""
+
+
 @contextmanager
 def plainly(url: URL) -> Iterator[None]:
     """Turn errors of databases and drivers into one line that names the database, without its password."""
@@ -128,10 +138,24 @@ def plainly(url: URL) -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         said = first_line.replace(url.password, "***") if url.password else first_line
-        raise NightreelError(
+        failure = DatabaseAwayError if _is_away(error) else NightreelError
+        raise failure(
             f"{masked(url)}: {said.rstrip('.')}.",
             "Check that the database is there, that it may be written and that its disk is not full.",
         ) from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the database itself was not there, rather than that it refused what it was asked."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    if getattr(error, "connection_invalidated", False):
+        return True
+    # Without a state no server has answered; 08: connection, 57P: shut down, starting or in recovery.
+    return isinstance(cause, psycopg.OperationalError) and (
+        cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P"))
+    )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,0 +1,29 @@
+"""The online store's turn: Feast's values as of the night's instant, for whoever serves features by key."""
+
+import warnings
+from contextlib import redirect_stdout
+from datetime import datetime
+from io import StringIO
+
+from feature_repo.open_store import store as open_store
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.settings import Settings
+from pipelines.local_days import ALWAYS_KNOWN
+
+
+def materialize(settings: Settings, as_of: datetime) -> StepResult:
+    """Write each key's last values before the instant to the online store; skipped where it has them."""
+    sources = tuple(sorted(settings.paths.features.glob("*.parquet")))
+    wrote = (settings.paths.online_store,)
+    record = StepRecord(settings.paths.state / "materialize.json")
+    current = fingerprint(files=fingerprint_of_files(sources), as_of=as_of.isoformat())
+    if record.is_done(current):
+        return StepResult("materialize", True, sources, wrote, {})
+    record.forget()
+    store = open_store()
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        # Everything, not only what is new: a source may have been written again for days gone by.
+        store.materialize(start_date=ALWAYS_KNOWN, end_date=as_of)
+    record.finish(current, (), {})
+    return StepResult("materialize", False, sources, wrote, {})

@@ -1,0 +1,87 @@
+"""The scheduler's figures for Prometheus, as text over HTTP; read from the database at each request."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from nightreel.errors import NightreelError
+from nightreel.settings import Settings
+from scoring.jobs import NIGHT
+from scoring.status import DUE, FRESH, status
+
+
+def metrics_text(settings: Settings, now: datetime) -> str:
+    """All figures in Prometheus' text format; those that are not known are left out."""
+    try:
+        found = status(settings, now)
+    except NightreelError:
+        return _lines({"nightreel_database_up": ("1 where the database can be read.", 0)})
+    shown, night = found.facts["shown"] or {}, found.facts[NIGHT] or {}
+    return _lines(
+        {
+            "nightreel_database_up": ("1 where the database can be read.", 1),
+            "nightreel_list_fresh": ("1 where the list that is due is there.", int(found.state == FRESH)),
+            "nightreel_list_due": ("1 where tonight's list still has time.", int(found.state == DUE)),
+            "nightreel_run_id": ("The run that apps read.", shown.get("run_id")),
+            "nightreel_published_timestamp_seconds": ("When it was published.", shown.get("published_at")),
+            "nightreel_as_of_timestamp_seconds": ("The instant that it was made of.", shown.get("as_of")),
+            "nightreel_users": ("Users with a list.", shown.get("users")),
+            "nightreel_rows": ("Rows of the lists.", shown.get("rows")),
+            "nightreel_next_due_timestamp_seconds": ("The next night's.", found.facts["next_due"]),
+            "nightreel_night_ok": (
+                "1 where the last night's job did not fail.",
+                int(night.get("status") != "failed"),
+            ),
+        }
+    ) + "".join(
+        f'nightreel_stage_seconds{{stage="{stage}"}} {seconds}\n'
+        for stage, seconds in (night.get("seconds") or {}).items()
+    )
+
+
+def _lines(figures: dict[str, tuple[str, Any]]) -> str:
+    text = ""
+    for name, (meaning, value) in figures.items():
+        number = value.timestamp() if isinstance(value, datetime) else value
+        if number is not None:
+            text += f"# HELP {name} {meaning}\n# TYPE {name} gauge\n{name} {number}\n"
+    return text
+
+
+@contextmanager
+def served_metrics(settings: Settings) -> Iterator[int | None]:
+    """Serve /metrics at `metrics_port` until the block ends; yields the port, None where none is set."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    with _server(settings.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))) as port:
+        yield port
+
+
+@contextmanager
+def _server(port: int, text: Callable[[], str]) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path == "/metrics"
+            body = text().encode() if found else b"Ask for /metrics.\n"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Requests are not logged."""
+
+    server = ThreadingHTTPServer(("", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

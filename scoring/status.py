@@ -1,0 +1,116 @@
+"""Whether last night's list is there, for people, monitors and the heartbeat file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nightreel import columns
+from nightreel.artefacts import written_whole
+from nightreel.settings import Settings
+from scoring.database import database_exists, reading
+from scoring.due import last_due, next_due
+from scoring.jobs import NIGHT, RETRAIN, latest_jobs
+from scoring.runs import shown_run
+from scoring.schema import recorded_version, require_current
+from scoring.tables import DONE, FAILED
+
+FRESH = "fresh"  # the list of the last night that was due is there
+DUE = "due"  # tonight's is not there yet, and has still time; the one before is there
+STALE = "stale"  # a night that was due has left no list
+HEARTBEAT_S = 15
+_JOB_SHOWN = ("due_at", "status", "attempts", "started_at", "ended_at", "remarks", "error")
+_RUN_SHOWN = (columns.RUN_ID, "as_of", "model_version", "published_at", "users", "rows")
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: FRESH, DUE or STALE. facts: what it was seen from, JSON-able but for instants."""
+
+    state: str
+    facts: Mapping[str, Any]
+
+
+def status(settings: Settings, now: datetime) -> Status:
+    """Whether apps read the list that they should, as of `now`.
+
+    Raises InputError for a database of another version, NightreelError where it cannot be read.
+    """
+    shown: Mapping[str, Any] | None = None
+    jobs: dict[str, list[Mapping[str, Any]]] = {NIGHT: [], RETRAIN: []}
+    if database_exists(settings):
+        with reading(settings) as connection:
+            if recorded_version(connection) is not None:
+                require_current(connection)
+                run = shown_run(connection)
+                shown = None if run is None else run._asdict()
+                jobs = {name: [row._asdict() for row in latest_jobs(connection, name, 20)] for name in jobs}
+    zone = settings.zone_of_schedule
+    last = last_due(settings.schedule, zone, now)
+    facts: dict[str, Any] = {
+        "state": _state(settings, now, last, shown, jobs[NIGHT]),
+        "last_due": last,
+        "next_due": next_due(settings.schedule, zone, now),
+        "shown": None if shown is None else {name: shown[name] for name in _RUN_SHOWN},
+        NIGHT: _shown_job(jobs[NIGHT]),
+    }
+    if settings.retrain_schedule is not None:
+        facts[RETRAIN] = _shown_job(jobs[RETRAIN])
+    facts["scheduler"] = read_heartbeat(settings, now)
+    return Status(facts["state"], facts)
+
+
+def _state(
+    settings: Settings,
+    now: datetime,
+    last: datetime | None,
+    shown: Mapping[str, Any] | None,
+    nights: list[Mapping[str, Any]],
+) -> str:
+    if last is None:
+        return STALE if shown is None else FRESH
+
+    def is_there(due: datetime) -> bool:
+        done = any(night["status"] == DONE and night["started_at"] >= due for night in nights)
+        return done or (shown is not None and shown["published_at"] >= due)
+
+    if shown is None:
+        return STALE
+    if is_there(last):
+        return FRESH
+    failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
+    before = last_due(settings.schedule, settings.zone_of_schedule, last - timedelta(microseconds=1))
+    has_time = now < last + timedelta(minutes=settings.job_limit_minutes)
+    return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
+
+
+def _shown_job(jobs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not jobs:
+        return None
+    stages = json.loads(jobs[0]["stages"] or "{}")
+    seconds = {name: facts.get("seconds") for name, facts in stages.items()}
+    return {name: jobs[0][name] for name in _JOB_SHOWN} | {"seconds": seconds}
+
+
+def heartbeat_file(settings: Settings) -> Path:
+    """Where the scheduler says that it is alive."""
+    return settings.paths.state / "heartbeat.json"
+
+
+def beat(settings: Settings, facts: Mapping[str, Any]) -> None:
+    """Write the heartbeat file, whole."""
+    with written_whole(heartbeat_file(settings)) as temporary:
+        text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, default=str)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_heartbeat(settings: Settings, now: datetime) -> dict[str, Any] | None:
+    """What the scheduler last said, and whether that is recent enough for it to be alive."""
+    try:
+        said: dict[str, Any] = json.loads(heartbeat_file(settings).read_text(encoding="utf-8"))
+        age_s = (now - datetime.fromisoformat(said["at"])).total_seconds()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return said | {"alive": age_s < 4 * HEARTBEAT_S}

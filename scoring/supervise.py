@@ -1,0 +1,64 @@
+"""Runs a job in a process of its own, which is ended when it takes too long or when we are told to stop."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from threading import Event
+
+_POLL_S = 0.1
+
+
+class Why(Enum):
+    """Why a process is over."""
+
+    ENDED = "ended"  # by itself, or by a signal that was not ours
+    LIMIT = "limit"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended. code: its exit code, negative for the signal that killed it."""
+
+    code: int
+    why: Why
+
+
+def run_limited(command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event) -> Ended:
+    """Run the command until it ends, `limit_s` have passed, or `stop` is set.
+
+    In the last two cases it is told to stop (SIGTERM), and killed with all its processes where that takes
+    more than `stop_within_s`.
+    """
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + limit_s
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return Ended(process.wait(timeout=_POLL_S), Why.ENDED)
+            if stop.is_set() or time.monotonic() >= deadline:
+                why = Why.STOPPED if stop.is_set() else Why.LIMIT
+                return Ended(_end(process, stop_within_s), why)
+    finally:
+        # Whatever the process has left behind goes too.
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _end(process: "subprocess.Popen[bytes]", within_s: float) -> int:
+    _signal_group(process, signal.SIGTERM)
+    try:
+        return process.wait(timeout=within_s)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGKILL)
+        return process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
