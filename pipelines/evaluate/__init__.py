@@ -13,19 +13,26 @@ from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.evaluate.figures import CUTOFFS, Figure, figures
+from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.protocols import Pairs, protocol_pairs
-from pipelines.evaluate.trials import Trial, trial, truth_file
+from pipelines.evaluate.trials import Models, Trial, trial, truth_file
+from pipelines.labels import LABELS, LengthBuckets
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.lambdamart import load_lambdamart
 
 __all__ = ["evaluate"]
 
 _SETTINGS = {
     "seed",
     "time_zone",
+    "label",
     "like_threshold",
+    "like_quantile",
     "watch_ratio_clip",
     "test_sample",
+    "tuning_share",
+    "fresh_days",
+    "cold_plays",
     "holdout_days",
     "filter_k",
 }
@@ -52,13 +59,17 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         return StepResult("evaluate", True, read, (metrics,), record.summary())
     record.forget()
-    ranker = HybridRanker.load(model.folder, threads=settings.threads)
+    models = Models(
+        HybridRanker.load(model.folder, threads=settings.threads),
+        load_lambdamart(model.folder),
+        LengthBuckets.load(model.folder),
+    )
     store = open_store()
     found: list[Figure] = []
     tables_written = []
     summary: dict[str, Any] = {"model": model.version}
     for pairs in protocol_pairs(settings, model):
-        made = trial(pairs, store=store, ranker=ranker, settings=settings)
+        made = trial(pairs, store=store, models=models, settings=settings)
         own = _all_figures(made, settings)
         found += own
         tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
@@ -73,40 +84,52 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
 
 def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
     with progress(f"evaluate {made.protocol}", total=len(made.scores)) as advance:
-        found = []
-        for system in made.scores:
-            found += list(figures(made, system, settings))
+        found: list[Figure] = []
+        for own in Measuring(made, settings).figures():
+            found += own
             advance()
-    return found
+    order = {system: place for place, system in enumerate(made.scores)}
+    return sorted(found, key=lambda figure: order[figure.system])
 
 
 def _write_table(own: list[Figure], path: Path) -> None:
-    """A row for each system and k, a column for each metric; metrics without a k have own rows."""
-    rows: dict[tuple[str, int | None], dict[str, Any]] = {}
+    """A row for each label, system and k, a column for each metric; metrics without a k have own rows."""
+    rows: dict[tuple[str, str, int | None], dict[str, Any]] = {}
     for figure in own:
-        row = rows.setdefault((figure.system, figure.k), {"system": figure.system, "k": figure.k})
-        row[figure.metric] = figure.value
+        if figure.slice == ALL:
+            key = {"label": figure.label, "system": figure.system, "k": figure.k}
+            row = rows.setdefault((figure.label, figure.system, figure.k), key)
+            row[figure.metric] = figure.value
     with written_whole(path) as temporary:
         pl.DataFrame(list(rows.values()), infer_schema_length=None).write_csv(temporary)
 
 
 def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> dict[str, Any]:
     """What the command line prints of a protocol: what was ranked, and each system's figures at 10."""
-    liked = made.watch_ratio > settings.like_threshold
-    table = [
-        {"system": system}
-        | {
-            f"{figure.metric}@{figure.k}": figure.value
-            for figure in own
-            if figure.system == system and figure.k == CUTOFFS[0] and figure.metric in _PRINTED
-        }
-        for system in made.scores
-    ]
+    tables = {
+        f"by_label_{label}": [
+            {"system": system}
+            | {
+                f"{figure.metric}@{figure.k}": figure.value
+                for figure in own
+                if (figure.system, figure.label, figure.k, figure.slice) == (system, label, CUTOFFS[0], ALL)
+                and figure.metric in _PRINTED
+            }
+            for system in made.scores
+        ]
+        for label in LABELS
+    }
+    liked = made.wanted[settings.label].liked
     return {
         "features_as_of": pairs.as_of.isoformat(),
         "pairs": len(liked),
-        "users": len(np.unique(made.user_id)),
+        "users": len(made.users),
         "users_with_a_liked_video": len(np.unique(made.user_id[liked])),
-        "liked_share": float(liked.mean()) if len(liked) else 0.0,
-        "systems": table,
+        "users_that_chose_settings": made.tuned.users,
+        "liked_share": {
+            label: float(made.wanted[label].liked.mean()) if len(liked) else 0.0 for label in LABELS
+        },
+        "blend_weights": {name: weight for name, weight in made.tuned.blend.weights.items() if weight},
+        "hybrid_by_filter_k_on_the_tuning_users": {str(k): v for k, v in made.tuned.filters.items()},
+        **tables,
     }

@@ -1,30 +1,46 @@
 """From a trial to figures: every metric of every system at every k, with its interval over users."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nightreel.settings import Settings
-from pipelines.evaluate.trials import Trial
+from pipelines.evaluate.slices import Family, pair_families, user_families
+from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
+from pipelines.labels import LABELS, Label
 from pipelines.metrics import (
+    Bootstrap,
+    Order,
+    Outcome,
     RankedLists,
     auc,
+    auc_of_users,
     average_precision_at_k,
-    bootstrap_intervals,
+    brier_score,
+    category_diversity,
+    coverage,
+    exposures,
+    gini,
     graded_ndcg_at_k,
-    grouped_auc,
     hit_rate_at_k,
+    mean_absolute_error,
+    means_of_first,
     ndcg_at_k,
+    places_from_the_end,
     precision_at_k,
     recall_at_k,
     reciprocal_rank_at_k,
+    reliability,
+    repeats,
+    root_mean_square_error,
 )
 
 CUTOFFS = (10, 20, 50, 100, 200, 500, 1000)
-RATIO = "ratio"  # the label: watch_ratio above like_threshold
-ALL = "all"  # the slice of all users
-Values = dict[tuple[str, int | None], np.ndarray]  # (metric, k) -> float64 [users]
+SLICE_CUTOFFS = (10, 100)
+ANY_LABEL = "any"  # of figures that ask not what was liked
+ALL = "all"  # the slice of all users and pairs
+VERSUS_HYBRID = "_minus_hybrid"
 METRICS: dict[str, Callable[[RankedLists, int], np.ndarray]] = {
     "precision": precision_at_k,
     "recall": recall_at_k,
@@ -34,6 +50,8 @@ METRICS: dict[str, Callable[[RankedLists, int], np.ndarray]] = {
     "mrr": reciprocal_rank_at_k,
     "hit_rate": hit_rate_at_k,
 }
+_COMPARED = ("precision", "recall", "ndcg", "ndcg_graded", "map")
+_IN_SLICES = ("precision", "recall", "ndcg")
 
 
 @dataclass(frozen=True)
@@ -55,30 +73,190 @@ class Figure:
     users: int
 
 
-def figures(trial: Trial, system: str, settings: Settings) -> Iterator[Figure]:
-    """Every figure of a system. Liked: watch_ratio above like_threshold; graded gain: the clipped ratio.
+@dataclass
+class _Columns:
+    """Values of a system to be averaged over users: float64 [users] each, NaN where a user has none."""
 
-    Users without a liked pair have no figure and are left out. A figure that does not exist is left out too.
-    """
-    liked = trial.watch_ratio > settings.like_threshold
-    gains = np.clip(trial.watch_ratio, 0.0, settings.watch_ratio_clip)
-    scores = trial.scores[system]
-    ranked = RankedLists.of(trial.user_id, trial.video_id, scores, liked, gains)
-    at_k: Values = {(metric, k): METRICS[metric](ranked, k) for metric in METRICS for k in CUTOFFS}
-    yield from _means(trial.protocol, system, at_k, settings.seed)
-    _, areas = grouped_auc(trial.user_id, scores, liked)
-    yield from _means(trial.protocol, system, {("gauc", None): areas}, settings.seed)
-    pooled = auc(scores, liked)
-    if pooled is not None:
-        users = len(np.unique(trial.user_id))
-        yield Figure(trial.protocol, RATIO, system, "auc", None, ALL, pooled, None, None, users)
+    keys: list[tuple[str, str, int | None, str]] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, label: str, metric: str, k: int | None, part: str, values: np.ndarray) -> None:
+        self.keys.append((label, metric, k, part))
+        self.values.append(values)
 
 
-def _means(protocol: str, system: str, values: Values, seed: int) -> Iterator[Figure]:
-    """The means of values of the same users, by metric and k, with their intervals."""
-    table = np.column_stack(list(values.values()))
-    if not len(table):
-        return
-    intervals = bootstrap_intervals(table, seed=seed).T.tolist()
-    for (metric, k), mean, (low, high) in zip(values, table.mean(axis=0).tolist(), intervals, strict=True):
-        yield Figure(protocol, RATIO, system, metric, k, ALL, mean, low, high, len(table))
+class Measuring:
+    """Measures systems on one trial; what does not depend on the system is worked out once."""
+
+    def __init__(self, trial: Trial, settings: Settings) -> None:
+        self._trial = trial
+        self._settings = settings
+        self._users = len(trial.users)
+        self._group = np.searchsorted(trial.users, trial.user_id)
+        self._bootstrap = Bootstrap.of(max(self._users, 1), seed=settings.seed)
+        self._depth = CUTOFFS[-1]
+        self._outcomes = {label: self._outcome(self._group, label, self._depth) for label in LABELS}
+        self._user_families = user_families(trial, settings)
+        self._pair_families = []
+        for family in pair_families(trial):
+            group = self._by_slice(family)
+            outcomes = {label: self._outcome(group, label, SLICE_CUTOFFS[-1]) for label in LABELS}
+            self._pair_families.append((family, group, outcomes))
+        self._hybrid: dict[tuple[str, str, int | None, str], np.ndarray] = {}
+
+    def figures(self) -> Iterator[list[Figure]]:
+        """Every figure of each system, the hybrid's first."""
+        systems = list(self._trial.scores)
+        for system in sorted(systems, key=lambda name: name != HYBRID):
+            yield self._of_system(system) if self._users else []
+
+    def _outcome(self, group: np.ndarray, label: Label, depth: int) -> Outcome:
+        wanted = self._trial.wanted[label]
+        inside = group >= 0
+        if inside.all():
+            return Outcome.of(group, wanted.liked, wanted.amount, depth)
+        # Pairs of no slice keep their places, but are of no group.
+        own = Outcome.of(group[inside], wanted.liked[inside], wanted.amount[inside], depth)
+        return Outcome(wanted.liked, wanted.amount, own.users, own.relevant_counts, own.best_gains)
+
+    def _by_slice(self, family: Family) -> np.ndarray:
+        """A group for each slice and user: the slice's place times the users, plus the user's."""
+        group = np.where(family.codes >= 0, family.codes * self._users + self._group, -1)
+        return group.astype(np.int32)
+
+    def _of_system(self, system: str) -> list[Figure]:
+        trial = self._trial
+        scores = trial.scores[system]
+        order = Order.of(self._group, trial.video_id, scores)
+        places = places_from_the_end(order, scores)
+        found = _Columns()
+        for label in LABELS:
+            self._accuracy(found, label, order)
+            areas = auc_of_users(order, places, trial.wanted[label].liked)
+            found.add(label, "gauc", None, ALL, areas)
+        first = order.first(self._depth)
+        self._beyond_accuracy(found, first)
+        self._in_slices(found, order, first)
+        self._against_hybrid(found, system)
+        return [
+            *self._means(system, found),
+            *self._of_catalogue(system, first),
+            *self._pooled(system, scores),
+        ]
+
+    def _accuracy(self, found: _Columns, label: Label, order: Order) -> None:
+        lists = RankedLists.ordered(order, self._outcomes[label])
+        for metric, of in METRICS.items():
+            for k in CUTOFFS:
+                values = self._spread(lists.users, of(lists, k))
+                found.add(label, metric, k, ALL, values)
+                if metric in _IN_SLICES and k in SLICE_CUTOFFS:
+                    for family in self._user_families:
+                        for code, name in enumerate(family.names):
+                            found.add(label, metric, k, name, np.where(family.codes == code, values, np.nan))
+
+    def _beyond_accuracy(self, found: _Columns, first: np.ndarray) -> None:
+        """Properties of lists, whatever came of them."""
+        trial = self._trial
+        videos = trial.videos
+        listed = np.where(first >= 0, trial.video[first], -1)
+        fresh = np.where(np.isnan(videos.age_days), np.nan, videos.age_days < self._settings.fresh_days)
+        for metric, values in (
+            ("novelty", means_of_first(listed, videos.novelty)),
+            ("popularity_percentile", means_of_first(listed, videos.popularity)),
+            ("mean_length_s", means_of_first(listed, videos.length_s)),
+            ("fresh_share", means_of_first(listed, fresh)),
+            ("category_diversity", category_diversity(listed, videos.category)),
+        ):
+            for k in CUTOFFS:
+                found.add(ANY_LABEL, metric, k, ALL, values[:, k - 1])
+        lengths = (first >= 0).sum(axis=1)
+        for k in CUTOFFS:
+            found.add(ANY_LABEL, "short_list", k, ALL, (lengths < k).astype(np.float64))
+            found.add(ANY_LABEL, "repeats", k, ALL, repeats(listed, k).astype(np.float64))
+
+    def _in_slices(self, found: _Columns, order: Order, first: np.ndarray) -> None:
+        """Rankings of a slice's pairs alone, and the share of the places of whole lists that it has."""
+        for family, group, outcomes in self._pair_families:
+            regrouped = order.regrouped(group)
+            for label, outcome in outcomes.items():
+                lists = RankedLists.ordered(regrouped, outcome)
+                for metric in _IN_SLICES:
+                    for k in SLICE_CUTOFFS:
+                        table = np.full(len(family.names) * self._users, np.nan)
+                        table[lists.users] = METRICS[metric](lists, k)
+                        for name, values in zip(family.names, table.reshape(-1, self._users), strict=True):
+                            found.add(label, metric, k, name, values)
+            for k in SLICE_CUTOFFS:
+                codes = np.where(first[:, :k] >= 0, family.codes[first[:, :k]], -1)
+                sizes = np.maximum((first[:, :k] >= 0).sum(axis=1), 1)
+                for code, name in enumerate(family.names):
+                    if (family.codes == code).any():
+                        found.add(ANY_LABEL, "share_of_places", k, name, (codes == code).sum(axis=1) / sizes)
+
+    def _against_hybrid(self, found: _Columns, system: str) -> None:
+        """The same users' differences to the hybrid; their interval tells whether chance explains them."""
+        if system == HYBRID:
+            self._hybrid = dict(zip(found.keys, found.values, strict=True))
+            return
+        for (label, metric, k, part), values in list(zip(found.keys, found.values, strict=True)):
+            if metric in _COMPARED and part == ALL:
+                difference = values - self._hybrid[label, metric, k, part]
+                found.add(label, metric + VERSUS_HYBRID, k, ALL, difference)
+
+    def _means(self, system: str, found: _Columns) -> Iterator[Figure]:
+        table = np.column_stack(found.values)
+        counts = (~np.isnan(table)).sum(axis=0)
+        kept = np.flatnonzero(counts)
+        table, counts = table[:, kept], counts[kept]
+        means = np.nansum(table, axis=0) / counts
+        intervals = self._bootstrap.intervals(table).T.tolist()
+        for place, mean, users, (low, high) in zip(
+            kept.tolist(), means.tolist(), counts.tolist(), intervals, strict=True
+        ):
+            label, metric, k, part = found.keys[place]
+            yield Figure(self._trial.protocol, label, system, metric, k, part, mean, low, high, users)
+
+    def _of_catalogue(self, system: str, first: np.ndarray) -> Iterator[Figure]:
+        """What all lists together show of the catalogue."""
+        listed = np.where(first >= 0, self._trial.video[first], -1)
+        for k in CUTOFFS:
+            exposure = exposures(listed, len(self._trial.videos.video_id), k)
+            for metric, value in (("coverage", coverage(exposure)), ("gini", gini(exposure))):
+                yield self._single(ANY_LABEL, system, metric, value, k=k)
+
+    def _pooled(self, system: str, scores: np.ndarray) -> Iterator[Figure]:
+        """AUC of all pairs together, and how far the models' own predictions are off."""
+        for label in LABELS:
+            area = auc(scores, self._trial.wanted[label].liked)
+            if area is not None:
+                yield self._single(label, system, "auc", area)
+        wanted = self._trial.wanted[self._settings.label]
+        own = self._settings.label
+        if system == CLASSIFIER:
+            found = reliability(scores, wanted.liked)
+            yield self._single(own, system, "expected_calibration_error", found.expected_error)
+            yield self._single(own, system, "brier", brier_score(scores, wanted.liked))
+            bins = len(found.pairs)
+            for place in np.flatnonzero(found.pairs).tolist():
+                part = f"probability: {place / bins:.1f} to {(place + 1) / bins:.1f}"
+                for metric, value in (
+                    ("reliability_predicted", found.predicted[place]),
+                    ("reliability_observed", found.observed[place]),
+                    ("reliability_share_of_pairs", found.pairs[place] / found.pairs.sum()),
+                ):
+                    yield self._single(own, system, metric, float(value), part=part)
+        if system == REGRESSOR:
+            yield self._single(own, system, "mae", mean_absolute_error(scores, wanted.amount))
+            yield self._single(own, system, "rmse", root_mean_square_error(scores, wanted.amount))
+
+    def _single(
+        self, label: str, system: str, metric: str, value: float, *, k: int | None = None, part: str = ALL
+    ) -> Figure:
+        return Figure(self._trial.protocol, label, system, metric, k, part, value, None, None, self._users)
+
+    def _spread(self, users: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values of some users (by place) as an array of all, NaN for the others."""
+        table = np.full(self._users, np.nan)
+        table[users] = values
+        return table

@@ -2,8 +2,8 @@
 
 `kuairec`: the fully observed pairs, features as of the end of the training data. `temporal`: what each user
 watched in the holdout, features as of its beginning; it needs no fully observed table. No model has seen an
-outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing. A hashed share
-of the users chooses settings, and only the others are reported.
+outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing. A hashed
+share of the users chooses settings, and only the others are reported.
 """
 
 from dataclasses import dataclass

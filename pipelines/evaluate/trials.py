@@ -1,17 +1,22 @@
 """What is compared: pairs of users and videos with their outcome, and every system's score for each pair."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 from feast import FeatureStore
 
 from nightreel import columns
 from nightreel.settings import Settings
+from pipelines.evaluate.blend import Blend, log_odds, logarithm, tuned_blend
+from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
+from pipelines.labels import LABELS, Label, LengthBuckets, Targets, targets
 from pipelines.local_days import INSTANT
+from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.training_frame import FeatureFrame
@@ -24,6 +29,8 @@ ALS = "als"
 CLASSIFIER = "classifier"
 REGRESSOR = "regressor"
 HYBRID = "hybrid"
+LAMBDAMART = "lambdamart"
+BLEND = "blend"
 TRUTH = "truth"
 
 _FROM_FEATURES = {
@@ -33,58 +40,200 @@ _FROM_FEATURES = {
 }
 _PROBABILITY_LIKED = "probability_liked"
 _BLOCK_ROWS = 65_536
+_TUNED_AT = (10, 100)
+_FILTERS = (20, 50, 100, 200, 500, 1000, 2000)
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is evaluated: the champion's rankers, the ranker beside them if there is one, and its labels."""
+
+    ranker: HybridRanker
+    lambdamart: lgb.Booster | None
+    buckets: LengthBuckets
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the tuning users have chosen.
+
+    blend: its weights. filters: the hybrid's quality by filter_k. users: how many chose; 0 where there was
+    none, and everything is as set.
+    """
+
+    blend: Blend
+    filters: Mapping[int, float]
+    users: int
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A protocol's pairs with every system's scores, one entry a pair in each array.
+    """The reported pairs of a protocol with every system's scores, one entry a pair in each array.
 
-    scores: system -> float64. NaN, where a system knows nothing of a pair, ranks last.
+    Sorted by user and video. video: the place of each pair's video in `videos`. kind: whether the pair was
+    watched before, the video never seen by anyone, or neither. scores: system -> float64; NaN, where a system
+    knows nothing of a pair, ranks last. wanted: what came of the pairs, by label. plays: what each user
+    (`users`, ascending) had watched before.
     """
 
     protocol: str
     user_id: np.ndarray
     video_id: np.ndarray
+    video: np.ndarray
     watch_ratio: np.ndarray
-    scores: dict[str, np.ndarray]
+    kind: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    wanted: Mapping[Label, Targets]
+    users: np.ndarray
+    plays: np.ndarray
+    videos: Videos
+    tuned: Tuned
 
 
-def trial(pairs: Pairs, *, store: FeatureStore, ranker: HybridRanker, settings: Settings) -> Trial:
+KINDS = ("first watch", "re-watch", "new video")
+
+
+def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settings) -> Trial:
     """Score every pair with every system, from features as they were known at `pairs.as_of`."""
-    rows = pairs.rows.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
-    frame = FeatureFrame.join(store, rows, settings.zone)
-    user_id, video_id = rows[columns.USER_ID].to_numpy(), rows[columns.VIDEO_ID].to_numpy()
-    scores = {RANDOM: np.random.default_rng(settings.seed).random(rows.height)}
-    scores |= _scores_of_features_and_models(FeatureMatrix(frame, ranker.encoding), ranker)
-    scores[HYBRID] = hybrid_scores(
-        user_id,
-        video_id,
-        scores[CLASSIFIER],
-        scores[REGRESSOR],
-        filter_k=settings.filter_k,
-        catalogue=pairs.catalogue,
+    rows = pairs.rows
+    user_id, video_id, ratio, length = (
+        rows[name].to_numpy()
+        for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.VIDEO_DURATION)
     )
-    truth = _truth(pairs.rows, settings)
+    scores = {RANDOM: np.random.default_rng(settings.seed).random(len(user_id))}
+    scores |= _of_features_and_models(pairs, store, models, settings)
+    is_tuning = pairs.is_tuning(settings)
+    if is_tuning.all():
+        is_tuning = np.zeros(len(is_tuning), dtype=bool)
+    wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in LABELS}
+    tuning = _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning])
+    scores[HYBRID] = _hybrid(user_id, video_id, scores, settings.filter_k, pairs.catalogue)
+    filters = {
+        k: tuning.quality(
+            _hybrid(tuning.user_id, tuning.video_id, _of(scores, is_tuning), k, pairs.catalogue)
+        )
+        for k in _filters(pairs.catalogue, settings)
+    }
+    components = _components(scores, settings.label)
+    blend = tuned_blend(_of(components, is_tuning), CLASSIFIER, tuning.quality)
+    scores[BLEND] = blend.scores(components)
+    truth = _truth(rows, settings)
     if truth is not None:
         scores[TRUTH] = truth
-    ratios = rows[columns.WATCH_RATIO].to_numpy().astype(np.float64)
-    return Trial(pairs.protocol, user_id, video_id, ratios, scores)
+    kept = ~is_tuning
+    videos = Videos.of(pairs, settings)
+    users = np.unique(user_id[kept])
+    return Trial(
+        pairs.protocol,
+        user_id[kept],
+        video_id[kept],
+        np.searchsorted(videos.video_id, video_id[kept]),
+        ratio[kept].astype(np.float64),
+        _kinds(pairs)[kept],
+        {system: scores[system][kept] for system in _order(scores)},
+        {label: Targets(all_.liked[kept], all_.amount[kept], all_.top) for label, all_ in wanted.items()},
+        users,
+        plays_of_users(pairs, users),
+        videos,
+        Tuned(blend, filters, len(np.unique(tuning.user_id))),
+    )
 
 
-def _scores_of_features_and_models(matrix: FeatureMatrix, ranker: HybridRanker) -> dict[str, np.ndarray]:
-    scores = {name: np.empty(len(matrix)) for name in (*_FROM_FEATURES, CLASSIFIER, REGRESSOR)}
-    for rows in _blocks(len(matrix)):
-        block = matrix[rows]
+class _Tuning:
+    """The tuning users' pairs and what came of them: measures the quality of any scores for them."""
+
+    def __init__(self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray) -> None:
+        self.user_id, self.video_id = user_id, video_id
+        self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
+
+    def quality(self, scores: np.ndarray) -> float:
+        """Mean NDCG at 10 and 100; 0 where nobody liked anything."""
+        lists = RankedLists.ordered(Order.of(self.user_id, self.video_id, scores), self._outcome)
+        if not len(lists.users):
+            return 0.0
+        return float(np.mean([ndcg_at_k(lists, k).mean() for k in _TUNED_AT]))
+
+
+def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
+    tables = (
+        RANDOM,
+        POPULARITY_BY_VIEWS,
+        POPULARITY_BY_ENGAGEMENT,
+        ALS,
+        CLASSIFIER,
+        REGRESSOR,
+        HYBRID,
+        LAMBDAMART,
+        BLEND,
+        TRUTH,
+    )
+    return [system for system in tables if system in scores]
+
+
+def _of(scores: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[rows] for name, values in scores.items()}
+
+
+def _filters(catalogue: int, settings: Settings) -> list[int]:
+    return sorted({k for k in (*_FILTERS, settings.filter_k) if k < catalogue} | {settings.filter_k})
+
+
+def _hybrid(
+    user_id: np.ndarray, video_id: np.ndarray, scores: Mapping[str, np.ndarray], filter_k: int, catalogue: int
+) -> np.ndarray:
+    return hybrid_scores(
+        user_id, video_id, scores[CLASSIFIER], scores[REGRESSOR], filter_k=filter_k, catalogue=catalogue
+    )
+
+
+def _components(scores: Mapping[str, np.ndarray], label: Label) -> dict[str, np.ndarray]:
+    """What is blended, each on the scale on which it adds up."""
+    amount = logarithm(scores[REGRESSOR]) if label == "ratio" else log_odds(scores[REGRESSOR])
+    found = {
+        CLASSIFIER: log_odds(scores[CLASSIFIER]),
+        REGRESSOR: amount,
+        ALS: scores[ALS],
+        POPULARITY_BY_ENGAGEMENT: log_odds(scores[POPULARITY_BY_ENGAGEMENT]),
+        POPULARITY_BY_VIEWS: logarithm(scores[POPULARITY_BY_VIEWS]),
+    }
+    return found | ({LAMBDAMART: scores[LAMBDAMART]} if LAMBDAMART in scores else {})
+
+
+def _of_features_and_models(
+    pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
+) -> dict[str, np.ndarray]:
+    rows = pairs.rows.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
+    matrix = FeatureMatrix(FeatureFrame.join(store, rows, settings.zone), models.ranker.encoding)
+    names = [*_FROM_FEATURES, CLASSIFIER, REGRESSOR, *([LAMBDAMART] if models.lambdamart else [])]
+    scores = {name: np.empty(len(matrix)) for name in names}
+    for part in _blocks(len(matrix)):
+        block = matrix[part]
         for system, feature in _FROM_FEATURES.items():
-            scores[system][rows] = block[:, matrix.names.index(feature)]
-        scores[CLASSIFIER][rows] = ranker.classify(block)
-        scores[REGRESSOR][rows] = ranker.regress(block)
+            scores[system][part] = block[:, matrix.names.index(feature)]
+        scores[CLASSIFIER][part] = models.ranker.classify(block)
+        scores[REGRESSOR][part] = models.ranker.regress(block)
+        if models.lambdamart is not None:
+            scores[LAMBDAMART][part] = models.lambdamart.predict(block, num_threads=settings.threads)
     return scores
 
 
 def _blocks(rows: int) -> Iterator[slice]:
     for start in range(0, rows, _BLOCK_ROWS):
         yield slice(start, min(start + _BLOCK_ROWS, rows))
+
+
+def _kinds(pairs: Pairs) -> np.ndarray:
+    """Of each pair its place in KINDS."""
+    keys = [columns.USER_ID, columns.VIDEO_ID]
+    watched = pairs.history.select(keys).unique().with_columns(pl.lit(1).alias("pair"))
+    known = pairs.history.select(columns.VIDEO_ID).unique().with_columns(pl.lit(1).alias("video"))
+    rows = (
+        pairs.rows.select(keys)
+        .join(watched, on=keys, how="left", maintain_order="left")
+        .join(known, on=columns.VIDEO_ID, how="left", maintain_order="left")
+    )
+    is_new, is_again = rows["video"].is_null().to_numpy(), rows["pair"].is_not_null().to_numpy()
+    return np.where(is_new, 2, np.where(is_again, 1, 0))
 
 
 def truth_file(settings: Settings) -> Path:

@@ -54,7 +54,7 @@ class Order:
 class Outcome:
     """What truly came of pairs, whatever a system thinks of them.
 
-    relevant: bool [pairs]. gains: float64 [pairs], at least 0, the graded worth of the video to the user.
+    relevant: bool [pairs]. gains: float [pairs], at least 0, the graded worth of the video to the user.
     users: int64 [users], ascending; relevant_counts: float64 [users], each user's relevant videos.
     best_gains: float64 [users, depth], the largest gains of each, descending, 0 where there are fewer.
     """
@@ -69,11 +69,11 @@ class Outcome:
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
         """One entry a pair, in any order. gain: graded worth; by default 1 where relevant."""
         hits = relevant.astype(bool)
-        gains = (hits if gain is None else gain).astype(np.float64)
+        gains = hits.astype(np.float64) if gain is None else gain
         best = Order.of(user_id, np.arange(len(gains)), gains)
         first = best.first(depth)
         counts = _sums(hits[best.rows], best.starts)
-        return cls(hits, gains, best.users, counts, np.where(first >= 0, gains[first], 0.0))
+        return cls(hits, gains, best.users, counts, _taken(gains, first))
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class RankedLists:
         first = order.first(depth)[has_relevant]
         return cls(
             users=order.users[has_relevant],
-            relevant=(first >= 0) & outcome.relevant[first] if first.size else np.zeros(first.shape, bool),
-            gains=np.where(first >= 0, outcome.gains[first], 0.0) if first.size else np.zeros(first.shape),
+            relevant=_taken(outcome.relevant, first) > 0,
+            gains=_taken(outcome.gains, first),
             relevant_counts=outcome.relevant_counts[has_relevant],
             best_gains=outcome.best_gains[has_relevant],
             left_out=int(len(has_relevant) - has_relevant.sum()),
@@ -173,6 +173,13 @@ class RankedLists:
         discounts = 1.0 / np.log2(np.arange(values.shape[1]) + 2.0)
         sums: np.ndarray = np.cumsum(values * discounts, axis=1)
         return sums
+
+
+def _taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values of these rows, 0 for row -1: float64 of the shape of rows."""
+    if not rows.size:
+        return np.zeros(rows.shape)
+    return np.where(rows >= 0, values[rows], 0).astype(np.float64)
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

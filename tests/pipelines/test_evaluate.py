@@ -19,8 +19,11 @@ from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.evaluate import evaluate
 from pipelines.evaluate.protocols import protocol_pairs
-from pipelines.evaluate.trials import trial
+from pipelines.evaluate.trials import Models, trial
+from pipelines.labels import LengthBuckets
 from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.lambdamart import load_lambdamart
+from pipelines.training_frame import uniform_hash
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
@@ -34,6 +37,20 @@ SYSTEMS = (
     "classifier",
     "regressor",
     "hybrid",
+    "lambdamart",
+    "blend",
+)
+METRICS = ("precision", "recall", "ndcg", "ndcg_graded", "map", "mrr", "hit_rate")
+OF_LISTS = (
+    "novelty",
+    "popularity_percentile",
+    "mean_length_s",
+    "fresh_share",
+    "category_diversity",
+    "short_list",
+    "repeats",
+    "coverage",
+    "gini",
 )
 FIELDS = ["protocol", "label", "system", "metric", "k", "slice", "value", "low", "high", "users"]
 
@@ -49,6 +66,7 @@ def _fully_observed() -> pl.DataFrame:
             columns.VIDEO_ID: [video for _, video in pairs],
             columns.EVENT_TIMESTAMP: [None] * len(pairs),
             columns.WATCH_RATIO: random.gamma(1.2, 0.7, len(pairs)).astype(np.float32),
+            columns.VIDEO_DURATION: [5_000 + 300 * video for _, video in pairs],
         },
         schema_overrides={columns.EVENT_TIMESTAMP: pl.Datetime("us", "UTC")},
     )
@@ -87,19 +105,34 @@ def records(settings: Settings, home: tuple[Settings, StepResult]) -> list[dict[
 
 
 def _value(records: list[dict[str, Any]], protocol: str, system: str, metric: str, k: int | None) -> float:
-    keys = {"protocol": protocol, "system": system, "metric": metric, "k": k}
+    keys = {
+        "protocol": protocol,
+        "system": system,
+        "metric": metric,
+        "k": k,
+        "label": "ratio",
+        "slice": "all",
+    }
     (found,) = [r for r in records if all(r[name] == value for name, value in keys.items())]
     return float(found["value"])
 
 
 def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]]) -> None:
     assert {tuple(record) for record in records} == {tuple(FIELDS)}
-    at_k = {(r["protocol"], r["system"], r["metric"], r["k"]) for r in records if r["k"] is not None}
+    whole = [r for r in records if r["slice"] == "all" and r["k"] is not None]
+    at_k = {(r["protocol"], r["label"], r["system"], r["metric"], r["k"]) for r in whole}
+    metrics = {(label, metric) for label in ("ratio", "duration") for metric in METRICS}
+    metrics |= {("any", metric) for metric in OF_LISTS}
+    compared = {
+        (label, f"{metric}_minus_hybrid")
+        for label in ("ratio", "duration")
+        for metric in ("precision", "recall", "ndcg", "ndcg_graded", "map")
+    }
     expected = {
-        (protocol, system, metric, k)
+        (protocol, label, system, metric, k)
         for protocol in ("kuairec", "temporal")
         for system in (*SYSTEMS, *(("truth",) if protocol == "kuairec" else ()))
-        for metric in ("precision", "recall", "ndcg", "ndcg_graded", "map", "mrr", "hit_rate")
+        for label, metric in (metrics if system == "hybrid" else metrics | compared)
         for k in (10, 20, 50, 100, 200, 500, 1000)
     }
     assert at_k == expected
@@ -108,7 +141,9 @@ def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]])
 
 def test_no_figure_is_missing_infinite_or_outside_its_interval(records: list[dict[str, Any]]) -> None:
     for record in records:
-        assert math.isfinite(record["value"]) and 0 <= record["value"] <= 1 + 1e-12, record
+        assert math.isfinite(record["value"]), record
+        if record["metric"] in METRICS:
+            assert 0 <= record["value"] <= 1 + 1e-12, record
         if record["low"] is not None:
             assert record["low"] - 1e-12 <= record["value"] <= record["high"] + 1e-12, record
         assert record["users"] > 0
@@ -118,7 +153,7 @@ def test_perfect_knowledge_is_the_ceiling(records: list[dict[str, Any]]) -> None
     """This truth orders by the outcome itself."""
     for k in (10, 50):
         assert _value(records, "kuairec", "truth", "ndcg", k) == pytest.approx(1.0)
-        for system in SYSTEMS:
+        for system in SYSTEMS[:-1]:
             assert _value(records, "kuairec", system, "ndcg", k) < 1.0
     assert _value(records, "kuairec", "truth", "gauc", None) == 1.0
 
@@ -130,8 +165,11 @@ def test_popularity_is_that_of_plays_before_the_cut(
     cut = datetime.fromisoformat(model_registry.champion(settings).manifest["data"]["holdout_from"])
     plays = LOG.interactions
     views = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cut)[columns.VIDEO_ID].value_counts()
+    users = plays[columns.USER_ID].unique().to_numpy().astype(np.uint64)
+    reported = users[uniform_hash(users, settings.seed + 1) >= settings.tuning_share]
+    assert 0 < len(reported) < len(users)
     pairs = (
-        plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= cut)
+        plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= cut, pl.col(columns.USER_ID).is_in(reported.tolist()))
         .unique([columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True)
         .join(views, on=columns.VIDEO_ID, how="left")
         .with_columns(pl.col("count").fill_null(-1), liked=pl.col(columns.WATCH_RATIO) > 1.0)
@@ -148,13 +186,13 @@ def test_popularity_is_that_of_plays_before_the_cut(
 
 def test_tables_hold_the_same_figures(records: list[dict[str, Any]], settings: Settings) -> None:
     table = pl.read_csv(settings.paths.evaluation / "kuairec.csv")
-    row = table.filter((pl.col("system") == "hybrid") & (pl.col("k") == 20))
+    row = table.filter((pl.col("system") == "hybrid") & (pl.col("k") == 20) & (pl.col("label") == "ratio"))
     assert row["map"].item() == pytest.approx(_value(records, "kuairec", "hybrid", "map", 20))
 
 
 def test_summary_has_the_main_table(home: tuple[Settings, StepResult]) -> None:
     for protocol in ("kuairec", "temporal"):
-        systems = home[1].summary[protocol]["systems"]
+        systems = home[1].summary[protocol]["by_label_ratio"]
         assert [row["system"] for row in systems][: len(SYSTEMS)] == list(SYSTEMS)
         assert {"ndcg@10", "precision@10", "recall@10", "map@10"} <= set(systems[0])
 
@@ -170,8 +208,12 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: 
 def _scores(settings: Settings) -> dict[str, np.ndarray]:
     model = model_registry.champion(settings)
     (temporal,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "temporal"]
-    ranker = HybridRanker.load(model.folder)
-    return trial(temporal, store=open_store(), ranker=ranker, settings=settings).scores
+    models = Models(
+        HybridRanker.load(model.folder), load_lambdamart(model.folder), LengthBuckets.load(model.folder)
+    )
+    # No user chooses: the blend would see outcomes of the holdout, as it may.
+    alone = settings.model_copy(update={"tuning_share": 0.0})
+    return dict(trial(temporal, store=open_store(), models=models, settings=alone).scores)
 
 
 def test_no_score_of_the_temporal_protocol_sees_the_holdout(settings: Settings, tmp_path: Path) -> None:
@@ -223,7 +265,16 @@ def test_users_who_liked_nothing_are_counted_and_no_figure_is_made_up(tmp_path: 
         train(settings)
         facts = evaluate(settings).summary["temporal"]
     assert facts["users"] > 0 and facts["users_with_a_liked_video"] == 0
-    assert json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8")) == []
+    records = json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8"))
+    assert {r["metric"] for r in records if r["label"] != "any"} <= {
+        "mae",
+        "rmse",
+        "brier",
+        "expected_calibration_error",
+        "reliability_predicted",
+        "reliability_observed",
+        "reliability_share_of_pairs",
+    }
 
 
 def test_before_training_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

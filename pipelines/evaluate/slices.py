@@ -1,0 +1,68 @@
+"""Parts of a trial that are counted apart: some users, or some of every user's pairs."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nightreel.settings import Settings
+from pipelines.evaluate.trials import KINDS, Trial
+
+_QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
+_AGES_DAYS = (7, 30, 90)
+_LENGTHS_S = (7, 10, 15, 30, 60)
+_CATEGORIES = 10
+
+
+@dataclass(frozen=True)
+class Family:
+    """Slices that do not overlap: a name each, and the slice of each user or of each pair; -1 for none."""
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+
+
+def user_families(trial: Trial, settings: Settings) -> list[Family]:
+    """By how much users had watched before, and whether that is hardly anything. codes: one a user."""
+    # Equal counts fall in one slice, so that the order of users does not matter.
+    share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
+    quarter = np.minimum((share * 4).astype(np.int64), 3)
+    least = settings.cold_plays
+    cold = (trial.plays < least).astype(np.int64)
+    return [
+        Family(tuple(f"activity: {name}" for name in _QUARTERS), quarter),
+        Family((f"users: {least} plays or more", f"users: cold, under {least} plays"), cold),
+    ]
+
+
+def pair_families(trial: Trial) -> list[Family]:
+    """By the video's age, popularity, length and category, and by kind of watch. codes: one a pair."""
+    videos = trial.videos
+    decile = np.minimum((videos.popularity * 10).astype(np.int64), 9)
+    families = [
+        _binned("age", "d", _AGES_DAYS, videos.age_days),
+        Family(tuple(f"popularity: decile {place}" for place in range(1, 11)), decile),
+        _binned("length", "s", _LENGTHS_S, videos.length_s),
+        _categories(trial),
+    ]
+    by_pair = [Family(family.names, family.codes[trial.video]) for family in families]
+    return [*by_pair, Family(tuple(f"kind: {name}" for name in KINDS), trial.kind)]
+
+
+def _binned(what: str, unit: str, edges: tuple[int, ...], values: np.ndarray) -> Family:
+    names = [f"under {edges[0]} {unit}"]
+    names += [f"{low} to {high} {unit}" for low, high in pairwise(edges)]
+    names += [f"{edges[-1]} {unit} or more"]
+    codes = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
+    return Family(tuple(f"{what}: {name}" for name in names), codes)
+
+
+def _categories(trial: Trial) -> Family:
+    """The most frequent categories of the pairs, and all others together."""
+    names = trial.videos.category_names
+    counts = np.bincount(trial.videos.category[trial.video], minlength=len(names))
+    largest = np.argsort(-counts, kind="stable")[:_CATEGORIES]
+    codes = np.full(len(names), len(largest))
+    codes[largest] = np.arange(len(largest))
+    chosen = [f"category: {names[place]}" for place in largest]
+    return Family((*chosen, "category: others"), codes[trial.videos.category])
