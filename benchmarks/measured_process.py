@@ -1,11 +1,14 @@
 """Runs a command in a process of its own and measures seconds, CPU seconds and peak memory of its tree."""
 
 import platform
+import resource
 import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TextIO
 
 import psutil
 
@@ -14,18 +17,28 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds of wall clock, peak resident bytes of the process tree; output is None where it failed."""
+    """seconds of wall clock, CPU seconds, peak resident bytes of the process tree; no output where it failed."""
 
     seconds: float
     peak_bytes: int
     output: str | None
     error: str
+    cpu_seconds: float = 0.0
 
 
-def run_measured(command: Sequence[str], *, timeout_s: float) -> Measured:
-    """Run a command and watch it until it ends or the time is over."""
+def run_measured(
+    command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None
+) -> Measured:
+    """Run a command and watch it until it ends or the time is over. environment: in the place of our own."""
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    cpu_before = _cpu_seconds_of_children()
+    with (
+        tempfile.TemporaryFile("w+") as output_file,
+        tempfile.TemporaryFile("w+") as error_file,
+        subprocess.Popen(
+            command, stdout=output_file, stderr=error_file, text=True, env=environment
+        ) as process,
+    ):
         peak = 0
         watched = psutil.Process(process.pid)
         while process.poll() is None:
@@ -35,12 +48,13 @@ def run_measured(command: Sequence[str], *, timeout_s: float) -> Measured:
                 process.wait()
                 return Measured(timeout_s, peak, None, f"longer than {timeout_s:.0f} s")
             time.sleep(POLL_S)
-        output, error = process.communicate()
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        output, error = _written(output_file), _written(error_file)
+    cpu_seconds = _cpu_seconds_of_children() - cpu_before
     if process.returncode != 0:
         last = error.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        return Measured(seconds, peak, None, last[0])
-    return Measured(seconds, peak, output, "")
+        return Measured(seconds, peak, None, last[0], cpu_seconds)
+    return Measured(seconds, peak, output, "", cpu_seconds)
 
 
 def machine(*packages: str) -> dict[str, str | int]:
@@ -51,6 +65,16 @@ def machine(*packages: str) -> dict[str, str | int]:
         "memory_bytes": psutil.virtual_memory().total,
         **{package: version(package) for package in packages},
     }
+
+
+def _written(file: TextIO) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def _cpu_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _tree_bytes(process: psutil.Process) -> int:

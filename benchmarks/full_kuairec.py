@@ -1,0 +1,221 @@
+"""How long does the whole of KuaiRec take, and how much memory, from raw files to the published table?
+
+Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
+seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
+all steps again with it; --plain runs the usual pandas script on the same files and compares the ranking of
+small_matrix. Memory is a sum of resident sizes, so a page that two processes share counts twice.
+
+    python benchmarks/full_kuairec.py                          # KuaiRec's own size
+    python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in {None, ""}:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from benchmarks.measured_process import machine, run_measured
+from pipelines.metrics import RankedLists, ndcg_at_k
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results"
+USERS, VIDEOS, INTERACTIONS, DAYS = 7_176, 10_728, 12_530_806, 63
+STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
+TIMEOUT_S = 3_600.0
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; rows: of what the step wrote, where that is a table."""
+
+    run: str
+    step: str
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    rows: int | None
+    error: str = ""
+
+
+def run_step(run: str, step: str, home: Path) -> Row:
+    """Run one step of nightreel on this home, in a process of its own."""
+    bin_folder = Path(sys.executable).parent
+    if step == "feast apply":
+        command = [str(bin_folder / "feast"), "-c", str(ROOT / "feature_repo"), "apply"]
+    else:
+        command = [str(bin_folder / "nightreel"), step]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    environment = kept | {"NIGHTREEL_HOME": str(home)}
+    measured = run_measured(command, timeout_s=TIMEOUT_S, environment=environment)
+    return Row(
+        run=run,
+        step=step,
+        seconds=round(measured.seconds, 1),
+        cpu_seconds=round(measured.cpu_seconds, 1),
+        peak_mib=round(measured.peak_bytes / MEBIBYTE),
+        rows=_rows_of(step, home) if measured.output is not None else None,
+        error=measured.error,
+    )
+
+
+def make_raw(home: Path, scale: float) -> None:
+    """A synthetic KuaiRec at this scale of users and rows; nothing to do where it was made before."""
+    command = [
+        *(str(Path(sys.executable).parent / "nightreel"), "synthesize", "--home", str(home)),
+        *("--users", str(round(USERS * scale)), "--videos", str(VIDEOS), "--days", str(DAYS)),
+        *("--interactions", str(round(INTERACTIONS * scale))),
+    ]
+    made = run_measured(command, timeout_s=TIMEOUT_S)
+    if made.output is None:
+        raise SystemExit(made.error)
+
+
+def without_last_day(raw: Path, folder: Path) -> None:
+    """The raw files as they stood a day earlier: no plays and no daily counts of the log's last day."""
+    folder.mkdir(parents=True)
+    for path in raw.glob("*.csv"):
+        if path.name not in ("big_matrix.csv", "item_daily_features.csv"):
+            os.link(path, folder / path.name)
+    for name in ("big_matrix.csv", "item_daily_features.csv"):
+        lines = pl.scan_csv(raw / name, infer_schema=False)
+        last = lines.select(pl.col("date").max()).collect().item()
+        lines.filter(pl.col("date") != last).sink_csv(folder / name)
+
+
+def plain_pandas(raw: Path, home: Path) -> Row:
+    """The usual script on the same files."""
+    out = home / "plain_pandas.parquet"
+    command = [sys.executable, str(Path(__file__).with_name("plain_pandas.py")), str(raw), str(out)]
+    measured = run_measured(command, timeout_s=TIMEOUT_S)
+    rows = pq.read_metadata(out).num_rows if measured.output is not None else None
+    return Row(
+        "plain pandas",
+        "fit and predict",
+        round(measured.seconds, 1),
+        round(measured.cpu_seconds, 1),
+        round(measured.peak_bytes / MEBIBYTE),
+        rows,
+        measured.error,
+    )
+
+
+def ranking_quality(home: Path) -> dict[str, float]:
+    """NDCG@10 of the pandas script's systems on the users that `evaluate` reports on, ratio label."""
+    scores = pl.read_parquet(home / "plain_pandas.parquet")
+    records = json.loads((home / "data" / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    wanted = {"protocol": "kuairec", "label": "ratio", "metric": "ndcg", "k": 10, "slice": "all"}
+    found = {
+        f"nightreel {record['system']}": record["value"]
+        for record in records
+        if all(record[name] == value for name, value in wanted.items())
+    }
+    users, videos, ratio = (scores[name].to_numpy() for name in ("user_id", "video_id", "watch_ratio"))
+    for system in ("classifier", "regressor", "hybrid"):
+        lists = RankedLists.of(users, videos, scores[system].to_numpy(), ratio > 1.0)
+        found[f"plain pandas {system}"] = float(np.mean(ndcg_at_k(lists, 10)))
+    return found
+
+
+def _rows_of(step: str, home: Path) -> int | None:
+    data = home / "data"
+    if step == "ingest":
+        return sum(pq.read_metadata(path).num_rows for path in (data / "tables").glob("*.parquet"))
+    if step == "features":
+        return sum(pq.read_metadata(path).num_rows for path in (data / "features").glob("*.parquet"))
+    if step == "train":
+        return pq.read_metadata(data / "tables" / "interactions.parquet").num_rows
+    if step == "evaluate":
+        return pq.read_metadata(data / "tables" / "fully_observed.parquet").num_rows
+    if step == "score":
+        import sqlite3
+
+        with sqlite3.connect(data / "nightreel.sqlite") as connection:
+            return int(connection.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0])
+    return None
+
+
+def _print(rows: list[Row]) -> None:
+    print(f"{'run':<14}{'step':<18}{'seconds':>9}{'CPU s':>9}{'peak MiB':>10}{'rows':>13}")
+    for row in rows:
+        shown = f"{row.rows:,}" if row.rows is not None else "-"
+        print(
+            f"{row.run:<14}{row.step:<18}{row.seconds:>9.1f}{row.cpu_seconds:>9.1f}{row.peak_mib:>10,.0f}"
+            f"{shown:>13}  {row.error}"
+        )
+    for run in dict.fromkeys(row.run for row in rows):
+        own = [row for row in rows if row.run == run]
+        print(
+            f"{run:<14}{'total':<18}{sum(row.seconds for row in own):>9.1f}"
+            f"{sum(row.cpu_seconds for row in own):>9.1f}{max(row.peak_mib for row in own):>10,.0f}"
+        )
+
+
+def main() -> None:
+    """Measure, then print and write benchmarks/results/full_kuairec-<scale>.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="share of KuaiRec's users and rows (1)")
+    parser.add_argument("--home", type=Path, help="folder to work in (benchmarks/work/<scale>)")
+    parser.add_argument("--plain", action="store_true", help="run the usual pandas script too")
+    parser.add_argument("--night-two", action="store_true", help="run a first night without the last day")
+    chosen = parser.parse_args()
+    home: Path = (chosen.home or ROOT / "benchmarks" / "work" / f"{chosen.scale:g}").resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    make_raw(home, chosen.scale)
+    raw = home / "raw"
+    shutil.rmtree(home / "data", ignore_errors=True)
+    rows: list[Row] = []
+    if chosen.night_two:
+        shutil.rmtree(home / "first", ignore_errors=True)
+        without_last_day(raw, home / "first")
+        raw.rename(home / "whole")
+        (home / "first").rename(raw)
+        try:
+            rows += _run("night 1", home)
+        finally:
+            shutil.rmtree(raw)
+            (home / "whole").rename(raw)
+    rows += _run("night 2" if chosen.night_two else "nightreel", home)
+    result: dict[str, Any] = {
+        "scale": chosen.scale,
+        "machine": machine("polars", "lightgbm", "feast", "pandas"),
+    }
+    if chosen.plain:
+        rows.append(plain_pandas(raw, home))
+        if not rows[-1].error:
+            result["ndcg_at_10"] = ranking_quality(home)
+    result["rows"] = [asdict(row) for row in rows]
+    _print(rows)
+    for system, value in result.get("ndcg_at_10", {}).items():
+        print(f"NDCG@10  {system:<36}{value:.4f}")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"full_kuairec-{chosen.scale:g}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _run(run: str, home: Path) -> list[Row]:
+    rows = []
+    for step in STEPS:
+        rows.append(run_step(run, step, home))
+        print(
+            f"{run}, {step}: {rows[-1].seconds} s, {rows[-1].peak_mib:,.0f} MiB {rows[-1].error}", flush=True
+        )
+        if rows[-1].error:
+            break
+    return rows
+
+
+if __name__ == "__main__":
+    main()
