@@ -10,7 +10,7 @@ from nightreel import columns
 from pipelines.synthesize.calendar import RHYTHMS
 from pipelines.synthesize.latent import DIMENSIONS, INTERESTS, UserTruth
 from pipelines.synthesize.sizes import KUAIREC_USERS, Sizes
-from pipelines.synthesize.videos import CATEGORIES
+from pipelines.synthesize.videos import CATEGORIES, MISSING
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -167,7 +167,7 @@ def _table(
         ],
         "is_lowactive_period": (random.random(users) < 3 / KUAIREC_USERS).astype(np.int64),
         "is_live_streamer": np.where(
-            random.random(users) < 0.0005, MISSING_FLAG, random.random(users) < 0.0065
+            random.random(users) < 0.0005, MISSING, random.random(users) < 0.0065
         ).astype(np.int64),
         "is_video_author": (random.random(users) < 0.17).astype(np.int64),
     }
@@ -181,9 +181,6 @@ def _table(
         data[f"{name}_range"] = _range_names(values, ranges)
     table = pl.DataFrame(data | {name: codes[name] for name in columns.ONEHOT_FEATURES})
     return _with_nulls(random, table)
-
-
-MISSING_FLAG = -124
 
 
 def _degree_counts(users: int) -> I64:
