@@ -1,13 +1,13 @@
 """From the sources to the online store, through Feast's own materialization and command."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from feast import BatchFeatureView, Entity, FeatureStore, Field, FileSource, ValueType
+from feast.cli.cli import cli
 from feast.types import Float64, Int64
 
 from feast_asof import AsOfError, AsOfOfflineStore
@@ -144,12 +144,9 @@ def test_the_feast_command_applies_and_materializes(tmp_path: Path) -> None:
     (tmp_path / "feature_store.yaml").write_text(CONFIGURATION)
     (tmp_path / "definitions.py").write_text(REPOSITORY)
     STATS.rows.to_parquet(tmp_path / "stats.parquet")
-    feast = Path(sys.executable).with_name("feast")
     for arguments in (["apply"], ["materialize", "2020-07-05T00:00:00", "2020-07-07T00:00:00"]):
-        done = subprocess.run(
-            [feast, "-c", tmp_path, *arguments], capture_output=True, text=True, check=False, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(cli, ["--chdir", str(tmp_path), *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
     store = FeatureStore(repo_path=tmp_path)
     online = store.get_online_features(features=["stats:score"], entity_rows=[{"user": 1}, {"user": 2}])
     assert online.to_dict()["score"] == [1.0, 4.0]

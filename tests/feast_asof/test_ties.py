@@ -56,16 +56,14 @@ def test_the_created_filter_leaves_views_without_a_created_column_alone(tmp_path
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_row_without_created_loses_to_one_that_has_it(tmp_path: Path, reverse: bool) -> None:
-    """A null created is older than any; Feast's stores leave it to the engine where nulls sort."""
+    """A null created is older than any."""
     source = rows_of(
         "user event_timestamp created score",
         (1, "2020-07-05", "2020-07-06", 1.0),
         (1, "2020-07-05", None, 2.0),
     )
-    source = source[::-1] if reverse else source
-    store = open_store(tmp_path, [View("stats", ["user"], ["score"], source, created=True)])
-    joined = store.get_historical_features(entity_df=ASKED[:1], features=["stats:score"]).to_df()
-    assert values(joined["score"]) == [1.0]
+    view = View("stats", ["user"], ["score"], source[::-1] if reverse else source, created=True)
+    assert values(joined_as_duckdb_does(tmp_path, [view], ASKED[:1])["score"]) == [1.0]
 
 
 def test_the_last_row_of_the_source_wins_where_nothing_else_decides(tmp_path: Path) -> None:
