@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
     )
 
+    als_model: Literal["biased", "implicit"] = Field(
+        default="biased", description="ALS of our own, fitted on plays only, or that of the package implicit."
+    )
     als_factors: int = Field(
         default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512
     )

@@ -6,6 +6,7 @@ calendar and on earlier plays only, never on where the log ends: a play gets the
 anything comes after it, and scoring gets factors as fresh, or as old, as training got.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -16,7 +17,9 @@ from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
-from pipelines.collaborative.fits import Fit, fits
+from pipelines.collaborative.biased_als import biased_fits
+from pipelines.collaborative.fits import Fit
+from pipelines.collaborative.implicit_als import implicit_fits
 from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
 __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
@@ -67,6 +70,16 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
     summary = {"als_refits": len(cutoffs), "als_cutoffs": [cutoff.isoformat() for cutoff in cutoffs]}
     record.finish(current, wrote, summary)
     return StepResult("factors", False, (interactions,), wrote, summary)
+
+
+def fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+    """Fit the model that `als_model` names at each cutoff, on the plays strictly before it.
+
+    plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
+    cutoffs ascend.
+    """
+    model = implicit_fits if settings.als_model == "implicit" else biased_fits
+    return model(plays, cutoffs, settings)
 
 
 def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:

@@ -1,0 +1,72 @@
+"""A chain of ALS fits on a growing log: each sees the plays before its cutoff and starts from the one before.
+
+What is fitted is log(1 + watch_ratio), ratio clipped at the setting. Plays tell liking by themselves, so a
+pair that was never played counts neither for nor against: `als_score` means the same in a hole of the log (as
+KuaiRec's small_matrix leaves one) and outside of it. Measured on synthetic data with such a hole (1,800
+users, 2,700 videos, 707,386 plays), ranking the hole: NDCG@10 and per-user AUC of the score alone, and the
+AUC of trees that have it beside the smoothed shares and counts (without any ALS: .8512):
+
+| model | NDCG@10 | AUC | with trees |
+|---|---|---|---|
+| smoothed share of liked plays | .976 | .850 | |
+| implicit's ALS, every play a positive, confidence 1 + ratio | .821 | .556 | |
+| implicit's ALS, disliked plays as negatives, confidence 100, best regularization | .957 | .801 | |
+| biases and factors on liked (0 or 1), this module | .975 | .864 | .862 |
+| biases and factors on clipped watch_ratio | .985 | .866 | .868 |
+| biases and factors on log(1 + clipped watch_ratio) | .985 | .868 | .866 |
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.collaborative.fits import Fit, Keys
+from pipelines.collaborative.least_squares import Plays, Side, solve
+
+# Of als_factors dimensions, one carries the user's bias and one the video's.
+_BIAS_DIMENSIONS = 2
+
+
+def biased_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+    """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
+
+    The product of a user's and a video's row is the fitted log(1 + watch_ratio): the last two dimensions are
+    (mean + user bias, 1) for users and (1, video bias) for videos.
+
+    plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
+    cutoffs ascend. Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    """
+    ends = [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
+    users = Keys.of(plays[columns.USER_ID], ends)
+    videos = Keys.of(plays[columns.VIDEO_ID], ends)
+    ratios = plays[columns.WATCH_RATIO].to_numpy()
+    targets = np.log1p(np.clip(ratios, 0, settings.watch_ratio_clip), dtype=np.float32)
+    by_user = Plays.grouped(users.rows, videos.rows, targets)
+    by_video = Plays.grouped(videos.rows, users.rows, targets)
+    size = settings.als_factors - _BIAS_DIMENSIONS
+    iterations = settings.als_iterations
+    strength, threads = settings.als_regularization, settings.threads
+    video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
+    for cutoff, end, users_known, videos_known in zip(cutoffs, ends, users.known, videos.known, strict=True):
+        video_side = video_side.grown(videos_known)
+        plays_a_user = np.bincount(users.rows[:end], minlength=users_known)
+        plays_a_video = np.bincount(videos.rows[:end], minlength=videos_known)
+        mean = float(targets[:end].mean(dtype=np.float64))
+        for _ in range(iterations):
+            user_side = solve(
+                by_user, plays_a_user, video_side, mean, regularization=strength, threads=threads
+            )
+            video_side = solve(
+                by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
+            )
+        iterations = settings.als_refit_iterations
+        ones = np.ones
+        yield Fit(
+            cutoff,
+            *users.by_id(np.column_stack([user_side.factors, mean + user_side.biases, ones(users_known)])),
+            *videos.by_id(np.column_stack([video_side.factors, ones(videos_known), video_side.biases])),
+        )

@@ -1,0 +1,72 @@
+"""The package implicit's ALS on a growing log, behind the same contract as our own model.
+
+implicit takes every pair that was never played for a weak dislike (Hu, Koren and Volinsky 2008,
+"Collaborative filtering for implicit feedback datasets"). A liked play adds to its pair's confidence, a
+disliked one takes from it: a pair whose sum is negative is a dislike of that confidence.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.collaborative.fits import Fit, Keys
+
+# How much a play that fills the video's length adds to the confidence of 1.
+_ALPHA = 40.0
+
+
+def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+    """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
+
+    plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
+    cutoffs ascend. Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    ends = [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
+    users = Keys.of(plays[columns.USER_ID], ends)
+    videos = Keys.of(plays[columns.VIDEO_ID], ends)
+    confidences = _confidences(plays[columns.WATCH_RATIO].to_numpy(), settings)
+    last: AlternatingLeastSquares | None = None
+    for cutoff, end, users_known, videos_known in zip(cutoffs, ends, users.known, videos.known, strict=True):
+        pairs = csr_matrix(
+            (confidences[:end], (users.rows[:end], videos.rows[:end])), shape=(users_known, videos_known)
+        )
+        # The setting is a weight in plays; implicit wants one in confidence.
+        weight_a_play = float(np.abs(confidences[:end]).mean(dtype=np.float64))
+        # BLAS threads would fight with implicit's own, and the last bits would depend on their number.
+        with threadpool_limits(1, user_api="blas"):
+            model = AlternatingLeastSquares(
+                factors=settings.als_factors,
+                regularization=settings.als_regularization * weight_a_play,
+                iterations=settings.als_iterations if last is None else settings.als_refit_iterations,
+                num_threads=settings.threads,
+                random_state=settings.seed,
+            )
+            if last is not None:
+                model.user_factors = _grown(last.user_factors, users_known)
+                model.item_factors = _grown(last.item_factors, videos_known)
+            model.fit(pairs, show_progress=False)
+        last = model
+        yield Fit(cutoff, *users.by_id(model.user_factors), *videos.by_id(model.item_factors))
+
+
+def _confidences(ratios: np.ndarray, settings: Settings) -> np.ndarray:
+    """Each play's confidence, float32: the more was watched, the surer a like; negative for a dislike."""
+    clipped = np.clip(ratios, 0, settings.watch_ratio_clip).astype(np.float32)
+    liked = ratios > settings.like_threshold
+    shortfall = np.float32(settings.like_threshold) - clipped
+    signed: np.ndarray = np.where(liked, 1 + _ALPHA * clipped, -(1 + _ALPHA * shortfall)).astype(np.float32)
+    return signed
+
+
+def _grown(factors: np.ndarray, rows: int) -> np.ndarray:
+    """These factors with zeros for the rows that are new."""
+    grown: np.ndarray = np.pad(factors, ((0, rows - len(factors)), (0, 0)))
+    return grown

@@ -1,0 +1,206 @@
+"""ALS by refit window: when it is refitted, what each fit may see, and that both models fit; same bits."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.collaborative import Fit, build_factors, fits, refit_cutoffs
+from pipelines.local_days import INSTANT, NEVER
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
+
+LOG = make_log(6, users=20, videos=40, plays=900)
+MODELS = ("biased", "implicit")
+_MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
+
+
+def _midnight(day: int) -> datetime:
+    return midnight(FIRST_DAY + day * _DAY)
+
+
+def _settings(home: Path, model: str, **changes: object) -> Settings:
+    return settings_for(home, als_model=model, **changes)
+
+
+def _same(one: list[Fit], other: list[Fit]) -> bool:
+    """Bit for bit, ids and cutoffs included."""
+    return len(one) == len(other) and all(
+        a.cutoff == b.cutoff
+        and all(
+            getattr(a, name).tobytes() == getattr(b, name).tobytes()
+            for name in ("user_ids", "user_factors", "video_ids", "video_factors")
+        )
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+CUTOFFS = [_midnight(day) for day in (3, 5, 7)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_fits_are_equal_bit_for_bit_whatever_the_threads(tmp_path: Path, model: str) -> None:
+    one, two, three = (
+        list(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, threads=n))) for n in (1, 1, 3)
+    )
+    assert _same(one, two) and _same(one, three)
+    other_seed = list(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, seed=1)))
+    assert not _same(one, other_seed)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("late", [timedelta(0), _MICROSECOND, timedelta(seconds=1)])
+def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, model: str, late: timedelta) -> None:
+    """A new user and a new video come with it; the fits up to the cutoff stay, the one after changes."""
+    settings = _settings(tmp_path, model)
+    whole = list(fits(LOG.interactions, CUTOFFS, settings))
+    more = LOG.interactions.head(60).with_columns(
+        pl.lit(CUTOFFS[1] + late, INSTANT).alias(columns.EVENT_TIMESTAMP),
+        pl.int_range(-1, 59).cast(pl.Int64).alias(columns.USER_ID),
+        pl.int_range(-1, 59).cast(pl.Int64).alias(columns.VIDEO_ID),
+        pl.lit(4.0, pl.Float32).alias(columns.WATCH_RATIO),
+    )
+    added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
+    removed = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFFS[1] + late)
+    after = list(fits(added, CUTOFFS, settings))
+    assert _same(after[:2], whole[:2]) and not _same(after[2:], whole[2:])
+    assert _same(list(fits(removed, CUTOFFS[:2], settings)), whole[:2])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path, model: str) -> None:
+    settings = _settings(tmp_path, model)
+    more = LOG.interactions.head(1).with_columns(
+        pl.lit(CUTOFFS[1] - _MICROSECOND, INSTANT).alias(columns.EVENT_TIMESTAMP),
+        pl.lit(77_777, pl.Int64).alias(columns.USER_ID),
+    )
+    added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
+    first, second, _ = fits(added, CUTOFFS, settings)
+    assert 77_777 not in first.user_ids and 77_777 in second.user_ids
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_for_everyone_with_an_earlier_play_and_for_nobody_else(tmp_path: Path, model: str) -> None:
+    for fit in fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, als_factors=7)):
+        before = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < fit.cutoff)
+        assert fit.user_ids.tolist() == before[columns.USER_ID].unique().sort().to_list()
+        assert fit.video_ids.tolist() == before[columns.VIDEO_ID].unique().sort().to_list()
+        for ids, factors in ((fit.user_ids, fit.user_factors), (fit.video_ids, fit.video_factors)):
+            assert factors.shape == (len(ids), 7) and factors.dtype == np.float32
+            assert np.isfinite(factors).all()
+
+
+def _tastes() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """Two groups of users, two of videos, each group fond of its own; half of the pairs were never played."""
+    random = np.random.default_rng(3)
+    users, videos = 60, 80
+    likes = (np.arange(users)[:, None] % 2 == np.arange(videos) % 2).ravel()
+    played = random.random(users * videos) < 0.5
+    user, video = np.divmod(np.flatnonzero(played), videos)
+    order = random.permutation(len(user))
+    ratio = np.where(likes[played], 1.6, 0.4) + random.random(len(user)) * 0.5
+    plays = pl.DataFrame(
+        {
+            columns.USER_ID: user[order] * 3 + 2,
+            columns.VIDEO_ID: video[order] * 7 + 1,
+            columns.EVENT_TIMESTAMP: [_midnight(0) + int(n) * timedelta(minutes=2) for n in range(len(user))],
+            columns.WATCH_RATIO: ratio[order].astype(np.float32),
+        },
+        schema_overrides={columns.EVENT_TIMESTAMP: INSTANT},
+    )
+    return plays, likes.reshape(users, videos), ~played.reshape(users, videos)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, model: str) -> None:
+    plays, likes, hole = _tastes()
+    settings = _settings(tmp_path, model, als_factors=8, als_regularization=2.0)
+    for fit in fits(plays, [_midnight(2), _midnight(5)], settings):
+        scores = fit.user_factors @ fit.video_factors.T
+        liked, not_liked = scores[hole & likes], scores[hole & ~likes]
+        assert (liked[:, None] > not_liked).mean() > 0.95
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_refit_starts_from_the_last_factors(tmp_path: Path, model: str) -> None:
+    """Where no play is new, three rounds and then one are the same as four; and not as one alone."""
+
+    def last_fit(cutoffs: list[datetime], rounds: int) -> list[Fit]:
+        settings = _settings(tmp_path, model, als_iterations=rounds, als_refit_iterations=1)
+        return list(fits(LOG.interactions, cutoffs, settings))[-1:]
+
+    end = CUTOFFS[1] + timedelta(microseconds=500)
+    assert LOG.interactions.filter(
+        pl.col(columns.EVENT_TIMESTAMP).is_between(end - _MICROSECOND, end, closed="left")
+    ).is_empty()
+    warm = last_fit([end - _MICROSECOND, end], rounds=3)
+    assert _same(warm, last_fit([end], rounds=4))
+    assert not _same(warm, last_fit([end], rounds=1))
+
+
+def test_the_models_are_two(tmp_path: Path) -> None:
+    biased, implicit = (next(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model))) for model in MODELS)
+    assert (biased.video_factors[:, -2] == 1).all()  # what the users' biases multiply
+    assert not (implicit.video_factors[:, -2] == 1).any()
+
+
+def test_a_change_of_the_model_fits_anew(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    LOG.write(settings)
+    assert settings.als_model == "biased"
+    assert not build_factors(settings).skipped
+    assert build_factors(settings).skipped
+    assert not build_factors(settings.model_copy(update={"als_model": "implicit"})).skipped
+    source = pl.read_parquet(settings.paths.feature_source(columns.USER_FACTORS))
+    assert source.schema[columns.USER_FACTOR] == pl.List(pl.Float32)
+    assert source[columns.USER_FACTOR].list.len().unique().to_list() == [settings.als_factors]
+
+
+def _instants(*plays: tuple[float, int]) -> pl.Series:
+    """So many plays at a time, in days after the first local midnight."""
+    stamps = [_midnight(0) + day * _DAY for day, count in plays for _ in range(count)]
+    return pl.Series(stamps, dtype=INSTANT)
+
+
+def test_refits_stand_at_local_midnights_so_many_days_apart(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, als_refit_days=3)
+    plays = _instants((0.5, 200), (3.5, 1), (6.5, 1), (7.2, 1))
+    assert refit_cutoffs(plays, settings) == [_midnight(3), _midnight(6), _midnight(9)]
+
+
+def test_no_refit_without_a_new_play_nor_before_there_are_enough(tmp_path: Path) -> None:
+    """Four factors want more than 128 plays; a play at the midnight itself belongs to the next fit."""
+    settings = settings_for(tmp_path, als_refit_days=2)
+    plays = _instants((0.5, 100), (3.0, 28), (4.0, 1), (11.0, 1))
+    assert refit_cutoffs(plays, settings) == [_midnight(6), _midnight(12)]
+
+
+def test_the_last_refit_is_the_first_on_schedule_that_no_play_comes_after(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, als_refit_days=7)
+    for last_day in (6.9, 7 - 1e-9, 3.0):
+        assert refit_cutoffs(_instants((0.0, 200), (last_day, 1)), settings) == [_midnight(7)]
+    assert refit_cutoffs(_instants((0.0, 200), (7.0, 1)), settings) == [_midnight(7), _midnight(14)]
+
+
+@pytest.mark.parametrize("end", range(130, 900, 70))
+def test_what_comes_later_moves_no_refit_that_came_before(tmp_path: Path, end: int) -> None:
+    """Cut a log anywhere: the refits that any play or later instant can have seen by then are the same."""
+    instants = LOG.interactions[columns.EVENT_TIMESTAMP]
+    settings = settings_for(tmp_path)
+    for instant in (instants[end], instants[end].replace(minute=0, second=0, microsecond=0)):
+        whole = [cutoff for cutoff in refit_cutoffs(instants, settings) if cutoff <= instant]
+        cut = refit_cutoffs(instants.filter(instants < instant), settings)
+        assert [cutoff for cutoff in cut if cutoff <= instant] == whole
+
+
+def test_too_few_plays_for_any_refit_are_fitted_but_never_seen(tmp_path: Path) -> None:
+    assert refit_cutoffs(_instants((0.5, 100)), settings_for(tmp_path)) == [NEVER]
+
+
+def test_no_plays_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no rows"):
+        refit_cutoffs(pl.Series([], dtype=INSTANT), settings_for(tmp_path))
