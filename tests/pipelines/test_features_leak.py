@@ -190,20 +190,26 @@ def _instants(draw: st.DrawFn) -> tuple[int, datetime]:
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(where=_instants(), change=st.sampled_from(_CHANGES), refit_days=st.integers(1, 3))
+@given(
+    where=_instants(),
+    change=st.sampled_from(_CHANGES),
+    refit_days=st.integers(1, 3),
+    model=st.sampled_from(["biased", "implicit"]),
+)
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
-@example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2)
-@example(where=(1, midnight(FIRST_DAY + 4 * _DAY)), change=_added, refit_days=2)
-@example(where=(1, midnight(FIRST_DAY + 6 * _DAY)), change=_altered, refit_days=3)
+@example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2, model="biased")
+@example(where=(1, midnight(FIRST_DAY + 4 * _DAY)), change=_added, refit_days=2, model="biased")
+@example(where=(1, midnight(FIRST_DAY + 6 * _DAY)), change=_altered, refit_days=3, model="implicit")
 def test_no_feature_changes_with_what_happens_at_or_after_the_instant(
     home: Settings,
     where: tuple[int, datetime],
     change: Callable[[SmallLog, datetime, np.random.Generator], SmallLog],
     refit_days: int,
+    model: str,
 ) -> None:
     """Every view, on-demand ones included, bit for bit, at every row up to the instant and at it."""
     seed, instant = where
-    settings = home.model_copy(update={"als_refit_days": refit_days})
+    settings = home.model_copy(update={"als_refit_days": refit_days, "als_model": model})
     log = _log(seed)
     rows = _rows_up_to(log, instant)
     _sources_of(log, settings)
