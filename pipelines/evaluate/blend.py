@@ -12,6 +12,7 @@ import numpy as np
 _STEPS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 _SWEEPS = 2
 _LEAST = 1e-6
+_LEAST_GAIN = 5e-4  # of quality: less is chance, and fewer scores are easier to explain
 
 
 def log_odds(values: np.ndarray) -> np.ndarray:
@@ -50,8 +51,8 @@ def tuned_blend(
 ) -> Blend:
     """Search the weights with the highest quality, beginning with `start` alone.
 
-    components: a score a pair, on its scale. quality: of an array of scores; larger is better. The first of
-    equally good weights is kept, so the same input gives the same blend.
+    components: a score a pair, on its scale. quality: of an array of scores; larger is better. Weights
+    change for a gain that matters only, so the same input gives the same, plain blend.
     """
     means, deviations = {}, {}
     for name, values in components.items():
@@ -69,7 +70,7 @@ def tuned_blend(
                 if tried == weights or not any(tried.values()):
                     continue
                 found = quality(_sum(standard, tried))
-                if found > best:
+                if found > best + _LEAST_GAIN:
                     best, weights = found, tried
         if weights == before:
             break

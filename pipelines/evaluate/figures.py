@@ -228,7 +228,8 @@ class Measuring:
     def _pooled(self, system: str, scores: np.ndarray) -> Iterator[Figure]:
         """AUC of all pairs together, and how far the models' own predictions are off."""
         for label in LABELS:
-            area = auc(scores, self._trial.wanted[label].liked)
+            # The hybrid's scores are places in a user's list: they compare with no other user's.
+            area = auc(scores, self._trial.wanted[label].liked) if system != HYBRID else None
             if area is not None:
                 yield self._single(label, system, "auc", area)
         wanted = self._trial.wanted[self._settings.label]
