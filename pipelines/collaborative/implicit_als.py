@@ -3,6 +3,17 @@
 implicit takes every pair that was never played for a weak dislike (Hu, Koren and Volinsky 2008,
 "Collaborative filtering for implicit feedback datasets"). A liked play adds to its pair's confidence, a
 disliked one takes from it: a pair whose sum is negative is a dislike of that confidence.
+
+Measured on synthetic data (1,800 users, 2,700 videos, 646,509 plays), ranking the pairs of small_matrix,
+which are a hole in the log, by the last refit's product; default settings:
+
+| model | NDCG@10 | AUC | s |
+|---|---|---|---|
+| our own (`biased_als`) | .903 | .799 | 12.5 |
+| this module: liked 1 + 100 ratio, disliked -101 | .864 | .727 | 5.7 |
+| liked 1 + 100 ratio, disliked -(1 + 100 shortfall) | .863 | .716 | 6.6 |
+| the same with 40, with 10, with 1 for 100 | .864, .788, .677 | .705, .678, .578 | |
+| every play a positive, 1 + 100 ratio | .547 | .579 | 4.2 |
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +28,8 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.collaborative.fits import Fit, Keys
 
-# How much a play that fills the video's length adds to the confidence of 1.
-_ALPHA = 40.0
+# How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.
+_ALPHA = 100.0
 
 
 def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
@@ -59,11 +70,9 @@ def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Se
 
 def _confidences(ratios: np.ndarray, settings: Settings) -> np.ndarray:
     """Each play's confidence, float32: the more was watched, the surer a like; negative for a dislike."""
-    clipped = np.clip(ratios, 0, settings.watch_ratio_clip).astype(np.float32)
-    liked = ratios > settings.like_threshold
-    shortfall = np.float32(settings.like_threshold) - clipped
-    signed: np.ndarray = np.where(liked, 1 + _ALPHA * clipped, -(1 + _ALPHA * shortfall)).astype(np.float32)
-    return signed
+    clipped = np.clip(ratios, 0, settings.watch_ratio_clip)
+    signed = np.where(ratios > settings.like_threshold, 1 + _ALPHA * clipped, -(1 + _ALPHA))
+    return signed.astype(np.float32)
 
 
 def _grown(factors: np.ndarray, rows: int) -> np.ndarray:
