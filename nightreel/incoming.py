@@ -73,11 +73,16 @@ def _waiting(folder: Path) -> list[Path]:
 
 
 def _raw_folder(settings: Settings) -> Path:
+    """Where the raw files lie: as ingest will find them, once nothing waits in `incoming` any more."""
     try:
-        return find_raw_folder(settings.raw_dir)
+        found = find_raw_folder(settings.raw_dir)
     except InputError:
-        # A first delivery makes the raw files.
-        return settings.raw_dir
+        found = settings.raw_dir / INCOMING
+    if found != settings.raw_dir / INCOMING:
+        return found
+    # A delivery stands in the way of finding them, or is the first one and makes them.
+    places = {path.parent for path in settings.raw_dir.glob(f"*/{BIG_MATRIX.name}")} - {found}
+    return places.pop() if len(places) == 1 else settings.raw_dir
 
 
 def _kind(path: Path) -> RawFile:

