@@ -258,6 +258,24 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
     sys.exit(1 if found.state == STALE else 0)
 
 
+@app.command()
+def doctor(as_json: AsJson = False, home: Home = None) -> None:
+    """Check Python, packages, data, disk, memory, database and freshness; exit with 1 where one is wrong."""
+    from nightreel import doctor as inspections
+    from nightreel import logs, printing
+
+    logs.configure()
+    findings = inspections.inspect_all()
+    if as_json:
+        printing.print_json(inspections.as_rows(findings))
+    else:
+        for finding in findings:
+            print(f"{finding.state:<8} {finding.inspection}: {finding.found}")
+            if finding.remedy:
+                print(f"{'':<8} -> {finding.remedy}")
+    sys.exit(0 if inspections.is_sound(findings) else 1)
+
+
 @app.command(name="settings")
 def show_settings(as_json: AsJson = False, home: Home = None) -> None:
     """Print the effective settings and where each came from; secrets are masked."""

@@ -1,0 +1,286 @@
+"""A list of small inspections of this machine, home and database; each says what it found and what to do.
+
+An inspection only looks: it makes no folder, no database and no schema, so that asking changes nothing.
+"""
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from nightreel import columns
+from nightreel.errors import NightreelError
+from nightreel.settings import Settings, load_settings
+
+State = Literal["ok", "warning", "wrong"]
+
+LOCK_FILE = Path(__file__).resolve().parents[1] / "requirements.lock"
+_PYTHON_FROM, _PYTHON_BELOW = (3, 11), (3, 14)
+_GIB = 2**30
+# What a run of all of KuaiRec wants, and what even the demo does.
+_DISK_SCARCE_BYTES, _DISK_FULL_BYTES = 5 * _GIB, _GIB // 2
+_MEMORY_SCARCE_BYTES, _MEMORY_SHORT_BYTES = 4 * _GIB, _GIB
+_NAMED_MAX = 5
+_NEEDED_FILES = (
+    columns.BIG_MATRIX_FILE,
+    columns.USER_FEATURES_FILE,
+    columns.ITEM_DAILY_FILE,
+    columns.CAPTION_FILE,
+)
+_PINNED = re.compile(
+    r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one inspection found; `remedy` is empty where all is well."""
+
+    inspection: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def inspect_all(now: datetime | None = None) -> list[Finding]:
+    """Every inspection's finding. Settings that cannot be read are a finding too, and end the list."""
+    findings = [python(), packages(LOCK_FILE)]
+    try:
+        settings = load_settings()
+    except NightreelError as error:
+        return [*findings, Finding("settings", "wrong", error.message, error.remedy)]
+    findings.append(Finding("settings", "ok", f"home {settings.home}"))
+    return [*findings, *_of_home(settings, now or datetime.now(UTC))]
+
+
+def is_sound(findings: list[Finding]) -> bool:
+    """Whether nothing is wrong; warnings are allowed."""
+    return all(finding.state != "wrong" for finding in findings)
+
+
+def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
+    """The findings as plain mappings, for printing."""
+    return [asdict(finding) for finding in findings]
+
+
+def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
+    inspections: list[tuple[str, Callable[[], Finding]]] = [
+        ("data folder", lambda: data_folder(settings)),
+        ("disk", lambda: disk(settings)),
+        ("memory", memory),
+        ("database", lambda: database(settings)),
+        ("freshness", lambda: freshness(settings, now)),
+    ]
+    for name, look in inspections:
+        try:
+            yield look()
+        except NightreelError as error:
+            yield Finding(name, "wrong", error.message, error.remedy)
+        except OSError as error:
+            yield Finding(name, "wrong", f"{type(error).__name__}: {error}.", "Mend that, and ask again.")
+
+
+def python() -> Finding:
+    """Whether this Python is one that nightreel is tested on."""
+    found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    if _PYTHON_FROM <= sys.version_info[:2] < _PYTHON_BELOW:
+        return Finding("python", "ok", found)
+    return Finding(
+        "python",
+        "wrong",
+        found,
+        "Use Python 3.11 to 3.13: `make clean`, then `make PYTHON=python3.11 install`.",
+    )
+
+
+def packages(lock: Path) -> Finding:
+    """Whether the installed packages are those of the lock file, or where it is not here, as required."""
+    remedy = "Install what the lock file names: `make install`, or `pip install -r requirements.lock`."
+    if lock.is_file():
+        wanted, differing = _against_lock(lock.read_text(encoding="utf-8"))
+        source = lock.name
+    else:
+        wanted, differing = _against_metadata()
+        source = "nightreel's own requirements (no lock file here)"
+    if not differing:
+        return Finding("packages", "ok", f"all {wanted} of {source}")
+    named = ", ".join(differing[:_NAMED_MAX]) + (", ..." if len(differing) > _NAMED_MAX else "")
+    missing = any(text.endswith("is missing") for text in differing)
+    return Finding(
+        "packages",
+        "wrong" if missing else "warning",
+        f"{len(differing)} of {wanted} are not as in {source}: {named}",
+        remedy,
+    )
+
+
+def _against_lock(text: str) -> tuple[int, list[str]]:
+    wanted, differing = 0, []
+    for line in text.splitlines():
+        pin = _PINNED.match(line)
+        if pin is None or (pin["marker"] and not Marker(pin["marker"].strip()).evaluate()):
+            continue
+        wanted += 1
+        installed = _installed(pin["name"])
+        if installed is None:
+            differing.append(f"{pin['name']} is missing")
+        elif Version(installed) != Version(pin["version"]):
+            differing.append(f"{pin['name']} is {installed}, not {pin['version']}")
+    return wanted, differing
+
+
+def _against_metadata() -> tuple[int, list[str]]:
+    asked = [Requirement(text) for text in metadata.requires("nightreel") or []]
+    wanted = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    differing = []
+    for requirement in wanted:
+        installed = _installed(requirement.name)
+        if installed is None:
+            differing.append(f"{requirement.name} is missing")
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            differing.append(f"{requirement.name} is {installed}, not {requirement.specifier}")
+    return len(wanted), differing
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(canonicalize_name(name))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def data_folder(settings: Settings) -> Finding:
+    """Whether the raw files that are needed are there and readable."""
+    folder = settings.raw_dir
+    remedy = (
+        "Set raw_dir in nightreel.toml, or NIGHTREEL_RAW_DIR, to the folder of the CSV files; "
+        "`nightreel demo` makes data to try with."
+    )
+    if not folder.is_dir():
+        return Finding("data folder", "wrong", f"{folder}: no such folder.", remedy)
+    missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
+    if missing:
+        return Finding("data folder", "wrong", f"{folder} lacks {', '.join(missing)}.", remedy)
+    unreadable = [name for name in _NEEDED_FILES if not os.access(folder / name, os.R_OK)]
+    if unreadable:
+        return Finding(
+            "data folder",
+            "wrong",
+            f"{folder}: {', '.join(unreadable)} may not be read by this user.",
+            "Give this user leave to read them: `chmod a+r`.",
+        )
+    size_bytes = sum((folder / name).stat().st_size for name in _NEEDED_FILES)
+    return Finding(
+        "data folder", "ok", f"{folder}, {_size(size_bytes)} in the {len(_NEEDED_FILES)} needed files"
+    )
+
+
+def disk(settings: Settings) -> Finding:
+    """Whether the home may be written and its disk has room for a night."""
+    folder = next(one for one in (settings.home, *settings.home.parents) if one.is_dir())
+    if not os.access(folder, os.W_OK):
+        return Finding(
+            "disk",
+            "wrong",
+            f"{folder} may not be written by this user.",
+            "Change its owner, or choose a --home.",
+        )
+    free_bytes = shutil.disk_usage(folder).free
+    return _enough("disk", f"{_size(free_bytes)} free below {folder}", free_bytes)
+
+
+def _enough(name: str, found: str, free_bytes: int) -> Finding:
+    if free_bytes < _DISK_FULL_BYTES:
+        return Finding(name, "wrong", found, "Free some space, or choose a --home on another disk.")
+    if free_bytes < _DISK_SCARCE_BYTES:
+        return Finding(
+            name,
+            "warning",
+            found,
+            "Enough for the demo; all of KuaiRec wants 5 GiB. Lower keep_runs, or free some.",
+        )
+    return Finding(name, "ok", found)
+
+
+def memory() -> Finding:
+    """Whether there is memory for a run, within the limit of the container where there is one."""
+    available_bytes = min(psutil.virtual_memory().available, _container_limit_bytes())
+    found = f"{_size(available_bytes)} available"
+    if available_bytes < _MEMORY_SHORT_BYTES:
+        return Finding("memory", "wrong", found, "End other programs, or raise the container's memory limit.")
+    if available_bytes < _MEMORY_SCARCE_BYTES:
+        return Finding(
+            "memory", "warning", found, "Enough for the demo; all of KuaiRec wants 4 GiB. Lower train_sample."
+        )
+    return Finding("memory", "ok", found)
+
+
+def _container_limit_bytes() -> int:
+    try:
+        text = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return sys.maxsize
+    return int(text) if text.isdecimal() else sys.maxsize
+
+
+def database(settings: Settings) -> Finding:
+    """Whether the database of the lists can be read, and its schema is this nightreel's."""
+    from scoring.database import database_exists, database_url, masked, reading
+    from scoring.schema import SCHEMA_VERSION, recorded_version, require_not_newer
+
+    where = masked(database_url(settings))
+    if not database_exists(settings):
+        return Finding("database", "warning", f"{where}: not there yet.", "`nightreel run` makes it.")
+    with reading(settings) as connection:
+        version = recorded_version(connection)
+    require_not_newer(version)
+    if version is None:
+        return Finding(
+            "database", "warning", f"{where}: no tables of nightreel yet.", "`nightreel run` makes them."
+        )
+    if version < SCHEMA_VERSION:
+        return Finding(
+            "database",
+            "wrong",
+            f"{where}: schema version {version}, this nightreel's is {SCHEMA_VERSION}.",
+            "Run `nightreel db upgrade`; no data is lost.",
+        )
+    return Finding("database", "ok", f"{where}, schema version {version}")
+
+
+def freshness(settings: Settings, now: datetime) -> Finding:
+    """Whether last night's list is there."""
+    from scoring.status import DUE, FRESH, status
+
+    said = status(settings, now)
+    shown = said.facts["shown"]
+    if shown is None:
+        return Finding("freshness", "wrong", "nothing is published yet.", "Run `nightreel run`.")
+    found = f"{said.state}: run {shown['run_id']}, published {shown['published_at']:%Y-%m-%d %H:%M} UTC"
+    if said.state == FRESH:
+        return Finding("freshness", "ok", found)
+    if said.state == DUE:
+        return Finding("freshness", "ok", f"{found}; tonight's is due and has time")
+    return Finding(
+        "freshness",
+        "wrong",
+        found,
+        "See why with `nightreel status` and `nightreel runs`; `nightreel schedule --once` makes it now.",
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:,.1f} GiB" if size_bytes >= _GIB else f"{size_bytes / 2**20:,.0f} MiB"
