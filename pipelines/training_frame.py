@@ -72,7 +72,10 @@ class FeatureFrame:
         service = store.get_feature_service(columns.HYBRID_RANKER)
         job = store.get_historical_features(entity_df=entity_table(plays), features=service)
         if job.num_rows != plays.height:
-            raise NightreelError(f"The join gave {job.num_rows} rows for {plays.height} plays.")
+            raise NightreelError(
+                f"The join gave {job.num_rows} rows for {plays.height} plays.",
+                "Choose `feast_asof.AsOfOfflineStore` as the offline store in feature_store.yaml.",
+            )
         return cls(
             names=tuple(name for names in views.values() for name in names),
             views={view: names for view, names in views.items() if names[0] not in _ON_DEMAND},

@@ -65,7 +65,10 @@ class Sides:
             if in_pair.start <= place < in_pair.stop:
                 found: np.ndarray = self.videos.values[:, in_side.start + place - in_pair.start]
                 return found
-        raise InputError(f"Feature {name}: not among the video features of the service.")
+        raise InputError(
+            f"Feature {name}: not among the video features of the service.",
+            "Put it back into the service hybrid_ranker, and run `feast apply`.",
+        )
 
 
 def sides_as_of(
@@ -127,7 +130,10 @@ def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.
 def _key(store: FeatureStore, view: str) -> str:
     keys: list[str] = store.get_feature_view(view).join_keys
     if keys not in ([columns.USER_ID], [columns.VIDEO_ID]):
-        raise InputError(f"Feature view {view}: its keys are {keys}; scoring knows users and videos.")
+        raise InputError(
+            f"Feature view {view}: its keys are {keys}; scoring knows users and videos.",
+            "Take the view out of the service hybrid_ranker, or key it by user or by video.",
+        )
     return keys[0]
 
 

@@ -52,7 +52,10 @@ class FeatureEncoding:
         matrix = np.empty((table.num_rows, len(names)), dtype=np.float32)
         for place, name in enumerate(names):
             if name not in self.names or name not in table.column_names:
-                raise InputError(f"Feature {name}: not among the features of this model or of this table.")
+                raise InputError(
+                    f"Feature {name}: not among the features of this model or of this table.",
+                    "Run `nightreel features`, then `nightreel train`.",
+                )
             matrix[:, place] = self.encode_column(name, table.column(name))
         return matrix
 
