@@ -81,7 +81,10 @@ def read_table(source: Source, zone: ZoneInfo, advance: Callable[[float], None])
         schema.validate(frame)
     except pandera.errors.SchemaError as error:
         # What could be wrong with a file was set apart before: this is a fault of ours, found in time.
-        raise NightreelError(f"{path.name}: the table {file.table} is not as promised: {error}.") from error
+        raise NightreelError(
+            f"{path.name}: the table {file.table} is not as promised: {error}.",
+            "Please report this; leaving the file's newest rows out may help until then.",
+        ) from error
     return Table(frame, pl.concat(rejects).sort(LINE))
 
 
