@@ -17,7 +17,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds of wall clock and of CPU; peak resident bytes of the process tree; no output where it failed."""
+    """seconds of wall clock and of CPU, peak resident bytes of the process tree; no output: it failed."""
 
     seconds: float
     peak_bytes: int

@@ -1,8 +1,12 @@
 """Ingest: raw CSV files in, validated tables out; what is rejected is kept with its line and reason.
 
+A file that only grew since the last time is read from where it grew; one that has not changed, not at all.
 Nothing of a run is put in place before all of it is right: a failed ingest leaves the tables as they were.
 """
 
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +15,14 @@ import polars as pl
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
 from nightreel.errors import InputError
-from nightreel.logs import get_logger, progress
+from nightreel.logs import progress
 from nightreel.settings import Settings
-from pipelines.ingest.csv_reading import LINE, REASON, inspect_csv
+from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, present_columns
 from pipelines.ingest.tables import DUPLICATE, Source, Table, read_table
+from pipelines.ingest.taken import Taken, read_taken, stamps, write_taken
 
 __all__ = ["ingest"]
-
-_log = get_logger(__name__)
 
 
 def ingest(settings: Settings, *, force: bool = False) -> StepResult:
@@ -39,56 +42,124 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
         return StepResult("ingest", True, read, wrote, record.summary())
-    sources, missing = _inspect(folder)
-    facts: dict[str, Any] = {}
+    before = {} if force else read_taken(settings)
+    sources, missing = _inspect(folder, before)
     record.forget()
-    rejected: dict[str, pl.DataFrame] = {}
-    with written_whole(settings.paths.tables) as tables:
+    taken: dict[Path, Taken] = {}
+    with written_whole(settings.paths.tables) as tables, written_whole(settings.paths.rejects) as rejects:
         tables.mkdir()
-        with progress("ingest", total=sum(source.path.stat().st_size for source in sources)) as advance:
-            for source in sources:
-                table = read_table(source, settings.zone, advance)
-                rejected[source.file.name] = table.rejects
-                _refuse_too_many(source, table, rejected, settings)
-                table.frame.write_parquet(tables / f"{source.file.table}.parquet", statistics=True)
-                facts[source.file.table] = _facts(table)
-        _write_rejects(rejected, settings.paths.rejects)
-    wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
-    rejects = tuple(sorted(settings.paths.rejects.glob("*.parquet")))
-    summary: dict[str, Any] = {"tables": [{"table": name, **fact} for name, fact in facts.items()]}
-    summary |= _said_of(rejected, missing, sources)
-    record.finish(current, [*wrote, *rejects], summary)
-    return StepResult("ingest", False, read, (*wrote, *rejects), summary)
+        rejects.mkdir()
+        places = _Places(settings, tables, rejects)
+        new_bytes = sum(path.stat().st_size for path in read) - sum(source.header.start for source in sources)
+        with progress("ingest", total=new_bytes) as advance:
+            for path, file in zip(paths, RAW_FILES, strict=True):
+                source = next((source for source in sources if source.path == path), None)
+                if source is not None:
+                    taken[path] = _take(source, places, settings, advance)
+                elif path in read:
+                    taken[path] = before[str(path)]
+                    places.keep(file)
+    write_taken(settings, taken)
+    written = [Path(name) for entry in taken.values() for name in entry.written]
+    summary = _summary({file: taken[folder / file.name] for file in RAW_FILES if folder / file.name in taken})
+    if missing:
+        summary["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
+    record.finish(current, written, summary)
+    return StepResult("ingest", False, read, tuple(sorted(written)), summary)
 
 
-def _inspect(folder: Path) -> tuple[list[Source], list[RawFile]]:
-    """The files that are there, each looked through once, and the optional ones that are not."""
+class _Places:
+    """Where a file's table and rejects stand now, and where the new ones are made."""
+
+    def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:
+        self._now = (settings.paths.tables, settings.paths.rejects)
+        self._new = (tables, rejects)
+
+    def now(self, file: RawFile) -> tuple[Path, Path]:
+        """Of the table and of the rejects, as they stand when ingest has ended."""
+        tables, rejects = self._now
+        return tables / f"{file.table}.parquet", rejects / f"{Path(file.name).stem}.parquet"
+
+    def new(self, file: RawFile) -> tuple[Path, Path]:
+        """Of the table and of the rejects, while ingest is at work."""
+        tables, rejects = (new / now.name for new, now in zip(self._new, self.now(file), strict=True))
+        return tables, rejects
+
+    def keep(self, file: RawFile) -> None:
+        """Carry over what was made of a file that has not changed."""
+        for now, new in zip(self.now(file), self.new(file), strict=True):
+            if now.is_file():
+                try:
+                    os.link(now, new)
+                except OSError:  # a file system without hard links
+                    shutil.copy2(now, new)
+
+    def written(self, file: RawFile) -> dict[str, list[int]]:
+        """Stamps of the new files, under the names that they will have."""
+        pairs = zip(self.now(file), self.new(file), strict=True)
+        return {str(now): found for now, new in pairs for found in stamps([new]).values()}
+
+
+def _inspect(folder: Path, before: Mapping[str, Taken]) -> tuple[list[Source], list[RawFile]]:
+    """The files to be read, each looked through once, and the optional ones that are not there.
+
+    Required files first, so that what is missing is said before the big ones are looked through.
+    """
     sources, missing = [], []
-    required = [file for file in RAW_FILES if file.without is None]
-    for file in (*required, *(file for file in RAW_FILES if file not in required)):
+    for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
         path = folder / file.name
         if file.without is not None and not path.exists():
             missing.append(file)
             continue
-        header = inspect_csv(path)
+        known = before.get(str(path))
+        if known is not None and path.is_file() and known.is_same(path):
+            continue
+        header = inspect_csv(path, known)
         sources.append(Source(path, file, present_columns(file, header.names, path), header))
-    sources.sort(key=lambda source: RAW_FILES.index(source.file))
     return sources, missing
 
 
-def _refuse_too_many(
-    source: Source, table: Table, rejected: dict[str, pl.DataFrame], settings: Settings
-) -> None:
-    counted = table.rejects.filter(pl.col(REASON) != DUPLICATE)
+def _take(source: Source, places: _Places, settings: Settings, advance: Callable[[float], None]) -> Taken:
+    """Read what is new of a file, and write its table and rejects."""
+    earlier = _table_before(places.now(source.file)) if source.header.start else None
+    table = read_table(source, settings.zone, advance, earlier)
+    _refuse_too_many(source, table, places, settings)
+    table_path, rejects_path = places.new(source.file)
+    table.frame.write_parquet(table_path, statistics=True)
+    if table.rejects.height:
+        table.rejects.write_parquet(rejects_path)
+    status = source.path.stat()
+    return Taken(
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        digest=source.header.digest,
+        lines=source.header.lines,
+        names=source.header.names,
+        counted=_counted(table),
+        why=_why(table),
+        written=places.written(source.file),
+    )
+
+
+def _table_before(paths: tuple[Path, Path]) -> Table:
+    table, rejects = paths
+    frame = pl.read_parquet(table)
+    return Table(frame, pl.read_parquet(rejects) if rejects.is_file() else pl.DataFrame(schema=REJECT_SCHEMA))
+
+
+def _refuse_too_many(source: Source, table: Table, places: _Places, settings: Settings) -> None:
+    wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
-    if counted.height > settings.max_reject_share * rows:
-        _write_rejects(rejected, settings.paths.rejects)
-        first = counted.row(0, named=True)
-        share = counted.height / rows
+    if wrong.height > settings.max_reject_share * rows:
+        _, kept = places.now(source.file)
+        with written_whole(kept) as temporary:
+            table.rejects.write_parquet(temporary)
+        first = wrong.row(0, named=True)
+        share = wrong.height / rows
         raise InputError(
-            f"{source.path}, line {first[LINE]}, {first[REASON]}. {counted.height} of {rows} rows "
+            f"{source.path}, line {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
-            f"them are in {settings.paths.rejects / (source.path.stem + '.parquet')}.",
+            f"them are in {kept}.",
             f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}.",
         )
     if source.file is BIG_MATRIX and table.frame.is_empty():
@@ -96,55 +167,49 @@ def _refuse_too_many(
 
 
 def _rounded_up(share: float) -> float:
-    """The share with two digits, not less than it."""
+    """The share with few digits, not less than it."""
     digits = 2
-    while round(share, digits) < share or round(share, digits) == 0:
-        share += 10.0**-digits / 2 if round(share, digits) else 0
+    while round(share, digits) < share:
         digits += 1
     return round(share, digits)
 
 
-def _write_rejects(rejected: dict[str, pl.DataFrame], folder: Path) -> None:
-    with written_whole(folder) as temporary:
-        temporary.mkdir()
-        for name, rows in rejected.items():
-            if rows.height:
-                rows.write_parquet(temporary / f"{Path(name).stem}.parquet")
-
-
-def _facts(table: Table) -> dict[str, Any]:
+def _counted(table: Table) -> dict[str, int | None]:
     duplicates = table.rejects.filter(pl.col(REASON) == DUPLICATE).height
-    facts: dict[str, Any] = {
+    counted: dict[str, int | None] = {
         "rows": table.frame.height,
         "duplicates": duplicates,
         "rejected": table.rejects.height - duplicates,
     }
     for name, key in (("users", columns.USER_ID), ("videos", columns.VIDEO_ID)):
-        facts[name] = table.frame[key].n_unique() if key in table.frame.columns else None
-    return facts
+        counted[name] = table.frame[key].n_unique() if key in table.frame.columns else None
+    return counted
 
 
-def _said_of(
-    rejected: dict[str, pl.DataFrame], missing: list[RawFile], sources: list[Source]
-) -> dict[str, Any]:
-    """What else there is to say: why rows were rejected, and what is not there."""
-    said: dict[str, Any] = {}
-    why = pl.concat([rows.with_columns(pl.lit(name).alias("file")) for name, rows in rejected.items()])
-    why = why.filter(pl.col(REASON) != DUPLICATE)
-    if why.height:
-        # The value that was wrong differs from row to row: the column and the problem tell the reason.
-        kind = pl.col(REASON).str.replace(r'"[^"]*" ', "")
-        counted = why.group_by("file", kind).agg(
-            pl.len().alias("rows"), pl.col(LINE).min().alias("first_line")
-        )
-        said["rejected"] = counted.sort("file", REASON).to_dicts()
-    if missing:
-        said["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
+def _why(table: Table) -> list[dict[str, Any]]:
+    """The reasons of the rejected rows; the value that was wrong, which differs from row to row, left out."""
+    kind = pl.col(REASON).str.replace(r'"[^"]*" ', "")
+    counted = (
+        table.rejects.filter(pl.col(REASON) != DUPLICATE)
+        .group_by(kind)
+        .agg(pl.len().alias("rows"), pl.col(LINE).min().alias("first_line"))
+    )
+    return counted.sort(REASON).to_dicts()
+
+
+def _summary(taken: Mapping[RawFile, Taken]) -> dict[str, Any]:
+    """What there is to say of the tables, of rejected rows, and of columns that are not there."""
+    summary: dict[str, Any] = {
+        "tables": [{"table": file.table, **entry.counted} for file, entry in taken.items()]
+    }
+    rejected = [{"file": file.name, **reason} for file, entry in taken.items() for reason in entry.why]
+    if rejected:
+        summary["rejected"] = rejected
     absent = [
-        {"file": source.file.name, "columns": ", ".join(names)}
-        for source in sources
-        if (names := [column.name for column in source.file.columns if column not in source.present.columns])
+        {"file": file.name, "columns": ", ".join(names)}
+        for file, entry in taken.items()
+        if (names := [column.name for column in file.columns if column.name not in entry.names])
     ]
     if absent:
-        said["columns_not_there_and_left_empty"] = absent
-    return said
+        summary["columns_not_there_and_left_empty"] = absent
+    return summary

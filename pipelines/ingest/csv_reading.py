@@ -6,6 +6,7 @@ be read as a CSV at all, or that was cut off, is refused as a whole.
 
 import codecs
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nightreel.errors import InputError
+from pipelines.ingest.taken import Taken
 
 LINE, RAW, REASON = "line", "raw", "reason"
 REJECT_SCHEMA: dict[str, pl.DataType] = {LINE: pl.Int64(), REASON: pl.String(), RAW: pl.String()}
@@ -42,12 +44,18 @@ class Header:
     """What a first look at a file tells.
 
     names: of its columns. has_quotes: anywhere. lone_returns: it has carriage returns that end no line, as
-    four captions of KuaiRec have, without quotes around them.
+    four captions of KuaiRec have, without quotes around them. Both are told of what follows byte `start` and
+    `lines_before` lines, where the rows begin that are to be read (0: all but the header). digest: SHA-256 of
+    the whole file; lines: line ends in it.
     """
 
     names: list[str]
     has_quotes: bool
     lone_returns: bool
+    start: int
+    lines_before: int
+    digest: str
+    lines: int
 
 
 @dataclass(frozen=True)
@@ -62,9 +70,10 @@ class TextBatch:
     bytes_read: int
 
 
-def inspect_csv(path: Path) -> Header:
+def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
     """Read the whole file once as bytes, and its header.
 
+    taken: as the file was taken in before; where it only grew since, only what is new is to be read.
     Raises InputError where it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
     """
     if not path.is_file():
@@ -72,14 +81,32 @@ def inspect_csv(path: Path) -> Header:
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES_MAX)
         _refuse_other_formats(path, head)
-        file.seek(0)
-        has_quotes, lone_returns = _check_text(path, file)
+        digest = hashlib.sha256()
+        start = _end_of_taken(file, taken, digest) if taken is not None else 0
+        lines_before = taken.lines if taken is not None and start else 0
+        if not start:
+            file.seek(0)
+            digest = hashlib.sha256()
+        text = _check_text(path, file, lines_before, digest)
     names = next(csv.reader([_first_line(path, head)]), [])
-    return Header([name.strip() for name in names], has_quotes, lone_returns)
+    return Header(
+        names=[name.strip() for name in names],
+        has_quotes=text.quotes > 0,
+        # Where nothing but returns ends lines, as on old Macs, they are what they seem.
+        lone_returns=text.lone_returns > 0 and text.lines > 0,
+        start=start,
+        lines_before=lines_before,
+        digest=digest.hexdigest(),
+        lines=text.lines,
+    )
 
 
 def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
     """The file's rows in order. Raises InputError where it ends in mid-row, or cannot be split into rows."""
+    nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
+    if header.start == path.stat().st_size:
+        yield TextBatch(nothing, pl.DataFrame(schema=REJECT_SCHEMA), header.start)
+        return
     pending: list[tuple[int, str, str]] = []
     fields_of_last = len(header.names)
 
@@ -90,8 +117,9 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
         pending.append((row.number, reason, row.text))
         return "skip"
 
-    numbers = _LineNumbers(has_breaks=header.has_quotes)
+    numbers = _LineNumbers(header)
     with path.open("rb") as file:
+        file.seek(header.start)
         try:
             for batch in _open(file, header, keep_broken):
                 rows = numbers.given(pl.DataFrame(batch), [number for number, _, _ in pending])
@@ -107,7 +135,6 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
         if pending and fields_of_last < len(header.names) and not ends_with_newline(path):
             line = int(_broken(pending, numbers)[LINE][-1])
             raise InputError(f"{path}, line {line}: the file ends in the middle of a row.", _COPY_AGAIN)
-        nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
         yield TextBatch(nothing, _broken(pending, numbers), file.tell())
 
 
@@ -117,7 +144,10 @@ def _open(
     reader = pa_csv.open_csv(
         pa.PythonFile(_WithoutLoneReturns(file) if header.lone_returns else file, mode="r"),
         read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=_BLOCK_BYTES, column_names=header.names, skip_rows=1
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            column_names=header.names,
+            skip_rows=0 if header.start else 1,
         ),
         parse_options=pa_csv.ParseOptions(
             newlines_in_values=header.has_quotes, ignore_empty_lines=False, invalid_row_handler=keep_broken
@@ -133,7 +163,7 @@ def _open(
 
 
 def _broken(rows: list[tuple[int, str, str]], numbers: "_LineNumbers") -> pl.DataFrame:
-    found = [(number + numbers.breaks_before(number), *rest) for number, *rest in rows]
+    found = [(numbers.line_of(number), *rest) for number, *rest in rows]
     return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row")
 
 
@@ -166,11 +196,13 @@ class _WithoutLoneReturns(io.RawIOBase):
 class _LineNumbers:
     """Gives each row its line in the file, counting skipped rows and the line breaks within quotes."""
 
-    def __init__(self, *, has_breaks: bool) -> None:
-        self._has_breaks = has_breaks
+    def __init__(self, header: Header) -> None:
+        self._has_breaks = header.has_quotes
         self._breaks: list[tuple[int, int]] = []  # record number, line breaks within it
-        self.next = 2  # the number of the next record; the header is record 1
-        self.last = 1  # the last line given
+        self._lines_before = header.lines_before
+        # The number of the next record. Where reading begins at the top, the header is record 1.
+        self.next = 1 if header.start else 2
+        self.last = max(header.lines_before, 1)  # the last line given
 
     def given(self, rows: pl.DataFrame, skipped: list[int]) -> pl.DataFrame:
         """The rows with their lines; skipped: numbers of records left out, of these rows or of later ones."""
@@ -180,7 +212,7 @@ class _LineNumbers:
         if not rows.height:
             return rows.with_columns(numbers)
         self.next = int(numbers[-1]) + 1
-        lines = numbers + sum(count for _, count in self._breaks)
+        lines = numbers + self._lines_before + sum(count for _, count in self._breaks)
         if self._has_breaks:
             within = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
             breaks = rows.select(within.cast(pl.Int64).alias("breaks"))["breaks"]
@@ -190,9 +222,9 @@ class _LineNumbers:
         self.last = int(lines[-1])
         return rows.with_columns(lines.alias(LINE))
 
-    def breaks_before(self, number: int) -> int:
-        """Line breaks within quotes in the records before this one."""
-        return sum(count for record, count in self._breaks if record < number)
+    def line_of(self, number: int) -> int:
+        """The line on which a record begins that was given before, or left out."""
+        return number + self._lines_before + sum(count for record, count in self._breaks if record < number)
 
 
 def _refuse_other_formats(path: Path, head: bytes) -> None:
@@ -207,13 +239,36 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
         raise InputError(f"{path}: text in UTF-16.", "Write it in UTF-8.")
 
 
-def _check_text(path: Path, file: BinaryIO) -> tuple[bool, bool]:
-    """Whether there are quotes, and returns that end no line. Refuses what is not UTF-8, and odd quotes."""
-    decode = codecs.getincrementaldecoder("utf-8")().decode
-    lines = quotes = returns = line_ends = 0
+@dataclass(frozen=True)
+class _Text:
+    """How many quotes, line ends (of the whole file), and returns that end no line."""
+
+    quotes: int
+    lines: int
+    lone_returns: int
+
+
+def _end_of_taken(file: BinaryIO, taken: Taken, digest: "hashlib._Hash") -> int:
+    """Where the file's new rows begin; 0 where it is not what was taken in before with rows after it."""
+    file.seek(0)
+    left = taken.size
     last_byte = b""
+    while left and (block := file.read(min(_BLOCK_BYTES, left))):
+        digest.update(block)
+        left -= len(block)
+        last_byte = block[-1:]
+    return taken.size if not left and last_byte == b"\n" and digest.hexdigest() == taken.digest else 0
+
+
+def _check_text(path: Path, file: BinaryIO, lines_before: int, digest: "hashlib._Hash") -> _Text:
+    """Count what the rest of the file holds. Refuses what is not UTF-8, and an odd number of quotes."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    lines = lines_before
+    quotes = returns = line_ends = 0
     last_quote = 0  # the line that the last quote is on
+    last_byte = b""
     while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
         try:
             decode(block)
         except UnicodeDecodeError as error:
@@ -237,8 +292,7 @@ def _check_text(path: Path, file: BinaryIO) -> tuple[bool, bool]:
             "Was the file cut off?",
             "Copy the file again, or double the quotes that belong to a text.",
         )
-    # Where nothing but returns ends lines, as on old Macs, they are what they seem.
-    return quotes > 0, returns > line_ends and lines > 0
+    return _Text(quotes, lines, returns - line_ends)
 
 
 def _first_line(path: Path, head: bytes) -> str:

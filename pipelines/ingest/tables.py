@@ -29,7 +29,10 @@ _RATIO_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Source:
-    """A raw file that is there: all columns that it may have, those that it does have, and its header."""
+    """A raw file that is there: all columns that it may have, those that it does have, and its header.
+
+    Where the header tells that reading begins in the file's midst, the table of what stands before is needed.
+    """
 
     path: Path
     file: RawFile
@@ -45,14 +48,17 @@ class Table:
     rejects: pl.DataFrame
 
 
-def read_table(source: Source, zone: ZoneInfo, advance: Callable[[float], None]) -> Table:
+def read_table(
+    source: Source, zone: ZoneInfo, advance: Callable[[float], None], before: Table | None = None
+) -> Table:
     """Read, type and check one raw file. advance is told how many more bytes are read.
 
+    before: the table of what stands before the rows to be read; the result is that of reading the whole file.
     Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
     """
     path, file, header = source.path, source.file, source.header
     typed, rejects = [], []
-    done = 0
+    done = header.start
     for batch in read_batches(path, header):
         found = convert(batch.rows, source.present, header.names)
         rejects += [batch.broken, found.rejects]
@@ -68,15 +74,22 @@ def read_table(source: Source, zone: ZoneInfo, advance: Callable[[float], None])
     typed.clear()
     if file.has_plays:
         _refuse_cut_ratio(path, frame)
-    frame, repeated = _distinct(frame, file, _order(file))
-    rejects.append(_with_raw_text(repeated, path, header))
     schema = schema_of(file)
     absent = [
         pl.lit(None, dtype=column.dtype.type).alias(name)
         for name, column in schema.columns.items()
         if name not in frame.columns
     ]
-    frame = frame.with_columns(absent).select(list(schema.columns))
+    frame = frame.with_columns(absent).select(*schema.columns, LINE)
+    earlier = []
+    if before is not None:
+        settled, unsettled = _settled(before.frame, frame, file)
+        earlier.append(settled)
+        rejects.append(before.rejects)
+        frame = pl.concat([unsettled.with_columns(pl.lit(0, dtype=pl.Int64).alias(LINE)), frame])
+    frame, repeated = _distinct(frame, file, _order(file))
+    rejects.append(_with_raw_text(repeated, path, header))
+    frame = pl.concat([*earlier, frame])
     try:
         schema.validate(frame)
     except pandera.errors.SchemaError as error:
@@ -86,6 +99,15 @@ def read_table(source: Source, zone: ZoneInfo, advance: Callable[[float], None])
             "Please report this; leaving the file's newest rows out may help until then.",
         ) from error
     return Table(frame, pl.concat(rejects).sort(LINE))
+
+
+def _settled(known: pl.DataFrame, new: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A table cut in two: the rows that new ones cannot stand before or repeat, and the others."""
+    if file.key or new.is_empty():
+        return known.clear(), known
+    first = new[columns.EVENT_TIMESTAMP].sort()[0]
+    place = known[columns.EVENT_TIMESTAMP].search_sorted(first, side="left")
+    return known.head(place), known.slice(place)
 
 
 def _order(file: RawFile) -> list[str]:

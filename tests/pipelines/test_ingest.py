@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -323,6 +324,64 @@ def test_the_same_files_are_not_read_twice_and_other_ones_are(raw: RawLog, tmp_p
     raw.write(made.raw_dir)
     assert not ingest(made).skipped
     assert _table(made, "interactions").height == len(BIG_ROWS) + 1
+
+
+@pytest.mark.parametrize("cut_rows", [1, 2, 3])
+def test_a_log_that_grew_gives_what_reading_it_whole_gives(
+    raw: RawLog, tmp_path: Path, cut_rows: int
+) -> None:
+    """With late, repeated and broken rows in the new part, and in the side files second rows of a key."""
+    late = BIG_ROWS[2].replace("15,", "13,", 1)
+    raw.files[BIG] += "\n".join(("1,2", BIG_ROWS[0], late, "x" + BIG_ROWS[1])) + "\n"
+    raw.files[DAILY] += "148,20200705,9,NORMAL,2020-07-01,public,6067.0,1,1,1\n149,20200705,,,,,,1,1,1\n"
+    raw.files[CAPTIONS] += '150,"a\nb",,[],-124,UNKNOWN,-124,UNKNOWN,-124,UNKNOWN\n1,2\n'
+    whole = _ingested(raw, tmp_path / "whole", max_reject_share=0.9)
+    grown = dict(raw.files)
+    for name in (BIG, DAILY, CAPTIONS):
+        raw.files[name] = "".join(line + "\n" for line in grown[name].split("\n")[: -1 - cut_rows])
+    if cut_rows > 1:
+        # In the midst of a quoted text there is no row to go on from.
+        raw.files[CAPTIONS] = grown[CAPTIONS].split("150,")[0]
+    made = _ingested(raw, tmp_path / "grown", max_reject_share=0.9)
+    raw.files = grown
+    raw.write(made.raw_dir)
+    found = ingest(made)
+    assert found.summary == ingest(whole, force=True).summary
+    for name in ("interactions", "video_daily", "video_captions", "users", "fully_observed"):
+        assert _table(made, name).equals(_table(whole, name)), name
+    for name in (BIG, DAILY, CAPTIONS):
+        assert _rejects(made, name) == _rejects(whole, name)
+
+
+def test_only_what_is_new_is_read(raw: RawLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _ingested(raw, tmp_path)
+    raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
+    (made.raw_dir / BIG).write_bytes(raw.files[BIG].encode())
+    read: list[tuple[str, int]] = []
+
+    def noting(path: Path, header: csv_reading.Header) -> Iterator[csv_reading.TextBatch]:
+        for batch in csv_reading.read_batches(path, header):
+            read.append((path.name, batch.rows.height))
+            yield batch
+
+    monkeypatch.setattr("pipelines.ingest.tables.read_batches", noting)
+    ingest(made)
+    assert [entry for entry in read if entry[1]] == [(BIG, 1)]
+    assert {name for name, _ in read} == {BIG}
+
+
+@pytest.mark.parametrize("spoiled", ["raw", "table"])
+def test_a_file_whose_past_changed_is_read_anew(raw: RawLog, tmp_path: Path, spoiled: str) -> None:
+    made = _ingested(raw, tmp_path)
+    if spoiled == "raw":
+        raw.spoil(BIG, "14,148,4381", "99,148,4381")
+    else:
+        made.paths.table("interactions").write_bytes(b"")
+    raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
+    raw.write(made.raw_dir)
+    ingest(made)
+    assert _table(made, "interactions").height == len(BIG_ROWS) + 1
+    assert (99 in _table(made, "interactions")["user_id"]) == (spoiled == "raw")
 
 
 def test_a_log_without_plays_is_refused(raw: RawLog, tmp_path: Path) -> None:

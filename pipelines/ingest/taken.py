@@ -1,0 +1,72 @@
+"""What ingest took in before: an unchanged file is not read again, one that only grew from where it grew.
+
+Growth is proved, not believed: the digest of what was there before must be the same.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nightreel.artefacts import fingerprint, written_whole
+from nightreel.settings import Settings
+
+_FILE = "ingest_files.json"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A raw file as it was taken in, and the table and rejects that it became.
+
+    size: bytes; digest: SHA-256 of them; lines: line ends in them. names: its header. counted: rows,
+    duplicates, rejected rows. why: reasons of rejected rows with their number and first line. written: size
+    and modification time (ns) of the table, and of the rejects if there are some, as they must still stand.
+    """
+
+    size: int
+    modified_ns: int
+    digest: str
+    lines: int
+    names: list[str]
+    counted: dict[str, int | None]
+    why: list[dict[str, Any]]
+    written: dict[str, list[int]]
+
+    def is_same(self, path: Path) -> bool:
+        """Whether the raw file stands as it was taken in."""
+        status = path.stat()
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)
+
+
+def stamps(paths: list[Path]) -> dict[str, list[int]]:
+    """Size and modification time (ns) of the files that are there."""
+    found = {str(path): path.stat() for path in paths if path.is_file()}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+
+
+def read_taken(settings: Settings) -> dict[str, Taken]:
+    """By raw path, what was taken in under these settings and still stands; empty where nothing is of use."""
+    try:
+        recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))
+        if recorded["settings"] != _settings_digest(settings):
+            return {}
+        found = {name: Taken(**entry) for name, entry in recorded["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {
+        name: entry
+        for name, entry in found.items()
+        if entry.written == stamps([Path(path) for path in entry.written])
+    }
+
+
+def write_taken(settings: Settings, taken: Mapping[Path, Taken]) -> None:
+    """Record what was taken in, when its tables stand."""
+    files = {str(path): asdict(entry) for path, entry in taken.items()}
+    with written_whole(settings.paths.state / _FILE) as temporary:
+        temporary.write_text(json.dumps({"settings": _settings_digest(settings), "files": files}), "utf-8")
+
+
+def _settings_digest(settings: Settings) -> str:
+    return fingerprint(settings=settings.model_dump(include={"time_zone"}))
