@@ -268,11 +268,16 @@ def main() -> None:
 
 
 def write_results(path: Path, results: dict[Case, Figures]) -> None:
-    """The figures so far, with the machine that they were measured on."""
+    """The figures, with the machine they were measured on. Cases of earlier runs on this machine stay."""
     path.parent.mkdir(exist_ok=True)
-    lines = [{**asdict(case), **asdict(figures)} for case, figures in results.items()]
     measured_on = machine("feast", "pyarrow", "numpy", "duckdb", "dask")
-    path.write_text(json.dumps({"machine": measured_on, "results": lines}, indent=1) + "\n")
+    lines = {case: {**asdict(case), **asdict(figures)} for case, figures in results.items()}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("machine") == measured_on:
+        for line in before["results"]:
+            lines.setdefault(Case(line["rows"], line["ttl_days"], line["store"], line["to"]), line)
+    ordered = sorted(lines.values(), key=lambda line: (line["rows"], line["ttl_days"], line["store"]))
+    path.write_text(json.dumps({"machine": measured_on, "results": ordered}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
