@@ -131,13 +131,26 @@ def evaluate(home: Home = None, force: Force = False) -> None:
 
 
 @app.command()
-def score(as_of: AsOf = None, home: Home = None, force: Force = False) -> None:
+def score(
+    as_of: AsOf = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="VERSION",
+            show_default="the champion",
+            help="Model that scores; with --as-of and what `nightreel runs` tells, a night again.",
+        ),
+    ] = None,
+    home: Home = None,
+    force: Force = False,
+) -> None:
     """Score every user's candidates and publish the top-K lists."""
     from scoring.publish import score_and_publish as step
 
     settings = _settings()
     instant = _instant(as_of)
-    _report(lambda: step(settings, as_of=instant, force=force))
+    _report(lambda: step(settings, as_of=instant, model_version=model, force=force))
 
 
 @app.command()

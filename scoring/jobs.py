@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, inspect, select, update
 
 from nightreel.settings import Settings
 from scoring.database import database_exists, database_url, engine, plainly, reading
-from scoring.schema import recorded_version, require_not_newer, upgrade_database
+from scoring.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
 from scoring.tables import DONE, FAILED, RUNNING, job_run
 
 NIGHT, RETRAIN = "night", "retrain"
@@ -44,7 +44,8 @@ def is_open(settings: Settings, job: Job) -> bool:
 
 def begin(settings: Settings, job: Job) -> int:
     """Record that the job begins, upgrading the schema where it is older; returns which attempt this is."""
-    upgrade_database(settings)
+    if not _is_current(settings):
+        upgrade_database(settings)
     now = datetime.now(UTC)
     with plainly(database_url(settings)), engine(settings).begin() as connection:
         before = connection.execute(_of(job)).first()
@@ -126,6 +127,13 @@ def check_readable(settings: Settings) -> None:
     if database_exists(settings):
         with reading(settings) as connection:
             require_not_newer(recorded_version(connection))
+
+
+def _is_current(settings: Settings) -> bool:
+    if not database_exists(settings):
+        return False
+    with reading(settings) as connection:
+        return recorded_version(connection) == SCHEMA_VERSION
 
 
 def _has_table(settings: Settings) -> bool:

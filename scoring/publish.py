@@ -23,7 +23,7 @@ from scoring.database import database_url, engine, masked, plainly
 from scoring.eligibility import KeptOff, default_as_of, find_candidates
 from scoring.kept_off import read_kept_off
 from scoring.lists import Lists
-from scoring.runs import NewRun, publish, shown_run
+from scoring.runs import NewRun, note_stages, publish, shown_run
 from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.sides import Sides, sides_as_of
@@ -54,18 +54,27 @@ _VIEWS = (
 
 
 def score_and_publish(
-    settings: Settings, *, as_of: datetime | None = None, force: bool = False
+    settings: Settings,
+    *,
+    as_of: datetime | None = None,
+    model_version: str | None = None,
+    force: bool = False,
 ) -> StepResult:
     """Score every user with what was known at `as_of`, audit the lists and show them to readers.
 
     as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
-    that is earlier. Skipped where the lists that are shown were made of the same inputs, model, instant and
-    settings. Raises InputError for missing inputs, an instant before the data or a model of other features;
-    AuditError where the lists fail a check and the old ones stay; BusyError where another process publishes.
+    that is earlier. model_version: by default the champion. Skipped where the lists that are shown were made
+    of the same inputs, model, instant and settings. Raises InputError for missing inputs, an instant before
+    the data or a model of other features; AuditError where the lists fail a check and the old ones stay;
+    BusyError where another process publishes.
     """
     url = database_url(settings)
     read = _inputs(settings)
-    model = model_registry.champion(settings)
+    model = (
+        model_registry.champion(settings)
+        if model_version is None
+        else model_registry.find(settings, model_version)
+    )
     instant = _instant(settings, as_of)
     opened = engine(settings)
     stages = _Stopwatch()
@@ -90,6 +99,7 @@ def score_and_publish(
             settings,
             begin_stage=stages.begin,
         )
+        note_stages(connection, published.run_id, stages.seconds())
     summary = {
         "run_id": published.run_id,
         "as_of": instant.isoformat(),

@@ -5,7 +5,8 @@ lists or tonight's, whole. Whatever fails or is killed before leaves the pointer
 be removed by the next run.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -97,6 +98,17 @@ def publish(
         # The lists are out; old ones too many are no failure, and the next run removes them.
         _log.warning("old runs were not removed", reason=str(error))
     return published
+
+
+def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
+    """Keep a run's seconds by stage with it; its lists are out already, so that a failure is only logged."""
+    try:
+        with plainly(connection.engine.url), connection.begin():
+            connection.execute(
+                update(recommendation_run).where(_key == run_id).values(stages=json.dumps(dict(seconds)))
+            )
+    except NightreelError as error:
+        _log.warning("the run's seconds were not kept", reason=str(error))
 
 
 def _clean_orphans(connection: Connection) -> None:

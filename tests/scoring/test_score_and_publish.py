@@ -1,5 +1,6 @@
 """The whole step on both databases: skipped when done, repeatable, honest about time, and shown to people."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,10 @@ from pydantic import SecretStr
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.rankers import train
 from scoring.database import engine, reading
+from scoring.history import list_runs
 from scoring.publish import score_and_publish
 from scoring.show import user_list
 from tests.fixtures.feature_home import make_feature_home
@@ -100,6 +104,33 @@ def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
     assert [row[1:] for row in _shown(settings)] != first
     score_and_publish(settings, as_of=AS_OF)
     assert [row[1:] for row in _shown(settings)] == first
+
+
+def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
+    home: Settings, settings: Settings
+) -> None:
+    score_and_publish(settings, as_of=AS_OF)
+    first = _shown(settings)
+    night = list_runs(settings)[0]
+    pointer = home.paths.models / model_registry.CHAMPION
+    before = pointer.read_text()
+    try:
+        assert train(home.model_copy(update={"trees": 3})).summary["version"] != night["model_version"]
+        other = [path.name for path in home.paths.models.iterdir() if path.is_dir()]
+        pointer.write_text(json.dumps({"version": next(v for v in other if v != night["model_version"])}))
+        score_and_publish(settings, as_of=AS_OF)
+        assert [row[1:] for row in _shown(settings)] != [row[1:] for row in first]
+        score_and_publish(settings, as_of=night["as_of"], model_version=night["model_version"])
+        assert [row[1:] for row in _shown(settings)] == [row[1:] for row in first]
+    finally:
+        pointer.write_text(before)
+    with pytest.raises(InputError, match="no such model version"):
+        score_and_publish(settings, as_of=AS_OF, model_version="20200101-none")
+
+
+def test_a_runs_seconds_by_stage_are_kept_with_it(settings: Settings) -> None:
+    score_and_publish(settings)
+    assert set(json.loads(list_runs(settings)[0]["stages"])) == {"prepare", "write", "audit", "prune"}
 
 
 def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, tmp_path: Path) -> None:

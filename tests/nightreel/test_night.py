@@ -1,0 +1,192 @@
+"""The nightly job: dropped files to published lists, recorded, one at a time, in its own process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from nightreel.artefacts import StepResult
+from nightreel.errors import BusyError, NightreelError
+from nightreel.night import night_stages, retrain_stages, run_job
+from nightreel.settings import Settings, load_settings
+from pipelines.synthesize import synthesize
+from scoring.database import engine, reading
+from scoring.history import list_runs
+from scoring.jobs import NIGHT, Job
+from scoring.stages import Stage
+from scoring.status import FRESH, status
+from scoring.tables import job_run
+from scoring.writer import sole_job, sole_writer
+
+JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
+SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
+
+
+def _step(name: str, work: Callable[[], object] = lambda: None, **summary: object) -> Stage:
+    def do() -> StepResult:
+        work()
+        return StepResult(name, False, (), (), summary)
+
+    return Stage(name, do)
+
+
+def _record(settings: Settings) -> dict[str, object]:
+    with reading(settings) as connection:
+        return dict(connection.execute(select(job_run)).one()._asdict())
+
+
+def test_what_the_stages_did_is_recorded(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    stages = [_step("ingest", rows=7, remarks=["a file was set aside"]), _step("score", rows=3, run_id=12)]
+    run_job(settings, JOB, stages)
+    found = _record(settings)
+    assert (found["status"], found["attempts"], found["run_id"]) == ("done", 1, 12)
+    assert found["remarks"] == "a file was set aside"
+    said = json.loads(str(found["stages"]))
+    assert [(name, said[name].get("rows")) for name in ("ingest", "score")] == [("ingest", 7), ("score", 3)]
+    assert all(facts["seconds"] >= 0 for facts in said.values())
+
+
+def test_a_stage_that_fails_ends_the_job_and_the_record_says_why(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+
+    def fail() -> None:
+        raise NightreelError("The raw files are gone.")
+
+    with pytest.raises(NightreelError, match="gone"):
+        run_job(settings, JOB, [_step("ingest", fail), _step("score", lambda: pytest.fail("it went on"))])
+    found = _record(settings)
+    assert (found["status"], found["error"]) == ("failed", "The raw files are gone.")
+    assert json.loads(str(found["stages"]))["ingest"]["failed"]
+    with pytest.raises(ZeroDivisionError):
+        run_job(settings, JOB, [_step("score", lambda: 1 / 0)])
+    assert "ZeroDivisionError" in str(_record(settings)["error"])
+
+
+def test_a_second_job_at_once_is_told_who_is_first(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.paths.sqlite.parent.mkdir()
+    busy = pytest.raises(BusyError, match="is running a job on this database")
+    with sole_job(engine(settings)), busy:
+        run_job(settings, JOB, [_step("score", lambda: pytest.fail("two jobs"))])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Sixty users' raw files, and settings for quick models."""
+    (tmp_path / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    settings = load_settings()
+    settings.raw_dir.mkdir()
+    synthesize(settings.raw_dir, users=60, videos=120, interactions=8_000, days=21, seed=5)
+    return settings
+
+
+def _do(settings: Settings, stages: list[Stage]) -> None:
+    for stage in stages:
+        stage.work()
+
+
+def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Callable[..., object]) -> None:
+    """A night and a training in this process, then a night by the real command, with a bad file."""
+    *before, score = night_stages(home)
+    _do(home, [*before, *retrain_stages(home), score])
+    first = list_runs(home)[0]
+    _drop_a_day(home)
+    (home.raw_dir / "incoming" / "junk.csv").write_text("x\n", encoding="utf-8")
+    done = nightreel("schedule", "--once", home=home.home)
+    assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
+    lines = [json.loads(line) for line in done.stderr.splitlines()]  # type: ignore[attr-defined]
+    seconds = {line["stage"]: line["seconds"] for line in lines if line["event"] == "stage"}
+    stages = {"begin", "take in", "ingest", "features", "feast apply", "materialize", "score", "record"}
+    assert set(seconds) == stages
+    second = list_runs(home)[0]
+    assert second["run_id"] == 2 and second["as_of"] == first["as_of"] + timedelta(days=1)
+    assert second["users"] == first["users"] + 1
+    with reading(home) as connection:
+        last = connection.execute(select(job_run).order_by(job_run.c.due_at.desc())).first()
+    assert last is not None and last.status == "done" and last.run_id == 2
+    assert "junk.csv was set aside" in last.remarks
+    assert status(home, datetime.now(UTC)).state == FRESH
+
+
+def _drop_a_day(home: Settings) -> None:
+    """Plays of the day after the last, one of them by a new user."""
+    raw = pl.read_csv(home.raw_dir / "big_matrix.csv", infer_schema=False)
+    later = raw.tail(200).with_columns(
+        (pl.col("timestamp").cast(pl.Float64).max() + 86_400 + pl.int_range(200))
+        .cast(pl.String)
+        .alias("timestamp"),
+        pl.lit(None, dtype=pl.String).alias("time"),
+    )
+    new = later.tail(1).with_columns(pl.lit("987654").alias("user_id"))
+    (home.raw_dir / "incoming").mkdir()
+    pl.concat([later, new]).write_csv(home.raw_dir / "incoming" / "big_matrix_next.csv")
+
+
+_WAITING = """
+import time
+import nightreel.night
+from scoring.stages import Stage
+def wait():
+    print("waits", flush=True)
+    time.sleep(600)
+nightreel.night.night_stages = lambda settings: [Stage("wait", wait)]
+nightreel.night.main()
+"""
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Start a real job that waits for ever."""
+
+    def start(**environment: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WAITING, NIGHT, JOB.due_at.isoformat()],
+            env={**os.environ, "NIGHTREEL_HOME": str(tmp_path), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None and process.stdout.readline() == "waits\n"
+        return process
+
+    return start
+
+
+def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
+    waiting: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    process = waiting()
+    with pytest.raises(BusyError, match=f"process {process.pid}"), sole_job(engine(settings)):
+        pytest.fail("two jobs")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert _record(settings)["status"] == "running"
+    with sole_job(engine(settings)):
+        pass
+
+
+def test_a_job_that_nobody_watches_any_more_ends_by_itself(
+    waiting: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    process = waiting(NIGHTREEL_JOB_LIMIT_MINUTES="0.01", NIGHTREEL_STOP_WITHIN_S="1.5")
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGALRM
+
+
+def test_a_job_begins_while_another_process_publishes(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    run_job(settings, JOB, [])
+    with sole_writer(engine(settings)):
+        run_job(settings, Job(NIGHT, JOB.due_at + timedelta(days=1)), [_step("ingest")])
