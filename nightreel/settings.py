@@ -88,9 +88,17 @@ class Settings(BaseSettings):
     )
     tuning_share: float = Field(
         default=0.2,
-        description="Share of the evaluated users, by hash, that choose (the blend); the others are reported.",
+        description="Share of the evaluated users, by hash, that choose the blend; the others are reported.",
         ge=0,
         lt=1,
+    )
+    as_published_plays: int = Field(
+        default=20_000,
+        description="Most plays that the original work's protocol is fitted on when it is evaluated; 0: not.",
+        ge=0,
+    )
+    as_published_trees: int = Field(
+        default=100, description="Most trees of each of its models; the original had 1000.", ge=1
     )
     fresh_days: int = Field(default=7, description="A video is fresh for so many days after upload.", ge=1)
     cold_plays: int = Field(

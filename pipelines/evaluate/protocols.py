@@ -74,6 +74,16 @@ def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> P
     return Pairs(TEMPORAL, cut, rows, plays[columns.VIDEO_ID].n_unique(), plays[:start])
 
 
+def times_of_tested_watches(pairs: Pairs, settings: Settings) -> pl.Series:
+    """When each pair of `kuairec` was watched, null where that is not known: for `as-published` alone."""
+    keys = [columns.USER_ID, columns.VIDEO_ID]
+    times = pl.read_parquet(
+        settings.paths.table("fully_observed"), columns=[*keys, columns.EVENT_TIMESTAMP]
+    ).unique(keys, keep="first", maintain_order=True)
+    joined = pairs.rows.select(keys).join(times, on=keys, how="left", maintain_order="left")
+    return joined[columns.EVENT_TIMESTAMP].cast(INSTANT)
+
+
 def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Each pair once, by its first row, of the sampled users."""
     sampled = of_sampled_users(plays, settings.test_sample, settings.seed)

@@ -28,7 +28,7 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
-MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\n"
+MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\nas_published_plays = 1000\nas_published_trees = 10\n"
 SYSTEMS = (
     "random",
     "popularity_by_views",
@@ -56,10 +56,10 @@ FIELDS = ["protocol", "label", "system", "metric", "k", "slice", "value", "low",
 
 
 def _fully_observed() -> pl.DataFrame:
-    """Every pair of ten users and all videos, some without a time."""
+    """Every pair of twenty users and all videos, some without a time."""
     random = np.random.default_rng(3)
     users, videos = (sorted(LOG.interactions[key].unique()) for key in (columns.USER_ID, columns.VIDEO_ID))
-    pairs = [(user, video) for user in users[:10] for video in videos]
+    pairs = [(user, video) for user in users[:20] for video in videos]
     return pl.DataFrame(
         {
             columns.USER_ID: [user for user, _ in pairs],
@@ -119,7 +119,11 @@ def _value(records: list[dict[str, Any]], protocol: str, system: str, metric: st
 
 def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]]) -> None:
     assert {tuple(record) for record in records} == {tuple(FIELDS)}
-    whole = [r for r in records if r["slice"] == "all" and r["k"] is not None]
+    whole = [
+        r
+        for r in records
+        if r["slice"] == "all" and r["k"] is not None and r["protocol"] in ("kuairec", "temporal")
+    ]
     at_k = {(r["protocol"], r["label"], r["system"], r["metric"], r["k"]) for r in whole}
     metrics = {(label, metric) for label in ("ratio", "duration") for metric in METRICS}
     metrics |= {("any", metric) for metric in OF_LISTS}
@@ -242,6 +246,92 @@ def test_without_fully_observed_pairs_the_temporal_protocol_stands_alone(tmp_pat
         settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=MODELS)
         train(settings)
         assert set(evaluate(settings).summary) == {"model", "temporal"}
+
+
+def test_the_original_is_reproduced_with_its_leaks_and_without(records: list[dict[str, Any]]) -> None:
+    original = [r for r in records if r["protocol"].startswith("as-published")]
+    assert {r["protocol"] for r in original} == {
+        "as-published",
+        "as-published, averages as of then",
+        "as-published, no leak",
+    }
+    assert {r["system"] for r in original} == {"classifier", "regressor", "hybrid"}
+    for k in (10, 20, 50, 100, 200, 500, 1000):
+        # The hybrid orders the classifier's own first k anew: its precision and recall are the classifier's.
+        for metric in ("precision", "recall"):
+            both = [_value(records, "as-published", system, metric, k) for system in ("classifier", "hybrid")]
+            assert both[0] == pytest.approx(both[1])
+        own, ideal = (
+            _value(records, "as-published", "hybrid", name, k) for name in ("ndcg_own_list", "ndcg")
+        )
+        assert 0 < own <= 1 and 0 < ideal <= 1
+    assert 0 < _value(records, "as-published", "classifier", "validation_auc", None) < 1
+
+
+def test_users_that_choose_are_not_reported(settings: Settings, records: list[dict[str, Any]]) -> None:
+    (pairs, _) = protocol_pairs(settings, model_registry.champion(settings))
+    chosen = pairs.is_tuning(settings)
+    users = pairs.rows[columns.USER_ID].to_numpy()
+    assert set(users[chosen]).isdisjoint(users[~chosen]) and chosen.any()
+    reported = {r["users"] for r in records if r["protocol"] == "kuairec" and r["metric"] == "novelty"}
+    assert reported == {len(set(users[~chosen]))}
+
+
+def test_comparison_with_the_hybrid_is_the_difference_of_the_same_users(
+    records: list[dict[str, Any]],
+) -> None:
+    for system in ("random", "als", "blend"):
+        difference = _value(records, "temporal", system, "ndcg_minus_hybrid", 10)
+        values = [_value(records, "temporal", name, "ndcg", 10) for name in (system, "hybrid")]
+        assert difference == pytest.approx(values[0] - values[1], abs=1e-12)
+    assert _value(records, "kuairec", "random", "ndcg_minus_hybrid", 10) != 0
+
+
+def test_slices_cover_users_videos_and_kinds_of_watch(records: list[dict[str, Any]]) -> None:
+    temporal = {r["slice"] for r in records if r["protocol"] == "temporal"}
+    for family in ("activity", "users", "age", "popularity", "length", "category", "kind"):
+        assert any(name.startswith(f"{family}: ") for name in temporal), family
+    assert "kind: re-watch" in temporal
+
+
+def test_places_of_lists_are_shared_out_among_slices(records: list[dict[str, Any]]) -> None:
+    for family in ("age", "popularity", "length", "category", "kind"):
+        shares = [
+            r["value"]
+            for r in records
+            if (r["protocol"], r["system"], r["metric"], r["k"])
+            == ("kuairec", "hybrid", "share_of_places", 10)
+            and r["slice"].startswith(f"{family}: ")
+        ]
+        assert sum(shares) == pytest.approx(1.0), family
+
+
+def test_models_are_judged_by_their_own_predictions(records: list[dict[str, Any]]) -> None:
+    for protocol in ("kuairec", "temporal"):
+        for system, metric in (
+            ("classifier", "expected_calibration_error"),
+            ("classifier", "brier"),
+            ("regressor", "mae"),
+            ("regressor", "rmse"),
+        ):
+            assert _value(records, protocol, system, metric, None) >= 0
+        shares = [
+            r["value"]
+            for r in records
+            if r["protocol"] == protocol and r["metric"] == "reliability_share_of_pairs"
+        ]
+        assert sum(shares) == pytest.approx(1.0)
+
+
+def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path / "home", LOG, patch, more_settings=MODELS + "label = 'duration'\n"
+        )
+        train(settings)
+        facts = evaluate(settings).summary["temporal"]
+    assert {"by_label_ratio", "by_label_duration"} <= set(facts)
+    assert facts["liked_share"]["duration"] == pytest.approx(0.2, abs=0.08)
 
 
 def test_a_sample_evaluates_whole_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,291 @@
+"""The original work's protocol, leaks and all: only to reproduce its figures and say what they are made of.
+
+Its models are fitted three times on the same plays with the same parameters. `as-published`: ALS has seen the
+plays that it scores, and counts and averages are those of the whole period. `as-published, averages as of
+then`: features as they were known, but ALS as before. `as-published, no leak`: our ALS too. What is left
+between the last and the first is leakage; what is left between `ndcg_own_list` and `ndcg` is definition.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+from scipy import sparse
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
+from pipelines.evaluate.protocols import Pairs
+from pipelines.labels import RATIO
+from pipelines.local_days import INSTANT
+from pipelines.metrics import (
+    Bootstrap,
+    Order,
+    Outcome,
+    RankedLists,
+    auc,
+    average_precision_at_k,
+    ndcg_at_k,
+    own_list_ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
+from pipelines.rankers import FeatureEncoding, hybrid_scores
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.training_frame import FeatureFrame, of_sampled_users
+
+AS_PUBLISHED = "as-published"
+AVERAGES_AS_OF = "as-published, averages as of then"
+NO_LEAK = "as-published, no leak"
+
+_FACTORS, _ALS_REGULARIZATION, _ALS_ITERATIONS = 64, 0.1, 20
+_CLIP_PERCENTILE, _CLIP_BELOW = 99, 10.0
+_LIKED_ABOVE = 1.0
+_STOP_AFTER, _VALIDATION_SHARE = 100, 0.15
+_PARAMETERS: dict[str, Any] = {
+    "learning_rate": 0.03,
+    "num_leaves": 41,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l1": 0.05,
+    "lambda_l2": 0.05,
+    "deterministic": True,
+    "force_col_wise": True,
+    "verbose": -1,
+}
+_MODELS = {
+    "classifier": {"objective": "binary", "metric": "auc"},
+    "regressor": {"objective": "regression_l1", "metric": "l1"},
+}
+# What the original did not have: shares and means of outcomes, yesterday's counts.
+_NOT_PUBLISHED = {
+    columns.USER_AGG_LIKED_SHARE,
+    columns.USER_AGG_WATCH_RATIO,
+    columns.USER_AGG_PLAY_DURATION,
+    columns.VIDEO_AGG_LIKED_SHARE,
+    columns.VIDEO_AGG_WATCH_RATIO,
+    columns.VIDEO_AGG_PLAY_DURATION,
+    *columns.LAST_DAY_COUNTS,
+}
+_PAIRS_A_PLAY = 20  # at most so many pairs are ranked for each play that is fitted on
+_METRICS = {
+    "precision": precision_at_k,
+    "recall": recall_at_k,
+    "map": average_precision_at_k,
+    "ndcg": ndcg_at_k,
+    "ndcg_own_list": own_list_ndcg_at_k,
+}
+
+
+def as_published(
+    pairs: Pairs, when: pl.Series, store: FeatureStore, settings: Settings
+) -> Iterator[list[Figure]]:
+    """The figures of each of the three fits.
+
+    pairs: of `kuairec`. when: the time of each tested watch, or null. At most `as_published_plays` plays are
+    fitted on, drawn at random; the original took all.
+    """
+    data = _Data.of(pairs, when, store, settings)
+    for protocol in (AS_PUBLISHED, AVERAGES_AS_OF, NO_LEAK):
+        yield _measured(protocol, data, settings)
+
+
+@dataclass(frozen=True)
+class _Data:
+    plays: pl.DataFrame
+    pairs: pl.DataFrame
+    train: dict[str, np.ndarray]  # protocol -> float32 [plays, features]
+    test: dict[str, np.ndarray]  # protocol -> float32 [pairs, features]
+    names: list[str]
+    categorical: list[str]
+    clip: float
+
+    @classmethod
+    def of(cls, pairs: Pairs, when: pl.Series, store: FeatureStore, settings: Settings) -> "_Data":
+        most = settings.as_published_plays
+        random = np.random.default_rng(settings.seed)
+        whole = pairs.history
+        chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
+        plays = whole[chosen]
+        tested = pairs.rows.with_columns(when.alias(columns.EVENT_TIMESTAMP))
+        share = most * _PAIRS_A_PLAY / tested.height
+        tested = of_sampled_users(tested, min(share, 1.0), settings.seed + 2)
+        ratios = whole[columns.WATCH_RATIO].to_numpy()
+        clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
+        at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
+        as_of = FeatureFrame.join(store, plays, settings.zone)
+        encoding = FeatureEncoding.fit(as_of.names, as_of.values(slice(None), columns.CATEGORICAL_FEATURES))
+        used = [place for place, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
+        names = [as_of.names[place] for place in used]
+
+        def matrix(frame: FeatureFrame) -> np.ndarray:
+            return FeatureMatrix(frame, encoding)[slice(None)][:, used]
+
+        then = matrix(as_of)
+        later = matrix(FeatureFrame.join(store, plays.with_columns(at_the_end), settings.zone))
+        test = matrix(FeatureFrame.join(store, tested.with_columns(at_the_end), settings.zone))
+        hours = [names.index(name) for name in (columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)]
+        later[:, hours] = then[:, hours]
+        test[:, hours] = _hours(tested[columns.EVENT_TIMESTAMP], settings)
+        own, own_test = _in_sample_als(whole, (plays, tested), clip, settings)
+        als = names.index(columns.ALS_SCORE)
+        leaky_test = _with_column(test, als, own_test)
+        return cls(
+            plays,
+            tested,
+            {
+                AS_PUBLISHED: _with_column(later, als, own),
+                AVERAGES_AS_OF: _with_column(then, als, own),
+                NO_LEAK: then,
+            },
+            {AS_PUBLISHED: leaky_test, AVERAGES_AS_OF: leaky_test, NO_LEAK: test},
+            names,
+            [name for name in names if name in encoding.categorical],
+            clip,
+        )
+
+
+def _hours(instants: pl.Series, settings: Settings) -> np.ndarray:
+    """Hour and weekday of the tested watch itself, -1 where its time is not known."""
+    local = instants.cast(INSTANT).dt.convert_time_zone(settings.time_zone)
+    weekday = local.dt.weekday().cast(pl.Int32) - 1
+    return np.column_stack(
+        [part.cast(pl.Int32).fill_null(-1).to_numpy() for part in (local.dt.hour(), weekday)]
+    )
+
+
+def _with_column(matrix: np.ndarray, place: int, values: np.ndarray) -> np.ndarray:
+    copy = matrix.copy()
+    copy[:, place] = values
+    return copy
+
+
+def _in_sample_als(
+    whole: pl.DataFrame, asked: tuple[pl.DataFrame, pl.DataFrame], clip: float, settings: Settings
+) -> list[np.ndarray]:
+    """Scores of an implicit ALS that has seen every play, those asked for too: float32, NaN if unknown."""
+    from implicit.als import AlternatingLeastSquares
+
+    users, user = np.unique(whole[columns.USER_ID].to_numpy(), return_inverse=True)
+    videos, video = np.unique(whole[columns.VIDEO_ID].to_numpy(), return_inverse=True)
+    confidence = np.clip(whole[columns.WATCH_RATIO].to_numpy(), 0.0, clip) + 1.0
+    log = sparse.csr_matrix((confidence.astype(np.float32), (user, video)), (len(users), len(videos)))
+    with threadpool_limits(1, user_api="blas"):
+        model = AlternatingLeastSquares(
+            factors=_FACTORS,
+            regularization=_ALS_REGULARIZATION,
+            iterations=_ALS_ITERATIONS,
+            random_state=settings.seed,
+            num_threads=settings.threads,
+        )
+        model.fit(log, show_progress=False)
+    return [
+        np.einsum(
+            "ij,ij->i",
+            _known(users, model.user_factors, rows[columns.USER_ID].to_numpy()),
+            _known(videos, model.item_factors, rows[columns.VIDEO_ID].to_numpy()),
+        )
+        for rows in asked
+    ]
+
+
+def _known(ids: np.ndarray, factors: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    places = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
+    return np.where((ids[places] == asked)[:, None], factors[places], np.float32(np.nan))
+
+
+def _measured(protocol: str, data: _Data, settings: Settings) -> list[Figure]:
+    ratios = data.plays[columns.WATCH_RATIO].to_numpy()
+    labels = {
+        "classifier": (ratios > _LIKED_ABOVE).astype(np.float32),
+        "regressor": np.clip(ratios, 0.0, data.clip).astype(np.float32),
+    }
+    shuffled = np.random.default_rng(settings.seed).permutation(len(ratios))
+    cut = int(len(ratios) * _VALIDATION_SHARE)
+    fit, validation = shuffled[cut:], shuffled[:cut]
+
+    def fitted(system: str) -> lgb.Booster:
+        parts = [
+            lgb.Dataset(
+                data.train[protocol][rows],
+                labels[system][rows],
+                feature_name=data.names,
+                categorical_feature=data.categorical,
+                free_raw_data=True,
+            )
+            for rows in (fit, validation)
+        ]
+        parts[1].reference = parts[0]
+        threads = max(settings.threads // len(_MODELS), 1)
+        return lgb.train(
+            {**_PARAMETERS, **_MODELS[system], "num_threads": threads, "seed": settings.seed},
+            parts[0],
+            settings.as_published_trees,
+            valid_sets=[parts[1]],
+            callbacks=[lgb.early_stopping(_STOP_AFTER, verbose=False)],
+        )
+
+    with ThreadPoolExecutor(len(_MODELS)) as pool:
+        boosters = dict(zip(_MODELS, pool.map(fitted, _MODELS), strict=True))
+    scores = {
+        system: booster.predict(data.test[protocol], num_threads=settings.threads)
+        for system, booster in boosters.items()
+    }
+    figures = list(_ranked(protocol, data, scores, settings))
+    own = boosters["classifier"].predict(data.train[protocol][validation], num_threads=settings.threads)
+    area = auc(own, labels["classifier"][validation] > 0)
+    if area is not None:
+        figures.append(
+            Figure(protocol, RATIO, "classifier", "validation_auc", None, ALL, area, None, None, cut)
+        )
+    return figures
+
+
+def _ranked(
+    protocol: str, data: _Data, scores: dict[str, np.ndarray], settings: Settings
+) -> Iterator[Figure]:
+    """Lists of both models, and the hybrid: at each k the classifier's first k, ordered by the regressor."""
+    user, video, ratio = (
+        data.pairs[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO)
+    )
+    liked = ratio > _LIKED_ABOVE
+    gains = np.where(liked, np.clip(ratio, 0.0, data.clip), 0.0)
+    outcome = Outcome.of(user, liked, gains, CUTOFFS[-1])
+    users = int((outcome.relevant_counts > 0).sum())
+    if not users:
+        return
+    bootstrap = Bootstrap.of(users, seed=settings.seed)
+    catalogue = data.pairs[columns.VIDEO_ID].n_unique()
+    whole = {
+        system: RankedLists.ordered(Order.of(user, video, values), outcome)
+        for system, values in scores.items()
+    }
+    for system in (*scores, "hybrid"):
+        keys, values = [], []
+        for k in CUTOFFS:
+            if system == "hybrid":
+                both = hybrid_scores(
+                    user,
+                    video,
+                    scores["classifier"],
+                    scores["regressor"],
+                    filter_k=k,
+                    catalogue=max(catalogue, k),
+                )
+                lists = RankedLists.ordered(Order.of(user, video, both), outcome)
+            else:
+                lists = whole[system]
+            for metric, of in _METRICS.items():
+                keys.append((metric, k))
+                values.append(of(lists, k))
+        table = np.column_stack(values)
+        intervals = bootstrap.intervals(table).T.tolist()
+        for (metric, k), mean, (low, high) in zip(keys, table.mean(axis=0).tolist(), intervals, strict=True):
+            yield Figure(protocol, RATIO, system, metric, k, ALL, mean, low, high, users)
