@@ -1,0 +1,176 @@
+"""Writes the reference pages from the code: `python docs/generate.py`; `--check` only says what is stale.
+
+settings.md comes from the settings class, cli.md from the command line's own commands.
+"""
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from nightreel.cli import app
+from nightreel.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
+
+FOLDER = Path(__file__).resolve().parent
+_NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"
+_LIMITS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
+
+
+def pages() -> dict[str, str]:
+    """Each generated page's text by its file name."""
+    return {"settings.md": settings_page(), "cli.md": cli_page()}
+
+
+def settings_page() -> str:
+    """Every setting: its default, what it may be, and its meaning."""
+    lines = [
+        "# Settings",
+        "",
+        _NOTE,
+        "",
+        f"Write a setting to `{SETTINGS_FILE}` (`top_k = 50`), or set it in the environment, which wins, as",
+        f"`{ENVIRONMENT_PREFIX}` and its name in capitals (`{ENVIRONMENT_PREFIX}TOP_K=50`).",
+        "`nightreel settings` prints the values in force and where each came from; secrets are masked.",
+        "",
+        "| setting | default | may be | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        cells = (f"`{name}`", _default(name, field), _may_be(field), field.description or "")
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if name == "home":
+        return f"folder of the nearest `{SETTINGS_FILE}`, else the current one"
+    if field.default is None or field.default is PydanticUndefined:
+        return "not set"
+    if isinstance(field.default, bool):
+        return _toml(field.default)
+    return f"`{_toml(field.default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "`true`" if value else "`false`"
+    if isinstance(value, int | float):
+        return str(value)
+    return f'"{value}"'
+
+
+def _may_be(field: FieldInfo) -> str:
+    kind = _without_none(field.annotation)
+    limits = [
+        f"{sign} {_bound(limit)}"
+        for limit in field.metadata
+        for known, sign in _LIMITS.items()
+        if isinstance(limit, known)
+    ]
+    return " ".join([_kind(kind), ", ".join(limits)]).strip()
+
+
+def _bound(limit: Any) -> Any:
+    return next(getattr(limit, slot) for slot in ("ge", "gt", "le", "lt") if hasattr(limit, slot))
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(f'`"{value}"`' for value in get_args(kind))
+    names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
+    return "text, kept secret" if kind is SecretStr else names[kind]
+
+
+def commands(group: Any = None, prefix: str = "nightreel") -> Iterator[tuple[str, Any]]:
+    """Every command and group of commands by how it is typed, in the order in which they are defined."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        typed = f"{prefix} {name}"
+        yield typed, command
+        if hasattr(command, "commands"):
+            yield from commands(command, typed)
+
+
+def cli_page() -> str:
+    """Every command: what it does, its arguments and options."""
+    root = typer.main.get_command(app)
+    lines = [
+        "# Commands",
+        "",
+        _NOTE,
+        "",
+        root.help or "",
+        "",
+        "Exit codes are in [errors.md](errors.md). Before the command: " + _options_in_line(root) + ".",
+        "",
+    ]
+    for typed, command in commands():
+        if hasattr(command, "commands"):
+            continue
+        lines += [f"## `{_usage(typed, command)}`", "", command.help or "", ""]
+        if command.params:
+            lines += ["| option | default | meaning |", "|---|---|---|"]
+            lines += [
+                "| " + " | ".join(_cell(cell) for cell in _option(one)) + " |" for one in command.params
+            ]
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _usage(typed: str, command: Any) -> str:
+    arguments = [one.name.upper() for one in command.params if one.param_type_name == "argument"]
+    return " ".join([typed, *arguments])
+
+
+def _options_in_line(group: Any) -> str:
+    return ", ".join(f"`{one.opts[0]}` ({one.help.rstrip('.')})" for one in group.params)
+
+
+def _option(parameter: Any) -> tuple[str, str, str]:
+    name = parameter.name.upper() if parameter.param_type_name == "argument" else parameter.opts[0]
+    if isinstance(parameter.show_default, str):
+        default = parameter.show_default
+    elif parameter.required:
+        default = "needed"
+    elif parameter.is_flag if hasattr(parameter, "is_flag") else False:
+        default = "no"
+    else:
+        default = "not set" if parameter.default is None else f"`{parameter.default}`"
+    return f"`{name}`", default, parameter.help or ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def main() -> None:
+    """Write the pages; with --check write nothing, and exit with 1 where one is stale."""
+    stale = [
+        name
+        for name, text in pages().items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv:
+        for name in stale:
+            print(f"docs/{name} is stale: run `make docs`", file=sys.stderr)
+        sys.exit(1 if stale else 0)
+    for name in stale:
+        (FOLDER / name).write_text(pages()[name], encoding="utf-8")
+        print(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
