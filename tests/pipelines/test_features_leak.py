@@ -15,7 +15,6 @@ from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.features import build_features
-from pipelines.local_days import end_of_day
 from pipelines.training_frame import entity_table
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, SHANGHAI, SmallLog, make_log, midnight
@@ -114,9 +113,7 @@ def _added(log: SmallLog, instant: datetime, random: np.random.Generator) -> Sma
 
 def _ends_after(daily: pl.DataFrame, instant: datetime) -> pl.Series:
     """Which daily records are of a local day that had not ended at `instant`."""
-    return pl.Series(
-        [end_of_day(day, SHANGHAI) > instant for day in daily[columns.LOCAL_DATE]], dtype=pl.Boolean
-    )
+    return pl.Series([midnight(day + _DAY) > instant for day in daily[columns.LOCAL_DATE]], dtype=pl.Boolean)
 
 
 def _told_before(log: SmallLog, instant: datetime) -> pl.Series:

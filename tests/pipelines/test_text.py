@@ -11,7 +11,6 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.collaborative import refit_cutoffs
 from pipelines.features import build_features
-from pipelines.local_days import end_of_day
 from pipelines.text import build_text, text_features
 from tests.fixtures.small_log import FIRST_DAY, SHANGHAI, SmallLog, make_log, midnight, settings_for
 
@@ -60,7 +59,7 @@ def _known(log: SmallLog, cutoff: datetime) -> set[int]:
     recorded = {
         record[columns.VIDEO_ID]
         for record in log.video_daily.to_dicts()
-        if end_of_day(record[columns.LOCAL_DATE], SHANGHAI) <= cutoff
+        if midnight(record[columns.LOCAL_DATE] + timedelta(days=1)) <= cutoff
     }
     return played | recorded
 
