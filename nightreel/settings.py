@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -17,8 +17,21 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from nightreel.errors import InputError
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
 SETTINGS_FILE = "nightreel.toml"
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
+_OPTIONS_SHOWN = (
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "sslmode",
+    "application_name",
+    "connect_timeout",
+    "options",
+)
 
 
 class Settings(BaseSettings):
@@ -408,12 +421,15 @@ def _shown(name: str, value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-def masked_url(url: str) -> str:
+def masked_url(url: "str | URL") -> str:
     """The URL without its password, fit for a log; wholly masked where it cannot be parsed."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         return "***"
+    # A password may also stand among the options: `?password=...`.
+    shown = {name: value if name in _OPTIONS_SHOWN else "***" for name, value in parsed.query.items()}
+    return parsed.set(query=shown).render_as_string(hide_password=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -14,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Settings
+from nightreel.settings import Settings, masked_url
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -53,7 +54,7 @@ def database_url(settings: Settings) -> URL:
 
 def masked(url: URL) -> str:
     """The URL without its password, fit for a log."""
-    return url.render_as_string(hide_password=True)
+    return masked_url(url)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -137,12 +138,21 @@ def plainly(url: URL) -> Iterator[None]:
     except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
         cause = getattr(error, "orig", None) or error
         first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        said = first_line.replace(url.password, "***") if url.password else first_line
+        said = first_line
+        for secret in _secrets(url):
+            said = said.replace(secret, "***")
         failure = DatabaseAwayError if _is_away(error) else NightreelError
         raise failure(
             f"{masked(url)}: {said.rstrip('.')}.",
             "Check that the database is there, that it may be written and that its disk is not full.",
         ) from error
+
+
+def _secrets(url: URL) -> set[str]:
+    """Passwords in the URL, as they are and as they are written there."""
+    options = [url.query[name] for name in ("password", "sslpassword") if name in url.query]
+    plain = {url.password, *(value for value in options if isinstance(value, str))} - {None, ""}
+    return {form for secret in plain for form in (str(secret), quote(str(secret)), quote_plus(str(secret)))}
 
 
 def _is_away(error: Exception) -> bool:

@@ -1,0 +1,92 @@
+"""A password in the database's URL comes out of no command: not in output, errors, tracebacks or files."""
+
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from nightreel import cli
+
+SECRET = "s3cr3t/w0rd"
+QUOTED = "s3cr3t%2Fw0rd"
+# Nobody listens on port 1; the others cannot be used at all.
+URLS = {
+    "away": f"postgresql+psycopg://reader:{QUOTED}@127.0.0.1:1/lists",
+    "other database": f"mysql://reader:{QUOTED}@127.0.0.1/lists",
+    "bad port": f"postgresql+psycopg://reader:{SECRET}@127.0.0.1:port/lists",
+    "no scheme": f"reader:{QUOTED}@127.0.0.1/lists",
+    "among the options": f"postgresql+psycopg://reader@127.0.0.1:1/lists?password={QUOTED}",
+    "bad option": f"postgresql+psycopg://reader:{QUOTED}@127.0.0.1:1/lists?no_such={QUOTED}",
+}
+COMMANDS = {
+    "score": 2,
+    "show 14": None,
+    "db upgrade": None,
+    "runs": None,
+    "rollback 1": None,
+    "schedule --once": None,
+    "status": None,
+    "status --json": None,
+    "settings": 0,
+    "settings --json": 0,
+    "doctor": 1,
+    "doctor --json": 1,
+    "--debug runs": None,
+    "--debug db upgrade": None,
+    "--debug status": None,
+}
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run the command line in this process; all that it says, and its exit code."""
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTREEL_STAGE_RETRIES", "0")
+    monkeypatch.setenv("NIGHTREEL_DEBUG_TRACEBACKS", "")
+
+    def run(line: str, url: str) -> tuple[str, object]:
+        monkeypatch.setenv("NIGHTREEL_DATABASE_URL", url)
+        monkeypatch.setattr(sys, "argv", ["nightreel", *line.split()])
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        except Exception:
+            code = 1
+            traceback.print_exc()
+        out, err = capfd.readouterr()
+        written = [
+            path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file()
+        ]
+        return "\n".join([out, err, *written]), code
+
+    return run
+
+
+# A job's process takes seconds: once will do.
+CASES = [(line, url) for line in COMMANDS for url in URLS if url == "away" or line != "schedule --once"]
+
+
+@pytest.mark.parametrize(("line", "url"), CASES)
+def test_no_command_prints_the_password(line: str, url: str, said) -> None:
+    text, code = said(line, URLS[url])
+    assert SECRET not in text
+    assert QUOTED not in text
+    assert "s3cr3t" not in text
+    assert text.strip()
+    assert COMMANDS[line] in (None, code), text
+
+
+def test_where_the_database_is_stays_in_the_error(said) -> None:
+    text, code = said("runs", URLS["away"])
+    assert code == 1
+    assert "reader:***@127.0.0.1:1/lists" in text
+    assert "Traceback" not in text
+
+
+def test_a_webhook_with_a_token_is_masked(said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_ON_FAILURE", "https://hooks.example/T0KEN")
+    text, _ = said("settings", "sqlite:///lists.sqlite")
+    assert "T0KEN" not in text
