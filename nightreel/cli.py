@@ -131,6 +131,15 @@ def evaluate(home: Home = None, force: Force = False) -> None:
 
 
 @app.command()
+def report(home: Home = None, force: Force = False) -> None:
+    """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
+    from pipelines.report import report as step
+
+    settings = _settings()
+    _report(lambda: step(settings, force=force))
+
+
+@app.command()
 def score(
     as_of: AsOf = None,
     model: Annotated[
@@ -272,6 +281,20 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
 
 
 @app.command()
+def browse(
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; another than this machine's own lets others read.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
+    home: Home = None,
+) -> None:
+    """Serve a page to look at the lists, for this machine only unless told otherwise; Ctrl-C ends it."""
+    from nightreel.browse.serve import serve
+
+    serve(_settings(), host, port)
+
+
+@app.command()
 def doctor(as_json: AsJson = False, home: Home = None) -> None:
     """Check Python, packages, data, disk, memory, database and freshness; exit with 1 where one is wrong."""
     from nightreel import doctor as inspections
@@ -358,8 +381,30 @@ def _report(step: "Callable[[], StepResult]") -> None:
 
     started = time.monotonic()
     result = step()
-    printing.print_result(result, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    printing.print_result(result, seconds)
     sys.stdout.flush()
+    if not result.skipped:
+        _note_timing(result.step, seconds)
+
+
+def _note_timing(step: str, seconds: float) -> None:
+    """Keep the seconds and the peak memory of a step's last run, for the report."""
+    import json
+    import resource
+
+    from nightreel.artefacts import written_whole
+    from nightreel.settings import load_settings
+
+    path = load_settings().paths.state / "timings.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
+    known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
 def _instant(text: str | None) -> datetime | None:

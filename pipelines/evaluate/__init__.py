@@ -10,6 +10,7 @@ import polars as pl
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
+from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
 from nightreel.logs import progress
 from nightreel.settings import Settings
@@ -17,7 +18,7 @@ from pipelines import model_registry
 from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.protocols import KUAIREC, Pairs, protocol_pairs, times_of_tested_watches
-from pipelines.evaluate.trials import Models, Trial, trial, truth_file
+from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.labels import LABELS, LengthBuckets
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.lambdamart import load_lambdamart
@@ -40,6 +41,9 @@ _SETTINGS = {
     "holdout_days",
     "filter_k",
 }
+SAMPLES = "samples.json"
+_SAMPLE_USERS = 3
+_SAMPLE_PLACES = 10
 _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 
 
@@ -70,11 +74,13 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     )
     store = open_store()
     found: list[Figure] = []
+    samples: list[dict[str, Any]] = []
     tables_written = []
     summary: dict[str, Any] = {"model": model.version}
     for pairs in protocol_pairs(settings, model):
         made = trial(pairs, store=store, models=models, settings=settings)
         own = _all_figures(made, settings)
+        samples += _samples(made, settings)
         found += own
         tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
         _write_table(own, tables_written[-1])
@@ -85,6 +91,9 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
             tables_written.append(settings.paths.evaluation / f"{AS_PUBLISHED}.csv")
             _write_table(original, tables_written[-1])
             summary[AS_PUBLISHED] = _facts_as_published(original)
+    tables_written.append(settings.paths.evaluation / SAMPLES)
+    with written_whole(tables_written[-1]) as temporary:
+        temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
     with written_whole(metrics) as temporary:
         temporary.write_text(json.dumps([asdict(figure) for figure in found], indent=1), encoding="utf-8")
     wrote = (metrics, *tables_written)
@@ -121,6 +130,27 @@ def _facts_as_published(original: list[Figure]) -> dict[str, Any]:
         if figure.metric == "validation_auc":
             row[figure.metric] = figure.value
     return {"hybrid": list(rows.values())}
+
+
+def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
+    """The first of the hybrid's lists, with what truly came of each place."""
+    rows = []
+    for user in made.users[:: max(len(made.users) // _SAMPLE_USERS, 1)][:_SAMPLE_USERS].tolist():
+        mine = np.flatnonzero(made.user_id == user)
+        order = mine[np.lexsort((made.video_id[mine], -made.scores[HYBRID][mine]))][:_SAMPLE_PLACES]
+        rows += [
+            {
+                "protocol": made.protocol,
+                columns.USER_ID: user,
+                "rank": rank,
+                columns.VIDEO_ID: int(made.video_id[pair]),
+                "length_s": float(made.videos.length_s[made.video[pair]]),
+                columns.WATCH_RATIO: float(made.watch_ratio[pair]),
+                "liked": bool(made.wanted[settings.label].liked[pair]),
+            }
+            for rank, pair in enumerate(order, start=1)
+        ]
+    return rows
 
 
 def _write_table(own: list[Figure], path: Path) -> None:

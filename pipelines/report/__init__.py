@@ -1,0 +1,105 @@
+"""One self-contained page of the evaluation: tables, curves, biases, leakage, samples, settings, data."""
+
+import json
+import shutil
+from typing import Any
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.errors import InputError
+from nightreel.settings import Settings, describe
+from pipelines import model_registry
+from pipelines.evaluate import SAMPLES
+from pipelines.rankers.training import IMPORTANCES
+from pipelines.report.page import Content, page
+
+__all__ = ["report"]
+
+
+def report(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write `report.html`, `report.json` and `report.csv` from the last evaluation to `data/report`.
+
+    Raises InputError where nothing was evaluated yet.
+    """
+    evaluation = settings.paths.evaluation
+    model = model_registry.champion(settings)
+    read = (evaluation / "metrics.json", evaluation / SAMPLES, model.folder / IMPORTANCES)
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: missing.", "Run `nightreel evaluate` first.")
+    folder = settings.paths.data / "report"
+    wrote = tuple(folder / f"report.{kind}" for kind in ("html", "json", "csv"))
+    record = StepRecord(settings.paths.state / "report.json")
+    shown = [row for row in describe(settings) if row["setting"] not in _PLACES]
+    current = fingerprint(files=fingerprint_of_files(read), settings=shown, model=model.version)
+    if not force and record.is_done(current):
+        return StepResult("report", True, read, wrote, record.summary())
+    record.forget()
+    records = json.loads(read[0].read_text(encoding="utf-8"))
+    content = Content(
+        figures=pl.DataFrame(records, infer_schema_length=None),
+        importances=json.loads(read[2].read_text(encoding="utf-8")),
+        samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings),
+        facts=dict(StepRecord(settings.paths.state / "evaluate.json").summary()),
+        model=dict(model.manifest),
+        settings=shown,
+        data=_data(settings),
+        stages=_stages(settings),
+    )
+    with written_whole(wrote[0]) as temporary:
+        temporary.write_text(page(content), encoding="utf-8")
+    with written_whole(wrote[1]) as temporary:
+        shutil.copyfile(read[0], temporary)
+    with written_whole(wrote[2]) as temporary:
+        content.figures.write_csv(temporary)
+    summary = {"figures": len(records), "model": model.version}
+    record.finish(current, wrote, summary)
+    return StepResult("report", False, read, wrote, summary)
+
+
+# A report may be passed on: it tells nothing of the machine that made it.
+_PLACES = {"home", "raw_dir", "database_url"}
+
+
+def _with_captions(samples: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
+    path = settings.paths.table("video_captions")
+    if not samples or not path.is_file():
+        return samples
+    wanted = [columns.CAPTION, columns.CATEGORY_NAMES[0]]
+    known = [name for name in wanted if name in pl.read_parquet_schema(path)]
+    captions = pl.read_parquet(path, columns=[columns.VIDEO_ID, *known])
+    rows = pl.DataFrame(samples).join(
+        captions.with_columns(pl.col(columns.VIDEO_ID).cast(pl.Int64)),
+        on=columns.VIDEO_ID,
+        how="left",
+        maintain_order="left",
+    )
+    return rows.to_dicts()
+
+
+def _data(settings: Settings) -> list[dict[str, Any]]:
+    """Each table's rows, users and videos, and its first and last instant."""
+    rows = []
+    for path in sorted(settings.paths.tables.glob("*.parquet")):
+        table = pl.scan_parquet(path)
+        names = pl.read_parquet_schema(path)
+        asked = [pl.len().alias("rows")]
+        for key, name in ((columns.USER_ID, "users"), (columns.VIDEO_ID, "videos")):
+            asked.append(pl.col(key).n_unique().alias(name) if key in names else pl.lit(None).alias(name))
+        instant = columns.EVENT_TIMESTAMP
+        for name, of in (("first", pl.col(instant).min()), ("last", pl.col(instant).max())):
+            asked.append((of.cast(pl.String) if instant in names else pl.lit(None)).alias(name))
+        rows.append({"table": path.stem, **table.select(asked).collect().to_dicts()[0]})
+    return rows
+
+
+def _stages(settings: Settings) -> list[dict[str, Any]]:
+    """Seconds and peak memory of each stage's last run, where the command line has noted them."""
+    path = settings.paths.state / "timings.json"
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [{"stage": stage, **values} for stage, values in found.items()]
