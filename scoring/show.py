@@ -42,7 +42,7 @@ def user_list(settings: Settings, user_id: int, limit: int) -> list[dict[str, An
             f"User {user_id} has no list: not in the user file, and without a play when it was made.",
             "Choose another user, or run `nightreel score` after the user's first play.",
         )
-    described = _descriptions(settings.paths.table("video_captions"), [row[columns.VIDEO_ID] for row in rows])
+    described = descriptions(settings.paths.table("video_captions"), [row[columns.VIDEO_ID] for row in rows])
     return [row | described.get(row[columns.VIDEO_ID], dict.fromkeys(_DESCRIBED)) for row in rows]
 
 
@@ -56,7 +56,7 @@ def _rows(connection: Connection, user_id: int, limit: int) -> list[dict[str, An
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _descriptions(captions: Path, video_ids: list[int]) -> dict[int, dict[str, Any]]:
+def descriptions(captions: Path, video_ids: list[int]) -> dict[int, dict[str, Any]]:
     """Caption and categories by video; empty where the caption table is not there."""
     if not captions.is_file():
         return {}
