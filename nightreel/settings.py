@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         ge=0,
     )
     as_published_trees: int = Field(
-        default=100, description="Most trees of each of its models; the original had 1000.", ge=1
+        default=60, description="Most trees of each of its models; the original had 1000.", ge=1
     )
     fresh_days: int = Field(default=7, description="A video is fresh for so many days after upload.", ge=1)
     cold_plays: int = Field(
