@@ -8,6 +8,7 @@ anything comes after it, and scoring gets factors as fresh, or as old, as traini
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from nightreel.settings import Settings
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
 from pipelines.collaborative.implicit_als import implicit_fits
+from pipelines.collaborative.past import Past, digests_of_pasts
 from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
 __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
@@ -37,15 +39,16 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
     interactions = settings.paths.table("interactions")
     if not interactions.is_file():
         raise InputError(f"{interactions}: no such table.", "Run `nightreel ingest` first.")
-    wrote = tuple(
-        settings.paths.feature_source(view) for view in (columns.USER_FACTORS, columns.VIDEO_FACTORS)
+    wrote = (
+        settings.paths.feature_source(columns.USER_FACTORS),
+        settings.paths.feature_source(columns.VIDEO_FACTORS),
     )
     record = StepRecord(settings.paths.state / "factors.json")
     names = {name for name in type(settings).model_fields if name.startswith("als_")}
-    current = fingerprint(
-        files=fingerprint_of_files([interactions]),
-        settings=settings.model_dump(include=names | {"time_zone", "seed", "watch_ratio_clip"}),
+    decisive = settings.model_dump(
+        include=names | {"time_zone", "seed", "watch_ratio_clip", "like_threshold"}
     )
+    current = fingerprint(files=fingerprint_of_files([interactions]), settings=decisive)
     if not force and record.is_done(current):
         return StepResult("factors", True, (interactions,), wrote, record.summary())
     record.forget()
@@ -54,9 +57,13 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
         columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO],
     )
     cutoffs = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)
-    users, videos = [], []
-    with progress("ALS", total=len(cutoffs)) as advance:
-        for fit in fits(plays, cutoffs, settings):
+    digests = digests_of_pasts(plays, cutoffs)
+    past = Past(settings.paths.state / "factors_past.json", wrote, fingerprint(settings=decisive))
+    kept = 0 if force else past.holds(digests)
+    done = past.fit_at(cutoffs[kept - 1]) if kept else None
+    users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
+    with progress("ALS", total=len(cutoffs) - kept) as advance:
+        for fit in fits(plays, cutoffs, settings, done):
             users.append(
                 _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)
             )
@@ -67,19 +74,26 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
     for path, key, parts in zip(wrote, (columns.USER_ID, columns.VIDEO_ID), (users, videos), strict=True):
         with written_whole(path) as temporary:
             pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
-    summary = {"als_refits": len(cutoffs), "als_cutoffs": [cutoff.isoformat() for cutoff in cutoffs]}
+    past.write(digests)
+    summary = {
+        "als_refits": len(cutoffs) - kept,
+        "als_refits_kept": kept,
+        "als_cutoffs": [cutoff.isoformat() for cutoff in cutoffs],
+    }
     record.finish(current, wrote, summary)
     return StepResult("factors", False, (interactions,), wrote, summary)
 
 
-def fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+def fits(
+    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
+) -> Iterator[Fit]:
     """Fit the model that `als_model` names at each cutoff, on the plays strictly before it.
 
     plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
-    cutoffs ascend.
+    cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
     """
     model = implicit_fits if settings.als_model == "implicit" else biased_fits
-    return model(plays, cutoffs, settings)
+    return model(plays, cutoffs, settings, done)
 
 
 def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
@@ -106,6 +120,11 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
             seen = plays
         days += settings.als_refit_days
     return cutoffs or [NEVER]
+
+
+def _rows_of(source: Path, cutoffs: Sequence[datetime]) -> pl.DataFrame:
+    """What a source holds of these fits."""
+    return pl.read_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP).is_in(list(cutoffs)))
 
 
 def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: datetime) -> pl.DataFrame:

@@ -31,14 +31,17 @@ from pipelines.collaborative.least_squares import Plays, Side, solve
 _BIAS_DIMENSIONS = 2
 
 
-def biased_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+def biased_fits(
+    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
+) -> Iterator[Fit]:
     """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
 
     The product of a user's and a video's row is the fitted log(1 + watch_ratio): the last two dimensions are
     (mean + user bias, 1) for users and (1, video bias) for videos.
 
     plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
-    cutoffs ascend. Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
+    Nothing of a fit depends on plays, users or videos that come after its cutoff.
     """
     ends = [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
     users = Keys.of(plays[columns.USER_ID], ends)
@@ -48,10 +51,16 @@ def biased_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Sett
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
     size = settings.als_factors - _BIAS_DIMENSIONS
-    iterations = settings.als_iterations
+    iterations = settings.als_iterations if done is None else settings.als_refit_iterations
     strength, threads = settings.als_regularization, settings.threads
-    video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
+    if done is None:
+        video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
+    else:
+        known = videos.in_rows(done.video_ids, done.video_factors)
+        video_side = Side(known[:, :size].copy(), known[:, -1].copy())
     for cutoff, end, users_known, videos_known in zip(cutoffs, ends, users.known, videos.known, strict=True):
+        if done is not None and cutoff <= done.cutoff:
+            continue
         video_side = video_side.grown(videos_known)
         plays_a_user = np.bincount(users.rows[:end], minlength=users_known)
         plays_a_video = np.bincount(videos.rows[:end], minlength=videos_known)

@@ -47,6 +47,11 @@ class Keys:
         known = np.searchsorted(first["window"].to_numpy(), np.arange(len(ends)), side="right")
         return cls(ids, rows, [int(count) for count in known])
 
+    def in_rows(self, ids: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """The factors, given by ascending ids, in the order of these rows: of the first len(ids) of them."""
+        rows: np.ndarray = factors[np.searchsorted(ids, self.ids[: len(ids)])]
+        return rows
+
     def by_id(self, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The ids that these rows stand for, ascending, and the rows in that order, float32."""
         ids = self.ids[: len(factors)]

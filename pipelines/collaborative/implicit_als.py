@@ -32,11 +32,14 @@ from pipelines.collaborative.fits import Fit, Keys
 _ALPHA = 100.0
 
 
-def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings) -> Iterator[Fit]:
+def implicit_fits(
+    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
+) -> Iterator[Fit]:
     """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
 
     plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
-    cutoffs ascend. Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
+    Nothing of a fit depends on plays, users or videos that come after its cutoff.
     """
     from implicit.cpu.als import AlternatingLeastSquares
 
@@ -44,8 +47,15 @@ def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Se
     users = Keys.of(plays[columns.USER_ID], ends)
     videos = Keys.of(plays[columns.VIDEO_ID], ends)
     confidences = _confidences(plays[columns.WATCH_RATIO].to_numpy(), settings)
-    last: AlternatingLeastSquares | None = None
+    last: tuple[np.ndarray, np.ndarray] | None = None
+    if done is not None:
+        last = (
+            users.in_rows(done.user_ids, done.user_factors),
+            videos.in_rows(done.video_ids, done.video_factors),
+        )
     for cutoff, end, users_known, videos_known in zip(cutoffs, ends, users.known, videos.known, strict=True):
+        if done is not None and cutoff <= done.cutoff:
+            continue
         pairs = csr_matrix(
             (confidences[:end], (users.rows[:end], videos.rows[:end])), shape=(users_known, videos_known)
         )
@@ -61,10 +71,10 @@ def implicit_fits(plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Se
                 random_state=settings.seed,
             )
             if last is not None:
-                model.user_factors = _grown(last.user_factors, users_known)
-                model.item_factors = _grown(last.item_factors, videos_known)
+                model.user_factors = _grown(last[0], users_known)
+                model.item_factors = _grown(last[1], videos_known)
             model.fit(pairs, show_progress=False)
-        last = model
+        last = (model.user_factors, model.item_factors)
         yield Fit(cutoff, *users.by_id(model.user_factors), *videos.by_id(model.item_factors))
 
 

@@ -15,7 +15,8 @@ from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import collaborative, text
-from pipelines.features.activity import last_durations, read_plays, user_activity, video_engagement
+from pipelines.features.activity import user_activity, video_engagement
+from pipelines.features.daily_sums import daily_sums
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
 from pipelines.local_days import ALWAYS_KNOWN
@@ -73,7 +74,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     record.forget()
     with progress("features", total=len(_VIEWS)) as advance:
         rows = {}
-        for view, frame in _sources(settings):
+        for view, frame in _sources(settings, force=force):
             _write(frame, settings.paths.feature_source(view))
             rows[f"{view}_rows"] = frame.height
             advance()
@@ -81,22 +82,20 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     return StepResult("features", False, read, wrote, rows)
 
 
-def _sources(settings: Settings) -> Iterator[tuple[str, pl.DataFrame]]:
+def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each view's name and source frame, one at a time so that only one stands in memory."""
     table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(pl.read_parquet(table("users")))
-    plays = read_plays(table("interactions"), settings)
-    yield columns.USER_ACTIVITY, user_activity(plays, settings)
-    yield columns.VIDEO_ENGAGEMENT, video_engagement(plays, settings)
-    durations = last_durations(plays)
-    del plays
+    sums = daily_sums(table("interactions"), settings, force=force)
+    yield columns.USER_ACTIVITY, user_activity(sums.users, settings)
+    yield columns.VIDEO_ENGAGEMENT, video_engagement(sums.videos, settings)
     daily = pl.read_parquet(
         table("video_daily"),
         columns=[columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS],
     )
     yield columns.VIDEO_DAILY_POPULARITY, video_daily_popularity(daily, settings)
     captions = pl.read_parquet(table("video_captions"), columns=[columns.VIDEO_ID, *columns.CATEGORY_LEVELS])
-    yield columns.VIDEO_PROFILE, video_profile(captions, daily, durations, settings)
+    yield columns.VIDEO_PROFILE, video_profile(captions, daily, sums.durations, settings)
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

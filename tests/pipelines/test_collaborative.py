@@ -204,3 +204,52 @@ def test_too_few_plays_for_any_refit_are_fitted_but_never_seen(tmp_path: Path) -
 def test_no_plays_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
         refit_cutoffs(pl.Series([], dtype=INSTANT), settings_for(tmp_path))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_going_on_from_a_fit_gives_the_bits_of_fitting_all(tmp_path: Path, model: str, done: int) -> None:
+    settings = _settings(tmp_path, model)
+    whole = list(fits(LOG.interactions, CUTOFFS, settings))
+    assert _same(list(fits(LOG.interactions, CUTOFFS, settings, whole[done])), whole[done + 1 :])
+
+
+def _factors(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
+    users, videos = (
+        pl.read_parquet(settings.paths.feature_source(view))
+        for view in (columns.USER_FACTORS, columns.VIDEO_FACTORS)
+    )
+    return users, videos
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_another_night_keeps_the_fits_whose_plays_are_the_same(tmp_path: Path, model: str) -> None:
+    """And gives, to the last bit, what a home that starts anew gives."""
+    made, anew = (_settings(tmp_path / name, model) for name in ("made", "anew"))
+    LOG.with_interactions(LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < _midnight(6))).write(made)
+    first = build_factors(made)
+    assert first.summary["als_refits_kept"] == 0
+    for settings in (made, anew):
+        LOG.write(settings)
+    second = build_factors(made)
+    # The first night's last fit was made ahead of its time, with the plays that there were.
+    assert second.summary["als_refits_kept"] == first.summary["als_refits"] - 1 > 1
+    assert second.summary["als_refits"] >= 1
+    build_factors(anew)
+    for one, other in zip(_factors(made), _factors(anew), strict=True):
+        assert one.equals(other)
+
+
+def test_a_play_that_comes_late_makes_the_fits_after_it_new(tmp_path: Path) -> None:
+    made, anew = (_settings(tmp_path / name, "biased") for name in ("made", "anew"))
+    instants = LOG.interactions[columns.EVENT_TIMESTAMP]
+    late = instants.search_sorted(_midnight(4), side="left")
+    LOG.with_interactions(LOG.interactions[:late].vstack(LOG.interactions[late + 1 :])).write(made)
+    first = build_factors(made)
+    LOG.write(made)
+    LOG.write(anew)
+    second = build_factors(made)
+    assert 0 < second.summary["als_refits_kept"] < first.summary["als_refits"]
+    build_factors(anew)
+    for one, other in zip(_factors(made), _factors(anew), strict=True):
+        assert one.equals(other)

@@ -19,6 +19,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.features import build_features
+from pipelines.features.daily_sums import DailySums
 from pipelines.local_days import INSTANT, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import SHANGHAI, make_log, settings_for
@@ -277,3 +278,42 @@ def test_a_missing_table_names_itself_and_the_remedy(tmp_path: Path, table: str)
     settings.paths.table(table).unlink()
     with pytest.raises(InputError, match=f"{table}.parquet: no such table. Run `nightreel ingest`"):
         build_features(settings)
+
+
+def _sources_of(settings: Settings) -> dict[str, pl.DataFrame]:
+    return {path.name: pl.read_parquet(path) for path in sorted(settings.paths.features.glob("*.parquet"))}
+
+
+@pytest.mark.parametrize("night", [0, 1, 400, 699])
+@pytest.mark.parametrize("late", [False, True])
+def test_another_night_gives_what_building_all_anew_gives(tmp_path: Path, night: int, late: bool) -> None:
+    """Whether the log grew at its end, in the midst of a day, or a play came in late: to the last bit."""
+    log = make_log(31)
+    plays = log.interactions
+    missing = [plays.height // 2] if late else []
+    first = plays.with_row_index().filter(~pl.col("index").is_in(missing)).drop("index").head(night or 1)
+    made, anew = settings_for(tmp_path / "made"), settings_for(tmp_path / "anew")
+    log.with_interactions(first).write(made)
+    build_features(made)
+    log.write(made)
+    log.write(anew)
+    build_features(made)
+    build_features(anew)
+    found, wanted = _sources_of(made), _sources_of(anew)
+    assert list(found) == list(wanted)
+    for name, frame in wanted.items():
+        assert found[name].equals(frame), name
+
+
+def test_another_night_sums_only_the_new_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = make_log(31)
+    settings = settings_for(tmp_path)
+    log.with_interactions(log.interactions.head(650)).write(settings)
+    build_features(settings)
+    summed: list[int] = []
+    of = DailySums.of
+    monkeypatch.setattr(DailySums, "of", lambda plays: summed.append(plays.height) or of(plays))
+    log.write(settings)
+    build_features(settings)
+    build_features(settings, force=True)
+    assert summed == [log.interactions.height - 650, log.interactions.height]

@@ -1,0 +1,84 @@
+"""Fits of earlier nights that still hold: a fit is used again where the plays that it saw are the same.
+
+The plays up to each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
+from the sources, and fitting goes on from the last of them. The result is that of fitting all anew.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.artefacts import fingerprint_of_files, written_whole
+from pipelines.collaborative.fits import Fit
+
+
+@dataclass(frozen=True)
+class Past:
+    """The record of the fits that the two sources hold.
+
+    path: of the record. sources: of user_factors and video_factors. settings: a digest of what else decides.
+    """
+
+    path: Path
+    sources: tuple[Path, Path]
+    settings: str
+
+    def holds(self, digests: Sequence[str]) -> int:
+        """How many of these fits, from the first on, stand in the sources as they would be fitted again."""
+        try:
+            recorded = json.loads(self.path.read_text(encoding="utf-8"))
+            if recorded["settings"] != self.settings or recorded["sources"] != self._stamps():
+                return 0
+            known = recorded["digests"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        same = 0
+        while same < min(len(known), len(digests)) and known[same] == digests[same]:
+            same += 1
+        return same
+
+    def write(self, digests: Sequence[str]) -> None:
+        """Record the fits, when the sources hold them."""
+        record = {"settings": self.settings, "sources": self._stamps(), "digests": list(digests)}
+        with written_whole(self.path) as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+
+    def fit_at(self, cutoff: datetime) -> Fit:
+        """The fit of this cutoff, as the sources hold it."""
+        found: list[np.ndarray] = []
+        keys = ((columns.USER_ID, columns.USER_FACTOR), (columns.VIDEO_ID, columns.VIDEO_FACTOR))
+        for source, (key, factor) in zip(self.sources, keys, strict=True):
+            rows = pl.read_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP) == cutoff).sort(key)
+            size = rows[factor].list.len().max()
+            assert isinstance(size, int)
+            found += [rows[key].to_numpy(), rows[factor].list.to_array(size).to_numpy()]
+        return Fit(cutoff, *found)
+
+    def _stamps(self) -> dict[str, object]:
+        stamps: dict[str, object] = json.loads(json.dumps(fingerprint_of_files(self.sources)))
+        return stamps
+
+
+def digests_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[str]:
+    """For each cutoff a digest of it, of the cutoffs before, and of all plays before it.
+
+    plays: event_timestamp ascending, and the columns that are fitted.
+    """
+    digest = hashlib.sha256()
+    found = []
+    begin = 0
+    for cutoff in cutoffs:
+        end = plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left")
+        digest.update(cutoff.isoformat().encode())
+        for column in plays.slice(begin, end - begin):
+            digest.update(np.ascontiguousarray(column.to_physical().to_numpy()).data)
+        found.append(digest.hexdigest())
+        begin = end
+    return found

@@ -1,0 +1,163 @@
+"""What was played on each local day, by user and by video; of another night only the new plays are summed.
+
+Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads
+add them up, and old sums plus new ones are the sums of all. The old ones are used where the plays that they
+are of are still the log's first, which a digest proves.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.artefacts import fingerprint, written_whole
+from nightreel.settings import Settings
+from pipelines.local_days import ends_of_days
+
+PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
+RATIO_UNIT = 1_000_000
+SETTINGS = {"time_zone", "like_threshold", "watch_ratio_clip"}
+_COLUMNS = (
+    columns.USER_ID,
+    columns.VIDEO_ID,
+    columns.EVENT_TIMESTAMP,
+    columns.PLAY_DURATION,
+    columns.VIDEO_DURATION,
+    columns.WATCH_RATIO,
+)
+_SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+_RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class DailySums:
+    """users, videos: a row a key and local day with a play, sorted; event_timestamp is the day's end.
+
+    Their sums, all int64: plays; new_pair, first plays of a user and a video; liked; ratio, in millionths;
+    play_duration (ms). durations: video_id, event_timestamp, video_duration (ms) of the day's last play.
+    """
+
+    users: pl.DataFrame
+    videos: pl.DataFrame
+    durations: pl.DataFrame
+
+    @classmethod
+    def of(cls, plays: pl.DataFrame) -> "DailySums":
+        """Sum stamped plays, given in order of time."""
+        users, videos = (
+            plays.group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).cast(pl.Int64).sum())
+            for key in _PAIR
+        )
+        durations = plays.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_DURATION)
+        return cls(users, videos, durations)._tidy()
+
+    def plus(self, later: "DailySums") -> "DailySums":
+        """These and the sums of later plays."""
+        users, videos = (
+            pl.concat(frames).group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).sum())
+            for frames, key in (
+                ((self.users, later.users), columns.USER_ID),
+                ((self.videos, later.videos), columns.VIDEO_ID),
+            )
+        )
+        return DailySums(users, videos, pl.concat([self.durations, later.durations]))._tidy()
+
+    def _tidy(self) -> "DailySums":
+        last = self.durations.group_by(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).agg(
+            pl.col(columns.VIDEO_DURATION).last()
+        )
+        return DailySums(
+            self.users.sort(columns.USER_ID, columns.EVENT_TIMESTAMP),
+            self.videos.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
+            last.sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP),
+        )
+
+
+def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -> DailySums:
+    """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night."""
+    plays = pl.read_parquet(interactions, columns=list(_COLUMNS))
+    folder = settings.paths.state / "daily_sums"
+    decisive = fingerprint(settings=settings.model_dump(include=SETTINGS))
+    record = {} if force else _recorded(folder, decisive)
+    known = min(int(record.get("plays", 0)), plays.height)
+    digest = _Digest()
+    digest.add(plays.head(known))
+    if digest.text() != record.get("digest"):
+        known = 0
+        digest = _Digest()
+    new = plays.slice(known)
+    digest.add(new)
+    sums = DailySums.of(_stamped(new, plays.head(known), settings))
+    if known:
+        sums = DailySums(*(pl.read_parquet(path) for path in _files(folder))).plus(sums)
+    with written_whole(folder) as temporary:
+        temporary.mkdir()
+        frames = (sums.users, sums.videos, sums.durations)
+        for frame, path in zip(frames, _files(temporary), strict=True):
+            frame.write_parquet(path)
+        kept = {"settings": decisive, "plays": plays.height, "digest": digest.text()}
+        (temporary / _RECORD).write_text(json.dumps(kept), encoding="utf-8")
+    return sums
+
+
+def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Plays with what is summed, stamped with the end of their local day. earlier: all plays before them."""
+    ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
+    pair = _codes(new[columns.USER_ID]) * (new[columns.VIDEO_ID].n_unique() + 1)
+    pair = pair + _codes(new[columns.VIDEO_ID])
+    marked = new.with_columns(pair.is_first_distinct().alias(NEW_PAIR))
+    if earlier.height and new.height:
+        # Of the earlier pairs only those of tonight's users and videos matter.
+        of_tonight = [pl.col(key).is_in(new[key].unique().implode()) for key in _PAIR]
+        seen = earlier.lazy().select(_PAIR).filter(*of_tonight).unique().collect()
+        again = marked.join(seen.with_columns(again=True), on=_PAIR, how="left", maintain_order="left")
+        marked = marked.with_columns(pl.col(NEW_PAIR) & again["again"].is_null())
+    return marked.select(
+        *_PAIR,
+        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
+        pl.lit(1, dtype=pl.Int64).alias(PLAYS),
+        NEW_PAIR,
+        (ratio > settings.like_threshold).alias(LIKED),
+        (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
+        columns.PLAY_DURATION,
+        columns.VIDEO_DURATION,
+    )
+
+
+class _Digest:
+    """A digest of rows that goes on with the rows that follow: one SHA-256 a column."""
+
+    def __init__(self) -> None:
+        self._columns = [hashlib.sha256() for _ in _COLUMNS]
+
+    def add(self, plays: pl.DataFrame) -> None:
+        """Take in these rows."""
+        for digest, name in zip(self._columns, _COLUMNS, strict=True):
+            digest.update(np.ascontiguousarray(plays[name].to_physical().to_numpy()).data)
+
+    def text(self) -> str:
+        """The digest of the rows so far."""
+        return hashlib.sha256(b"".join(digest.digest() for digest in self._columns)).hexdigest()
+
+
+def _codes(ids: pl.Series) -> pl.Series:
+    """Dense whole numbers from 0 in the place of ids, which may be of any size."""
+    return ids.unique().sort().search_sorted(ids).cast(pl.Int64)
+
+
+def _recorded(folder: Path, decisive: str) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if record.get("settings") == decisive else {}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / f"{name}.parquet" for name in ("users", "videos", "durations")]
