@@ -25,6 +25,7 @@ from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from scoring import jobs
 from scoring.alerts import tell_of_failure
+from scoring.database import DatabaseAwayError
 from scoring.due import latest_due
 from scoring.jobs import NIGHT, RETRAIN, Job
 from scoring.metrics import served_metrics
@@ -162,9 +163,13 @@ def _error(settings: Settings, ended: Ended) -> str:
 def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> None:
     """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has stop_within_s.
 
-    Raises BusyError where this home has a scheduler already, InputError for a database that is of no use.
+    A database that is away is waited for. Raises BusyError where this home has a scheduler already, and
+    InputError for a database that is of no use.
     """
-    jobs.check_readable(settings)
+    try:
+        jobs.check_readable(settings)
+    except DatabaseAwayError as error:
+        _log.warning("the database is away", reason=str(error))
     lock = settings.paths.state / "schedule.lock"
     with sole_scheduler(lock), served_metrics(settings):
         scheduler = Scheduler(settings, command)

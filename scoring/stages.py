@@ -1,7 +1,7 @@
 """Runs a job's stages one after the other: each logged in one line, tried again where that may help."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,11 +77,21 @@ def _with_retries(
 
 def _note(outcome: Outcome, name: str, result: StepResult, seconds: float) -> None:
     facts: dict[str, Any] = {"seconds": seconds, "skipped": result.skipped}
-    if "rows" in result.summary:
-        facts["rows"] = result.summary["rows"]
+    rows = _rows(result.summary)
+    if rows is not None:
+        facts["rows"] = rows
     if isinstance(result.summary.get("seconds"), dict):
         facts["parts"] = result.summary["seconds"]
     outcome.stages[name] = facts
     outcome.remarks += result.summary.get("remarks", [])
     outcome.run_id = result.summary.get("run_id", outcome.run_id)
     _log.info("stage", stage=name, **facts)
+
+
+def _rows(summary: Mapping[str, Any]) -> int | None:
+    """What a step says of the rows that it wrote: `rows`, else those of its tables or its views together."""
+    if "rows" in summary:
+        return int(summary["rows"])
+    told = [table["rows"] for table in summary.get("tables", []) if "rows" in table]
+    told += [value for name, value in summary.items() if name.endswith("_rows")]
+    return sum(told) if told else None

@@ -292,6 +292,23 @@ def test_a_database_that_is_away_stops_no_scheduler(tmp_path: Path) -> None:
     assert not runs.scheduler.stop.is_set()
 
 
+def test_a_scheduler_starts_though_the_database_is_away_and_stops_when_told(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SCHEDULER, str(tmp_path / "one"), "0"],
+        cwd=ROOT,
+        env={**os.environ, "NIGHTREEL_DATABASE_URL": "postgresql://me:pw@127.0.0.1:9/db"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _wait_for(lambda: _beats(tmp_path, "one").get("state") == "unknown")
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "the database is away" in said and "pw@" not in said
+
+
 def test_one_scheduler_a_home_and_one_job_a_database(fresh: Settings) -> None:
     lock = fresh.paths.state / "schedule.lock"
     busy = pytest.raises(BusyError, match=f"process {os.getpid()}, since .* is the scheduler of this home")
