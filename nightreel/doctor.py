@@ -217,7 +217,10 @@ def _enough(name: str, found: str, free_bytes: int) -> Finding:
 
 def memory() -> Finding:
     """Whether there is memory for a run, within the limit of the container where there is one."""
-    available_bytes = min(psutil.virtual_memory().available, _container_limit_bytes())
+    try:
+        available_bytes = min(psutil.virtual_memory().available, _container_limit_bytes())
+    except OSError:
+        return Finding("memory", "warning", "not to be found out here.", "Mount /proc to have it checked.")
     found = f"{_size(available_bytes)} available"
     if available_bytes < _MEMORY_SHORT_BYTES:
         return Finding("memory", "wrong", found, "End other programs, or raise the container's memory limit.")
