@@ -1,18 +1,21 @@
 """The registry and the online store of Feast, put below nightreel's home instead of the repository."""
 
+import os
 from contextlib import chdir
 from pathlib import Path
 from typing import Literal
 
+import yaml
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry
-from feast.repo_config import RegistryConfig, RepoConfig
+from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
 from pydantic import Field
 
 from nightreel.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent
+_POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOfflineStore")
 
 # `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
 # only then changes into the repository.
@@ -28,6 +31,26 @@ def current_settings() -> Settings:
         with chdir(_STARTED_IN):
             return load_settings()
     return load_settings()
+
+
+def store_file() -> Path:
+    """The feature_store.yaml in force: Feast's own variable names another than the repository's."""
+    named = os.environ.get("FEAST_FS_YAML_FILE_PATH")
+    return Path(named) if named else REPOSITORY / "feature_store.yaml"
+
+
+def repo_config() -> RepoConfig:
+    """What that file says."""
+    return load_repo_config(REPOSITORY, store_file())
+
+
+def features_in_postgresql() -> bool:
+    """Whether the offline store's tables lie in PostgreSQL."""
+    if not os.environ.get("FEAST_FS_YAML_FILE_PATH"):
+        return False
+    said = yaml.safe_load(store_file().read_text(encoding="utf-8")) or {}
+    offline = said.get("offline_store")
+    return (offline.get("type") if isinstance(offline, dict) else offline) in _POSTGRESQL_STORES
 
 
 class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]

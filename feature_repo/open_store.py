@@ -12,7 +12,7 @@ from feast.repo_contents import RepoContents
 from feast.repo_operations import apply_total_with_repo_instance
 
 from feature_repo.entities import nightreel, user, video
-from feature_repo.home import REPOSITORY, current_settings
+from feature_repo.home import REPOSITORY, current_settings, features_in_postgresql
 from feature_repo.on_demand import als_score, interaction_request, interaction_time
 from feature_repo.services import hybrid_ranker
 from feature_repo.sources import SOURCES, place_sources
@@ -35,6 +35,7 @@ def apply_definitions(settings: Settings) -> StepResult:
             f"{settings.home}: this process works on {current.home}.", "Set NIGHTREEL_HOME to the home."
         )
     place_sources(settings.paths)
+    fill_tables(settings)
     repository = _contents()
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         # On-demand views are slow offline, Feast warns each time; ours are two, and known to be.
@@ -44,7 +45,7 @@ def apply_definitions(settings: Settings) -> StepResult:
         unchanged = all(
             change.transition_type == TransitionType.UNCHANGED for change in changes.feast_object_diffs
         )
-        skipped = unchanged and settings.paths.online_store.is_file()
+        skipped = unchanged and (_is_remote(store) or settings.paths.online_store.is_file())
         if not skipped:
             apply_total_with_repo_instance(
                 store, store.project, store.registry, repository, skip_source_validation=True
@@ -53,7 +54,7 @@ def apply_definitions(settings: Settings) -> StepResult:
         step="feast apply",
         skipped=skipped,
         read=(REPOSITORY,),
-        wrote=(settings.paths.registry, settings.paths.online_store),
+        wrote=() if _is_remote(store) else (settings.paths.registry, settings.paths.online_store),
         summary={"feature_views": len(repository.feature_views) + len(repository.on_demand_feature_views)},
     )
 
@@ -65,14 +66,28 @@ def store() -> FeatureStore:
     """
     registry = current_settings().paths.registry
     remedy = "Run `cd feature_repo && feast apply` first, with the same home."
-    if not registry.is_file():
-        raise InputError(f"{registry}: no such registry.", remedy)
     opened = FeatureStore(repo_path=str(REPOSITORY))
+    where = "Feast's registry" if _is_remote(opened) else str(registry)
+    if not _is_remote(opened) and not registry.is_file():
+        raise InputError(f"{registry}: no such registry.", remedy)
     try:
         opened.get_feature_service(columns.HYBRID_RANKER)
     except FeatureServiceNotFoundException:
-        raise InputError(f"{registry}: the feature service is not registered.", remedy) from None
+        raise InputError(f"{where}: the feature service is not registered.", remedy) from None
     return opened
+
+
+def fill_tables(settings: Settings) -> None:
+    """Where the offline store's tables lie in PostgreSQL, bring them to what the home's parquet has."""
+    if features_in_postgresql():
+        from feature_repo import postgresql
+
+        postgresql.fill_tables(settings.paths)
+
+
+def _is_remote(store: FeatureStore) -> bool:
+    """Whether registry and online store are another's than this home's."""
+    return bool(store.config.registry.registry_type == "sql")
 
 
 def _contents() -> RepoContents:

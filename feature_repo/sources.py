@@ -2,9 +2,10 @@
 
 from feast import FileSource
 from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
 
 from feature_repo.entities import OWNER
-from feature_repo.home import current_settings
+from feature_repo.home import current_settings, features_in_postgresql
 from nightreel import columns
 from nightreel.settings import Paths
 
@@ -20,7 +21,23 @@ _DESCRIPTIONS = {
 }
 
 
-def _source(view: str, paths: Paths) -> FileSource:
+def table_name(view: str) -> str:
+    """The view's table where features lie in PostgreSQL."""
+    return f"feature_{view}"
+
+
+def _source(view: str, paths: Paths) -> DataSource:
+    if features_in_postgresql():
+        # Needs a driver that nothing else here does.
+        from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+        return PostgreSQLSource(
+            name=f"{view}_source",
+            table=table_name(view),
+            timestamp_field=columns.EVENT_TIMESTAMP,
+            description=_DESCRIPTIONS[view],
+            owner=OWNER,
+        )
     return FileSource(
         name=f"{view}_source",
         path=str(paths.feature_source(view)),
@@ -38,4 +55,5 @@ SOURCES = {view: _source(view, _paths) for view in _DESCRIPTIONS}
 def place_sources(paths: Paths) -> None:
     """Point every source at another home: for a process that works on more than one."""
     for view, source in SOURCES.items():
-        source.file_options.uri = str(paths.feature_source(view))
+        if isinstance(source, FileSource):
+            source.file_options.uri = str(paths.feature_source(view))

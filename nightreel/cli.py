@@ -106,10 +106,12 @@ def ingest(home: Home = None, force: Force = False) -> None:
 @app.command()
 def features(home: Home = None, force: Force = False) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
+    from feature_repo.open_store import fill_tables
     from pipelines.features import build_features as step
 
     settings = _settings()
     _report(lambda: step(settings, force=force))
+    fill_tables(settings)
 
 
 @app.command()
