@@ -147,3 +147,34 @@ def test_the_feast_command_works_on_it_and_the_online_store_serves(
     user, count = plays.group_by("user_id").len().sort("len").row(-1)
     said = _run([sys.executable, "-c", _ONLINE, f'[{{"user_id": {user}}}]'], environment)
     assert f'"user_agg_interactions": [{count}]' in said
+
+
+@pytest.mark.slow
+def test_feasts_own_store_reads_the_same_tables(
+    joined: pl.DataFrame, environment: dict[str, str], home: Path
+) -> None:
+    """Of a view whose values never expire, and in any order of rows: that store keeps none."""
+    ours = (REPOSITORY / "feature_store.postgresql.yaml").read_text(encoding="utf-8")
+    theirs = home / "theirs.yaml"
+    theirs.write_text(ours.replace("feature_repo.postgresql.PostgreSQLAsOfOfflineStore", "postgres"))
+    code = (
+        "import sys, polars as pl\n"
+        "from feature_repo.open_store import store\n"
+        "plays = pl.read_parquet(sys.argv[1]).to_pandas()\n"
+        "features = ['user_activity:user_agg_interactions', 'video_engagement:video_agg_views']\n"
+        "job = store().get_historical_features(entity_df=plays, features=features)\n"
+        "pl.from_pandas(job.to_df()).write_parquet(sys.argv[2])\n"
+    )
+    out = home / "theirs.parquet"
+    where = {**environment, "FEAST_FS_YAML_FILE_PATH": str(theirs)}
+    _run([sys.executable, "-c", code, home / "plays.parquet", out], where)
+    names = ["user_id", "video_id", "event_timestamp", "user_agg_interactions", "video_agg_views"]
+    found, expected = (
+        frame.select(names).cast({"user_agg_interactions": pl.Int64, "video_agg_views": pl.Int64}).sort(names)
+        for frame in (
+            # In UTC, but that store does not say so.
+            pl.read_parquet(out).with_columns(pl.col("event_timestamp").dt.replace_time_zone("UTC")),
+            joined,
+        )
+    )
+    assert_frame_equal(found, expected, check_dtypes=False)
