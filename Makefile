@@ -46,6 +46,7 @@ check: $(VENV)/.installed-dev  ## ruff, mypy and the import contract
 
 docs: $(VENV)/.installed  ## Write the settings and command references again, from the code
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/licences.py
 
 format: $(VENV)/.installed-dev  ## Format the code
 	$(BIN)/ruff check --fix .
