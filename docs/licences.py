@@ -43,7 +43,7 @@ def page() -> str:
         "",
         "<!-- Made by `python docs/licences.py` from requirements.lock and the packages' metadata. -->",
         "",
-        "nightreel is under Apache-2.0. These packages do not come with it: `pip` installs them, pinned with hashes.",
+        "nightreel is under Apache-2.0. These packages do not come with it: pip installs them, by hash.",
         "",
         "| package | version | licence |",
         "|---|---|---|",
