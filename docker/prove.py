@@ -67,7 +67,11 @@ class Stage:
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
     """Each instruction with its text, lines joined, comments left out."""
-    lines = [line for line in dockerfile.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in dockerfile.read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith("#")
+    ]
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if line.strip():
             name, text = line.split(maxsplit=1)

@@ -58,7 +58,7 @@ def test_every_dependency_says_why() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = text[text.index("dependencies = [") : text.index("[project.scripts]")]
     for line in re.findall(r'^    "[^\n]*', dependencies, flags=re.MULTILINE):
-        assert re.search(r"#\s*`?\w+ \w+|#\s*\w{4,}", line), line
+        assert re.search(r"#.*\w{4,}", line), line
 
 
 def test_the_changelog_names_the_version() -> None:
