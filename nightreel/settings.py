@@ -120,11 +120,13 @@ class Settings(BaseSettings):
     holdout_days: int = Field(
         default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
     )
-    trees: int = Field(default=600, description="Most trees of each ranker.", ge=1)
-    learning_rate: float = Field(default=0.06, description="LightGBM learning rate.", gt=0, le=1)
+    trees: int = Field(default=240, description="Most trees of each ranker.", ge=1)
+    learning_rate: float = Field(default=0.1, description="LightGBM learning rate.", gt=0, le=1)
     leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2)
     tree_rows: int = Field(
-        default=2_000_000, description="Most plays that one tree is fitted on, drawn at random.", ge=1_000
+        default=2_000_000,
+        description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
+        ge=1_000,
     )
     lambdamart_plays: int = Field(
         default=500_000,
@@ -138,6 +140,14 @@ class Settings(BaseSettings):
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
     filter_k: int = Field(
         default=500, description="Candidates that the classifier hands to the regressor.", ge=1
+    )
+    rough_k: int = Field(
+        default=2_000,
+        description="Of a larger catalogue, candidates that a first look by rough_trees trees leaves over.",
+        ge=1,
+    )
+    rough_trees: int = Field(
+        default=40, description="Trees of the classifier that take the first look.", ge=1
     )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."

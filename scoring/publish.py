@@ -33,6 +33,8 @@ _SETTINGS = {
     "time_zone",
     "top_k",
     "filter_k",
+    "rough_k",
+    "rough_trees",
     "exclude_seen",
     "exclude_seen_days",
     "max_video_age_days",

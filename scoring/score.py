@@ -42,7 +42,7 @@ def score_users(
     # The filter never leaves a list short of candidates.
     keep = max(settings.filter_k, settings.top_k)
     block_users = max(1, min(settings.user_block_rows, _PAIRS_AT_A_TIME // len(candidates.video_id)))
-    pairs = _PairBlock(sides, block_users)
+    pairs = _PairBlock(sides, block_users, _Rough(settings.rough_trees, settings.rough_k))
     for start in range(0, len(candidates.user_id), block_users):
         users = np.arange(start, min(start + block_users, len(candidates.user_id)))
         warm = users[candidates.has_history[users]]
@@ -60,11 +60,24 @@ def score_users(
         yield Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
 
 
+@dataclass(frozen=True)
+class _Rough:
+    """A first look at a large catalogue: only its `keep` best by the classifier's first `trees` get a second.
+
+    The trees that a boosted model begins with carry most of what it knows. Measured at KuaiRec's size (10,728
+    videos, 240 trees): benchmarks/first_look.py.
+    """
+
+    trees: int
+    keep: int
+
+
 class _PairBlock:
     """A reused block of pairs, users x all videos: the videos' features stay, the users' come and go."""
 
-    def __init__(self, sides: Sides, users: int) -> None:
+    def __init__(self, sides: Sides, users: int, rough: _Rough) -> None:
         self._sides = sides
+        self._rough = rough
         videos = len(sides.videos.values)
         self._pairs = np.empty((users, videos, len(sides.names)), dtype=np.float32)
         sides.videos.write(slice(None), self._pairs)
@@ -80,24 +93,48 @@ class _PairBlock:
         for place, user in enumerate(users):
             pairs[place, :, self._sides.als_place] = self._sides.als_scores(user)
         rows = pairs.reshape(-1, pairs.shape[2])
-        probability = ranker.classify(rows).reshape(open_to.shape)
-        kept = [
-            most_probable(scores, candidates, keep)
-            for scores, candidates in zip(probability, open_to, strict=True)
-        ]
-        of_users = np.repeat(np.arange(len(users)), [len(videos) for videos in kept])
-        kept_rows = of_users * pairs.shape[1] + np.concatenate([*kept, np.zeros(0, dtype=np.int64)])
-        regressed = ranker.regress(rows[kept_rows])
+        probability, looked_at = self._classified(rows, open_to, ranker, max(keep, self._rough.keep))
+        kept = _most_probable_of_each(probability, looked_at, keep)
+        regressed = ranker.regress(rows[_places_in_block(kept, pairs.shape[1])])
         start = 0
         for place, videos in enumerate(kept):
             als = pairs[place, :, self._sides.als_place].astype(np.float64)
             yield Stages(als, probability[place], videos, regressed[start : start + len(videos)])
             start += len(videos)
 
+    def _classified(
+        self, rows: np.ndarray, open_to: np.ndarray, ranker: HybridRanker, keep: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities of a block's pairs, float64 [users, videos], and for which of them they are exact."""
+        trees = self._rough.trees
+        if open_to.sum(axis=1).max(initial=0) <= keep or ranker.classifier.num_trees() <= trees:
+            return ranker.classify(rows).reshape(open_to.shape), open_to
+        probability = ranker.classify(rows, first_trees=trees).reshape(open_to.shape)
+        likely = _places_in_block(_most_probable_of_each(probability, open_to, keep), open_to.shape[1])
+        probability.reshape(-1)[likely] = ranker.classify(rows[likely])
+        looked_at = np.zeros_like(open_to)
+        looked_at.reshape(-1)[likely] = True
+        return probability, looked_at
+
     def with_all(self, place: int, stages: Stages, open_to: np.ndarray, ranker: HybridRanker) -> Stages:
         """The same of one user of the block scored last, as if the filter had kept every open video."""
         videos = np.flatnonzero(open_to)
-        return replace(stages, kept=videos, regressor=ranker.regress(self._pairs[place, videos]))
+        pairs = self._pairs[place]
+        return replace(
+            stages, classifier=ranker.classify(pairs), kept=videos, regressor=ranker.regress(pairs[videos])
+        )
+
+
+def _most_probable_of_each(probability: np.ndarray, open_to: np.ndarray, keep: int) -> list[np.ndarray]:
+    """`most_probable` of each user: both arrays are [users, videos]."""
+    return [most_probable(*of_user, keep) for of_user in zip(probability, open_to, strict=True)]
+
+
+def _places_in_block(videos: list[np.ndarray], width: int) -> np.ndarray:
+    """Rows, in a block of users x `width` videos, of each user's videos."""
+    of_users = np.repeat(np.arange(len(videos)), [len(places) for places in videos])
+    rows: np.ndarray = of_users * width + np.concatenate([*videos, np.zeros(0, dtype=np.int64)])
+    return rows
 
 
 def most_probable(probability: np.ndarray, open_to: np.ndarray, keep: int) -> np.ndarray:

@@ -34,18 +34,25 @@ class HybridRanker:
         """The features of a matrix, in order."""
         return self.encoding.names
 
-    def classify(self, matrix: np.ndarray) -> np.ndarray:
-        """Probability that the play is liked: float64 [rows]. matrix: float32 [rows, features]."""
-        return self._predict(self.classifier, matrix)
+    def classify(self, matrix: np.ndarray, first_trees: int | None = None) -> np.ndarray:
+        """Probability that the play is liked: float64 [rows]. matrix: float32 [rows, features].
+
+        first_trees: use only so many; a rough but quick answer.
+        """
+        return self._predict(self.classifier, matrix, first_trees)
 
     def regress(self, matrix: np.ndarray) -> np.ndarray:
         """Expected clipped watch_ratio: float64 [rows]. matrix: float32 [rows, features]."""
         return self._predict(self.regressor, matrix)
 
-    def _predict(self, booster: lgb.Booster, matrix: np.ndarray) -> np.ndarray:
+    def _predict(
+        self, booster: lgb.Booster, matrix: np.ndarray, first_trees: int | None = None
+    ) -> np.ndarray:
         if not len(matrix):
             return np.zeros(0)
-        predicted: np.ndarray = booster.predict(matrix, num_threads=self.threads)
+        predicted: np.ndarray = booster.predict(
+            matrix, num_iteration=first_trees, num_threads=self.threads
+        )
         return predicted
 
     def require_features(self, names: Sequence[str]) -> None:

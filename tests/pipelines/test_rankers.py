@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from nightreel.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.merging import merged
 from pipelines.rankers.slices import Slices
 
 ROWS = 6_000
@@ -162,3 +164,44 @@ def test_scores_of_many_users_order_each_as_alone(
         kept = int(np.ceil(mine.sum() * filter_k / 60))
         alone = hybrid_order(classified[mine], regressed[mine], video[mine], kept)
         assert video[mine][np.argsort(-scores[mine])].tolist() == video[mine][alone].tolist()
+
+
+IN_PARTS = {"tree_rows": 1_000}  # four parts of the 4,000 rows
+
+
+def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, settings: Settings) -> None:
+    in_parts = fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings.model_copy(update=IN_PARTS))
+    unseen, clipped = MATRIX[SLICES.holdout], np.minimum(RATIO[SLICES.holdout], settings.watch_ratio_clip)
+    liked = RATIO[SLICES.holdout] > settings.like_threshold
+    assert ((in_parts.classify(unseen) > 0.5) == liked).mean() > 0.85
+    errors = [np.abs(model.regress(unseen) - clipped).mean() for model in (in_parts, ranker)]
+    assert errors[0] < 1.25 * errors[1]
+
+
+def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
+    some = settings.model_copy(update=IN_PARTS)
+    one, two = (fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, some) for _ in range(2))
+    assert _texts(one) == _texts(two)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 3, 3_999])
+def test_every_part_is_learnt_from(settings: Settings, row: int) -> None:
+    """What came of any one play matters to the models, whichever part it falls into."""
+    some = settings.model_copy(update=IN_PARTS | {"early_stopping_trees": 60})
+    other = RATIO.copy()
+    other[row] = 4.9 if other[row] < 1 else 0.01
+    models = [fit_rankers(MATRIX, _wanted(ratio), SLICES, ENCODING, some) for ratio in (RATIO, other)]
+    assert _texts(models[0]) != _texts(models[1])
+
+
+def test_a_merged_model_predicts_the_sum_and_begins_with_the_first_ones_trees() -> None:
+    random = np.random.default_rng(4)
+    data, target = random.normal(size=(500, 3)), random.normal(size=500)
+    parameters = {"verbose": -1, "num_threads": 1}
+    first = lgb.train(parameters, lgb.Dataset(data, target), 7)
+    raw = first.predict(data, raw_score=True)
+    second = lgb.train(parameters, lgb.Dataset(data, target, init_score=raw), 5)
+    both = merged(merged(None, first), second)
+    assert both.num_trees() == 12
+    np.testing.assert_allclose(both.predict(data), raw + second.predict(data, raw_score=True), rtol=1e-12)
+    np.testing.assert_array_equal(both.predict(data, num_iteration=7), first.predict(data))

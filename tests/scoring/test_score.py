@@ -112,6 +112,38 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
     assert sources == {HYBRID, REWATCH}
 
 
+def _same_lists(one: Lists, other: Lists) -> bool:
+    return all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(vars(one).values(), vars(other).values(), strict=True)
+    )
+
+
+def test_a_first_look_that_leaves_all_or_uses_all_trees_changes_nothing(scored: Scored) -> None:
+    trees = scored.ranker.classifier.num_trees()
+    assert trees > 2
+    assert _same_lists(scored.again(rough_k=len(scored.candidates.video_id), rough_trees=1), scored.lists)
+    assert _same_lists(scored.again(rough_k=1, rough_trees=trees), scored.lists)
+
+
+def test_a_first_look_leaves_the_best_of_its_trees_and_their_scores_stay(
+    scored: Scored, feast_rows: np.ndarray
+) -> None:
+    found = scored.again(rough_k=14, rough_trees=1)
+    assert not _same_lists(found, scored.lists)
+    for place, user in enumerate(scored.candidates.user_id.tolist()):
+        own = scored.of(user, found)
+        if not scored.candidates.has_history[place]:
+            continue
+        open_to = np.flatnonzero(scored.candidates.open_to(np.array([place]))[0])
+        rough = scored.ranker.classify(feast_rows[place][open_to], first_trees=1)
+        least = np.sort(rough)[-min(14, len(rough))]
+        places = np.searchsorted(scored.candidates.video_id[open_to], own.video_id)
+        assert (rough[places] >= least).all()
+        exact = scored.ranker.classify(feast_rows[place][open_to[places]])
+        np.testing.assert_allclose(own.classifier_score, exact)
+
+
 def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) -> None:
     found = scored.of(NEVER_PLAYED)
     assert set(found.source) == {POPULAR}
