@@ -76,6 +76,7 @@ def test_no_command_prints_the_password(line: str, url: str, said) -> None:
     assert QUOTED not in text
     assert "s3cr3t" not in text
     assert text.strip()
+    assert ("Traceback" in text) <= line.startswith("--debug")
     assert COMMANDS[line] in (None, code), text
 
 
