@@ -7,7 +7,7 @@ import polars as pl
 from sqlalchemy import Connection, column, select, table
 
 from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import reading
 from scoring.schema import require_current
@@ -61,5 +61,15 @@ def descriptions(captions: Path, video_ids: list[int]) -> dict[int, dict[str, An
     if not captions.is_file():
         return {}
     found = pl.scan_parquet(captions).filter(pl.col(columns.VIDEO_ID).is_in(video_ids))
-    rows = found.select(columns.VIDEO_ID, *_DESCRIBED).collect().iter_rows(named=True)
+    rows = read(found.select(columns.VIDEO_ID, *_DESCRIBED), captions).iter_rows(named=True)
     return {row.pop(columns.VIDEO_ID): row for row in rows}
+
+
+def read(query: pl.LazyFrame, table: Path) -> pl.DataFrame:
+    """The query's rows. Raises NightreelError, which names the table, where it cannot be read."""
+    try:
+        return query.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise NightreelError(
+            f"{table}: cannot be read as a table.", "Run `nightreel ingest --force` to make it again."
+        ) from error

@@ -13,7 +13,7 @@ from nightreel.settings import Settings
 from scoring.database import reading
 from scoring.jobs import NIGHT, RETRAIN, latest_jobs
 from scoring.schema import require_current
-from scoring.show import descriptions
+from scoring.show import descriptions, read
 from scoring.tables import FAILED, PUBLISHED, published_run, recommendation, recommendation_run
 
 ROWS_MAX = 200
@@ -167,7 +167,8 @@ def _last_plays(settings: Settings, user: int, as_of: datetime) -> list[dict[str
         return []
     known = (pl.col(columns.USER_ID) == user) & (pl.col(columns.EVENT_TIMESTAMP) < as_of)
     plays = pl.scan_parquet(interactions).filter(known)
-    return plays.sort(columns.EVENT_TIMESTAMP, descending=True).head(PLAYS_MAX).collect().to_dicts()
+    newest = plays.sort(columns.EVENT_TIMESTAMP, descending=True).head(PLAYS_MAX)
+    return read(newest, interactions).to_dicts()
 
 
 def _describe(settings: Settings, found: Look) -> None:

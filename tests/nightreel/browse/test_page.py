@@ -124,6 +124,17 @@ def test_without_a_database_it_says_what_to_run(empty_site: Site) -> None:
     assert [*empty_site.settings.home.iterdir()] == []
 
 
+def test_a_damaged_table_is_named_with_its_remedy(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"home": tmp_path})
+    user = fill(settings)
+    settings.paths.table("interactions").write_text("no parquet")
+    for address in served(settings):
+        status, text, _ = Site(address, settings, user).get(f"/?user={user}")
+    assert status == 503
+    assert "interactions.parquet" in text
+    assert "nightreel ingest --force" in text
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     found = Server()
