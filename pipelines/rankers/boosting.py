@@ -6,18 +6,16 @@ from, no more than a part is in memory, and a tree costs what its part costs. Ba
 same number of rows costs four times as much a tree on KuaiRec: each tree has to be applied to all plays.
 """
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import lightgbm as lgb
 import numpy as np
 
-from nightreel.logs import progress
+from nightreel.logs import Advance, progress
 from nightreel.settings import Settings
 from pipelines.labels import Targets
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
-from pipelines.rankers.merging import merged
 from pipelines.rankers.slices import Slices
 
 _BLOCK_ROWS = 65_536
@@ -35,14 +33,13 @@ class Matrix(Protocol):
 
 
 class _Rows(lgb.Sequence):  # type: ignore[misc]
-    """Some rows of a matrix as LightGBM reads them, a block at a time; each block is shown to `seen` too."""
+    """Some rows of a matrix as LightGBM reads them: a block at a time."""
 
     batch_size = _BLOCK_ROWS
 
-    def __init__(self, matrix: Matrix, rows: range, seen: Callable[[slice, np.ndarray], None]) -> None:
+    def __init__(self, matrix: Matrix, rows: range) -> None:
         self._matrix = matrix
         self._rows = rows
-        self._seen = seen
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -50,52 +47,51 @@ class _Rows(lgb.Sequence):  # type: ignore[misc]
     def __getitem__(self, index: int | slice | list[int]) -> np.ndarray:
         if isinstance(index, slice):
             part = self._rows[index]
-            block = self._matrix[part.start : part.stop : part.step]
-            self._seen(index, block)
-            return block
+            return self._matrix[part.start : part.stop : part.step]
         return self._matrix[np.atleast_1d(np.asarray(self._rows)[index])].squeeze()
 
 
 class _Growing:
     """A model that grows part by part, and how well it does on the plays that stop it."""
 
-    def __init__(self, name: str, target: np.ndarray, own: dict[str, Any], patience_trees: int) -> None:
-        self.name = name
-        self.target = target.astype(np.float32)
-        self.own = own
-        self.booster: lgb.Booster | None = None
+    def __init__(
+        self, target: np.ndarray, parameters: dict[str, Any], stop: lgb.Dataset, patience_trees: int
+    ) -> None:
         self.stopped = False
+        self._target = target.astype(np.float32)
+        self._parameters = parameters
+        self._stop = stop
         self._patience_trees = patience_trees
+        self._booster: lgb.Booster | None = None
+        # LightGBM looks at the last part while it turns to the next, so that must not be freed before.
+        self._part: lgb.Dataset | None = None
         self._best = np.inf
         self._best_trees = 0
-        self._trees = 0
 
-    def predictions(self, rows: int) -> tuple[np.ndarray | None, Callable[[slice, np.ndarray], None]]:
-        """Where the raw predictions of `rows` plays will stand, and what makes them of their blocks."""
-        booster = self.booster
-        if booster is None:
-            return None, lambda _index, _block: None
-        raw = np.empty(rows)
-
-        def predict(index: slice, block: np.ndarray) -> None:
-            raw[index] = booster.predict(block, raw_score=True)
-
-        return raw, predict
-
-    def after_tree(self, environment: Any) -> None:
-        """Note the loss on the plays that stop the model; end the part where it has long not improved."""
-        self._trees += 1
-        loss = environment.evaluation_result_list[0][2]
-        if loss < self._best:
-            self._best, self._best_trees = loss, self._trees
-        elif self._trees - self._best_trees >= self._patience_trees:
-            self.stopped = True
-            raise lgb.callback.EarlyStopException(environment.iteration, environment.evaluation_result_list)
+    def grow(self, part: lgb.Dataset, rows: range, trees: int, advance: Advance) -> None:
+        """Fit more trees on a part, on top of what the trees so far predict of it."""
+        if self.stopped:
+            return
+        part.set_label(np.ascontiguousarray(self._target[rows.start : rows.stop : rows.step]))
+        if self._booster is None:
+            self._booster = lgb.Booster(self._parameters, part)
+            self._booster.add_valid(self._stop, "stop")
+        for _ in range(trees):
+            # A part that is new to the model is first scored by the trees that there are.
+            self._booster.update(train_set=part)
+            self._part = part
+            advance()
+            ((_, _, loss, _),) = self._booster.eval_valid()
+            if loss < self._best:
+                self._best, self._best_trees = loss, self._booster.current_iteration()
+            elif self._booster.current_iteration() - self._best_trees >= self._patience_trees:
+                self.stopped = True
+                return
 
     def finished(self) -> lgb.Booster:
         """The model with as many trees as did best, read back from its text, as it will be when loaded."""
-        assert self.booster is not None
-        return lgb.Booster(model_str=self.booster.model_to_string(num_iteration=self._best_trees))
+        assert self._booster is not None
+        return lgb.Booster(model_str=self._booster.model_to_string(num_iteration=self._best_trees))
 
 
 def fit_rankers(
@@ -107,63 +103,26 @@ def fit_rankers(
     both models. The same input gives the same models.
     """
     rows = range(slices.fit.start, slices.fit.stop)
+    stop_rows = range(slices.stop.start, slices.stop.stop)
     parts = max(1, -(-len(rows) // settings.tree_rows))
     common = common_parameters(settings, len(rows))
     bins = _bins(matrix, slices, encoding, common)
     models = [
-        _Growing("classifier", wanted.liked, _CLASSIFIER, settings.early_stopping_trees),
-        _Growing("regressor", wanted.amount, _REGRESSOR, settings.early_stopping_trees),
+        _Growing(
+            target,
+            {**common, **own},
+            _binned(matrix, stop_rows, bins, target[slices.stop]),
+            settings.early_stopping_trees,
+        )
+        for target, own in ((wanted.liked, _CLASSIFIER), (wanted.amount, _REGRESSOR))
     ]
-    trees = [len(range(part, settings.trees, parts)) for part in range(parts)]
     with progress("rankers", total=settings.trees * len(models)) as advance:
         for part in range(parts):
-            growing = [model for model in models if not model.stopped]
-            fit = _Binned.of(matrix, rows[part::parts], growing, bins)
-            stop = _Binned.of(matrix, range(slices.stop.start, slices.stop.stop), growing, bins)
-            for model in growing:
-                grown = lgb.train(
-                    {**common, **model.own},
-                    fit.of_model(model),
-                    num_boost_round=trees[part],
-                    valid_sets=[stop.of_model(model)],
-                    callbacks=[model.after_tree, lambda _: advance()],
-                )
-                model.booster = merged(model.booster, grown)
+            data = _binned(matrix, rows[part::parts], bins)
+            for model in models:
+                model.grow(data, rows[part::parts], len(range(part, settings.trees, parts)), advance)
     classifier, regressor = (model.finished() for model in models)
     return HybridRanker(encoding, classifier, regressor, threads=settings.threads)
-
-
-class _Binned:
-    """Some plays, their features binned, and for each model what it predicts of them so far."""
-
-    def __init__(self, data: lgb.Dataset, rows: range, raw: dict[str, np.ndarray | None]) -> None:
-        self._data = data
-        self._rows = slice(rows.start, rows.stop, rows.step)
-        self._raw = raw
-
-    @classmethod
-    def of(cls, matrix: Matrix, rows: range, models: list[_Growing], bins: lgb.Dataset) -> "_Binned":
-        """Bin these rows by the bins of another data set; their blocks are composed once."""
-        made = {model.name: model.predictions(len(rows)) for model in models}
-
-        def seen(index: slice, block: np.ndarray) -> None:
-            for _, predict in made.values():
-                predict(index, block)
-
-        data = lgb.Dataset(
-            _Rows(matrix, rows, seen),
-            reference=bins,
-            feature_name=bins.get_feature_name(),
-            categorical_feature=bins.categorical_feature,
-            params=bins.params,
-        ).construct()
-        return cls(data, rows, {name: raw for name, (raw, _) in made.items()})
-
-    def of_model(self, model: _Growing) -> lgb.Dataset:
-        """The data set as this model is to be fitted on it."""
-        self._data.set_label(np.ascontiguousarray(model.target[self._rows]))
-        self._data.set_init_score(self._raw[model.name])
-        return self._data
 
 
 def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
@@ -207,4 +166,16 @@ def _bins(
         feature_name=list(encoding.names),
         categorical_feature=list(encoding.categorical),
         params=parameters,
+    ).construct()
+
+
+def _binned(matrix: Matrix, rows: range, bins: lgb.Dataset, target: np.ndarray | None = None) -> lgb.Dataset:
+    """These rows, binned as another data set is."""
+    return lgb.Dataset(
+        _Rows(matrix, rows),
+        label=None if target is None else target.astype(np.float32),
+        reference=bins,
+        feature_name=bins.get_feature_name(),
+        categorical_feature=bins.categorical_feature,
+        params=bins.params,
     ).construct()

@@ -50,9 +50,7 @@ class HybridRanker:
     ) -> np.ndarray:
         if not len(matrix):
             return np.zeros(0)
-        predicted: np.ndarray = booster.predict(
-            matrix, num_iteration=first_trees, num_threads=self.threads
-        )
+        predicted: np.ndarray = booster.predict(matrix, num_iteration=first_trees, num_threads=self.threads)
         return predicted
 
     def require_features(self, names: Sequence[str]) -> None:

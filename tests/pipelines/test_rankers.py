@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +14,6 @@ from nightreel.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
-from pipelines.rankers.merging import merged
 from pipelines.rankers.slices import Slices
 
 ROWS = 6_000
@@ -192,16 +190,3 @@ def test_every_part_is_learnt_from(settings: Settings, row: int) -> None:
     other[row] = 4.9 if other[row] < 1 else 0.01
     models = [fit_rankers(MATRIX, _wanted(ratio), SLICES, ENCODING, some) for ratio in (RATIO, other)]
     assert _texts(models[0]) != _texts(models[1])
-
-
-def test_a_merged_model_predicts_the_sum_and_begins_with_the_first_ones_trees() -> None:
-    random = np.random.default_rng(4)
-    data, target = random.normal(size=(500, 3)), random.normal(size=500)
-    parameters = {"verbose": -1, "num_threads": 1}
-    first = lgb.train(parameters, lgb.Dataset(data, target), 7)
-    raw = first.predict(data, raw_score=True)
-    second = lgb.train(parameters, lgb.Dataset(data, target, init_score=raw), 5)
-    both = merged(merged(None, first), second)
-    assert both.num_trees() == 12
-    np.testing.assert_allclose(both.predict(data), raw + second.predict(data, raw_score=True), rtol=1e-12)
-    np.testing.assert_array_equal(both.predict(data, num_iteration=7), first.predict(data))
