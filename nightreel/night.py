@@ -144,8 +144,9 @@ def main() -> None:
         print_error(str(error))
         sys.exit(error.exit_code)
     except Exception as error:
-        _log.exception("unexpected")
-        print_error(f"unexpected {type(error).__name__}: {error}.")
+        if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
+            _log.exception("unexpected")
+        print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug schedule` shows where.")
         sys.exit(1)
 
 
