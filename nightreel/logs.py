@@ -33,11 +33,16 @@ def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=_to_standard_error,
         cache_logger_on_first_use=False,
     )
     # Feast and its libraries are chatty; what matters of theirs reaches the user as our own errors.
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def _to_standard_error(*_: object) -> structlog.PrintLogger:
+    """A logger to what is standard error now: whoever embeds us may change it after `configure`."""
+    return structlog.PrintLogger(sys.stderr)
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:

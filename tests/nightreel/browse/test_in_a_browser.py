@@ -63,6 +63,13 @@ class Browser:
     def title(self) -> str:
         return str(self._ask("GET", "/title"))
 
+    def title_becomes(self, title: str) -> bool:
+        """Whether the page that a click leads to has come; the driver does not always wait for it."""
+        end = time.monotonic() + 30
+        while self.title() != title and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.title() == title
+
     def width(self, css: str) -> float:
         return float(self._ask("GET", f"/element/{self.find(css)[0]}/rect")["width"])
 
@@ -105,7 +112,7 @@ def test_a_person_finds_a_user_and_compares_two_runs(browser: Browser, site: Sit
     browser.type("#user", str(site.user))
     browser.click("select[name=other] option[value='1']")
     browser.click("button")
-    assert browser.title() == f"User {site.user} · nightreel"
+    assert browser.title_becomes(f"User {site.user} · nightreel")
     assert len(browser.text("#list tbody tr")) == 10
     assert browser.text("#plays tbody tr td.n:last-child") == ["125 %", "50 %"]
     assert "videos are in both lists" in browser.text("#changes p")[0]
