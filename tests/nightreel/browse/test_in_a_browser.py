@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +23,15 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium with its driver here: `apt-get install chromium chromium-driver`",
 )
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+def _in_time(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 30
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 class Browser:
@@ -65,10 +74,11 @@ class Browser:
 
     def title_becomes(self, title: str) -> bool:
         """Whether the page that a click leads to has come; the driver does not always wait for it."""
-        end = time.monotonic() + 30
-        while self.title() != title and time.monotonic() < end:
-            time.sleep(0.05)
-        return self.title() == title
+        return _in_time(lambda: self.title() == title)
+
+    def appears(self, css: str) -> bool:
+        """Whether such an element is there, or comes."""
+        return _in_time(lambda: bool(self.find(css)))
 
     def width(self, css: str) -> float:
         return float(self._ask("GET", f"/element/{self.find(css)[0]}/rect")["width"])
@@ -147,4 +157,4 @@ def test_a_user_without_a_list_leads_to_those_with_one(browser: Browser, site: S
     browser.open(f"{site.url}/?user=0")
     assert "has no list" in browser.text("[role=alert]")[0]
     browser.click("main p a")
-    assert len(browser.text("#list tbody tr")) > 0
+    assert browser.appears("#list tbody tr")
