@@ -84,9 +84,10 @@ def make_raw(home: Path, scale: float) -> None:
         raise SystemExit(made.error)
 
 
-def without_last_day(raw: Path, folder: Path) -> None:
-    """The raw files as they stood a day earlier: no plays and no daily counts of the log's last day."""
+def without_last_day(raw: Path, folder: Path, last_day: Path) -> None:
+    """The raw files as they stood a day earlier in `folder`; the plays and counts of the last day apart."""
     folder.mkdir(parents=True)
+    last_day.mkdir(parents=True)
     for path in raw.glob("*.csv"):
         if path.name not in ("big_matrix.csv", "item_daily_features.csv"):
             os.link(path, folder / path.name)
@@ -94,6 +95,14 @@ def without_last_day(raw: Path, folder: Path) -> None:
         lines = pl.scan_csv(raw / name, infer_schema=False)
         last = lines.select(pl.col("date").max()).collect().item()
         lines.filter(pl.col("date") != last).sink_csv(folder / name)
+        lines.filter(pl.col("date") == last).sink_csv(last_day / name, include_header=False)
+
+
+def add_last_day(last_day: Path, raw: Path) -> None:
+    """Append what the last day brought, as a night's delivery does."""
+    for path in last_day.iterdir():
+        with path.open("rb") as new, (raw / path.name).open("ab") as file:
+            shutil.copyfileobj(new, file)
 
 
 def plain_pandas(raw: Path, home: Path) -> Row:
@@ -181,16 +190,20 @@ def main() -> None:
     shutil.rmtree(home / "data", ignore_errors=True)
     rows: list[Row] = []
     if chosen.night_two:
-        shutil.rmtree(home / "first", ignore_errors=True)
-        without_last_day(raw, home / "first")
+        for name in ("first", "last_day"):
+            shutil.rmtree(home / name, ignore_errors=True)
+        without_last_day(raw, home / "first", home / "last_day")
         raw.rename(home / "whole")
         (home / "first").rename(raw)
         try:
             rows += _run("night 1", home)
+            add_last_day(home / "last_day", raw)
+            rows += _run("night 2", home)
         finally:
             shutil.rmtree(raw)
             (home / "whole").rename(raw)
-    rows += _run("night 2" if chosen.night_two else "nightreel", home)
+    else:
+        rows += _run("nightreel", home)
     result: dict[str, Any] = {
         "scale": chosen.scale,
         "machine": machine("polars", "lightgbm", "feast", "pandas"),
