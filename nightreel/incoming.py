@@ -122,9 +122,9 @@ def _add(delivered: pl.DataFrame, kind: RawFile, raw: Path) -> int:
         _write(raw, [delivered], delivered.columns)
         return delivered.height
     header = inspect_csv(raw)
-    delivered = delivered.select(_shared_first(delivered, header.names))
-    new = delivered
+    # Columns that the raw file does not have are of no use to it.
     shared = [name for name in header.names if name in delivered.columns]
+    new = delivered.select(shared)
     for batch in read_batches(raw, header):
         new = new.join(batch.rows, on=shared, how="anti", nulls_equal=True)
     if not new.height:
@@ -134,11 +134,6 @@ def _add(delivered: pl.DataFrame, kind: RawFile, raw: Path) -> int:
         old = (rows.join(new, on=list(kind.key), how="anti", nulls_equal=True) for rows in old)
     _write(raw, _then(old, new), header.names)
     return new.height
-
-
-def _shared_first(delivered: pl.DataFrame, names: list[str]) -> list[str]:
-    """The delivered columns that the raw file has; the others are of no use to it."""
-    return [name for name in names if name in delivered.columns]
 
 
 def _then(old: Iterable[pl.DataFrame], new: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -20,7 +20,7 @@ from nightreel.settings import Settings
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, present_columns
 from pipelines.ingest.tables import DUPLICATE, Source, Table, read_table
-from pipelines.ingest.taken import Taken, read_taken, stamps, write_taken
+from pipelines.ingest.taken import Taken, read_taken, write_taken
 
 __all__ = ["ingest"]
 
@@ -97,7 +97,7 @@ class _Places:
     def written(self, file: RawFile) -> dict[str, list[int]]:
         """Stamps of the new files, under the names that they will have."""
         pairs = zip(self.now(file), self.new(file), strict=True)
-        return {str(now): found for now, new in pairs for found in stamps([new]).values()}
+        return {str(now): fingerprint_of_files([new])[str(new)] for now, new in pairs if new.is_file()}
 
 
 def _inspect(folder: Path, before: Mapping[str, Taken]) -> tuple[list[Source], list[RawFile]]:

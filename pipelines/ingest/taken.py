@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nightreel.artefacts import fingerprint, written_whole
+from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
 from nightreel.settings import Settings
 
 _FILE = "ingest_files.json"
@@ -39,12 +39,6 @@ class Taken:
         return (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)
 
 
-def stamps(paths: list[Path]) -> dict[str, list[int]]:
-    """Size and modification time (ns) of the files that are there."""
-    found = {str(path): path.stat() for path in paths if path.is_file()}
-    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
-
-
 def read_taken(settings: Settings) -> dict[str, Taken]:
     """By raw path, what was taken in under these settings and still stands; empty where nothing is of use."""
     try:
@@ -57,7 +51,7 @@ def read_taken(settings: Settings) -> dict[str, Taken]:
     return {
         name: entry
         for name, entry in found.items()
-        if entry.written == stamps([Path(path) for path in entry.written])
+        if entry.written == fingerprint_of_files(Path(path) for path in entry.written)
     }
 
 
