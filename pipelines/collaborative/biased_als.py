@@ -24,7 +24,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.collaborative.fits import Fit, Keys
+from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
 from pipelines.collaborative.least_squares import Plays, Side, solve
 
 # Of als_factors dimensions, one carries the user's bias and one the video's.
@@ -43,7 +43,7 @@ def biased_fits(
     cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
     Nothing of a fit depends on plays, users or videos that come after its cutoff.
     """
-    ends = [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
+    ends = ends_of_pasts(plays, cutoffs)
     users = Keys.of(plays[columns.USER_ID], ends)
     videos = Keys.of(plays[columns.VIDEO_ID], ends)
     ratios = plays[columns.WATCH_RATIO].to_numpy()

@@ -7,6 +7,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from nightreel import columns
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -21,6 +23,11 @@ class Fit:
     user_factors: np.ndarray
     video_ids: np.ndarray
     video_factors: np.ndarray
+
+
+def ends_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[int]:
+    """How many of the plays, in order of time, are strictly before each cutoff."""
+    return [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.collaborative.fits import Fit, Keys
+from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
 
 # How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.
 _ALPHA = 100.0
@@ -43,7 +43,7 @@ def implicit_fits(
     """
     from implicit.cpu.als import AlternatingLeastSquares
 
-    ends = [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
+    ends = ends_of_pasts(plays, cutoffs)
     users = Keys.of(plays[columns.USER_ID], ends)
     videos = Keys.of(plays[columns.VIDEO_ID], ends)
     confidences = _confidences(plays[columns.WATCH_RATIO].to_numpy(), settings)

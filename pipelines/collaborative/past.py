@@ -16,7 +16,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import fingerprint_of_files, written_whole
-from pipelines.collaborative.fits import Fit
+from pipelines.collaborative.fits import Fit, ends_of_pasts
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def digests_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[s
     digest = hashlib.sha256()
     found = []
     begin = 0
-    for cutoff in cutoffs:
-        end = plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left")
+    for cutoff, end in zip(cutoffs, ends_of_pasts(plays, cutoffs), strict=True):
         digest.update(cutoff.isoformat().encode())
         for column in plays.slice(begin, end - begin):
             digest.update(np.ascontiguousarray(column.to_physical().to_numpy()).data)
