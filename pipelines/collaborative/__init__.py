@@ -8,6 +8,7 @@ anything comes after it, and scoring gets factors as fresh, or as old, as traini
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,10 @@ from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
 __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
 
-# Plays a factor that there must be before the first refit but the last: KuaiRec has a few stray plays weeks
+# Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
+# there are weeks with a handful of plays, from which nothing is learnt.
+_NEW_SHARE = 0.01
+# Plays a factor that there must be before the first refit: KuaiRec has a few stray plays weeks
 # before all others, and a model (or a vocabulary) learnt from those alone would be noise.
 _PLAYS_A_FACTOR = 32
 
@@ -99,9 +103,9 @@ def fits(
 def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
 
-    instants: when the plays happened, ascending. A midnight is left out where no play is new since the last
-    cutoff, or where there are too few plays yet (_PLAYS_A_FACTOR); only the past decides. The last cutoff is
-    the first such midnight that no play comes after. Where there are too few plays for any refit, the only
+    instants: when the plays happened, ascending. A midnight is left out where hardly any play is new since
+    the last cutoff (_NEW_SHARE), or where there are too few plays yet (_PLAYS_A_FACTOR); only the past
+    decides. The end of the last play's day is the last midnight that counts. Where that leaves none, the only
     cutoff is NEVER, which no row sees. Raises InputError where there are no plays.
     """
     if instants.is_empty():
@@ -109,16 +113,15 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     last = ends_of_days(instants[-1:], settings.zone)[0]
     first_day = instants[0].astimezone(settings.zone).date()
     cutoffs: list[datetime] = []
-    seen = settings.als_factors * _PLAYS_A_FACTOR
-    days = settings.als_refit_days
-    cutoff = start_of_day(first_day, settings.zone)
-    while cutoff < last:
+    least = settings.als_factors * _PLAYS_A_FACTOR + 1
+    for days in count(settings.als_refit_days, settings.als_refit_days):
         cutoff = start_of_day(first_day + timedelta(days=days), settings.zone)
+        if cutoff > last:
+            break
         plays = instants.search_sorted(cutoff, side="left")
-        if plays > seen:
+        if plays >= least:
             cutoffs.append(cutoff)
-            seen = plays
-        days += settings.als_refit_days
+            least = plays + max(round(plays * _NEW_SHARE), 1)
     return cutoffs or [NEVER]
 
 

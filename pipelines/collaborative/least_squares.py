@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.linalg.lapack import sposv
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 # Regularization of a bias, in plays: far weaker than that of the factors, as a bias is a single number.
@@ -66,18 +67,23 @@ def solve(
     row is summed by one thread alone, so the result does not depend on their number.
     """
     size = other.factors.shape[1]
-    # The last column, all ones, is what this side's biases multiply.
-    known = np.hstack([other.factors, np.ones((len(other.biases), 1), dtype=np.float32)])
+    # The column of ones is what this side's biases multiply; the last one becomes what is to be explained, so
+    # that one product of the design with itself gives both sides of the normal equations.
+    ones = np.ones(len(other.biases), dtype=np.float32)
+    known = np.column_stack([other.factors, ones, -other.biases])
     ridge = np.diag(np.append(np.full(size, regularization), _BIAS_REGULARIZATION)).astype(np.float32)
     solved = np.empty((len(counts), size + 1), dtype=np.float32)
+    most = int(counts.max(initial=0))
 
     def solve_rows(rows: range) -> None:
+        room = np.empty((most, size + 2), dtype=np.float32)
         for row in rows:
-            first = plays.starts[row]
-            others = plays.others[first : first + counts[row]]
-            rest = plays.targets[first : first + counts[row]] - mean - other.biases[others]
-            design = known[others]
-            solved[row] = np.linalg.solve(design.T @ design + ridge, design.T @ rest)
+            played = slice(plays.starts[row], plays.starts[row] + counts[row])
+            design = np.take(known, plays.others[played], axis=0, out=room[: counts[row]], mode="clip")
+            design[:, -1] += plays.targets[played] - np.float32(mean)
+            both = design.T @ design
+            _, solved[row], failed = sposv(both[:-1, :-1] + ridge, both[:-1, -1])
+            assert not failed, "a matrix plus a ridge is positive definite"
 
     # BLAS threads would fight with ours.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:

@@ -168,22 +168,31 @@ def _instants(*plays: tuple[float, int]) -> pl.Series:
 
 def test_refits_stand_at_local_midnights_so_many_days_apart(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, als_refit_days=3)
-    plays = _instants((0.5, 200), (3.5, 1), (6.5, 1), (7.2, 1))
+    plays = _instants((0.5, 200), (3.5, 3), (6.5, 3), (8.2, 3))
     assert refit_cutoffs(plays, settings) == [_midnight(3), _midnight(6), _midnight(9)]
 
 
-def test_no_refit_without_a_new_play_nor_before_there_are_enough(tmp_path: Path) -> None:
+def test_no_refit_before_there_are_enough_plays(tmp_path: Path) -> None:
     """Four factors want more than 128 plays; a play at the midnight itself belongs to the next fit."""
     settings = settings_for(tmp_path, als_refit_days=2)
-    plays = _instants((0.5, 100), (3.0, 28), (4.0, 1), (11.0, 1))
+    plays = _instants((0.5, 100), (3.0, 28), (4.0, 1), (11.0, 2))
     assert refit_cutoffs(plays, settings) == [_midnight(6), _midnight(12)]
 
 
-def test_the_last_refit_is_the_first_on_schedule_that_no_play_comes_after(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("new", "refits"), [(0, [7]), (1, [7]), (2, [7, 14])])
+def test_no_refit_where_fewer_than_one_play_in_a_hundred_is_new(
+    tmp_path: Path, new: int, refits: list[int]
+) -> None:
     settings = settings_for(tmp_path, als_refit_days=7)
-    for last_day in (6.9, 7 - 1e-9, 3.0):
-        assert refit_cutoffs(_instants((0.0, 200), (last_day, 1)), settings) == [_midnight(7)]
-    assert refit_cutoffs(_instants((0.0, 200), (7.0, 1)), settings) == [_midnight(7), _midnight(14)]
+    plays = _instants((0.0, 200), (8.0, new), (14.5, 1))
+    assert refit_cutoffs(plays, settings) == [_midnight(day) for day in refits]
+
+
+def test_the_end_of_the_last_day_is_the_last_refit_that_counts(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, als_refit_days=7)
+    for last_day in (6.9, 7 - 1e-9, 7.0, 13.0 - 1e-9):
+        assert refit_cutoffs(_instants((0.0, 200), (last_day, 9)), settings) == [_midnight(7)]
+    assert refit_cutoffs(_instants((0.0, 200), (3.0, 9)), settings) == [NEVER]
 
 
 @pytest.mark.parametrize("end", range(130, 900, 70))
@@ -232,8 +241,7 @@ def test_another_night_keeps_the_fits_whose_plays_are_the_same(tmp_path: Path, m
     for settings in (made, anew):
         LOG.write(settings)
     second = build_factors(made)
-    # The first night's last fit was made ahead of its time, with the plays that there were.
-    assert second.summary["als_refits_kept"] == first.summary["als_refits"] - 1 > 1
+    assert second.summary["als_refits_kept"] == first.summary["als_refits"] > 1
     assert second.summary["als_refits"] >= 1
     build_factors(anew)
     for one, other in zip(_factors(made), _factors(anew), strict=True):
