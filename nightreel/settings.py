@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     )
     trees: int = Field(default=240, description="Most trees of each ranker.", ge=1)
     learning_rate: float = Field(default=0.1, description="LightGBM learning rate.", gt=0, le=1)
-    leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2)
+    leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2, le=64)
     tree_rows: int = Field(
         default=2_000_000,
         description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
@@ -140,14 +140,6 @@ class Settings(BaseSettings):
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
     filter_k: int = Field(
         default=500, description="Candidates that the classifier hands to the regressor.", ge=1
-    )
-    rough_k: int = Field(
-        default=2_000,
-        description="Of a larger catalogue, candidates that a first look by rough_trees trees leaves over.",
-        ge=1,
-    )
-    rough_trees: int = Field(
-        default=40, description="Trees of the classifier that take the first look.", ge=1
     )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
@@ -172,7 +164,7 @@ class Settings(BaseSettings):
     max_per_category: int | None = Field(
         default=None, description="Most videos of one first-level category in a list.", ge=1
     )
-    user_block_rows: int = Field(default=64, description="Users scored at a time.", ge=1)
+    user_block_rows: int = Field(default=256, description="Users scored at a time.", ge=1)
     keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
     min_share_of_last_run: float = Field(
         default=0.5,

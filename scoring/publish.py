@@ -18,6 +18,7 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates
 from scoring.database import database_url, engine, masked, plainly
 from scoring.eligibility import KeptOff, default_as_of, find_candidates
@@ -26,15 +27,12 @@ from scoring.lists import Lists
 from scoring.runs import NewRun, note_stages, publish, shown_run
 from scoring.schema import upgrade
 from scoring.score import score_users
-from scoring.sides import Sides, sides_as_of
 from scoring.writer import sole_writer
 
 _SETTINGS = {
     "time_zone",
     "top_k",
     "filter_k",
-    "rough_k",
-    "rough_trees",
     "exclude_seen",
     "exclude_seen_days",
     "max_video_age_days",

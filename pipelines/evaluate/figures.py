@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nightreel.settings import Settings
-from pipelines.evaluate.slices import Family, pair_families, user_families
+from pipelines.evaluate.slices import pair_families, user_families
 from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
 from pipelines.labels import LABELS, Label
 from pipelines.metrics import (
@@ -14,8 +14,8 @@ from pipelines.metrics import (
     Order,
     Outcome,
     RankedLists,
-    auc,
     auc_of_users,
+    aucs,
     average_precision_at_k,
     brier_score,
     category_diversity,
@@ -92,16 +92,25 @@ class Measuring:
         self._trial = trial
         self._settings = settings
         self._users = len(trial.users)
-        self._group = np.searchsorted(trial.users, trial.user_id)
+        _, starts = np.unique(trial.user_id, return_index=True)
+        rows = np.arange(len(trial.user_id))
+        # As the trial has them: user after user.
+        self._pairs = Order(trial.users, np.append(starts, len(rows)), rows)
         self._bootstrap = Bootstrap.of(max(self._users, 1), seed=settings.seed)
         self._depth = CUTOFFS[-1]
-        self._outcomes = {label: self._outcome(self._group, label, self._depth) for label in LABELS}
+        self._outcomes = {
+            label: Outcome.of_groups(self._pairs, wanted.liked, wanted.amount, self._depth)
+            for label, wanted in trial.wanted.items()
+        }
         self._user_families = user_families(trial, settings)
         self._pair_families = []
         for family in pair_families(trial):
-            group = self._by_slice(family)
-            outcomes = {label: self._outcome(group, label, SLICE_CUTOFFS[-1]) for label in LABELS}
-            self._pair_families.append((family, group, outcomes))
+            parts = self._pairs.parts(family.codes)
+            outcomes = {
+                label: Outcome.of_groups(parts, wanted.liked, None, SLICE_CUTOFFS[-1])
+                for label, wanted in trial.wanted.items()
+            }
+            self._pair_families.append((family, outcomes))
         self._hybrid: dict[tuple[str, str, int | None, str], np.ndarray] = {}
 
     def figures(self) -> Iterator[list[Figure]]:
@@ -110,24 +119,10 @@ class Measuring:
         for system in sorted(systems, key=lambda name: name != HYBRID):
             yield self._of_system(system) if self._users else []
 
-    def _outcome(self, group: np.ndarray, label: Label, depth: int) -> Outcome:
-        wanted = self._trial.wanted[label]
-        inside = group >= 0
-        if inside.all():
-            return Outcome.of(group, wanted.liked, wanted.amount, depth)
-        # Pairs of no slice keep their places, but are of no group.
-        own = Outcome.of(group[inside], wanted.liked[inside], wanted.amount[inside], depth)
-        return Outcome(wanted.liked, wanted.amount, own.users, own.relevant_counts, own.best_gains)
-
-    def _by_slice(self, family: Family) -> np.ndarray:
-        """A group for each slice and user: the slice's place times the users, plus the user's."""
-        group = np.where(family.codes >= 0, family.codes * self._users + self._group, -1)
-        return group.astype(np.int32)
-
     def _of_system(self, system: str) -> list[Figure]:
         trial = self._trial
         scores = trial.scores[system]
-        order = Order.of(self._group, trial.video_id, scores)
+        order = Order.of(trial.user_id, trial.video_id, scores)
         places = places_from_the_end(order, scores)
         found = _Columns()
         for label in LABELS:
@@ -162,25 +157,28 @@ class Measuring:
         listed = np.where(first >= 0, trial.video[first], -1)
         fresh = np.where(np.isnan(videos.age_days), np.nan, videos.age_days < self._settings.fresh_days)
         for metric, values in (
-            ("novelty", means_of_first(listed, videos.novelty)),
-            ("popularity_percentile", means_of_first(listed, videos.popularity)),
-            ("mean_length_s", means_of_first(listed, videos.length_s)),
-            ("fresh_share", means_of_first(listed, fresh)),
-            ("category_diversity", category_diversity(listed, videos.category)),
+            ("novelty", means_of_first(listed, videos.novelty, CUTOFFS)),
+            ("popularity_percentile", means_of_first(listed, videos.popularity, CUTOFFS)),
+            ("mean_length_s", means_of_first(listed, videos.length_s, CUTOFFS)),
+            ("fresh_share", means_of_first(listed, fresh, CUTOFFS)),
+            ("category_diversity", category_diversity(listed, videos.category, CUTOFFS)),
         ):
-            for k in CUTOFFS:
-                found.add(ANY_LABEL, metric, k, ALL, values[:, k - 1])
+            for place, k in enumerate(CUTOFFS):
+                found.add(ANY_LABEL, metric, k, ALL, values[:, place])
         lengths = (first >= 0).sum(axis=1)
+        repeated = repeats(listed, self._depth)
         for k in CUTOFFS:
             found.add(ANY_LABEL, "short_list", k, ALL, (lengths < k).astype(np.float64))
-            found.add(ANY_LABEL, "repeats", k, ALL, repeats(listed, k).astype(np.float64))
+            # Where whole lists repeat nothing, neither do their beginnings.
+            again = repeats(listed, k) if repeated.any() else repeated
+            found.add(ANY_LABEL, "repeats", k, ALL, again.astype(np.float64))
 
     def _in_slices(self, found: _Columns, order: Order, first: np.ndarray) -> None:
         """Rankings of a slice's pairs alone, and the share of the places of whole lists that it has."""
-        for family, group, outcomes in self._pair_families:
-            regrouped = order.regrouped(group)
+        for family, outcomes in self._pair_families:
+            parts = order.parts(family.codes)
             for label, outcome in outcomes.items():
-                lists = RankedLists.ordered(regrouped, outcome)
+                lists = RankedLists.ordered(parts, outcome)
                 for metric in _IN_SLICES:
                     for k in SLICE_CUTOFFS:
                         table = np.full(len(family.names) * self._users, np.nan)
@@ -227,11 +225,12 @@ class Measuring:
 
     def _pooled(self, system: str, scores: np.ndarray) -> Iterator[Figure]:
         """AUC of all pairs together, and how far the models' own predictions are off."""
-        for label in LABELS:
-            # The hybrid's scores are places in a user's list: they compare with no other user's.
-            area = auc(scores, self._trial.wanted[label].liked) if system != HYBRID else None
-            if area is not None:
-                yield self._single(label, system, "auc", area)
+        # The hybrid's scores are places in a user's list: they compare with no other user's.
+        if system != HYBRID:
+            areas = aucs(scores, [self._trial.wanted[label].liked for label in LABELS])
+            for label, area in zip(LABELS, areas, strict=True):
+                if area is not None:
+                    yield self._single(label, system, "auc", area)
         wanted = self._trial.wanted[self._settings.label]
         own = self._settings.label
         if system == CLASSIFIER:
@@ -257,7 +256,7 @@ class Measuring:
         return Figure(self._trial.protocol, label, system, metric, k, part, value, None, None, self._users)
 
     def _spread(self, users: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values of some users (by place) as an array of all, NaN for the others."""
+        """Values of some users as an array of all, NaN for the others."""
         table = np.full(self._users, np.nan)
-        table[users] = values
+        table[np.searchsorted(self._trial.users, users)] = values
         return table

@@ -1,6 +1,6 @@
 """What is compared: pairs of users and videos with their outcome, and every system's score for each pair."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 from feast import FeatureStore
+from scipy.special import expit
 
 from nightreel import columns
 from nightreel.settings import Settings
@@ -15,11 +16,10 @@ from pipelines.evaluate.blend import Blend, log_odds, logarithm, tuned_blend
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import LABELS, Label, LengthBuckets, Targets, targets
-from pipelines.local_days import INSTANT
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
-from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.training_frame import FeatureFrame
+from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
+from pipelines.rankers.sides import sides_as_of
 
 # The systems, in the order of the tables.
 RANDOM = "random"
@@ -33,13 +33,12 @@ LAMBDAMART = "lambdamart"
 BLEND = "blend"
 TRUTH = "truth"
 
-_FROM_FEATURES = {
+_FROM_VIDEOS = {
     POPULARITY_BY_VIEWS: columns.VIDEO_AGG_VIEWS,
     POPULARITY_BY_ENGAGEMENT: columns.VIDEO_AGG_LIKED_SHARE,
-    ALS: columns.ALS_SCORE,
 }
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
 _PROBABILITY_LIKED = "probability_liked"
-_BLOCK_ROWS = 65_536
 _TUNED_AT = (10, 100)
 _FILTERS = (20, 50, 100, 200, 500, 1000, 2000)
 
@@ -202,35 +201,39 @@ def _components(scores: Mapping[str, np.ndarray], label: Label) -> dict[str, np.
 def _of_features_and_models(
     pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
 ) -> dict[str, np.ndarray]:
-    rows = pairs.rows.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
-    matrix = FeatureMatrix(FeatureFrame.join(store, rows, settings.zone), models.ranker.encoding)
-    names = [*_FROM_FEATURES, CLASSIFIER, REGRESSOR, *([LAMBDAMART] if models.lambdamart else [])]
-    scores = {name: np.empty(len(matrix)) for name in names}
-    for part in _blocks(len(matrix)):
-        block = matrix[part]
-        for system, feature in _FROM_FEATURES.items():
-            scores[system][part] = block[:, matrix.names.index(feature)]
-        scores[CLASSIFIER][part] = models.ranker.classify(block)
-        scores[REGRESSOR][part] = models.ranker.regress(block)
-        if models.lambdamart is not None:
-            scores[LAMBDAMART][part] = models.lambdamart.predict(block, num_threads=settings.threads)
+    users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
+    videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
+    sides = sides_as_of(store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone)
+    als = als_scores_of_pairs(sides, user, video)
+    scores = {
+        system: sides.video_feature(feature).astype(np.float64)[video]
+        for system, feature in _FROM_VIDEOS.items()
+    }
+    scores[ALS] = als.astype(np.float64)
+    fitted = {CLASSIFIER: models.ranker.classifier, REGRESSOR: models.ranker.regressor}
+    if models.lambdamart is not None:
+        fitted[LAMBDAMART] = models.lambdamart
+    for system, booster in fitted.items():
+        scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
+    scores[CLASSIFIER] = expit(scores[CLASSIFIER])
     return scores
-
-
-def _blocks(rows: int) -> Iterator[slice]:
-    for start in range(0, rows, _BLOCK_ROWS):
-        yield slice(start, min(start + _BLOCK_ROWS, rows))
 
 
 def _kinds(pairs: Pairs) -> np.ndarray:
     """Of each pair its place in KINDS."""
-    keys = [columns.USER_ID, columns.VIDEO_ID]
-    watched = pairs.history.select(keys).unique().with_columns(pl.lit(1).alias("pair"))
-    known = pairs.history.select(columns.VIDEO_ID).unique().with_columns(pl.lit(1).alias("video"))
+    own = pairs.rows.select(_PAIR).lazy()
+    # Of a long history, first what is of these pairs at all.
+    watched = pairs.history.lazy().select(_PAIR).join(own, on=_PAIR, how="semi").unique()
+    known = pairs.history.lazy().select(columns.VIDEO_ID).unique()
     rows = (
-        pairs.rows.select(keys)
-        .join(watched, on=keys, how="left", maintain_order="left")
-        .join(known, on=columns.VIDEO_ID, how="left", maintain_order="left")
+        own.join(watched.with_columns(pl.lit(1).alias("pair")), on=_PAIR, how="left", maintain_order="left")
+        .join(
+            known.with_columns(pl.lit(1).alias("video")),
+            on=columns.VIDEO_ID,
+            how="left",
+            maintain_order="left",
+        )
+        .collect()
     )
     is_new, is_again = rows["video"].is_null().to_numpy(), rows["pair"].is_not_null().to_numpy()
     return np.where(is_new, 2, np.where(is_again, 1, 0))
@@ -246,8 +249,10 @@ def _truth(pairs: pl.DataFrame, settings: Settings) -> np.ndarray | None:
     path = truth_file(settings)
     if not path.is_file():
         return None
-    known = pl.read_parquet(path, columns=[columns.USER_ID, columns.VIDEO_ID, _PROBABILITY_LIKED])
-    joined = pairs.select(columns.USER_ID, columns.VIDEO_ID).join(
-        known, on=[columns.USER_ID, columns.VIDEO_ID], how="left", maintain_order="left"
-    )[_PROBABILITY_LIKED]
+    own = pairs.select(columns.USER_ID, columns.VIDEO_ID).lazy()
+    # It tells of the fully observed pairs only: most others need not be looked up.
+    known = pl.scan_parquet(path).select(columns.USER_ID, columns.VIDEO_ID, _PROBABILITY_LIKED)
+    if own.head(1).join(known, on=_PAIR, how="anti").collect().height:
+        return None
+    joined = own.join(known, on=_PAIR, how="left", maintain_order="left").collect()[_PROBABILITY_LIKED]
     return None if joined.null_count() else joined.cast(pl.Float64).to_numpy()

@@ -1,6 +1,6 @@
 """Metrics of rankings, by definition: one family a file, a value a user, vectorised over all users."""
 
-from pipelines.metrics.auc import auc, auc_of_users, grouped_auc, places_from_the_end
+from pipelines.metrics.auc import auc, auc_of_users, aucs, grouped_auc, places_from_the_end
 from pipelines.metrics.average_precision import average_precision_at_k, reciprocal_rank_at_k
 from pipelines.metrics.beyond_accuracy import (
     category_diversity,
@@ -30,6 +30,7 @@ __all__ = [
     "Reliability",
     "auc",
     "auc_of_users",
+    "aucs",
     "average_precision_at_k",
     "bootstrap_intervals",
     "brier_score",

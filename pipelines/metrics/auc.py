@@ -5,6 +5,8 @@ statistic. Sources: Hanley and McNeil (Radiology 1982); grouped AUC: Zhu et al.,
 (KDD 2017).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipelines.metrics.ranked import Order
@@ -59,7 +61,17 @@ def grouped_auc(
     return order.users[exists], areas[exists]
 
 
+def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | None]:
+    """The AUC of all pairs together, for each way to call them relevant; None where all are, or none is."""
+    values = np.where(np.isnan(score), -np.inf, score)
+    # The mean place of a run of ties does not depend on their order, so the quick sort does.
+    rows = np.argsort(-values)
+    whole = Order(np.zeros(1, dtype=np.int64), np.array([0, len(rows)]), rows)
+    places = places_from_the_end(whole, values)
+    found = [float(auc_of_users(whole, places, relevant)[0]) for relevant in relevances]
+    return [None if np.isnan(area) else area for area in found]
+
+
 def auc(score: np.ndarray, relevant: np.ndarray) -> float | None:
     """The AUC of all pairs together; None where all are relevant or none is."""
-    _, values = grouped_auc(np.zeros(len(score), dtype=np.int8), score, relevant)
-    return float(values[0]) if len(values) else None
+    return aucs(score, [relevant])[0]

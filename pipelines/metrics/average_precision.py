@@ -14,12 +14,12 @@ def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     AP@k = 1/R * sum over i <= k of relevant_i * precision_at_i, R counting the relevant videos of the whole
     list, so that AP@k cannot reach 1 where R exceeds k. Its mean over users is MAP@k.
     """
-    averages: np.ndarray = ranked.at(ranked.precisions, k) / ranked.relevant_counts
+    averages: np.ndarray = ranked.precision_sums(k) / ranked.relevant_counts
     return averages
 
 
 def reciprocal_rank_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """1 / place of the first relevant video, 0 where none stands among the first k: float64 [users]."""
-    reached = ranked.at(ranked.found, k) > 0
+    reached = ranked.found(k) > 0
     first = ranked.relevant.argmax(axis=1) + 1 if len(reached) else np.ones(0)
     return np.where(reached, 1.0 / first, 0.0)

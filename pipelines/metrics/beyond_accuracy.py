@@ -1,8 +1,7 @@
 """What lists are like, whether or not they are liked: how varied, how popular, how new, how long.
 
 Every function reads `first`: int64 [users, depth], the places of each user's listed videos in `of_video`
-arrays (or category codes), best first, -1 beyond a list's end. Values are cumulated over ranks once, so that
-every k is one column.
+arrays (or category codes), best first, -1 beyond a list's end. cutoffs: the ks, ascending.
 
 Sources: coverage, Gini: Adomavicius and Kwon (IEEE TKDE 2012); Herlocker et al. (ACM TOIS 2004), section 4.3.
 Novelty: Zhou et al., Solving the apparent diversity-accuracy dilemma (PNAS 2010), self-information.
@@ -10,47 +9,62 @@ Intra-list diversity: Ziegler et al., Improving recommendation lists (WWW 2005),
 different categories and 0 within one.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def means_of_first(first: np.ndarray, of_video: np.ndarray) -> np.ndarray:
-    """Mean, up to each place, of a property of the listed videos: float64 [users, depth].
+def means_of_first(first: np.ndarray, of_video: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """Mean, up to each cutoff, of a property of the listed videos: float64 [users, cutoffs].
 
     M@k = 1/n * sum over the first k of x_i, n counting the videos whose property is known (not NaN); NaN
     where none is. Gives novelty (x = -log2 of the share of users who had watched the video), popularity
     percentile (x from 0 to 1), length (x in seconds) and the share of fresh videos (x 0 or 1).
     """
-    values = np.where(first >= 0, of_video[first], np.nan)
+    # The entry for -1, no video, is the last.
+    values = np.append(of_video.astype(np.float64), np.nan)[first]
     known = ~np.isnan(values)
-    sums = np.cumsum(np.where(known, values, 0.0), axis=1)
-    counts = np.cumsum(known, axis=1)
+    values[~known] = 0.0
+    sums, counts = _up_to(values, cutoffs), _up_to(known, cutoffs)
     means: np.ndarray = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     return means
 
 
-def category_diversity(first: np.ndarray, category: np.ndarray) -> np.ndarray:
-    """Share, up to each place, of pairs of listed videos with different categories: float64 [users, depth].
+def category_diversity(first: np.ndarray, category: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """Share of pairs of videos with different categories, up to each cutoff: float64 [users, cutoffs].
 
     ILD@k = 1 - (pairs of the same category) / (n * (n - 1) / 2), n the listed videos up to k. category: an
     integer from 0 a video. NaN where fewer than two videos are listed.
     """
-    users, depth = first.shape
-    codes = np.where(first >= 0, category[first], -1).astype(np.int64)
-    # Sort each user's places by category, then place: the place within its run counts the earlier same ones.
-    order = np.argsort(codes, axis=1, kind="stable")
-    ordered = np.take_along_axis(codes, order, axis=1)
-    is_new = np.ones((users, depth), dtype=bool)
-    is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    places = np.arange(depth)
-    begins = np.maximum.accumulate(np.where(is_new, places, 0), axis=1)
-    earlier = np.empty((users, depth), dtype=np.int64)
-    np.put_along_axis(earlier, order, places - begins, axis=1)
-    listed = codes >= 0
-    same = np.cumsum(np.where(listed, earlier, 0), axis=1)
-    n = np.cumsum(listed, axis=1).astype(np.float64)
+    users = len(first)
+    categories = int(category.max(initial=-1)) + 1
+    # Where no video is listed, the category is one more, which is not counted.
+    codes = np.append(category, categories)[first] + np.arange(users)[:, None] * (categories + 1)
+    listed = np.zeros((users, categories + 1))
+    same = np.zeros((users, len(cutoffs)))
+    begin = 0
+    for place, end in enumerate(cutoffs):
+        counted = np.bincount(codes[:, begin:end].ravel(), minlength=listed.size)
+        listed += counted.reshape(listed.shape)
+        of_category = listed[:, :categories]
+        same[:, place] = (of_category * (of_category - 1) / 2).sum(axis=1)
+        begin = end
+    n = _up_to(first >= 0, cutoffs)
     pairs = n * (n - 1) / 2
     shares: np.ndarray = np.divide(same, pairs, out=np.full(same.shape, np.nan), where=pairs > 0)
     return 1.0 - shares
+
+
+def _up_to(values: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
+    """The sum of each row's values up to each cutoff, these ascending: float64 [rows, cutoffs]."""
+    sums = np.zeros((len(values), len(cutoffs)))
+    total = np.zeros(len(values))
+    begin = 0
+    for place, end in enumerate(cutoffs):
+        total += values[:, begin:end].sum(axis=1)
+        sums[:, place] = total
+        begin = end
+    return sums
 
 
 def exposures(first: np.ndarray, videos: int, k: int) -> np.ndarray:

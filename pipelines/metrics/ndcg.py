@@ -13,12 +13,12 @@ from pipelines.metrics.ranked import RankedLists
 
 def ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """NDCG@k with gain 1 for a relevant video and 0 for others: float64 [users]."""
-    return _shares(ranked.at(ranked.discounted_relevant, k), ranked.at(ranked.discounted_best_relevant, k))
+    return _shares(ranked.discounted_relevant(k), ranked.discounted_best_relevant(k))
 
 
 def graded_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """NDCG@k with the gains of the lists: float64 [users]. A user whose gains are all 0 gets 0."""
-    return _shares(ranked.at(ranked.discounted_gains, k), ranked.at(ranked.discounted_best_gains, k))
+    return _shares(ranked.discounted_gains(k), ranked.discounted_best_gains(k))
 
 
 def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """
     own = -np.sort(-ranked.gains[:, : min(k, ranked.gains.shape[1])], axis=1)
     best = (own / np.log2(np.arange(own.shape[1]) + 2.0)).sum(axis=1)
-    return _shares(ranked.at(ranked.discounted_gains, k), best)
+    return _shares(ranked.discounted_gains(k), best)
 
 
 def _shares(reached: np.ndarray, possible: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,32 +23,46 @@ class Order:
     def of(cls, user_id: np.ndarray, video_id: np.ndarray, score: np.ndarray) -> "Order":
         """Order each user's videos by score, highest first; equal scores by video_id; NaN comes last.
 
-        All arrays have one entry a pair, in any order.
+        All arrays have one entry a pair, in any order; sorted by user and video it is fastest.
         """
-        rows = np.lexsort((video_id, -score, user_id))
-        users, starts = np.unique(user_id[rows], return_index=True)
-        return cls(users, np.append(starts, len(rows)), rows)
+        base = _by_user_and_video(user_id, video_id)
+        users, starts = _runs(user_id[base])
+        rows = np.empty(len(base), dtype=np.int64)
+        for start, end in pairwise(starts.tolist()):
+            own = base[start:end]
+            rows[start:end] = own[_descending(score[own])]
+        return cls(users, starts, rows)
 
     @property
     def lengths(self) -> np.ndarray:
         """How many pairs each user has: int64 [users]."""
         return np.diff(self.starts)
 
-    def first(self, depth: int) -> np.ndarray:
-        """Each user's first `depth` rows, best first; -1 where there are fewer: int64 [users, depth]."""
-        places = self.starts[:-1, None] + np.arange(depth)
-        inside = np.arange(depth) < self.lengths[:, None]
-        return np.where(inside, self.rows[np.where(inside, places, 0)] if len(self.rows) else -1, -1)
+    def first(self, depth: int, of_users: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Each user's first `depth` rows, best first; -1 where there are fewer: int64 [users, depth].
 
-    def regrouped(self, group: np.ndarray) -> "Order":
-        """The same order within other groups: group, int64 [pairs], takes the place of the user.
-
-        A group's pairs must be of one user. Pairs of a negative group are left out.
+        of_users: only of these, as bool [users] or by place.
         """
-        rows = self.rows[group[self.rows] >= 0]
-        rows = rows[np.argsort(group[rows], kind="stable")]
-        groups, starts = np.unique(group[rows], return_index=True)
-        return Order(groups, np.append(starts, len(rows)), rows)
+        places = np.arange(depth)
+        inside = places < self.lengths[of_users, None]
+        if not len(self.rows):
+            return np.full(inside.shape, -1)
+        rows = np.take(self.rows, self.starts[:-1][of_users, None] + places, mode="clip")
+        rows[~inside] = -1
+        return rows
+
+    def parts(self, code: np.ndarray) -> "Order":
+        """The same order within parts of each user's pairs, part after part: of group code * users + user.
+
+        code: int [pairs], the part of each pair, below 128; pairs of a negative one are left out. Of a user
+        the place counts.
+        """
+        codes = np.take(code.astype(np.int8), self.rows)
+        # A stable sort of bytes takes time linear in the pairs, and leaves users together.
+        places = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+        user = np.repeat(np.arange(len(self.users)), self.lengths)
+        groups, starts = _runs(codes[places].astype(np.int64) * len(self.users) + user[places])
+        return Order(groups, starts, self.rows[places])
 
 
 @dataclass(frozen=True)
@@ -68,27 +83,38 @@ class Outcome:
     @classmethod
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
         """One entry a pair, in any order. gain: graded worth; by default 1 where relevant."""
+        order = np.arange(len(user_id)) if _ascends(user_id) else np.argsort(user_id, kind="stable")
+        users, starts = _runs(user_id[order])
+        return cls.of_groups(Order(users, starts, order), relevant, gain, depth)
+
+    @classmethod
+    def of_groups(cls, groups: Order, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
+        """The same of groups of pairs, whatever the order within a group."""
         hits = relevant.astype(bool)
-        gains = hits.astype(np.float64) if gain is None else gain
-        best = Order.of(user_id, np.arange(len(gains)), gains)
-        first = best.first(depth)
-        counts = _sums(hits[best.rows], best.starts)
-        return cls(hits, gains, best.users, counts, _taken(gains, first))
+        counts = _sums(hits[groups.rows], groups.starts)
+        if gain is None:
+            best = (np.arange(depth) < counts[:, None]).astype(np.float64)
+            return cls(hits, hits.astype(np.float64), groups.users, counts, best)
+        best = np.zeros((len(groups.users), depth))
+        for place, (start, end) in enumerate(pairwise(groups.starts.tolist())):
+            largest = np.sort(gain[groups.rows[start:end]])[::-1][:depth]
+            best[place, : len(largest)] = largest
+        return cls(hits, gain, groups.users, counts, best)
 
 
 @dataclass(frozen=True)
 class RankedLists:
     """The lists of all users that have a relevant video, each in rank order, as deep as metrics may ask.
 
-    users: int64 [users], ascending. relevant: bool [users, depth]. gains, best_gains: float64 [users, depth],
-    in the system's and in the best possible order. Beyond the end of a list all of them are 0.
-    relevant_counts: float64 [users], at least 1, of the whole list. left_out: users without a relevant video;
+    users: int64 [users], ascending. first: int64 [users, depth], the pairs of each list by their place in the
+    outcome's arrays, -1 beyond the end. relevant_counts: float64 [users], at least 1, of the whole list.
+    best_gains: float64 [users, depth], in the best possible order. left_out: users without a relevant video;
     no metric is defined for them, so none counts them. whole: no list is longer than depth.
     """
 
     users: np.ndarray
-    relevant: np.ndarray
-    gains: np.ndarray
+    first: np.ndarray
+    outcome: Outcome
     relevant_counts: np.ndarray
     best_gains: np.ndarray
     left_out: int
@@ -116,11 +142,10 @@ class RankedLists:
         """Lists in an order that is known already, as deep as the outcome's best gains."""
         has_relevant = outcome.relevant_counts > 0
         depth = outcome.best_gains.shape[1]
-        first = order.first(depth)[has_relevant]
         return cls(
             users=order.users[has_relevant],
-            relevant=_taken(outcome.relevant, first) > 0,
-            gains=_taken(outcome.gains, first),
+            first=order.first(depth, has_relevant),
+            outcome=outcome,
             relevant_counts=outcome.relevant_counts[has_relevant],
             best_gains=outcome.best_gains[has_relevant],
             left_out=int(len(has_relevant) - has_relevant.sum()),
@@ -128,58 +153,112 @@ class RankedLists:
         )
 
     @cached_property
-    def found(self) -> np.ndarray:
-        """How many relevant videos stand up to each place: float64 [users, depth]."""
-        found: np.ndarray = np.cumsum(self.relevant, axis=1, dtype=np.float64)
-        return found
+    def relevant(self) -> np.ndarray:
+        """Whether each place is of a relevant video: bool [users, depth], False beyond the end of a list."""
+        return _taken(self.outcome.relevant, self.first)
 
     @cached_property
-    def precisions(self) -> np.ndarray:
-        """Sums, up to each place, of the precision at the relevant places: float64 [users, depth]."""
-        ranks = np.arange(1, self.relevant.shape[1] + 1)
-        sums: np.ndarray = np.cumsum(np.where(self.relevant, self.found / ranks, 0.0), axis=1)
+    def gains(self) -> np.ndarray:
+        """The gain of each place: float64 [users, depth], 0 beyond the end of a list."""
+        gains: np.ndarray = _taken(self.outcome.gains, self.first).astype(np.float64)
+        return gains
+
+    def found(self, k: int) -> np.ndarray:
+        """How many relevant videos stand among the first k: float64 [users]."""
+        sums: np.ndarray = self.relevant[:, : self._depth(k)].sum(axis=1, dtype=np.float64)
         return sums
 
-    @cached_property
-    def discounted_relevant(self) -> np.ndarray:
-        """DCG of `relevant` at each place: float64 [users, depth]."""
-        return self._discounted(self.relevant)
+    def precision_sums(self, k: int) -> np.ndarray:
+        """The sum of the precision at the relevant ones of the first k places: float64 [users]."""
+        sums: np.ndarray = self._precisions[:, : self._depth(k)].sum(axis=1)
+        return sums
+
+    def discounted_relevant(self, k: int) -> np.ndarray:
+        """DCG of `relevant` at k: float64 [users]."""
+        return self._discounted(self._hits, k)
+
+    def discounted_best_relevant(self, k: int) -> np.ndarray:
+        """DCG of `relevant` in the best possible order at k: float64 [users]."""
+        depth = self._depth(k)
+        sums = np.concatenate([[0.0], np.cumsum(_discounts(depth))])
+        best: np.ndarray = sums[np.minimum(self.relevant_counts, depth).astype(np.int64)]
+        return best
+
+    def discounted_gains(self, k: int) -> np.ndarray:
+        """DCG of `gains` at k: float64 [users]."""
+        return self._discounted(self.gains, k)
+
+    def discounted_best_gains(self, k: int) -> np.ndarray:
+        """DCG of `best_gains` at k: float64 [users]."""
+        return self._discounted(self.best_gains, k)
 
     @cached_property
-    def discounted_best_relevant(self) -> np.ndarray:
-        """DCG of `relevant` in the best possible order at each place: float64 [users, depth]."""
-        return self._discounted(np.arange(self.relevant.shape[1]) < self.relevant_counts[:, None])
+    def _hits(self) -> np.ndarray:
+        return self.relevant.astype(np.float64)
 
     @cached_property
-    def discounted_gains(self) -> np.ndarray:
-        """DCG of `gains` at each place: float64 [users, depth]."""
-        return self._discounted(self.gains)
+    def _precisions(self) -> np.ndarray:
+        """The precision at each relevant place, 0 at others: float64 [users, depth]."""
+        found = np.cumsum(self.relevant, axis=1, dtype=np.int32)
+        shares: np.ndarray = found / np.arange(1, found.shape[1] + 1)
+        return np.where(self.relevant, shares, 0.0)
 
-    @cached_property
-    def discounted_best_gains(self) -> np.ndarray:
-        """DCG of `best_gains` at each place: float64 [users, depth]."""
-        return self._discounted(self.best_gains)
-
-    def at(self, sums: np.ndarray, k: int) -> np.ndarray:
-        """The sums up to place k: float64 [users]. Raises ValueError for k below 1 or beyond the lists."""
-        depth = sums.shape[1]
+    def _depth(self, k: int) -> int:
+        """Place k, or the last that there is. Raises ValueError for k below 1, or where lists were cut."""
+        depth = int(self.first.shape[1])
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
         if k > depth and not self.whole:
             raise ValueError(f"k is {k}; these lists were cut at {depth}")
-        return sums[:, min(k, depth) - 1]
+        return min(k, depth)
 
-    def _discounted(self, values: np.ndarray) -> np.ndarray:
-        discounts = 1.0 / np.log2(np.arange(values.shape[1]) + 2.0)
-        sums: np.ndarray = np.cumsum(values * discounts, axis=1)
+    def _discounted(self, values: np.ndarray, k: int) -> np.ndarray:
+        depth = self._depth(k)
+        sums: np.ndarray = values[:, :depth] @ _discounts(depth)
         return sums
 
 
+def _discounts(depth: int) -> np.ndarray:
+    """What a gain at each place counts: 1 / log2(place + 1)."""
+    weights: np.ndarray = 1.0 / np.log2(np.arange(depth) + 2.0)
+    return weights
+
+
+def _by_user_and_video(user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:
+    """Rows in order of user and video: int64 [pairs]."""
+    same_user = user_id[1:] == user_id[:-1]
+    if _ascends(user_id) and bool((~same_user | (video_id[1:] >= video_id[:-1])).all()):
+        return np.arange(len(user_id))
+    return np.lexsort((video_id, user_id))
+
+
+def _ascends(values: np.ndarray) -> bool:
+    return bool((values[1:] >= values[:-1]).all())
+
+
+def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of equal neighbours, and where each run of them begins, the end last."""
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
+    return values[starts], np.append(starts, len(values))
+
+
+def _descending(score: np.ndarray) -> np.ndarray:
+    """The stable order of falling scores, NaN last: int64."""
+    order = np.argsort(-score)
+    ordered = score[order]
+    # The quick sort is several times as fast as the stable one; only where scores are equal they may differ.
+    if np.isnan(ordered[-1]) or bool((ordered[1:] == ordered[:-1]).any()):
+        return np.argsort(-score, kind="stable")
+    return order
+
+
 def _taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The values of these rows, 0 for row -1: float64 of the shape of rows."""
-    if not rows.size:
-        return np.zeros(rows.shape)
-    return np.where(rows >= 0, values[rows], 0).astype(np.float64)
+    """The values of these rows, 0 (or False) for row -1: of the shape of rows."""
+    if not len(values):
+        return np.zeros(rows.shape, dtype=values.dtype)
+    taken: np.ndarray = np.take(values, rows, mode="clip")
+    taken[rows < 0] = 0
+    return taken
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel import columns
+from pipelines.metrics import Order
 from pipelines.rankers.encoding import FeatureEncoding
 
 _ENCODING = "encoding.json"
@@ -34,23 +35,18 @@ class HybridRanker:
         """The features of a matrix, in order."""
         return self.encoding.names
 
-    def classify(self, matrix: np.ndarray, first_trees: int | None = None) -> np.ndarray:
-        """Probability that the play is liked: float64 [rows]. matrix: float32 [rows, features].
-
-        first_trees: use only so many; a rough but quick answer.
-        """
-        return self._predict(self.classifier, matrix, first_trees)
+    def classify(self, matrix: np.ndarray) -> np.ndarray:
+        """Probability that the play is liked: float64 [rows]. matrix: float32 [rows, features]."""
+        return self._predict(self.classifier, matrix)
 
     def regress(self, matrix: np.ndarray) -> np.ndarray:
         """Expected clipped watch_ratio: float64 [rows]. matrix: float32 [rows, features]."""
         return self._predict(self.regressor, matrix)
 
-    def _predict(
-        self, booster: lgb.Booster, matrix: np.ndarray, first_trees: int | None = None
-    ) -> np.ndarray:
+    def _predict(self, booster: lgb.Booster, matrix: np.ndarray) -> np.ndarray:
         if not len(matrix):
             return np.zeros(0)
-        predicted: np.ndarray = booster.predict(matrix, num_iteration=first_trees, num_threads=self.threads)
+        predicted: np.ndarray = booster.predict(matrix, num_threads=self.threads)
         return predicted
 
     def require_features(self, names: Sequence[str]) -> None:
@@ -115,14 +111,13 @@ def hybrid_scores(
     All arrays have one entry a pair, in any order. catalogue: the number of videos; of a user with pairs for
     only a part of them, the filter keeps the same share, rounded up.
     """
-    users, sizes = np.unique(user_id, return_counts=True)
-    group = np.searchsorted(users, user_id)
-    kept = np.ceil(sizes * filter_k / catalogue)
-    by_classifier = np.empty(len(user_id), dtype=np.int64)
-    order = np.lexsort((video_id, -classifier_score, group))
-    by_classifier[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    is_kept = by_classifier < kept[group]
-    order = np.lexsort((video_id, -np.where(is_kept, regressor_score, classifier_score), ~is_kept, group))
-    scores = np.empty(len(user_id))
-    scores[order] = -np.arange(len(order), dtype=np.float64)
-    return scores
+    order = Order.of(user_id, video_id, classifier_score)
+    places = np.empty(len(user_id), dtype=np.int64)
+    places[order.rows] = np.arange(len(order.rows))
+    kept = np.ceil(order.lengths * filter_k / catalogue).astype(np.int64)
+    for start, end in zip(
+        order.starts[:-1], np.minimum(order.starts[:-1] + kept, order.starts[1:]), strict=True
+    ):
+        rows = order.rows[start:end]
+        places[rows[np.lexsort((video_id[rows], -regressor_score[rows]))]] = np.arange(start, end)
+    return -places.astype(np.float64)

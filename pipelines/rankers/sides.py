@@ -19,7 +19,7 @@ from feast_asof import AsOfRetrievalJob
 from nightreel import columns
 from nightreel.errors import InputError
 from pipelines.local_days import INSTANT
-from pipelines.rankers import FeatureEncoding
+from pipelines.rankers.encoding import FeatureEncoding
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,13 @@ class Side:
     values: np.ndarray
     places: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
 
-    def write(self, rows: np.ndarray | slice, pairs: np.ndarray) -> None:
-        """Put these rows' features in their columns of `pairs`, broadcast along its first axes."""
-        for in_pair, in_side in self.places:
-            pairs[..., in_pair] = self.values[rows, in_side]
+    def columns(self, rows: np.ndarray | slice = slice(None)) -> dict[int, np.ndarray]:
+        """These rows' features by their place in a pair's row: float32 [rows] each."""
+        return {
+            in_pair.start + place: self.values[rows, in_side.start + place]
+            for in_pair, in_side in self.places
+            for place in range(in_pair.stop - in_pair.start)
+        }
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,21 @@ class Sides:
     constants: Mapping[int, float]
     als_place: int
 
-    def als_scores(self, user: int) -> np.ndarray:
-        """The user's als_score with every video: float32 [videos], NaN where either has no factors."""
+    def user_columns(self, users: np.ndarray) -> dict[int, np.ndarray]:
+        """The features of these users, and the constants, by their place in a pair's row: float32 [users]."""
+        constants = {
+            place: np.full(len(users), value, dtype=np.float32) for place, value in self.constants.items()
+        }
+        return self.users.columns(users) | constants
+
+    def video_columns(self) -> dict[int, np.ndarray]:
+        """The features of all videos by their place in a pair's row: float32 [videos]."""
+        return self.videos.columns()
+
+    def als_scores(self, user: int, videos: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The user's als_score with these videos: float32 [videos], NaN where either has no factors."""
         # One user at a time: a product of whole blocks would round by the size of the block.
-        scores: np.ndarray = self.video_factors @ self.user_factors[user]
+        scores: np.ndarray = self.video_factors[videos] @ self.user_factors[user]
         return scores
 
     def video_feature(self, name: str) -> np.ndarray:

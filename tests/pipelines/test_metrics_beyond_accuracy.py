@@ -27,18 +27,21 @@ from pipelines.metrics import (
 
 # Two users of four videos: the second has two only.
 FIRST = np.array([[0, 1, 2], [3, 0, -1]])
+PLACES = (1, 2, 3)
 
 
 def test_mean_of_a_property_up_to_each_place_skips_what_is_unknown() -> None:
     property_of = np.array([1.0, 3.0, np.nan, np.nan])
-    np.testing.assert_allclose(means_of_first(FIRST, property_of), [[1.0, 2.0, 2.0], [np.nan, 1.0, 1.0]])
+    np.testing.assert_allclose(
+        means_of_first(FIRST, property_of, PLACES), [[1.0, 2.0, 2.0], [np.nan, 1.0, 1.0]]
+    )
 
 
 def test_diversity_counts_pairs_of_different_categories() -> None:
     """User 1: categories a, a, b: no pair, none of one, two of three; user 2: c, a, none."""
     category = np.array([0, 0, 1, 2])
     expected = [[np.nan, 0.0, 2 / 3], [np.nan, 1.0, 1.0]]
-    np.testing.assert_allclose(category_diversity(FIRST, category), expected)
+    np.testing.assert_allclose(category_diversity(FIRST, category, PLACES), expected)
 
 
 def test_diversity_is_that_of_counting_every_pair() -> None:
@@ -46,7 +49,7 @@ def test_diversity_is_that_of_counting_every_pair() -> None:
     category = random.integers(0, 5, 30)
     first = np.array([random.permutation(30)[:12] for _ in range(7)])
     for k in (2, 5, 12):
-        for user, found in zip(first, category_diversity(first, category)[:, k - 1], strict=True):
+        for user, found in zip(first, category_diversity(first, category, [k])[:, 0], strict=True):
             codes = category[user[:k]]
             different = [codes[i] != codes[j] for i in range(k) for j in range(i)]
             assert found == pytest.approx(np.mean(different))
@@ -116,7 +119,7 @@ def test_an_order_regrouped_is_that_of_each_group_alone() -> None:
     random = np.random.default_rng(5)
     user, video = np.repeat(np.arange(6), 20), np.tile(np.arange(20), 6)
     score, part = random.random(120), random.integers(-1, 3, 120)
-    order = Order.of(user, video, score).regrouped(np.where(part >= 0, part * 6 + user, -1))
+    order = Order.of(user, video, score).parts(part)
     for group, rows in zip(order.users, np.split(order.rows, order.starts[1:-1]), strict=True):
         mine = np.flatnonzero((part == group // 6) & (user == group % 6))
         assert rows.tolist() == mine[np.argsort(-score[mine])].tolist()

@@ -15,11 +15,11 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
+from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates, Cap
 from scoring.eligibility import find_candidates
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.score import most_probable, score_users
-from scoring.sides import Sides, sides_as_of
 from tests.fixtures.scored_home import AS_OF, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
 
 LOG = scoring_log()
@@ -81,12 +81,12 @@ def feast_rows(scored: Scored) -> np.ndarray:
 def test_composed_pairs_equal_feasts_own_rows(scored: Scored, feast_rows: np.ndarray) -> None:
     sides = scored.sides
     pairs = np.full_like(feast_rows, np.inf)
-    sides.videos.write(slice(None), pairs)
+    for place, of_videos in sides.video_columns().items():
+        pairs[..., place] = of_videos
+    for place, of_users in sides.user_columns(np.arange(len(pairs))).items():
+        pairs[..., place] = of_users[:, None]
     for user in range(len(pairs)):
-        sides.users.write(user, pairs[user])
         pairs[user, :, sides.als_place] = sides.als_scores(user)
-    for place, value in sides.constants.items():
-        pairs[..., place] = value
     np.testing.assert_allclose(pairs, feast_rows, rtol=1e-5, atol=1e-6)
     assert 0 < np.isnan(pairs[..., sides.als_place]).mean() < 1
 
@@ -110,38 +110,6 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
         np.testing.assert_allclose(found.als_score, rows[order, scored.sides.als_place], rtol=1e-5)
         sources |= set(found.source)
     assert sources == {HYBRID, REWATCH}
-
-
-def _same_lists(one: Lists, other: Lists) -> bool:
-    return all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-        for a, b in zip(vars(one).values(), vars(other).values(), strict=True)
-    )
-
-
-def test_a_first_look_that_leaves_all_or_uses_all_trees_changes_nothing(scored: Scored) -> None:
-    trees = scored.ranker.classifier.num_trees()
-    assert trees > 2
-    assert _same_lists(scored.again(rough_k=len(scored.candidates.video_id), rough_trees=1), scored.lists)
-    assert _same_lists(scored.again(rough_k=1, rough_trees=trees), scored.lists)
-
-
-def test_a_first_look_leaves_the_best_of_its_trees_and_their_scores_stay(
-    scored: Scored, feast_rows: np.ndarray
-) -> None:
-    found = scored.again(rough_k=14, rough_trees=1)
-    assert not _same_lists(found, scored.lists)
-    for place, user in enumerate(scored.candidates.user_id.tolist()):
-        own = scored.of(user, found)
-        if not scored.candidates.has_history[place]:
-            continue
-        open_to = np.flatnonzero(scored.candidates.open_to(np.array([place]))[0])
-        rough = scored.ranker.classify(feast_rows[place][open_to], first_trees=1)
-        least = np.sort(rough)[-min(14, len(rough))]
-        places = np.searchsorted(scored.candidates.video_id[open_to], own.video_id)
-        assert (rough[places] >= least).all()
-        exact = scored.ranker.classify(feast_rows[place][open_to[places]])
-        np.testing.assert_allclose(own.classifier_score, exact)
 
 
 def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) -> None:
@@ -172,8 +140,8 @@ def test_who_has_seen_everything_gets_the_hybrids_order_of_it(scored: Scored) ->
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
-def test_the_size_of_a_block_changes_nothing(scored: Scored, block: int) -> None:
-    again = scored.again(user_block_rows=block)
+def test_neither_blocks_nor_threads_change_a_list(scored: Scored, block: int) -> None:
+    again = scored.again(user_block_rows=block, threads=block % 3 + 1)
     for name, column in vars(scored.lists).items():
         np.testing.assert_array_equal(column, vars(again)[name])
 

@@ -1,0 +1,117 @@
+"""How fast are pairs of users and videos scored: by the model taken apart by sides, or by LightGBM's predict?
+
+Takes a home with a trained champion, scores some users with all videos both ways, on one thread each, checks
+that the scores are equal to the last bit, and prints nanoseconds a pair and tree.
+
+    python benchmarks/pair_scoring.py --home benchmarks/work/1
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+if __package__ in {None, ""}:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+
+from benchmarks.measured_process import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results"
+USERS = 60
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """Median seconds of one way to score; composing rows for LightGBM counts, as it has to be done."""
+
+    way: str
+    seconds: float
+    ns_a_pair_and_tree: float
+
+
+def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
+    """Both ways on the same users and videos. Raises AssertionError where a score differs."""
+    os.environ["NIGHTREEL_HOME"] = str(home)
+    from feature_repo.open_store import store
+    from nightreel.settings import load_settings
+    from pipelines import model_registry
+    from pipelines.rankers import HybridRanker
+    from pipelines.rankers.pair_forest import PairForest
+    from pipelines.rankers.sides import Sides, sides_as_of
+    from scoring.eligibility import default_as_of, find_candidates
+
+    settings = load_settings()
+    ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+    as_of = default_as_of(settings, datetime.now(UTC))
+    candidates = find_candidates(settings, store(), as_of)
+    users = candidates.user_id[np.linspace(0, len(candidates.user_id) - 1, USERS).astype(int)]
+    sides = sides_as_of(
+        store(), ranker.encoding, users, candidates.video_id, as_of=as_of, zone=settings.zone
+    )
+
+    def apart() -> np.ndarray:
+        forest = PairForest.of(ranker.classifier, sides)
+        leaves = forest.of_users(np.arange(len(users)))
+        found = []
+        for start in range(0, len(users), 6):
+            als = np.stack([sides.als_scores(user) for user in range(start, min(start + 6, len(users)))])
+            found.append(forest.grid(leaves[:, start : start + 6], als))
+        return np.concatenate(found)
+
+    def by_lightgbm() -> np.ndarray:
+        rows = np.empty((len(candidates.video_id), len(sides.names)), dtype=np.float32)
+        for place, of_videos in sides.video_columns().items():
+            rows[:, place] = of_videos
+        return np.stack([_predicted(user, rows, sides) for user in range(len(users))])
+
+    def _predicted(user: int, rows: np.ndarray, sides: Sides) -> np.ndarray:
+        for place, of_user in sides.user_columns(np.array([user])).items():
+            rows[:, place] = of_user
+        rows[:, sides.als_place] = sides.als_scores(user)
+        scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
+        return scores
+
+    np.testing.assert_array_equal(apart(), by_lightgbm())
+    trees = ranker.classifier.num_trees()
+    work = len(users) * len(candidates.video_id) * trees
+    rows = []
+    for way, run in (("apart by sides", apart), ("LightGBM's predict", by_lightgbm)):
+        seconds = []
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - started)
+        median = float(np.median(seconds))
+        rows.append(Row(way, round(median, 3), round(median / work * 1e9, 2)))
+    return rows, {"users": len(users), "videos": len(candidates.video_id), "trees": trees}
+
+
+def main() -> None:
+    """Measure, then print and write benchmarks/results/pair_scoring.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--home", type=Path, default=ROOT / "benchmarks" / "work" / "1", help="home with a champion"
+    )
+    rows, sizes = measure(parser.parse_args().home.resolve())
+    print(f"{sizes['users']} users x {sizes['videos']:,} videos, {sizes['trees']} trees")
+    for row in rows:
+        print(f"{row.way:<22}{row.seconds:>9.2f} s{row.ns_a_pair_and_tree:>9.2f} ns a pair and tree")
+    RESULTS.mkdir(exist_ok=True)
+    result = {"machine": machine("lightgbm", "numpy"), **sizes, "rows": [asdict(row) for row in rows]}
+    (RESULTS / "pair_scoring.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

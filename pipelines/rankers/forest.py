@@ -1,0 +1,175 @@
+"""LightGBM's trees as arrays: what each node asks, and which leaves each answer leaves open.
+
+Read from LightGBM's own text format (version v4) and answered as its prediction does: numbers go left where
+they are not above the threshold, categories where they are in the node's set, and unknown values where the
+node says. A leaf is a bit of a uint64.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import lightgbm as lgb
+import numpy as np
+
+from nightreel.errors import InputError
+
+LEAVES_MAX = 64
+_CATEGORICAL, _DEFAULT_LEFT = 1, 2
+_MISSING_SHIFT, _MISSING_IS_ZERO, _MISSING_IS_NAN = 2, 1, 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a node asks of one feature.
+
+    feature: its place in a row. threshold: the largest number that goes left. unknown_left: whether NaN does.
+    categories: bool, by code, which codes go left; None where the feature is a number. left, right: leaves
+    that stay open where the answer is that.
+    """
+
+    feature: int
+    threshold: float
+    unknown_left: bool
+    categories: np.ndarray | None
+    left: np.uint64
+    right: np.uint64
+
+    def goes_left(self, values: np.ndarray) -> np.ndarray:
+        """The answer for each value: bool. values: float64, NaN where unknown."""
+        if self.categories is None:
+            left: np.ndarray = values <= self.threshold
+            if self.unknown_left:
+                left |= np.isnan(values)
+            return left
+        # Unknown categories, and those beyond the set, go right, as does its last entry, which is nobody's.
+        beyond = len(self.categories) - 1
+        with np.errstate(invalid="ignore"):
+            inside = (values >= 0) & (values < beyond)
+            codes = np.where(inside, values, beyond).astype(np.int64)
+        return self.categories[codes]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """questions: of its nodes, in any order. leaf_values: float64 [leaves], what each leaf adds."""
+
+    questions: tuple[Question, ...]
+    leaf_values: np.ndarray
+
+    @property
+    def every_leaf(self) -> np.uint64:
+        """The mask of all leaves."""
+        return np.uint64(2 ** len(self.leaf_values) - 1)
+
+    def asked_of(self, feature: int) -> list[Question]:
+        """The questions about this feature."""
+        return [question for question in self.questions if question.feature == feature]
+
+
+def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: int) -> np.ndarray:
+    """The leaves of each tree that rows of some features leave open: uint64 [trees, rows].
+
+    columns: place of a feature -> its values, float32 or float64 [rows]. Questions about others stay open.
+    Masks of disjoint sets of features, ANDed, leave the leaves that all of them do; of all features, one.
+    """
+    known = {place: values.astype(np.float64) for place, values in columns.items()}
+    masks = np.empty((len(trees), rows), dtype=np.uint64)
+    for place, tree in enumerate(trees):
+        masks[place] = tree.every_leaf
+        for question in tree.questions:
+            if question.feature in known:
+                left = question.goes_left(known[question.feature])
+                masks[place] &= np.where(left, question.left, question.right)
+    return masks
+
+
+def read_trees(booster: lgb.Booster) -> tuple[Tree, ...]:
+    """The trees of a model, in its order.
+
+    Raises InputError for what this does not answer as LightGBM does: trees of more than LEAVES_MAX leaves,
+    zeros that count as unknown, linear leaves.
+    """
+    text: str = booster.model_to_string()
+    blocks = text.partition("\nend of trees")[0].split("\nTree=")[1:]
+    return tuple(_tree(dict(_fields(block))) for block in blocks)
+
+
+def _fields(block: str) -> Iterator[tuple[str, str]]:
+    for line in block.splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            yield name, value
+
+
+def _tree(fields: Mapping[str, str]) -> Tree:
+    leaves = int(fields["num_leaves"])
+    if leaves > LEAVES_MAX or fields.get("is_linear", "0") != "0":
+        raise InputError(
+            f"A tree of the model has {leaves} leaves; {LEAVES_MAX} constant ones are the most.",
+            "Set leaves, and run `nightreel train` again.",
+        )
+    values = _numbers(fields["leaf_value"])
+    if leaves == 1:
+        return Tree((), values)
+    left, right = (_numbers(fields[name]).astype(int) for name in ("left_child", "right_child"))
+    below = _leaves_below(left, right)
+    everything = 2**leaves - 1
+    sets = _category_sets(fields)
+    questions = []
+    for node, (feature, threshold, decision) in enumerate(
+        zip(
+            _numbers(fields["split_feature"]).astype(int).tolist(),
+            _numbers(fields["threshold"]).tolist(),
+            _numbers(fields["decision_type"]).astype(int).tolist(),
+            strict=True,
+        )
+    ):
+        missing = decision >> _MISSING_SHIFT
+        is_categorical = bool(decision & _CATEGORICAL)
+        if missing == _MISSING_IS_ZERO and not is_categorical:
+            raise InputError(
+                "The model takes zeros for unknown values.", "Run `nightreel train` to make another."
+            )
+        # Where a model has seen no unknown value, it takes one for 0.
+        is_left = bool(decision & _DEFAULT_LEFT) if missing == _MISSING_IS_NAN else threshold >= 0
+        questions.append(
+            Question(
+                feature=feature,
+                threshold=threshold,
+                unknown_left=is_left,
+                categories=sets[int(threshold)] if is_categorical else None,
+                left=np.uint64(everything & ~below[int(right[node])]),
+                right=np.uint64(everything & ~below[int(left[node])]),
+            )
+        )
+    return Tree(tuple(questions), values)
+
+
+def _leaves_below(left: np.ndarray, right: np.ndarray) -> dict[int, int]:
+    """The mask of the leaves below each child: a node by its number, a leaf as ~leaf, as in LightGBM."""
+    below: dict[int, int] = {}
+    # Children are numbered after their parents.
+    for node in range(len(left) - 1, -1, -1):
+        children = (int(left[node]), int(right[node]))
+        for child in children:
+            if child < 0:
+                below[child] = 1 << ~child
+        below[node] = below[children[0]] | below[children[1]]
+    return below
+
+
+def _category_sets(fields: Mapping[str, str]) -> list[np.ndarray]:
+    """Which codes each set holds, bool by code, with one False more at the end."""
+    if fields.get("num_cat", "0") == "0":
+        return []
+    borders = _numbers(fields["cat_boundaries"]).astype(int)
+    words = np.array([int(word) for word in fields["cat_threshold"].split()], dtype="<u4")
+    return [
+        np.append(np.unpackbits(words[first:end].view(np.uint8), bitorder="little"), 0).astype(bool)
+        for first, end in pairwise(borders)
+    ]
+
+
+def _numbers(text: str) -> np.ndarray:
+    return np.array(text.split(), dtype=np.float64)

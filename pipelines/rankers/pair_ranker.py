@@ -1,0 +1,104 @@
+"""The hybrid's two models, taken apart by sides: scores of many pairs, without a row of features for each."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+import lightgbm as lgb
+import numpy as np
+from scipy.special import expit
+
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.pair_forest import PairForest
+from pipelines.rankers.sides import Sides
+
+# What is worked on at a time: five arrays of so many numbers stay near the processor.
+_PAIRS_AT_A_TIME = 65_536
+
+
+@dataclass(frozen=True)
+class PairRanker:
+    """Classifier and regressor over the sides, as `HybridRanker` is over a matrix of rows."""
+
+    sides: Sides
+    classifier: PairForest
+    regressor: PairForest
+
+    @classmethod
+    def of(cls, ranker: HybridRanker, sides: Sides) -> "PairRanker":
+        """Take both models apart. Raises InputError for models that cannot be."""
+        return cls(sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides))
+
+    def block(self, users: np.ndarray) -> "UserBlock":
+        """Some users, their own questions answered. users: places in the sides."""
+        return UserBlock(self, users, self.classifier.of_users(users), self.regressor.of_users(users))
+
+
+@dataclass(frozen=True)
+class UserBlock:
+    """Some users, and the leaves of each model that they leave open: uint64 [trees, users]."""
+
+    ranker: PairRanker
+    users: np.ndarray
+    classifier_leaves: np.ndarray
+    regressor_leaves: np.ndarray
+
+    def classified(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Some of these users after the other, with all videos.
+
+        Yields which of the users, their als_score, float32 [users, videos], NaN where it is not known, and
+        the probability that a play is liked, float64 [users, videos].
+        """
+        sides = self.ranker.sides
+        step = max(1, _PAIRS_AT_A_TIME // len(sides.video_factors))
+        for start in range(0, len(self.users), step):
+            part = slice(start, min(start + step, len(self.users)))
+            als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
+            yield part, als, expit(self.ranker.classifier.grid(self.classifier_leaves[:, part], als))
+
+    def regressed(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
+        """The expected amount of some pairs: float64 [pairs].
+
+        user: each pair's place among these users. video: its place in the sides. als_score: float32 [pairs].
+        """
+        return self.ranker.regressor.pairs(self.regressor_leaves, user, video, als_score)
+
+
+def scores_of_pairs(
+    booster: lgb.Booster,
+    sides: Sides,
+    user: np.ndarray,
+    video: np.ndarray,
+    als_score: np.ndarray,
+    *,
+    threads: int,
+) -> np.ndarray:
+    """A model's raw scores of any pairs: float64 [pairs].
+
+    user, video: each pair's place in the sides, user ascending. als_score: float32 [pairs]. Raises InputError
+    for a model that cannot be taken apart.
+    """
+    forest = PairForest.of(booster, sides)
+    scores = np.empty(len(user))
+
+    def score(start: int) -> None:
+        part = slice(start, start + _PAIRS_AT_A_TIME)
+        own, place = np.unique(user[part], return_inverse=True)
+        scores[part] = forest.pairs(forest.of_users(own), place, video[part], als_score[part])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(score, range(0, len(user), _PAIRS_AT_A_TIME)))
+    return scores
+
+
+def als_scores_of_pairs(sides: Sides, user: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """The als_score of any pairs: float32 [pairs], NaN where either has no factors.
+
+    user, video: each pair's place in the sides, user ascending.
+    """
+    scores = np.empty(len(user), dtype=np.float32)
+    known, starts = np.unique(user, return_index=True)
+    for one, (start, end) in zip(known.tolist(), pairwise([*starts.tolist(), len(user)]), strict=True):
+        scores[start:end] = sides.als_scores(one, video[start:end])
+    return scores

@@ -1,0 +1,138 @@
+"""A model taken apart by sides scores every pair as LightGBM does, to the last bit."""
+
+from collections.abc import Iterator
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from nightreel.errors import InputError
+from pipelines.rankers.pair_forest import PairForest
+from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
+from pipelines.rankers.sides import Side, Sides
+
+NAMES = ("user_code", "user_amount", "video_code", "video_amount", "hour", "als_score")
+CATEGORICAL = ["user_code", "video_code"]
+FACTORS = 3
+
+
+def _sides(random: np.random.Generator, *, users: int, videos: int, unknown: float) -> Sides:
+    def side(rows: int) -> np.ndarray:
+        values = np.column_stack([random.integers(0, 70, rows), random.normal(size=rows).round(1)])
+        values[random.random(values.shape) < unknown] = np.nan
+        return values.astype(np.float32)
+
+    def factors(rows: int) -> np.ndarray:
+        values = random.normal(size=(rows, FACTORS)).astype(np.float32)
+        values[random.random(rows) < unknown] = np.nan
+        return values
+
+    return Sides(
+        NAMES,
+        Side(side(users), ((slice(0, 2), slice(0, 2)),)),
+        Side(side(videos), ((slice(2, 4), slice(0, 2)),)),
+        factors(users),
+        factors(videos),
+        constants={4: 21.0},
+        als_place=5,
+    )
+
+
+def _rows(sides: Sides) -> np.ndarray:
+    """Every pair's features: float32 [users, videos, features]."""
+    users, videos = len(sides.user_factors), len(sides.video_factors)
+    rows = np.empty((users, videos, len(NAMES)), dtype=np.float32)
+    rows[..., :2] = sides.users.values[:, None]
+    rows[..., 2:4] = sides.videos.values
+    rows[..., 4] = 21.0
+    for user in range(users):
+        rows[user, :, 5] = sides.als_scores(user)
+    return rows
+
+
+def _model(sides: Sides, random: np.random.Generator, leaves: int, trees: int = 12) -> lgb.Booster:
+    rows = _rows(sides).reshape(-1, len(NAMES))
+    # Codes and hours beyond those that the sides have, so that trees ask of them too.
+    rows = rows[random.integers(0, len(rows), 4_000)]
+    rows[:, 4] = random.integers(0, 24, len(rows))
+    know = np.nan_to_num(rows)
+    target = (
+        np.sin(know[:, 0]) + know[:, 1] * (know[:, 2] % 3) + know[:, 3] + np.abs(know[:, 5]) + know[:, 4] % 5
+    )
+    data = lgb.Dataset(rows, target, feature_name=list(NAMES), categorical_feature=CATEGORICAL)
+    parameters = {
+        "objective": "regression",
+        "num_leaves": leaves,
+        "min_data_in_leaf": 3,
+        "min_data_per_group": 5,
+        "cat_smooth": 1.0,
+        "max_cat_to_onehot": 2,
+        "num_threads": 1,
+        "verbose": -1,
+    }
+    return lgb.train(parameters, data, trees)
+
+
+@pytest.fixture(params=[(0.0, 41), (0.2, 41), (0.2, 64), (0.3, 2)], ids=str)
+def case(request: pytest.FixtureRequest) -> Iterator[tuple[Sides, lgb.Booster]]:
+    unknown, leaves = request.param
+    random = np.random.default_rng([leaves, int(unknown * 10)])
+    sides = _sides(random, users=23, videos=57, unknown=unknown)
+    model = _model(sides, random, leaves)
+    if not unknown:
+        # A model that has seen nothing unknown is asked about it all the same.
+        sides = _sides(random, users=23, videos=57, unknown=0.2)
+    yield sides, model
+
+
+def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb.Booster]) -> None:
+    sides, model = case
+    rows = _rows(sides)
+    expected = model.predict(rows.reshape(-1, len(NAMES)), raw_score=True).reshape(rows.shape[:2])
+    forest = PairForest.of(model, sides)
+    users = forest.of_users(np.arange(len(rows)))
+    np.testing.assert_array_equal(forest.grid(users, rows[..., 5]), expected)
+    user, video = np.indices(expected.shape).reshape(2, -1)[:, ::7]
+    np.testing.assert_array_equal(
+        forest.pairs(users, user, video, rows[user, video, 5]), expected[user, video]
+    )
+    assert len(np.unique(expected)) > 3
+
+
+def test_models_ask_of_every_side_and_of_unknown_values(case: tuple[Sides, lgb.Booster]) -> None:
+    """The cases above are hard ones: all features are asked for, and sets of categories too."""
+    sides, model = case
+    if model.num_trees() and model.params["num_leaves"] > 2:
+        assert (model.feature_importance() > 0).all()
+        assert "num_cat=0" not in model.model_to_string().split("Tree=1\n")[0]
+    assert np.isnan(_rows(sides)).any()
+
+
+def test_any_list_of_pairs_is_scored_whatever_the_threads(case: tuple[Sides, lgb.Booster]) -> None:
+    sides, model = case
+    user = np.repeat([0, 3, 22], [57, 2, 30])
+    video = np.concatenate([np.arange(57), [5, 4], np.arange(30)])
+    als = als_scores_of_pairs(sides, user, video)
+    np.testing.assert_allclose(als, _rows(sides)[user, video, 5], rtol=1e-5)
+    for threads in (1, 3):
+        found = scores_of_pairs(model, sides, user, video, als, threads=threads)
+        rows = _rows(sides)[user, video]
+        rows[:, 5] = als
+        np.testing.assert_array_equal(found, model.predict(rows, raw_score=True))
+
+
+def test_a_model_of_larger_trees_is_refused() -> None:
+    random = np.random.default_rng(1)
+    sides = _sides(random, users=23, videos=57, unknown=0.1)
+    with pytest.raises(InputError, match="65 leaves"):
+        PairForest.of(_model(sides, random, 65, trees=1), sides)
+
+
+def test_a_model_that_learnt_nothing_scores_all_alike() -> None:
+    sides = _sides(np.random.default_rng(1), users=3, videos=4, unknown=0.0)
+    rows = _rows(sides).reshape(-1, len(NAMES))
+    data = lgb.Dataset(rows, np.ones(len(rows)), feature_name=list(NAMES))
+    model = lgb.train({"objective": "regression", "verbose": -1}, data, 2)
+    forest = PairForest.of(model, sides)
+    scores = forest.grid(forest.of_users(np.arange(3)), rows[:, 5].reshape(3, 4))
+    np.testing.assert_array_equal(scores.ravel(), model.predict(rows, raw_score=True))
