@@ -1,6 +1,7 @@
 """From a trial to figures: every metric of every system at every k, with its interval over users."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,10 +115,13 @@ class Measuring:
         self._hybrid: dict[tuple[str, str, int | None, str], np.ndarray] = {}
 
     def figures(self) -> Iterator[list[Figure]]:
-        """Every figure of each system, the hybrid's first."""
-        systems = list(self._trial.scores)
-        for system in sorted(systems, key=lambda name: name != HYBRID):
-            yield self._of_system(system) if self._users else []
+        """Every figure of each system, the hybrid's first: the others are compared with it."""
+        if not self._users:
+            return
+        yield self._of_system(HYBRID)
+        others = [system for system in self._trial.scores if system != HYBRID]
+        with ThreadPoolExecutor(self._settings.threads) as pool:
+            yield from pool.map(self._of_system, others)
 
     def _of_system(self, system: str) -> list[Figure]:
         trial = self._trial

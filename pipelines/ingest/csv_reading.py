@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +28,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {LINE: pl.Int64(), REASON: pl.String(), 
 
 _BLOCK_BYTES = 8 * 2**20
 _HEADER_BYTES_MAX = 65_536
+_LINE_FEED = ord("\n")
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _COPY_AGAIN = "Download or copy the file again."
 _NOT_CSV = {
@@ -102,7 +104,41 @@ def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
 
 
 def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
-    """The file's rows in order. Raises InputError where it ends in mid-row, or cannot be split into rows."""
+    """The file's rows in order. Raises InputError where it ends in mid-row, or cannot be split into rows.
+
+    One batch is read ahead in a thread of its own, while the one before is worked on.
+    """
+    batches = _batches(path, header)
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(next, batches, None)
+        while (batch := ahead.result()) is not None:
+            ahead = reader.submit(next, batches, None)
+            yield batch
+
+
+def lines_of(path: Path, header: Header, wanted: pl.Series) -> list[str]:
+    """The text of these lines, ascending, without their ends. Only of files where a line is a row."""
+    numbers = wanted.to_numpy()
+    found: list[str] = []
+    with path.open("rb") as file:
+        file.seek(header.start)
+        begin = header.lines_before + 1  # the line on which a block begins
+        rest = b""
+        while len(found) < len(numbers) and (block := file.read(_BLOCK_BYTES) or (rest and b"\n")):
+            text = rest + block
+            ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
+            starts = np.concatenate([[0], ends + 1])
+            places = numbers[len(found) : np.searchsorted(numbers, begin + len(ends))] - begin
+            found += [
+                text[start:end].rstrip(b"\r").decode("utf-8")
+                for start, end in zip(starts[places].tolist(), ends[places].tolist(), strict=True)
+            ]
+            begin += len(ends)
+            rest = text[starts[-1] :]
+    return found
+
+
+def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
     nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
     if header.start == path.stat().st_size:
         yield TextBatch(nothing, pl.DataFrame(schema=REJECT_SCHEMA), header.start)
@@ -125,8 +161,9 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
                 rows = numbers.given(pl.DataFrame(batch), [number for number, _, _ in pending])
                 before = [row for row in pending if row[0] < numbers.next]
                 del pending[: len(before)]
-                # Blank lines are rows of nothing.
-                rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
+                if rows[header.names[0]].null_count():
+                    # Blank lines are rows of nothing.
+                    rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
                 yield TextBatch(rows, _broken(before, numbers), file.tell())
         except pa.ArrowInvalid as error:
             raise InputError(
@@ -283,8 +320,10 @@ def _check_text(path: Path, file: BinaryIO, lines_before: int, digest: "hashlib.
             last_quote = lines + block.count(b"\n", 0, block.rindex(b'"')) + 1
         quotes += in_block
         lines += block.count(b"\n")
-        returns += block.count(b"\r")
-        line_ends += block.count(b"\r\n") + (last_byte == b"\r" and block.startswith(b"\n"))
+        if in_block := block.count(b"\r"):
+            returns += in_block
+            line_ends += block.count(b"\r\n")
+        line_ends += last_byte == b"\r" and block.startswith(b"\n")
         last_byte = block[-1:]
     if quotes % 2:
         raise InputError(

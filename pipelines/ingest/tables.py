@@ -13,10 +13,12 @@ from nightreel.errors import InputError, NightreelError
 from pipelines.ingest.conversion import convert, local_times, raw_text
 from pipelines.ingest.csv_reading import (
     LINE,
+    RAW,
     REASON,
     REJECT_SCHEMA,
     Header,
     ends_with_newline,
+    lines_of,
     read_batches,
 )
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
@@ -182,6 +184,9 @@ def _with_raw_text(repeated: pl.DataFrame, path: Path, header: Header) -> pl.Dat
     """Read the file again for the text of these lines: it was not worth keeping in memory for all rows."""
     if repeated.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)
+    if not header.has_quotes and not header.lone_returns:
+        rows = repeated.sort(LINE)
+        return rows.with_columns(pl.Series(RAW, lines_of(path, header, rows[LINE])))
     found = [
         batch.rows.join(repeated, on=LINE, how="inner").select(LINE, REASON, raw_text(header.names))
         for batch in read_batches(path, header)

@@ -104,6 +104,28 @@ def test_exact_duplicates_are_set_apart_with_their_line_and_text(raw: RawLog, tm
     assert _rejects(made, BIG) == [(6, "duplicate", BIG_ROWS[0])]
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("block_bytes", [1, 7, 64, 8 * 2**20])
+def test_the_text_of_duplicates_is_found_wherever_blocks_of_the_file_end(
+    raw: RawLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line_end: str, block_bytes: int
+) -> None:
+    """In the midst, at the end, and on a last line that has no end; after a night's rows too."""
+    raw.files[BIG] = line_end.join((BIG_HEADER, *BIG_ROWS, BIG_ROWS[0], BIG_ROWS[3], BIG_ROWS[1]))
+    made = _settings(tmp_path / "home", raw.write(tmp_path / "raw"), max_reject_share=0)
+    rows = pl.Series([2, 6, 8])
+    with monkeypatch.context() as patch:
+        patch.setattr(csv_reading, "_BLOCK_BYTES", block_bytes)
+        header = csv_reading.inspect_csv(made.raw_dir / BIG)
+        assert csv_reading.lines_of(made.raw_dir / BIG, header, rows) == [
+            BIG_ROWS[0],
+            BIG_ROWS[0],
+            BIG_ROWS[1],
+        ]
+    ingest(made)
+    expected = [(6, BIG_ROWS[0]), (7, BIG_ROWS[3]), (8, BIG_ROWS[1])]
+    assert [(line, text) for line, _, text in _rejects(made, BIG)] == expected
+
+
 def test_a_second_row_of_one_key_is_rejected_and_the_first_stays(raw: RawLog, tmp_path: Path) -> None:
     raw.files[DAILY] += "148,20200705,9,NORMAL,2020-07-01,public,6067.0,1,1,1\n"
     made = _ingested(raw, tmp_path, max_reject_share=0.5)
