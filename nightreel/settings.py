@@ -121,8 +121,26 @@ class Settings(BaseSettings):
         default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
     )
     trees: int = Field(default=240, description="Most trees of each ranker.", ge=1)
-    learning_rate: float = Field(default=0.1, description="LightGBM learning rate.", gt=0, le=1)
+    learning_rate: float = Field(
+        default=0.1, description="How much of each tree's answer the classifier takes.", gt=0, le=1
+    )
+    regressor_learning_rate: float = Field(
+        default=0.1, description="The same of the regressor, whose target is noisier.", gt=0, le=1
+    )
     leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2, le=64)
+    min_leaf_plays: int = Field(default=50, description="Fewest plays in a leaf.", ge=1)
+    tree_features: float = Field(
+        default=0.5, description="Share of the features, drawn anew, that a tree may use.", gt=0, le=1
+    )
+    leaf_regularization: float = Field(
+        default=0.05, description="LightGBM's lambda_l2: weight that pulls a leaf's answer to zero.", ge=0
+    )
+    category_plays: float = Field(
+        default=300.0,
+        description="Weight, in plays, that pulls what a category says to the mean of all; fewer in a small "
+        "log.",
+        ge=1,
+    )
     tree_rows: int = Field(
         default=2_000_000,
         description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
@@ -308,6 +326,11 @@ class Paths:
         return self.data / "evaluation"
 
     @property
+    def tuning(self) -> Path:
+        """The studies of `nightreel tune`."""
+        return self.data / "tuning"
+
+    @property
     def state(self) -> Path:
         """What each step did last, so that it can be skipped."""
         return self.data / "state"
@@ -333,6 +356,12 @@ def find_settings_file(start: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+def settings_file(settings: Settings) -> Path:
+    """The nightreel.toml that these settings were read from, or that of their home, which may not exist."""
+    file, _ = _file_values()
+    return file or settings.home / SETTINGS_FILE
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -14,7 +14,7 @@ from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.boosting import Matrix
+from pipelines.rankers.binning import Matrix
 from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.training_frame import FeatureFrame

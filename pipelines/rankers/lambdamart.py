@@ -13,7 +13,7 @@ import numpy as np
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines.labels import Targets
-from pipelines.rankers.boosting import Matrix
+from pipelines.rankers.binning import Matrix
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.slices import Slices
 

@@ -20,6 +20,7 @@ class FeatureMatrix:
     """The rows of a frame under an encoding, as float32 blocks in service order.
 
     Slicing, or indexing by an array of row numbers, gives float32 [rows, features]; missing values are NaN.
+    A block lies in memory feature by feature, as it is gathered and binned.
     """
 
     def __init__(self, frame: FeatureFrame, encoding: FeatureEncoding) -> None:
@@ -35,10 +36,12 @@ class FeatureMatrix:
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         instants = self._instants[rows]
-        matrix = np.empty((len(instants), len(self.names)), dtype=np.float32)
+        matrix = np.empty((len(instants), len(self.names)), dtype=np.float32, order="F")
         for source in self._sources:
-            # Position -1, no value, takes the last row of the encoded source, which is all NaN.
-            matrix[:, source.places] = source.values[source.positions[rows]]
+            positions = source.positions[rows]
+            for place, values in enumerate(source.values, source.first):
+                # Position -1, no value, wraps to the last row of the encoded source, which is NaN.
+                np.take(values, positions, out=matrix[:, place], mode="wrap")
         local = pl.Series(instants).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(self._zone.key)
         matrix[:, self.names.index(columns.HOUR_OF_DAY)] = local.dt.hour().to_numpy()
         matrix[:, self.names.index(columns.DAY_OF_WEEK)] = local.dt.weekday().to_numpy() - 1
@@ -48,8 +51,8 @@ class FeatureMatrix:
 
 @dataclass(frozen=True)
 class _EncodedView:
-    places: slice  # of the view's features in the matrix
-    values: np.ndarray  # float32 [source rows + 1, features], the last row NaN
+    first: int  # the place of the view's first feature in the matrix
+    values: np.ndarray  # float32 [features, source rows + 1], the last row NaN
     positions: np.ndarray  # int32 [rows]
 
     @classmethod
@@ -57,9 +60,8 @@ class _EncodedView:
         cls, frame: FeatureFrame, view: str, names: Sequence[str], encoding: FeatureEncoding
     ) -> "_EncodedView":
         encoded = [encoding.encode_column(name, frame.job.source_column(view, name)) for name in names]
-        values = np.append(np.column_stack(encoded), np.full((1, len(names)), np.nan, np.float32), axis=0)
-        first = frame.names.index(names[0])
-        return cls(slice(first, first + len(names)), values, frame.job.positions(view))
+        values = np.array([np.append(column, np.float32(np.nan)) for column in encoded])
+        return cls(frame.names.index(names[0]), values, frame.job.positions(view))
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
-import polars as pl
 
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
-from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.labels import LengthBuckets, targets
+from pipelines.labels import LengthBuckets
 from pipelines.rankers.boosting import common_parameters, fit_rankers
-from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
-from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.rankers.slices import Cuts, Slices, time_cuts
-from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays, service_features
+from pipelines.rankers.slices import Slices
+from pipelines.rankers.training_data import TrainingData, sources
+from pipelines.training_frame import service_features
 
 IMPORTANCES = "importances.json"
-_SETTINGS = {
+SETTINGS = {
     "seed",
     "threads",
     "time_zone",
@@ -37,22 +34,17 @@ _SETTINGS = {
     "holdout_days",
     "trees",
     "learning_rate",
+    "regressor_learning_rate",
     "leaves",
+    "min_leaf_plays",
+    "tree_features",
+    "leaf_regularization",
+    "category_plays",
     "tree_rows",
     "lambdamart_plays",
     "early_stopping_trees",
     "filter_k",
 }
-_VIEWS = (
-    columns.USER_PROFILE,
-    columns.USER_ACTIVITY,
-    columns.VIDEO_PROFILE,
-    columns.VIDEO_TEXT,
-    columns.VIDEO_DAILY_POPULARITY,
-    columns.VIDEO_ENGAGEMENT,
-    columns.USER_FACTORS,
-    columns.VIDEO_FACTORS,
-)
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
 
@@ -63,56 +55,49 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     It becomes the champion if it is not worse on the holdout. The same data, settings and seed give the same
     version. Raises InputError where tables, features or definitions are missing.
     """
-    read = (
-        settings.paths.table("interactions"),
-        *(settings.paths.feature_source(view) for view in _VIEWS),
-    )
-    for path in read:
-        if not path.is_file():
-            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    read = sources(settings)
     store = open_store()
     record = StepRecord(settings.paths.state / "train.json")
     current = fingerprint(
         files=fingerprint_of_files(read),
-        settings=settings.model_dump(include=_SETTINGS),
+        settings=settings.model_dump(include=SETTINGS),
         features=service_features(store),
     )
     pointer = settings.paths.models / model_registry.CHAMPION
     if not force and record.is_done(current):
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
-    plays = of_sampled_users(read_plays(settings), settings.train_sample, settings.seed)
-    cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
-    slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
-    frame = FeatureFrame.join(store, plays, settings.zone)
-    encoding = FeatureEncoding.fit(frame.names, frame.values(slices.fit, columns.CATEGORICAL_FEATURES))
-    ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit])
-    wanted = targets(settings.label, buckets, ratio, length, settings)
-    matrix = FeatureMatrix(frame, encoding)
-    ranker = fit_rankers(matrix, wanted, slices, encoding, settings)
-    listwise = fit_lambdamart(
-        matrix,
-        wanted,
-        slices,
-        user_id=plays[columns.USER_ID].to_numpy(),
-        instants_us=frame.instants,
-        encoding=encoding,
-        parameters=common_parameters(settings, slices.fit.stop - slices.fit.start),
+    data = TrainingData.join(store, settings)
+    ranker = fit_rankers(
+        data.matrix,
+        data.wanted,
+        data.slices,
+        video_id=data.video_id,
+        encoding=data.encoding,
         settings=settings,
     )
-    holdout = Holdout.of(frame, plays, slices.holdout, cuts.holdout_from, wanted)
+    listwise = fit_lambdamart(
+        data.matrix,
+        data.wanted,
+        data.slices,
+        user_id=data.plays[columns.USER_ID].to_numpy(),
+        instants_us=data.frame.instants,
+        encoding=data.encoding,
+        parameters=common_parameters(settings, data.slices.fit.stop - data.slices.fit.start),
+        settings=settings,
+    )
+    holdout = Holdout.of(data.frame, data.plays, data.slices.holdout, data.cuts.holdout_from, data.wanted)
     version = model_registry.register(
         settings,
-        lambda folder: _write(ranker, listwise, buckets, folder),
-        data_end=cuts.last_day,
-        manifest=_manifest(ranker, plays, cuts, settings) | {"metrics": holdout.metrics(ranker, settings)},
+        lambda folder: _write(ranker, listwise, data.buckets, folder),
+        data_end=data.cuts.last_day,
+        manifest=_manifest(ranker, data, settings) | {"metrics": holdout.metrics(ranker, settings)},
     )
     verdict = promote_if_not_worse(version, holdout, settings)
     summary = {
         "version": version.version,
         "verdict": verdict,
-        "plays": _counts(slices),
+        "plays": _counts(data.slices),
         **{name: version.manifest[name] for name in ("trees", "metrics")},
         "importances": _printed(ranker),
     }
@@ -128,7 +113,8 @@ def _write(ranker: HybridRanker, listwise: lgb.Booster | None, buckets: LengthBu
     (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
 
 
-def _manifest(ranker: HybridRanker, plays: pl.DataFrame, cuts: Cuts, settings: Settings) -> dict[str, Any]:
+def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> dict[str, Any]:
+    plays, cuts = data.plays, data.cuts
     instants = plays[columns.EVENT_TIMESTAMP]
     return {
         "features": list(ranker.feature_names),
@@ -140,9 +126,9 @@ def _manifest(ranker: HybridRanker, plays: pl.DataFrame, cuts: Cuts, settings: S
             "holdout_from": cuts.holdout_from.isoformat(),
             "users": plays[columns.USER_ID].n_unique(),
             "videos": plays[columns.VIDEO_ID].n_unique(),
-            **_counts(cuts.slices(instants)),
+            **_counts(data.slices),
         },
-        "settings": settings.model_dump(include=_SETTINGS),
+        "settings": settings.model_dump(include=SETTINGS),
         "trees": {
             "classifier": ranker.classifier.num_trees(),
             "regressor": ranker.regressor.num_trees(),

@@ -35,6 +35,7 @@ def _log(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 MATRIX, RATIO = _log()
+VIDEO = np.random.default_rng(2).integers(0, 300, ROWS)
 ANY_LENGTH = LengthBuckets.fit(RATIO, MATRIX[:, 2])
 
 
@@ -49,7 +50,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def ranker(settings: Settings) -> HybridRanker:
-    return fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings)
+    return _fit(_wanted(RATIO), settings)
+
+
+def _fit(wanted: Targets, settings: Settings) -> HybridRanker:
+    return fit_rankers(MATRIX, wanted, SLICES, video_id=VIDEO, encoding=ENCODING, settings=settings)
 
 
 def _texts(ranker: HybridRanker) -> tuple[str, str]:
@@ -69,7 +74,7 @@ def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, setti
 def test_ratios_above_the_clip_count_as_the_clip(ranker: HybridRanker, settings: Settings) -> None:
     extreme = np.where(settings.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
     assert (extreme != RATIO).any()
-    assert _texts(fit_rankers(MATRIX, _wanted(extreme), SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(_fit(_wanted(extreme), settings)) == _texts(ranker)
 
 
 def test_codes_are_categories_not_amounts(ranker: HybridRanker) -> None:
@@ -80,13 +85,13 @@ def test_codes_are_categories_not_amounts(ranker: HybridRanker) -> None:
 
 
 def test_the_same_input_gives_the_same_models(ranker: HybridRanker, settings: Settings) -> None:
-    assert _texts(fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(_fit(_wanted(RATIO), settings)) == _texts(ranker)
 
 
 def test_holdout_outcomes_reach_no_model(ranker: HybridRanker, settings: Settings) -> None:
     altered = RATIO.copy()
     altered[SLICES.holdout] = 9.0
-    assert _texts(fit_rankers(MATRIX, _wanted(altered), SLICES, ENCODING, settings)) == _texts(ranker)
+    assert _texts(_fit(_wanted(altered), settings)) == _texts(ranker)
 
 
 def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Settings) -> None:
@@ -94,7 +99,7 @@ def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Set
     altered = RATIO.copy()
     altered[SLICES.stop] = np.random.default_rng(1).permutation(altered[SLICES.stop])
     eager = settings.model_copy(update={"early_stopping_trees": 3})
-    stopped = fit_rankers(MATRIX, _wanted(altered), SLICES, ENCODING, eager)
+    stopped = _fit(_wanted(altered), eager)
     assert 0 < stopped.regressor.num_trees() < ranker.regressor.num_trees()
     first = stopped.regressor.num_trees()
     np.testing.assert_array_equal(
@@ -168,7 +173,7 @@ IN_PARTS = {"tree_rows": 1_000}  # four parts of the 4,000 rows
 
 
 def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, settings: Settings) -> None:
-    in_parts = fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, settings.model_copy(update=IN_PARTS))
+    in_parts = _fit(_wanted(RATIO), settings.model_copy(update=IN_PARTS))
     unseen, clipped = MATRIX[SLICES.holdout], np.minimum(RATIO[SLICES.holdout], settings.watch_ratio_clip)
     liked = RATIO[SLICES.holdout] > settings.like_threshold
     assert ((in_parts.classify(unseen) > 0.5) == liked).mean() > 0.85
@@ -178,7 +183,7 @@ def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, setting
 
 def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
     some = settings.model_copy(update=IN_PARTS)
-    one, two = (fit_rankers(MATRIX, _wanted(RATIO), SLICES, ENCODING, some) for _ in range(2))
+    one, two = (_fit(_wanted(RATIO), some) for _ in range(2))
     assert _texts(one) == _texts(two)
 
 
@@ -188,5 +193,5 @@ def test_every_part_is_learnt_from(settings: Settings, row: int) -> None:
     some = settings.model_copy(update=IN_PARTS | {"early_stopping_trees": 60})
     other = RATIO.copy()
     other[row] = 4.9 if other[row] < 1 else 0.01
-    models = [fit_rankers(MATRIX, _wanted(ratio), SLICES, ENCODING, some) for ratio in (RATIO, other)]
+    models = [_fit(_wanted(ratio), some) for ratio in (RATIO, other)]
     assert _texts(models[0]) != _texts(models[1])

@@ -1,0 +1,76 @@
+"""What the rankers are fitted on: the plays, their joined features and their targets, ready to be binned."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.labels import LengthBuckets, Targets, targets
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.slices import Cuts, Slices, time_cuts
+from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
+
+_VIEWS = (
+    columns.USER_PROFILE,
+    columns.USER_ACTIVITY,
+    columns.VIDEO_PROFILE,
+    columns.VIDEO_TEXT,
+    columns.VIDEO_DAILY_POPULARITY,
+    columns.VIDEO_ENGAGEMENT,
+    columns.USER_FACTORS,
+    columns.VIDEO_FACTORS,
+)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The plays in order of time, and of each its features and what came of it.
+
+    plays: as `read_plays` gives them, of the sampled users. buckets: fitted on slices.fit alone.
+    """
+
+    plays: pl.DataFrame
+    cuts: Cuts
+    slices: Slices
+    frame: FeatureFrame
+    encoding: FeatureEncoding
+    buckets: LengthBuckets
+    wanted: Targets
+    matrix: FeatureMatrix
+
+    @property
+    def video_id(self) -> np.ndarray:
+        """The video of each play."""
+        return self.plays[columns.VIDEO_ID].to_numpy()
+
+    @classmethod
+    def join(cls, store: FeatureStore, settings: Settings) -> "TrainingData":
+        """Join each play with the features known at its instant. Raises InputError on too short a log."""
+        plays = of_sampled_users(read_plays(settings), settings.train_sample, settings.seed)
+        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
+        slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
+        frame = FeatureFrame.join(store, plays, settings.zone)
+        encoding = FeatureEncoding.fit(frame.names, frame.values(slices.fit, columns.CATEGORICAL_FEATURES))
+        ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+        buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit])
+        wanted = targets(settings.label, buckets, ratio, length, settings)
+        matrix = FeatureMatrix(frame, encoding)
+        return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
+
+
+def sources(settings: Settings) -> tuple[Path, ...]:
+    """The table of plays and every feature source. Raises InputError where one is missing."""
+    paths = (
+        settings.paths.table("interactions"),
+        *(settings.paths.feature_source(view) for view in _VIEWS),
+    )
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    return paths
