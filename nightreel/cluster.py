@@ -4,6 +4,7 @@ Ray itself is imported by whoever asks for a cluster, never otherwise.
 """
 
 import importlib.util
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 def _join(settings: Settings) -> None:
+    # A Ray that is started here tells nobody of it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     address = settings.ray_address
