@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-slow check docs format lock clean
+.PHONY: help install install-ray install-dev demo test test-slow check docs format lock clean
 
 help:  ## List these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,12 +20,19 @@ $(VENV)/.installed: $(VENV)/.python requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)/.installed-ray: $(VENV)/.python requirements-ray.lock pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-ray.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Make .venv with the pinned packages
+
+install-ray: $(VENV)/.installed-ray  ## The same, with what engine = "ray" needs
 
 install-dev: $(VENV)/.installed-dev  ## The same, with what the tests need
 
@@ -44,7 +51,7 @@ check: $(VENV)/.installed-dev  ## ruff, mypy and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed  ## Write the settings and command references again, from the code
+docs: $(VENV)/.installed-dev  ## Write the settings and command references again, from the code
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/licences.py
 
@@ -55,7 +62,8 @@ format: $(VENV)/.installed-dev  ## Format the code
 lock: $(VENV)/.python  ## Resolve the lock files again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray -c requirements.lock -o requirements-ray.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
 
 clean:  ## Remove the environment and the demo
 	rm -rf $(VENV) $(DEMO)

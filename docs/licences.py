@@ -1,7 +1,7 @@
-"""Writes licences.md: every package of requirements.lock with its version and licence, from its metadata.
+"""Writes licences.md: every package of the lock files with its version and licence, from its metadata.
 
-`python docs/licences.py`, in an environment made from that lock. Packages for other systems stand there too,
-without a licence: their metadata is not here.
+`python docs/licences.py`, in an environment made from requirements-dev.lock; what only development needs is
+not listed. Packages for other systems stand there too, without a licence: their metadata is not here.
 """
 
 import re
@@ -9,14 +9,14 @@ from importlib import metadata
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-LOCK = FOLDER.parent / "requirements.lock"
+LOCKS = [FOLDER.parent / name for name in ("requirements.lock", "requirements-ray.lock")]
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(\s*;)?", flags=re.MULTILINE)
 _CLASSIFIER = "License :: OSI Approved :: "
 
 
 def locked() -> dict[str, tuple[str, bool]]:
-    """Version of each package of the lock file, and whether only some systems get it."""
-    pins = _PIN.finditer(LOCK.read_text(encoding="utf-8"))
+    """Version of each package of the lock files, and whether only some systems get it."""
+    pins = (pin for lock in LOCKS for pin in _PIN.finditer(lock.read_text(encoding="utf-8")))
     return {pin[1]: (pin[2], bool(pin[3])) for pin in pins}
 
 
@@ -41,9 +41,10 @@ def page() -> str:
     lines = [
         "# Licences",
         "",
-        "<!-- Made by `python docs/licences.py` from requirements.lock and the packages' metadata. -->",
+        "<!-- Made by `python docs/licences.py` from the lock files and the packages' metadata. -->",
         "",
-        "nightreel is under Apache-2.0. These packages do not come with it: pip installs them, by hash.",
+        "nightreel is under Apache-2.0. These packages do not come with it: pip installs them, by hash;",
+        "Ray and what it needs only with the extra `nightreel[ray]`.",
         "",
         "| package | version | licence |",
         "|---|---|---|",

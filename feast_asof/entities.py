@@ -7,38 +7,103 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 from feast.errors import EntityTimestampInferenceException
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
 from feast_asof.errors import AsOfError
-from feast_asof.sources import one_chunk, open_parquet
+from feast_asof.index import Int64Array
+from feast_asof.sources import microseconds, one_chunk, open_parquet
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"
 MICROSECONDS_UTC = pa.timestamp("us", tz="UTC")
 
 
-def entity_table(entity_df: pd.DataFrame | pa.Table | str | Path) -> pa.Table:
-    """The entity dataframe as Arrow. Raises AsOfError for anything else, and where it has no rows."""
-    what = "entity dataframe"
-    if isinstance(entity_df, pd.DataFrame):
-        _require_distinct([str(name) for name in entity_df.columns])
-        try:
-            table = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
-    elif isinstance(entity_df, pa.Table):
-        table = entity_df
-        _require_distinct(table.column_names)
-    elif isinstance(entity_df, str | Path):
-        what = f"entity dataframe {entity_df}"
-        table = open_parquet(str(entity_df), what=what).to_table()
-    else:
-        kind = type(entity_df).__name__
-        raise AsOfError(f"{what}: is a {kind}; give a pandas or Arrow table, or a path to parquet.")
-    if table.num_rows == 0:
-        raise AsOfError(f"{what}: has no rows.")
-    return table
+class Entities:
+    """The left side of a join: its columns and rows are counted at once, and read when they are asked for.
+
+    what: how errors name it. schema: of its columns. num_rows: at least 1 in a request of a user. dataset:
+    the parquet that it is read from; None where the rows are in memory.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        source: pa.Table | ds.Dataset,
+        *,
+        time_column: str | None,
+        times: Int64Array | None = None,
+    ) -> None:
+        self.what = what
+        self.schema: pa.Schema = source.schema
+        self.time_column = time_column
+        self.dataset = None if isinstance(source, pa.Table) else source
+        self.num_rows = int(source.num_rows if self.dataset is None else source.count_rows())
+        self._table = source if self.dataset is None else None
+        self._times = times
+
+    @classmethod
+    def of(cls, entity_df: pd.DataFrame | pa.Table | str | Path) -> "Entities":
+        """The caller's entity dataframe: a pandas frame, an Arrow table, or a path to parquet.
+
+        Raises AsOfError for anything else, where it has no rows, and without a time. The times of rows in
+        memory are checked at once, those of a path when they are read.
+        """
+        what = "entity dataframe"
+        source: pa.Table | ds.Dataset
+        if isinstance(entity_df, pd.DataFrame):
+            _require_distinct([str(name) for name in entity_df.columns])
+            try:
+                source = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
+        elif isinstance(entity_df, pa.Table):
+            source = entity_df
+            _require_distinct(source.column_names)
+        elif isinstance(entity_df, str | Path):
+            what = f"entity dataframe {entity_df}"
+            source = open_parquet(str(entity_df), what=what)
+        else:
+            kind = type(entity_df).__name__
+            raise AsOfError(f"{what}: is a {kind}; give a pandas or Arrow table, or a path to parquet.")
+        entities = cls(what, source, time_column=time_column(source.schema))
+        if entities.num_rows == 0:
+            raise AsOfError(f"{what}: has no rows.")
+        if entities.dataset is None:
+            _ = entities.times
+        return entities
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows."""
+        if self._table is None:
+            assert self.dataset is not None
+            self._table = read_rows(self.dataset, what=self.what)
+        return self._table
+
+    @property
+    def times(self) -> Int64Array:
+        """Each row's instant, microseconds UTC, int64 [rows]. Raises AsOfError for anything but times."""
+        if self._times is None:
+            assert self.time_column is not None
+            what = f"entity dataframe, column '{self.time_column}'"
+            self._times = microseconds(self.table[self.time_column], what=what)
+        return self._times
+
+    def part(self, rows: slice) -> "Entities":
+        """Some consecutive rows of these."""
+        start, stop, _ = rows.indices(self.num_rows)
+        table = self.table.slice(start, max(stop - start, 0))
+        return Entities(self.what, table, time_column=self.time_column, times=self.times[rows])
+
+
+def read_rows(dataset: ds.Dataset, *, what: str) -> pa.Table:
+    """All rows of a dataset. Raises AsOfError, saying `what` they are, where they cannot be read."""
+    try:
+        return dataset.to_table()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise AsOfError(f"{what}: cannot be read: {error}") from None
 
 
 def _require_distinct(names: list[str]) -> None:
@@ -47,18 +112,18 @@ def _require_distinct(names: list[str]) -> None:
         raise AsOfError(f"entity dataframe: has more than one column of the name {', '.join(twice)}.")
 
 
-def time_column(entities: pa.Table) -> str:
+def time_column(schema: pa.Schema) -> str:
     """The entity dataframe's event timestamp column, found as Feast does. Raises AsOfError without one."""
-    if EVENT_TIMESTAMP in entities.column_names:
+    if EVENT_TIMESTAMP in schema.names:
         return EVENT_TIMESTAMP
     kinds = {
         field.name: np.dtype("datetime64[us]") if pa.types.is_timestamp(field.type) else np.dtype(object)
-        for field in entities.schema
+        for field in schema
     }
     try:
         return str(infer_event_timestamp_from_entity_df(kinds))
     except EntityTimestampInferenceException:
-        has = ", ".join(entities.column_names)
+        has = ", ".join(schema.names)
         raise AsOfError(
             f"entity dataframe: needs a column '{EVENT_TIMESTAMP}', or one timestamp column; it has {has}."
         ) from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,15 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
+from feast_asof.entities import Entities, instant
 from feast_asof.errors import AsOfError
-from feast_asof.index import Int32Array, Int64Array
+from feast_asof.index import Int32Array
 from feast_asof.sources import one_chunk
 from feast_asof.views import JoinedView
 from feast_asof.writing import save_dataset, write_whole_file
+
+if TYPE_CHECKING:
+    import ray.data
 
 BATCH_ROWS = 262_144
 
@@ -29,23 +33,21 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     def __init__(
         self,
-        config: RepoConfig,
-        entities: pa.Table,
-        times: Int64Array,
+        config: RepoConfig | None,
+        entities: Entities,
         views: Sequence[JoinedView] = (),
         *,
         on_demand: Sequence[OnDemandFeatureView] = (),
         full_feature_names: bool = False,
-        metadata: RetrievalMetadata | None = None,
+        feature_refs: Sequence[str] | None = None,
         positions: Mapping[str, Int32Array] | None = None,
     ) -> None:
-        self._config = config
+        self._config = config  # None where nothing is persisted
         self._entities = entities
-        self._times = times
         self._views = {view.name: view for view in views}
         self._on_demand = list(on_demand)
         self._full_feature_names = full_feature_names
-        self._metadata = metadata
+        self._feature_refs = feature_refs
         self._positions = dict(positions or {})
 
     @property
@@ -60,13 +62,21 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
-        """Features, keys and time range of the request."""
-        return self._metadata
+        """Features, keys and time range of the request; the range of a path's rows reads them."""
+        if self._feature_refs is None:
+            return None
+        times = self._entities.times
+        return RetrievalMetadata(
+            features=list(self._feature_refs),
+            keys=[name for name in self._entities.schema.names if name != self._entities.time_column],
+            min_event_timestamp=instant(times.min()) if len(times) else None,
+            max_event_timestamp=instant(times.max()) if len(times) else None,
+        )
 
     @property
     def num_rows(self) -> int:
         """Rows of the result: those of the entity dataframe."""
-        return int(self._entities.num_rows)
+        return self._entities.num_rows
 
     @property
     def column_names(self) -> list[str]:
@@ -83,7 +93,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """Row of the view's source for each entity row, int32 [rows]; -1 where no value was known."""
         view = self._view(view_name)
         if view_name not in self._positions:
-            self._positions[view_name] = view.positions(self._entities, self._times)
+            self._positions[view_name] = view.positions(self._entities.table, self._entities.times)
         return self._positions[view_name]
 
     def source_column(self, view_name: str, feature: str) -> pa.Array:
@@ -97,10 +107,10 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         rows: int indices or a slice into the entity dataframe.
         """
         if isinstance(rows, slice) and rows.indices(self.num_rows)[2] == 1:
-            taken = self._slice_of_entities(rows)
+            taken = self._entities.part(rows).table
         else:
             indices = np.arange(self.num_rows)[rows] if isinstance(rows, slice) else rows
-            taken = self._entities.take(pa.array(np.asarray(indices, dtype=np.int64)))
+            taken = self._entities.table.take(pa.array(np.asarray(indices, dtype=np.int64)))
         columns = list(taken.columns)
         for view in self._views.values():
             columns += view.gather(self.positions(view.name)[rows])
@@ -123,10 +133,32 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """
         return write_whole_file(Path(path), self.to_arrow_batches(max_rows), **options)
 
+    def to_ray_dataset(self) -> "ray.data.Dataset":
+        """The whole result as a lazy Ray dataset, on-demand features included, in no defined order.
+
+        Each source is read and indexed once, by a task, and shared by the actors of a node through the object
+        store; an entity dataframe given as a path is read by tasks too, so that neither it nor the result is
+        ever in this process. Joins a running Ray, or starts it as `ray.data` would. Raises AsOfError where
+        Ray is not installed or a source cannot be read; rows that cannot be joined fail the dataset's
+        execution.
+        """
+        try:
+            from feast_asof.on_ray import joined_dataset
+        except ModuleNotFoundError:
+            raise AsOfError("to_ray_dataset: Ray is not installed; `pip install 'ray[data]'`.") from None
+        return joined_dataset(
+            self._entities,
+            list(self._views.values()),
+            on_demand=self._on_demand,
+            full_feature_names=self._full_feature_names,
+            feature_refs=self._feature_refs,
+        )
+
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
     ) -> None:
         """Write the result where a saved dataset lies; refuses an existing place unless told otherwise."""
+        assert self._config is not None
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
@@ -141,19 +173,14 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
             raise AsOfError(f"feature view {name} is not in this job, which has {', '.join(self._views)}.")
         return self._views[name]
 
-    def _slice_of_entities(self, rows: slice) -> pa.Table:
-        start, stop, _ = rows.indices(self.num_rows)
-        return self._entities.slice(start, max(stop - start, 0))
-
     def _part(self, rows: slice) -> "AsOfRetrievalJob":
         """A job of these rows only, which shares the indexes and the positions already found."""
         return AsOfRetrievalJob(
             self._config,
-            self._slice_of_entities(rows),
-            self._times[rows],
+            self._entities.part(rows),
             list(self._views.values()),
             on_demand=self._on_demand,
             full_feature_names=self._full_feature_names,
-            metadata=self._metadata,
+            feature_refs=self._feature_refs,
             positions={name: self.positions(name)[rows] for name in self._views},
         )

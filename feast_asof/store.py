@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from feast.data_source import DataSource
 from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL, FeatureView
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
 
-from feast_asof.entities import entity_table, events_between, instant, microsecond, time_column
+from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between, microsecond
 from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
@@ -57,8 +57,9 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
         """Join each entity row with the newest values known at its time; see `AsOfRetrievalJob`.
 
         entity_df: a pandas frame, an Arrow table, or a path to parquet (file, folder or glob); None for
-        every event of the views from start_date to end_date. Sources are opened and checked here, and read
-        when the job is asked for rows. Raises AsOfError for input that cannot be joined.
+        every event of the views from start_date to end_date. Sources, and entity rows at a path, are opened
+        and checked here, and read when the job is asked for rows. Raises AsOfError for input that cannot be
+        joined.
         """
         views = [
             join_view(
@@ -74,27 +75,20 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
             start, end = compute_non_entity_date_range(
                 feature_views, start_date=start_date, end_date=end_date
             )
-            entities = events_between(views, start, end)
+            events = events_between(views, start, end)
+            entities = Entities("events of the views", events, time_column=EVENT_TIMESTAMP)
         else:
-            entities = entity_table(entity_df)
-        column = time_column(entities)
-        times = microseconds(entities[column], what=f"entity dataframe, column '{column}'")
+            entities = Entities.of(entity_df)
         check_entities(entities.schema, views)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        _check_request_columns(entities, on_demand)
+        _check_request_columns(entities.schema.names, on_demand)
         return AsOfRetrievalJob(
             config,
             entities,
-            times,
             views,
             on_demand=on_demand,
             full_feature_names=full_feature_names,
-            metadata=RetrievalMetadata(
-                features=feature_refs,
-                keys=[name for name in entities.column_names if name != column],
-                min_event_timestamp=instant(times.min()) if len(times) else None,
-                max_event_timestamp=instant(times.max()) if len(times) else None,
-            ),
+            feature_refs=feature_refs,
         )
 
     @staticmethod
@@ -186,7 +180,8 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
 
 
 def _plain_job(config: RepoConfig, table: pa.Table) -> AsOfRetrievalJob:
-    return AsOfRetrievalJob(config, table, np.zeros(table.num_rows, dtype=np.int64))
+    times = np.zeros(table.num_rows, dtype=np.int64)
+    return AsOfRetrievalJob(config, Entities("rows of a source", table, time_column=None, times=times))
 
 
 def _with_dummy_key(table: pa.Table) -> pa.Table:
@@ -219,11 +214,11 @@ def _rows_between(
     return table.filter(pa.array(keep)).combine_chunks()
 
 
-def _check_request_columns(entities: pa.Table, on_demand: list[OnDemandFeatureView]) -> None:
+def _check_request_columns(columns: list[str], on_demand: list[OnDemandFeatureView]) -> None:
     for view in on_demand:
         for name in view.get_request_data_schema():
-            if name not in entities.column_names:
+            if name not in columns:
                 raise AsOfError(
                     f"on-demand feature view {view.name}: request column '{name}' is not in the entity "
-                    f"dataframe, which has {', '.join(entities.column_names)}."
+                    f"dataframe, which has {', '.join(columns)}."
                 )

@@ -21,11 +21,20 @@ EARLIEST_US = int(np.iinfo(np.int64).min)
 THREADS = ThreadPoolExecutor(thread_name_prefix="feast_asof")
 
 
+@dataclass(frozen=True)
+class IndexedSource:
+    """A source that has been read. features: its feature columns by result name, each in one chunk."""
+
+    index: AsOfIndex
+    features: Mapping[str, pa.Array]
+
+
 @dataclass
 class JoinedView:
     """A view's source, keys and features. name: as in feature references.
 
-    keys: source key column -> the entity dataframe's column. names: feature -> its name in the result.
+    keys: source key column -> the entity dataframe's column. names: feature -> its name in the result. known:
+    the source as another process has read and indexed it; None to do so here when a value is first asked for.
     """
 
     name: str
@@ -36,29 +45,30 @@ class JoinedView:
     names: Mapping[str, str]
     ttl: timedelta
     filter_by_created: bool
+    known: IndexedSource | None = None
 
     @cached_property
-    def _table(self) -> pa.Table:
-        created = [self.created_timestamp_column] if self.created_timestamp_column else []
-        return self.source.read([*self.keys, *self.names, self.timestamp_field, *created])
-
-    @cached_property
-    def index(self) -> AsOfIndex:
-        """The as-of index over the source's rows."""
+    def indexed(self) -> IndexedSource:
+        """The as-of index over the source's rows, and its feature columns."""
+        if self.known is not None:
+            return self.known
+        names = [self.created_timestamp_column] if self.created_timestamp_column else []
+        table = self.source.read([*self.keys, *self.names, self.timestamp_field, *names])
         created = None
         if self.created_timestamp_column:
-            created = self.source.microseconds(self._table, self.created_timestamp_column, nulls=EARLIEST_US)
-        return build_index(
-            [comparable(one_chunk(self._table[key])) for key in self.keys],
-            self.source.microseconds(self._table, self.timestamp_field),
+            created = self.source.microseconds(table, self.created_timestamp_column, nulls=EARLIEST_US)
+        index = build_index(
+            [comparable(one_chunk(table[key])) for key in self.keys],
+            self.source.microseconds(table, self.timestamp_field),
             created,
             filter_by_created=self.filter_by_created,
         )
+        return IndexedSource(index, {name: one_chunk(table[feature]) for feature, name in self.names.items()})
 
-    @cached_property
-    def features(self) -> dict[str, pa.Array]:
+    @property
+    def features(self) -> Mapping[str, pa.Array]:
         """The source's feature columns by their names in the result, each in one chunk."""
-        return {name: one_chunk(self._table[feature]) for feature, name in self.names.items()}
+        return self.indexed.features
 
     def feature_types(self) -> dict[str, pa.DataType]:
         """Arrow types by result name, without reading a row."""
@@ -68,7 +78,7 @@ class JoinedView:
         """Row of the source for each entity row, int32; -1 where no value was known at its time."""
         ttl_us = self.ttl // timedelta(microseconds=1)
         found = np.empty(len(times), dtype=np.int32)
-        index = self.index
+        index = self.indexed.index
 
         def look_up(start: int) -> None:
             keys = [

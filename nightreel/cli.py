@@ -109,7 +109,7 @@ def features(home: Home = None, force: Force = False) -> None:
     from feature_repo.open_store import fill_tables
     from pipelines.features import build_features as step
 
-    settings = _settings()
+    settings = _engine_settings()
     _report(lambda: step(settings, force=force))
     fill_tables(settings)
 
@@ -119,7 +119,7 @@ def train(home: Home = None, force: Force = False) -> None:
     """Join features to interactions as of their time and fit the classifier and the regressor."""
     from pipelines.rankers import train as step
 
-    settings = _settings()
+    settings = _engine_settings()
     _report(lambda: step(settings, force=force))
 
 
@@ -159,7 +159,7 @@ def score(
     """Score every user's candidates and publish the top-K lists."""
     from scoring.publish import score_and_publish as step
 
-    settings = _settings()
+    settings = _engine_settings()
     instant = _instant(as_of)
     _report(lambda: step(settings, as_of=instant, model_version=model, force=force))
 
@@ -167,7 +167,7 @@ def score(
 @app.command()
 def run(as_of: AsOf = None, home: Home = None, force: Force = False) -> None:
     """Do all of it: ingest, features, feast apply, train, evaluate, score."""
-    _run_all(_settings(), as_of=_instant(as_of), force=force)
+    _run_all(_engine_settings(), as_of=_instant(as_of), force=force)
 
 
 @app.command()
@@ -376,6 +376,15 @@ def _settings() -> "Settings":
 
     logs.configure()
     return load_settings()
+
+
+def _engine_settings() -> "Settings":
+    """The settings of a command that works on the engine, which is known to be there."""
+    from nightreel.cluster import require_engine
+
+    settings = _settings()
+    require_engine(settings)
+    return settings
 
 
 def _report(step: "Callable[[], StepResult]") -> None:

@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel import logs
 from nightreel.artefacts import StepResult
+from nightreel.cluster import require_engine
 from nightreel.errors import NightreelError
 from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
@@ -136,6 +137,7 @@ def main() -> None:
     logs.configure()
     try:
         settings = load_settings()
+        require_engine(settings)
         name, due_at = sys.argv[1:]
         job = Job(name, datetime.fromisoformat(due_at))
         with _limited(settings):

@@ -53,6 +53,16 @@ class Settings(BaseSettings):
         default=2, description="Threads of ALS and LightGBM; a fixed number, for determinism.", ge=1
     )
 
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="Where heavy steps run: in this process, or on a Ray cluster (extra `nightreel[ray]`).",
+    )
+    ray_address: str | None = Field(
+        default=None,
+        description="Address of the Ray cluster, e.g. `10.0.0.5:6379`, or `auto` on one of its machines; not "
+        "set: Ray is started on this machine for the step.",
+    )
+
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )

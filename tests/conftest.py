@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.fixtures import ray_cluster
 
 Nightreel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,3 +45,10 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (folder / "demo" / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return folder / "demo"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes, which the tests' process has joined."""
+    with ray_cluster.started() as cluster:
+        yield cluster

@@ -1,0 +1,107 @@
+"""The Ray cluster of `engine = "ray"`: joined where its address is set, else started on this machine.
+
+Ray itself is imported by whoever asks for a cluster, never otherwise.
+"""
+
+import importlib.util
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+
+# As in a local run: a threaded BLAS may round otherwise, and waiting threads are not to spin.
+_WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_CAUSES_MAX = 20
+_CONNECT_TIMEOUT_S = 5.0
+_REMEDY = "Check the setting ray_address, and that `ray status` answers there."
+
+
+def require_engine(settings: Settings) -> None:
+    """Raise InputError where the settings want Ray and its extra is not installed."""
+    if settings.engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise InputError(
+            'Setting `engine` is "ray", but Ray is not installed.',
+            "Install the extra: `pip install 'nightreel[ray]'`; or set engine = \"local\".",
+        )
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[None]:
+    """Be connected to the cluster until the block ends; one that this process is in already is kept.
+
+    Failures of tasks come out as the error that the task raised. Raises InputError where Ray is missing,
+    NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
+    """
+    require_engine(settings)
+    import ray
+    from ray.exceptions import RayError
+
+    mine = not ray.is_initialized()
+    if mine:
+        _join(settings)
+    try:
+        yield
+    except RayError as error:
+        raise _plain(error) from error
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _join(settings: Settings) -> None:
+    # A Ray that is started here tells nobody of it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    address = settings.ray_address
+    if address is not None and address != "auto":
+        _require_listener(address)
+    try:
+        ray.init(
+            # Without an address Ray would look for a cluster by itself.
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise NightreelError(f"Ray cluster {address or 'on this machine'}: {said}.", _REMEDY) from error
+
+
+def _require_listener(address: str) -> None:
+    """Raise unless something listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(
+            f"Setting `ray_address`: {address} is not an address.", "Write it like 10.0.0.5:6379, or auto."
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise NightreelError(f"Ray cluster {address}: {error.strerror or error}.", _REMEDY) from None
+
+
+def _plain(error: BaseException) -> NightreelError:
+    """The first error of our own that this one goes back to, else one line of it."""
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if cause is None:
+            break
+        if type(cause) in _own_kinds(NightreelError):
+            assert isinstance(cause, NightreelError)
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return NightreelError(
+        f"Ray: {lines[-1].strip().rstrip('.')}.", "`nightreel --debug ...` shows all of it."
+    )
+
+
+def _own_kinds(kind: type[NightreelError]) -> set[type[NightreelError]]:
+    """An error's class and all below it; those that Ray makes up as it goes are not its own."""
+    below = (_own_kinds(child) for child in kind.__subclasses__() if not child.__module__.startswith("ray."))
+    return {kind}.union(*below)

@@ -1,0 +1,62 @@
+"""The engine: Ray is there only for those who ask for it, and who asks without it is told what to install."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightreel import cluster
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
+
+# As in an environment without the extra: whoever imports Ray fails.
+_WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
+
+
+def _nightreel(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    return subprocess.run(
+        [sys.executable, "-c", _WITHOUT_RAY, *arguments],
+        env={**inherited, "NIGHTREEL_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_without_the_extra_every_step_works_and_imports_no_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
+    for step in (["features", "--force"], ["train", "--force"], ["score", "--as-of", AS_OF.isoformat()]):
+        done = _nightreel(settings.home, *step)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("step", ["features", "train", "score", "run"])
+def test_the_engine_ray_without_its_extra_is_one_line_and_exit_code_2(step: str, tmp_path: Path) -> None:
+    done = _nightreel(tmp_path, step, NIGHTREEL_ENGINE="ray")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'nightreel[ray]'" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_cluster_that_is_not_there_is_one_error_that_names_its_address(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        settings = Settings.model_validate({"home": tmp_path, "engine": "ray", "ray_address": address})
+        with pytest.raises(NightreelError, match=f"Ray cluster {address}.*ray_address"):
+            cluster.connected(settings).__enter__()
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"home": tmp_path, "engine": "ray", "ray_address": "ray://head"})
+    with pytest.raises(InputError, match="ray_address"):
+        cluster.connected(settings).__enter__()
