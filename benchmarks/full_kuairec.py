@@ -3,10 +3,12 @@
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
 all steps again with it; --plain runs the usual pandas script on the same files and compares the ranking of
-small_matrix. Memory is a sum of resident sizes, so a page that two processes share counts twice.
+small_matrix. Several scales are run one after the other, and a table of seconds and memory by rows follows.
+Memory is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
+    python benchmarks/full_kuairec.py --scale 0.25 0.5 1 2     # what grows with users and rows
 """
 
 import argparse
@@ -173,42 +175,27 @@ def _print(rows: list[Row]) -> None:
         )
 
 
-def main() -> None:
-    """Measure, then print and write benchmarks/results/full_kuairec-<scale>.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="share of KuaiRec's users and rows (1)")
-    parser.add_argument("--home", type=Path, help="folder to work in (benchmarks/work/<scale>)")
-    parser.add_argument("--plain", action="store_true", help="run the usual pandas script too")
-    parser.add_argument("--night-two", action="store_true", help="run a first night without the last day")
-    chosen = parser.parse_args()
-    home: Path = (chosen.home or ROOT / "benchmarks" / "work" / f"{chosen.scale:g}").resolve()
+def print_scales(scales: list[float]) -> None:
+    """Each step's seconds and peak MiB by scale, from the results that were written."""
+    found = {scale: json.loads(_result(scale).read_text(encoding="utf-8"))["rows"] for scale in scales}
+    print(f"{'step':<14}" + "".join(f"{f'x {scale:g}':>22}" for scale in scales))
+    for step in STEPS:
+        cells = []
+        for scale in scales:
+            row = next(row for row in found[scale] if row["step"] == step)
+            cells.append(f"{row['seconds']:>9.1f} s{row['peak_mib']:>7,} MiB")
+        print(f"{step:<14}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def measure(scale: float, home: Path, *, plain: bool, night_two: bool) -> None:
+    """Measure one scale, print it, and write its result."""
     home.mkdir(parents=True, exist_ok=True)
-    make_raw(home, chosen.scale)
+    make_raw(home, scale)
     raw = home / "raw"
     shutil.rmtree(home / "data", ignore_errors=True)
-    rows: list[Row] = []
-    if chosen.night_two:
-        for name in ("first", "last_day"):
-            shutil.rmtree(home / name, ignore_errors=True)
-        without_last_day(raw, home / "first", home / "last_day")
-        raw.rename(home / "whole")
-        (home / "first").rename(raw)
-        try:
-            rows += _run("night 1", home)
-            add_last_day(home / "last_day", raw)
-            rows += _run("night 2", home)
-        finally:
-            shutil.rmtree(raw)
-            (home / "whole").rename(raw)
-    else:
-        rows += _run("nightreel", home)
-    result: dict[str, Any] = {
-        "scale": chosen.scale,
-        "machine": machine("polars", "lightgbm", "feast", "pandas"),
-    }
-    if chosen.plain:
+    rows = _two_nights(raw, home) if night_two else _run("nightreel", home)
+    result: dict[str, Any] = {"scale": scale, "machine": machine("polars", "lightgbm", "feast", "pandas")}
+    if plain:
         rows.append(plain_pandas(raw, home))
         if not rows[-1].error:
             result["ndcg_at_10"] = ranking_quality(home)
@@ -217,7 +204,47 @@ def main() -> None:
     for system, value in result.get("ndcg_at_10", {}).items():
         print(f"NDCG@10  {system:<36}{value:.4f}")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"full_kuairec-{chosen.scale:g}.json").write_text(json.dumps(result, indent=1) + "\n")
+    name = _result(scale, "-two-nights" if night_two else "")
+    name.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    """Measure each scale, then print and write benchmarks/results/full_kuairec-<scale>.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--scale", type=float, nargs="+", default=[1.0], help="shares of KuaiRec's users and rows (1)"
+    )
+    parser.add_argument("--work", type=Path, help="folder with a home for each scale (benchmarks/work)")
+    parser.add_argument("--plain", action="store_true", help="run the usual pandas script too")
+    parser.add_argument("--night-two", action="store_true", help="run a first night without the last day")
+    chosen = parser.parse_args()
+    work: Path = (chosen.work or ROOT / "benchmarks" / "work").resolve()
+    for scale in chosen.scale:
+        measure(scale, work / f"{scale:g}", plain=chosen.plain, night_two=chosen.night_two)
+    if len(chosen.scale) > 1:
+        print_scales(chosen.scale)
+
+
+def _result(scale: float, kind: str = "") -> Path:
+    return RESULTS / f"full_kuairec-{scale:g}{kind}.json"
+
+
+def _two_nights(raw: Path, home: Path) -> list[Row]:
+    """A first night without the last day, and a second one with it."""
+    for name in ("first", "last_day"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    without_last_day(raw, home / "first", home / "last_day")
+    raw.rename(home / "whole")
+    (home / "first").rename(raw)
+    try:
+        rows = _run("night 1", home)
+        add_last_day(home / "last_day", raw)
+        return rows + _run("night 2", home)
+    finally:
+        shutil.rmtree(raw)
+        (home / "whole").rename(raw)
 
 
 def _run(run: str, home: Path) -> list[Row]:

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         ge=1,
     )
     tree_rows: int = Field(
-        default=2_000_000,
+        default=1_000_000,
         description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
         ge=1_000,
     )

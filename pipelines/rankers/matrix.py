@@ -15,6 +15,8 @@ from nightreel import columns
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.training_frame import FeatureFrame
 
+_FACTOR_ROWS = 16_384
+
 
 class FeatureMatrix:
     """The rows of a frame under an encoding, as float32 blocks in service order.
@@ -83,9 +85,12 @@ class _FactorProduct:
 
     def scores(self, rows: slice | np.ndarray) -> np.ndarray:
         """Dot product of the two factors of each row: float32, NaN where one is missing."""
-        users = self.users[self.user_positions[rows]]
-        videos = self.videos[self.video_positions[rows]]
-        scores: np.ndarray = np.einsum("ij,ij->i", users, videos)
+        users, videos = self.user_positions[rows], self.video_positions[rows]
+        scores = np.empty(len(users), dtype=np.float32)
+        # The gathered factors of a whole part of a log would take more memory than all other features.
+        for start in range(0, len(users), _FACTOR_ROWS):
+            part = slice(start, start + _FACTOR_ROWS)
+            np.einsum("ij,ij->i", self.users[users[part]], self.videos[videos[part]], out=scores[part])
         return scores
 
 
