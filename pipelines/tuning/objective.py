@@ -19,7 +19,7 @@ from nightreel.settings import Settings
 from pipelines.evaluate.protocols import Pairs, kuairec_pairs, temporal_pairs
 from pipelines.labels import targets
 from pipelines.local_days import INSTANT
-from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.binning import Binning, Part
 from pipelines.rankers.boosting import (
     common_parameters,
@@ -35,7 +35,7 @@ from pipelines.rankers.training_data import TrainingData
 from pipelines.training_frame import FeatureFrame, read_plays
 
 MEASURED_AT = (10, 100)
-_FILTERS = (10, 20, 50, 100, 200, 500, 1_000, 2_000)
+_FILTERS = (50, 100, 200, 500, 1_000)
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,13 @@ class Objective:
         """Rank the pairs; of all filters that are tried, the best counts."""
         classified, regressed = predict(ranker, self.matrix, np.arange(len(self.matrix)))
         user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
+        outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))
         found: dict[int, dict[int, float]] = {}
         for filter_k in sorted({k for k in _FILTERS if k < self.catalogue} | {self.settings.filter_k}):
             scores = hybrid_scores(
                 user, video, classified, regressed, filter_k=filter_k, catalogue=self.catalogue
             )
-            lists = RankedLists.of(user, video, scores, self.liked)
+            lists = RankedLists.ordered(Order.of(user, video, scores), outcome)
             found[filter_k] = {k: float(ndcg_at_k(lists, k).mean()) for k in MEASURED_AT}
         best = max(found, key=lambda k: (np.mean([*found[k].values()]), k == self.settings.filter_k, -k))
         return Measured(
