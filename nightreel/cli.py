@@ -124,6 +124,26 @@ def train(home: Home = None, force: Force = False) -> None:
 
 
 @app.command()
+def tune(
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the whole study, over all runs.")] = 40,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="No trial is begun that would not end within so many minutes.")
+    ] = 30.0,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the best settings into nightreel.toml.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Search the rankers' settings that rank best on this data; goes on where it was stopped."""
+    from pipelines.tuning import tune as step
+
+    settings = _settings()
+    _report(lambda: step(settings, trials=trials, minutes=minutes, write=write))
+    best = (settings.paths.tuning / "best.toml").read_text(encoding="utf-8")
+    typer.echo(f"\nFor nightreel.toml:\n\n{best}", nl=False)
+
+
+@app.command()
 def evaluate(home: Home = None, force: Force = False) -> None:
     """Compare the hybrid with its stages and with popularity on held-out data."""
     from pipelines.evaluate import evaluate as step

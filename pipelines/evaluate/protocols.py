@@ -48,13 +48,14 @@ class Pairs:
 def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
     """The pairs of every protocol that the data allows. Raises InputError where ingest has not run."""
     plays = read_plays(settings)
-    found = [_temporal(plays, settings, model)]
+    found = [temporal_pairs(plays, _unseen_from(plays, settings, model), settings)]
     if settings.paths.table("fully_observed").is_file():
-        found.insert(0, _kuairec(plays, settings))
+        found.insert(0, kuairec_pairs(plays, settings))
     return found
 
 
-def _kuairec(plays: pl.DataFrame, settings: Settings) -> Pairs:
+def kuairec_pairs(plays: pl.DataFrame, settings: Settings) -> Pairs:
+    """The fully observed pairs, as of the end of the last play's day. plays: as `read_plays` gives them."""
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"),
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
@@ -63,12 +64,17 @@ def _kuairec(plays: pl.DataFrame, settings: Settings) -> Pairs:
     return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
-def _temporal(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> Pairs:
+def _unseen_from(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> datetime:
+    """From when on the model has seen no outcome, in the holdout of today's settings."""
     # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
-    cut = max(
+    return max(
         time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from,
         datetime.fromisoformat(model.manifest["data"]["holdout_from"]),
     )
+
+
+def temporal_pairs(plays: pl.DataFrame, cut: datetime, settings: Settings) -> Pairs:
+    """What each user watched from `cut` on, as of then. plays: as `read_plays` gives them."""
     start = plays[columns.EVENT_TIMESTAMP].search_sorted(pl.select(pl.lit(cut, dtype=INSTANT)).item())
     rows = _once(plays[start:].drop(columns.EVENT_TIMESTAMP), settings)
     return Pairs(TEMPORAL, cut, rows, plays[columns.VIDEO_ID].n_unique(), plays[:start])

@@ -119,10 +119,12 @@ def grow_rankers(
     parameters: Mapping[str, Any],
     encoding: FeatureEncoding,
     settings: Settings,
+    title: str = "rankers",
 ) -> HybridRanker:
     """Fit both rankers on parts, as many as there are, that are binned alike; `stop` says when to stop.
 
-    wanted: of all rows. parameters: LightGBM's, as `common_parameters` gives them.
+    wanted: of all rows. parameters: LightGBM's, as `common_parameters` gives them. title: of the progress
+    bar.
     """
     models = [
         _Growing(target, {**parameters, **own}, stop, settings.early_stopping_trees)
@@ -131,7 +133,7 @@ def grow_rankers(
             (wanted.amount, _REGRESSOR | {"learning_rate": settings.regressor_learning_rate}),
         )
     ]
-    with progress("rankers", total=settings.trees * len(models)) as advance:
+    with progress(title, total=settings.trees * len(models)) as advance:
         for place, part in enumerate(binned):
             for model in models:
                 model.grow(part, len(range(place, settings.trees, parts)), advance)

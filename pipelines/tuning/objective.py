@@ -1,0 +1,150 @@
+"""What a trial is worth: the hybrid's NDCG on users that choose settings and are reported nowhere.
+
+The join and the bins are made once and shared by all trials of a study. A trial fits on the same plays as
+`nightreel train`. It is measured on the fully observed pairs of the users who choose settings; where there
+are none, on what such users watched in the holdout. Outcomes of the other users' pairs are not even kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.evaluate.protocols import Pairs, kuairec_pairs, temporal_pairs
+from pipelines.labels import targets
+from pipelines.local_days import INSTANT
+from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.rankers.binning import Binning, Part
+from pipelines.rankers.boosting import (
+    common_parameters,
+    grow_rankers,
+    number_of_parts,
+    rows_that_stop,
+)
+from pipelines.rankers.holdout import predict
+from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.slices import time_cuts
+from pipelines.rankers.training_data import TrainingData
+from pipelines.training_frame import FeatureFrame, read_plays
+
+MEASURED_AT = (10, 100)
+_FILTERS = (50, 100, 200, 500, 1_000)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a trial: the mean NDCG at 10 and 100 with the best filter_k, and each of both."""
+
+    quality: float
+    filter_k: int
+    ndcg: Mapping[int, float]
+    classifier_trees: int
+    regressor_trees: int
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A study's binned plays, and the pairs of the users who choose settings.
+
+    protocol: of the pairs. rows: user_id and video_id of the pairs. liked: bool [pairs]. catalogue: number
+    of videos of which each user's pairs are all or a part.
+    """
+
+    settings: Settings
+    data: TrainingData
+    parts: tuple[Part, ...]
+    stop: Part
+    protocol: str
+    rows: pl.DataFrame
+    matrix: FeatureMatrix
+    liked: np.ndarray
+    catalogue: int
+
+    @classmethod
+    def prepare(cls, settings: Settings) -> "Objective":
+        """Join and bin. Raises InputError where no user who chooses settings liked anything."""
+        store = open_store()
+        data = TrainingData.join(store, settings)
+        fitted = range(data.slices.fit.start, data.slices.fit.stop)
+        binning = Binning(
+            data.matrix, fitted, data.video_id, data.encoding, common_parameters(settings, len(fitted))
+        )
+        number = number_of_parts(settings, len(fitted))
+        with progress("binning", total=number) as advance:
+            parts = []
+            for part in binning.parts(fitted, number, settings.threads):
+                parts.append(part)
+                advance()
+        pairs = _pairs(settings)
+        rows = pairs.rows.filter(pl.Series(pairs.is_tuning(settings)))
+        ratio, length = (rows[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+        liked = targets(settings.label, data.buckets, ratio, length, settings).liked
+        if not liked.any():
+            raise InputError(
+                "No user who chooses settings has a liked video.",
+                "Set a larger tuning_share, or ingest more.",
+            )
+        keys = rows.select(columns.USER_ID, columns.VIDEO_ID)
+        asked = keys.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
+        frame = FeatureFrame.join(store, asked, settings.zone)
+        return cls(
+            settings,
+            data,
+            tuple(parts),
+            binning.part(rows_that_stop(data.slices)),
+            pairs.protocol,
+            keys,
+            FeatureMatrix(frame, data.encoding),
+            liked,
+            pairs.catalogue,
+        )
+
+    def measure(self, values: Mapping[str, int | float], title: str) -> Measured:
+        """Fit with these settings, and rank the pairs. title: of the progress bar."""
+        settings = self.settings.model_copy(update=dict(values))
+        ranker = grow_rankers(
+            self.parts,
+            parts=len(self.parts),
+            stop=self.stop,
+            wanted=self.data.wanted,
+            parameters=common_parameters(settings, self.data.slices.fit.stop - self.data.slices.fit.start),
+            encoding=self.data.encoding,
+            settings=settings,
+            title=title,
+        )
+        return self.measure_ranker(ranker)
+
+    def measure_ranker(self, ranker: HybridRanker) -> Measured:
+        """Rank the pairs; of all filters that are tried, the best counts."""
+        classified, regressed = predict(ranker, self.matrix, np.arange(len(self.matrix)))
+        user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
+        outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))
+        found: dict[int, dict[int, float]] = {}
+        for filter_k in sorted({k for k in _FILTERS if k < self.catalogue} | {self.settings.filter_k}):
+            scores = hybrid_scores(
+                user, video, classified, regressed, filter_k=filter_k, catalogue=self.catalogue
+            )
+            lists = RankedLists.ordered(Order.of(user, video, scores), outcome)
+            found[filter_k] = {k: float(ndcg_at_k(lists, k).mean()) for k in MEASURED_AT}
+        best = max(found, key=lambda k: (np.mean([*found[k].values()]), k == self.settings.filter_k, -k))
+        return Measured(
+            float(np.mean([*found[best].values()])),
+            best,
+            found[best],
+            ranker.classifier.num_trees(),
+            ranker.regressor.num_trees(),
+        )
+
+
+def _pairs(settings: Settings) -> Pairs:
+    plays = read_plays(settings)
+    if settings.paths.table("fully_observed").is_file():
+        return kuairec_pairs(plays, settings)
+    return temporal_pairs(plays, time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from, settings)

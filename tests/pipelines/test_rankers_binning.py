@@ -1,0 +1,76 @@
+"""Parts: each play is in one of them, beside the others of its video, and threads change nothing."""
+
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.rankers import FeatureEncoding
+from pipelines.rankers.binning import Binning, Part
+from pipelines.rankers.boosting import common_parameters, number_of_parts, rows_that_stop
+from pipelines.rankers.slices import Slices
+
+ROWS = 3_000
+SETTINGS = Settings(home=Path(), threads=1)
+ENCODING = FeatureEncoding(("noise", columns.AUTHOR_ID), {columns.AUTHOR_ID: tuple(range(9))})
+_random = np.random.default_rng(0)
+VIDEO = _random.integers(0, 50, ROWS)
+MATRIX = np.column_stack([_random.normal(size=ROWS), VIDEO % 9]).astype(np.float32)
+MATRIX[::7, 1] = np.nan
+TARGET = (np.nan_to_num(MATRIX[:, 1]) > 4).astype(np.float32)
+FITTED = range(100, 2_600)
+
+
+@pytest.fixture
+def binning() -> Binning:
+    return Binning(MATRIX, FITTED, VIDEO, ENCODING, common_parameters(SETTINGS, len(FITTED)))
+
+
+def _model(part: Part) -> str:
+    part.data.set_label(TARGET[part.rows])
+    booster = lgb.Booster({**common_parameters(SETTINGS, len(FITTED)), "objective": "binary"}, part.data)
+    for _ in range(5):
+        booster.update()
+    return str(booster.model_to_string())
+
+
+def test_every_row_is_in_one_part(binning: Binning) -> None:
+    parts = list(binning.parts(FITTED, 7, 2))
+    assert len(parts) == 7
+    assert sorted(np.concatenate([part.rows for part in parts])) == list(FITTED)
+    assert {part.data.num_data() for part in parts} <= {357, 358}
+
+
+def test_plays_of_a_video_stand_together_in_order_of_time(binning: Binning) -> None:
+    part = binning.part(FITTED[::3])
+    videos = VIDEO[part.rows]
+    assert (np.diff(videos) >= 0).all()
+    assert (np.diff(part.rows)[np.diff(videos) == 0] > 0).all()
+
+
+def test_parts_binned_at_once_are_those_binned_one_by_one(binning: Binning) -> None:
+    at_once = [_model(part) for part in binning.parts(FITTED, 4, 3)]
+    assert at_once == [_model(binning.part(FITTED[place::4])) for place in range(4)]
+
+
+def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
+    """As LightGBM bins the same rows, given as a plain matrix."""
+    parameters = common_parameters(SETTINGS, len(FITTED))
+    part = binning.part(FITTED)
+    names = {"feature_name": list(ENCODING.names), "categorical_feature": list(ENCODING.categorical)}
+    plain = lgb.Dataset(MATRIX[part.rows], params=parameters, **names).construct()
+    assert _model(Part(part.rows, plain)) == _model(part)
+
+
+def test_no_part_is_without_a_tree() -> None:
+    few = SETTINGS.model_copy(update={"trees": 3, "tree_rows": 1_000})
+    assert [number_of_parts(few, rows) for rows in (1, 1_000, 1_001, 90_000)] == [1, 1, 2, 3]
+
+
+def test_very_many_plays_that_stop_are_sampled_over_their_whole_time() -> None:
+    few, many = (rows_that_stop(Slices(slice(0, 10), slice(10, end), slice(end, end))) for end in (99, 10**6))
+    assert few == range(10, 99)
+    assert many.start == 10 and 150_000 < len(many) <= 250_000 and many[-1] > 999_900
