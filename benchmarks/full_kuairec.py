@@ -2,9 +2,9 @@
 
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
-what a night runs again with it; --plain runs the usual pandas script on the same files and compares the ranking of
-small_matrix. Several scales are run one after the other, and a table of seconds and memory by rows follows.
-Memory is a sum of resident sizes, so a page that two processes share counts twice.
+what a night runs again with it; --plain runs the usual pandas script on the same files and compares the
+ranking of small_matrix. Several scales are run one after the other, and a table of seconds and memory by rows
+follows. Memory is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
