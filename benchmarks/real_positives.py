@@ -167,7 +167,7 @@ def _print(figures: list[Figure]) -> None:
 
 
 def main() -> None:
-    """Make the raw files, run the steps, compare; print, and add to benchmarks/results/real_positives.json."""
+    """Make the raw files, run the steps, compare; print, and add to the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
