@@ -62,6 +62,17 @@ class Settings(BaseSettings):
         description="Address of the Ray cluster, e.g. `10.0.0.5:6379`, or `auto` on one of its machines; not "
         "set: Ray is started on this machine for the step.",
     )
+    shared_dir: str | None = Field(
+        default=None,
+        description="Folder or URL (`s3://`, `gs://`, `file://`) that every node of the cluster reaches, for "
+        "parts of tonight's lists; by default `data/shared` in the home.",
+    )
+    loaders: int = Field(
+        default=4,
+        description="Of engine `ray`: connections that load lists into PostgreSQL at the same time.",
+        ge=1,
+        le=64,
+    )
 
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
@@ -344,6 +355,11 @@ class Paths:
     def state(self) -> Path:
         """What each step did last, so that it can be skipped."""
         return self.data / "state"
+
+    @property
+    def shared(self) -> Path:
+        """What the nodes of a cluster hand to each other, where `shared_dir` names no other place."""
+        return self.data / "shared"
 
     @property
     def sqlite(self) -> Path:
