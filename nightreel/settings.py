@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SETTINGS_FILE = "nightreel.toml"
+CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _OPTIONS_SHOWN = (
     "host",
@@ -180,6 +181,16 @@ class Settings(BaseSettings):
     filter_k: int = Field(
         default=500, description="Candidates that the classifier hands to the regressor.", ge=1
     )
+    candidates: str = Field(
+        default="all",
+        description="What the rankers score for a user: `all` videos, or a union of sources, such as "
+        "`als,popular,fresh,alike`.",
+    )
+    candidate_k: int = Field(
+        default=2_000,
+        description="Size of that union: at least filter_k and top_k videos a user.",
+        ge=1,
+    )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )
@@ -259,6 +270,15 @@ class Settings(BaseSettings):
                 raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
             CronTrigger.from_crontab(value)
         return value
+
+    @field_validator("candidates")
+    @classmethod
+    def _known_sources(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if names != ["all"] and (set(names) - set(CANDIDATE_SOURCES) or len(set(names)) != len(names)):
+            known = ", ".join(CANDIDATE_SOURCES)
+            raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
+        return ",".join(names)
 
     @field_validator("time_zone", "schedule_zone")
     @classmethod

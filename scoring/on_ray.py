@@ -26,14 +26,15 @@ from nightreel.logs import progress
 from nightreel.settings import Settings
 from nightreel.storage import Folder
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.sides import Side, Sides
 from scoring.audits import finite_scores
 from scoring.candidates import Candidates
 from scoring.database import POSTGRESQL, database_url, engine, plainly
 from scoring.lists import Lists
 from scoring.loading import insert_lists
 from scoring.runs import require_unpublished
-from scoring.score import score_users
-from scoring.sides import Sides
+from scoring.score import score_with
 from scoring.tables import recommendation
 
 # Users of a part: enough parts for many cores, few enough that each is worth a file and a transaction.
@@ -62,12 +63,12 @@ class _Users:
             sides.user_factors[rows],
         )
 
-    def put_in(self, candidates: Candidates, sides: Sides) -> tuple[Candidates, Sides]:
-        """The same of these users instead of others."""
-        return (
-            replace(candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen),
-            replace(sides, users=replace(sides.users, values=self.values), user_factors=self.factors),
-        )
+    def side(self, of: Sides) -> Side:
+        return replace(of.users, values=self.values)
+
+    def of_candidates(self, candidates: Candidates) -> Candidates:
+        """The same videos for these users."""
+        return replace(candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class ListsOnRay:
         shared = Folder(settings.shared_dir or str(settings.paths.shared))
         nobody = _Users.of(candidates, sides, slice(0, 0))
         self._common = _Common(
-            *nobody.put_in(candidates, sides),
+            nobody.of_candidates(candidates),
+            replace(sides, users=nobody.side(sides), user_factors=nobody.factors),
             {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
             settings,
             shared.below(f"lists-{inputs}"),
@@ -106,7 +108,7 @@ class ListsOnRay:
         """Score every user and add the lists to the run; returns the rows by their source.
 
         connection: of the only writer; on SQLite the rows go through it, as that has one writer, on
-        PostgreSQL `loaders` tasks add them in transactions of their own. Raises AuditError where a score is
+        PostgreSQL `loaders` actors add them in transactions of their own. Raises AuditError where a score is
         not finite, NightreelError where the cluster or the database fails.
         """
         users = len(self._candidates.user_id)
@@ -129,12 +131,13 @@ class ListsOnRay:
             )
             on_server = connection.dialect.name == POSTGRESQL
             if on_server:
+                loaders = min(settings.loaders, actors)
                 scored = scored.map_batches(
-                    _load,
-                    fn_args=(run_id, settings, self._common.parts),
+                    _Loader,
+                    fn_constructor_args=(run_id, settings, self._common.parts),
                     batch_size=1,
                     num_cpus=_LOAD_CPUS,
-                    compute=ray.data.TaskPoolStrategy(size=settings.loaders),
+                    compute=ray.data.ActorPoolStrategy(min_size=1, max_size=loaders, initial_size=loaders),
                 )
             for part in scored.iter_rows():
                 if not on_server:
@@ -151,7 +154,7 @@ class ListsOnRay:
 
 
 class _Scorer:
-    """An actor that scores parts, one at a time; the model is loaded once."""
+    """An actor that scores parts, one at a time; the model is loaded, and asked of the videos, once."""
 
     def __init__(self, common: list["ray.ObjectRef[_Common]"], of_parts: list["ray.ObjectRef[Any]"]) -> None:
         self._common = ray.get(common[0])
@@ -159,8 +162,10 @@ class _Scorer:
         with TemporaryDirectory(prefix="nightreel-model-") as folder:
             for name, content in self._common.model.items():
                 (Path(folder) / name).write_bytes(content)
-            # One thread: there is an actor for each core.
-            self._ranker = HybridRanker.load(Path(folder), threads=1)
+            ranker = HybridRanker.load(Path(folder), threads=1)
+        self._ranker = PairRanker.of(ranker, self._common.sides)
+        # There is an actor for each core.
+        self._settings = self._common.settings.model_copy(update={"threads": 1})
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         number, name = int(batch["part"][0]), str(batch["name"][0])
@@ -176,27 +181,35 @@ class _Scorer:
         }
 
     def _score(self, number: int) -> Lists:
-        common = self._common
         users: _Users = ray.get(self._of_parts[number])
-        candidates, sides = users.put_in(common.candidates, common.sides)
-        lists = Lists.concatenate(score_users(candidates, sides, self._ranker, common.settings))
+        candidates = users.of_candidates(self._common.candidates)
+        ranker = self._ranker.with_users(users.side(self._common.sides), users.factors)
+        lists = Lists.concatenate(score_with(candidates, ranker, self._settings))
         finite_scores(lists)
         return lists
 
 
-def _load(
-    batch: dict[str, np.ndarray], run_id: int, settings: Settings, parts: Folder
-) -> dict[str, np.ndarray]:
-    """Add a part to the run in one transaction; done again, it stands there once all the same."""
-    lists = _read(parts, str(batch["name"][0]))
-    if not len(lists):
+class _Loader:
+    """An actor that adds parts to the run; done again, a part stands there once all the same."""
+
+    def __init__(self, run_id: int, settings: Settings, parts: Folder) -> None:
+        self._run_id = run_id
+        self._parts = parts
+        self._url = database_url(settings)
+        self._engine = engine(settings)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        lists = _read(self._parts, str(batch["name"][0]))
+        if not len(lists):
+            return batch
+        user = recommendation.c[columns.USER_ID]
+        of_part = user.between(int(lists.user_id[0]), int(lists.user_id[-1]))
+        of_run = recommendation.c[columns.RUN_ID] == self._run_id
+        with plainly(self._url), self._engine.begin() as connection:
+            require_unpublished(connection, self._run_id)
+            connection.execute(delete(recommendation).where(of_run, of_part))
+            insert_lists(connection, self._run_id, lists)
         return batch
-    of_part = recommendation.c[columns.USER_ID].between(int(lists.user_id[0]), int(lists.user_id[-1]))
-    with plainly(database_url(settings)), engine(settings).begin() as connection:
-        require_unpublished(connection, run_id)
-        connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id, of_part))
-        insert_lists(connection, run_id, lists)
-    return batch
 
 
 def _name(users: slice) -> str:

@@ -33,6 +33,8 @@ _SETTINGS = {
     "time_zone",
     "top_k",
     "filter_k",
+    "candidates",
+    "candidate_k",
     "exclude_seen",
     "exclude_seen_days",
     "max_video_age_days",

@@ -22,6 +22,7 @@ from nightreel.errors import NightreelError
 from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates
 from scoring.database import engine, reading
 from scoring.eligibility import find_candidates
@@ -31,7 +32,6 @@ from scoring.publish import score_and_publish
 from scoring.runs import NewRun, publish_written, require_unpublished
 from scoring.schema import upgrade
 from scoring.score import score_users
-from scoring.sides import Sides, sides_as_of
 from scoring.tables import recommendation_run
 from scoring.writer import sole_writer
 from tests.fixtures import ray_cluster
@@ -141,6 +141,7 @@ class _Night:
         return Lists.concatenate(self._local)
 
 
+@pytest.mark.slow
 def test_a_node_killed_while_it_scores_costs_no_list(
     cluster: Any, home: Settings, postgresql_url: str, tmp_path: Path
 ) -> None:
