@@ -4,6 +4,7 @@ Ray itself is imported by whoever asks for a cluster, never otherwise.
 """
 
 import importlib.util
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def connected(settings: Settings) -> Iterator[None]:
     mine = not ray.is_initialized()
     if mine:
         _join(settings)
+    _quiet()
     try:
         yield
     except RayError as error:
@@ -49,6 +51,22 @@ def connected(settings: Settings) -> Iterator[None]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _quiet() -> None:
+    """Ray Data logs and draws its own progress; ours is enough."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def cores() -> int:
+    """Cores of the cluster that this process is connected to; at least 1."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _join(settings: Settings) -> None:
@@ -65,6 +83,7 @@ def _join(settings: Settings) -> None:
             address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
+            logging_level=logging.WARNING,
             runtime_env={"env_vars": _WORKER_ENVIRONMENT},
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

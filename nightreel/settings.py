@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SETTINGS_FILE = "nightreel.toml"
+CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _OPTIONS_SHOWN = (
     "host",
@@ -61,6 +62,17 @@ class Settings(BaseSettings):
         default=None,
         description="Address of the Ray cluster, e.g. `10.0.0.5:6379`, or `auto` on one of its machines; not "
         "set: Ray is started on this machine for the step.",
+    )
+    shared_dir: str | None = Field(
+        default=None,
+        description="Folder or URL (`s3://`, `gs://`, `file://`) that every node of the cluster reaches, for "
+        "parts of tonight's lists; by default `data/shared` in the home.",
+    )
+    loaders: int = Field(
+        default=4,
+        description="Of engine `ray`: connections that load lists into PostgreSQL at the same time.",
+        ge=1,
+        le=64,
     )
 
     max_reject_share: float = Field(
@@ -169,6 +181,16 @@ class Settings(BaseSettings):
     filter_k: int = Field(
         default=500, description="Candidates that the classifier hands to the regressor.", ge=1
     )
+    candidates: str = Field(
+        default="all",
+        description="What the rankers score for a user: `all` videos, or a union of sources, such as "
+        "`als,popular,fresh,alike`.",
+    )
+    candidate_k: int = Field(
+        default=2_000,
+        description="Size of that union: at least filter_k and top_k videos a user.",
+        ge=1,
+    )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )
@@ -248,6 +270,15 @@ class Settings(BaseSettings):
                 raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
             CronTrigger.from_crontab(value)
         return value
+
+    @field_validator("candidates")
+    @classmethod
+    def _known_sources(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if names != ["all"] and (set(names) - set(CANDIDATE_SOURCES) or len(set(names)) != len(names)):
+            known = ", ".join(CANDIDATE_SOURCES)
+            raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
+        return ",".join(names)
 
     @field_validator("time_zone", "schedule_zone")
     @classmethod
@@ -344,6 +375,11 @@ class Paths:
     def state(self) -> Path:
         """What each step did last, so that it can be skipped."""
         return self.data / "state"
+
+    @property
+    def shared(self) -> Path:
+        """What the nodes of a cluster hand to each other, where `shared_dir` names no other place."""
+        return self.data / "shared"
 
     @property
     def sqlite(self) -> Path:

@@ -20,12 +20,25 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class About:
+    """What is known of videos beside their features, one entry a video.
+
+    author, category: int64, of the first level, negative where unknown. uploaded_us: int64, microseconds
+    since 1970 UTC, or when the video was first known.
+    """
+
+    author: np.ndarray
+    category: np.ndarray
+    uploaded_us: np.ndarray
+
+
+@dataclass(frozen=True)
 class Candidates:
     """Users, the videos that may be listed, and which of these each user has seen.
 
     user_id: int64 [users], ascending. has_history: bool [users], whether a play of theirs came before the
     instant. video_id: int64 [videos], ascending. seen: uint8 [users, videos / 8], a bit a video, set where
-    the user's having seen it keeps it off the list. caps: what else a list keeps to.
+    the user's having seen it keeps it off the list. caps: what else a list keeps to. about: of the videos.
     """
 
     user_id: np.ndarray
@@ -33,6 +46,7 @@ class Candidates:
     video_id: np.ndarray
     seen: np.ndarray
     caps: tuple[Cap, ...] = ()
+    about: About | None = None
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether each video may stand in the lists of these users: bool [users, videos].

@@ -16,7 +16,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_days
-from scoring.candidates import Candidates, Cap, no_seen
+from scoring.candidates import About, Candidates, Cap, no_seen
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
@@ -28,6 +28,7 @@ _PROFILE = (
     columns.CATEGORY_LEVELS[0],
 )
 _FIRST_KNOWN = "first_known"
+_UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), _FIRST_KNOWN)
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
@@ -98,7 +99,9 @@ def find_candidates(
             place, row = place[listable], row[listable]
             # unpackbits has the first video in the highest bit.
             np.bitwise_or.at(seen, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
-    return Candidates(user_id, np.isin(user_id, active), video_id, seen, _caps(settings, videos))
+    return Candidates(
+        user_id, np.isin(user_id, active), video_id, seen, _caps(settings, videos), _about(videos)
+    )
 
 
 def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
@@ -112,6 +115,15 @@ def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
         for setting, most, name in wanted
         if most is not None
     )
+
+
+def _about(videos: pl.DataFrame) -> About:
+    author, category = (
+        videos[name].cast(pl.Int64).fill_null(-1).to_numpy()
+        for name in (columns.AUTHOR_ID, columns.CATEGORY_LEVELS[0])
+    )
+    uploaded = videos.select(_UPLOADED).to_series()
+    return About(author, category, uploaded.dt.timestamp("us").to_numpy())
 
 
 def _listable_videos(
@@ -150,8 +162,7 @@ def _listable_videos(
         allowed &= pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
     if settings.max_video_age_days is not None:
         oldest = as_of - timedelta(days=settings.max_video_age_days)
-        uploaded = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), _FIRST_KNOWN)
-        allowed &= uploaded >= pl.lit(oldest, dtype=INSTANT)
+        allowed &= pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
     listable = described.filter(allowed)
     if listable.is_empty():
         raise InputError(

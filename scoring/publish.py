@@ -24,7 +24,7 @@ from scoring.database import database_url, engine, masked, plainly
 from scoring.eligibility import KeptOff, default_as_of, find_candidates
 from scoring.kept_off import read_kept_off
 from scoring.lists import Lists
-from scoring.runs import NewRun, note_stages, publish, shown_run
+from scoring.runs import NewRun, note_stages, publish, publish_written, shown_run
 from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.writer import sole_writer
@@ -33,6 +33,8 @@ _SETTINGS = {
     "time_zone",
     "top_k",
     "filter_k",
+    "candidates",
+    "candidate_k",
     "exclude_seen",
     "exclude_seen_days",
     "max_video_age_days",
@@ -91,14 +93,30 @@ def score_and_publish(
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         candidates, sides = _prepare(settings, open_store(), ranker, instant, kept_off)
         counts: Counter[str] = Counter()
-        published = publish(
-            connection,
-            run,
-            _counted(score_users(candidates, sides, ranker, settings), counts, len(candidates.user_id)),
-            candidates,
-            settings,
-            begin_stage=stages.begin,
-        )
+        if settings.engine == "ray":
+            from scoring.on_ray import ListsOnRay
+
+            lists = ListsOnRay(candidates, sides, model.folder, settings, run.inputs)
+            if force:
+                lists.forget()
+            published = publish_written(
+                connection,
+                run,
+                lambda run_id: counts.update(lists.write(connection, run_id)),
+                candidates,
+                settings,
+                begin_stage=stages.begin,
+            )
+            lists.forget()
+        else:
+            published = publish(
+                connection,
+                run,
+                _counted(score_users(candidates, sides, ranker, settings), counts, len(candidates.user_id)),
+                candidates,
+                settings,
+                begin_stage=stages.begin,
+            )
         note_stages(connection, published.run_id, stages.seconds())
     summary = {
         "run_id": published.run_id,

@@ -67,12 +67,33 @@ def publish(
     begin_stage: Callable[[str], None] = lambda _stage: None,
     batch_rows: int = 50_000,
 ) -> Published:
-    """Write the blocks as a new run, audit it, and show it; then remove the runs that are too many.
+    """Write the blocks as a new run, audit it, and show it: `publish_written` of blocks made here.
 
-    connection: of the only writer. blocks: every eligible user's whole list, once; each block is made while
-    the one before is being written, and no more than two batches are in memory. begin_stage is told "write",
-    "audit" and "prune". batch_rows: rows, at least, that a transaction writes.
-    Raises AuditError where an audit fails, and what `blocks` raises; then the run is marked failed with the
+    blocks: every eligible user's whole list, once; each block is made while the one before is being written,
+    and no more than two batches are in memory. batch_rows: rows, at least, that a transaction writes.
+    """
+
+    def write(run_id: int) -> None:
+        with plainly(connection.engine.url):
+            _write(connection, run_id, in_batches(blocks, batch_rows))
+
+    return publish_written(connection, run, write, candidates, settings, begin_stage=begin_stage)
+
+
+def publish_written(
+    connection: Connection,
+    run: NewRun,
+    write: Callable[[int], None],
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    begin_stage: Callable[[str], None] = lambda _stage: None,
+) -> Published:
+    """Have a new run written, audit it, and show it; then remove the runs that are too many.
+
+    connection: of the only writer. write: is told the run's id, and returns when every eligible user's whole
+    list is committed under it, by whomever. begin_stage is told "write", "audit" and "prune".
+    Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
     reason, its rows are removed, and what was shown before still is.
     """
     begin_stage("write")
@@ -80,8 +101,8 @@ def publish(
         _clean_orphans(connection)
         run_id = _begin(connection, run, settings.top_k)
     try:
+        write(run_id)
         with plainly(connection.engine.url):
-            _write(connection, run_id, in_batches(blocks, batch_rows))
             begin_stage("audit")
             with connection.begin():
                 rows = _audit(connection, run_id, run, candidates, settings)
@@ -98,6 +119,19 @@ def publish(
         # The lists are out; old ones too many are no failure, and the next run removes them.
         _log.warning("old runs were not removed", reason=str(error))
     return published
+
+
+def require_unpublished(connection: Connection, run_id: int) -> None:
+    """Hold the run's row until the transaction ends, and raise NightreelError unless it is being written.
+
+    What another process adds to a run in a transaction that begins with this is there when the run is
+    audited, or never: a run that was ended takes no rows any more.
+    """
+    status = connection.execute(
+        select(recommendation_run.c.status).where(_key == run_id).with_for_update(read=True)
+    ).scalar()
+    if status != RUNNING:
+        raise NightreelError(f"Run {run_id} is not being written any more.", "Run `nightreel score`.")
 
 
 def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:

@@ -1,9 +1,9 @@
 """Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from scoring.retrieval import Retrieval, best_received
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,17 @@ def score_users(
     through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
     nor threads change a list.
     """
+    return score_with(candidates, PairRanker.of(ranker, sides), settings)
+
+
+def score_with(candidates: Candidates, ranker: PairRanker, settings: Settings) -> Iterator[Lists]:
+    """The same by a ranker that has been taken apart already, over the same users and videos."""
     scoring = _Scoring(
-        candidates, PairRanker.of(ranker, sides), _popular(candidates, sides, settings.top_k), settings
+        candidates,
+        ranker,
+        _popular(candidates, ranker.sides, settings.top_k),
+        Retrieval.of(candidates, ranker.sides, settings),
+        settings,
     )
     starts = iter(range(0, len(candidates.user_id), settings.user_block_rows))
     with ThreadPoolExecutor(settings.threads) as pool:
@@ -62,6 +72,7 @@ class _Scoring:
     candidates: Candidates
     ranker: PairRanker
     popular: "_List"
+    retrieval: Retrieval | None
     settings: Settings
 
     def block(self, start: int) -> Lists:
@@ -80,10 +91,9 @@ class _Scoring:
         top_k = self.settings.top_k
         # The filter never leaves a list short of candidates.
         keep = max(self.settings.filter_k, top_k)
-        for part, als, probability in block.classified():
-            users = block.users[part]
-            open_to, rewatch = self.candidates.open_to(users), self.candidates.rewatch(users)
-            kept = [most_probable(*of_user, keep) for of_user in zip(probability, open_to, strict=True)]
+        for part, als, probability, scored, open_to in self._classified(block):
+            rewatch = self.candidates.rewatch(block.users[part])
+            kept = [most_probable(*of_user, keep) for of_user in zip(probability, scored, strict=True)]
             regressed = self._regressed(block, part.start, als, kept)
             for place, stages in enumerate(map(Stages, als, probability, kept, regressed)):
                 source = REWATCH if rewatch[place] else HYBRID
@@ -91,19 +101,55 @@ class _Scoring:
                 if len(found.video_id) < top_k and len(stages.kept) < open_to[place].sum():
                     # The caps have no room for enough of the filter's choice: the regressor orders all.
                     every = np.flatnonzero(open_to[place])
-                    (scores,) = self._regressed(block, part.start + place, als[place : place + 1], [every])
+                    first, of_user = part.start + place, als[place : place + 1]
+                    (scores,) = self._regressed(block, first, of_user, [every])
+                    (likely,) = self._of_pairs(block.probability, first, of_user, [every])
+                    classifier = stages.classifier.copy()
+                    classifier[every] = likely
                     found = _ordered(
-                        self.candidates, replace(stages, kept=every, regressor=scores), top_k, source
+                        self.candidates, Stages(stages.als, classifier, every, scores), top_k, source
                     )
                 yield found
+
+    def _classified(
+        self, block: UserBlock
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """As of UserBlock.classified, with which pairs the probability is known of, and which are open.
+
+        Both are bool [users, videos]; they are the same where every video is scored.
+        """
+        if self.retrieval is None:
+            for part, als, probability in block.classified():
+                open_to = self.candidates.open_to(block.users[part])
+                yield part, als, probability, open_to, open_to
+            return
+        for place, user in enumerate(block.users.tolist()):
+            part = slice(place, place + 1)
+            als = block.ranker.sides.als_scores(user)[None]
+            open_to = self.candidates.open_to(block.users[part])
+            videos = self.retrieval.of_user(open_to[0], als[0])
+            scored = np.zeros_like(open_to)
+            scored[0, videos] = True
+            probability = np.zeros(open_to.shape)
+            (probability[0, videos],) = self._of_pairs(block.probability, place, als, [videos])
+            yield part, als, probability, scored, open_to
 
     def _regressed(
         self, block: UserBlock, first: int, als: np.ndarray, videos: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """The regressor's scores of these videos for users of the block, from place `first` on."""
+        return self._of_pairs(block.regressed, first, als, videos)
+
+    def _of_pairs(
+        self,
+        score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        first: int,
+        als: np.ndarray,
+        videos: list[np.ndarray],
+    ) -> list[np.ndarray]:
+        """A model's scores of these videos for users of a block, from place `first` on."""
         user = np.repeat(np.arange(len(videos)), [len(places) for places in videos])
         video = np.concatenate(videos)
-        scores = block.regressed(first + user, video, als[user, video])
+        scores = score(first + user, video, als[user, video])
         return np.split(scores, np.cumsum([len(places) for places in videos])[:-1])
 
 
@@ -166,13 +212,8 @@ def _ordered(candidates: Candidates, stages: Stages, k: int, source: str) -> _Li
 
 
 def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
-    """The videos by smoothed share of well received plays, then by views; one never played counts as 0.
-
-    `score` is that share; no stage scores these rows.
-    """
+    """The best received videos; `score` is their smoothed share, and no stage scores these rows."""
     share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
-    views = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_VIEWS))
-    best = np.lexsort((candidates.video_id, -views, -share))
-    order = first_within_caps(best, candidates.caps, k)
+    order = first_within_caps(best_received(candidates, sides), candidates.caps, k)
     none = np.full(len(order), np.nan)
     return _List(candidates.video_id[order], share[order], none, none, none, POPULAR)

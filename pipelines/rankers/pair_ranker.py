@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import lightgbm as lgb
@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_forest import PairForest
-from pipelines.rankers.sides import Sides
+from pipelines.rankers.sides import Side, Sides
 
 # What is worked on at a time: five arrays of so many numbers stay near the processor.
 _PAIRS_AT_A_TIME = 65_536
@@ -29,6 +29,11 @@ class PairRanker:
     def of(cls, ranker: HybridRanker, sides: Sides) -> "PairRanker":
         """Take both models apart. Raises InputError for models that cannot be."""
         return cls(sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides))
+
+    def with_users(self, users: Side, factors: np.ndarray) -> "PairRanker":
+        """The same for other users: what was answered of the videos stands. factors: as in Sides."""
+        sides = replace(self.sides, users=users, user_factors=factors)
+        return PairRanker(sides, replace(self.classifier, sides=sides), replace(self.regressor, sides=sides))
 
     def block(self, users: np.ndarray) -> "UserBlock":
         """Some users, their own questions answered. users: places in the sides."""
@@ -56,6 +61,13 @@ class UserBlock:
             part = slice(start, min(start + step, len(self.users)))
             als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
             yield part, als, expit(self.ranker.classifier.grid(self.classifier_leaves[:, part], als))
+
+    def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
+        """The probability that a play is liked: float64 [pairs]; of pairs given as to `regressed`."""
+        probability: np.ndarray = expit(
+            self.ranker.classifier.pairs(self.classifier_leaves, user, video, als_score)
+        )
+        return probability
 
     def regressed(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """The expected amount of some pairs: float64 [pairs].

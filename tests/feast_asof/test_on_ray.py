@@ -140,6 +140,7 @@ def test_each_source_is_read_once_before_the_rows_and_shared_by_the_actors(
     _equal(_rows(dataset), wanted)
 
 
+@pytest.mark.slow
 def test_a_node_killed_while_it_joins_costs_no_row(cluster: Any, tmp_path: Path) -> None:
     views = _views(11)
     store = open_store(tmp_path / "repo", views)

@@ -81,8 +81,9 @@ def test_seen_is_what_was_played_strictly_before(home: Settings, hours: int) -> 
 @pytest.mark.parametrize("batch_rows", [1, 97, 10_000])
 def test_the_size_of_a_batch_changes_nothing(home: Settings, batch_rows: int) -> None:
     found = find_candidates(home, open_store(), AS_OF, batch_rows=batch_rows)
-    for name, column in vars(_find(home)).items():
-        np.testing.assert_array_equal(vars(found)[name], column)
+    once = _find(home)
+    for name in ("user_id", "has_history", "video_id", "seen"):
+        np.testing.assert_array_equal(vars(found)[name], vars(once)[name])
 
 
 def test_seen_may_be_listed_where_the_settings_say_so(home: Settings) -> None:

@@ -1,0 +1,191 @@
+"""Scoring on a real Ray cluster: the local engine's table to the last bit, whatever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from feature_repo.open_store import store as open_store
+from nightreel.errors import NightreelError
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.sides import Sides, sides_as_of
+from scoring.candidates import Candidates
+from scoring.database import engine, reading
+from scoring.eligibility import find_candidates
+from scoring.lists import Lists
+from scoring.on_ray import ListsOnRay
+from scoring.publish import score_and_publish
+from scoring.runs import NewRun, publish_written, require_unpublished
+from scoring.schema import upgrade
+from scoring.score import score_users
+from scoring.tables import recommendation_run
+from scoring.writer import sole_writer
+from tests.fixtures import ray_cluster
+from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
+
+_COMMAND = [Path(sys.executable).with_name("nightreel"), "score", "--force", "--as-of", AS_OF.isoformat()]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield make_scored_home(tmp_path_factory.mktemp("on_ray") / "home", patch, scoring_log())
+
+
+@pytest.fixture(name="settings")
+def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
+    url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
+    return home.model_copy(update={"database_url": SecretStr(url), "shared_dir": str(tmp_path / "shared")})
+
+
+def _on_ray(settings: Settings) -> Settings:
+    return settings.model_copy(update={"engine": "ray"})
+
+
+def _shown(settings: Settings) -> list[tuple[object, ...]]:
+    """What a reader gets, without the run's number; and that there is one run only."""
+    with reading(settings) as connection:
+        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
+        rows = [tuple(row) for row in connection.exec_driver_sql(query)]
+    assert len({row[0] for row in rows}) == 1
+    return [row[1:] for row in rows]
+
+
+def _statuses(settings: Settings) -> list[str]:
+    with reading(settings) as connection:
+        runs = select(recommendation_run.c.status).order_by(recommendation_run.c.run_id)
+        return list(connection.execute(runs).scalars())
+
+
+def _parts(settings: Settings) -> list[Path]:
+    return sorted(Path(settings.shared_dir or "").glob("*/users-*.parquet"))
+
+
+def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
+    local = score_and_publish(settings, as_of=AS_OF).summary
+    expected = _shown(settings)
+    on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, force=True).summary
+    assert on_ray["run_id"] == local["run_id"] + 1
+    assert _shown(settings) == expected
+    for fact in ("users", "rows", "rows_by_source"):
+        assert on_ray[fact] == local[fact]
+    assert _parts(settings) == []
+    # What made the lists is no part of what they depend on.
+    assert score_and_publish(_on_ray(settings), as_of=AS_OF).skipped
+    assert score_and_publish(settings, as_of=AS_OF).skipped
+
+
+def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
+    cluster: Any, settings: Settings
+) -> None:
+    score_and_publish(settings, as_of=AS_OF)
+    expected = _shown(settings)
+    environment = {
+        **os.environ,
+        "NIGHTREEL_HOME": str(settings.home),
+        "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url,
+        "NIGHTREEL_SHARED_DIR": settings.shared_dir or "",
+        "NIGHTREEL_ENGINE": "ray",
+        "NIGHTREEL_RAY_ADDRESS": cluster.address,
+    }
+    process = subprocess.Popen(_COMMAND, env=environment, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not _parts(settings):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert _statuses(settings) == ["published", "running"]
+    assert _shown(settings) == expected
+    kept = {part: part.stat().st_mtime_ns for part in _parts(settings)}
+    assert kept
+    score_and_publish(_on_ray(settings).model_copy(update={"keep_runs": 5}), as_of=AS_OF, force=True)
+    assert _statuses(settings) == ["published", "failed", "published"]
+    assert _shown(settings) == expected
+
+
+class _Night:
+    """A night of many users: those of the home, again and again under ids of their own."""
+
+    def __init__(self, settings: Settings, times: int) -> None:
+        store = open_store()
+        model = model_registry.champion(settings)
+        ranker = HybridRanker.load(model.folder, threads=1)
+        few = find_candidates(settings, store, AS_OF)
+        ids = (few.user_id, few.video_id)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.zone)
+        rows = np.repeat(np.arange(len(few.user_id)), times)
+        self.candidates: Candidates = replace(
+            few, user_id=np.arange(len(rows)), has_history=few.has_history[rows], seen=few.seen[rows]
+        )
+        users = replace(sides.users, values=sides.users.values[rows])
+        self.sides: Sides = replace(sides, users=users, user_factors=sides.user_factors[rows])
+        self.lists = ListsOnRay(self.candidates, self.sides, model.folder, _on_ray(settings), "night")
+        self._local = score_users(self.candidates, self.sides, ranker, settings)
+
+    def expected(self) -> Lists:
+        return Lists.concatenate(self._local)
+
+
+@pytest.mark.slow
+def test_a_node_killed_while_it_scores_costs_no_list(
+    cluster: Any, home: Settings, postgresql_url: str, tmp_path: Path
+) -> None:
+    settings = home.model_copy(
+        update={"database_url": SecretStr(postgresql_url), "shared_dir": str(tmp_path / "shared")}
+    )
+    night = _Night(settings, times=600)
+    with ray_cluster.one_more_node(cluster) as node:
+
+        def kill() -> None:
+            ray_cluster.wait_until_busy(node)
+            end = time.monotonic() + 60
+            while not _parts(settings) and time.monotonic() < end:
+                time.sleep(0.01)
+            cluster.remove_node(node, allow_graceful=False)
+
+        killer = threading.Thread(target=kill)
+        counts: Counter[str] = Counter()
+        with sole_writer(engine(settings)) as connection:
+            with connection.begin():
+                upgrade(connection)
+            killer.start()
+            run = NewRun(AS_OF, "model", "night")
+            published = publish_written(
+                connection,
+                run,
+                lambda run_id: counts.update(night.lists.write(connection, run_id)),
+                night.candidates,
+                settings,
+            )
+        killer.join()
+        assert node not in cluster.worker_nodes
+    assert sum(counts.values()) == published.rows
+    expected = night.expected()
+    assert published.rows == len(expected)
+    columns = (getattr(expected, field.name).tolist() for field in fields(expected))
+    wanted = [tuple(None if value != value else value for value in row) for row in zip(*columns, strict=True)]
+    assert _shown(settings) == wanted
+
+
+def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings) -> None:
+    published = score_and_publish(settings, as_of=AS_OF).summary["run_id"]
+    with (
+        engine(settings).begin() as connection,
+        pytest.raises(NightreelError, match=f"Run {published} is not being written any more"),
+    ):
+        require_unpublished(connection, published)

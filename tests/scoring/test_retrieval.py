@@ -1,0 +1,138 @@
+"""A union of sources instead of all videos: as large as set, what each source promises, scored the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from feature_repo.open_store import store as open_store
+from nightreel.errors import InputError
+from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.sides import Sides, sides_as_of
+from scoring.candidates import Candidates, Cap
+from scoring.eligibility import find_candidates
+from scoring.lists import Lists
+from scoring.publish import score_and_publish
+from scoring.retrieval import Retrieval, best_received
+from scoring.score import score_users
+from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
+
+Night = tuple[Settings, HybridRanker, Candidates, Sides]
+SOURCES = {"candidates": "als,popular,fresh,alike", "candidate_k": 16, "filter_k": 12}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_scored_home(tmp_path_factory.mktemp("retrieval") / "home", patch, scoring_log())
+        ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+        store = open_store()
+        candidates = find_candidates(settings, store, AS_OF)
+        ids = (candidates.user_id, candidates.video_id)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.zone)
+        # Nobody here has seen so much that no choice is left.
+        seen = np.unpackbits(candidates.seen, axis=1)
+        seen[candidates.user_id != SEEN_ALL, ::2] = 0
+        yield settings, ranker, replace(candidates, seen=np.packbits(seen, axis=1)), sides
+
+
+def _lists(night: Night, **changes: object) -> Lists:
+    settings, ranker, candidates, sides = night
+    return Lists.concatenate(score_users(candidates, sides, ranker, settings.model_copy(update=changes)))
+
+
+def _retrieval(night: Night, **changes: object) -> Retrieval:
+    settings, _, candidates, sides = night
+    found = Retrieval.of(candidates, sides, settings.model_copy(update={**SOURCES, **changes}))
+    assert found is not None
+    return found
+
+
+def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night) -> None:
+    _, _, candidates, sides = night
+    retrieval = _retrieval(night)
+    for user in range(len(candidates.user_id)):
+        open_to = candidates.open_to(np.array([user]))[0]
+        places = retrieval.of_user(open_to, sides.als_scores(user))
+        assert len(places) == min(16, open_to.sum())
+        assert open_to[places].all() and (np.diff(places) > 0).all()
+
+
+def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
+    _, _, candidates, sides = night
+    about = candidates.about
+    assert about is not None
+    user = int(np.flatnonzero(candidates.has_history)[3])
+    open_to = candidates.open_to(np.array([user]))[0]
+    als = sides.als_scores(user)
+    places = np.flatnonzero(open_to)
+
+    def chosen(source: str) -> set[int]:
+        return set(_retrieval(night, candidates=source).of_user(open_to, als).tolist())
+
+    known = places[~np.isnan(als[places])]
+    nearest = known[np.argsort(-als[known], kind="stable")][:16]
+    assert set(nearest.tolist()) <= chosen("als")
+    popular = best_received(candidates, sides)
+    assert chosen("popular") == set(popular[open_to[popular]][:16].tolist())
+    newest = np.sort(about.uploaded_us[places])[::-1][:16]
+    fresh = list(chosen("fresh"))
+    assert sorted(about.uploaded_us[fresh], reverse=True) == newest.tolist()
+    seen = np.flatnonzero(~open_to)
+    authors = [int((about.author[seen] == about.author[video]).sum()) for video in places]
+    alike = sorted(int((about.author[seen] == about.author[video]).sum()) for video in chosen("alike"))
+    assert alike == sorted(authors)[-16:]
+
+
+def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> None:
+    lists = _lists(night, top_k=100, filter_k=100)
+    names = ("user_id", "video_id", "classifier_score", "regressor_score")
+    rows = zip(*(getattr(lists, name).tolist() for name in names), strict=True)
+    every = {(user, video): scores for user, video, *scores in rows}
+    some = _lists(night, **SOURCES)
+    for row in np.flatnonzero(some.source == "hybrid").tolist():
+        wanted = every[int(some.user_id[row]), int(some.video_id[row])]
+        assert [some.classifier_score[row], some.regressor_score[row]] == wanted
+
+
+def test_a_catalogue_that_is_no_larger_is_scored_whole(night: Night) -> None:
+    all_videos, union = _lists(night), _lists(night, **(SOURCES | {"candidate_k": 40}))
+    for name, column in vars(all_videos).items():
+        np.testing.assert_array_equal(column, getattr(union, name))
+
+
+def test_lists_are_full_within_caps_that_the_union_has_no_room_for(night: Night) -> None:
+    settings, ranker, candidates, sides = night
+    about = candidates.about
+    assert about is not None
+    capped = replace(candidates, caps=(Cap("max_per_author", 1, about.author),))
+    found = _lists((settings, ranker, capped, sides), **SOURCES)
+    authors = len(np.unique(about.author))
+    counts = np.unique(found.user_id, return_counts=True)[1]
+    assert counts.max() <= authors
+    assert np.isfinite(found.score).all()
+
+
+def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all(
+    night: Night, tmp_path: Path
+) -> None:
+    settings = night[0].model_copy(
+        update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")}
+    )
+    everything = score_and_publish(settings, as_of=AS_OF).summary
+    union = score_and_publish(settings.model_copy(update=SOURCES), as_of=AS_OF)
+    assert not union.skipped
+    assert union.summary["rows_by_source"] == everything["rows_by_source"]
+
+
+@pytest.mark.parametrize("value", ["none", "als,als", "all,als", ""])
+def test_unknown_sources_are_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTREEL_CANDIDATES", value)
+    with pytest.raises(InputError, match="als, popular, fresh, alike"):
+        load_settings()
