@@ -133,7 +133,7 @@ class Measuring:
             self._accuracy(found, label, order)
             areas = auc_of_users(order, places, trial.wanted[label].liked)
             found.add(label, "gauc", None, ALL, areas)
-        first = order.first(self._depth)
+        first = order.first(min(self._depth, int(order.lengths.max())))
         self._beyond_accuracy(found, first)
         self._in_slices(found, order, first)
         self._against_hybrid(found, system)
@@ -170,7 +170,7 @@ class Measuring:
             for place, k in enumerate(CUTOFFS):
                 found.add(ANY_LABEL, metric, k, ALL, values[:, place])
         lengths = (first >= 0).sum(axis=1)
-        repeated = repeats(listed, self._depth)
+        repeated = repeats(listed, listed.shape[1])
         for k in CUTOFFS:
             found.add(ANY_LABEL, "short_list", k, ALL, (lengths < k).astype(np.float64))
             # Where whole lists repeat nothing, neither do their beginnings.

@@ -20,6 +20,7 @@ def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 def reciprocal_rank_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """1 / place of the first relevant video, 0 where none stands among the first k: float64 [users]."""
-    reached = ranked.found(k) > 0
-    first = ranked.relevant.argmax(axis=1) + 1 if len(reached) else np.ones(0)
-    return np.where(reached, 1.0 / first, 0.0)
+    found = ranked.found(k) > 0
+    first = ranked.first_found()
+    inverse: np.ndarray = np.divide(1.0, first, out=np.zeros_like(first), where=found)
+    return inverse

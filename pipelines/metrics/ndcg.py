@@ -27,7 +27,7 @@ def own_list_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     As the original work on KuaiRec computed it; no measure of quality: a bad list in the right order gets 1,
     and a list without gain 0. Kept to reproduce published figures.
     """
-    own = -np.sort(-ranked.gains[:, : min(k, ranked.gains.shape[1])], axis=1)
+    own = -np.sort(-ranked.gains_of_first(k), axis=1)
     best = (own / np.log2(np.arange(own.shape[1]) + 2.0)).sum(axis=1)
     return _shares(ranked.discounted_gains(k), best)
 

@@ -66,19 +66,56 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Places of lists, list after list: the user of each, by place, and its rank from 0; int32 [places].
+
+    users: how many there are, those without any place included.
+    """
+
+    users: int
+    user: np.ndarray
+    rank: np.ndarray
+
+    @classmethod
+    def of(cls, lengths: np.ndarray) -> "Places":
+        """Every place of lists that are so long."""
+        user = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        rank = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return cls(len(lengths), user, rank.astype(np.int32))
+
+    def only(self, which: np.ndarray) -> "Places":
+        """Some of the places: bool [places]."""
+        return Places(self.users, self.user[which], self.rank[which])
+
+    def sums(self, values: np.ndarray, k: int) -> np.ndarray:
+        """Each user's sum of the values at the first k ranks: float64 [users]. values: [places]."""
+        inside = self.rank < k
+        sums = np.bincount(self.user[inside], values[inside], minlength=self.users)
+        # Without any place, NumPy counts in whole numbers.
+        return sums.astype(np.float64)
+
+    def counts(self, k: int) -> np.ndarray:
+        """How many of the first k ranks of each user are among these places: float64 [users]."""
+        return np.bincount(self.user[self.rank < k], minlength=self.users).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What truly came of pairs, whatever a system thinks of them.
 
     relevant: bool [pairs]. gains: float [pairs], at least 0, the graded worth of the video to the user.
-    users: int64 [users], ascending; relevant_counts: float64 [users], each user's relevant videos.
-    best_gains: float64 [users, depth], the largest gains of each, descending, 0 where there are fewer.
+    users: int64 [users], ascending; relevant_counts: float64 [users], each user's relevant videos. best,
+    best_gains: the first `depth` places of lists in the best possible order, and the gain of each; None where
+    a gain says no more than whether a video is relevant.
     """
 
     relevant: np.ndarray
     gains: np.ndarray
     users: np.ndarray
     relevant_counts: np.ndarray
-    best_gains: np.ndarray
+    best: Places | None
+    best_gains: np.ndarray | None
+    depth: int
 
     @classmethod
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
@@ -93,31 +130,31 @@ class Outcome:
         hits = relevant.astype(bool)
         counts = _sums(hits[groups.rows], groups.starts)
         if gain is None:
-            best = (np.arange(depth) < counts[:, None]).astype(np.float64)
-            return cls(hits, hits.astype(np.float64), groups.users, counts, best)
-        best = np.zeros((len(groups.users), depth))
-        for place, (start, end) in enumerate(pairwise(groups.starts.tolist())):
-            largest = np.sort(gain[groups.rows[start:end]])[::-1][:depth]
-            best[place, : len(largest)] = largest
-        return cls(hits, gain, groups.users, counts, best)
+            return cls(hits, hits, groups.users, counts, None, None, depth)
+        largest = [
+            np.sort(gain[groups.rows[start:end]])[::-1][:depth]
+            for start, end in pairwise(groups.starts.tolist())
+        ]
+        best = Places.of(np.minimum(groups.lengths, depth))
+        return cls(hits, gain, groups.users, counts, best, np.concatenate([*largest, np.zeros(0)]), depth)
 
 
 @dataclass(frozen=True)
 class RankedLists:
     """The lists of all users that have a relevant video, each in rank order, as deep as metrics may ask.
 
-    users: int64 [users], ascending. first: int64 [users, depth], the pairs of each list by their place in the
-    outcome's arrays, -1 beyond the end. relevant_counts: float64 [users], at least 1, of the whole list.
-    best_gains: float64 [users, depth], in the best possible order. left_out: users without a relevant video;
-    no metric is defined for them, so none counts them. whole: no list is longer than depth.
+    users: int64 [users], ascending. places: of their lists, to the outcome's depth; rows: int64 [places], the
+    place of each pair in the outcome's arrays. relevant_counts: float64 [users], at least 1, of the whole
+    list. is_user: bool, which of the outcome's users these are; no metric is defined for those without a
+    relevant video, so none counts them. whole: no list is longer than the depth.
     """
 
     users: np.ndarray
-    first: np.ndarray
+    places: Places
+    rows: np.ndarray
     outcome: Outcome
     relevant_counts: np.ndarray
-    best_gains: np.ndarray
-    left_out: int
+    is_user: np.ndarray
     whole: bool
 
     @classmethod
@@ -139,83 +176,94 @@ class RankedLists:
 
     @classmethod
     def ordered(cls, order: Order, outcome: Outcome) -> "RankedLists":
-        """Lists in an order that is known already, as deep as the outcome's best gains."""
+        """Lists in an order that is known already, as deep as the outcome."""
         has_relevant = outcome.relevant_counts > 0
-        depth = outcome.best_gains.shape[1]
+        places = Places.of(np.minimum(order.lengths[has_relevant], outcome.depth))
         return cls(
             users=order.users[has_relevant],
-            first=order.first(depth, has_relevant),
+            places=places,
+            rows=order.rows[order.starts[:-1][has_relevant][places.user] + places.rank],
             outcome=outcome,
             relevant_counts=outcome.relevant_counts[has_relevant],
-            best_gains=outcome.best_gains[has_relevant],
-            left_out=int(len(has_relevant) - has_relevant.sum()),
-            whole=bool(order.lengths.max(initial=0) <= depth),
+            is_user=has_relevant,
+            whole=bool(order.lengths.max(initial=0) <= outcome.depth),
         )
 
-    @cached_property
-    def relevant(self) -> np.ndarray:
-        """Whether each place is of a relevant video: bool [users, depth], False beyond the end of a list."""
-        return _taken(self.outcome.relevant, self.first)
-
-    @cached_property
-    def gains(self) -> np.ndarray:
-        """The gain of each place: float64 [users, depth], 0 beyond the end of a list."""
-        gains: np.ndarray = _taken(self.outcome.gains, self.first).astype(np.float64)
-        return gains
+    @property
+    def left_out(self) -> int:
+        """How many users have no relevant video."""
+        return int(np.count_nonzero(~self.is_user))
 
     def found(self, k: int) -> np.ndarray:
         """How many relevant videos stand among the first k: float64 [users]."""
-        sums: np.ndarray = self.relevant[:, : self._depth(k)].sum(axis=1, dtype=np.float64)
-        return sums
+        return self._hits.counts(self._depth(k))
+
+    def first_found(self) -> np.ndarray:
+        """The place of the first relevant video, from 1; infinite beyond the depth: float64 [users]."""
+        first = np.full(len(self.users), np.inf)
+        is_first = self._hit_numbers == 1
+        first[self._hits.user[is_first]] = self._hits.rank[is_first] + 1.0
+        return first
 
     def precision_sums(self, k: int) -> np.ndarray:
         """The sum of the precision at the relevant ones of the first k places: float64 [users]."""
-        sums: np.ndarray = self._precisions[:, : self._depth(k)].sum(axis=1)
-        return sums
+        return self._hits.sums(self._hit_numbers / (self._hits.rank + 1.0), self._depth(k))
 
     def discounted_relevant(self, k: int) -> np.ndarray:
-        """DCG of `relevant` at k: float64 [users]."""
-        return self._discounted(self._hits, k)
+        """DCG of the relevant videos, each of gain 1, at k: float64 [users]."""
+        return self._hits.sums(_discounts(self.outcome.depth)[self._hits.rank], self._depth(k))
 
     def discounted_best_relevant(self, k: int) -> np.ndarray:
-        """DCG of `relevant` in the best possible order at k: float64 [users]."""
+        """The same in the best possible order: float64 [users]."""
         depth = self._depth(k)
         sums = np.concatenate([[0.0], np.cumsum(_discounts(depth))])
         best: np.ndarray = sums[np.minimum(self.relevant_counts, depth).astype(np.int64)]
         return best
 
     def discounted_gains(self, k: int) -> np.ndarray:
-        """DCG of `gains` at k: float64 [users]."""
-        return self._discounted(self.gains, k)
+        """DCG of the gains at k: float64 [users]."""
+        return self.places.sums(
+            self._gains * _discounts(self.outcome.depth)[self.places.rank], self._depth(k)
+        )
 
     def discounted_best_gains(self, k: int) -> np.ndarray:
-        """DCG of `best_gains` at k: float64 [users]."""
-        return self._discounted(self.best_gains, k)
+        """DCG of the gains in the best possible order at k: float64 [users]."""
+        best, gains = self.outcome.best, self.outcome.best_gains
+        if best is None or gains is None:
+            return self.discounted_best_relevant(k)
+        sums = best.sums(gains * _discounts(self.outcome.depth)[best.rank], self._depth(k))
+        of_users: np.ndarray = sums[self.is_user]
+        return of_users
+
+    def gains_of_first(self, k: int) -> np.ndarray:
+        """The gain of each of the first k places, 0 beyond the end of a list: float64 [users, up to k]."""
+        depth = self._depth(k)
+        inside = self.places.rank < depth
+        table = np.zeros((len(self.users), depth))
+        table[self.places.user[inside], self.places.rank[inside]] = self._gains[inside]
+        return table
 
     @cached_property
-    def _hits(self) -> np.ndarray:
-        return self.relevant.astype(np.float64)
+    def _gains(self) -> np.ndarray:
+        gains: np.ndarray = self.outcome.gains[self.rows].astype(np.float64)
+        return gains
 
     @cached_property
-    def _precisions(self) -> np.ndarray:
-        """The precision at each relevant place, 0 at others: float64 [users, depth]."""
-        found = np.cumsum(self.relevant, axis=1, dtype=np.int32)
-        shares: np.ndarray = found / np.arange(1, found.shape[1] + 1)
-        return np.where(self.relevant, shares, 0.0)
+    def _hits(self) -> Places:
+        return self.places.only(self.outcome.relevant[self.rows])
+
+    @cached_property
+    def _hit_numbers(self) -> np.ndarray:
+        """The first relevant video of a user is 1, the next one 2: int32 [hits]."""
+        return Places.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
 
     def _depth(self, k: int) -> int:
         """Place k, or the last that there is. Raises ValueError for k below 1, or where lists were cut."""
-        depth = int(self.first.shape[1])
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
-        if k > depth and not self.whole:
-            raise ValueError(f"k is {k}; these lists were cut at {depth}")
-        return min(k, depth)
-
-    def _discounted(self, values: np.ndarray, k: int) -> np.ndarray:
-        depth = self._depth(k)
-        sums: np.ndarray = values[:, :depth] @ _discounts(depth)
-        return sums
+        if k > self.outcome.depth and not self.whole:
+            raise ValueError(f"k is {k}; these lists were cut at {self.outcome.depth}")
+        return min(k, self.outcome.depth)
 
 
 def _discounts(depth: int) -> np.ndarray:
@@ -250,15 +298,6 @@ def _descending(score: np.ndarray) -> np.ndarray:
     if np.isnan(ordered[-1]) or bool((ordered[1:] == ordered[:-1]).any()):
         return np.argsort(-score, kind="stable")
     return order
-
-
-def _taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The values of these rows, 0 (or False) for row -1: of the shape of rows."""
-    if not len(values):
-        return np.zeros(rows.shape, dtype=values.dtype)
-    taken: np.ndarray = np.take(values, rows, mode="clip")
-    taken[rows < 0] = 0
-    return taken
 
 
 def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
