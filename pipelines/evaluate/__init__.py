@@ -17,7 +17,7 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
-from pipelines.evaluate.protocols import KUAIREC, Pairs, protocol_pairs, times_of_tested_watches
+from pipelines.evaluate.protocols import KUAIREC, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.labels import LABELS, LengthBuckets
 from pipelines.rankers import HybridRanker
@@ -78,13 +78,12 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     tables_written = []
     summary: dict[str, Any] = {"model": model.version}
     for pairs in protocol_pairs(settings, model):
-        made = trial(pairs, store=store, models=models, settings=settings)
-        own = _all_figures(made, settings)
-        samples += _samples(made, settings)
+        own, lists, facts = _of_protocol(pairs, store, models, settings)
+        samples += lists
         found += own
         tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
         _write_table(own, tables_written[-1])
-        summary[pairs.protocol] = _facts(pairs, made, own, settings)
+        summary[pairs.protocol] = facts
         if pairs.protocol == KUAIREC and settings.as_published_plays:
             original = _as_published(pairs, store, settings)
             found += original
@@ -101,6 +100,15 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     return StepResult("evaluate", False, read, wrote, summary)
 
 
+def _of_protocol(
+    pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
+) -> tuple[list[Figure], list[dict[str, Any]], dict[str, Any]]:
+    """A protocol's figures, sample lists and facts; its scores are gone when the next one begins."""
+    made = trial(pairs, store=store, models=models, settings=settings)
+    own = _all_figures(made, settings)
+    return own, _samples(made, settings), _facts(pairs, made, own, settings)
+
+
 def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
     with progress(f"evaluate {made.protocol}", total=len(made.scores)) as advance:
         found: list[Figure] = []
@@ -114,7 +122,7 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
 def _as_published(pairs: Pairs, store: FeatureStore, settings: Settings) -> list[Figure]:
     found: list[Figure] = []
     with progress(f"evaluate {AS_PUBLISHED}", total=3) as advance:
-        for own in as_published(pairs, times_of_tested_watches(pairs, settings), store, settings):
+        for own in as_published(pairs, store, settings):
             found += own
             advance()
     return found

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
-from pipelines.evaluate.protocols import Pairs
+from pipelines.evaluate.protocols import Pairs, times_of_tested_watches
 from pipelines.labels import RATIO
 from pipelines.local_days import INSTANT
 from pipelines.metrics import (
@@ -84,15 +84,13 @@ _METRICS = {
 }
 
 
-def as_published(
-    pairs: Pairs, when: pl.Series, store: FeatureStore, settings: Settings
-) -> Iterator[list[Figure]]:
+def as_published(pairs: Pairs, store: FeatureStore, settings: Settings) -> Iterator[list[Figure]]:
     """The figures of each of the three fits.
 
-    pairs: of `kuairec`. when: the time of each tested watch, or null. At most `as_published_plays` plays are
-    fitted on, drawn at random; the original took all.
+    pairs: of `kuairec`. At most `as_published_plays` plays are fitted on, drawn at random; the original took
+    all.
     """
-    data = _Data.of(pairs, when, store, settings)
+    data = _Data.of(pairs, store, settings)
     for protocol in (AS_PUBLISHED, AVERAGES_AS_OF, NO_LEAK):
         yield _measured(protocol, data, settings)
 
@@ -108,15 +106,15 @@ class _Data:
     clip: float
 
     @classmethod
-    def of(cls, pairs: Pairs, when: pl.Series, store: FeatureStore, settings: Settings) -> "_Data":
+    def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings) -> "_Data":
         most = settings.as_published_plays
         random = np.random.default_rng(settings.seed)
         whole = pairs.history
         chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
         plays = whole[chosen]
-        tested = pairs.rows.with_columns(when.alias(columns.EVENT_TIMESTAMP))
-        share = most * _PAIRS_A_PLAY / tested.height
-        tested = of_sampled_users(tested, min(share, 1.0), settings.seed + 2)
+        share = most * _PAIRS_A_PLAY / pairs.rows.height
+        tested = of_sampled_users(pairs.rows, min(share, 1.0), settings.seed + 2)
+        tested = tested.with_columns(times_of_tested_watches(tested, settings))
         ratios = whole[columns.WATCH_RATIO].to_numpy()
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
         at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
@@ -173,10 +171,10 @@ def _in_sample_als(
     """Scores of an implicit ALS that has seen every play, those asked for too: float32, NaN if unknown."""
     from implicit.als import AlternatingLeastSquares
 
-    users, user = np.unique(whole[columns.USER_ID].to_numpy(), return_inverse=True)
-    videos, video = np.unique(whole[columns.VIDEO_ID].to_numpy(), return_inverse=True)
-    confidence = np.clip(whole[columns.WATCH_RATIO].to_numpy(), 0.0, clip) + 1.0
-    log = sparse.csr_matrix((confidence.astype(np.float32), (user, video)), (len(users), len(videos)))
+    users, user = _coded(whole[columns.USER_ID])
+    videos, video = _coded(whole[columns.VIDEO_ID])
+    confidence = np.clip(whole[columns.WATCH_RATIO].to_numpy(), 0.0, clip).astype(np.float32) + np.float32(1)
+    log = sparse.csr_matrix((confidence, (user, video)), (len(users), len(videos)))
     with threadpool_limits(1, user_api="blas"):
         model = AlternatingLeastSquares(
             factors=_FACTORS,
@@ -194,6 +192,12 @@ def _in_sample_als(
         )
         for rows in asked
     ]
+
+
+def _coded(keys: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys, ascending, and the place of each among them, int32."""
+    ids = keys.unique().sort()
+    return ids.to_numpy(), ids.search_sorted(keys).cast(pl.Int32).to_numpy()
 
 
 def _known(ids: np.ndarray, factors: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ outcome of either: the fully observed pairs are not in the log, and the holdout 
 share of the users chooses settings, and only the others are reported.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,13 +46,15 @@ class Pairs:
         return chosen
 
 
-def protocol_pairs(settings: Settings, model: ModelVersion) -> list[Pairs]:
-    """The pairs of every protocol that the data allows. Raises InputError where ingest has not run."""
+def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
+    """The pairs of every protocol that the data allows, one protocol after the other.
+
+    Raises InputError where ingest has not run.
+    """
     plays = read_plays(settings)
-    found = [temporal_pairs(plays, _unseen_from(plays, settings, model), settings)]
     if settings.paths.table("fully_observed").is_file():
-        found.insert(0, kuairec_pairs(plays, settings))
-    return found
+        yield kuairec_pairs(plays, settings)
+    yield temporal_pairs(plays, _unseen_from(plays, settings, model), settings)
 
 
 def kuairec_pairs(plays: pl.DataFrame, settings: Settings) -> Pairs:
@@ -80,14 +83,21 @@ def temporal_pairs(plays: pl.DataFrame, cut: datetime, settings: Settings) -> Pa
     return Pairs(TEMPORAL, cut, rows, plays[columns.VIDEO_ID].n_unique(), plays[:start])
 
 
-def times_of_tested_watches(pairs: Pairs, settings: Settings) -> pl.Series:
-    """When each pair of `kuairec` was watched, null where that is not known: for `as-published` alone."""
+def times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:
+    """When these pairs of `kuairec` were watched, null where that is not known: for `as-published` alone.
+
+    rows: user_id, video_id, each pair once. Returns event_timestamp in their order.
+    """
     keys = [columns.USER_ID, columns.VIDEO_ID]
-    times = pl.read_parquet(
-        settings.paths.table("fully_observed"), columns=[*keys, columns.EVENT_TIMESTAMP]
-    ).unique(keys, keep="first", maintain_order=True)
-    joined = pairs.rows.select(keys).join(times, on=keys, how="left", maintain_order="left")
-    return joined[columns.EVENT_TIMESTAMP].cast(INSTANT)
+    own = rows.lazy().select(keys)
+    times = (
+        pl.scan_parquet(settings.paths.table("fully_observed"))
+        .select(*keys, pl.col(columns.EVENT_TIMESTAMP).cast(INSTANT))
+        .filter(pl.col(columns.USER_ID).is_in(rows[columns.USER_ID].unique().implode()))
+        .unique(keys, keep="first", maintain_order=True)
+    )
+    joined = own.join(times, on=keys, how="left", maintain_order="left").collect()
+    return joined[columns.EVENT_TIMESTAMP]
 
 
 def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -105,21 +105,20 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)
     wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in LABELS}
-    tuning = _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning])
-    scores[HYBRID] = _hybrid(user_id, video_id, scores, settings.filter_k, pairs.catalogue)
-    filters = {
-        k: tuning.quality(
-            _hybrid(tuning.user_id, tuning.video_id, _of(scores, is_tuning), k, pairs.catalogue)
-        )
-        for k in _filters(pairs.catalogue, settings)
-    }
-    components = _components(scores, settings.label)
-    blend = tuned_blend(_of(components, is_tuning), CLASSIFIER, tuning.quality)
-    scores[BLEND] = blend.scores(components)
+    tuned = _tuned(
+        _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning]),
+        {system: values[is_tuning] for system, values in scores.items()},
+        pairs.catalogue,
+        settings,
+    )
+    kept = ~is_tuning
+    # One after the other, so that they never stand twice.
+    reported = {system: scores.pop(system)[kept] for system in list(scores)}
+    reported[HYBRID] = _hybrid(user_id[kept], video_id[kept], reported, settings.filter_k, pairs.catalogue)
+    reported[BLEND] = tuned.blend.scores(_components(reported, settings.label))
     truth = _truth(rows, settings)
     if truth is not None:
-        scores[TRUTH] = truth
-    kept = ~is_tuning
+        reported[TRUTH] = truth[kept]
     videos = Videos.of(pairs, settings)
     users = np.unique(user_id[kept])
     return Trial(
@@ -129,13 +128,23 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         np.searchsorted(videos.video_id, video_id[kept]),
         ratio[kept].astype(np.float64),
         _kinds(pairs)[kept],
-        {system: scores[system][kept] for system in _order(scores)},
+        {system: reported[system] for system in _order(reported)},
         {label: Targets(all_.liked[kept], all_.amount[kept], all_.top) for label, all_ in wanted.items()},
         users,
         plays_of_users(pairs, users),
         videos,
-        Tuned(blend, filters, len(np.unique(tuning.user_id))),
+        tuned,
     )
+
+
+def _tuned(tuning: "_Tuning", scores: Mapping[str, np.ndarray], catalogue: int, settings: Settings) -> Tuned:
+    """What the tuning users choose. scores: of their pairs."""
+    filters = {
+        k: tuning.quality(_hybrid(tuning.user_id, tuning.video_id, scores, k, catalogue))
+        for k in _filters(catalogue, settings)
+    }
+    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.quality)
+    return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 
 class _Tuning:
@@ -167,10 +176,6 @@ def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
         TRUTH,
     )
     return [system for system in tables if system in scores]
-
-
-def _of(scores: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[rows] for name, values in scores.items()}
 
 
 def _filters(catalogue: int, settings: Settings) -> list[int]:
