@@ -79,7 +79,7 @@ class Objective:
         number = number_of_parts(settings, len(fitted))
         with progress("binning", total=number) as advance:
             parts = []
-            for part in binning.parts(fitted, number, settings.threads):
+            for part in binning.parts(fitted, number):
                 parts.append(part)
                 advance()
         pairs = _pairs(settings)

@@ -1,4 +1,4 @@
-"""Parts: each play is in one of them, beside the others of its video, and threads change nothing."""
+"""Parts: each play is in one of them, beside the others of its video, and binning ahead changes nothing."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def _model(part: Part) -> str:
 
 
 def test_every_row_is_in_one_part(binning: Binning) -> None:
-    parts = list(binning.parts(FITTED, 7, 2))
+    parts = list(binning.parts(FITTED, 7))
     assert len(parts) == 7
     assert sorted(np.concatenate([part.rows for part in parts])) == list(FITTED)
     assert {part.data.num_data() for part in parts} <= {357, 358}
@@ -51,9 +51,9 @@ def test_plays_of_a_video_stand_together_in_order_of_time(binning: Binning) -> N
     assert (np.diff(part.rows)[np.diff(videos) == 0] > 0).all()
 
 
-def test_parts_binned_at_once_are_those_binned_one_by_one(binning: Binning) -> None:
-    at_once = [_model(part) for part in binning.parts(FITTED, 4, 3)]
-    assert at_once == [_model(binning.part(FITTED[place::4])) for place in range(4)]
+def test_parts_binned_ahead_are_those_binned_one_by_one(binning: Binning) -> None:
+    ahead = [_model(part) for part in binning.parts(FITTED, 4)]
+    assert ahead == [_model(binning.part(FITTED[place::4])) for place in range(4)]
 
 
 def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
