@@ -35,7 +35,9 @@ app = typer.Typer(
 def _use_home(value: Path | None) -> Path | None:
     # Through the environment, so that the Feast repository in this process resolves the same home.
     if value is not None:
-        os.environ["NIGHTREEL_HOME"] = str(value.expanduser().resolve())
+        from nightreel.settings import url_of
+
+        os.environ["NIGHTREEL_HOME"] = url_of(value) or str(value.expanduser().resolve())
     return value
 
 
@@ -395,6 +397,13 @@ def _settings() -> "Settings":
     from nightreel.settings import load_settings
 
     logs.configure()
+    settings = load_settings()
+    if settings.home_url is None and settings.raw_url is None:
+        return settings
+    from nightreel.mirror import fetch
+
+    fetch(settings)
+    # What came with the home may say more.
     return load_settings()
 
 
@@ -417,6 +426,17 @@ def _report(step: "Callable[[], StepResult]") -> None:
     sys.stdout.flush()
     if not result.skipped:
         _note_timing(result.step, seconds)
+    _send()
+
+
+def _send() -> None:
+    from nightreel.settings import load_settings
+
+    settings = load_settings()
+    if settings.home_url is not None or settings.raw_url is not None:
+        from nightreel.mirror import send
+
+        send(settings)
 
 
 def _note_timing(step: str, seconds: float) -> None:

@@ -19,6 +19,7 @@ from nightreel import logs
 from nightreel.artefacts import StepResult
 from nightreel.cluster import require_engine
 from nightreel.errors import NightreelError
+from nightreel.mirror import fetch, send
 from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
 from scoring import jobs
@@ -138,10 +139,15 @@ def main() -> None:
     try:
         settings = load_settings()
         require_engine(settings)
+        fetch(settings)
         name, due_at = sys.argv[1:]
         job = Job(name, datetime.fromisoformat(due_at))
         with _limited(settings):
-            run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
+            try:
+                run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
+            finally:
+                # Also of a job that failed: what it finished stands, and its record says why.
+                send(settings)
     except NightreelError as error:
         print_error(str(error))
         sys.exit(error.exit_code)

@@ -4,6 +4,7 @@ Precedence: environment, then the file, then the default. `home` is the one fold
 written below.
 """
 
+import hashlib
 import os
 import tomllib
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SETTINGS_FILE = "nightreel.toml"
+WORK_DIR = "/var/tmp/nightreel"
+URL_SCHEMES = ("s3", "gs", "file")
 CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _OPTIONS_SHOWN = (
@@ -43,6 +46,19 @@ class Settings(BaseSettings):
     home: Path = Field(description="Folder that everything is written below.")
     raw_dir: Path = Field(
         default=Path("raw"), description="Folder with the raw CSV files (KuaiRec's `data` folder)."
+    )
+    home_url: str | None = Field(
+        default=None,
+        description="URL (`s3://`, `gs://`, `file://`) of the home: fetched before a step, sent back after "
+        "it; `home` itself may be that URL, then the home is a working folder in `work_dir`.",
+    )
+    raw_url: str | None = Field(
+        default=None,
+        description="The same of raw_dir, which may itself be the URL too.",
+    )
+    work_dir: Path = Field(
+        default=Path(WORK_DIR),
+        description="Where homes that are URLs have their working folders; the same on every machine.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -424,14 +440,37 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         raise InputError(_explain(error, file)) from None
     base = Path.cwd() if _from_environment("home") or file is None else file.parent
-    home = (base / loaded.home.expanduser()).resolve()
+    updates: dict[str, Any] = {}
+    home_url = url_of(loaded.home)
+    if home_url is not None:
+        updates["home_url"] = home_url
+        home = working_folder(home_url, loaded.work_dir)
+    else:
+        home = (base / loaded.home.expanduser()).resolve()
     if _from_environment("raw_dir"):
         raw_base = Path.cwd()
     else:
         raw_base = file.parent if file is not None and "raw_dir" in values else home
-    return loaded.model_copy(
-        update={"home": home, "raw_dir": (raw_base / loaded.raw_dir.expanduser()).resolve()}
-    )
+    raw_url = url_of(loaded.raw_dir)
+    if raw_url is not None:
+        updates |= {"raw_url": raw_url, "raw_dir": home / "raw"}
+    else:
+        updates["raw_dir"] = (raw_base / loaded.raw_dir.expanduser()).resolve()
+    return loaded.model_copy(update={"home": home, **updates})
+
+
+def url_of(path: Path) -> str | None:
+    """The URL that was given for a path, which knows only one slash of it; None for a path."""
+    scheme, colon, rest = str(path).partition(":/")
+    if not colon or scheme not in URL_SCHEMES:
+        return None
+    return f"{scheme}://{rest}" if scheme != "file" else f"file:///{rest}"
+
+
+def working_folder(url: str, work_dir: Path) -> Path:
+    """Where the home behind a URL is worked on: the same path on every machine."""
+    digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
+    return work_dir / f"{url.rstrip('/').rpartition('/')[2]}-{digest}"
 
 
 def origins() -> dict[str, Origin]:
@@ -446,7 +485,10 @@ def origins() -> dict[str, Origin]:
 def _file_values() -> tuple[Path | None, dict[str, Any]]:
     home = os.environ.get(f"{ENVIRONMENT_PREFIX}HOME")
     if home:
-        candidate = Path(home).expanduser().resolve() / SETTINGS_FILE
+        url = url_of(Path(home))
+        work_dir = Path(os.environ.get(f"{ENVIRONMENT_PREFIX}WORK_DIR") or WORK_DIR)
+        folder = Path(home).expanduser().resolve() if url is None else working_folder(url, work_dir)
+        candidate = folder / SETTINGS_FILE
         file = candidate if candidate.is_file() else None
     else:
         file = find_settings_file(Path.cwd())

@@ -5,6 +5,7 @@ come from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDP
 """
 
 import os
+import shutil
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("s3://", "gs://", "file://")
 _PARTIAL = ".partial-"
+_PIECE_BYTES = 8 * 2**20
 
 
 def is_url(text: str) -> bool:
@@ -47,7 +49,9 @@ class Folder:
             if self.place.startswith("s3://"):
                 # From the URL alone Arrow would ask a cloud for the bucket's region.
                 region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-                return fs.S3FileSystem(region=region), self.place.removeprefix("s3://").rstrip("/")
+                endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+                s3 = fs.S3FileSystem(region=region, endpoint_override=endpoint)
+                return s3, self.place.removeprefix("s3://").rstrip("/")
             filesystem, path = fs.FileSystem.from_uri(self.place)
         except (OSError, ValueError) as error:
             raise self._failure(error) from error
@@ -84,6 +88,41 @@ class Folder:
         except OSError as error:
             raise self._failure(error) from error
 
+    def put(self, file: Path, name: str) -> None:
+        """Send a file of this machine there, in pieces, whole or not at all."""
+        from pyarrow import fs
+
+        target = self.path(name)
+        try:
+            if isinstance(self.filesystem, fs.LocalFileSystem):
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                temporary = Path(target).with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
+                try:
+                    shutil.copyfile(file, temporary)
+                    temporary.replace(target)
+                finally:
+                    temporary.unlink(missing_ok=True)
+                return
+            with file.open("rb") as source, self.filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(source, stream, _PIECE_BYTES)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def get(self, name: str, file: Path) -> None:
+        """Fetch a file to this machine, whole or not at all. Raises FileNotFoundError where there is none."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{_PARTIAL}{file.name}")
+        try:
+            with self.filesystem.open_input_stream(self.path(name)) as stream, temporary.open("wb") as target:
+                shutil.copyfileobj(stream, target, _PIECE_BYTES)
+            temporary.replace(file)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._failure(error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def read(self, name: str) -> bytes:
         """A file's content. Raises FileNotFoundError where it is not there."""
         try:
@@ -94,8 +133,8 @@ class Folder:
         except OSError as error:
             raise self._failure(error) from error
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every file below the folder, by its name relative to it; nothing where it is not there."""
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Bytes and time of change, ns since 1970, of every file below the folder, by name; maybe nothing."""
         from pyarrow import fs
 
         root = self._opened[1]
@@ -105,7 +144,7 @@ class Folder:
         except OSError as error:
             raise self._failure(error) from error
         return {
-            info.path[len(root) :].lstrip("/"): int(info.size)
+            info.path[len(root) :].lstrip("/"): (int(info.size), int(info.mtime_ns or 0))
             for info in found
             if info.type == fs.FileType.File and not info.base_name.startswith(_PARTIAL)
         }

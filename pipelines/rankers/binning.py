@@ -61,10 +61,10 @@ class Binning:
         chosen = np.sort(random.choice(len(fitted), min(len(fitted), SAMPLE_ROWS), replace=False))
         self._bins = lgb.Dataset(matrix[chosen + fitted.start], **self._named).construct()
 
-    def part(self, rows: range) -> Part:
-        """These rows, sorted by video and binned."""
+    def part(self, rows: range | np.ndarray) -> Part:
+        """These rows, which ascend, sorted by video and binned."""
         order = np.asarray(rows)
-        order = order[np.argsort(self._video_id[rows.start : rows.stop : rows.step], kind="stable")]
+        order = order[np.argsort(self._video_id[order], kind="stable")]
         block = np.asfortranarray(self._matrix[order])
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
         return Part(order, lgb.Dataset(table, reference=self._bins, **self._named).construct())

@@ -139,17 +139,21 @@ def grow_rankers(
     encoding: FeatureEncoding,
     settings: Settings,
     title: str = "rankers",
+    network: Mapping[str, Any] | None = None,
 ) -> HybridRanker:
     """Fit both rankers on parts, as many as there are, that are binned alike; `stop` says when to stop.
 
     wanted: of all rows. parameters: LightGBM's, as `common_parameters` gives them. title: of the progress
-    bar.
+    bar. network: LightGBM's own parameters that say where other workers are, which do the same with other
+    parts; None for this one alone.
     """
+    # The first model connects this thread to the others, and the second finds it connected.
+    workers = {"num_machines": network["num_machines"]} if network else {}
     models = [
         _Growing(target, {**parameters, **own}, stop, settings.early_stopping_trees)
         for target, own in (
-            (wanted.liked, _CLASSIFIER),
-            (wanted.amount, _REGRESSOR | {"learning_rate": settings.regressor_learning_rate}),
+            (wanted.liked, _CLASSIFIER | dict(network or {})),
+            (wanted.amount, _REGRESSOR | workers | {"learning_rate": settings.regressor_learning_rate}),
         )
     ]
     with progress(title, total=settings.trees * len(models)) as advance:

@@ -23,6 +23,7 @@ from pipelines.training_frame import service_features
 
 IMPORTANCES = "importances.json"
 SETTINGS = {
+    "engine",
     "seed",
     "threads",
     "time_zone",
@@ -68,14 +69,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
     data = TrainingData.join(store, settings)
-    ranker = fit_rankers(
-        data.matrix,
-        data.wanted,
-        data.slices,
-        video_id=data.video_id,
-        encoding=data.encoding,
-        settings=settings,
-    )
+    ranker = _fit(data, settings)
     listwise = fit_lambdamart(
         data.matrix,
         data.wanted,
@@ -103,6 +97,21 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
     return StepResult("train", False, read, (version.folder, pointer), summary)
+
+
+def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
+    if settings.engine == "ray":
+        from pipelines.rankers.on_ray import fit_rankers_on_ray
+
+        return fit_rankers_on_ray(data, settings)
+    return fit_rankers(
+        data.matrix,
+        data.wanted,
+        data.slices,
+        video_id=data.video_id,
+        encoding=data.encoding,
+        settings=settings,
+    )
 
 
 def _write(ranker: HybridRanker, listwise: lgb.Booster | None, buckets: LengthBuckets, folder: Path) -> None:

@@ -1,0 +1,276 @@
+"""What does a second node bring, what crosses between nodes, and does the driver's memory stay flat?
+
+The point-in-time join of `point_in_time_join.py` (five views, 90 features), entity parquet in and parquet
+out, on a Ray cluster of one node of one core and of two, at two sizes; beside it Feast's own `type: ray`
+store on the same cluster. With --home, scoring of some of a home's users too (a champion and features have to
+be there).
+
+Each case runs in a process of its own, which starts the cluster, warms it up with a small join, and is timed
+from the request to the last file written. Crossed bytes are those of the loopback interface meanwhile, an
+idle cluster's own included: between nodes of one machine all of them go that way, within a node no block
+does. Driver memory is the peak of the process that asks. Run it on a quiet machine.
+
+    python benchmarks/cluster.py                       # about 20 minutes
+    python benchmarks/cluster.py --rows 200000 --stores asof
+    python benchmarks/cluster.py --home HOME --users 500 2000 --rows
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in {None, ""}:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measured_process import machine
+from benchmarks.point_in_time_join import VIEWS, make_entities, make_sources
+
+RESULT = Path(__file__).parent / "results" / "cluster.json"
+STORES = {"asof": "feast_asof.AsOfOfflineStore", "feast-ray": "ray"}
+WARM_UP_ROWS = 50_000
+OBJECT_STORE_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True)
+class Case:
+    """what: asof or feast-ray, a join of `size` entity rows; score: of `size` users."""
+
+    what: str
+    size: int
+    nodes: int
+
+
+def run_join(case: Case, folder: Path) -> dict[str, Any]:
+    """One join in this process, which is the driver."""
+    import ray
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+    from feast.types import Float32
+
+    cluster = _start(case.nodes)
+    keys = {
+        name: Entity(name=name.removesuffix("_id"), join_keys=[name], value_type=ValueType.INT64)
+        for name in ("user_id", "video_id")
+    }
+    views = [
+        FeatureView(
+            name=view,
+            entities=[keys[key]],
+            schema=[Field(name=f"{view}_{feature}", dtype=Float32) for feature in range(features)],
+            source=FileSource(path=str(folder / f"{view}.parquet"), timestamp_field="event_timestamp"),
+        )
+        for view, (key, _, features) in VIEWS.items()
+    ]
+    offline: dict[str, Any] = {"type": STORES[case.what]}
+    if case.what == "feast-ray":
+        offline |= {"ray_address": cluster.address, "storage_path": str(folder / "feast-ray")}
+    with tempfile.TemporaryDirectory() as home:
+        config = RepoConfig(
+            project="benchmark",
+            provider="local",
+            registry=str(Path(home) / "registry.db"),
+            online_store=None,
+            offline_store=offline,
+            entity_key_serialization_version=3,
+        )
+        store = FeatureStore(config=config)
+        store.apply([*keys.values(), *views])
+        references = [f"{view.name}:{field.name}" for view in views for field in view.features]
+
+        def join(rows: int, target: Path) -> None:
+            path = folder / f"entities_{rows}.parquet"
+            entities: Any = str(path)
+            if case.what == "feast-ray":
+                import pandas as pd
+
+                # It takes no path.
+                entities = pd.read_parquet(path)
+            job = store.get_historical_features(entity_df=entities, features=references)
+            job.to_ray_dataset().write_parquet(str(target))
+
+        target = Path(home) / "out"
+        join(WARM_UP_ROWS, target / "warm-up")
+        told = _timed(lambda: join(case.size, target / "joined"))
+        import pyarrow.dataset as ds
+
+        told["rows"] = ds.dataset(target / "joined").count_rows()
+    ray.shutdown()
+    cluster.shutdown()
+    return told
+
+
+def run_score(case: Case, home: Path) -> dict[str, Any]:
+    """Score some users of a home in this process, which is the driver; the lists are thrown away."""
+    os.environ["NIGHTREEL_HOME"] = str(home)
+    cluster = _start(case.nodes)
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    import ray
+    from sqlalchemy import create_engine
+
+    from feature_repo.open_store import store as open_store
+    from nightreel.settings import load_settings
+    from pipelines import model_registry
+    from pipelines.rankers import HybridRanker
+    from pipelines.rankers.sides import sides_as_of
+    from scoring.eligibility import default_as_of, find_candidates
+    from scoring.on_ray import ListsOnRay
+    from scoring.tables import metadata
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(engine="ray", shared_dir=folder)
+        model = model_registry.champion(settings)
+        ranker = HybridRanker.load(model.folder, threads=1)
+        store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
+        found = find_candidates(settings, store, as_of)
+        ids = (found.user_id, found.video_id)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
+        opened = create_engine(f"sqlite:///{folder}/lists.sqlite")
+        metadata.create_all(opened)
+
+        def score(users: int, digest: str) -> int:
+            some = slice(0, users)
+            few = replace(
+                found, user_id=found.user_id[some], has_history=found.has_history[some], seen=found.seen[some]
+            )
+            side = replace(sides.users, values=sides.users.values[some])
+            of_few = replace(sides, users=side, user_factors=sides.user_factors[some])
+            with opened.connect() as connection:
+                lists = ListsOnRay(few, of_few, model.folder, settings, digest)
+                return sum(lists.write(connection, len(digest)).values())
+
+        score(8, "w")
+        rows = 0
+
+        def timed() -> None:
+            nonlocal rows
+            rows = score(case.size, "timed")
+
+        told = _timed(timed)
+        told["rows"] = rows
+    ray.shutdown()
+    cluster.shutdown()
+    return told
+
+
+def _start(nodes: int) -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    warnings.simplefilter("ignore")
+    import ray
+    import ray.data
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
+    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+    for _ in range(nodes - 1):
+        cluster.add_node(**node)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return cluster
+
+
+def _timed(work: Any) -> dict[str, Any]:
+    before, started = _loopback_bytes(), time.perf_counter()
+    work()
+    seconds, crossed = time.perf_counter() - started, _loopback_bytes() - before
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return {
+        "seconds": round(seconds, 2),
+        "crossed_bytes": crossed,
+        "driver_peak_bytes": int(peak[1]) * 1024 if peak else None,
+        # Of the machine: what is above the cluster's own cores is other work.
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def _loopback_bytes() -> int:
+    """Bytes that the loopback interface has received so far."""
+    line = next(
+        line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:")
+    )
+    return int(line.split(":")[1].split()[0])
+
+
+def measure(case: Case, folder: Path, timeout_s: float) -> dict[str, Any]:
+    """Run a case in a process of its own."""
+    command = [sys.executable, __file__, "--case", case.what, str(case.size), str(case.nodes), str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return {"error": f"longer than {timeout_s:.0f} s"}
+    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not found:
+        return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:300]}
+    told: dict[str, Any] = json.loads(found[-1])
+    return told
+
+
+def main() -> None:
+    """Run the cases that were asked for, print the table, write the result file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 4_000_000], help="entity rows")
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--home", type=Path, help="a home whose users are scored")
+    parser.add_argument("--users", type=int, nargs="+", default=[500, 2_000])
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds a case may take")
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
+    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        what, size, nodes, folder = arguments.case
+        case = Case(what, int(size), int(nodes))
+        run = run_score if what == "score" else run_join
+        print(json.dumps(run(case, Path(folder))), flush=True)
+        return
+    cases = [
+        Case(store, rows, nodes)
+        for rows in arguments.rows
+        for store in arguments.stores
+        for nodes in arguments.nodes
+    ]
+    if arguments.home:
+        cases += [Case("score", users, nodes) for users in arguments.users for nodes in arguments.nodes]
+    print(f"{'what':>10} {'size':>10} {'nodes':>5} {'seconds':>8} {'crossed MB':>10} {'driver MB':>9}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_sources(folder)
+        for rows in {WARM_UP_ROWS, *arguments.rows}:
+            make_entities(folder / f"entities_{rows}.parquet", rows)
+        for case in cases:
+            told = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)
+            write_result(arguments.out, case, told)
+            crossed, peak = (told.get(name) or 0 for name in ("crossed_bytes", "driver_peak_bytes"))
+            print(
+                f"{case.what:>10} {case.size:>10,} {case.nodes:>5} {told.get('seconds', 0):>8.1f} "
+                f"{crossed / 1e6:>10.1f} {peak / 1e6:>9.0f}  {told.get('error', '')}",
+                flush=True,
+            )
+
+
+def write_result(path: Path, case: Case, told: dict[str, Any]) -> None:
+    """Add a case's figures to the file; those of other cases on this machine stay."""
+    path.parent.mkdir(exist_ok=True)
+    measured_on = machine("feast", "pyarrow", "ray")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    lines = before["results"] if before.get("machine") == measured_on else []
+    kept = [line for line in lines if Case(line["what"], line["size"], line["nodes"]) != case]
+    kept.append({**asdict(case), **told})
+    kept.sort(key=lambda line: (line["what"], line["size"], line["nodes"]))
+    path.write_text(json.dumps({"machine": measured_on, "results": kept}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Fits both rankers on a Ray cluster: LightGBM's data-parallel learning, each worker with a share of plays.
+
+Ray Data deals the numbers of the plays out, Ray Train starts a worker for each core and connects LightGBM's
+workers. The joined sources and the positions of the join lie in each node's object store once; a worker
+composes and bins the rows of its own share, so that the wide matrix never exists, here or there. All workers
+bin by the same sample and stop by the same plays, so that their trees are the same, and nearly those of one
+machine: every tree sees the whole log, where one machine turns from part to part.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+import ray.train
+from ray.train.lightgbm import LightGBMTrainer, get_network_params
+
+from nightreel.cluster import connected, cores
+from nightreel.settings import Settings
+from nightreel.storage import Folder
+from pipelines.labels import Targets
+from pipelines.rankers.binning import Binning
+from pipelines.rankers.boosting import common_parameters, grow_rankers, rows_that_stop
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.slices import Slices
+from pipelines.rankers.training_data import TrainingData
+
+_ROW = "row"
+_BLOCK_ROWS = 1_000_000
+_BATCH_ROWS = 262_144
+# Of a core: beside each worker there is room for what deals out the rows.
+_WORKER_CPUS = 0.75
+_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every worker needs; its arrays are read where they lie, in the node's object store."""
+
+    matrix: FeatureMatrix
+    wanted: Targets
+    slices: Slices
+    video_id: np.ndarray
+    encoding: FeatureEncoding
+    settings: Settings
+
+
+def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
+    """Fit both rankers on data.slices.fit, each stopped early on data.slices.stop.
+
+    Raises NightreelError where the cluster cannot be reached or a worker fails again and again.
+    """
+    job = _Job(
+        data.matrix,
+        data.wanted,
+        data.slices,
+        data.video_id,
+        data.encoding,
+        settings.model_copy(update={"threads": 1}),
+    )
+    with connected(settings), _scratch(settings) as scratch:
+        fit = data.slices.fit
+        starts = range(fit.start, fit.stop, _BLOCK_ROWS)
+        blocks = [pa.table({_ROW: np.arange(start, min(start + _BLOCK_ROWS, fit.stop))}) for start in starts]
+        trainer = LightGBMTrainer(
+            _work,
+            train_loop_config={"job": [ray.put(job)]},
+            datasets={"train": ray.data.from_arrow(blocks)},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=cores(), resources_per_worker={"CPU": _WORKER_CPUS}
+            ),
+            run_config=ray.train.RunConfig(
+                name="rankers",
+                storage_path=scratch.path("runs"),
+                storage_filesystem=scratch.filesystem,
+                failure_config=ray.train.FailureConfig(max_failures=_RETRIES),
+            ),
+        )
+        checkpoint = trainer.fit().checkpoint
+        with checkpoint.as_directory() as folder:
+            return HybridRanker.load(Path(folder), threads=settings.threads)
+
+
+@contextmanager
+def _scratch(settings: Settings) -> Iterator[Folder]:
+    """A folder of this training's own on shared storage, gone when it ends."""
+    folder = Folder(settings.shared_dir or str(settings.paths.shared)).below(f"train-{uuid4().hex[:12]}")
+    try:
+        yield folder
+    finally:
+        folder.remove_all()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does: bin its share of the rows, and grow the same trees as all others."""
+    job: _Job = ray.get(config["job"][0])
+    settings, slices = job.settings, job.slices
+    shard = ray.train.get_dataset_shard("train")
+    batches = shard.iter_batches(batch_size=_BATCH_ROWS, batch_format="numpy")
+    rows = np.sort(np.concatenate([np.zeros(0, np.int64), *(batch[_ROW] for batch in batches)]))
+    fitted = range(slices.fit.start, slices.fit.stop)
+    parameters = common_parameters(settings, len(fitted))
+    binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
+    ranker = grow_rankers(
+        [binning.part(rows)],
+        parts=1,
+        stop=binning.part(rows_that_stop(slices)),
+        wanted=_writable(job.wanted),
+        parameters=parameters | {"tree_learner": "data", "pre_partition": True},
+        encoding=job.encoding,
+        settings=settings,
+        network=get_network_params(),
+    )
+    with TemporaryDirectory(prefix="nightreel-rankers-") as folder:
+        checkpoint = None
+        if ray.train.get_context().get_world_rank() == 0:
+            ranker.save(Path(folder))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({}, checkpoint=checkpoint)
+
+
+def _writable(wanted: Targets) -> Targets:
+    """A copy of one's own: LightGBM takes no array that it may not write to."""
+    return replace(wanted, liked=wanted.liked.copy(), amount=wanted.amount.copy())

@@ -1,0 +1,64 @@
+"""Training on a real Ray cluster: two workers with half of the plays each, as good as one machine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.rankers import train
+from tests.conftest import Nightreel
+from tests.fixtures.scored_home import make_scored_home, scoring_log
+
+
+def test_a_version_is_registered_with_both_models_and_what_made_them(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
+    local = model_registry.champion(settings)
+    result = train(settings.model_copy(update={"engine": "ray"}))
+    assert not result.skipped and result.summary["version"] != local.version
+    found = model_registry.find(settings, result.summary["version"])
+    assert found.manifest["settings"]["engine"] == "ray"
+    assert found.manifest["features"] == local.manifest["features"]
+    assert min(found.manifest["trees"].values()) >= 1
+    assert set(found.manifest["metrics"]) == set(local.manifest["metrics"])
+    assert not list(settings.paths.shared.iterdir())
+
+
+def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, float]:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(home))
+    settings: Settings = load_settings().model_copy(update=changes)
+    metrics: dict[str, float] = train(settings, force=True).summary["metrics"]
+    return metrics
+
+
+@pytest.mark.slow
+def test_the_holdout_is_within_two_thousandths_of_the_local_one(
+    cluster: Any, nightreel: Nightreel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "nightreel.toml").write_text("als_factors = 8\ntrees = 60\nlambdamart_plays = 0\n")
+    size = ["--users", "900", "--videos", "700", "--interactions", "400000", "--days", "20"]
+    for step in (["synthesize", *size], ["ingest"], ["features"]):
+        done = nightreel(*step, home=home)
+        assert done.returncode == 0, done.stderr
+    from feature_repo.open_store import apply_definitions
+
+    monkeypatch.setenv("NIGHTREEL_HOME", str(home))
+    apply_definitions(load_settings())
+    local = _trained(home, monkeypatch)
+    on_ray = _trained(home, monkeypatch, engine="ray")
+    assert (
+        set(on_ray)
+        == set(local)
+        == {
+            "hybrid_ndcg_at_10",
+            "classifier_auc",
+            "regressor_mean_absolute_error",
+        }
+    )
+    for name, value in local.items():
+        assert on_ray[name] == pytest.approx(value, rel=0.002), name
