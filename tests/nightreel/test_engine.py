@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from nightreel import cluster
-from nightreel.errors import InputError, NightreelError
+from nightreel.errors import InputError
 from nightreel.settings import Settings
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
 
 # As in an environment without the extra: whoever imports Ray fails.
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
+
+_JOIN = (
+    "from nightreel import cluster; from nightreel.settings import load_settings; "
+    "cluster.connected(load_settings()).__enter__()"
+)
 
 
 def _nightreel(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,12 +53,26 @@ def test_the_engine_ray_without_its_extra_is_one_line_and_exit_code_2(step: str,
 
 
 def test_a_cluster_that_is_not_there_is_one_error_that_names_its_address(tmp_path: Path) -> None:
+    """In a process of its own: this one may be connected to a cluster already."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-        settings = Settings.model_validate({"home": tmp_path, "engine": "ray", "ray_address": address})
-        with pytest.raises(NightreelError, match=f"Ray cluster {address}.*ray_address"):
-            cluster.connected(settings).__enter__()
+        joined = subprocess.run(
+            [sys.executable, "-c", _JOIN],
+            env={
+                **os.environ,
+                "NIGHTREEL_HOME": str(tmp_path),
+                "NIGHTREEL_ENGINE": "ray",
+                "NIGHTREEL_RAY_ADDRESS": address,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    said = joined.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"nightreel.errors.NightreelError: Ray cluster {address}")
+    assert "ray_address" in said
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
