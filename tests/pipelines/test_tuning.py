@@ -95,6 +95,12 @@ def test_trials_stay_within_their_limits(tmp_path: Path) -> None:
         Settings(home=tmp_path, **values)
 
 
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_every_limit_of_the_search_is_a_setting_that_nightreel_takes(tmp_path: Path, end: str) -> None:
+    values = {name: getattr(searched, end) for name, searched in SPACE.items()}
+    assert Settings.model_validate({"home": tmp_path, **values}).leaves == values["leaves"]
+
+
 def test_without_time_one_trial_is_made_a_run(tmp_path: Path) -> None:
     for made in (1, 2):
         study = _study(tmp_path)
