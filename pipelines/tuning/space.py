@@ -29,7 +29,7 @@ class Searched:
 SPACE: Mapping[str, Searched] = {
     "learning_rate": Searched(0.02, 0.3),
     "regressor_learning_rate": Searched(0.02, 0.3),
-    "leaves": Searched(15, 95),
+    "leaves": Searched(15, 64),
     "min_leaf_plays": Searched(20, 2_000),
     "tree_features": Searched(0.2, 0.8, log=False),
     "leaf_regularization": Searched(0.01, 100.0),
