@@ -7,11 +7,14 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
+
+Result = TypeVar("Result")
 
 # As in a local run: a threaded BLAS may round otherwise, and waiting threads are not to spin.
 _WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -51,6 +54,31 @@ def connected(settings: Settings) -> Iterator[None]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def workers(settings: Settings) -> int:
+    """Into how many pieces work for `run_all` is best cut: one on the local engine, else one a core."""
+    if settings.engine == "local":
+        return 1
+    with connected(settings):
+        return cores()
+
+
+def run_all(
+    settings: Settings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+) -> list[Result]:
+    """The function's result for each of some arguments, in their order: here, or as tasks of the cluster.
+
+    The function is a module's own, and what it reads has to be within reach of every node.
+    """
+    if settings.engine == "local":
+        return [function(*these) for these in arguments]
+    with connected(settings):
+        import ray
+
+        task = ray.remote(function)
+        found: list[Result] = ray.get([task.remote(*these) for these in arguments])
+        return found
 
 
 def _quiet() -> None:

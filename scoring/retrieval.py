@@ -65,7 +65,8 @@ class Retrieval:
         share = self.size // len(self.names)
         chosen = np.zeros(len(open_to), dtype=bool)
         for name in self.names:
-            chosen[_SOURCES[name](self, open_to, als_score, share)] = True
+            if share:
+                chosen[_SOURCES[name](self, open_to, als_score, share)] = True
         missing = self.size - int(chosen.sum())
         if missing > 0:
             chosen[_first_open(self.popular, open_to & ~chosen, missing)] = True
@@ -116,11 +117,19 @@ def _best(values: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
     places = np.flatnonzero(among)
     if len(places) <= most:
         return places
-    order = np.argsort(-values[places], kind="stable") if most else places
-    return places[order[:most]]
+    of_places = values[places]
+    least = np.partition(of_places, len(places) - most)[len(places) - most]
+    above = of_places > least
+    above[np.flatnonzero(of_places == least)[: most - int(above.sum())]] = True
+    found: np.ndarray = places[above]
+    return found
 
 
 def _first_open(order: np.ndarray, open_to: np.ndarray, most: int) -> np.ndarray:
     """The first `most` places of an order that are open."""
-    found: np.ndarray = order[open_to[order]][:most]
+    # Mostly they stand near the top.
+    for head in (order[: 2 * most], order):
+        found: np.ndarray = head[open_to[head]][:most]
+        if len(found) == most:
+            break
     return found

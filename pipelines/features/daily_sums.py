@@ -1,5 +1,7 @@
 """What was played on each local day, by user and by video; of another night only the new plays are summed.
 
+On a cluster the plays are cut by time into a piece a core, each summed by a task as if it were a night.
+
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads
 add them up, and old sums plus new ones are the sums of all. The old ones are used where the plays that they
 are of are still the log's first, which a digest proves.
@@ -8,6 +10,8 @@ are of are still the log's first, which a digest proves.
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import fingerprint, written_whole
+from nightreel.cluster import run_all, workers
 from nightreel.settings import Settings
 from pipelines.local_days import ends_of_days
 
@@ -33,6 +38,8 @@ _COLUMNS = (
 _SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 _RECORD = "record.json"
+# On a cluster: fewer plays than this are not worth a task.
+_PIECE_PLAYS_MIN = 500
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,15 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         digest = _Digest()
     new = plays.slice(known)
     digest.add(new)
-    sums = DailySums.of(_stamped(new, plays.head(known), settings))
+    pieces = min(workers(settings), max(1, new.height // _PIECE_PLAYS_MIN))
+    if pieces == 1:
+        sums = DailySums.of(_stamped(new, plays.head(known), settings))
+    else:
+        borders = np.linspace(known, plays.height, pieces + 1).astype(int).tolist()
+        of_pieces = run_all(
+            settings, _sums_of, [(interactions, *ends, settings) for ends in pairwise(borders)]
+        )
+        sums = reduce(DailySums.plus, of_pieces)
     if known:
         sums = DailySums(*(pl.read_parquet(path) for path in _files(folder))).plus(sums)
     with written_whole(folder) as temporary:
@@ -104,6 +119,12 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         kept = {"settings": decisive, "plays": plays.height, "digest": digest.text()}
         (temporary / _RECORD).write_text(json.dumps(kept), encoding="utf-8")
     return sums
+
+
+def _sums_of(interactions: Path, start: int, stop: int, settings: Settings) -> DailySums:
+    """The sums of some consecutive plays of the table: what another night would sum, if they came in one."""
+    plays = pl.read_parquet(interactions, columns=list(_COLUMNS), n_rows=stop)
+    return DailySums.of(_stamped(plays.slice(start), plays.head(start), settings))
 
 
 def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -1,0 +1,24 @@
+"""Features whose plays are summed by tasks of a real Ray cluster are those of one machine, to the byte."""
+
+from pathlib import Path
+from typing import Any
+
+from nightreel.settings import Settings
+from pipelines.features import build_aggregates
+from tests.fixtures.small_log import make_log, settings_for
+
+
+def _sources(settings: Settings) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(settings.paths.features.iterdir())}
+
+
+def test_sources_are_those_of_the_local_engine_on_the_first_night_and_the_next(
+    cluster: Any, tmp_path: Path
+) -> None:
+    log = make_log(5, plays=3_000)
+    local, on_ray = (settings_for(tmp_path / engine, engine=engine) for engine in ("local", "ray"))
+    for plays in (1_600, 3_000):
+        for settings in (local, on_ray):
+            log.with_interactions(log.interactions.head(plays)).write(settings)
+            build_aggregates(settings)
+        assert _sources(on_ray) == _sources(local)
