@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         default=0.1, description="How much of each tree's answer the classifier takes.", gt=0, le=1
     )
     regressor_learning_rate: float = Field(
-        default=0.06, description="The same of the regressor, whose target is noisier.", gt=0, le=1
+        default=0.08, description="The same of the regressor, whose target is noisier.", gt=0, le=1
     )
     leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2, le=64)
     min_leaf_plays: int = Field(default=50, description="Fewest plays in a leaf.", ge=1)
