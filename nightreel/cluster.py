@@ -40,6 +40,7 @@ def connected(settings: Settings) -> Iterator[None]:
     NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
     """
     require_engine(settings)
+    _require_address(settings.ray_address)
     import ray
     from ray.exceptions import RayError
 
@@ -119,13 +120,19 @@ def _join(settings: Settings) -> None:
         raise NightreelError(f"Ray cluster {address or 'on this machine'}: {said}.", _REMEDY) from error
 
 
-def _require_listener(address: str) -> None:
-    """Raise unless something listens there: Ray itself would try for minutes."""
+def _require_address(address: str | None) -> None:
+    if address is None or address == "auto":
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InputError(
             f"Setting `ray_address`: {address} is not an address.", "Write it like 10.0.0.5:6379, or auto."
         )
+
+
+def _require_listener(address: str) -> None:
+    """Raise unless something listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
