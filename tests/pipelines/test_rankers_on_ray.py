@@ -40,8 +40,8 @@ def test_the_models_predict_within_two_thousandths_of_the_local_ones(
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "nightreel.toml").write_text("als_factors = 8\ntrees = 60\nlambdamart_plays = 0\n")
-    size = ["--users", "900", "--videos", "700", "--interactions", "400000", "--days", "20"]
+    (home / "nightreel.toml").write_text("als_factors = 8\ntrees = 40\nthreads = 1\nlambdamart_plays = 0\n")
+    size = ["--users", "600", "--videos", "400", "--interactions", "200000", "--days", "16"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
         done = nightreel(*step, home=home)
         assert done.returncode == 0, done.stderr
