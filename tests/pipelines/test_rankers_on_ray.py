@@ -55,6 +55,6 @@ def test_the_models_predict_within_two_thousandths_of_what_seeds_alone_give_loca
     assert set(on_ray) == {"hybrid_ndcg_at_10", "classifier_auc", "regressor_mean_absolute_error"}
     for name, value in on_ray.items():
         values = [metrics[name] for metrics in local]
-        # The first ten places of 600 users are coarser still: 0.8 % better on one log, 0.9 % worse on another.
+        # Ten places of 600 users are coarser still: 0.8 % better on one log, 0.9 % worse on another.
         slack = 0.02 if name == "hybrid_ndcg_at_10" else 0.002
         assert min(values) * (1 - slack) <= value <= max(values) * (1 + slack), (name, value, values)
