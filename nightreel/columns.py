@@ -95,6 +95,16 @@ VIDEO_DAILY_POPULARITY: Final = "video_daily_popularity"
 VIDEO_ENGAGEMENT: Final = "video_engagement"
 USER_FACTORS: Final = "user_factors"
 VIDEO_FACTORS: Final = "video_factors"
+STORED_VIEWS: Final = (
+    USER_PROFILE,
+    USER_ACTIVITY,
+    VIDEO_PROFILE,
+    VIDEO_TEXT,
+    VIDEO_DAILY_POPULARITY,
+    VIDEO_ENGAGEMENT,
+    USER_FACTORS,
+    VIDEO_FACTORS,
+)
 ALS_SCORE_VIEW: Final = "als_score"
 INTERACTION_TIME_VIEW: Final = "interaction_time"
 HYBRID_RANKER: Final = "hybrid_ranker"

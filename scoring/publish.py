@@ -43,16 +43,6 @@ _SETTINGS = {
     "exclude_not_public",
     "exclude_advertisements",
 }
-_VIEWS = (
-    columns.USER_PROFILE,
-    columns.USER_ACTIVITY,
-    columns.VIDEO_PROFILE,
-    columns.VIDEO_TEXT,
-    columns.VIDEO_DAILY_POPULARITY,
-    columns.VIDEO_ENGAGEMENT,
-    columns.USER_FACTORS,
-    columns.VIDEO_FACTORS,
-)
 
 
 def score_and_publish(
@@ -136,7 +126,7 @@ def _inputs(settings: Settings) -> tuple[Path, ...]:
     read = (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
-        *(settings.paths.feature_source(view) for view in _VIEWS),
+        *(settings.paths.feature_source(view) for view in columns.STORED_VIEWS),
     )
     for path in read:
         if not path.is_file():

@@ -16,17 +16,6 @@ from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, time_cuts
 from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
 
-_VIEWS = (
-    columns.USER_PROFILE,
-    columns.USER_ACTIVITY,
-    columns.VIDEO_PROFILE,
-    columns.VIDEO_TEXT,
-    columns.VIDEO_DAILY_POPULARITY,
-    columns.VIDEO_ENGAGEMENT,
-    columns.USER_FACTORS,
-    columns.VIDEO_FACTORS,
-)
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -68,7 +57,7 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source. Raises InputError where one is missing."""
     paths = (
         settings.paths.table("interactions"),
-        *(settings.paths.feature_source(view) for view in _VIEWS),
+        *(settings.paths.feature_source(view) for view in columns.STORED_VIEWS),
     )
     for path in paths:
         if not path.is_file():
