@@ -103,7 +103,7 @@ def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
         "NIGHTREEL_RAY_ADDRESS": cluster.address,
     }
     process = subprocess.Popen(_COMMAND, env=environment, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 400
     while not _parts(settings):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.001)
