@@ -17,7 +17,7 @@ import numpy as np
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates
+from scoring.candidates import Candidates, best_places
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Retrieval:
         return np.flatnonzero(chosen)
 
     def _nearest(self, open_to: np.ndarray, als_score: np.ndarray, share: int) -> np.ndarray:
-        return _best(als_score, open_to & ~np.isnan(als_score), share)
+        return best_places(als_score, open_to & ~np.isnan(als_score), share)
 
     def _popular(self, open_to: np.ndarray, _als_score: np.ndarray, share: int) -> np.ndarray:
         return _first_open(self.popular, open_to, share)
@@ -90,7 +90,7 @@ class Retrieval:
         # An author says more than a category of thousands; among equals, the better received.
         likeness = of_author[self.author] + of_category[self.category] / len(seen)
         likeness = likeness - self.popular_at / (len(self.popular_at) * len(seen) * 2)
-        return _best(likeness, open_to, share)
+        return best_places(likeness, open_to, share)
 
 
 _SOURCES: dict[str, Callable[[Retrieval, np.ndarray, np.ndarray, int], np.ndarray]] = {
@@ -110,19 +110,6 @@ def best_received(candidates: Candidates, sides: Sides) -> np.ndarray:
     views = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_VIEWS))
     order: np.ndarray = np.lexsort((candidates.video_id, -views, -share))
     return order
-
-
-def _best(values: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
-    """Places of the `most` largest values among some, in any order; ties go to the first."""
-    places = np.flatnonzero(among)
-    if len(places) <= most:
-        return places
-    of_places = values[places]
-    least = np.partition(of_places, len(places) - most)[len(places) - most]
-    above = of_places > least
-    above[np.flatnonzero(of_places == least)[: most - int(above.sum())]] = True
-    found: np.ndarray = places[above]
-    return found
 
 
 def _first_open(order: np.ndarray, open_to: np.ndarray, most: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates, first_within_caps
+from scoring.candidates import Candidates, best_places, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.retrieval import Retrieval, best_received
 
@@ -93,7 +93,7 @@ class _Scoring:
         keep = max(self.settings.filter_k, top_k)
         for part, als, probability, scored, open_to in self._classified(block):
             rewatch = self.candidates.rewatch(block.users[part])
-            kept = [most_probable(*of_user, keep) for of_user in zip(probability, scored, strict=True)]
+            kept = [best_places(*of_user, keep) for of_user in zip(probability, scored, strict=True)]
             regressed = self._regressed(block, part.start, als, kept)
             for place, stages in enumerate(map(Stages, als, probability, kept, regressed)):
                 source = REWATCH if rewatch[place] else HYBRID
@@ -151,24 +151,6 @@ class _Scoring:
         video = np.concatenate(videos)
         scores = score(first + user, video, als[user, video])
         return np.split(scores, np.cumsum([len(places) for places in videos])[:-1])
-
-
-def most_probable(probability: np.ndarray, open_to: np.ndarray, keep: int) -> np.ndarray:
-    """Places of the `keep` largest probabilities among the open videos, ascending; ties go to the first.
-
-    probability: float64 [videos], finite. open_to: bool [videos]. Same as sorting all of them, but in time
-    linear in the videos.
-    """
-    places = np.flatnonzero(open_to)
-    if len(places) <= keep:
-        return places
-    values = probability[places]
-    least = np.partition(values, len(values) - keep)[len(values) - keep]
-    above = values > least
-    ties = np.flatnonzero(values == least)[: keep - int(above.sum())]
-    above[ties] = True
-    kept: np.ndarray = places[above]
-    return kept
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.sides import Sides, sides_as_of
-from scoring.candidates import Candidates, Cap
+from scoring.candidates import Candidates, Cap, best_places
 from scoring.eligibility import find_candidates
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
-from scoring.score import most_probable, score_users
+from scoring.score import score_users
 from tests.fixtures.scored_home import AS_OF, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
 
 LOG = scoring_log()
@@ -204,4 +204,4 @@ def test_the_filter_keeps_what_a_stable_sort_would(videos: list[tuple[float, boo
     probability = np.array([value for value, _ in videos])
     open_to = np.array([is_open for _, is_open in videos])
     in_order = sorted(np.flatnonzero(open_to).tolist(), key=lambda place: -probability[place])
-    assert most_probable(probability, open_to, keep).tolist() == sorted(in_order[:keep])
+    assert best_places(probability, open_to, keep).tolist() == sorted(in_order[:keep])
