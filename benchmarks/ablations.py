@@ -46,11 +46,12 @@ from pipelines.metrics import (
 )
 from pipelines.rankers.binning import Binning, Matrix, Part
 from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
-from pipelines.rankers.holdout import predict
-from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.list_order import with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.predicted import Predicted
 from pipelines.rankers.training_data import TrainingData
-from pipelines.training_frame import FeatureFrame, read_plays
+from pipelines.training_frame import FeatureFrame
 
 WHOLE = "whole hybrid"
 METRICS = ("ndcg@10", "ndcg@100", "precision@10", "auc")
@@ -134,7 +135,7 @@ class Ablations:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = TrainingData.join(open_store(), settings)
-        self.reported = Reported.of(kuairec_pairs(read_plays(settings), settings), self.data, settings)
+        self.reported = Reported.of(kuairec_pairs(settings), self.data, settings)
         self._fitted = range(self.data.slices.fit.start, self.data.slices.fit.stop)
         self._parameters = common_parameters(settings, len(self._fitted))
         self._parts, self._stop = self._binned(self.data.matrix)
@@ -182,7 +183,7 @@ class Ablations:
         used = {row["feature"] for row in ranker.importances() if row["classifier_splits"]}
         if used & set(off):
             raise SystemExit(f"{used & set(off)} were to be off, and are not.")
-        return ranker
+        return with_fitted_order(ranker, data, self.settings)
 
     def _fit_leaky(self) -> HybridRanker:
         data = self.data
@@ -204,16 +205,14 @@ class Ablations:
     def _scores(self, ranker: HybridRanker) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The hybrid's, the classifier's and the regressor's scores."""
         reported = self.reported
-        classified, regressed = predict(ranker, reported.matrix, np.arange(len(reported.matrix)))
-        hybrid = hybrid_scores(
+        predicted = Predicted.of(ranker, reported.matrix, np.arange(len(reported.matrix)))
+        hybrid = predicted.hybrid(
             reported.user_id,
             reported.video_id,
-            classified,
-            regressed,
             filter_k=self.settings.filter_k,
             catalogue=reported.catalogue,
         )
-        return hybrid, classified, regressed
+        return hybrid, predicted.classifier, predicted.regressor
 
 
 def measure(ablations: Ablations) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 Vocabulary, document frequencies and the reduction are fitted once, at the first ALS refit, on the videos that
 were known strictly before it; every video's text is then expressed in them and stamped with that instant.
+So new plays change nothing: a night without new or altered texts keeps the last night's source.
 
 Chinese has no spaces; single characters and pairs of neighbours (char_wb) stand for its words. Measured on
 KuaiRec's own texts (9,743 videos that have one; 50 dimensions): how often a video's category is told from
@@ -17,6 +18,7 @@ them, by logistic regression and by the 15 nearest videos, 5-fold (always guessi
 | jieba, words and pairs of words | 12,304 | 27.3 | .322, .261 | .371, .291 |
 """
 
+import hashlib
 from datetime import datetime
 
 import numpy as np
@@ -61,11 +63,17 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
     daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
     known = known_videos(plays, daily, cutoff, settings)
-    features = text_features(pl.read_parquet(captions), known, cutoff, seed=settings.seed)
-    with written_whole(wrote[0]) as temporary:
-        features.write_parquet(temporary)
+    documents = documents_of(pl.read_parquet(captions))
+    content = StepRecord(settings.paths.state / "text_content.json")
+    decisive = _digest(documents, known, cutoff, settings.seed)
+    if force or not content.is_done(decisive):
+        content.forget()
+        features = text_features(documents, known, cutoff, seed=settings.seed)
+        with written_whole(wrote[0]) as temporary:
+            features.write_parquet(temporary)
+        content.finish(decisive, wrote, {})
     summary = {
-        "video_text_rows": features.height,
+        "video_text_rows": documents.height,
         "text_cutoff": cutoff.isoformat(),
         "text_videos_known_at_cutoff": known.len(),
     }
@@ -80,14 +88,21 @@ def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, set
     return pl.concat([played, recorded[columns.VIDEO_ID]]).unique().sort()
 
 
-def text_features(captions: pl.DataFrame, known: pl.Series, cutoff: datetime, *, seed: int) -> pl.DataFrame:
-    """The 50 text columns of every video of the caption table, stamped with `cutoff`.
+def documents_of(captions: pl.DataFrame) -> pl.DataFrame:
+    """The text of every video, in order of their ids: video_id, document; empty where there is none.
 
-    captions: video_id, manual_cover_text, caption, topic_tag. known: ids of the videos to learn words from.
-    Returns video_id, event_timestamp, tfidf_0..49 float32, sorted; null where a video has no text at all, or
-    where there was too little of it to learn from.
+    captions: video_id, manual_cover_text, caption, topic_tag.
     """
-    documents = captions.sort(columns.VIDEO_ID).select(columns.VIDEO_ID, _document().alias(_DOCUMENT))
+    return captions.sort(columns.VIDEO_ID).select(columns.VIDEO_ID, _document().alias(_DOCUMENT))
+
+
+def text_features(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, *, seed: int) -> pl.DataFrame:
+    """The 50 text columns of every video, stamped with `cutoff`.
+
+    documents: as `documents_of` gives them. known: ids of the videos to learn words from. Returns video_id,
+    event_timestamp, tfidf_0..49 float32, sorted; null where a video has no text at all, or where there was
+    too little of it to learn from.
+    """
     learnt_from = documents.filter(
         (pl.col(_DOCUMENT) != "") & pl.col(columns.VIDEO_ID).is_in(known.implode())
     )[_DOCUMENT]
@@ -99,6 +114,14 @@ def text_features(captions: pl.DataFrame, known: pl.Series, cutoff: datetime, *,
         pl.lit(cutoff, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
         *(pl.when(has_text).then(name).fill_nan(None).alias(name) for name in columns.TEXT_FEATURES),
     )
+
+
+def _digest(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
+    """Of all that the text columns depend on."""
+    content = hashlib.sha256("\0".join(documents[_DOCUMENT]).encode())
+    for ids in (documents[columns.VIDEO_ID], known):
+        content.update(np.ascontiguousarray(ids.to_numpy()).data)
+    return fingerprint(content=content.hexdigest(), cutoff=cutoff, seed=seed)
 
 
 def _document() -> pl.Expr:

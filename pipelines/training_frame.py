@@ -100,7 +100,7 @@ class FeatureFrame:
         return found
 
 
-def read_plays(settings: Settings) -> pl.DataFrame:
+def scan_plays(settings: Settings) -> pl.LazyFrame:
     """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio, video_duration.
 
     Raises InputError where ingest has not written the table.
@@ -108,7 +108,12 @@ def read_plays(settings: Settings) -> pl.DataFrame:
     path = settings.paths.table("interactions")
     if not path.is_file():
         raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    return pl.read_parquet(path, columns=list(PLAY_COLUMNS))
+    return pl.scan_parquet(path).select(PLAY_COLUMNS)
+
+
+def read_plays(settings: Settings) -> pl.DataFrame:
+    """The same, in memory."""
+    return scan_plays(settings).collect()
 
 
 def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

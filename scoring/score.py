@@ -1,4 +1,7 @@
-"""Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders."""
+"""Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders.
+
+What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,8 +39,8 @@ def score_users(
     """The lists of all users, in order of their ids, some users at a time.
 
     Users without history get the best received videos (`popular`). For the others the hybrid orders what they
-    have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then the
-    regressor's. Ties go to the smaller video_id; what a cap has no room for is passed over. Every pair goes
+    have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then what
+    orders. Ties go to the smaller video_id; what a cap has no room for is passed over. Every pair goes
     through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
     nor threads change a list.
     """
@@ -97,7 +100,7 @@ class _Scoring:
             regressed = self._regressed(block, part.start, als, kept)
             for place, stages in enumerate(map(Stages, als, probability, kept, regressed)):
                 source = REWATCH if rewatch[place] else HYBRID
-                found = _ordered(self.candidates, stages, top_k, source)
+                found = self._ordered(stages, source)
                 if len(found.video_id) < top_k and len(stages.kept) < open_to[place].sum():
                     # The caps have no room for enough of the filter's choice: the regressor orders all.
                     every = np.flatnonzero(open_to[place])
@@ -106,10 +109,24 @@ class _Scoring:
                     (likely,) = self._of_pairs(block.probability, first, of_user, [every])
                     classifier = stages.classifier.copy()
                     classifier[every] = likely
-                    found = _ordered(
-                        self.candidates, Stages(stages.als, classifier, every, scores), top_k, source
-                    )
+                    found = self._ordered(Stages(stages.als, classifier, every, scores), source)
                 yield found
+
+    def _ordered(self, stages: Stages, source: str) -> "_List":
+        candidates, kept = self.candidates, stages.kept
+        ordering = self.ranker.ranker.ordering(stages.classifier[kept], stages.regressor, stages.als[kept])
+        # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
+        order = kept[np.argsort(-ordering, kind="stable")]
+        videos = first_within_caps(order, candidates.caps, self.settings.top_k)
+        places = np.searchsorted(kept, videos)
+        return _List(
+            candidates.video_id[videos],
+            ordering[places],
+            stages.classifier[videos],
+            stages.regressor[places],
+            stages.als[videos].astype(np.float64),
+            source,
+        )
 
     def _classified(
         self, block: UserBlock
@@ -176,21 +193,6 @@ class _List:
             self.als_score,
             np.full(rows, self.source),
         )
-
-
-def _ordered(candidates: Candidates, stages: Stages, k: int, source: str) -> _List:
-    # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
-    order = stages.kept[np.argsort(-stages.regressor, kind="stable")]
-    videos = first_within_caps(order, candidates.caps, k)
-    score = stages.regressor[np.searchsorted(stages.kept, videos)]
-    return _List(
-        candidates.video_id[videos],
-        score,
-        stages.classifier[videos],
-        score,
-        stages.als[videos].astype(np.float64),
-        source,
-    )
 
 
 def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:

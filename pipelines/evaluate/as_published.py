@@ -109,9 +109,10 @@ class _Data:
     def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings) -> "_Data":
         most = settings.as_published_plays
         random = np.random.default_rng(settings.seed)
-        whole = pairs.history
+        whole = pairs.history.collect()
         chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
         plays = whole[chosen]
+        whole = whole.select(columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO)
         share = most * _PAIRS_A_PLAY / pairs.rows.height
         tested = of_sampled_users(pairs.rows, min(share, 1.0), settings.seed + 2)
         tested = tested.with_columns(times_of_tested_watches(tested, settings))

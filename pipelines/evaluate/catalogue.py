@@ -38,10 +38,10 @@ class Videos:
         watched = pairs.history.group_by(columns.VIDEO_ID).agg(
             pl.len().alias("views"),
             pl.col(columns.USER_ID).n_unique().alias("viewers"),
-            pl.col(columns.EVENT_TIMESTAMP).first().alias("first_play"),
+            pl.col(columns.EVENT_TIMESTAMP).min().alias("first_play"),
         )
         rows = (
-            lengths.join(watched, on=columns.VIDEO_ID, how="left")
+            lengths.join(watched.collect(), on=columns.VIDEO_ID, how="left")
             .join(_uploads(settings), on=columns.VIDEO_ID, how="left")
             .join(_categories(settings), on=columns.VIDEO_ID, how="left")
             .sort(columns.VIDEO_ID)
@@ -49,7 +49,7 @@ class Videos:
         )
         views = rows["views"].to_numpy().astype(np.float64)
         viewers = rows["viewers"].to_numpy()
-        users = pairs.history[columns.USER_ID].n_unique()
+        users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
         local_day = (pairs.as_of.astimezone(settings.zone) - timedelta(microseconds=1)).date()
         first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
         # A video that nobody knows of yet is as new as can be.
@@ -70,7 +70,7 @@ class Videos:
 
 def plays_of_users(pairs: Pairs, user_id: np.ndarray) -> np.ndarray:
     """How many plays each of these users had before the instant: int64."""
-    counts = pairs.history[columns.USER_ID].value_counts(name="plays")
+    counts = pairs.history.group_by(columns.USER_ID).agg(pl.len().alias("plays")).collect()
     joined = pl.DataFrame({columns.USER_ID: user_id}).join(
         counts, on=columns.USER_ID, how="left", maintain_order="left"
     )

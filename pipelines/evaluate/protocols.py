@@ -18,7 +18,7 @@ from nightreel.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
-from pipelines.training_frame import PLAY_COLUMNS, of_sampled_users, read_plays, uniform_hash
+from pipelines.training_frame import PLAY_COLUMNS, of_sampled_users, scan_plays, uniform_hash
 
 KUAIREC = "kuairec"
 TEMPORAL = "temporal"
@@ -29,14 +29,14 @@ class Pairs:
     """The pairs of a protocol: user_id, video_id, watch_ratio, video_duration, each pair once, sorted.
 
     catalogue: the number of videos that each user's pairs are all or a part of. history: the plays before
-    as_of, in order of time.
+    as_of, in order of time, to be read when they are asked for: they are most of what an evaluation reads.
     """
 
     protocol: str
     as_of: datetime
     rows: pl.DataFrame
     catalogue: int
-    history: pl.DataFrame
+    history: pl.LazyFrame
 
     def is_tuning(self, settings: Settings) -> np.ndarray:
         """Which pairs are of users that choose settings, by a hash of the user: bool [pairs]."""
@@ -51,36 +51,38 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
 
     Raises InputError where ingest has not run.
     """
-    plays = read_plays(settings)
     if settings.paths.table("fully_observed").is_file():
-        yield kuairec_pairs(plays, settings)
-    yield temporal_pairs(plays, _unseen_from(plays, settings, model), settings)
+        yield kuairec_pairs(settings)
+    # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
+    seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
+    yield temporal_pairs(max(holdout_from(settings), seen_until), settings)
 
 
-def kuairec_pairs(plays: pl.DataFrame, settings: Settings) -> Pairs:
-    """The fully observed pairs, as of the end of the last play's day. plays: as `read_plays` gives them."""
+def holdout_from(settings: Settings) -> datetime:
+    """When the holdout of today's settings begins. Raises InputError where ingest has not run."""
+    instants = scan_plays(settings).select(columns.EVENT_TIMESTAMP).collect().to_series()
+    return time_cuts(instants, settings).holdout_from
+
+
+def kuairec_pairs(settings: Settings) -> Pairs:
+    """The fully observed pairs, as of the end of the last play's day."""
+    plays = scan_plays(settings)
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"),
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
     )
-    end = ends_of_days(plays[columns.EVENT_TIMESTAMP].tail(1), settings.zone)[0]
+    last = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().to_series()
+    end = ends_of_days(last, settings.zone)[0]
     return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
-def _unseen_from(plays: pl.DataFrame, settings: Settings, model: ModelVersion) -> datetime:
-    """From when on the model has seen no outcome, in the holdout of today's settings."""
-    # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
-    return max(
-        time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from,
-        datetime.fromisoformat(model.manifest["data"]["holdout_from"]),
-    )
-
-
-def temporal_pairs(plays: pl.DataFrame, cut: datetime, settings: Settings) -> Pairs:
-    """What each user watched from `cut` on, as of then. plays: as `read_plays` gives them."""
-    start = plays[columns.EVENT_TIMESTAMP].search_sorted(pl.select(pl.lit(cut, dtype=INSTANT)).item())
-    rows = _once(plays[start:].drop(columns.EVENT_TIMESTAMP), settings)
-    return Pairs(TEMPORAL, cut, rows, plays[columns.VIDEO_ID].n_unique(), plays[:start])
+def temporal_pairs(cut: datetime, settings: Settings) -> Pairs:
+    """What each user watched from `cut` on, as of then."""
+    plays = scan_plays(settings)
+    is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
+    rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect(), settings)
+    catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()
+    return Pairs(TEMPORAL, cut, rows, catalogue, plays.filter(is_before))
 
 
 def times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:

@@ -45,7 +45,8 @@ def pair_families(trial: Trial) -> list[Family]:
         _binned("length", "s", _LENGTHS_S, videos.length_s),
         _categories(trial),
     ]
-    by_pair = [Family(family.names, family.codes[trial.video]) for family in families]
+    # A byte a pair each: there are millions of pairs and a handful of slices.
+    by_pair = [Family(family.names, family.codes.astype(np.int8)[trial.video]) for family in families]
     return [*by_pair, Family(tuple(f"kind: {name}" for name in KINDS), trial.kind)]
 
 

@@ -12,11 +12,11 @@ from scipy.special import expit
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.evaluate.blend import Blend, log_odds, logarithm, tuned_blend
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import LABELS, Label, LengthBuckets, Targets, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.rankers.blend import Blend, log_odds, logarithm, tuned_blend
 from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
 from pipelines.rankers.sides import sides_as_of
@@ -108,13 +108,21 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
     tuned = _tuned(
         _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning]),
         {system: values[is_tuning] for system, values in scores.items()},
+        models.ranker,
         pairs.catalogue,
         settings,
     )
     kept = ~is_tuning
     # One after the other, so that they never stand twice.
     reported = {system: scores.pop(system)[kept] for system in list(scores)}
-    reported[HYBRID] = _hybrid(user_id[kept], video_id[kept], reported, settings.filter_k, pairs.catalogue)
+    reported[HYBRID] = _hybrid(
+        user_id[kept],
+        video_id[kept],
+        reported,
+        models.ranker,
+        filter_k=settings.filter_k,
+        catalogue=pairs.catalogue,
+    )
     reported[BLEND] = tuned.blend.scores(_components(reported, settings.label))
     truth = _truth(rows, settings)
     if truth is not None:
@@ -137,13 +145,21 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
     )
 
 
-def _tuned(tuning: "_Tuning", scores: Mapping[str, np.ndarray], catalogue: int, settings: Settings) -> Tuned:
+def _tuned(
+    tuning: "_Tuning",
+    scores: Mapping[str, np.ndarray],
+    ranker: HybridRanker,
+    catalogue: int,
+    settings: Settings,
+) -> Tuned:
     """What the tuning users choose. scores: of their pairs."""
     filters = {
-        k: tuning.quality(_hybrid(tuning.user_id, tuning.video_id, scores, k, catalogue))
+        k: tuning.quality(
+            _hybrid(tuning.user_id, tuning.video_id, scores, ranker, filter_k=k, catalogue=catalogue)
+        )
         for k in _filters(catalogue, settings)
     }
-    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.quality)
+    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.of_users)
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 
@@ -154,12 +170,16 @@ class _Tuning:
         self.user_id, self.video_id = user_id, video_id
         self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
 
-    def quality(self, scores: np.ndarray) -> float:
-        """Mean NDCG at 10 and 100; 0 where nobody liked anything."""
+    def of_users(self, scores: np.ndarray) -> np.ndarray:
+        """Mean NDCG at 10 and 100 of each user who liked anything: float64 [users]."""
         lists = RankedLists.ordered(Order.of(self.user_id, self.video_id, scores), self._outcome)
-        if not len(lists.users):
-            return 0.0
-        return float(np.mean([ndcg_at_k(lists, k).mean() for k in _TUNED_AT]))
+        values: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in _TUNED_AT], axis=0)
+        return values
+
+    def quality(self, scores: np.ndarray) -> float:
+        """The mean over users; 0 where nobody liked anything."""
+        values = self.of_users(scores)
+        return float(values.mean()) if len(values) else 0.0
 
 
 def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
@@ -183,10 +203,17 @@ def _filters(catalogue: int, settings: Settings) -> list[int]:
 
 
 def _hybrid(
-    user_id: np.ndarray, video_id: np.ndarray, scores: Mapping[str, np.ndarray], filter_k: int, catalogue: int
+    user_id: np.ndarray,
+    video_id: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    ranker: HybridRanker,
+    *,
+    filter_k: int,
+    catalogue: int,
 ) -> np.ndarray:
+    ordering = ranker.ordering(scores[CLASSIFIER], scores[REGRESSOR], scores[ALS])
     return hybrid_scores(
-        user_id, video_id, scores[CLASSIFIER], scores[REGRESSOR], filter_k=filter_k, catalogue=catalogue
+        user_id, video_id, scores[CLASSIFIER], ordering, filter_k=filter_k, catalogue=catalogue
     )
 
 
@@ -225,11 +252,11 @@ def _of_features_and_models(
 
 
 def _kinds(pairs: Pairs) -> np.ndarray:
-    """Of each pair its place in KINDS."""
+    """Of each pair its place in KINDS: int8 [pairs]."""
     own = pairs.rows.select(_PAIR).lazy()
     # Of a long history, first what is of these pairs at all.
-    watched = pairs.history.lazy().select(_PAIR).join(own, on=_PAIR, how="semi").unique()
-    known = pairs.history.lazy().select(columns.VIDEO_ID).unique()
+    watched = pairs.history.select(_PAIR).join(own, on=_PAIR, how="semi").unique()
+    known = pairs.history.select(columns.VIDEO_ID).unique()
     rows = (
         own.join(watched.with_columns(pl.lit(1).alias("pair")), on=_PAIR, how="left", maintain_order="left")
         .join(
@@ -241,7 +268,7 @@ def _kinds(pairs: Pairs) -> np.ndarray:
         .collect()
     )
     is_new, is_again = rows["video"].is_null().to_numpy(), rows["pair"].is_not_null().to_numpy()
-    return np.where(is_new, 2, np.where(is_again, 1, 0))
+    return np.where(is_new, np.int8(2), is_again.astype(np.int8))
 
 
 def truth_file(settings: Settings) -> Path:

@@ -51,6 +51,7 @@ class Binning:
     ) -> None:
         """Find the bins. video_id: of every row of the matrix. parameters: LightGBM's, with a seed."""
         self._matrix = matrix
+        self._first = fitted.start
         self._video_id = video_id
         self._named: dict[str, Any] = {
             "feature_name": list(encoding.names),
@@ -69,12 +70,16 @@ class Binning:
         table = pa.table([pa.array(column) for column in block.T], names=self._named["feature_name"])
         return Part(order, lgb.Dataset(table, reference=self._bins, **self._named).construct())
 
-    def parts(self, rows: range, parts: int) -> Iterator[Part]:
-        """Deal the rows into parts, every n-th to the same; while one is used, the next is binned."""
+    def parts(self, rows: range | np.ndarray, parts: int) -> Iterator[Part]:
+        """Deal the rows, which ascend, into parts; while one is used, the next is binned.
+
+        A row's part depends on its number alone, so workers with some of the rows each deal as one with all.
+        """
+        dealt = (np.asarray(rows) - self._first) % parts
         with ThreadPoolExecutor(1) as pool:
-            following = pool.submit(self.part, rows[0::parts])
+            following = pool.submit(self.part, np.asarray(rows)[dealt == 0])
             for place in range(1, parts + 1):
                 part = following.result()
                 if place < parts:
-                    following = pool.submit(self.part, rows[place::parts])
+                    following = pool.submit(self.part, np.asarray(rows)[dealt == place])
                 yield part

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import polars as pl
 
 from nightreel import columns
 from nightreel.errors import InputError
@@ -14,39 +13,40 @@ from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.binning import Matrix
-from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.first_plays import FirstPlays
+from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
+from pipelines.rankers.predicted import Predicted
+from pipelines.rankers.training_data import TrainingData
 from pipelines.training_frame import FeatureFrame
 
 HYBRID_NDCG = "hybrid_ndcg_at_10"
-_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class Holdout:
     """The plays that no model has seen.
 
-    rows: of the joined frame, each user's first play of each video in the holdout. plays: these rows'
-    user_id, video_id and watch_ratio. since: when the holdout begins. catalogue: videos of the whole log.
-    wanted: what came of all rows of the frame.
+    plays: each user's first play of each video in the holdout, numbered as rows of the joined frame. since:
+    when the holdout begins. catalogue: videos of the whole log. wanted: what came of all rows of the frame.
     """
 
     frame: FeatureFrame
-    rows: np.ndarray
-    plays: pl.DataFrame
+    plays: FirstPlays
     since: datetime
     catalogue: int
     wanted: Targets
 
     @classmethod
-    def of(
-        cls, frame: FeatureFrame, plays: pl.DataFrame, part: slice, since: datetime, wanted: Targets
-    ) -> "Holdout":
-        """The holdout among joined plays; part: its rows."""
-        numbered = plays[part].with_row_index("row", offset=part.start)
-        first = numbered.unique([columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True)
-        return cls(frame, first["row"].to_numpy(), first, since, plays[columns.VIDEO_ID].n_unique(), wanted)
+    def of(cls, data: TrainingData) -> "Holdout":
+        """The holdout among joined plays."""
+        return cls(
+            data.frame,
+            FirstPlays.of(data.plays, data.slices.holdout),
+            data.cuts.holdout_from,
+            data.plays[columns.VIDEO_ID].n_unique(),
+            data.wanted,
+        )
 
     def metrics(self, ranker: HybridRanker, settings: Settings) -> dict[str, float]:
         """The hybrid's NDCG@10 over what each user watched, and how well both models predict.
@@ -54,32 +54,21 @@ class Holdout:
         Each video is ranked as of its play. Only figures that exist are given: without a liked play there is
         neither NDCG nor AUC.
         """
-        classified, regressed = predict(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
-        user, video = (self.plays[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
-        liked = self.wanted.liked[self.rows]
-        error = np.abs(regressed - self.wanted.amount[self.rows])
+        plays = self.plays
+        predicted = Predicted.of(ranker, FeatureMatrix(self.frame, ranker.encoding), plays.rows)
+        liked = self.wanted.liked[plays.rows]
+        error = np.abs(predicted.regressor - self.wanted.amount[plays.rows])
         found = {"regressor_mean_absolute_error": float(error.mean())}
-        area = auc(classified, liked)
+        area = auc(predicted.classifier, liked)
         if area is not None:
             found["classifier_auc"] = area
-        scores = hybrid_scores(
-            user, video, classified, regressed, filter_k=settings.filter_k, catalogue=self.catalogue
+        scores = predicted.hybrid(
+            plays.user_id, plays.video_id, filter_k=settings.filter_k, catalogue=self.catalogue
         )
-        ranked = RankedLists.of(user, video, scores, liked)
+        ranked = RankedLists.of(plays.user_id, plays.video_id, scores, liked)
         if len(ranked.users):
             found[HYBRID_NDCG] = float(ndcg_at_k(ranked, 10).mean())
         return found
-
-
-def predict(ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classifier and regressor scores of these rows, a block at a time: two float64 [rows]."""
-    classified, regressed = np.empty(len(rows)), np.empty(len(rows))
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
-        block = matrix[rows[part]]
-        classified[part] = ranker.classify(block)
-        regressed[part] = ranker.regress(block)
-    return classified, regressed
 
 
 def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Settings) -> str:

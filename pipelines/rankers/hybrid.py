@@ -1,7 +1,10 @@
-"""The trained pair of rankers, and their one order: the classifier filters, the regressor orders."""
+"""The trained pair of rankers, and their one order: the classifier filters, the regressor orders.
+
+Where the log itself shows that others do better, the regressor orders with help: `list_order` has how.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -9,11 +12,16 @@ import numpy as np
 
 from nightreel import columns
 from pipelines.metrics import Order
+from pipelines.rankers.blend import Blend, log_odds, logarithm
 from pipelines.rankers.encoding import FeatureEncoding
 
 _ENCODING = "encoding.json"
 _CLASSIFIER = "classifier.txt"
 _REGRESSOR = "regressor.txt"
+_ORDER = "order.json"
+
+# The parts of the order, by the names that the lists' columns have.
+ORDERED_BY = (columns.REGRESSOR_SCORE, columns.CLASSIFIER_SCORE, columns.ALS_SCORE)
 
 
 @dataclass(frozen=True)
@@ -22,13 +30,14 @@ class HybridRanker:
 
     encoding: how that matrix is made. classifier: probability that watch_ratio exceeds like_threshold.
     regressor: expected watch_ratio, clipped. threads: of prediction; 0 means all cores. Predictions do not
-    depend on it.
+    depend on it. order: of what the filter keeps, over ORDERED_BY; the regressor alone unless it was fitted.
     """
 
     encoding: FeatureEncoding
     classifier: lgb.Booster
     regressor: lgb.Booster
     threads: int = 0
+    order: Blend = field(default_factory=lambda: Blend.alone(columns.REGRESSOR_SCORE))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -42,6 +51,17 @@ class HybridRanker:
     def regress(self, matrix: np.ndarray) -> np.ndarray:
         """Expected clipped watch_ratio: float64 [rows]. matrix: float32 [rows, features]."""
         return self._predict(self.regressor, matrix)
+
+    def ordering(
+        self, classifier_score: np.ndarray, regressor_score: np.ndarray, als_score: np.ndarray
+    ) -> np.ndarray:
+        """What orders the videos that the filter keeps, highest first: float64 [pairs].
+
+        All of the same pairs: a probability, an expected amount, and als_score, NaN where it is not known.
+        """
+        if self.order.only() == columns.REGRESSOR_SCORE:
+            return regressor_score
+        return self.order.scores(order_components(classifier_score, regressor_score, als_score))
 
     def _predict(self, booster: lgb.Booster, matrix: np.ndarray) -> np.ndarray:
         if not len(matrix):
@@ -71,29 +91,44 @@ class HybridRanker:
         (folder / _ENCODING).write_text(self.encoding.to_json(), encoding="utf-8")
         (folder / _CLASSIFIER).write_text(self.classifier.model_to_string(), encoding="utf-8")
         (folder / _REGRESSOR).write_text(self.regressor.model_to_string(), encoding="utf-8")
+        (folder / _ORDER).write_text(self.order.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> "HybridRanker":
         """Read what `save` wrote. Verify the folder first: `model_registry.champion` does."""
-        return cls(
+        ranker = cls(
             encoding=FeatureEncoding.from_json((folder / _ENCODING).read_text(encoding="utf-8")),
             classifier=lgb.Booster(model_str=(folder / _CLASSIFIER).read_text(encoding="utf-8")),
             regressor=lgb.Booster(model_str=(folder / _REGRESSOR).read_text(encoding="utf-8")),
             threads=threads,
         )
+        order = folder / _ORDER
+        # Models of before there was one to fit have none.
+        return replace(ranker, order=Blend.from_json(order.read_text("utf-8"))) if order.is_file() else ranker
+
+
+def order_components(
+    classifier_score: np.ndarray, regressor_score: np.ndarray, als_score: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The parts of an order, each on the scale on which they add up: float64 [pairs], by ORDERED_BY."""
+    return {
+        columns.REGRESSOR_SCORE: logarithm(regressor_score),
+        columns.CLASSIFIER_SCORE: log_odds(classifier_score),
+        columns.ALS_SCORE: als_score.astype(np.float64),
+    }
 
 
 def hybrid_order(
-    classifier_score: np.ndarray, regressor_score: np.ndarray, video_id: np.ndarray, filter_k: int
+    classifier_score: np.ndarray, ordering: np.ndarray, video_id: np.ndarray, filter_k: int
 ) -> np.ndarray:
     """Positions of one user's candidates in the hybrid's order, best first: int64 [candidates].
 
-    The filter_k most probable by the classifier come first, ordered by the regressor; the others follow in
-    the classifier's order. All ties go to the smaller video_id.
+    The filter_k most probable by the classifier come first, the highest of `HybridRanker.ordering` leading;
+    the others follow in the classifier's order. All ties go to the smaller video_id.
     """
     by_classifier = np.lexsort((video_id, -classifier_score))
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
-    ordered = kept[np.lexsort((video_id[kept], -regressor_score[kept]))]
+    ordered = kept[np.lexsort((video_id[kept], -ordering[kept]))]
     return np.concatenate([ordered, rest])
 
 
@@ -101,7 +136,7 @@ def hybrid_scores(
     user_id: np.ndarray,
     video_id: np.ndarray,
     classifier_score: np.ndarray,
-    regressor_score: np.ndarray,
+    ordering: np.ndarray,
     *,
     filter_k: int,
     catalogue: int,
@@ -119,5 +154,5 @@ def hybrid_scores(
         order.starts[:-1], np.minimum(order.starts[:-1] + kept, order.starts[1:]), strict=True
     ):
         rows = order.rows[start:end]
-        places[rows[np.lexsort((video_id[rows], -regressor_score[rows]))]] = np.arange(start, end)
+        places[rows[np.lexsort((video_id[rows], -ordering[rows]))]] = np.arange(start, end)
     return -places.astype(np.float64)

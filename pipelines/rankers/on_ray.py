@@ -3,8 +3,8 @@
 Ray Data deals the numbers of the plays out, Ray Train starts a worker for each core and connects LightGBM's
 workers. The joined sources and the positions of the join lie in each node's object store once; a worker
 composes and bins the rows of its own share, so that the wide matrix never exists, here or there. All workers
-bin by the same sample and stop by the same plays, so that their trees are the same, and nearly those of one
-machine: every tree sees the whole log, where one machine turns from part to part.
+bin by the same sample, turn from part to part of the log as one machine does, each with its share of a part,
+and stop by the same plays: their trees are the same, and those of one machine but for the order of sums.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from nightreel.settings import Settings
 from nightreel.storage import Folder
 from pipelines.labels import Targets
 from pipelines.rankers.binning import Binning
-from pipelines.rankers.boosting import common_parameters, grow_rankers, rows_that_stop
+from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
@@ -110,9 +110,10 @@ def _work(config: dict[str, Any]) -> None:
     fitted = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(fitted))
     binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
+    parts = number_of_parts(settings, len(fitted))
     ranker = grow_rankers(
-        [binning.part(rows)],
-        parts=1,
+        binning.parts(rows, parts),
+        parts=parts,
         stop=binning.part(rows_that_stop(slices)),
         wanted=_writable(job.wanted),
         parameters=parameters | {"tree_learner": "data", "pre_partition": True},

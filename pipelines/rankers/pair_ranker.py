@@ -21,6 +21,7 @@ _PAIRS_AT_A_TIME = 65_536
 class PairRanker:
     """Classifier and regressor over the sides, as `HybridRanker` is over a matrix of rows."""
 
+    ranker: HybridRanker
     sides: Sides
     classifier: PairForest
     regressor: PairForest
@@ -28,12 +29,19 @@ class PairRanker:
     @classmethod
     def of(cls, ranker: HybridRanker, sides: Sides) -> "PairRanker":
         """Take both models apart. Raises InputError for models that cannot be."""
-        return cls(sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides))
+        return cls(
+            ranker, sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides)
+        )
 
     def with_users(self, users: Side, factors: np.ndarray) -> "PairRanker":
         """The same for other users: what was answered of the videos stands. factors: as in Sides."""
         sides = replace(self.sides, users=users, user_factors=factors)
-        return PairRanker(sides, replace(self.classifier, sides=sides), replace(self.regressor, sides=sides))
+        return replace(
+            self,
+            sides=sides,
+            classifier=replace(self.classifier, sides=sides),
+            regressor=replace(self.regressor, sides=sides),
+        )
 
     def block(self, users: np.ndarray) -> "UserBlock":
         """Some users, their own questions answered. users: places in the sides."""

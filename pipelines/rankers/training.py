@@ -17,6 +17,7 @@ from pipelines.rankers.boosting import common_parameters, fit_rankers
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
+from pipelines.rankers.list_order import with_fitted_order
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, sources
 from pipelines.training_frame import service_features
@@ -69,7 +70,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
     data = TrainingData.join(store, settings)
-    ranker = _fit(data, settings)
+    ranker = with_fitted_order(_fit(data, settings), data, settings)
     listwise = fit_lambdamart(
         data.matrix,
         data.wanted,
@@ -80,7 +81,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         parameters=common_parameters(settings, data.slices.fit.stop - data.slices.fit.start),
         settings=settings,
     )
-    holdout = Holdout.of(data.frame, data.plays, data.slices.holdout, data.cuts.holdout_from, data.wanted)
+    holdout = Holdout.of(data)
     version = model_registry.register(
         settings,
         lambda folder: _write(ranker, listwise, data.buckets, folder),
@@ -92,7 +93,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         "version": version.version,
         "verdict": verdict,
         "plays": _counts(data.slices),
-        **{name: version.manifest[name] for name in ("trees", "metrics")},
+        **{name: version.manifest[name] for name in ("trees", "order", "metrics")},
         "importances": _printed(ranker),
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
@@ -142,6 +143,7 @@ def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> d
             "classifier": ranker.classifier.num_trees(),
             "regressor": ranker.regressor.num_trees(),
         },
+        "order": {name: weight for name, weight in ranker.order.weights.items() if weight},
         "libraries": {name: library_version(name) for name in _LIBRARIES},
     }
 

@@ -16,7 +16,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
-from pipelines.evaluate.protocols import Pairs, kuairec_pairs, temporal_pairs
+from pipelines.evaluate.protocols import Pairs, holdout_from, kuairec_pairs, temporal_pairs
 from pipelines.labels import targets
 from pipelines.local_days import INSTANT
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
@@ -27,12 +27,12 @@ from pipelines.rankers.boosting import (
     number_of_parts,
     rows_that_stop,
 )
-from pipelines.rankers.holdout import predict
-from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.list_order import with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.rankers.slices import time_cuts
+from pipelines.rankers.predicted import Predicted
 from pipelines.rankers.training_data import TrainingData
-from pipelines.training_frame import FeatureFrame, read_plays
+from pipelines.training_frame import FeatureFrame
 
 MEASURED_AT = (10, 100)
 _FILTERS = (50, 100, 200, 500, 1_000)
@@ -119,18 +119,16 @@ class Objective:
             settings=settings,
             title=title,
         )
-        return self.measure_ranker(ranker)
+        return self.measure_ranker(with_fitted_order(ranker, self.data, settings))
 
     def measure_ranker(self, ranker: HybridRanker) -> Measured:
         """Rank the pairs; of all filters that are tried, the best counts."""
-        classified, regressed = predict(ranker, self.matrix, np.arange(len(self.matrix)))
+        predicted = Predicted.of(ranker, self.matrix, np.arange(len(self.matrix)))
         user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
         outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))
         found: dict[int, dict[int, float]] = {}
         for filter_k in sorted({k for k in _FILTERS if k < self.catalogue} | {self.settings.filter_k}):
-            scores = hybrid_scores(
-                user, video, classified, regressed, filter_k=filter_k, catalogue=self.catalogue
-            )
+            scores = predicted.hybrid(user, video, filter_k=filter_k, catalogue=self.catalogue)
             lists = RankedLists.ordered(Order.of(user, video, scores), outcome)
             found[filter_k] = {k: float(ndcg_at_k(lists, k).mean()) for k in MEASURED_AT}
         best = max(found, key=lambda k: (np.mean([*found[k].values()]), k == self.settings.filter_k, -k))
@@ -144,7 +142,6 @@ class Objective:
 
 
 def _pairs(settings: Settings) -> Pairs:
-    plays = read_plays(settings)
     if settings.paths.table("fully_observed").is_file():
-        return kuairec_pairs(plays, settings)
-    return temporal_pairs(plays, time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from, settings)
+        return kuairec_pairs(settings)
+    return temporal_pairs(holdout_from(settings), settings)

@@ -35,12 +35,15 @@ def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> 
 
 
 @pytest.mark.slow
-def test_the_models_predict_within_two_thousandths_of_what_seeds_alone_give_locally(
+def test_the_models_are_within_two_thousandths_of_the_local_ones(
     cluster: Any, nightreel: Nightreel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "nightreel.toml").write_text("als_factors = 8\ntrees = 40\nthreads = 1\nlambdamart_plays = 0\n")
+    # Several parts, as a log of KuaiRec's size has them: of a smaller one each worker bags plays of its own.
+    (home / "nightreel.toml").write_text(
+        "als_factors = 8\ntrees = 40\ntree_rows = 40000\nthreads = 1\nlambdamart_plays = 0\n"
+    )
     size = ["--users", "600", "--videos", "400", "--interactions", "200000", "--days", "16"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
         done = nightreel(*step, home=home)
@@ -49,12 +52,8 @@ def test_the_models_predict_within_two_thousandths_of_what_seeds_alone_give_loca
 
     monkeypatch.setenv("NIGHTREEL_HOME", str(home))
     apply_definitions(load_settings())
-    # Of so small a log each seed bags other plays: AUC moves by a hundredth, the error by three thousandths.
-    local = [_trained(home, monkeypatch, seed=seed) for seed in (20200705, 1, 2)]
+    local = _trained(home, monkeypatch)
     on_ray = _trained(home, monkeypatch, engine="ray")
     assert set(on_ray) == {"hybrid_ndcg_at_10", "classifier_auc", "regressor_mean_absolute_error"}
     for name, value in on_ray.items():
-        values = [metrics[name] for metrics in local]
-        # Ten places of 600 users are coarser still: 0.8 % better on one log, 0.9 % worse on another.
-        slack = 0.02 if name == "hybrid_ndcg_at_10" else 0.002
-        assert min(values) * (1 - slack) <= value <= max(values) * (1 + slack), (name, value, values)
+        assert value == pytest.approx(local[name], rel=0.002), name

@@ -62,6 +62,7 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
         "labels.json",
         "encoding.json",
         "importances.json",
+        "order.json",
     }
 
 

@@ -11,7 +11,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.collaborative import refit_cutoffs
 from pipelines.features import build_features
-from pipelines.text import build_text, text_features
+from pipelines.text import build_text, documents_of, text_features
 from tests.fixtures.small_log import FIRST_DAY, SHANGHAI, SmallLog, make_log, midnight, settings_for
 
 # Videos appear until the last day; the refit comes when about half of them are known.
@@ -25,7 +25,7 @@ def _settings(home: Path, **changes: object) -> Settings:
 
 def _text(log: SmallLog, settings: Settings) -> pl.DataFrame:
     log.write(settings)
-    build_text(settings, force=True)
+    build_text(settings)
     return pl.read_parquet(settings.paths.feature_source(columns.VIDEO_TEXT))
 
 
@@ -141,7 +141,8 @@ def test_like_texts_are_near_and_unlike_ones_far() -> None:
     food = [f"家常红烧肉做法vlog{i}" for i in range(8)]
     captions = _captions([*cats, *food, "我家猫咪睡觉了", "红烧肉的做法", "", None])
     known = captions[columns.VIDEO_ID].head(16)
-    vectors = text_features(captions, known, CUTOFF, seed=1).drop(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
+    text = text_features(documents_of(captions), known, CUTOFF, seed=1)
+    vectors = text.drop(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
     values = vectors.to_numpy()
     cat, meat = values[16], values[17]
     assert cat @ values[0] > 3 * abs(cat @ values[8])
@@ -152,7 +153,7 @@ def test_like_texts_are_near_and_unlike_ones_far() -> None:
 @pytest.mark.parametrize("texts", [[], ["猫"], ["猫", "狗", "饭"], [None, "", None, ""], ["猫猫"] * 5])
 def test_too_little_text_to_learn_from_is_no_error(texts: list[str | None]) -> None:
     captions = _captions(texts)
-    text = text_features(captions, captions[columns.VIDEO_ID], CUTOFF, seed=1)
+    text = text_features(documents_of(captions), captions[columns.VIDEO_ID], CUTOFF, seed=1)
     assert text.height == len(texts)
     assert len(text.columns) == 2 + columns.TEXT_DIMENSIONS
 
@@ -169,6 +170,23 @@ def test_cover_caption_and_tags_all_count(tmp_path: Path) -> None:
         captions = LOG.video_captions.with_columns(pl.when(first).then(other).otherwise(column).alias(column))
         after = _text(SmallLog(LOG.interactions, LOG.video_daily, LOG.users, captions), settings)
         assert not before.head(1).equals(after.head(1)), column
+
+
+def test_another_night_without_new_texts_keeps_the_source(tmp_path: Path) -> None:
+    """New plays after the cutoff change nothing; a new text, or a play that makes a video known, does."""
+    settings = _settings(tmp_path)
+    source = settings.paths.feature_source(columns.VIDEO_TEXT)
+    first_nights = LOG.interactions.head(LOG.interactions.height - 50)
+    assert _cutoff(LOG.with_interactions(first_nights), settings) == _cutoff(LOG, settings)
+    before = _text(LOG.with_interactions(first_nights), settings)
+    written = source.stat().st_mtime_ns
+    assert _text(LOG, settings).equals(before)
+    assert source.stat().st_mtime_ns == written
+    assert build_text(settings).skipped
+    assert not build_text(settings, force=True).skipped
+    assert source.stat().st_mtime_ns != written
+    source.unlink()
+    assert _text(LOG, settings).equals(before)
 
 
 def test_a_log_without_enough_plays_for_a_refit_has_no_text_that_a_row_sees(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from nightreel.settings import Settings
 from scoring.candidates import Candidates, Cap
 from scoring.lists import HYBRID, Lists
 from tests.fixtures.lists import make_blocks, make_candidates
-from tests.scoring.test_publish_atomic import NIGHT, publish_lists, shown
+from tests.fixtures.published_home import shown_rows
+from tests.scoring.test_publish_atomic import NIGHT, publish_lists
 
 Spoil = Callable[[Lists, Candidates], Lists]
 
@@ -117,11 +118,11 @@ def test_a_spoilt_run_fails_the_audit_of_its_flaw(settings: Settings, spoil: Spo
     candidates = make_candidates(21)
     good = list(make_blocks(candidates, 21, k=10))
     publish_lists(settings, candidates, good)
-    before = shown(settings)
+    before = shown_rows(settings)
     spoilt = spoil(Lists.concatenate(make_blocks(candidates, 22, k=10)), candidates)
     with pytest.raises(AuditError, match=f"audit `{audit}`"):
         publish_lists(settings, candidates, [spoilt], NIGHT + timedelta(days=1))
-    assert shown(settings) == before
+    assert shown_rows(settings) == before
 
 
 def _capped(candidates: Candidates) -> Candidates:

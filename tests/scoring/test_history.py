@@ -13,7 +13,8 @@ from scoring.lists import Lists
 from scoring.writer import sole_writer
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
-from tests.scoring.test_publish_atomic import NIGHT, expected_rows, publish_lists, shown
+from tests.fixtures.published_home import shown_rows
+from tests.scoring.test_publish_atomic import NIGHT, expected_rows, publish_lists
 
 CANDIDATES = make_candidates(41)
 
@@ -41,13 +42,13 @@ def test_runs_are_listed_newest_first_with_the_one_that_is_shown(three_runs: Set
 
 def test_an_earlier_run_is_shown_again_and_the_next_one_as_ever(three_runs: Settings) -> None:
     assert rollback(three_runs, 1) == 3
-    assert shown(three_runs) == expected_rows(1, make_blocks(CANDIDATES, 1, k=10))
+    assert shown_rows(three_runs) == expected_rows(1, make_blocks(CANDIDATES, 1, k=10))
     assert rollback(three_runs, 1) == 1
     assert rollback(three_runs, 3) == 1
-    assert shown(three_runs) == expected_rows(3, make_blocks(CANDIDATES, 3, k=10))
+    assert shown_rows(three_runs) == expected_rows(3, make_blocks(CANDIDATES, 3, k=10))
     rollback(three_runs, 1)
     publish_lists(three_runs, CANDIDATES, make_blocks(CANDIDATES, 4, k=10), NIGHT + timedelta(days=3))
-    assert {row[0] for row in shown(three_runs)} == {4}
+    assert {row[0] for row in shown_rows(three_runs)} == {4}
 
 
 def test_the_run_that_is_shown_is_never_pruned(three_runs: Settings) -> None:
@@ -55,15 +56,15 @@ def test_the_run_that_is_shown_is_never_pruned(three_runs: Settings) -> None:
     one = three_runs.model_copy(update={"keep_runs": 1})
     with pytest.raises(Exception, match="every eligible user"):
         publish_lists(one, CANDIDATES, list[Lists](), NIGHT + timedelta(days=3))
-    assert {row[0] for row in shown(three_runs)} == {1}
+    assert {row[0] for row in shown_rows(three_runs)} == {1}
 
 
 @pytest.mark.parametrize(("run_id", "why"), [(99, "no such run"), (2, "failed and has no lists: audit")])
 def test_a_run_that_cannot_be_shown_changes_nothing(three_runs: Settings, run_id: int, why: str) -> None:
-    before = shown(three_runs)
+    before = shown_rows(three_runs)
     with pytest.raises(InputError, match=why):
         rollback(three_runs, run_id)
-    assert shown(three_runs) == before
+    assert shown_rows(three_runs) == before
 
 
 def test_there_is_no_way_back_while_another_process_publishes(three_runs: Settings) -> None:

@@ -1,10 +1,8 @@
 """The real `nightreel score`, killed with SIGKILL at any instant: the night's list stands all the while."""
 
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +15,8 @@ from nightreel.settings import Settings
 from scoring.database import reading
 from scoring.publish import score_and_publish
 from scoring.tables import recommendation, recommendation_run
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
-
-_COMMAND = [Path(sys.executable).with_name("nightreel"), "score", "--force", "--as-of", AS_OF.isoformat()]
+from tests.fixtures.published_home import shown_lists
+from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 
 
 @pytest.fixture(scope="module")
@@ -34,31 +31,15 @@ def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Set
     return home.model_copy(update={"database_url": SecretStr(url), "keep_runs": 3})
 
 
-def _shown(settings: Settings) -> list[tuple[object, ...]]:
-    """What a reader gets, without the run's number; and that there is one run only."""
-    with reading(settings) as connection:
-        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
-        rows = [tuple(row) for row in connection.exec_driver_sql(query)]
-    assert len({row[0] for row in rows}) == 1
-    return [row[1:] for row in rows]
-
-
 def _start(settings: Settings) -> "subprocess.Popen[bytes]":
-    environment = {
-        **os.environ,
-        "NIGHTREEL_HOME": str(settings.home),
-        "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url,
-        "NIGHTREEL_KEEP_RUNS": str(settings.keep_runs),
-        # One user a block, so that there is time to be killed in.
-        "NIGHTREEL_USER_BLOCK_ROWS": "1",
-    }
-    return subprocess.Popen(_COMMAND, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # One user a block, so that there is time to be killed in.
+    return start_scoring(settings, NIGHTREEL_USER_BLOCK_ROWS="1")
 
 
 @pytest.mark.slow
 def test_the_command_killed_fifty_times_leaves_whole_lists_and_nothing_else(settings: Settings) -> None:
     score_and_publish(settings, as_of=AS_OF)
-    expected = _shown(settings)
+    expected = shown_lists(settings)
     started = time.monotonic()
     assert _start(settings).wait(timeout=120) == 0
     a_run_takes_s = time.monotonic() - started
@@ -69,13 +50,13 @@ def test_the_command_killed_fifty_times_leaves_whole_lists_and_nothing_else(sett
         # Mostly imports at first: what writes comes in the last part.
         end = time.monotonic() + instants.uniform(0.5, 1.1) * a_run_takes_s
         while time.monotonic() < end and process.poll() is None:
-            assert _shown(settings) == expected
+            assert shown_lists(settings) == expected
             reads += 1
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
-        assert _shown(settings) == expected
+        assert shown_lists(settings) == expected
     score_and_publish(settings, as_of=AS_OF, force=True)
-    assert _shown(settings) == expected
+    assert shown_lists(settings) == expected
     _verdict(settings, expected)
     assert killed >= 10 and reads > 50, (killed, reads)
 

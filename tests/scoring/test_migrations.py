@@ -19,7 +19,8 @@ from scoring.show import user_list
 from scoring.tables import job_run, metadata, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
-from tests.scoring.test_publish_atomic import publish_lists, runs, shown
+from tests.fixtures.published_home import shown_rows
+from tests.scoring.test_publish_atomic import publish_lists, runs
 
 HERE = Path(__file__).parent
 
@@ -72,7 +73,7 @@ def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: 
     permissive = older.model_copy(update={"min_share_of_last_run": 0.0})
     publish_lists(permissive, candidates, make_blocks(candidates, 1, k=10))
     assert runs(older) == [(1, "published"), (2, "failed"), (3, "published"), (4, "published")]
-    assert {row[0] for row in shown(older)} == {4}
+    assert {row[0] for row in shown_rows(older)} == {4}
 
 
 @pytest.mark.parametrize("from_version", [None, 1])

@@ -1,9 +1,6 @@
 """Scoring on a real Ray cluster: the local engine's table to the last bit, whatever dies on the way."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -35,9 +32,8 @@ from scoring.score import score_users
 from scoring.tables import recommendation_run
 from scoring.writer import sole_writer
 from tests.fixtures import ray_cluster
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
-
-_COMMAND = [Path(sys.executable).with_name("nightreel"), "score", "--force", "--as-of", AS_OF.isoformat()]
+from tests.fixtures.published_home import shown_lists
+from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +52,6 @@ def _on_ray(settings: Settings) -> Settings:
     return settings.model_copy(update={"engine": "ray"})
 
 
-def _shown(settings: Settings) -> list[tuple[object, ...]]:
-    """What a reader gets, without the run's number; and that there is one run only."""
-    with reading(settings) as connection:
-        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
-        rows = [tuple(row) for row in connection.exec_driver_sql(query)]
-    assert len({row[0] for row in rows}) == 1
-    return [row[1:] for row in rows]
-
-
 def _statuses(settings: Settings) -> list[str]:
     with reading(settings) as connection:
         runs = select(recommendation_run.c.status).order_by(recommendation_run.c.run_id)
@@ -77,10 +64,10 @@ def _parts(settings: Settings) -> list[Path]:
 
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
     local = score_and_publish(settings, as_of=AS_OF).summary
-    expected = _shown(settings)
+    expected = shown_lists(settings)
     on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, force=True).summary
     assert on_ray["run_id"] == local["run_id"] + 1
-    assert _shown(settings) == expected
+    assert shown_lists(settings) == expected
     for fact in ("users", "rows", "rows_by_source"):
         assert on_ray[fact] == local[fact]
     assert _parts(settings) == []
@@ -89,20 +76,19 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
     assert score_and_publish(settings, as_of=AS_OF).skipped
 
 
+# Where loaders may outlive it; what SQLite does when its one writer dies, test_kill.py knows.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     cluster: Any, settings: Settings
 ) -> None:
     score_and_publish(settings, as_of=AS_OF)
-    expected = _shown(settings)
-    environment = {
-        **os.environ,
-        "NIGHTREEL_HOME": str(settings.home),
-        "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url,
-        "NIGHTREEL_SHARED_DIR": settings.shared_dir or "",
-        "NIGHTREEL_ENGINE": "ray",
-        "NIGHTREEL_RAY_ADDRESS": cluster.address,
-    }
-    process = subprocess.Popen(_COMMAND, env=environment, stdout=subprocess.DEVNULL)
+    expected = shown_lists(settings)
+    process = start_scoring(
+        settings,
+        NIGHTREEL_SHARED_DIR=settings.shared_dir or "",
+        NIGHTREEL_ENGINE="ray",
+        NIGHTREEL_RAY_ADDRESS=cluster.address,
+    )
     end = time.monotonic() + 400
     while not _parts(settings):
         assert process.poll() is None and time.monotonic() < end
@@ -110,12 +96,12 @@ def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert _statuses(settings) == ["published", "running"]
-    assert _shown(settings) == expected
+    assert shown_lists(settings) == expected
     kept = {part: part.stat().st_mtime_ns for part in _parts(settings)}
     assert kept
     score_and_publish(_on_ray(settings).model_copy(update={"keep_runs": 5}), as_of=AS_OF, force=True)
     assert _statuses(settings) == ["published", "failed", "published"]
-    assert _shown(settings) == expected
+    assert shown_lists(settings) == expected
 
 
 class _Night:
@@ -179,7 +165,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
     assert published.rows == len(expected)
     columns = (getattr(expected, field.name).tolist() for field in fields(expected))
     wanted = [tuple(None if value != value else value for value in row) for row in zip(*columns, strict=True)]
-    assert _shown(settings) == wanted
+    assert shown_lists(settings) == wanted
 
 
 def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings) -> None:

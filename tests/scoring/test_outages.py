@@ -20,13 +20,13 @@ from scoring.stages import Outcome, Stage, run_stages
 from scoring.tables import recommendation_run
 from scoring.writer import sole_writer
 from tests.fixtures.lists import make_blocks, make_candidates
+from tests.fixtures.published_home import shown_rows
 from tests.scoring.conftest import Server
 from tests.scoring.test_publish_atomic import (
     NIGHT,
     expected_rows,
     publish_lists,
     runs,
-    shown,
     stored_rows,
 )
 
@@ -53,7 +53,7 @@ def test_a_server_that_stops_in_mid_run_has_the_old_list_when_it_is_back(
     away: Settings, postgresql: Server, after: int
 ) -> None:
     publish_lists(away, CANDIDATES, _blocks(1))
-    before = shown(away)
+    before = shown_rows(away)
 
     def interrupted() -> Iterator[Lists]:
         for number, block in enumerate(_blocks(2)):
@@ -64,11 +64,11 @@ def test_a_server_that_stops_in_mid_run_has_the_old_list_when_it_is_back(
     with pytest.raises(DatabaseAwayError, match="Check that the database is there"):
         publish_lists(away, CANDIDATES, interrupted(), NIGHT + timedelta(days=1))
     with pytest.raises(NightreelError):
-        shown(away)
+        shown_rows(away)
     postgresql.start()
-    assert shown(away) == before
+    assert shown_rows(away) == before
     publish_lists(away, CANDIDATES, _blocks(3), NIGHT + timedelta(days=1))
-    assert shown(away) == expected_rows(3, _blocks(3))
+    assert shown_rows(away) == expected_rows(3, _blocks(3))
     assert runs(away) == [(1, "published"), (2, "failed"), (3, "published")]
     assert set(stored_rows(away)) == {1, 3}
 
@@ -99,7 +99,7 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
     run_stages([Stage("score", score)], away, outcome, sleep=sleep)
     assert waits == [away.retry_wait_s, 2 * away.retry_wait_s]
     assert (outcome.run_id, outcome.stages["score"]["rows"]) == (4, 800)
-    assert shown(away) == expected_rows(4, _blocks(3))
+    assert shown_rows(away) == expected_rows(4, _blocks(3))
     assert runs(away) == [(1, "published"), (2, "failed"), (3, "failed"), (4, "published")]
     assert set(stored_rows(away)) == {1, 4}
 
@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_the_old_list_and_room_makes_the_next_run(
     on_small_disk: Settings, small_disk: Path
 ) -> None:
     publish_lists(on_small_disk, CANDIDATES, _blocks(1))
-    before = shown(on_small_disk)
+    before = shown_rows(on_small_disk)
 
     def more_than_fits() -> Iterator[Lists]:
         for seed in range(2, 500):
@@ -189,11 +189,11 @@ def test_a_full_disk_leaves_the_old_list_and_room_makes_the_next_run(
         publish_lists(on_small_disk, CANDIDATES, more_than_fits(), NIGHT + timedelta(days=1))
     assert "that its disk is not full" in str(failure.value)
     assert not isinstance(failure.value, DatabaseAwayError)
-    assert shown(on_small_disk) == before
+    assert shown_rows(on_small_disk) == before
     # Another program's file goes: what the failed run has written is not reused at once by every database.
     subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
     publish_lists(on_small_disk, CANDIDATES, _blocks(3), NIGHT + timedelta(days=1))
-    assert shown(on_small_disk) == expected_rows(3, _blocks(3))
+    assert shown_rows(on_small_disk) == expected_rows(3, _blocks(3))
     assert runs(on_small_disk) == [(1, "published"), (2, "failed"), (3, "published")]
     assert set(stored_rows(on_small_disk)) == {1, 3}
     _whole(on_small_disk)

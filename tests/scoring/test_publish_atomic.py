@@ -17,6 +17,7 @@ from scoring.schema import upgrade
 from scoring.tables import recommendation, recommendation_run
 from scoring.writer import sole_writer
 from tests.fixtures.lists import make_blocks, make_candidates
+from tests.fixtures.published_home import shown_rows
 
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 
@@ -30,13 +31,6 @@ def publish_lists(
         run = NewRun(night, "20200814-abc", "digest")
         # Small batches, so that rows are committed long before the run is published.
         return publish(connection, run, blocks, candidates, settings, batch_rows=50)
-
-
-def shown(settings: Settings) -> list[tuple[object, ...]]:
-    """Everything that a reader of the view gets."""
-    with reading(settings) as connection:
-        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 def runs(settings: Settings) -> list[tuple[int, str]]:
@@ -68,7 +62,7 @@ def test_what_is_published_is_what_was_scored(settings: Settings, users_a_block:
     blocks = list(make_blocks(candidates, 1, k=10, users_a_block=users_a_block))
     published = publish_lists(settings, candidates, blocks)
     assert published == Published(1, len(candidates.user_id), sum(map(len, blocks)))
-    assert shown(settings) == expected_rows(1, blocks)
+    assert shown_rows(settings) == expected_rows(1, blocks)
 
 
 def test_one_users_list_in_plain_sql_is_found_by_the_primary_key(settings: Settings) -> None:
@@ -90,29 +84,29 @@ def test_a_second_run_replaces_the_first_whole(settings: Settings) -> None:
     candidates = make_candidates(3)
     publish_lists(settings, candidates, make_blocks(candidates, 3, k=10))
     publish_lists(settings, candidates, make_blocks(candidates, 4, k=10), NIGHT + timedelta(days=1))
-    assert shown(settings) == expected_rows(2, make_blocks(candidates, 4, k=10))
+    assert shown_rows(settings) == expected_rows(2, make_blocks(candidates, 4, k=10))
     assert runs(settings) == [(1, "published"), (2, "published")]
 
 
 def test_while_a_run_is_written_readers_see_the_old_list(settings: Settings) -> None:
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
-    before = shown(settings)
+    before = shown_rows(settings)
 
     def watched() -> Iterator[Lists]:
         for block in make_blocks(candidates, 6, k=10):
             yield block
-            assert shown(settings) == before
+            assert shown_rows(settings) == before
         assert stored_rows(settings)[2] > 100
 
     publish_lists(settings, candidates, watched(), NIGHT + timedelta(days=1))
-    assert shown(settings) == expected_rows(2, make_blocks(candidates, 6, k=10))
+    assert shown_rows(settings) == expected_rows(2, make_blocks(candidates, 6, k=10))
 
 
 def test_scoring_that_fails_half_way_leaves_the_old_list_and_no_rows(settings: Settings) -> None:
     candidates = make_candidates(7)
     publish_lists(settings, candidates, make_blocks(candidates, 7, k=10))
-    before = shown(settings)
+    before = shown_rows(settings)
 
     def failing() -> Iterator[Lists]:
         yield from make_blocks(candidates, 8, k=10)
@@ -120,7 +114,7 @@ def test_scoring_that_fails_half_way_leaves_the_old_list_and_no_rows(settings: S
 
     with pytest.raises(NightreelError, match="on fire"):
         publish_lists(settings, candidates, failing(), NIGHT + timedelta(days=1))
-    assert shown(settings) == before
+    assert shown_rows(settings) == before
     assert runs(settings) == [(1, "published"), (2, "failed")]
     assert set(stored_rows(settings)) == {1}
     with reading(settings) as connection:
@@ -131,12 +125,12 @@ def test_scoring_that_fails_half_way_leaves_the_old_list_and_no_rows(settings: S
 def test_a_failed_audit_leaves_the_old_list_and_says_why(settings: Settings) -> None:
     candidates = make_candidates(9)
     publish_lists(settings, candidates, make_blocks(candidates, 9, k=10))
-    before = shown(settings)
+    before = shown_rows(settings)
     lacking = list(make_blocks(candidates, 10, k=10))[:-1]
     with pytest.raises(AuditError, match="every eligible user") as failure:
         publish_lists(settings, candidates, lacking, NIGHT + timedelta(days=1))
     assert failure.value.exit_code == 1
-    assert shown(settings) == before
+    assert shown_rows(settings) == before
     assert runs(settings) == [(1, "published"), (2, "failed")]
     assert set(stored_rows(settings)) == {1}
 
@@ -145,7 +139,7 @@ def test_a_first_run_that_fails_shows_nothing(settings: Settings) -> None:
     candidates = make_candidates(11)
     with pytest.raises(AuditError):
         publish_lists(settings, candidates, list(make_blocks(candidates, 11, k=10))[1:])
-    assert shown(settings) == []
+    assert shown_rows(settings) == []
 
 
 def test_old_runs_are_pruned_and_run_ids_go_on(settings: Settings) -> None:
@@ -189,7 +183,7 @@ def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> No
     """The fence: whoever has lost the lock without noticing cannot publish."""
     candidates = make_candidates(16)
     publish_lists(settings, candidates, make_blocks(candidates, 16, k=10))
-    before = shown(settings)
+    before = shown_rows(settings)
 
     def usurped() -> Iterator[Lists]:
         yield from make_blocks(candidates, 17, k=10)
@@ -198,7 +192,7 @@ def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> No
 
     with pytest.raises(NightreelError, match="ended by another process"):
         publish_lists(settings, candidates, usurped(), NIGHT + timedelta(days=1))
-    assert shown(settings) == before
+    assert shown_rows(settings) == before
 
 
 def test_extreme_ids_and_scores_come_back_as_they_went_in(settings: Settings) -> None:
@@ -220,4 +214,4 @@ def test_extreme_ids_and_scores_come_back_as_they_went_in(settings: Settings) ->
         np.array(["hybrid", "popular", "rewatch"] * 3),
     )
     publish_lists(settings, candidates, [lists])
-    assert shown(settings) == expected_rows(1, [lists])
+    assert shown_rows(settings) == expected_rows(1, [lists])

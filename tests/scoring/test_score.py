@@ -15,6 +15,8 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
+from pipelines.rankers.blend import Blend
+from pipelines.rankers.hybrid import ORDERED_BY
 from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates, Cap, best_places
 from scoring.eligibility import find_candidates
@@ -110,6 +112,29 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
         np.testing.assert_allclose(found.als_score, rows[order, scored.sides.als_place], rtol=1e-5)
         sources |= set(found.source)
     assert sources == {HYBRID, REWATCH}
+
+
+def test_where_others_help_the_regressor_the_sum_orders(scored: Scored, feast_rows: np.ndarray) -> None:
+    order = Blend(
+        dict(zip(ORDERED_BY, (0.5, 1.0, 2.0), strict=True)),
+        dict(zip(ORDERED_BY, (0.6, 0.1, 0.3), strict=True)),
+        dict(zip(ORDERED_BY, (0.2, 1.0, 0.4), strict=True)),
+    )
+    helped = replace(scored, ranker=replace(scored.ranker, order=order))
+    lists, candidates = helped.again(), scored.candidates
+    assert not np.array_equal(lists.video_id, scored.lists.video_id)
+    for place, user in enumerate(candidates.user_id.tolist()):
+        found = scored.of(user, lists)
+        if not candidates.has_history[place]:
+            continue
+        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
+        rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
+        probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
+        ordering = helped.ranker.ordering(probability, expected, rows[:, scored.sides.als_place])
+        best = hybrid_order(probability, ordering, videos, scored.settings.filter_k)[: scored.settings.top_k]
+        np.testing.assert_array_equal(found.video_id, videos[best])
+        np.testing.assert_allclose(found.score, ordering[best], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.regressor_score, expected[best])
 
 
 def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) -> None:

@@ -16,11 +16,12 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
-from scoring.database import engine, reading
+from scoring.database import engine
 from scoring.history import list_runs
 from scoring.publish import score_and_publish
 from scoring.show import user_list
 from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
 from tests.fixtures.small_log import SmallLog
 
@@ -40,23 +41,17 @@ def settings(home: Settings, database_url: str | None, tmp_path: Path) -> Settin
     return home.model_copy(update={"database_url": SecretStr(url)})
 
 
-def _shown(settings: Settings) -> list[tuple[object, ...]]:
-    with reading(settings) as connection:
-        query = "SELECT * FROM latest_recommendation ORDER BY user_id, rank"
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
-
-
 def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -> None:
     first = score_and_publish(settings)
     assert not first.skipped
-    shown = _shown(settings)
+    shown = shown_rows(settings)
     users = {*LOG.users[columns.USER_ID], *LOG.interactions[columns.USER_ID]}
     assert {row[1] for row in shown} == users
     assert first.summary["rows"] == len(shown)
     assert set(first.summary["seconds"]) == {"prepare", "write", "audit", "prune"}
     second = score_and_publish(settings)
     assert second.skipped and second.summary["run_id"] == 1
-    assert _shown(settings) == shown
+    assert shown_rows(settings) == shown
 
 
 @pytest.mark.parametrize("change", [{"top_k": 5}, {"filter_k": 7}, {"exclude_seen": False}])
@@ -71,46 +66,46 @@ def test_another_setting_or_instant_or_force_scores_again(
 
 def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
     score_and_publish(settings, as_of=AS_OF)
-    before = _shown(settings)
+    before = shown_rows(settings)
     video, user = before[0][3], before[-1][1]
     with engine(settings).begin() as connection:
         connection.exec_driver_sql(
             f"INSERT INTO blocklist (video_id, reason) VALUES ({video}, 'court order')"
         )
         connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({user})")
-    assert _shown(settings) == before
+    assert shown_rows(settings) == before
     assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 2
-    after = _shown(settings)
+    after = shown_rows(settings)
     assert {row[1] for row in before} - {row[1] for row in after} == {user}
     assert video not in {row[3] for row in after} and len(after) == len(before) - 6
     with engine(settings).begin() as connection:
         connection.exec_driver_sql("DELETE FROM blocklist")
         connection.exec_driver_sql("DELETE FROM skip_user")
     score_and_publish(settings, as_of=AS_OF)
-    assert [row[1:] for row in _shown(settings)] == [row[1:] for row in before]
+    assert [row[1:] for row in shown_rows(settings)] == [row[1:] for row in before]
 
 
 def test_caps_hold_from_settings_to_the_table(settings: Settings) -> None:
     score_and_publish(settings.model_copy(update={"max_per_category": 2, "max_per_author": 2}), as_of=AS_OF)
     categories = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]).iter_rows())
-    counts = Counter((row[1], categories[row[3]]) for row in _shown(settings))
+    counts = Counter((row[1], categories[row[3]]) for row in shown_rows(settings))
     assert max(counts.values()) == 2
 
 
 def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
     score_and_publish(settings, as_of=AS_OF)
-    first = [row[1:] for row in _shown(settings)]
+    first = [row[1:] for row in shown_rows(settings)]
     score_and_publish(settings)
-    assert [row[1:] for row in _shown(settings)] != first
+    assert [row[1:] for row in shown_rows(settings)] != first
     score_and_publish(settings, as_of=AS_OF)
-    assert [row[1:] for row in _shown(settings)] == first
+    assert [row[1:] for row in shown_rows(settings)] == first
 
 
 def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
     home: Settings, settings: Settings
 ) -> None:
     score_and_publish(settings, as_of=AS_OF)
-    first = _shown(settings)
+    first = shown_rows(settings)
     night = list_runs(settings)[0]
     pointer = home.paths.models / model_registry.CHAMPION
     before = pointer.read_text()
@@ -119,9 +114,9 @@ def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
         other = [path.name for path in home.paths.models.iterdir() if path.is_dir()]
         pointer.write_text(json.dumps({"version": next(v for v in other if v != night["model_version"])}))
         score_and_publish(settings, as_of=AS_OF)
-        assert [row[1:] for row in _shown(settings)] != [row[1:] for row in first]
+        assert [row[1:] for row in shown_rows(settings)] != [row[1:] for row in first]
         score_and_publish(settings, as_of=night["as_of"], model_version=night["model_version"])
-        assert [row[1:] for row in _shown(settings)] == [row[1:] for row in first]
+        assert [row[1:] for row in shown_rows(settings)] == [row[1:] for row in first]
     finally:
         pointer.write_text(before)
     with pytest.raises(InputError, match="no such model version"):
@@ -137,7 +132,7 @@ def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, t
     other = home.model_copy(update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'other.sqlite'}")})
     score_and_publish(settings)
     score_and_publish(other)
-    assert _shown(settings) == _shown(other)
+    assert shown_rows(settings) == shown_rows(other)
 
 
 def _without_the_future(log: SmallLog) -> SmallLog:
@@ -161,17 +156,17 @@ def test_nothing_at_or_after_the_instant_has_a_part_in_the_lists(
     past.paths.models.parent.mkdir(exist_ok=True)
     past.paths.models.symlink_to(home.paths.models, target_is_directory=True)
     score_and_publish(past, as_of=AS_OF)
-    with_future = _shown(home.model_copy(update=database))
-    assert _shown(past) == with_future
+    with_future = shown_rows(home.model_copy(update=database))
+    assert shown_rows(past) == with_future
     assert LATE not in {row[1] for row in with_future}
 
 
 def test_an_instant_before_the_data_writes_nothing(settings: Settings) -> None:
     score_and_publish(settings)
-    shown = _shown(settings)
+    shown = shown_rows(settings)
     with pytest.raises(InputError, match="as-of 2019-01-01"):
         score_and_publish(settings, as_of=datetime(2019, 1, 1, tzinfo=UTC))
-    assert _shown(settings) == shown
+    assert shown_rows(settings) == shown
 
 
 def test_what_is_missing_is_named_with_the_step_that_makes_it(

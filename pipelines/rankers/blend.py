@@ -1,11 +1,12 @@
-"""A weighted sum of all systems' scores, its weights chosen on the tuning users.
+"""A weighted sum of several scores, its weights chosen on plays or pairs that no model has learnt from.
 
 Each score is brought to a common scale first: probabilities and shares as log-odds, counts and amounts as
 logarithms, all of them standardised. Weights are searched one at a time.
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -36,6 +37,16 @@ class Blend:
     means: Mapping[str, float]
     deviations: Mapping[str, float]
 
+    @classmethod
+    def alone(cls, name: str) -> "Blend":
+        """One score, and no other."""
+        return cls({name: 1.0}, {name: 0.0}, {name: 1.0})
+
+    def only(self) -> str | None:
+        """The one score that counts; None where several do."""
+        counting = [name for name, weight in self.weights.items() if weight]
+        return counting[0] if len(counting) == 1 else None
+
     def scores(self, components: Mapping[str, np.ndarray]) -> np.ndarray:
         """The blended score of each pair: float64 [pairs]."""
         first = next(iter(components.values()))
@@ -45,14 +56,28 @@ class Blend:
                 total += weight * _standard(components[name], self.means[name], self.deviations[name])
         return total
 
+    def to_json(self) -> str:
+        """As text, to the last bit."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Blend":
+        """What `to_json` gave."""
+        return cls(**json.loads(text))
+
 
 def tuned_blend(
-    components: Mapping[str, np.ndarray], start: str, quality: Callable[[np.ndarray], float]
+    components: Mapping[str, np.ndarray],
+    start: str,
+    quality: Callable[[np.ndarray], np.ndarray],
+    *,
+    standard_errors: float = 0.0,
 ) -> Blend:
-    """Search the weights with the highest quality, beginning with `start` alone.
+    """Search the weights with the highest mean quality, beginning with `start` alone.
 
-    components: a score a pair, on its scale. quality: of an array of scores; larger is better. Weights
-    change for a gain that matters only, so the same input gives the same, plain blend.
+    components: a score a pair, on its scale. quality: of an array of scores, float64 [users]; larger is
+    better. Weights change for a gain that matters only, and that is more than so many standard errors of the
+    users' paired differences; so the same input gives the same, plain blend.
     """
     means, deviations = {}, {}
     for name, values in components.items():
@@ -62,19 +87,24 @@ def tuned_blend(
     standard = {name: _standard(values, means[name], deviations[name]) for name, values in components.items()}
     weights = {name: float(name == start) for name in components}
     best = quality(_sum(standard, weights))
+    if not len(best):
+        return Blend(weights, means, deviations)
     for _ in range(_SWEEPS):
         before = dict(weights)
         for name in components:
-            for step in _STEPS:
-                tried = {**weights, name: step}
-                if tried == weights or not any(tried.values()):
-                    continue
-                found = quality(_sum(standard, tried))
-                if found > best + _LEAST_GAIN:
-                    best, weights = found, tried
+            others = ({**weights, name: step} for step in _STEPS if step != weights[name])
+            found = [(quality(_sum(standard, tried)), tried) for tried in others if any(tried.values())]
+            of_users, tried = max(found, key=lambda one: float(one[0].mean()))
+            if _is_better(of_users - best, standard_errors):
+                best, weights = of_users, tried
         if weights == before:
             break
     return Blend(weights, means, deviations)
+
+
+def _is_better(gains: np.ndarray, standard_errors: float) -> bool:
+    error = float(gains.std()) / np.sqrt(len(gains))
+    return bool(gains.mean() > max(_LEAST_GAIN, standard_errors * error))
 
 
 def _standard(values: np.ndarray, mean: float, deviation: float) -> np.ndarray:

@@ -1,0 +1,156 @@
+"""What orders the filter's choice: the regressor, and help only where plays that come late show its worth."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.blend import Blend, tuned_blend
+from pipelines.rankers.hybrid import ORDERED_BY
+from pipelines.rankers.list_order import with_fitted_order
+from pipelines.rankers.training_data import TrainingData
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.small_log import make_log
+
+LOG = make_log(7, users=120, videos=40, plays=12_000)
+FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 5\nlambdamart_plays = 0\n"
+REGRESSOR = columns.REGRESSOR_SCORE
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        made = make_feature_home(
+            tmp_path_factory.mktemp("order") / "home", LOG, patch, more_settings=FEW_TREES
+        )
+        train(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ranker(settings: Settings) -> HybridRanker:
+    return HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def data(settings: Settings) -> TrainingData:
+    return TrainingData.join(open_store(), settings)
+
+
+def _backwards(ranker: HybridRanker) -> HybridRanker:
+    """The same with a regressor that prefers what it should not: its classifier has to help."""
+    regressor = lgb.Booster(model_str=ranker.regressor.model_to_string())
+    for tree, structure in enumerate(ranker.regressor.dump_model()["tree_info"]):
+        for leaf in range(structure["num_leaves"]):
+            regressor.set_leaf_output(tree, leaf, -ranker.regressor.get_leaf_output(tree, leaf))
+    return replace(ranker, regressor=regressor)
+
+
+def test_a_good_regressor_orders_alone(ranker: HybridRanker, data: TrainingData, settings: Settings) -> None:
+    fitted = with_fitted_order(ranker, data, settings)
+    assert fitted.order.only() == REGRESSOR
+    scores = np.array([0.3, 0.9, 0.1])
+    assert fitted.ordering(scores[::-1], scores, np.full(3, np.nan)) is scores
+
+
+def test_a_regressor_that_errs_is_helped(
+    ranker: HybridRanker, data: TrainingData, settings: Settings
+) -> None:
+    fitted = with_fitted_order(_backwards(ranker), data, settings)
+    assert fitted.order.weights[columns.CLASSIFIER_SCORE] > 0
+    again = with_fitted_order(_backwards(ranker), data, settings)
+    assert again.order == fitted.order
+
+
+def test_only_plays_that_stop_the_models_are_asked(
+    ranker: HybridRanker, data: TrainingData, settings: Settings
+) -> None:
+    """Outcomes of the holdout and of the plays that trees learn from do not matter; those between do."""
+    erring = _backwards(ranker)
+    fitted = with_fitted_order(erring, data, settings).order
+
+    def with_others(part: slice) -> Blend:
+        liked = data.wanted.liked.copy()
+        liked[part] = ~liked[part]
+        other = replace(data, wanted=replace(data.wanted, liked=liked))
+        return with_fitted_order(erring, other, settings).order
+
+    assert with_others(data.slices.holdout) == fitted
+    assert with_others(data.slices.fit) == fitted
+    assert with_others(data.slices.stop) != fitted
+
+
+def test_the_order_is_kept_with_the_model(ranker: HybridRanker, tmp_path: Path) -> None:
+    order = Blend(
+        dict(zip(ORDERED_BY, (1.0, 0.5, 0.25), strict=True)),
+        dict.fromkeys(ORDERED_BY, 1 / 3),
+        dict.fromkeys(ORDERED_BY, 0.7),
+    )
+    replace(ranker, order=order).save(tmp_path / "model")
+    assert HybridRanker.load(tmp_path / "model").order == order
+    (tmp_path / "model" / "order.json").unlink()
+    assert HybridRanker.load(tmp_path / "model").order.only() == REGRESSOR
+
+
+def test_the_manifest_says_what_orders(settings: Settings) -> None:
+    manifest = model_registry.champion(settings).manifest
+    assert manifest["order"] == {REGRESSOR: 1.0}
+    assert datetime.fromisoformat(manifest["data"]["early_stopping_from"]) < datetime.fromisoformat(
+        manifest["data"]["holdout_from"]
+    )
+
+
+def test_an_unknown_als_score_counts_as_the_mean(ranker: HybridRanker) -> None:
+    order = Blend(
+        {REGRESSOR: 1.0, columns.ALS_SCORE: 1.0},
+        {REGRESSOR: 0.0, columns.ALS_SCORE: 0.4},
+        {REGRESSOR: 1.0, columns.ALS_SCORE: 0.2},
+    )
+    helped = replace(ranker, order=order)
+    half = np.full(3, 0.5)
+    low, mean, unknown = helped.ordering(half, half, np.array([0.2, 0.4, np.nan])).tolist()
+    assert low < mean == unknown
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_noise_is_given_no_weight(seed: int) -> None:
+    user, liked, good, noise = _pairs(40, seed)
+    blend = tuned_blend({"good": good, "noise": noise}, "good", _quality(user, liked), standard_errors=3.0)
+    assert blend.weights == {"good": 1.0, "noise": 0.0}
+
+
+@hypothesis_settings(max_examples=15, deadline=None)
+@given(st.integers(20, 60), st.integers(0, 10_000))
+def test_what_is_better_than_the_start_takes_over(count: int, seed: int) -> None:
+    user, liked, good, noise = _pairs(count, seed)
+    quality = _quality(user, liked)
+    blend = tuned_blend({"noise": noise, "good": good}, "noise", quality, standard_errors=3.0)
+    assert blend.weights["good"] > blend.weights["noise"]
+    assert quality(blend.scores({"noise": noise, "good": good})).mean() > quality(noise).mean()
+
+
+def _pairs(count: int, seed: int) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(seed)
+    user = np.repeat(np.arange(count), 30)
+    good = random.normal(size=len(user))
+    liked = random.random(len(user)) < 1 / (1 + np.exp(1.5 - 3 * good))
+    return user, liked, good, random.normal(size=len(user))
+
+
+def _quality(user: np.ndarray, liked: np.ndarray):  # type: ignore[no-untyped-def]
+    video = np.tile(np.arange(30), len(np.unique(user)))
+    outcome = Outcome.of(user, liked, None, 10)
+    return lambda scores: ndcg_at_k(RankedLists.ordered(Order.of(user, video, scores), outcome), 10)
