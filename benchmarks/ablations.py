@@ -47,7 +47,7 @@ from pipelines.metrics import (
 from pipelines.rankers.binning import Binning, Matrix, Part
 from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
 from pipelines.rankers.hybrid import HybridRanker
-from pipelines.rankers.list_order import with_fitted_order
+from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.predicted import Predicted
 from pipelines.rankers.training_data import TrainingData
@@ -139,6 +139,7 @@ class Ablations:
         self._fitted = range(self.data.slices.fit.start, self.data.slices.fit.stop)
         self._parameters = common_parameters(settings, len(self._fitted))
         self._parts, self._stop = self._binned(self.data.matrix)
+        self._lists = PastLists.of(self.data, open_store(), settings)
 
     def systems(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each system's name, and its scores of the reported pairs; the whole hybrid first."""
@@ -183,7 +184,7 @@ class Ablations:
         used = {row["feature"] for row in ranker.importances() if row["classifier_splits"]}
         if used & set(off):
             raise SystemExit(f"{used & set(off)} were to be off, and are not.")
-        return with_fitted_order(ranker, data, self.settings)
+        return with_fitted_order(ranker, self._lists)
 
     def _fit_leaky(self) -> HybridRanker:
         data = self.data

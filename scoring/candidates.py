@@ -90,23 +90,6 @@ def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.nd
     return order[taken]
 
 
-def best_places(values: np.ndarray, among: np.ndarray, most: int) -> np.ndarray:
-    """Places of the `most` largest values among some videos, ascending; ties go to the first.
-
-    values: float [videos], finite where asked for. among: bool [videos]. Same as sorting all of them, but in
-    time linear in the videos.
-    """
-    places = np.flatnonzero(among)
-    if most < 1 or len(places) <= most:
-        return places[:most]
-    of_places = values[places]
-    least = np.partition(of_places, len(places) - most)[len(places) - most]
-    above = of_places > least
-    above[np.flatnonzero(of_places == least)[: most - int(above.sum())]] = True
-    found: np.ndarray = places[above]
-    return found
-
-
 def no_seen(users: int, videos: int) -> np.ndarray:
     """The `seen` of Candidates where nobody has seen anything."""
     return np.zeros((users, -(-videos // 8)), dtype=np.uint8)

@@ -16,8 +16,9 @@ import numpy as np
 
 from nightreel import columns
 from nightreel.settings import Settings
+from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates, best_places
+from scoring.candidates import Candidates
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates, best_places, first_within_caps
+from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.retrieval import Retrieval, best_received
 

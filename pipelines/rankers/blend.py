@@ -94,9 +94,9 @@ def tuned_blend(
         for name in components:
             others = ({**weights, name: step} for step in _STEPS if step != weights[name])
             found = [(quality(_sum(standard, tried)), tried) for tried in others if any(tried.values())]
-            of_users, tried = max(found, key=lambda one: float(one[0].mean()))
-            if _is_better(of_users - best, standard_errors):
-                best, weights = of_users, tried
+            better = [one for one in found if _is_better(one[0] - best, standard_errors)]
+            if better:
+                best, weights = max(better, key=lambda one: float(one[0].mean()))
         if weights == before:
             break
     return Blend(weights, means, deviations)

@@ -13,7 +13,6 @@ from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.first_plays import FirstPlays
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.predicted import Predicted
@@ -27,12 +26,15 @@ HYBRID_NDCG = "hybrid_ndcg_at_10"
 class Holdout:
     """The plays that no model has seen.
 
-    plays: each user's first play of each video in the holdout, numbered as rows of the joined frame. since:
-    when the holdout begins. catalogue: videos of the whole log. wanted: what came of all rows of the frame.
+    rows: numbers of each user's first play of each video in the holdout, among all rows of the joined frame;
+    user_id, video_id: of these. since: when the holdout begins. catalogue: videos of the whole log. wanted:
+    what came of all rows of the frame.
     """
 
     frame: FeatureFrame
-    plays: FirstPlays
+    rows: np.ndarray
+    user_id: np.ndarray
+    video_id: np.ndarray
     since: datetime
     catalogue: int
     wanted: Targets
@@ -40,9 +42,16 @@ class Holdout:
     @classmethod
     def of(cls, data: TrainingData) -> "Holdout":
         """The holdout among joined plays."""
+        part = data.slices.holdout
+        pair = [columns.USER_ID, columns.VIDEO_ID]
+        numbered = data.plays[part].with_row_index("row", offset=part.start)
+        first = numbered.unique(pair, keep="first", maintain_order=True)
+        rows, user_id, video_id = (first[name].to_numpy() for name in ("row", *pair))
         return cls(
             data.frame,
-            FirstPlays.of(data.plays, data.slices.holdout),
+            rows,
+            user_id,
+            video_id,
             data.cuts.holdout_from,
             data.plays[columns.VIDEO_ID].n_unique(),
             data.wanted,
@@ -54,18 +63,17 @@ class Holdout:
         Each video is ranked as of its play. Only figures that exist are given: without a liked play there is
         neither NDCG nor AUC.
         """
-        plays = self.plays
-        predicted = Predicted.of(ranker, FeatureMatrix(self.frame, ranker.encoding), plays.rows)
-        liked = self.wanted.liked[plays.rows]
-        error = np.abs(predicted.regressor - self.wanted.amount[plays.rows])
+        predicted = Predicted.of(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
+        liked = self.wanted.liked[self.rows]
+        error = np.abs(predicted.regressor - self.wanted.amount[self.rows])
         found = {"regressor_mean_absolute_error": float(error.mean())}
         area = auc(predicted.classifier, liked)
         if area is not None:
             found["classifier_auc"] = area
         scores = predicted.hybrid(
-            plays.user_id, plays.video_id, filter_k=settings.filter_k, catalogue=self.catalogue
+            self.user_id, self.video_id, filter_k=settings.filter_k, catalogue=self.catalogue
         )
-        ranked = RankedLists.of(plays.user_id, plays.video_id, scores, liked)
+        ranked = RankedLists.of(self.user_id, self.video_id, scores, liked)
         if len(ranked.users):
             found[HYBRID_NDCG] = float(ndcg_at_k(ranked, 10).mean())
         return found

@@ -17,7 +17,7 @@ from pipelines.rankers.boosting import common_parameters, fit_rankers
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
-from pipelines.rankers.list_order import with_fitted_order
+from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, sources
 from pipelines.training_frame import service_features
@@ -70,7 +70,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
     data = TrainingData.join(store, settings)
-    ranker = with_fitted_order(_fit(data, settings), data, settings)
+    ranker = with_fitted_order(_fit(data, settings), PastLists.of(data, store, settings))
     listwise = fit_lambdamart(
         data.matrix,
         data.wanted,

@@ -28,7 +28,7 @@ from pipelines.rankers.boosting import (
     rows_that_stop,
 )
 from pipelines.rankers.hybrid import HybridRanker
-from pipelines.rankers.list_order import with_fitted_order
+from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.predicted import Predicted
 from pipelines.rankers.training_data import TrainingData
@@ -61,6 +61,7 @@ class Objective:
     data: TrainingData
     parts: tuple[Part, ...]
     stop: Part
+    lists: PastLists | None
     protocol: str
     rows: pl.DataFrame
     matrix: FeatureMatrix
@@ -99,6 +100,7 @@ class Objective:
             data,
             tuple(parts),
             binning.part(rows_that_stop(data.slices)),
+            PastLists.of(data, store, settings),
             pairs.protocol,
             keys,
             FeatureMatrix(frame, data.encoding),
@@ -119,7 +121,7 @@ class Objective:
             settings=settings,
             title=title,
         )
-        return self.measure_ranker(with_fitted_order(ranker, self.data, settings))
+        return self.measure_ranker(with_fitted_order(ranker, self.lists))
 
     def measure_ranker(self, ranker: HybridRanker) -> Measured:
         """Rank the pairs; of all filters that are tried, the best counts."""

@@ -1,4 +1,4 @@
-"""What orders the filter's choice: the regressor, and help only where plays that come late show its worth."""
+"""What orders the filter's choice: the regressor, and help only where lists of the past show its worth."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,13 +20,13 @@ from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend, tuned_blend
 from pipelines.rankers.hybrid import ORDERED_BY
-from pipelines.rankers.list_order import with_fitted_order
+from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.training_data import TrainingData
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
-LOG = make_log(7, users=120, videos=40, plays=12_000)
-FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 5\nlambdamart_plays = 0\n"
+LOG = make_log(7, users=150, videos=200, plays=12_000)
+FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 200\nlambdamart_plays = 0\n"
 REGRESSOR = columns.REGRESSOR_SCORE
 
 
@@ -50,17 +50,23 @@ def data(settings: Settings) -> TrainingData:
     return TrainingData.join(open_store(), settings)
 
 
+def _fitted(ranker: HybridRanker, data: TrainingData, settings: Settings) -> HybridRanker:
+    return with_fitted_order(ranker, PastLists.of(data, open_store(), settings))
+
+
 def _backwards(ranker: HybridRanker) -> HybridRanker:
     """The same with a regressor that prefers what it should not: its classifier has to help."""
     regressor = lgb.Booster(model_str=ranker.regressor.model_to_string())
     for tree, structure in enumerate(ranker.regressor.dump_model()["tree_info"]):
         for leaf in range(structure["num_leaves"]):
-            regressor.set_leaf_output(tree, leaf, -ranker.regressor.get_leaf_output(tree, leaf))
+            # Their sum stays above 0, as amounts are.
+            least = 6.0 / ranker.regressor.num_trees()
+            regressor.set_leaf_output(tree, leaf, least - ranker.regressor.get_leaf_output(tree, leaf))
     return replace(ranker, regressor=regressor)
 
 
 def test_a_good_regressor_orders_alone(ranker: HybridRanker, data: TrainingData, settings: Settings) -> None:
-    fitted = with_fitted_order(ranker, data, settings)
+    fitted = _fitted(ranker, data, settings)
     assert fitted.order.only() == REGRESSOR
     scores = np.array([0.3, 0.9, 0.1])
     assert fitted.ordering(scores[::-1], scores, np.full(3, np.nan)) is scores
@@ -69,9 +75,9 @@ def test_a_good_regressor_orders_alone(ranker: HybridRanker, data: TrainingData,
 def test_a_regressor_that_errs_is_helped(
     ranker: HybridRanker, data: TrainingData, settings: Settings
 ) -> None:
-    fitted = with_fitted_order(_backwards(ranker), data, settings)
+    fitted = _fitted(_backwards(ranker), data, settings)
     assert fitted.order.weights[columns.CLASSIFIER_SCORE] > 0
-    again = with_fitted_order(_backwards(ranker), data, settings)
+    again = _fitted(_backwards(ranker), data, settings)
     assert again.order == fitted.order
 
 
@@ -80,13 +86,13 @@ def test_only_plays_that_stop_the_models_are_asked(
 ) -> None:
     """Outcomes of the holdout and of the plays that trees learn from do not matter; those between do."""
     erring = _backwards(ranker)
-    fitted = with_fitted_order(erring, data, settings).order
+    fitted = _fitted(erring, data, settings).order
 
     def with_others(part: slice) -> Blend:
         liked = data.wanted.liked.copy()
         liked[part] = ~liked[part]
         other = replace(data, wanted=replace(data.wanted, liked=liked))
-        return with_fitted_order(erring, other, settings).order
+        return _fitted(erring, other, settings).order
 
     assert with_others(data.slices.holdout) == fitted
     assert with_others(data.slices.fit) == fitted
