@@ -104,7 +104,7 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
             user_id,
             video_id,
             own["classifier"],
-            ranker.ordering(own["classifier"], own["regressor"], own["als"]),
+            ranker.ordering(own["regressor"], own["als"]),
             filter_k=settings.filter_k,
             catalogue=shape[1],
         )

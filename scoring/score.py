@@ -115,7 +115,7 @@ class _Scoring:
 
     def _ordered(self, stages: Stages, source: str) -> "_List":
         candidates, kept = self.candidates, stages.kept
-        ordering = self.ranker.ranker.ordering(stages.classifier[kept], stages.regressor, stages.als[kept])
+        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als[kept])
         # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
         order = kept[np.argsort(-ordering, kind="stable")]
         videos = first_within_caps(order, candidates.caps, self.settings.top_k)

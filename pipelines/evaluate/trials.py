@@ -159,7 +159,7 @@ def _tuned(
         )
         for k in _filters(catalogue, settings)
     }
-    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.of_users)
+    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.quality)
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 
@@ -170,16 +170,12 @@ class _Tuning:
         self.user_id, self.video_id = user_id, video_id
         self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
 
-    def of_users(self, scores: np.ndarray) -> np.ndarray:
-        """Mean NDCG at 10 and 100 of each user who liked anything: float64 [users]."""
-        lists = RankedLists.ordered(Order.of(self.user_id, self.video_id, scores), self._outcome)
-        values: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in _TUNED_AT], axis=0)
-        return values
-
     def quality(self, scores: np.ndarray) -> float:
-        """The mean over users; 0 where nobody liked anything."""
-        values = self.of_users(scores)
-        return float(values.mean()) if len(values) else 0.0
+        """Mean NDCG at 10 and 100; 0 where nobody liked anything."""
+        lists = RankedLists.ordered(Order.of(self.user_id, self.video_id, scores), self._outcome)
+        if not len(lists.users):
+            return 0.0
+        return float(np.mean([ndcg_at_k(lists, k).mean() for k in _TUNED_AT]))
 
 
 def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
@@ -211,7 +207,7 @@ def _hybrid(
     filter_k: int,
     catalogue: int,
 ) -> np.ndarray:
-    ordering = ranker.ordering(scores[CLASSIFIER], scores[REGRESSOR], scores[ALS])
+    ordering = ranker.ordering(scores[REGRESSOR], scores[ALS])
     return hybrid_scores(
         user_id, video_id, scores[CLASSIFIER], ordering, filter_k=filter_k, catalogue=catalogue
     )

@@ -6,7 +6,7 @@ logarithms, all of them standardised. Weights are searched one at a time.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -47,14 +47,28 @@ class Blend:
         counting = [name for name, weight in self.weights.items() if weight]
         return counting[0] if len(counting) == 1 else None
 
+    @classmethod
+    def scales(cls, components: Mapping[str, np.ndarray]) -> "Blend":
+        """The mean and the deviation of each score, none of which counts yet."""
+        known = {name: values[np.isfinite(values)] for name, values in components.items()}
+        return cls(
+            dict.fromkeys(components, 0.0),
+            {name: float(values.mean()) if len(values) else 0.0 for name, values in known.items()},
+            {name: float(values.std()) if len(values) else 0.0 for name, values in known.items()},
+        )
+
+    def standardised(self, name: str, values: np.ndarray) -> np.ndarray:
+        """A score less its mean, by its deviation; 0 where it is unknown: float64 [pairs]."""
+        deviation = self.deviations[name]
+        scaled = (values - self.means[name]) / deviation if deviation > 0 else np.zeros(len(values))
+        return np.where(np.isfinite(scaled), scaled, 0.0)
+
     def scores(self, components: Mapping[str, np.ndarray]) -> np.ndarray:
         """The blended score of each pair: float64 [pairs]."""
-        first = next(iter(components.values()))
-        total = np.zeros(len(first))
-        for name, weight in self.weights.items():
-            if weight:
-                total += weight * _standard(components[name], self.means[name], self.deviations[name])
-        return total
+        standard = {
+            name: self.standardised(name, components[name]) for name, weight in self.weights.items() if weight
+        }
+        return _sum(standard, self.weights)
 
     def to_json(self) -> str:
         """As text, to the last bit."""
@@ -69,51 +83,34 @@ class Blend:
 def tuned_blend(
     components: Mapping[str, np.ndarray],
     start: str,
-    quality: Callable[[np.ndarray], np.ndarray],
-    *,
-    standard_errors: float = 0.0,
+    quality: Callable[[np.ndarray], float],
 ) -> Blend:
-    """Search the weights with the highest mean quality, beginning with `start` alone.
+    """Search the weights with the highest quality, beginning with `start` alone.
 
-    components: a score a pair, on its scale. quality: of an array of scores, float64 [users]; larger is
-    better. Weights change for a gain that matters only, and that is more than so many standard errors of the
-    users' paired differences; so the same input gives the same, plain blend.
+    components: a score a pair, on its scale. quality: of an array of scores; larger is better. Weights
+    change for a gain that matters only, so the same input gives the same, plain blend.
     """
-    means, deviations = {}, {}
-    for name, values in components.items():
-        known = values[np.isfinite(values)]
-        means[name] = float(known.mean()) if len(known) else 0.0
-        deviations[name] = float(known.std()) if len(known) else 0.0
-    standard = {name: _standard(values, means[name], deviations[name]) for name, values in components.items()}
+    scales = Blend.scales(components)
+    standard = {name: scales.standardised(name, values) for name, values in components.items()}
     weights = {name: float(name == start) for name in components}
     best = quality(_sum(standard, weights))
-    if not len(best):
-        return Blend(weights, means, deviations)
     for _ in range(_SWEEPS):
         before = dict(weights)
         for name in components:
-            others = ({**weights, name: step} for step in _STEPS if step != weights[name])
-            found = [(quality(_sum(standard, tried)), tried) for tried in others if any(tried.values())]
-            better = [one for one in found if _is_better(one[0] - best, standard_errors)]
-            if better:
-                best, weights = max(better, key=lambda one: float(one[0].mean()))
+            for step in _STEPS:
+                tried = {**weights, name: step}
+                if tried == weights or not any(tried.values()):
+                    continue
+                found = quality(_sum(standard, tried))
+                if found > best + _LEAST_GAIN:
+                    best, weights = found, tried
         if weights == before:
             break
-    return Blend(weights, means, deviations)
-
-
-def _is_better(gains: np.ndarray, standard_errors: float) -> bool:
-    error = float(gains.std()) / np.sqrt(len(gains))
-    return bool(gains.mean() > max(_LEAST_GAIN, standard_errors * error))
-
-
-def _standard(values: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    scaled = (values - mean) / deviation if deviation > 0 else np.zeros(len(values))
-    return np.where(np.isfinite(scaled), scaled, 0.0)
+    return replace(scales, weights=weights)
 
 
 def _sum(standard: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    total = np.zeros(len(next(iter(standard.values()))))
+    total: np.ndarray = np.zeros(len(next(iter(standard.values()))))
     for name, weight in weights.items():
         if weight:
             total += weight * standard[name]

@@ -1,6 +1,7 @@
 """The trained pair of rankers, and their one order: the classifier filters, the regressor orders.
 
-Where the log itself shows that others do better, the regressor orders with help: `list_order` has how.
+Where the log itself shows that als_score deserves more than the regressor gives it, their weighted sum
+orders: `list_order` has how.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from nightreel import columns
 from pipelines.metrics import Order
-from pipelines.rankers.blend import Blend, log_odds, logarithm
+from pipelines.rankers.blend import Blend, logarithm
 from pipelines.rankers.encoding import FeatureEncoding
 
 _ENCODING = "encoding.json"
@@ -21,7 +22,7 @@ _REGRESSOR = "regressor.txt"
 _ORDER = "order.json"
 
 # The parts of the order, by the names that the lists' columns have.
-ORDERED_BY = (columns.REGRESSOR_SCORE, columns.CLASSIFIER_SCORE, columns.ALS_SCORE)
+ORDERED_BY = (columns.REGRESSOR_SCORE, columns.ALS_SCORE)
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,14 @@ class HybridRanker:
         """Expected clipped watch_ratio: float64 [rows]. matrix: float32 [rows, features]."""
         return self._predict(self.regressor, matrix)
 
-    def ordering(
-        self, classifier_score: np.ndarray, regressor_score: np.ndarray, als_score: np.ndarray
-    ) -> np.ndarray:
+    def ordering(self, regressor_score: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """What orders the videos that the filter keeps, highest first: float64 [pairs].
 
-        All of the same pairs: a probability, an expected amount, and als_score, NaN where it is not known.
+        Both of the same pairs: an expected amount, and als_score, NaN where it is not known.
         """
         if self.order.only() == columns.REGRESSOR_SCORE:
             return regressor_score
-        return self.order.scores(order_components(classifier_score, regressor_score, als_score))
+        return self.order.scores(order_components(regressor_score, als_score))
 
     def _predict(self, booster: lgb.Booster, matrix: np.ndarray) -> np.ndarray:
         if not len(matrix):
@@ -107,13 +106,10 @@ class HybridRanker:
         return replace(ranker, order=Blend.from_json(order.read_text("utf-8"))) if order.is_file() else ranker
 
 
-def order_components(
-    classifier_score: np.ndarray, regressor_score: np.ndarray, als_score: np.ndarray
-) -> dict[str, np.ndarray]:
+def order_components(regressor_score: np.ndarray, als_score: np.ndarray) -> dict[str, np.ndarray]:
     """The parts of an order, each on the scale on which they add up: float64 [pairs], by ORDERED_BY."""
     return {
         columns.REGRESSOR_SCORE: logarithm(regressor_score),
-        columns.CLASSIFIER_SCORE: log_odds(classifier_score),
         columns.ALS_SCORE: als_score.astype(np.float64),
     }
 

@@ -27,7 +27,7 @@ class Predicted:
     def of(cls, ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> "Predicted":
         """Of these rows of a matrix with the ranker's features."""
         classified, regressed, als_score = stage_scores(ranker, matrix, rows)
-        return cls(classified, regressed, ranker.ordering(classified, regressed, als_score))
+        return cls(classified, regressed, ranker.ordering(regressed, als_score))
 
     def hybrid(
         self, user_id: np.ndarray, video_id: np.ndarray, *, filter_k: int, catalogue: int
