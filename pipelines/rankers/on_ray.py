@@ -4,7 +4,7 @@ Ray Data deals the numbers of the plays out, Ray Train starts a worker for each 
 workers. The joined sources and the positions of the join lie in each node's object store once; a worker
 composes and bins the rows of its own share, so that the wide matrix never exists, here or there. All workers
 bin by the same sample, turn from part to part of the log as one machine does, each with its share of a part,
-and stop by the same plays: their trees are the same, and those of one machine but for the order of sums.
+and stop by the same plays: all of them grow the same trees, which are near those of one machine.
 """
 
 from collections.abc import Iterator
