@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.measured_process import machine, run_measured
 from nightreel.settings import Settings
+from pipelines.evaluate.protocols import choose_settings
 from pipelines.metrics import RankedLists, ndcg_at_k
-from pipelines.training_frame import uniform_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -138,9 +138,7 @@ def ranking_quality(home: Path) -> dict[str, float]:
         for record in records
         if all(record[name] == value for name, value in wanted.items())
     }
-    settings = Settings(home=home)
-    chosen = uniform_hash(scores["user_id"].to_numpy().astype(np.uint64), settings.seed + 1)
-    scores = scores.filter(pl.Series(chosen >= settings.tuning_share))
+    scores = scores.filter(~pl.Series(choose_settings(scores["user_id"].to_numpy(), Settings(home=home))))
     users, videos, ratio = (scores[name].to_numpy() for name in ("user_id", "video_id", "watch_ratio"))
     for system in ("classifier", "regressor", "hybrid"):
         lists = RankedLists.of(users, videos, scores[system].to_numpy(), ratio > 1.0)

@@ -39,11 +39,15 @@ class Pairs:
     history: pl.LazyFrame
 
     def is_tuning(self, settings: Settings) -> np.ndarray:
-        """Which pairs are of users that choose settings, by a hash of the user: bool [pairs]."""
-        # Another seed than that of samples, or a sample of users would hold only those that choose.
-        users = self.rows[columns.USER_ID].to_numpy().astype(np.uint64)
-        chosen: np.ndarray = uniform_hash(users, settings.seed + 1) < settings.tuning_share
-        return chosen
+        """Which pairs are of users that choose settings: bool [pairs]."""
+        return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings)
+
+
+def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
+    """Which of these users choose settings and are reported nowhere, by a hash: bool, one entry a user."""
+    # Another seed than that of samples, or a sample of users would hold only those that choose.
+    chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.tuning_share
+    return chosen
 
 
 def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:

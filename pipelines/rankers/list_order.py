@@ -112,13 +112,15 @@ class PastLists:
         alone = replace(Blend.scales(components), weights={columns.REGRESSOR_SCORE: 1.0})
         before = gains(alone.scores(components))
         best, most = Blend.alone(columns.REGRESSOR_SCORE), 0.0
+        if not len(before[0]):  # the filter keeps nothing that anybody liked
+            return best
         for weight in _ALS_WEIGHTS:
             tried = replace(alone, weights={columns.REGRESSOR_SCORE: 1.0, columns.ALS_SCORE: weight})
             gain, by_inverse = (
                 now - then for now, then in zip(gains(tried.scores(components)), before, strict=True)
             )
             chance = _STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
-            if len(gain) and gain.mean() > max(chance, most) and by_inverse.sum() > 0:
+            if gain.mean() > max(chance, most) and by_inverse.sum() > 0:
                 best, most = tried, float(gain.mean())
         return best
 

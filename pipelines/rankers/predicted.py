@@ -26,7 +26,14 @@ class Predicted:
     @classmethod
     def of(cls, ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> "Predicted":
         """Of these rows of a matrix with the ranker's features."""
-        classified, regressed, als_score = stage_scores(ranker, matrix, rows)
+        classified, regressed, als_score = (np.empty(len(rows)) for _ in range(3))
+        place = ranker.feature_names.index(columns.ALS_SCORE)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            block = matrix[rows[part]]
+            classified[part] = ranker.classify(block)
+            regressed[part] = ranker.regress(block)
+            als_score[part] = block[:, place]
         return cls(classified, regressed, ranker.ordering(regressed, als_score))
 
     def hybrid(
@@ -36,18 +43,3 @@ class Predicted:
         return hybrid_scores(
             user_id, video_id, self.classifier, self.ordering, filter_k=filter_k, catalogue=catalogue
         )
-
-
-def stage_scores(
-    ranker: HybridRanker, matrix: Matrix, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Classifier, regressor and als_score of these rows: float64 [rows] each; als_score NaN where unknown."""
-    classified, regressed, als_score = (np.empty(len(rows)) for _ in range(3))
-    place = ranker.feature_names.index(columns.ALS_SCORE)
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
-        block = matrix[rows[part]]
-        classified[part] = ranker.classify(block)
-        regressed[part] = ranker.regress(block)
-        als_score[part] = block[:, place]
-    return classified, regressed, als_score

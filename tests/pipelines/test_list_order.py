@@ -51,12 +51,12 @@ def _fitted(ranker: HybridRanker, data: TrainingData, settings: Settings) -> Hyb
 
 
 def _backwards(ranker: HybridRanker) -> HybridRanker:
-    """The same with a regressor that prefers what it should not: its classifier has to help."""
+    """The same with a regressor that prefers what it should not: als_score has to help."""
     regressor = lgb.Booster(model_str=ranker.regressor.model_to_string())
+    # Their sum stays above 0, as amounts are.
+    least = 6.0 / ranker.regressor.num_trees()
     for tree, structure in enumerate(ranker.regressor.dump_model()["tree_info"]):
         for leaf in range(structure["num_leaves"]):
-            # Their sum stays above 0, as amounts are.
-            least = 6.0 / ranker.regressor.num_trees()
             regressor.set_leaf_output(tree, leaf, least - ranker.regressor.get_leaf_output(tree, leaf))
     return replace(ranker, regressor=regressor)
 
