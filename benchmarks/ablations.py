@@ -1,9 +1,10 @@
 """What does each part of the rankers give? Each is left out in turn, and the hybrid is measured again.
 
 Makes a synthetic KuaiRec (a quarter of it by default), trains the rankers as set, then again without each
-group of features, with each label, and with an `als_score` that has seen the plays that it scores. All are
-measured on the kuairec protocol's reported users, with intervals of each one's difference to the whole
-hybrid, by a bootstrap over users. Prints a markdown table and writes benchmarks/results/ablations.json.
+group of features, with each label, and with an `als_score` that has seen the plays that it scores; either
+stage alone and the sum of both are ranked too. All are measured on the kuairec protocol's reported users,
+with intervals of each one's difference to the whole hybrid, by a bootstrap over users. Prints a markdown
+table and writes benchmarks/results/ablations.json.
 
     python benchmarks/ablations.py
     python benchmarks/ablations.py --scale 1 --home SOME_FOLDER
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from pipelines.metrics import (
     precision_at_k,
 )
 from pipelines.rankers.binning import Binning, Matrix, Part
+from pipelines.rankers.blend import Blend, log_odds, logarithm
 from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.list_order import PastLists, with_fitted_order
@@ -148,6 +150,8 @@ class Ablations:
         yield WHOLE, scores[0]
         yield "classifier only", scores[1]
         yield "regressor only", scores[2]
+        both = {"classifier": log_odds(scores[1]), "regressor": logarithm(scores[2])}
+        yield "both, summed", replace(Blend.scales(both), weights=dict.fromkeys(both, 1.0)).scores(both)
         for name, view in GROUPS.items():
             yield f"without {name}", self._without(self.data.frame.views[view])
         yield "without time", self._without((columns.HOUR_OF_DAY, columns.DAY_OF_WEEK))

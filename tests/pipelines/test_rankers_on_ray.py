@@ -41,10 +41,12 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     home = tmp_path / "home"
     home.mkdir()
     # Several parts, as a log of KuaiRec's size has them: of a smaller one each worker bags plays of its own.
+    # And so many plays that the models use all their trees: where they stop early, the first of two splits
+    # that are worth the same decides how many trees there are.
     (home / "nightreel.toml").write_text(
-        "als_factors = 8\ntrees = 40\ntree_rows = 40000\nthreads = 1\nlambdamart_plays = 0\n"
+        "als_factors = 8\ntrees = 40\ntree_rows = 300000\nthreads = 1\nlambdamart_plays = 0\n"
     )
-    size = ["--users", "600", "--videos", "400", "--interactions", "200000", "--days", "16"]
+    size = ["--users", "2000", "--videos", "1000", "--interactions", "1200000", "--days", "20"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
         done = nightreel(*step, home=home)
         assert done.returncode == 0, done.stderr
@@ -56,6 +58,4 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     on_ray = _trained(home, monkeypatch, engine="ray")
     assert set(on_ray) == {"hybrid_ndcg_at_10", "classifier_auc", "regressor_mean_absolute_error"}
     for name, value in on_ray.items():
-        # Seen: an error 0.37 % smaller than the local one. Ten places of 600 users are coarser.
-        slack = 0.02 if name == "hybrid_ndcg_at_10" else 0.005
-        assert value == pytest.approx(local[name], rel=slack), (name, value, local[name])
+        assert value == pytest.approx(local[name], rel=0.002), (name, value, local[name])
