@@ -32,7 +32,7 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured_process import machine
-from benchmarks.point_in_time_join import VIEWS, make_entities, make_sources
+from benchmarks.point_in_time_join import make_entities, make_sources, small_feature_store
 
 RESULT = Path(__file__).parent / "results" / "cluster.json"
 STORES = {"asof": "feast_asof.AsOfOfflineStore", "feast-ray": "ray"}
@@ -52,38 +52,12 @@ class Case:
 def run_join(case: Case, folder: Path) -> dict[str, Any]:
     """One join in this process, which is the driver."""
     import ray
-    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
-    from feast.types import Float32
 
     cluster = _start(case.nodes)
-    keys = {
-        name: Entity(name=name.removesuffix("_id"), join_keys=[name], value_type=ValueType.INT64)
-        for name in ("user_id", "video_id")
-    }
-    views = [
-        FeatureView(
-            name=view,
-            entities=[keys[key]],
-            schema=[Field(name=f"{view}_{feature}", dtype=Float32) for feature in range(features)],
-            source=FileSource(path=str(folder / f"{view}.parquet"), timestamp_field="event_timestamp"),
-        )
-        for view, (key, _, features) in VIEWS.items()
-    ]
     offline: dict[str, Any] = {"type": STORES[case.what]}
     if case.what == "feast-ray":
         offline |= {"ray_address": cluster.address, "storage_path": str(folder / "feast-ray")}
-    with tempfile.TemporaryDirectory() as home:
-        config = RepoConfig(
-            project="benchmark",
-            provider="local",
-            registry=str(Path(home) / "registry.db"),
-            online_store=None,
-            offline_store=offline,
-            entity_key_serialization_version=3,
-        )
-        store = FeatureStore(config=config)
-        store.apply([*keys.values(), *views])
-        references = [f"{view.name}:{field.name}" for view in views for field in view.features]
+    with small_feature_store(folder, offline) as (store, references, home):
 
         def join(rows: int, target: Path) -> None:
             path = folder / f"entities_{rows}.parquet"
@@ -96,8 +70,8 @@ def run_join(case: Case, folder: Path) -> dict[str, Any]:
             job = store.get_historical_features(entity_df=entities, features=references)
             job.to_ray_dataset().write_parquet(str(target))
 
-        target = Path(home) / "out"
-        join(WARM_UP_ROWS, target / "warm-up")
+        target = home / "out"
+        join(_warm_up_rows(case.size), target / "warm-up")
         told = _timed(lambda: join(case.size, target / "joined"))
         import pyarrow.dataset as ds
 
@@ -160,6 +134,10 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     ray.shutdown()
     cluster.shutdown()
     return told
+
+
+def _warm_up_rows(size: int) -> int:
+    return min(WARM_UP_ROWS, size // 4)
 
 
 def _start(nodes: int) -> Any:
@@ -247,7 +225,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_sources(folder)
-        for rows in {WARM_UP_ROWS, *arguments.rows}:
+        for rows in {*arguments.rows, *map(_warm_up_rows, arguments.rows)}:
             make_entities(folder / f"entities_{rows}.parquet", rows)
         for case in cases:
             told = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)

@@ -16,9 +16,12 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,10 +112,11 @@ def make_entities(path: Path, rows: int) -> None:
     writer.close()
 
 
-def run_case(folder: Path, entities: Path, store: str, ttl_days: int, target: str) -> None:
-    """One join in this process; prints its seconds and rows as JSON."""
-    warnings.simplefilter("ignore")
-    import pandas as pd
+@contextmanager
+def small_feature_store(
+    folder: Path, offline_store: dict[str, Any], ttl_days: int = 0
+) -> Iterator[tuple[Any, list[str], Path]]:
+    """A FeatureStore over the sources in `folder`, the names of all its features, and a folder for output."""
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
     from feast.types import Float32
 
@@ -137,12 +141,20 @@ def run_case(folder: Path, entities: Path, store: str, ttl_days: int, target: st
             provider="local",
             registry=str(Path(home) / "registry.db"),
             online_store=None,
-            offline_store={"type": STORES[store]},
+            offline_store=offline_store,
             entity_key_serialization_version=3,
         )
-        feast = FeatureStore(config=config)
-        feast.apply([*keys.values(), *views])
-        references = [f"{view.name}:{field.name}" for view in views for field in view.features]
+        store = FeatureStore(config=config)
+        store.apply([*keys.values(), *views])
+        yield store, [f"{view.name}:{field.name}" for view in views for field in view.features], Path(home)
+
+
+def run_case(folder: Path, entities: Path, store: str, ttl_days: int, target: str) -> None:
+    """One join in this process; prints its seconds and rows as JSON."""
+    warnings.simplefilter("ignore")
+    import pandas as pd
+
+    with small_feature_store(folder, {"type": STORES[store]}, ttl_days) as (feast, references, _):
         frame = str(entities) if store == "asof" else pd.read_parquet(entities)
         started = time.perf_counter()
         job = feast.get_historical_features(entity_df=frame, features=references)

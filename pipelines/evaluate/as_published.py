@@ -74,6 +74,7 @@ _NOT_PUBLISHED = {
     columns.VIDEO_AGG_PLAY_DURATION,
     *columns.LAST_DAY_COUNTS,
 }
+_ROW = "row"
 _PAIRS_A_PLAY = 20  # at most so many pairs are ranked for each play that is fitted on
 _METRICS = {
     "precision": precision_at_k,
@@ -109,10 +110,15 @@ class _Data:
     def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings) -> "_Data":
         most = settings.as_published_plays
         random = np.random.default_rng(settings.seed)
-        whole = pairs.history.collect()
+        whole = pairs.history.select(columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO).collect()
         chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
-        plays = whole[chosen]
-        whole = whole.select(columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO)
+        # Streamed: of a long log only these plays are ever in memory with all their columns.
+        plays = (
+            pairs.history.with_row_index(_ROW)
+            .filter(pl.col(_ROW).is_in(pl.Series(chosen, dtype=pl.get_index_type()).implode()))
+            .drop(_ROW)
+            .collect(engine="streaming")
+        )
         share = most * _PAIRS_A_PLAY / pairs.rows.height
         tested = of_sampled_users(pairs.rows, min(share, 1.0), settings.seed + 2)
         tested = tested.with_columns(times_of_tested_watches(tested, settings))

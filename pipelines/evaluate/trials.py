@@ -1,6 +1,6 @@
 """What is compared: pairs of users and videos with their outcome, and every system's score for each pair."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
-from pipelines.labels import LABELS, Label, LengthBuckets, Targets, targets
+from pipelines.labels import DURATION, LABELS, Label, LengthBuckets, Targets, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.blend import Blend, log_odds, logarithm, tuned_blend
 from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
@@ -37,6 +37,8 @@ _FROM_VIDEOS = {
     POPULARITY_BY_VIEWS: columns.VIDEO_AGG_VIEWS,
     POPULARITY_BY_ENGAGEMENT: columns.VIDEO_AGG_LIKED_SHARE,
 }
+# What the blend may be of; where gains are equal, the first one counts.
+_BLENDED = (CLASSIFIER, REGRESSOR, ALS, POPULARITY_BY_ENGAGEMENT, POPULARITY_BY_VIEWS, LAMBDAMART)
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 _PROBABILITY_LIKED = "probability_liked"
 _TUNED_AT = (10, 100)
@@ -123,7 +125,8 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         filter_k=settings.filter_k,
         catalogue=pairs.catalogue,
     )
-    reported[BLEND] = tuned.blend.scores(_components(reported, settings.label))
+    counting = [system for system, weight in tuned.blend.weights.items() if weight]
+    reported[BLEND] = tuned.blend.scores(_components(reported, settings.label, counting))
     truth = _truth(rows, settings)
     if truth is not None:
         reported[TRUTH] = truth[kept]
@@ -159,7 +162,8 @@ def _tuned(
         )
         for k in _filters(catalogue, settings)
     }
-    blend = tuned_blend(_components(scores, settings.label), CLASSIFIER, tuning.quality)
+    blended = [system for system in _BLENDED if system in scores]
+    blend = tuned_blend(_components(scores, settings.label, blended), CLASSIFIER, tuning.quality)
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 
@@ -213,17 +217,16 @@ def _hybrid(
     )
 
 
-def _components(scores: Mapping[str, np.ndarray], label: Label) -> dict[str, np.ndarray]:
-    """What is blended, each on the scale on which it adds up."""
-    amount = logarithm(scores[REGRESSOR]) if label == "ratio" else log_odds(scores[REGRESSOR])
-    found = {
-        CLASSIFIER: log_odds(scores[CLASSIFIER]),
-        REGRESSOR: amount,
-        ALS: scores[ALS],
-        POPULARITY_BY_ENGAGEMENT: log_odds(scores[POPULARITY_BY_ENGAGEMENT]),
-        POPULARITY_BY_VIEWS: logarithm(scores[POPULARITY_BY_VIEWS]),
+def _components(
+    scores: Mapping[str, np.ndarray], label: Label, systems: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """The scores of some systems, each on the scale on which it adds up."""
+    odds = {CLASSIFIER, POPULARITY_BY_ENGAGEMENT} | ({REGRESSOR} if label == DURATION else set())
+    amounts = {POPULARITY_BY_VIEWS, REGRESSOR} - odds
+    return {
+        system: log_odds(values) if system in odds else logarithm(values) if system in amounts else values
+        for system, values in ((system, scores[system]) for system in systems)
     }
-    return found | ({LAMBDAMART: scores[LAMBDAMART]} if LAMBDAMART in scores else {})
 
 
 def _of_features_and_models(
