@@ -9,26 +9,25 @@ what a real cluster loses to its network, its stragglers and its restarts: take 
 """
 
 import argparse
+import json
 import math
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-# Of one core. benchmarks/results/full_kuairec-1.json: CPU seconds of a step over its rows.
-INGEST_ROWS_PER_S = 16_613_894 / 22.9
-FEATURE_PLAYS_PER_S = 12_530_806 / 41.3
-TRAIN_PLAYS_PER_S = 11_564_879 / 284.9
-# benchmarks/results/point_in_time_join.json: KuaiRec's plays to parquet, seconds of two cores.
-JOINED_ROWS_PER_S = 12_530_806 / (2 * 33.1)
-# CPU seconds of 200 users of a full-size home: every pair in a grid, single pairs, and finding those.
-NS_A_GRID_PAIR_AND_TREE, NS_A_PAIR_AND_TREE, RETRIEVAL_NS_A_VIDEO = 1.5, 7.1, 26.0
-TREES = 240
-# benchmarks/results/publish.json: COPY into PostgreSQL, and what publishing takes beyond it.
-COPIED_ROWS_PER_S = 126_787.0
-AUDITED_ROWS_PER_S = 717_600 / (7.22 - 717_600 / 126_787)
+if __package__ in {None, ""}:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.pair_scoring import FIND, GRID, PAIRS
+
+KUAIREC_ROWS = 12_530_806
+RESULTS = Path(__file__).parent / "results"
 # Bytes.
 PLAY_BYTES = 40
 SIDE_BYTES_A_USER = 94 * 4 + 64 * 4
 ROW_BYTES_IN_POSTGRESQL = 100
-TOP_K, CANDIDATE_K, KEPT_RUNS = 100, 2_000, 7
+TOP_K, FILTER_K, CANDIDATE_K, KEPT_RUNS = 100, 500, 2_000, 7
 
 
 @dataclass(frozen=True)
@@ -50,22 +49,75 @@ SIZES = (
 )
 
 
-def core_seconds(size: Size, *, union: bool) -> dict[str, float]:
+@dataclass(frozen=True)
+class Rates:
+    """What was measured, a core and second unless said otherwise: rows, plays, or nanoseconds a thing."""
+
+    ingested_rows: float
+    feature_plays: float
+    trained_plays: float
+    joined_plays: float
+    grid_ns: float
+    pair_ns: float
+    find_ns: float
+    trees: int
+    copied_rows: float
+    audited_rows: float
+
+    @classmethod
+    def measured(cls) -> "Rates":
+        """From the result files of the other benchmarks. Raises StopIteration where a figure is missing."""
+        steps = {
+            row["step"]: row for row in _results("full_kuairec-1.json")["rows"] if row["run"] == "nightreel"
+        }
+        scoring = _results("pair_scoring.json")
+        ways = {row["way"]: row["nanoseconds"] for row in scoring["rows"]}
+        joined = next(
+            row
+            for row in _results("point_in_time_join.json")["results"]
+            if (row["rows"], row["store"], row["to"]) == (KUAIREC_ROWS, "asof", "parquet")
+        )
+        published = next(
+            row for row in _results("publish.json")["results"] if row["database"] == "postgresql"
+        )
+        load_s = published["rows"] / published["write_rows_per_s"]
+        return cls(
+            steps["ingest"]["rows"] / steps["ingest"]["cpu_seconds"],
+            KUAIREC_ROWS / steps["features"]["cpu_seconds"],
+            steps["train"]["rows"] / steps["train"]["cpu_seconds"],
+            # Its two cores were both at work.
+            KUAIREC_ROWS / (2 * joined["seconds"]),
+            ways[GRID],
+            ways[PAIRS],
+            ways[FIND],
+            scoring["trees"],
+            published["write_rows_per_s"],
+            published["rows"] / (published["publish_s"] - load_s),
+        )
+
+
+def _results(name: str) -> Any:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def core_seconds(size: Size, rates: Rates, *, union: bool) -> dict[str, float]:
     """Of each step of a night; of training, once a week, on a sample of 100 million plays at most."""
     if union:
         scored = min(CANDIDATE_K, size.videos)
-        user_ns = scored * NS_A_PAIR_AND_TREE * TREES + size.videos * RETRIEVAL_NS_A_VIDEO
+        user_ns = scored * rates.pair_ns * rates.trees + size.videos * rates.find_ns
     else:
-        user_ns = size.videos * NS_A_GRID_PAIR_AND_TREE * TREES
+        user_ns = size.videos * rates.grid_ns * rates.trees
+    # The regressor, of about as many trees, sees what the filter keeps.
+    user_ns += FILTER_K * rates.pair_ns * rates.trees
     listed = size.users * TOP_K
     trained = min(size.plays, 10**8)
     return {
-        "ingest": size.new_plays / INGEST_ROWS_PER_S,
-        "features": size.new_plays / FEATURE_PLAYS_PER_S,
+        "ingest": size.new_plays / rates.ingested_rows,
+        "features": size.new_plays / rates.feature_plays,
         "score": size.users * user_ns / 1e9,
-        "load": listed / COPIED_ROWS_PER_S,
-        "audit": listed / AUDITED_ROWS_PER_S,
-        "join and train, weekly": trained / JOINED_ROWS_PER_S + trained / TRAIN_PLAYS_PER_S,
+        "load": listed / rates.copied_rows,
+        "audit": listed / rates.audited_rows,
+        "join and train, weekly": trained / rates.joined_plays + trained / rates.trained_plays,
     }
 
 
@@ -79,7 +131,7 @@ def gigabytes(size: Size) -> dict[str, float]:
     }
 
 
-def table(core_hour: float, window_hours: float) -> str:
+def table(rates: Rates, core_hour: float, window_hours: float) -> str:
     """Markdown: a column a size."""
     lines = ["| | " + " | ".join(size.name for size in SIZES) + " |", "|---|" + "---|" * len(SIZES)]
 
@@ -88,16 +140,15 @@ def table(core_hour: float, window_hours: float) -> str:
 
     add("users, videos", [f"{size.users:,}, {size.videos:,}" for size in SIZES])
     add("plays kept, a day", [f"{size.plays:,}, {size.new_plays:,}" for size in SIZES])
-    for step in core_seconds(SIZES[0], union=True):
+    for step in core_seconds(SIZES[0], rates, union=True):
         if step == "score":
             for union, said in ((False, '`candidates = "all"`'), (True, f"union of {CANDIDATE_K:,}")):
-                scoring = [core_seconds(size, union=union)["score"] for size in SIZES]
+                scoring = [core_seconds(size, rates, union=union)["score"] for size in SIZES]
                 add(f"score, {said}", [_hours(seconds) for seconds in scoring])
         else:
-            add(step, [_hours(core_seconds(size, union=True)[step]) for size in SIZES])
-    nightly = [
-        sum(s for step, s in core_seconds(size, union=True).items() if "weekly" not in step) for size in SIZES
-    ]
+            add(step, [_hours(core_seconds(size, rates, union=True)[step]) for size in SIZES])
+    nights = [core_seconds(size, rates, union=True) for size in SIZES]
+    nightly = [sum(s for step, s in night.items() if "weekly" not in step) for night in nights]
     add("a night, union", [_hours(seconds) for seconds in nightly])
     add(
         f"cores for {window_hours:g} hours",
@@ -121,7 +172,9 @@ def main() -> None:
     parser.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour")
     parser.add_argument("--window-hours", type=float, default=4.0, help="how long a night may take")
     arguments = parser.parse_args()
-    print(table(arguments.core_hour, arguments.window_hours))
+    rates = Rates.measured()
+    print(rates)
+    print(table(rates, arguments.core_hour, arguments.window_hours))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """How fast are pairs of users and videos scored: by the model taken apart by sides, or by LightGBM's predict?
 
-Takes a home with a trained champion, scores some users with all videos both ways, on one thread each, checks
-that the scores are equal to the last bit, and prints nanoseconds a pair and tree.
+Takes a home with a trained champion, scores some users with all videos in three ways, on one thread each,
+checks that the scores are equal to the last bit, and prints nanoseconds a pair and tree: in a grid (every
+video of every user), as single pairs (what a union of candidate sources leaves), and by LightGBM. Beside
+them, what it takes to find a union of candidates.
 
     python benchmarks/pair_scoring.py --home benchmarks/work/1
 """
@@ -11,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,21 +29,27 @@ from benchmarks.measured_process import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+GRID, PAIRS, PREDICT = "apart by sides, every video", "apart by sides, single pairs", "LightGBM's predict"
+FIND = "a union of candidates is found"
+UNION = "als,popular,fresh,alike"
 USERS = 60
 ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """Median seconds of one way to score; composing rows for LightGBM counts, as it has to be done."""
+    """Median seconds of one way to score; composing rows for LightGBM counts, as it has to be done.
+
+    nanoseconds: a pair and tree; of finding candidates a pair of a user and a listable video.
+    """
 
     way: str
     seconds: float
-    ns_a_pair_and_tree: float
+    nanoseconds: float
 
 
 def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
-    """Both ways on the same users and videos. Raises AssertionError where a score differs."""
+    """All ways on the same users and videos. Raises AssertionError where a score differs."""
     os.environ["NIGHTREEL_HOME"] = str(home)
     from feature_repo.open_store import store
     from nightreel.settings import load_settings
@@ -49,8 +58,9 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     from pipelines.rankers.pair_forest import PairForest
     from pipelines.rankers.sides import Sides, sides_as_of
     from scoring.eligibility import default_as_of, find_candidates
+    from scoring.retrieval import Retrieval
 
-    settings = load_settings()
+    settings = load_settings(candidates=UNION)
     ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
     as_of = default_as_of(settings, datetime.now(UTC))
     candidates = find_candidates(settings, store(), as_of)
@@ -66,6 +76,17 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
             found.append(forest.grid(leaves[:, start : start + 6], als))
         return np.concatenate(found)
 
+    def single_pairs() -> np.ndarray:
+        forest = PairForest.of(ranker.classifier, sides)
+        leaves = forest.of_users(np.arange(len(users)))
+        every = np.arange(len(candidates.video_id))
+        return np.stack(
+            [
+                forest.pairs(leaves, np.full(len(every), user), every, sides.als_scores(user))
+                for user in range(len(users))
+            ]
+        )
+
     def by_lightgbm() -> np.ndarray:
         rows = np.empty((len(candidates.video_id), len(sides.names)), dtype=np.float32)
         for place, of_videos in sides.video_columns().items():
@@ -79,19 +100,37 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
         return scores
 
-    np.testing.assert_array_equal(apart(), by_lightgbm())
+    retrieval = Retrieval.of(candidates, sides, settings)
+    als_scores = [sides.als_scores(user) for user in range(len(users))]
+    open_to = np.ones(len(candidates.video_id), dtype=bool)
+
+    def find_union() -> None:
+        if retrieval is not None:
+            for als_score in als_scores:
+                retrieval.of_user(open_to, als_score)
+
+    expected = by_lightgbm()
+    np.testing.assert_array_equal(apart(), expected)
+    np.testing.assert_array_equal(single_pairs(), expected)
     trees = ranker.classifier.num_trees()
-    work = len(users) * len(candidates.video_id) * trees
-    rows = []
-    for way, run in (("apart by sides", apart), ("LightGBM's predict", by_lightgbm)):
-        seconds = []
-        for _ in range(ROUNDS):
-            started = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - started)
-        median = float(np.median(seconds))
-        rows.append(Row(way, round(median, 3), round(median / work * 1e9, 2)))
+    pairs = len(users) * len(candidates.video_id)
+    rows = [
+        _timed(GRID, apart, pairs * trees),
+        _timed(PAIRS, single_pairs, pairs * trees),
+        _timed(PREDICT, by_lightgbm, pairs * trees),
+        *([_timed(FIND, find_union, pairs)] if retrieval is not None else []),
+    ]
     return rows, {"users": len(users), "videos": len(candidates.video_id), "trees": trees}
+
+
+def _timed(way: str, run: Callable[[], object], units: int) -> Row:
+    seconds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    median = float(np.median(seconds))
+    return Row(way, round(median, 3), round(median / units * 1e9, 2))
 
 
 def main() -> None:
@@ -105,7 +144,8 @@ def main() -> None:
     rows, sizes = measure(parser.parse_args().home.resolve())
     print(f"{sizes['users']} users x {sizes['videos']:,} videos, {sizes['trees']} trees")
     for row in rows:
-        print(f"{row.way:<22}{row.seconds:>9.2f} s{row.ns_a_pair_and_tree:>9.2f} ns a pair and tree")
+        unit = "pair" if row.way == FIND else "pair and tree"
+        print(f"{row.way:<34}{row.seconds:>9.2f} s{row.nanoseconds:>9.2f} ns a {unit}")
     RESULTS.mkdir(exist_ok=True)
     result = {"machine": machine("lightgbm", "numpy"), **sizes, "rows": [asdict(row) for row in rows]}
     (RESULTS / "pair_scoring.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -57,6 +57,16 @@ def connected(settings: Settings) -> Iterator[None]:
             ray.shutdown()
 
 
+@contextmanager
+def engine(settings: Settings) -> Iterator[None]:
+    """The engine of the settings, until the block ends: a cluster is joined once, or started once."""
+    if settings.engine == "local":
+        yield
+        return
+    with connected(settings):
+        yield
+
+
 def workers(settings: Settings) -> int:
     """Into how many pieces work for `run_all` is best cut: one on the local engine, else one a core."""
     if settings.engine == "local":

@@ -11,12 +11,14 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.cluster import engine
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import collaborative, text
-from pipelines.features.activity import user_activity, video_engagement
+from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
+from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
 from pipelines.local_days import ALWAYS_KNOWN
@@ -72,7 +74,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         return StepResult("features", True, read, wrote, record.summary())
     record.forget()
-    with progress("features", total=len(_VIEWS)) as advance:
+    with engine(settings), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
         for view, frame in _sources(settings, force=force):
             _write(frame, settings.paths.feature_source(view))
@@ -87,15 +89,20 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(pl.read_parquet(table("users")))
     sums = daily_sums(table("interactions"), settings, force=force)
-    yield columns.USER_ACTIVITY, user_activity(sums.users, settings)
-    yield columns.VIDEO_ENGAGEMENT, video_engagement(sums.videos, settings)
+    overall = overall_so_far(sums.users)
+    activity = by_key(user_activity, columns.USER_ID, [sums.users], settings, overall)
+    yield columns.USER_ACTIVITY, activity
+    engagement = by_key(video_engagement, columns.VIDEO_ID, [sums.videos], settings, overall)
+    yield columns.VIDEO_ENGAGEMENT, engagement
     daily = pl.read_parquet(
         table("video_daily"),
         columns=[columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS],
     )
-    yield columns.VIDEO_DAILY_POPULARITY, video_daily_popularity(daily, settings)
+    popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings)
+    yield columns.VIDEO_DAILY_POPULARITY, popularity
     captions = pl.read_parquet(table("video_captions"), columns=[columns.VIDEO_ID, *columns.CATEGORY_LEVELS])
-    yield columns.VIDEO_PROFILE, video_profile(captions, daily, sums.durations, settings)
+    of_videos = [captions, daily, sums.durations]
+    yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:

@@ -9,11 +9,27 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
+_TOTALS = (PLAYS, LIKED, RATIO)
 
-def user_activity(daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """What each user had played by the end of each day with a play of theirs; one row a user and such day."""
+
+def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
+    """What all had played by the end of each day: a row a day, in order. daily: sums by key and day."""
+    return (
+        daily.group_by(columns.EVENT_TIMESTAMP)
+        .agg(pl.col(_TOTALS).sum())
+        .sort(columns.EVENT_TIMESTAMP)
+        .select(columns.EVENT_TIMESTAMP, pl.col(_TOTALS).cum_sum().name.prefix("overall_"))
+    )
+
+
+def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
+    """What each user had played by the end of each day with a play of theirs; one row a user and such day.
+
+    daily: sums by user and day, sorted, of some users or all. overall: as `overall_so_far` gives it.
+    """
     return _cumulative(
         daily,
+        overall,
         columns.USER_ID,
         settings,
         {
@@ -26,10 +42,14 @@ def user_activity(daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
-def video_engagement(daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """How each video had been received by the end of each day with a play of it; a row for each of these."""
+def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
+    """How each video had been received by the end of each day with a play of it; a row for each of these.
+
+    daily: sums by video and day, sorted, of some videos or all. overall: as `overall_so_far` gives it.
+    """
     return _cumulative(
         daily,
+        overall,
         columns.VIDEO_ID,
         settings,
         {
@@ -42,21 +62,15 @@ def video_engagement(daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
-def _cumulative(daily: pl.DataFrame, key: str, settings: Settings, names: dict[str, str]) -> pl.DataFrame:
+def _cumulative(
+    daily: pl.DataFrame, overall: pl.DataFrame, key: str, settings: Settings, names: dict[str, str]
+) -> pl.DataFrame:
     """Running counts and smoothed running means of `key`, by day's end.
 
-    daily: sums by key and day, sorted.
     names: from each summed column to the feature it becomes. A smoothed mean is (sum + m * overall) / (plays
     + m) with m = smoothing_plays and `overall` the mean of all plays so far: a key with few plays stays near
     what is usual (additive smoothing, Manning et al. 2008, section 11.3.2).
     """
-    totals = (PLAYS, LIKED, RATIO)
-    overall = (
-        daily.group_by(columns.EVENT_TIMESTAMP)
-        .agg(pl.col(totals).sum())
-        .sort(columns.EVENT_TIMESTAMP)
-        .select(columns.EVENT_TIMESTAMP, pl.col(totals).cum_sum().name.prefix("overall_"))
-    )
     so_far = daily.with_columns(pl.col(names).cum_sum().over(key)).join(
         overall, on=columns.EVENT_TIMESTAMP, how="left", maintain_order="left"
     )

@@ -20,8 +20,9 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import fingerprint, written_whole
-from nightreel.cluster import run_all, workers
+from nightreel.cluster import run_all
 from nightreel.settings import Settings
+from pipelines.features.pieces import number_of_pieces
 from pipelines.local_days import ends_of_days
 
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
@@ -38,8 +39,6 @@ _COLUMNS = (
 _SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 _RECORD = "record.json"
-# On a cluster: fewer plays than this are not worth a task.
-_PIECE_PLAYS_MIN = 500
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         digest = _Digest()
     new = plays.slice(known)
     digest.add(new)
-    pieces = min(workers(settings), max(1, new.height // _PIECE_PLAYS_MIN))
+    pieces = number_of_pieces(new.height, settings)
     if pieces == 1:
         sums = DailySums.of(_stamped(new, plays.head(known), settings))
     else:

@@ -1,0 +1,52 @@
+"""Works on pieces of the keys: one piece here, a task each on a cluster; the rows are the same."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightreel.cluster import run_all, workers
+from nightreel.settings import Settings
+
+# On a cluster: fewer rows than this are not worth a task.
+PIECE_ROWS_MIN = 500
+
+
+def number_of_pieces(rows: int, settings: Settings) -> int:
+    """Into how many pieces so many rows are best cut."""
+    return min(workers(settings), max(1, rows // PIECE_ROWS_MIN))
+
+
+def by_key(
+    function: Callable[..., pl.DataFrame],
+    key: str,
+    frames: Sequence[pl.DataFrame],
+    settings: Settings,
+    *same: Any,
+) -> pl.DataFrame:
+    """`function(*frames, settings, *same)`, worked out for some of the keys at a time.
+
+    The function is a module's own, asks of no row what another key's rows say, and gives its rows in order of
+    the key. All frames have the key; `same` goes to every piece as it is.
+    """
+    pieces = number_of_pieces(max(frame.height for frame in frames), settings)
+    if pieces == 1:
+        return function(*frames, settings, *same)
+    ids = pl.concat([frame[key].unique() for frame in frames]).unique().sort()
+    places = np.linspace(0, len(ids), pieces + 1).astype(int)[1:-1].tolist()
+    borders = [None, *(ids[place] for place in places), None]
+    done = run_all(
+        settings,
+        function,
+        [(*(_between(frame, key, *ends) for frame in frames), settings, *same) for ends in pairwise(borders)],
+    )
+    return pl.concat(done, rechunk=True)
+
+
+def _between(frame: pl.DataFrame, key: str, low: int | None, high: int | None) -> pl.DataFrame:
+    """The rows with low <= key < high; None sets no limit."""
+    inside = [pl.col(key) >= low] if low is not None else []
+    inside += [pl.col(key) < high] if high is not None else []
+    return frame.filter(*inside)
