@@ -160,21 +160,21 @@ class Settings(BaseSettings):
     )
     trees: int = Field(default=120, description="Most trees of each ranker.", ge=1)
     learning_rate: float = Field(
-        default=0.1, description="How much of each tree's answer the classifier takes.", gt=0, le=1
+        default=0.0935, description="How much of each tree's answer the classifier takes.", gt=0, le=1
     )
     regressor_learning_rate: float = Field(
-        default=0.08, description="The same of the regressor, whose target is noisier.", gt=0, le=1
+        default=0.109, description="The same of the regressor, whose target is noisier.", gt=0, le=1
     )
-    leaves: int = Field(default=41, description="LightGBM leaves of a tree.", ge=2, le=64)
-    min_leaf_plays: int = Field(default=50, description="Fewest plays in a leaf.", ge=1)
+    leaves: int = Field(default=27, description="LightGBM leaves of a tree.", ge=2, le=64)
+    min_leaf_plays: int = Field(default=145, description="Fewest plays in a leaf.", ge=1)
     tree_features: float = Field(
-        default=0.5, description="Share of the features, drawn anew, that a tree may use.", gt=0, le=1
+        default=0.471, description="Share of the features, drawn anew, that a tree may use.", gt=0, le=1
     )
     leaf_regularization: float = Field(
-        default=0.05, description="LightGBM's lambda_l2: weight that pulls a leaf's answer to zero.", ge=0
+        default=24.1, description="LightGBM's lambda_l2: weight that pulls a leaf's answer to zero.", ge=0
     )
     category_plays: float = Field(
-        default=300.0,
+        default=2_870.0,
         description="Weight, in plays, that pulls what a category says to the mean of all; fewer in a small "
         "log.",
         ge=1,
