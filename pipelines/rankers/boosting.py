@@ -19,7 +19,7 @@ What was tried on a synthetic KuaiRec (10.8 million plays to fit), for speed (CP
 | 24 parts, 120 trees, rates 0.1 and 0.1 | 0.7649; best at 91 and 62 trees | not used |
 | 24 parts, 120 trees, rates 0.2 and 0.2 | 0.7644; best at 35 and 24 trees | not used |
 | 24 parts, 120 trees, rates 0.06 and 0.06 | 0.7650; best at 119 and 120 trees | not used |
-| 11 parts, 120 trees, rates 0.1 and 0.06 | 0.7666; best at 120 and 114 trees | parts and trees: the defaults |
+| 11 parts, 120 trees, rates 0.1 and 0.06 | 0.7666; best at 120 and 114 trees | parts, trees: the defaults |
 
 The other defaults come from a study (docs/tuning.md). A model that is best after a few of its trees has
 learnt from a few of the parts: the learning rates are such that it takes about all trees.
