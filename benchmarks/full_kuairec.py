@@ -209,7 +209,7 @@ def measure(scale: float, home: Path, *, plain: bool, night_two: bool) -> None:
     for system, value in result.get("ndcg_at_10", {}).items():
         print(f"NDCG@10  {system:<36}{value:.4f}")
     RESULTS.mkdir(exist_ok=True)
-    name = _result(scale, "-two-nights" if night_two else "")
+    name = _result(scale, "-two-nights" if night_two else "-plain" if plain else "")
     name.write_text(json.dumps(result, indent=1) + "\n")
 
 
