@@ -5,14 +5,15 @@ out, on a Ray cluster of one node of one core and of two, at two sizes; beside i
 store on the same cluster. With --home, scoring of some of a home's users too (a champion and features have to
 be there).
 
-Each case runs in a process of its own, which starts the cluster, warms it up with a small join, and is timed
-from the request to the last file written. Crossed bytes are those of the loopback interface meanwhile, an
-idle cluster's own included: between nodes of one machine all of them go that way, within a node no block
-does. Driver memory is the peak of the process that asks. Run it on a quiet machine.
+Each node is held to a core of its own, the driver runs on either. Each case runs in a process of its own,
+which starts the cluster, warms it up with a small join, and is timed from the request to the last file
+written. Crossed bytes are those of the loopback interface meanwhile, an idle cluster's own included: between
+nodes of one machine all of them go that way, within a node no block does. Driver memory is the peak of the
+process that asks. Run it on a quiet machine.
 
-    python benchmarks/cluster.py                       # about 20 minutes
+    python benchmarks/cluster.py                       # half an hour
     python benchmarks/cluster.py --rows 200000 --stores asof
-    python benchmarks/cluster.py --home HOME --users 500 2000 --rows
+    python benchmarks/cluster.py --home HOME --users 2000 7000 --rows
 """
 
 import argparse
@@ -68,7 +69,7 @@ def run_join(case: Case, folder: Path) -> dict[str, Any]:
                 # It takes no path.
                 entities = pd.read_parquet(path)
             job = store.get_historical_features(entity_df=entities, features=references)
-            job.to_ray_dataset().write_parquet(str(target))
+            job.to_ray_dataset().write_parquet(str(target), ray_remote_args={"num_cpus": 0.25})
 
         target = home / "out"
         join(_warm_up_rows(case.size), target / "warm-up")
@@ -152,9 +153,21 @@ def _start(nodes: int) -> Any:
     for _ in range(nodes - 1):
         cluster.add_node(**node)
     cluster.wait_for_nodes()
+    cores = sorted(os.sched_getaffinity(0))
+    for place, each in enumerate([cluster.head_node, *cluster.worker_nodes]):
+        _pin(each.all_processes["raylet"][0].process.pid, cores[place % len(cores)])
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     return cluster
+
+
+def _pin(process: int, core: int) -> None:
+    """Hold a node, and all that it starts, to one core: Ray only counts cores, threads take more."""
+    import psutil
+
+    raylet = psutil.Process(process)
+    for each in (raylet, *raylet.children(recursive=True)):
+        each.cpu_affinity([core])
 
 
 def _timed(work: Any) -> dict[str, Any]:
@@ -198,11 +211,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 4_000_000], help="entity rows")
+    parser.add_argument("--rows", type=int, nargs="*", default=[4_000_000, 20_000_000], help="entity rows")
     parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--home", type=Path, help="a home whose users are scored")
-    parser.add_argument("--users", type=int, nargs="+", default=[500, 2_000])
+    parser.add_argument("--users", type=int, nargs="+", default=[2_000, 7_000])
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds a case may take")
     parser.add_argument("--out", type=Path, default=RESULT, help="where the figures are written")
     parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)

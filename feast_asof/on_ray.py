@@ -65,7 +65,7 @@ def joined_dataset(
         feature_refs,
     )
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    return _blocks(entities).map_batches(
+    joined = _blocks(entities).map_batches(
         _Joiner,
         fn_constructor_args=(request, _index_all(unread)),
         batch_format="pyarrow",
@@ -74,6 +74,9 @@ def joined_dataset(
         num_cpus=JOIN_CPUS,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores, initial_size=cores),
     )
+    # What follows, a write above all, is to go where the joined rows lie; by default Ray would spread it.
+    joined.context.scheduling_strategy = "DEFAULT"
+    return joined
 
 
 class _Joiner:
@@ -128,7 +131,11 @@ def _blocks(entities: Entities) -> ray.data.Dataset:
         return ray.data.from_arrow([entities.table.slice(start, READ_ROWS) for start in rows])
     shares = [{"share": share} for share in _shares(entities.dataset)]
     return ray.data.from_items(shares, override_num_blocks=len(shares)).map_batches(
-        _read, fn_kwargs={"what": entities.what}, batch_size=1, num_cpus=READ_CPUS
+        _read,
+        fn_kwargs={"what": entities.what},
+        batch_size=1,
+        num_cpus=READ_CPUS,
+        scheduling_strategy="SPREAD",
     )
 
 
