@@ -12,8 +12,8 @@ nodes of one machine all of them go that way, within a node no block does. Drive
 process that asks. Run it on a quiet machine.
 
     python benchmarks/cluster.py                       # half an hour
-    python benchmarks/cluster.py --rows 200000 --stores asof
-    python benchmarks/cluster.py --home HOME --users 2000 7000 --rows
+    python benchmarks/cluster.py --rows 200000 --feast-ray-rows
+    python benchmarks/cluster.py --home HOME --rows --feast-ray-rows
 """
 
 import argparse
@@ -212,7 +212,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="*", default=[4_000_000, 20_000_000], help="entity rows")
-    parser.add_argument("--stores", nargs="+", choices=STORES, default=list(STORES))
+    parser.add_argument(
+        "--feast-ray-rows",
+        type=int,
+        nargs="*",
+        default=[500, 1_000],
+        help="of Feast's own store, which is slow",
+    )
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--home", type=Path, help="a home whose users are scored")
     parser.add_argument("--users", type=int, nargs="+", default=[2_000, 7_000])
@@ -228,8 +234,8 @@ def main() -> None:
         return
     cases = [
         Case(store, rows, nodes)
-        for rows in arguments.rows
-        for store in arguments.stores
+        for store, sizes in (("asof", arguments.rows), ("feast-ray", arguments.feast_ray_rows))
+        for rows in sizes
         for nodes in arguments.nodes
     ]
     if arguments.home:
@@ -238,7 +244,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_sources(folder)
-        for rows in {*arguments.rows, *map(_warm_up_rows, arguments.rows)}:
+        sizes = {*arguments.rows, *arguments.feast_ray_rows}
+        for rows in sizes | set(map(_warm_up_rows, sizes)):
             make_entities(folder / f"entities_{rows}.parquet", rows)
         for case in cases:
             told = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)
