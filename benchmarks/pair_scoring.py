@@ -67,8 +67,10 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     users = candidates.user_id[np.linspace(0, len(candidates.user_id) - 1, USERS).astype(int)]
     sides = sides_as_of(store(), ranker.encoding, users, candidates.video_id, as_of=as_of, zone=settings.zone)
 
+    # What is asked of videos is answered once a night, whatever the users.
+    forest = PairForest.of(ranker.classifier, sides)
+
     def apart() -> np.ndarray:
-        forest = PairForest.of(ranker.classifier, sides)
         leaves = forest.of_users(np.arange(len(users)))
         found = []
         for start in range(0, len(users), 6):
@@ -77,7 +79,6 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         return np.concatenate(found)
 
     def single_pairs() -> np.ndarray:
-        forest = PairForest.of(ranker.classifier, sides)
         leaves = forest.of_users(np.arange(len(users)))
         every = np.arange(len(candidates.video_id))
         return np.stack(

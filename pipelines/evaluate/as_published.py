@@ -75,6 +75,7 @@ _NOT_PUBLISHED = {
     *columns.LAST_DAY_COUNTS,
 }
 _ROW = "row"
+_BLOCK_ROWS = 65_536
 _PAIRS_A_PLAY = 20  # at most so many pairs are ranked for each play that is fitted on
 _METRICS = {
     "precision": precision_at_k,
@@ -192,10 +193,15 @@ def _in_sample_als(
         )
         model.fit(log, show_progress=False)
     return [
-        np.einsum(
-            "ij,ij->i",
-            _known(users, model.user_factors, rows[columns.USER_ID].to_numpy()),
-            _known(videos, model.item_factors, rows[columns.VIDEO_ID].to_numpy()),
+        np.concatenate(
+            [
+                np.einsum(
+                    "ij,ij->i",
+                    _known(users, model.user_factors, some[columns.USER_ID].to_numpy()),
+                    _known(videos, model.item_factors, some[columns.VIDEO_ID].to_numpy()),
+                )
+                for some in rows.iter_slices(_BLOCK_ROWS)
+            ]
         )
         for rows in asked
     ]

@@ -60,8 +60,12 @@ class Order:
         codes = np.take(code.astype(np.int8), self.rows)
         # A stable sort of bytes takes time linear in the pairs, and leaves users together.
         places = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
-        user = np.repeat(np.arange(len(self.users)), self.lengths)
-        groups, starts = _runs(codes[places].astype(np.int64) * len(self.users) + user[places])
+        user = np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
+        # In place: there are millions of pairs, and some systems are measured at a time.
+        group = codes[places].astype(np.int64)
+        group *= len(self.users)
+        group += user[places]
+        groups, starts = _runs(group)
         return Order(groups, starts, self.rows[places])
 
 
