@@ -19,10 +19,9 @@ from typing import Any
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.pair_scoring import FIND, GRID, PAIRS
+from benchmarks.pair_scoring import FIND, GRID, PAIRS, RESULTS
+from benchmarks.point_in_time_join import KUAIREC_ROWS
 
-KUAIREC_ROWS = 12_530_806
-RESULTS = Path(__file__).parent / "results"
 # Bytes.
 PLAY_BYTES = 40
 SIDE_BYTES_A_USER = 94 * 4 + 64 * 4

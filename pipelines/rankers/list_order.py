@@ -121,7 +121,7 @@ class PastLists:
             now - then for now, then in zip(gains(helped.scores(components)), before, strict=True)
         )
         by_chance = _STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
-        return helped if gain.mean() > max(by_chance, 0.0) and by_inverse.sum() > 0 else regressor
+        return helped if gain.mean() > by_chance and by_inverse.sum() > 0 else regressor
 
     def _kept(self, pairs: PairRanker, start: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Of each user of a block, what the filter keeps: user, video, and what orders it."""
