@@ -3,13 +3,13 @@
 The champion of a home ranks for some of its users: once all videos, then unions of several sizes of all
 sources, then each source alone at one size. Told are the share of the first 10 and 100 places that stay, what
 the lists are worth by the regressor (mean predicted watch_ratio, as a share of that of the lists of all), and
-milliseconds a user on one core. `nearest` is the search alone: exact products of factors with catalogues of
-several sizes, one user at a time and many at once.
+milliseconds a user on one core. The source `als` is searched exactly, and by faiss where that is installed.
 
     python benchmarks/candidate_sources.py HOME
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -36,14 +36,13 @@ from pipelines.rankers.sides import sides_as_of
 from scoring.candidates import Candidates
 from scoring.eligibility import default_as_of, find_candidates
 from scoring.lists import Lists
+from scoring.retrieval import Retrieval
 from scoring.score import score_with
 
 RESULT = Path(__file__).parent / "results" / "candidate_sources.json"
 ALL_SOURCES = ",".join(CANDIDATE_SOURCES)
 SIZES = (500, 1_000, 2_000, 4_000)
 ALONE_SIZE = 2_000
-FACTORS = 64
-CATALOGUES = (10_000, 100_000, 1_000_000)
 
 
 def load(settings: Settings, users: int) -> tuple[Candidates, PairRanker]:
@@ -69,7 +68,8 @@ def load(settings: Settings, users: int) -> tuple[Candidates, PairRanker]:
 def score(candidates: Candidates, ranker: PairRanker, settings: Settings) -> tuple[Lists, float]:
     """The lists, and seconds a user."""
     started = time.perf_counter()
-    lists = Lists.concatenate(score_with(candidates, ranker, settings))
+    retrieval = Retrieval.of(candidates, ranker.sides, settings)
+    lists = Lists.concatenate(score_with(candidates, ranker, retrieval, settings))
     return lists, (time.perf_counter() - started) / len(candidates.user_id)
 
 
@@ -82,22 +82,6 @@ def compare(lists: Lists, best: Lists) -> dict[str, float]:
 
     stays = {f"stays_at_{k}": len(first(lists, k) & first(best, k)) / len(first(best, k)) for k in (10, 100)}
     return stays | {"worth": float(lists.score.mean() / best.score.mean())}
-
-
-def nearest(catalogue: int, k: int = 500) -> dict[str, float]:
-    """Milliseconds a user of an exact search for the k nearest, one at a time and 64 at once, one core."""
-    random = np.random.default_rng(3)
-    videos = random.standard_normal((catalogue, FACTORS), dtype=np.float32)
-    users = random.standard_normal((64, FACTORS), dtype=np.float32)
-    started = time.perf_counter()
-    for user in users[:16]:
-        np.argpartition(-(videos @ user), k)
-    one = (time.perf_counter() - started) / 16
-    started = time.perf_counter()
-    for scores in users @ videos.T:
-        np.argpartition(-scores, k)
-    many = (time.perf_counter() - started) / len(users)
-    return {"catalogue": catalogue, "one_ms": one * 1e3, "many_ms": many * 1e3}
 
 
 def main() -> None:
@@ -115,24 +99,24 @@ def main() -> None:
     rows: list[dict[str, Any]] = [
         {"sources": "all", "size": len(candidates.video_id), "ms_a_user": all_s * 1e3}
     ]
-    wanted = [(ALL_SOURCES, size) for size in SIZES] + [(source, ALONE_SIZE) for source in CANDIDATE_SOURCES]
-    for sources, size in wanted:
-        lists, seconds = score(
-            candidates, ranker, settings.model_copy(update={"candidates": sources, "candidate_k": size})
-        )
-        rows.append({"sources": sources, "size": size, **compare(lists, best), "ms_a_user": seconds * 1e3})
+    wanted = [(ALL_SOURCES, size, "exact") for size in SIZES]
+    wanted += [(source, ALONE_SIZE, "exact") for source in CANDIDATE_SOURCES]
+    if importlib.util.find_spec("faiss"):
+        wanted += [(ALL_SOURCES, size, "approximate") for size in SIZES]
+    for sources, size, search in wanted:
+        changes = {"candidates": sources, "candidate_k": size, "als_search": search}
+        lists, seconds = score(candidates, ranker, settings.model_copy(update=changes))
+        told = {"sources": sources, "size": size, "als_search": search, **compare(lists, best)}
+        rows.append(told | {"ms_a_user": seconds * 1e3})
         print(rows[-1], flush=True)
-    searches = [nearest(catalogue) for catalogue in CATALOGUES]
-    print(*searches, sep="\n")
     RESULT.parent.mkdir(exist_ok=True)
-    told = {
+    result = {
         "machine": machine("numpy", "lightgbm") | {"load": round(os.getloadavg()[0], 1)},
         "users": len(candidates.user_id),
         "videos": len(candidates.video_id),
         "results": rows,
-        "nearest": searches,
     }
-    RESULT.write_text(json.dumps(told, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

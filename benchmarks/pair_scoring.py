@@ -2,8 +2,7 @@
 
 Takes a home with a trained champion, scores some users with all videos in three ways, on one thread each,
 checks that the scores are equal to the last bit, and prints nanoseconds a pair and tree: in a grid (every
-video of every user), as single pairs (what a union of candidate sources leaves), and by LightGBM. Beside
-them, what it takes to find a union of candidates.
+video of every user), as single pairs (what a union of candidate sources leaves), and by LightGBM.
 
     python benchmarks/pair_scoring.py --home benchmarks/work/1
 """
@@ -30,8 +29,6 @@ from benchmarks.measured_process import machine
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 GRID, PAIRS, PREDICT = "apart by sides, every video", "apart by sides, single pairs", "LightGBM's predict"
-FIND = "a union of candidates is found"
-UNION = "als,popular,fresh,alike"
 USERS = 60
 ROUNDS = 3
 
@@ -40,7 +37,7 @@ ROUNDS = 3
 class Row:
     """Median seconds of one way to score; composing rows for LightGBM counts, as it has to be done.
 
-    nanoseconds: a pair and tree; of finding candidates a pair of a user and a listable video.
+    nanoseconds: a pair and tree.
     """
 
     way: str
@@ -58,9 +55,8 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     from pipelines.rankers.pair_forest import PairForest
     from pipelines.rankers.sides import Sides, sides_as_of
     from scoring.eligibility import default_as_of, find_candidates
-    from scoring.retrieval import Retrieval
 
-    settings = load_settings(candidates=UNION)
+    settings = load_settings()
     ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
     as_of = default_as_of(settings, datetime.now(UTC))
     candidates = find_candidates(settings, store(), as_of)
@@ -101,15 +97,6 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
         return scores
 
-    retrieval = Retrieval.of(candidates, sides, settings)
-    als_scores = [sides.als_scores(user) for user in range(len(users))]
-    open_to = np.ones(len(candidates.video_id), dtype=bool)
-
-    def find_union() -> None:
-        if retrieval is not None:
-            for als_score in als_scores:
-                retrieval.of_user(open_to, als_score)
-
     expected = by_lightgbm()
     np.testing.assert_array_equal(apart(), expected)
     np.testing.assert_array_equal(single_pairs(), expected)
@@ -119,19 +106,18 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
         _timed(GRID, apart, pairs * trees),
         _timed(PAIRS, single_pairs, pairs * trees),
         _timed(PREDICT, by_lightgbm, pairs * trees),
-        *([_timed(FIND, find_union, pairs)] if retrieval is not None else []),
     ]
     return rows, {"users": len(users), "videos": len(candidates.video_id), "trees": trees}
 
 
-def _timed(way: str, run: Callable[[], object], units: int) -> Row:
+def _timed(way: str, run: Callable[[], object], pairs_and_trees: int) -> Row:
     seconds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
     median = float(np.median(seconds))
-    return Row(way, round(median, 3), round(median / units * 1e9, 2))
+    return Row(way, round(median, 3), round(median / pairs_and_trees * 1e9, 2))
 
 
 def main() -> None:
@@ -145,8 +131,7 @@ def main() -> None:
     rows, sizes = measure(parser.parse_args().home.resolve())
     print(f"{sizes['users']} users x {sizes['videos']:,} videos, {sizes['trees']} trees")
     for row in rows:
-        unit = "pair" if row.way == FIND else "pair and tree"
-        print(f"{row.way:<34}{row.seconds:>9.2f} s{row.nanoseconds:>9.2f} ns a {unit}")
+        print(f"{row.way:<34}{row.seconds:>9.2f} s{row.nanoseconds:>9.2f} ns a pair and tree")
     RESULTS.mkdir(exist_ok=True)
     result = {"machine": machine("lightgbm", "numpy"), **sizes, "rows": [asdict(row) for row in rows]}
     (RESULTS / "pair_scoring.json").write_text(json.dumps(result, indent=1) + "\n")

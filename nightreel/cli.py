@@ -409,10 +409,10 @@ def _settings() -> "Settings":
 
 def _engine_settings() -> "Settings":
     """The settings of a command that works on the engine, which is known to be there."""
-    from nightreel.cluster import require_engine
+    from nightreel.extras import require_extras
 
     settings = _settings()
-    require_engine(settings)
+    require_extras(settings)
     return settings
 
 

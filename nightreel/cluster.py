@@ -3,7 +3,6 @@
 Ray itself is imported by whoever asks for a cluster, never otherwise.
 """
 
-import importlib.util
 import logging
 import os
 import socket
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nightreel.errors import InputError, NightreelError
+from nightreel.extras import require_extras
 from nightreel.settings import Settings
 
 Result = TypeVar("Result")
@@ -23,15 +23,6 @@ _CONNECT_TIMEOUT_S = 5.0
 _REMEDY = "Check the setting ray_address, and that `ray status` answers there."
 
 
-def require_engine(settings: Settings) -> None:
-    """Raise InputError where the settings want Ray and its extra is not installed."""
-    if settings.engine == "ray" and importlib.util.find_spec("ray") is None:
-        raise InputError(
-            'Setting `engine` is "ray", but Ray is not installed.',
-            "Install the extra: `pip install 'nightreel[ray]'`; or set engine = \"local\".",
-        )
-
-
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
     """Be connected to the cluster until the block ends; one that this process is in already is kept.
@@ -39,7 +30,7 @@ def connected(settings: Settings) -> Iterator[None]:
     Failures of tasks come out as the error that the task raised. Raises InputError where Ray is missing,
     NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
     """
-    require_engine(settings)
+    require_extras(settings)
     _require_address(settings.ray_address)
     import ray
     from ray.exceptions import RayError

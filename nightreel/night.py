@@ -17,8 +17,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel import logs
 from nightreel.artefacts import StepResult
-from nightreel.cluster import require_engine
 from nightreel.errors import NightreelError
+from nightreel.extras import require_extras
 from nightreel.mirror import fetch, send
 from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
@@ -138,7 +138,7 @@ def main() -> None:
     logs.configure()
     try:
         settings = load_settings()
-        require_engine(settings)
+        require_extras(settings)
         fetch(settings)
         name, due_at = sys.argv[1:]
         job = Job(name, datetime.fromisoformat(due_at))

@@ -207,6 +207,11 @@ class Settings(BaseSettings):
         description="Size of that union: at least filter_k and top_k videos a user.",
         ge=1,
     )
+    als_search: Literal["exact", "approximate"] = Field(
+        default="exact",
+        description="How the source `als` of that union is searched: `exact`, through all videos, or by "
+        "faiss in part of them (extra `nightreel[search]`).",
+    )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nightreel.errors import AuditError
-from scoring.candidates import Candidates
+from scoring.candidates import Candidates, OpenVideos, bits_at
 from scoring.lists import Lists
 from scoring.loading import read_lists
 
@@ -23,16 +23,16 @@ _REMEDY = "The lists published before stay as they were."
 class _Part:
     """The rows of a range of users, by user and rank, beside what they must be.
 
-    wanted: int64, the users of this range. most: int64, the most rows that each of them can have. open_to:
-    bool [users, videos]. user, video: int64 [rows of lists], each row's place among the wanted users and the
-    candidates.
+    wanted: int64, the users of this range. most: int64, the most rows that each of them can have. closed:
+    uint8 [users, videos / 8], as of Candidates. user, video: int64 [rows of lists], each row's place among
+    the wanted users and the candidates.
     """
 
     lists: Lists
     candidates: Candidates
     wanted: np.ndarray
     most: np.ndarray
-    open_to: np.ndarray
+    closed: np.ndarray
     user: np.ndarray
     video: np.ndarray
 
@@ -119,13 +119,14 @@ def _parts(connection: Connection, run_id: int, candidates: Candidates, k: int) 
     for first, last, users in _ranges(candidates.user_id):
         lists = read_lists(connection, run_id, first, last)
         wanted = candidates.user_id[users]
-        open_to = candidates.open_to(users)
+        closed = candidates.closed(users)
+        available = len(candidates.video_id) - np.bitwise_count(closed).sum(axis=1, dtype=np.int64)
         yield _Part(
             lists,
             candidates,
             wanted,
-            np.minimum(open_to.sum(axis=1), k),
-            open_to,
+            np.minimum(available, k),
+            closed,
             _place(wanted, lists.user_id),
             _place(candidates.video_id, lists.video_id),
         )
@@ -166,7 +167,7 @@ def _full_lists(part: _Part) -> None:
 def _has_room(part: _Part, user: int) -> bool:
     """Whether another open video would fit in this user's list by every cap."""
     listed = part.video[part.user == user]
-    fits = part.open_to[user].copy()
+    fits = OpenVideos(part.closed[user], len(part.candidates.video_id)).dense()
     fits[listed] = False
     for cap in part.candidates.caps:
         groups, counts = np.unique(cap.group[listed], return_counts=True)
@@ -212,7 +213,7 @@ def _listable_videos(part: _Part) -> None:
 
 
 def _unseen_videos(part: _Part) -> None:
-    seen = ~part.open_to[part.user, part.video]
+    seen = bits_at(part.closed, part.user, part.video) == 1
     _fail("unseen videos", seen, part.lists, "rows have a video that the user has seen")
 
 

@@ -53,18 +53,65 @@ class Candidates:
 
         For users who have seen every video, all of them: a list of old friends is better than none.
         """
-        unseen = self._unseen(users)
-        unseen[~unseen.any(axis=1)] = True
-        return unseen
+        closed = np.unpackbits(self.closed(users), axis=1, count=len(self.video_id))
+        open_to: np.ndarray = closed == 0
+        return open_to
+
+    def open_videos(self, user: int) -> "OpenVideos":
+        """The same for one user, to be asked of some videos at a time."""
+        return OpenVideos(self.closed(slice(user, user + 1))[0], len(self.video_id))
+
+    def closed(self, users: np.ndarray | slice) -> np.ndarray:
+        """The opposite of `open_to` in bits as `seen` has them: uint8 [users, videos / 8]."""
+        closed = self.seen[users].copy()
+        closed[self.rewatch(users)] = 0
+        return closed
 
     def rewatch(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether these users have seen every video: bool [users]."""
-        rewatch: np.ndarray = np.logical_not(self._unseen(users).any(axis=1))
+        every = np.packbits(np.ones(len(self.video_id), dtype=np.uint8))
+        rewatch: np.ndarray = (self.seen[users] == every).all(axis=1)
         return rewatch
 
-    def _unseen(self, users: np.ndarray | slice) -> np.ndarray:
-        unseen: np.ndarray = np.unpackbits(self.seen[users], axis=1, count=len(self.video_id)) == 0
-        return unseen
+
+@dataclass(frozen=True)
+class OpenVideos:
+    """Which videos may stand in one user's list; a question costs what it asks of, whatever the catalogue.
+
+    closed: uint8 [videos / 8], a bit a video, set where it may not. videos: of the catalogue.
+    """
+
+    closed: np.ndarray
+    videos: int
+
+    def __len__(self) -> int:
+        return self.videos - int(np.bitwise_count(self.closed).sum())
+
+    def holds(self, videos: np.ndarray) -> np.ndarray:
+        """Whether each of these places of videos is open: bool [places]."""
+        holds: np.ndarray = bits_at(self.closed, videos) == 0
+        return holds
+
+    def closed_places(self) -> np.ndarray:
+        """Places of the videos that are not open, ascending: int64."""
+        byte = np.flatnonzero(self.closed)
+        row, bit = np.nonzero(np.unpackbits(self.closed[byte, None], axis=1))
+        return byte[row] * 8 + bit
+
+    def dense(self) -> np.ndarray:
+        """Whether each video is open: bool [videos]."""
+        dense: np.ndarray = np.unpackbits(self.closed, count=self.videos) == 0
+        return dense
+
+
+def bits_at(bits: np.ndarray, *places: np.ndarray) -> np.ndarray:
+    """Bits of a row, or of rows, at these places of videos, 0 or 1: uint8. places: of the rows first, if any.
+
+    As `packbits` has them, the first in the highest.
+    """
+    *rows, video = places
+    found: np.ndarray = (bits[(*rows, video >> 3)] >> (7 - (video & 7)).astype(np.uint8)) & 1
+    return found
 
 
 def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.ndarray:

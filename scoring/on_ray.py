@@ -33,6 +33,7 @@ from scoring.candidates import Candidates
 from scoring.database import POSTGRESQL, database_url, engine, plainly
 from scoring.lists import Lists
 from scoring.loading import insert_lists
+from scoring.retrieval import Retrieval
 from scoring.runs import require_unpublished
 from scoring.score import score_with
 from scoring.tables import recommendation
@@ -73,11 +74,15 @@ class _Users:
 
 @dataclass(frozen=True)
 class _Common:
-    """What every actor has once. candidates, sides: without users. model: the version's files by name."""
+    """What every actor has once. candidates, sides: without users. model: the version's files by name.
+
+    retrieval: the sources, their index included.
+    """
 
     candidates: Candidates
     sides: Sides
     model: dict[str, bytes]
+    retrieval: Retrieval | None
     settings: Settings
     parts: Folder
 
@@ -98,6 +103,7 @@ class ListsOnRay:
             nobody.of_candidates(candidates),
             replace(sides, users=nobody.side(sides), user_factors=nobody.factors),
             {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
+            Retrieval.of(candidates, sides, settings),
             settings,
             shared.below(f"lists-{inputs}"),
         )
@@ -184,7 +190,7 @@ class _Scorer:
         users: _Users = ray.get(self._of_parts[number])
         candidates = users.of_candidates(self._common.candidates)
         ranker = self._ranker.with_users(users.side(self._common.sides), users.factors)
-        lists = Lists.concatenate(score_with(candidates, ranker, self._settings))
+        lists = Lists.concatenate(score_with(candidates, ranker, self._common.retrieval, self._settings))
         finite_scores(lists)
         return lists
 

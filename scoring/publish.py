@@ -13,6 +13,7 @@ from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepResult, fingerprint, fingerprint_of_files
 from nightreel.errors import InputError
+from nightreel.extras import require_extras
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
@@ -35,6 +36,7 @@ _SETTINGS = {
     "filter_k",
     "candidates",
     "candidate_k",
+    "als_search",
     "exclude_seen",
     "exclude_seen_days",
     "max_video_age_days",
@@ -60,6 +62,7 @@ def score_and_publish(
     the data or a model of other features; AuditError where the lists fail a check and the old ones stay;
     BusyError where another process publishes.
     """
+    require_extras(settings)
     url = database_url(settings)
     read = _inputs(settings)
     model = (

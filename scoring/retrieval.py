@@ -1,12 +1,14 @@
 """Which videos the rankers score for a user where they do not score all: the union of a few quick sources.
 
-- `als`: nearest by the dot product of the user's and the video's factors, searched exactly.
+- `als`: nearest by the dot product of the user's and the video's factors.
 - `popular`: the best received now.
 - `fresh`: uploaded last.
-- `alike`: of the authors and first-level categories that stand most among the videos that the user has seen.
+- `alike`: of the authors, then of the first-level categories, that stand most among the videos that the user
+  has seen.
 
 Each source gives an equal share of the size that is set; what they have in common, and what a source cannot
-give, is made up from `popular`. So a user always has min(size, open videos) candidates.
+give, is made up from `popular`. So a user always has min(size, open videos) candidates. But for an exact
+search by `als`, what it takes grows with the size and with what the user has seen, not with the catalogue.
 """
 
 from collections.abc import Callable
@@ -17,25 +19,31 @@ import numpy as np
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers.hybrid import best_places
-from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates
+from pipelines.rankers.sides import Sides, dot_products
+from scoring.candidates import Candidates, OpenVideos
+from scoring.groups import Groups
+from scoring.nearest import NearestVideos
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The sources of a night, over all listable videos.
+    """The sources of a night, over all listable videos; the same for all users.
 
-    size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. popular_at:
-    int64 [videos], each video's place in `popular`. author, category: int64 [videos], from 0.
+    size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. authors,
+    categories: the videos of each. video_factors: float32 [videos, factors], NaN where there are none.
+    nearest: what searches them; None: all are gone through.
     """
 
     names: tuple[str, ...]
     size: int
     popular: np.ndarray
-    popular_at: np.ndarray
     fresh: np.ndarray
-    author: np.ndarray
-    category: np.ndarray
+    authors: Groups
+    categories: Groups
+    video_factors: np.ndarray
+    nearest: NearestVideos | None
 
     @classmethod
     def of(cls, candidates: Candidates, sides: Sides, settings: Settings) -> "Retrieval | None":
@@ -45,56 +53,64 @@ class Retrieval:
         about = candidates.about
         if settings.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None
+        names = tuple(settings.candidates.split(","))
         popular = best_received(candidates, sides)
         at = np.empty(len(popular), dtype=np.int64)
         at[popular] = np.arange(len(popular))
+        searched = settings.als_search == "approximate" and "als" in names
         return cls(
-            tuple(settings.candidates.split(",")),
+            names,
             size,
             popular,
-            at,
             np.lexsort((at, -about.uploaded_us)),
-            np.unique(about.author, return_inverse=True)[1],
-            np.unique(about.category, return_inverse=True)[1],
+            Groups.of(about.author, at),
+            Groups.of(about.category, at),
+            sides.video_factors,
+            NearestVideos.of(sides.video_factors) if searched else None,
         )
 
-    def of_user(self, open_to: np.ndarray, als_score: np.ndarray) -> np.ndarray:
-        """The user's candidates: places of videos, ascending.
+    def of_user(self, open_videos: OpenVideos, factors: np.ndarray) -> np.ndarray:
+        """The user's candidates: places of videos, int64, ascending.
 
-        open_to: bool [videos], which may be listed. als_score: float32 [videos], NaN where it is not known.
+        factors: float32 [factors], NaN where unknown.
         """
         share = self.size // len(self.names)
-        chosen = np.zeros(len(open_to), dtype=bool)
-        for name in self.names:
-            if share:
-                chosen[_SOURCES[name](self, open_to, als_score, share)] = True
-        missing = self.size - int(chosen.sum())
+        chosen = _NONE
+        if share:
+            found = [_SOURCES[name](self, open_videos, factors, share) for name in self.names]
+            chosen = np.unique(np.concatenate(found))
+        missing = self.size - len(chosen)
         if missing > 0:
-            chosen[_first_open(self.popular, open_to & ~chosen, missing)] = True
-        return np.flatnonzero(chosen)
+            more = _first_open(self.popular, open_videos, missing, besides=chosen)
+            chosen = np.sort(np.concatenate([chosen, more]))
+        return chosen
 
-    def _nearest(self, open_to: np.ndarray, als_score: np.ndarray, share: int) -> np.ndarray:
-        return best_places(als_score, open_to & ~np.isnan(als_score), share)
+    def _nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
+        if np.isnan(factors).any():
+            return _NONE
+        if self.nearest is not None:
+            return self.nearest.of_user(factors, open_videos, share)
+        als_score = dot_products(self.video_factors, factors)
+        return best_places(als_score, open_videos.dense() & ~np.isnan(als_score), share)
 
-    def _popular(self, open_to: np.ndarray, _als_score: np.ndarray, share: int) -> np.ndarray:
-        return _first_open(self.popular, open_to, share)
+    def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        return _first_open(self.popular, open_videos, share)
 
-    def _fresh(self, open_to: np.ndarray, _als_score: np.ndarray, share: int) -> np.ndarray:
-        return _first_open(self.fresh, open_to, share)
+    def _fresh(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        return _first_open(self.fresh, open_videos, share)
 
-    def _alike(self, open_to: np.ndarray, _als_score: np.ndarray, share: int) -> np.ndarray:
-        seen = np.flatnonzero(~open_to)
-        if not len(seen):
-            return seen
-        of_author = np.bincount(self.author[seen], minlength=int(self.author.max()) + 1)
-        of_category = np.bincount(self.category[seen], minlength=int(self.category.max()) + 1)
-        # An author says more than a category of thousands; among equals, the better received.
-        likeness = of_author[self.author] + of_category[self.category] / len(seen)
-        likeness = likeness - self.popular_at / (len(self.popular_at) * len(seen) * 2)
-        return best_places(likeness, open_to, share)
+    def _alike(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        seen = open_videos.closed_places()
+        # An author says more than a category of thousands.
+        found = self.authors.most_seen(seen, share, open_videos)
+        missing = share - len(found)
+        if missing > 0:
+            by_category = self.categories.most_seen(seen, share, open_videos)
+            found = np.concatenate([found, by_category[~np.isin(by_category, found)][:missing]])
+        return found
 
 
-_SOURCES: dict[str, Callable[[Retrieval, np.ndarray, np.ndarray, int], np.ndarray]] = {
+_SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarray]] = {
     "als": Retrieval._nearest,
     "popular": Retrieval._popular,
     "fresh": Retrieval._fresh,
@@ -113,11 +129,15 @@ def best_received(candidates: Candidates, sides: Sides) -> np.ndarray:
     return order
 
 
-def _first_open(order: np.ndarray, open_to: np.ndarray, most: int) -> np.ndarray:
-    """The first `most` places of an order that are open."""
-    # Mostly they stand near the top.
-    for head in (order[: 2 * most], order):
-        found: np.ndarray = head[open_to[head]][:most]
-        if len(found) == most:
-            break
-    return found
+def _first_open(
+    order: np.ndarray, open_videos: OpenVideos, most: int, besides: np.ndarray = _NONE
+) -> np.ndarray:
+    """The first `most` places of an order that are open, and not among those `besides`."""
+    length = 2 * most + len(besides)
+    while True:
+        # Mostly they stand near the top.
+        head = order[:length]
+        found: np.ndarray = head[open_videos.holds(head) & ~np.isin(head, besides)][:most]
+        if len(found) == most or length >= len(order):
+            return found
+        length *= 2

@@ -4,7 +4,7 @@ What orders is `HybridRanker.ordering`: the regressor alone, unless training fou
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,21 +16,24 @@ from pipelines.rankers import HybridRanker
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
-from scoring.candidates import Candidates, first_within_caps
+from scoring.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.retrieval import Retrieval, best_received
+
+# Videos that the filter keeps for a user: their places, ascending, als_score and probability.
+_Filtered = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Each stage's score of one user's pairs: als_score and classifier for all videos, regressor for `kept`.
+    """Each stage's score of those pairs of one user that go on to the regressor; all arrays of one length.
 
-    kept: places of the videos that the classifier has kept, ascending. als is float32, the others float64.
+    videos: int64, their places, ascending. als is float32, NaN where it is not known, the others float64.
     """
 
+    videos: np.ndarray
     als: np.ndarray
     classifier: np.ndarray
-    kept: np.ndarray
     regressor: np.ndarray
 
 
@@ -45,18 +48,16 @@ def score_users(
     through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
     nor threads change a list.
     """
-    return score_with(candidates, PairRanker.of(ranker, sides), settings)
+    retrieval = Retrieval.of(candidates, sides, settings)
+    return score_with(candidates, PairRanker.of(ranker, sides), retrieval, settings)
 
 
-def score_with(candidates: Candidates, ranker: PairRanker, settings: Settings) -> Iterator[Lists]:
-    """The same by a ranker that has been taken apart already, over the same users and videos."""
-    scoring = _Scoring(
-        candidates,
-        ranker,
-        _popular(candidates, ranker.sides, settings.top_k),
-        Retrieval.of(candidates, ranker.sides, settings),
-        settings,
-    )
+def score_with(
+    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+) -> Iterator[Lists]:
+    """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
+    popular = _popular(candidates, ranker.sides, settings.top_k)
+    scoring = _Scoring(candidates, ranker, popular, retrieval, settings)
     starts = iter(range(0, len(candidates.user_id), settings.user_block_rows))
     with ThreadPoolExecutor(settings.threads) as pool:
         waiting: deque[Future[Lists]] = deque()
@@ -92,83 +93,81 @@ class _Scoring:
 
     def _ordered_lists(self, block: UserBlock) -> Iterator["_List"]:
         """The hybrid's list of each user of a block."""
-        top_k = self.settings.top_k
-        # The filter never leaves a list short of candidates.
-        keep = max(self.settings.filter_k, top_k)
-        for part, als, probability, scored, open_to in self._classified(block):
-            rewatch = self.candidates.rewatch(block.users[part])
-            kept = [best_places(*of_user, keep) for of_user in zip(probability, scored, strict=True)]
-            regressed = self._regressed(block, part.start, als, kept)
-            for place, stages in enumerate(map(Stages, als, probability, kept, regressed)):
-                source = REWATCH if rewatch[place] else HYBRID
-                found = self._ordered(stages, source)
-                if len(found.video_id) < top_k and len(stages.kept) < open_to[place].sum():
-                    # The caps have no room for enough of the filter's choice: the regressor orders all.
-                    every = np.flatnonzero(open_to[place])
-                    first, of_user = part.start + place, als[place : place + 1]
-                    (scores,) = self._regressed(block, first, of_user, [every])
-                    (likely,) = self._of_pairs(block.probability, first, of_user, [every])
-                    classifier = stages.classifier.copy()
-                    classifier[every] = likely
-                    found = self._ordered(Stages(stages.als, classifier, every, scores), source)
-                yield found
+        rewatch = self.candidates.rewatch(block.users)
+        for part, found in self._filtered(block):
+            regressor = self._of_pairs(block.regressed, part.start, found)
+            for user, filtered, regressed in zip(range(part.start, part.stop), found, regressor, strict=True):
+                source = REWATCH if rewatch[user] else HYBRID
+                ordered = self._ordered(Stages(*filtered, regressed), source)
+                if len(ordered.video_id) < self.settings.top_k:
+                    open_videos = self.candidates.open_videos(int(block.users[user]))
+                    if len(filtered[0]) < len(open_videos):
+                        # The caps have no room for enough of the filter's choice: the regressor orders all.
+                        ordered = self._ordered(self._all_stages(block, user, open_videos), source)
+                yield ordered
+
+    def _all_stages(self, block: UserBlock, user: int, open_videos: OpenVideos) -> Stages:
+        """All that is open to a user of the block, scored by every stage."""
+        every = np.flatnonzero(open_videos.dense())
+        pairs = (every, block.ranker.sides.als_scores(int(block.users[user]), every))
+        (classifier,) = self._of_pairs(block.probability, user, [pairs])
+        (regressor,) = self._of_pairs(block.regressed, user, [pairs])
+        return Stages(*pairs, classifier, regressor)
 
     def _ordered(self, stages: Stages, source: str) -> "_List":
-        candidates, kept = self.candidates, stages.kept
-        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als[kept])
-        # `kept` ascends, and so do ids: a stable sort leaves ties to the smaller video_id.
-        order = kept[np.argsort(-ordering, kind="stable")]
-        videos = first_within_caps(order, candidates.caps, self.settings.top_k)
-        places = np.searchsorted(kept, videos)
+        candidates = self.candidates
+        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
+        # The videos ascend, and so do ids: a stable sort leaves ties to the smaller video_id.
+        order = np.argsort(-ordering, kind="stable")
+        videos = first_within_caps(stages.videos[order], candidates.caps, self.settings.top_k)
+        places = np.searchsorted(stages.videos, videos)
         return _List(
             candidates.video_id[videos],
             ordering[places],
-            stages.classifier[videos],
+            stages.classifier[places],
             stages.regressor[places],
-            stages.als[videos].astype(np.float64),
+            stages.als[places].astype(np.float64),
             source,
         )
 
-    def _classified(
-        self, block: UserBlock
-    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """As of UserBlock.classified, with which pairs the probability is known of, and which are open.
-
-        Both are bool [users, videos]; they are the same where every video is scored.
-        """
+    def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
+        """What the filter keeps of some of these users after the other."""
+        # It never leaves a list short of candidates.
+        keep = max(self.settings.filter_k, self.settings.top_k)
         if self.retrieval is None:
             for part, als, probability in block.classified():
                 open_to = self.candidates.open_to(block.users[part])
-                yield part, als, probability, open_to, open_to
+                kept = [best_places(*of_user, keep) for of_user in zip(probability, open_to, strict=True)]
+                yield (
+                    part,
+                    [
+                        (videos, of_user[videos], likely[videos])
+                        for videos, of_user, likely in zip(kept, als, probability, strict=True)
+                    ],
+                )
             return
+        sides = block.ranker.sides
         for place, user in enumerate(block.users.tolist()):
-            part = slice(place, place + 1)
-            als = block.ranker.sides.als_scores(user)[None]
-            open_to = self.candidates.open_to(block.users[part])
-            videos = self.retrieval.of_user(open_to[0], als[0])
-            scored = np.zeros_like(open_to)
-            scored[0, videos] = True
-            probability = np.zeros(open_to.shape)
-            (probability[0, videos],) = self._of_pairs(block.probability, place, als, [videos])
-            yield part, als, probability, scored, open_to
-
-    def _regressed(
-        self, block: UserBlock, first: int, als: np.ndarray, videos: list[np.ndarray]
-    ) -> list[np.ndarray]:
-        return self._of_pairs(block.regressed, first, als, videos)
+            videos = self.retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
+            als = sides.als_scores(user, videos)
+            (probability,) = self._of_pairs(block.probability, place, [(videos, als)])
+            best = best_places(probability, np.ones(len(videos), dtype=bool), keep)
+            yield slice(place, place + 1), [(videos[best], als[best], probability[best])]
 
     def _of_pairs(
         self,
         score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
         first: int,
-        als: np.ndarray,
-        videos: list[np.ndarray],
+        pairs: Sequence[tuple[np.ndarray, ...]],
     ) -> list[np.ndarray]:
-        """A model's scores of these videos for users of a block, from place `first` on."""
-        user = np.repeat(np.arange(len(videos)), [len(places) for places in videos])
-        video = np.concatenate(videos)
-        scores = score(first + user, video, als[user, video])
-        return np.split(scores, np.cumsum([len(places) for places in videos])[:-1])
+        """A model's scores for users of a block, from place `first` on.
+
+        pairs: of each user the places of the videos, their als_score, and what is not asked for here.
+        """
+        lengths = [len(of_user[0]) for of_user in pairs]
+        user = first + np.repeat(np.arange(len(pairs)), lengths)
+        video, als = (np.concatenate([of_user[column] for of_user in pairs]) for column in range(2))
+        return np.split(score(user, video, als), np.cumsum(lengths)[:-1])
 
 
 @dataclass(frozen=True)

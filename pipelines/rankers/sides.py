@@ -21,6 +21,8 @@ from nightreel.errors import InputError
 from pipelines.local_days import INSTANT
 from pipelines.rankers.encoding import FeatureEncoding
 
+_BLAS_ROWS = 8
+
 
 @dataclass(frozen=True)
 class Side:
@@ -69,8 +71,7 @@ class Sides:
     def als_scores(self, user: int, videos: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The user's als_score with these videos: float32 [videos], NaN where either has no factors."""
         # One user at a time: a product of whole blocks would round by the size of the block.
-        scores: np.ndarray = self.video_factors[videos] @ self.user_factors[user]
-        return scores
+        return dot_products(self.video_factors[videos], self.user_factors[user])
 
     def video_feature(self, name: str) -> np.ndarray:
         """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
@@ -83,6 +84,21 @@ class Sides:
             f"Feature {name}: not among the video features of the service.",
             "Put it back into the service hybrid_ranker, and run `feast apply`.",
         )
+
+
+def dot_products(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """`rows @ vector`, rounded so that what comes out for a row depends on no other: float32 [rows].
+
+    BLAS takes rows by eights and adds up otherwise in what is left over, so that is filled up to eight.
+    """
+    whole = len(rows) - len(rows) % _BLAS_ROWS
+    scores = np.empty(len(rows), dtype=np.float32)
+    np.dot(rows[:whole], vector, out=scores[:whole])
+    if whole < len(rows):
+        rest = np.zeros((_BLAS_ROWS, rows.shape[1]), dtype=np.float32)
+        rest[: len(rows) - whole] = rows[whole:]
+        scores[whole:] = (rest @ vector)[: len(rows) - whole]
+    return scores
 
 
 def sides_as_of(

@@ -53,12 +53,13 @@ def _retrieval(night: Night, **changes: object) -> Retrieval:
     return found
 
 
-def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night) -> None:
+@pytest.mark.parametrize("search", ["exact", "approximate"])
+def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, search: str) -> None:
     _, _, candidates, sides = night
-    retrieval = _retrieval(night)
+    retrieval = _retrieval(night, als_search=search)
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
-        places = retrieval.of_user(open_to, sides.als_scores(user))
+        places = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
         assert len(places) == min(16, open_to.sum())
         assert open_to[places].all() and (np.diff(places) > 0).all()
 
@@ -73,7 +74,8 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
     places = np.flatnonzero(open_to)
 
     def chosen(source: str) -> set[int]:
-        return set(_retrieval(night, candidates=source).of_user(open_to, als).tolist())
+        retrieval = _retrieval(night, candidates=source)
+        return set(retrieval.of_user(candidates.open_videos(user), sides.user_factors[user]).tolist())
 
     known = places[~np.isnan(als[places])]
     nearest = known[np.argsort(-als[known], kind="stable")][:16]
@@ -84,9 +86,20 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
     fresh = list(chosen("fresh"))
     assert sorted(about.uploaded_us[fresh], reverse=True) == newest.tolist()
     seen = np.flatnonzero(~open_to)
-    authors = [int((about.author[seen] == about.author[video]).sum()) for video in places]
-    alike = sorted(int((about.author[seen] == about.author[video]).sum()) for video in chosen("alike"))
-    assert alike == sorted(authors)[-16:]
+
+    def likeness(video: int) -> tuple[int, int]:
+        """Seen videos of the same author, then of the same category; what is unknown (-1) is like nothing."""
+        same = (
+            int((of[seen] == of[video]).sum()) * int(of[video] >= 0) for of in (about.author, about.category)
+        )
+        return next(same), next(same)
+
+    by_author = sorted((likeness(video)[0] for video in places.tolist()), reverse=True)[:16]
+    alike = sorted(map(likeness, chosen("alike")), reverse=True)
+    assert [of_author for of_author, _ in alike] == by_author
+    others = [likeness(video)[1] for video in places.tolist() if not likeness(video)[0]]
+    by_category = sorted(others, reverse=True)[: by_author.count(0)]
+    assert sorted((of for author, of in alike if not author), reverse=True) == by_category
 
 
 def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> None:

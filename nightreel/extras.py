@@ -1,0 +1,22 @@
+"""Which settings need packages that the default install leaves out, and how to say so."""
+
+import importlib.util
+
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+
+# Setting and value, the module that has to be there, what its users call it, the extra, what needs none.
+_EXTRAS = (
+    ("engine", "ray", "ray", "Ray", "ray", "local"),
+    ("als_search", "approximate", "faiss", "faiss", "search", "exact"),
+)
+
+
+def require_extras(settings: Settings) -> None:
+    """Raise InputError where the settings want a package that is not installed."""
+    for setting, value, module, name, extra, other in _EXTRAS:
+        if getattr(settings, setting) == value and importlib.util.find_spec(module) is None:
+            raise InputError(
+                f'Setting `{setting}` is "{value}", but {name} is not installed.',
+                f"Install the extra: `pip install 'nightreel[{extra}]'`; or set {setting} = \"{other}\".",
+            )
