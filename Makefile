@@ -32,7 +32,7 @@ $(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml
 
 install: $(VENV)/.installed  ## Make .venv with the pinned packages
 
-install-ray: $(VENV)/.installed-ray  ## The same, with what engine = "ray" needs
+install-ray: $(VENV)/.installed-ray  ## The same, with Ray and faiss, for what outgrows one machine
 
 install-dev: $(VENV)/.installed-dev  ## The same, with what the tests need
 
@@ -62,8 +62,8 @@ format: $(VENV)/.installed-dev  ## Format the code
 lock: $(VENV)/.python  ## Resolve the lock files again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray -c requirements.lock -o requirements-ray.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search -c requirements.lock -o requirements-ray.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
 
 clean:  ## Remove the environment and the demo
 	rm -rf $(VENV) $(DEMO)

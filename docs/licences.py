@@ -44,7 +44,7 @@ def page() -> str:
         "<!-- Made by `python docs/licences.py` from the lock files and the packages' metadata. -->",
         "",
         "nightreel is under Apache-2.0. These packages do not come with it: pip installs them, by hash;",
-        "Ray and what it needs only with the extra `nightreel[ray]`.",
+        "Ray and what it needs only with the extra `nightreel[ray]`, faiss only with `nightreel[search]`.",
         "",
         "| package | version | licence |",
         "|---|---|---|",
