@@ -149,7 +149,9 @@ def _start(nodes: int) -> Any:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+    # Ray keeps one waiting process a core; here that would be one a node, and starting others takes seconds.
+    kept = {"_system_config": {"num_workers_soft_limit": 4}}
+    cluster = Cluster(initialize_head=True, head_node_args=node | kept | {"include_dashboard": False})
     for _ in range(nodes - 1):
         cluster.add_node(**node)
     cluster.wait_for_nodes()

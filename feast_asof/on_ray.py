@@ -1,7 +1,8 @@
-"""The join on a Ray cluster: entity rows as Ray blocks, each source's index shared by a node's actors.
+"""The join on a Ray cluster: entity rows in shares, each source's index shared by a node's actors.
 
-Ray Data moves the blocks, keeps the pool of actors, and repeats what a lost node had done. Imported only by
-`AsOfRetrievalJob.to_ray_dataset`.
+Ray Data moves shares and joined blocks, keeps the pool of actors, and repeats what a lost node had done. A
+share of a path is read by the actor that joins it: no row crosses between nodes before it is joined. Imported
+only by `AsOfRetrievalJob.to_ray_dataset`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +21,13 @@ from feast_asof.errors import AsOfError
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.views import IndexedSource, JoinedView
 
-# Rows of a block, and rows that an actor joins at a time: what is in memory at once, per core.
+# Rows of a share, and rows that an actor joins at a time: what is in memory at once, per core.
 READ_ROWS = 262_144
 JOIN_ROWS = 65_536
-# Of a core: a node of one core has room for both, or neither would ever wait for the other to end.
-JOIN_CPUS, READ_CPUS = 0.75, 0.25
+# Of a core: a node of one core has room left for what follows, a write above all.
+JOIN_CPUS = 0.75
+# Bytes of a joined block. Ray's own are four times as large: some for each core fill an object store.
+BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,23 +67,22 @@ def joined_dataset(
         full_feature_names,
         feature_refs,
     )
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    joined = _blocks(entities).map_batches(
+    shares = [{"share": share} for share in _shares(entities)]
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    joined = ray.data.from_items(shares, override_num_blocks=len(shares)).map_batches(
         _Joiner,
         fn_constructor_args=(request, _index_all(unread)),
-        batch_format="pyarrow",
-        batch_size=JOIN_ROWS,
-        zero_copy_batch=True,
+        batch_size=1,
         num_cpus=JOIN_CPUS,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores, initial_size=cores),
+        # Of a pool that may shrink Ray ends the actors that wait for their first share.
+        compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(shares)))),
     )
-    # What follows, a write above all, is to go where the joined rows lie; by default Ray would spread it.
-    joined.context.scheduling_strategy = "DEFAULT"
+    joined.context.target_max_block_size = BLOCK_BYTES
     return joined
 
 
 class _Joiner:
-    """An actor that joins blocks; the sources' arrays lie in its node's object store, not in it."""
+    """An actor that joins shares; the sources' arrays lie in its node's object store, not in it."""
 
     def __init__(self, request: _Request, sources: Sequence["ray.ObjectRef[IndexedSource]"]) -> None:
         indexed = ray.get(list(sources))
@@ -89,10 +91,15 @@ class _Joiner:
             replace(view, known=source) for view, source in zip(request.views, indexed, strict=True)
         ]
 
-    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
+        for share in batch["share"]:
+            unread = isinstance(share, ds.Dataset)
+            rows = read_rows(share, what=self._request.what) if unread else ray.get(share)
+            for start in range(0, rows.num_rows, JOIN_ROWS):
+                yield self._joined(rows.slice(start, JOIN_ROWS))
+
+    def _joined(self, rows: pa.Table) -> pa.Table:
         request = self._request
-        # Ray hands blocks on without their schema's metadata, and nulls-only columns as null.
-        rows = block.select(request.schema.names).cast(request.schema)
         job = AsOfRetrievalJob(
             None,
             Entities(request.what, rows, time_column=request.time_column),
@@ -101,7 +108,7 @@ class _Joiner:
             full_feature_names=request.full_feature_names,
             feature_refs=request.feature_refs,
         )
-        yield job.to_arrow()
+        return job.to_arrow()
 
 
 def _index_all(views: Sequence[JoinedView]) -> list["ray.ObjectRef[IndexedSource]"]:
@@ -125,21 +132,16 @@ def _index(view: JoinedView) -> tuple[int, IndexedSource]:
     return len(view.indexed.index.packed), view.indexed
 
 
-def _blocks(entities: Entities) -> ray.data.Dataset:
-    if entities.dataset is None:
-        rows = range(0, entities.num_rows, READ_ROWS)
-        return ray.data.from_arrow([entities.table.slice(start, READ_ROWS) for start in rows])
-    shares = [{"share": share} for share in _shares(entities.dataset)]
-    return ray.data.from_items(shares, override_num_blocks=len(shares)).map_batches(
-        _read,
-        fn_kwargs={"what": entities.what},
-        batch_size=1,
-        num_cpus=READ_CPUS,
-        scheduling_strategy="SPREAD",
-    )
+def _shares(entities: Entities) -> "Iterator[ray.ObjectRef[pa.Table] | ds.Dataset]":
+    """The rows in shares of about READ_ROWS: what is to be read, or where those in memory lie."""
+    if entities.dataset is not None:
+        yield from _unread(entities.dataset)
+        return
+    for start in range(0, entities.num_rows, READ_ROWS):
+        yield ray.put(entities.table.slice(start, READ_ROWS))
 
 
-def _shares(dataset: ds.Dataset) -> Iterator[ds.Dataset]:
+def _unread(dataset: ds.Dataset) -> Iterator[ds.Dataset]:
     """The dataset in shares of whole row groups, each of about READ_ROWS rows."""
     waiting: list[ds.Fragment] = []
     rows = 0
@@ -158,8 +160,3 @@ def _of_fragments(fragments: list[ds.Fragment], dataset: ds.Dataset) -> ds.Datas
     return ds.FileSystemDataset(
         fragments, schema=dataset.schema, format=dataset.format, filesystem=dataset.filesystem
     )
-
-
-def _read(batch: dict[str, Any], what: str) -> Iterator[pa.Table]:
-    for share in batch["share"]:
-        yield read_rows(share, what=what)

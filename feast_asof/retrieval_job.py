@@ -137,8 +137,8 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """The whole result as a lazy Ray dataset, on-demand features included, in no defined order.
 
         Each source is read and indexed once, by a task, and shared by the actors of a node through the object
-        store; an entity dataframe given as a path is read by tasks too, so that neither it nor the result is
-        ever in this process. Joins a running Ray, or starts it as `ray.data` would. Raises AsOfError where
+        store; an entity dataframe given as a path is read by them too: neither it nor the result is ever in
+        this process. Joins a running Ray, or starts it as `ray.data` would. Raises AsOfError where
         Ray is not installed or a source cannot be read; rows that cannot be joined fail the dataset's
         execution.
         """
