@@ -1,7 +1,8 @@
 """Folders behind a path or a URL, through one filesystem layer: that of Arrow.
 
 `s3://`, `gs://` and `file://` are URLs; anything else is a path on this machine. Credentials and endpoints
-come from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, and so on.
+come from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST, and so on.
 """
 
 import os
@@ -52,6 +53,11 @@ class Folder:
                 endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
                 s3 = fs.S3FileSystem(region=region, endpoint_override=endpoint)
                 return s3, self.place.removeprefix("s3://").rstrip("/")
+            emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+            if self.place.startswith("gs://") and emulator:
+                scheme, _, host = emulator.rpartition("://")
+                gcs = fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host)
+                return gcs, self.place.removeprefix("gs://").rstrip("/")
             filesystem, path = fs.FileSystem.from_uri(self.place)
         except (OSError, ValueError) as error:
             raise self._failure(error) from error

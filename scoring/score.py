@@ -14,7 +14,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.hybrid import best_places
-from pipelines.rankers.pair_ranker import PairRanker, UserBlock
+from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
@@ -146,13 +146,23 @@ class _Scoring:
                     ],
                 )
             return
-        sides = block.ranker.sides
-        for place, user in enumerate(block.users.tolist()):
-            videos = self.retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
-            als = sides.als_scores(user, videos)
-            (probability,) = self._of_pairs(block.probability, place, [(videos, als)])
-            best = best_places(probability, np.ones(len(videos), dtype=bool), keep)
-            yield slice(place, place + 1), [(videos[best], als[best], probability[best])]
+        step = max(1, PAIRS_AT_A_TIME // self.retrieval.size)
+        for start in range(0, len(block.users), step):
+            part = slice(start, min(start + step, len(block.users)))
+            pairs = [self._retrieved(self.retrieval, user) for user in block.users[part].tolist()]
+            found = []
+            for (videos, als), likely in zip(
+                pairs, self._of_pairs(block.probability, start, pairs), strict=True
+            ):
+                best = best_places(likely, np.ones(len(videos), dtype=bool), keep)
+                found.append((videos[best], als[best], likely[best]))
+            yield part, found
+
+    def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray]:
+        """The user's candidates and their als_score."""
+        sides = self.ranker.sides
+        videos = retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
+        return videos, sides.als_scores(user, videos)
 
     def _of_pairs(
         self,

@@ -14,7 +14,7 @@ from pipelines.rankers.pair_forest import PairForest
 from pipelines.rankers.sides import Side, Sides
 
 # What is worked on at a time: five arrays of so many numbers stay near the processor.
-_PAIRS_AT_A_TIME = 65_536
+PAIRS_AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class UserBlock:
         the probability that a play is liked, float64 [users, videos].
         """
         sides = self.ranker.sides
-        step = max(1, _PAIRS_AT_A_TIME // len(sides.video_factors))
+        step = max(1, PAIRS_AT_A_TIME // len(sides.video_factors))
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
             als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
@@ -103,12 +103,12 @@ def scores_of_pairs(
     scores = np.empty(len(user))
 
     def score(start: int) -> None:
-        part = slice(start, start + _PAIRS_AT_A_TIME)
+        part = slice(start, start + PAIRS_AT_A_TIME)
         own, place = np.unique(user[part], return_inverse=True)
         scores[part] = forest.pairs(forest.of_users(own), place, video[part], als_score[part])
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(score, range(0, len(user), _PAIRS_AT_A_TIME)))
+        list(pool.map(score, range(0, len(user), PAIRS_AT_A_TIME)))
     return scores
 
 

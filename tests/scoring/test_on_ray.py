@@ -76,6 +76,24 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
     assert score_and_publish(settings, as_of=AS_OF).skipped
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
+    cluster: Any, settings: Settings
+) -> None:
+    union = settings.model_copy(
+        update={
+            "candidates": "als,popular,fresh,alike",
+            "candidate_k": 16,
+            "filter_k": 12,
+            "als_search": "approximate",
+        }
+    )
+    score_and_publish(union, as_of=AS_OF)
+    expected = shown_lists(settings)
+    assert not score_and_publish(_on_ray(union), as_of=AS_OF, force=True).skipped
+    assert shown_lists(settings) == expected
+
+
 # Where loaders may outlive it; what SQLite does when its one writer dies, test_kill.py knows.
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
