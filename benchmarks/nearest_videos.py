@@ -5,7 +5,7 @@ random by half a standard deviation: spread and correlation of the factors stay 
 each catalogue, one core, one user at a time: the nearest 500 by going through all videos and by
 `als_search = "approximate"` (faiss), with the share of the nearest that is found; and a union of 2,000 of the
 four sources either way. hnswlib and usearch are measured beside them where they are installed, up to 300,000
-videos, with 16 links a video and 1,000 looked at.
+videos, over the same points, with 16 links a video and 1,000 looked at.
 
     python benchmarks/nearest_videos.py HOME
     pip install hnswlib usearch                        # to have them measured too
@@ -35,7 +35,7 @@ from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.sides import dot_products
 from scoring.candidates import OpenVideos
 from scoring.groups import Groups
-from scoring.nearest import NearestVideos
+from scoring.nearest import NearestVideos, equally_long
 from scoring.retrieval import Retrieval
 
 RESULT = Path(__file__).parent / "results" / "nearest_videos.json"
@@ -152,26 +152,30 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 def _hnswlib(videos: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     import hnswlib
 
-    index = hnswlib.Index("ip", videos.shape[1])
+    index = hnswlib.Index("l2", videos.shape[1] + 1)
     index.init_index(len(videos), ef_construction=100, M=GRAPH_LINKS)
-    index.add_items(videos, num_threads=1)
+    index.add_items(equally_long(videos), num_threads=1)
     index.set_ef(GRAPH_LOOKED_AT)
-    return lambda user: index.knn_query(user, NEAREST, num_threads=1)[0][0]
+    return lambda user: index.knn_query(_asked(user), NEAREST, num_threads=1)[0][0]
 
 
 def _usearch(videos: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     from usearch.index import Index
 
     index = Index(
-        ndim=videos.shape[1],
-        metric="ip",
+        ndim=videos.shape[1] + 1,
+        metric="l2sq",
         dtype="f32",
         connectivity=GRAPH_LINKS,
         expansion_add=100,
         expansion_search=GRAPH_LOOKED_AT,
     )
-    index.add(np.arange(len(videos)), videos, threads=1)
-    return lambda user: index.search(user, NEAREST, threads=1).keys
+    index.add(np.arange(len(videos)), equally_long(videos), threads=1)
+    return lambda user: index.search(_asked(user), NEAREST, threads=1).keys
+
+
+def _asked(user: np.ndarray) -> np.ndarray:
+    return np.append(user, np.float32(0))
 
 
 def main() -> None:

@@ -39,9 +39,7 @@ class NearestVideos:
             return None
         import faiss
 
-        factors = video_factors[places]
-        squares = np.einsum("ij,ij->i", factors, factors)
-        points = np.column_stack([factors, np.sqrt(squares.max() - squares)])
+        points = equally_long(video_factors[places])
         lists = max(1, min(int(_LISTS_BY_ROOT * len(places) ** 0.5), len(places) // _TRAINED_ON_MIN))
         width = points.shape[1]
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists, faiss.METRIC_L2)
@@ -64,8 +62,17 @@ class NearestVideos:
         probes = min(max(_PROBES_MIN, wanted), self.index.nlist)
         opened = _TURNED[~open_videos.closed]
         chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(opened), nprobe=probes)
-        # The user's added coordinate is 0: the least distance is then the largest dot product.
         asked = np.append(factors, np.float32(0))[None]
         _, (found,) = self.index.search(asked, most, params=chosen)
         places: np.ndarray = found[found >= 0]
         return places
+
+
+def equally_long(factors: np.ndarray) -> np.ndarray:
+    """The same with one more coordinate, so that all rows have the length of the longest: float32.
+
+    factors: float32 [videos, factors], at least one row. To a point with 0 there, the least distance is the
+    largest dot product.
+    """
+    squares = np.einsum("ij,ij->i", factors, factors)
+    return np.column_stack([factors, np.sqrt(squares.max() - squares)])
