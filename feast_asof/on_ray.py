@@ -68,14 +68,14 @@ def joined_dataset(
         feature_refs,
     )
     shares = [{"share": share} for share in _shares(entities)]
-    cores = int(ray.cluster_resources().get("CPU", 1))
+    actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(shares)))
     joined = ray.data.from_items(shares, override_num_blocks=len(shares)).map_batches(
         _Joiner,
         fn_constructor_args=(request, _index_all(unread)),
         batch_size=1,
         num_cpus=JOIN_CPUS,
-        # Of a pool that may shrink Ray ends the actors that wait for their first share.
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(shares)))),
+        # It may shrink to one, or what follows and wants whole cores would wait for ever.
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
     )
     joined.context.target_max_block_size = BLOCK_BYTES
     return joined

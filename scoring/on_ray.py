@@ -133,7 +133,7 @@ class ListsOnRay:
                 fn_constructor_args=([common], of_parts),
                 batch_size=1,
                 num_cpus=_SCORE_CPUS,
-                compute=ray.data.ActorPoolStrategy(size=actors),
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
             )
             on_server = connection.dialect.name == POSTGRESQL
             if on_server:
@@ -143,7 +143,7 @@ class ListsOnRay:
                     fn_constructor_args=(run_id, settings, self._common.parts),
                     batch_size=1,
                     num_cpus=_LOAD_CPUS,
-                    compute=ray.data.ActorPoolStrategy(size=loaders),
+                    compute=ray.data.ActorPoolStrategy(min_size=1, max_size=loaders, initial_size=loaders),
                 )
             for part in scored.iter_rows():
                 if not on_server:
