@@ -23,6 +23,7 @@ from packaging.version import Version
 
 from nightreel import columns
 from nightreel.errors import NightreelError
+from nightreel.extras import require_extras, wanted_extras
 from nightreel.settings import Settings, load_settings
 
 State = Literal["ok", "warning", "wrong"]
@@ -78,6 +79,7 @@ def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
 
 def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
     inspections: list[tuple[str, Callable[[], Finding]]] = [
+        ("extras", lambda: extras(settings)),
         ("data folder", lambda: data_folder(settings)),
         ("disk", lambda: disk(settings)),
         ("memory", memory),
@@ -160,6 +162,12 @@ def _installed(name: str) -> str | None:
         return metadata.version(canonicalize_name(name))
     except metadata.PackageNotFoundError:
         return None
+
+
+def extras(settings: Settings) -> Finding:
+    """Whether what the settings want beyond the default install is there. Raises InputError where not."""
+    require_extras(settings)
+    return Finding("extras", "ok", ", ".join(wanted_extras(settings)) or "none wanted")
 
 
 def data_folder(settings: Settings) -> Finding:

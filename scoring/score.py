@@ -134,26 +134,28 @@ class _Scoring:
         """What the filter keeps of some of these users after the other."""
         # It never leaves a list short of candidates.
         keep = max(self.settings.filter_k, self.settings.top_k)
-        if self.retrieval is None:
-            for part, als, probability in block.classified():
-                open_to = self.candidates.open_to(block.users[part])
-                kept = [best_places(*of_user, keep) for of_user in zip(probability, open_to, strict=True)]
-                yield (
-                    part,
-                    [
-                        (videos, of_user[videos], likely[videos])
-                        for videos, of_user, likely in zip(kept, als, probability, strict=True)
-                    ],
-                )
-            return
-        step = max(1, PAIRS_AT_A_TIME // self.retrieval.size)
+        if self.retrieval is not None:
+            return self._filtered_union(block, self.retrieval, keep)
+        return self._filtered_catalogue(block, keep)
+
+    def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[_Filtered]]]:
+        for part, als, probability in block.classified():
+            found = []
+            for user, of_user, likely in zip(block.users[part].tolist(), als, probability, strict=True):
+                best = best_places(likely, self.candidates.open_videos(user).dense(), keep)
+                found.append((best, of_user[best], likely[best]))
+            yield part, found
+
+    def _filtered_union(
+        self, block: UserBlock, retrieval: Retrieval, keep: int
+    ) -> Iterator[tuple[slice, list[_Filtered]]]:
+        step = max(1, PAIRS_AT_A_TIME // retrieval.size)
         for start in range(0, len(block.users), step):
             part = slice(start, min(start + step, len(block.users)))
-            pairs = [self._retrieved(self.retrieval, user) for user in block.users[part].tolist()]
+            pairs = [self._retrieved(retrieval, user) for user in block.users[part].tolist()]
+            probability = self._of_pairs(block.probability, start, pairs)
             found = []
-            for (videos, als), likely in zip(
-                pairs, self._of_pairs(block.probability, start, pairs), strict=True
-            ):
+            for (videos, als), likely in zip(pairs, probability, strict=True):
                 best = best_places(likely, np.ones(len(videos), dtype=bool), keep)
                 found.append((videos[best], als[best], likely[best]))
             yield part, found

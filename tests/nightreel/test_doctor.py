@@ -1,6 +1,7 @@
 """`nightreel doctor`: what is wrong is said with its remedy, and asking changes nothing."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def test_a_fresh_home_is_told_what_to_do_and_left_as_it_was(nightreel: Nightreel
         "python",
         "packages",
         "settings",
+        "extras",
         "data folder",
         "disk",
         "memory",
@@ -48,6 +50,21 @@ def test_a_setting_that_cannot_be_read_is_a_finding(nightreel: Nightreel, tmp_pa
     assert done.returncode == 1
     assert "NIGHTREEL_TOP_K" in done.stdout
     assert done.stderr == ""
+
+
+def test_an_extra_that_the_settings_want_and_that_is_missing_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTREEL_ALS_SEARCH", "approximate")
+
+    def extras() -> doctor.Finding:
+        return next(finding for finding in doctor.inspect_all() if finding.inspection == "extras")
+
+    assert (extras().state, extras().found) == ("ok", "search")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert extras().state == "wrong"
+    assert "nightreel[search]" in extras().remedy
 
 
 def test_published_lists_are_fresh(settings: Settings) -> None:
