@@ -320,7 +320,7 @@ def browse(
 
 @app.command()
 def doctor(as_json: AsJson = False, home: Home = None) -> None:
-    """Check Python, packages, extras, data, disk, memory, database and freshness; exit with 1 where one is wrong."""
+    """Check Python, packages, extras, data, disk, memory, database and freshness; exit with 1 if wrong."""
     from nightreel import doctor as inspections
     from nightreel import logs, printing
 
