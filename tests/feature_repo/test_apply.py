@@ -102,7 +102,8 @@ def _lasting(stored: bytes) -> dict[str, list[str]]:
 
     def without_times(value: object) -> object:
         if isinstance(value, dict):
-            return {name: without_times(part) for name, part in value.items() if name not in volatile}
+            # In order of names: a map of the registry comes in any.
+            return {name: without_times(value[name]) for name in sorted(value) if name not in volatile}
         return [without_times(part) for part in value] if isinstance(value, list) else value
 
     said = without_times(MessageToDict(_registry(stored)))
