@@ -213,7 +213,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, nargs="*", default=[4_000_000, 20_000_000], help="entity rows")
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[1_000, 4_000_000, 20_000_000], help="entity rows"
+    )
     parser.add_argument(
         "--feast-ray-rows",
         type=int,
