@@ -14,8 +14,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +25,10 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured_process import machine
-from feature_repo.open_store import store as open_store
+from benchmarks.scored_home import ScoredHome
 from nightreel.settings import CANDIDATE_SOURCES, Settings, load_settings
-from pipelines import model_registry
-from pipelines.rankers import HybridRanker
 from pipelines.rankers.pair_ranker import PairRanker
-from pipelines.rankers.sides import sides_as_of
 from scoring.candidates import Candidates
-from scoring.eligibility import default_as_of, find_candidates
 from scoring.lists import Lists
 from scoring.retrieval import Retrieval
 from scoring.score import score_with
@@ -47,22 +41,11 @@ ALONE_SIZE = 2_000
 
 def load(settings: Settings, users: int) -> tuple[Candidates, PairRanker]:
     """Some users with history, chosen at random, and the champion, taken apart."""
-    store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
-    ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
-    found = find_candidates(settings, store, as_of)
-    ids = (found.user_id, found.video_id)
-    sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
-    warm = np.flatnonzero(found.has_history)
+    home = ScoredHome.load(settings)
+    warm = np.flatnonzero(home.candidates.has_history)
     some = np.sort(np.random.default_rng(7).choice(warm, min(users, len(warm)), replace=False))
-    few = replace(
-        found, user_id=found.user_id[some], has_history=found.has_history[some], seen=found.seen[some]
-    )
-    of_few = replace(
-        sides,
-        users=replace(sides.users, values=sides.users.values[some]),
-        user_factors=sides.user_factors[some],
-    )
-    return few, PairRanker.of(ranker, of_few)
+    few = home.with_users(some)
+    return few.candidates, PairRanker.of(few.ranker, few.sides)
 
 
 def score(candidates: Candidates, ranker: PairRanker, settings: Settings) -> tuple[Lists, float]:

@@ -1,7 +1,7 @@
 """What does a second node bring, what crosses between nodes, and does the driver's memory stay flat?
 
 The point-in-time join of `point_in_time_join.py` (five views, 90 features), entity parquet in and parquet
-out, on a Ray cluster of one node of one core and of two, at two sizes; beside it Feast's own `type: ray`
+out, on a Ray cluster of one node of one core and of two, at some sizes; beside it Feast's own `type: ray`
 store on the same cluster. With --home, scoring of some of a home's users too (a champion and features have to
 be there).
 
@@ -86,41 +86,24 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     """Score some users of a home in this process, which is the driver; the lists are thrown away."""
     os.environ["NIGHTREEL_HOME"] = str(home)
     cluster = _start(case.nodes)
-    from dataclasses import replace
-    from datetime import UTC, datetime
-
     import ray
     from sqlalchemy import create_engine
 
-    from feature_repo.open_store import store as open_store
+    from benchmarks.scored_home import ScoredHome
     from nightreel.settings import load_settings
-    from pipelines import model_registry
-    from pipelines.rankers import HybridRanker
-    from pipelines.rankers.sides import sides_as_of
-    from scoring.eligibility import default_as_of, find_candidates
     from scoring.on_ray import ListsOnRay
     from scoring.tables import metadata
 
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(engine="ray", shared_dir=folder)
-        model = model_registry.champion(settings)
-        ranker = HybridRanker.load(model.folder, threads=1)
-        store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
-        found = find_candidates(settings, store, as_of)
-        ids = (found.user_id, found.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
+        scored = ScoredHome.load(settings)
         opened = create_engine(f"sqlite:///{folder}/lists.sqlite")
         metadata.create_all(opened)
 
         def score(users: int, digest: str) -> int:
-            some = slice(0, users)
-            few = replace(
-                found, user_id=found.user_id[some], has_history=found.has_history[some], seen=found.seen[some]
-            )
-            side = replace(sides.users, values=sides.users.values[some])
-            of_few = replace(sides, users=side, user_factors=sides.user_factors[some])
+            few = scored.with_users(slice(0, users))
             with opened.connect() as connection:
-                lists = ListsOnRay(few, of_few, model.folder, settings, digest)
+                lists = ListsOnRay(few.candidates, few.sides, few.model_folder, settings, digest)
                 return sum(lists.write(connection, len(digest)).values())
 
         score(8, "w")

@@ -18,7 +18,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured_process import machine
+from benchmarks.scored_home import ScoredHome
+from nightreel.settings import CANDIDATE_SOURCES, load_settings
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.sides import dot_products
 from scoring.candidates import OpenVideos
@@ -42,7 +43,6 @@ RESULT = Path(__file__).parent / "results" / "nearest_videos.json"
 CATALOGUES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 GRAPHS_UP_TO, GRAPH_LINKS, GRAPH_LOOKED_AT = 300_000, 16, 1_000
 NEAREST, UNION = 500, 2_000
-SOURCES = ("als", "popular", "fresh", "alike")
 USERS, SEEN, AUTHORS_A_VIDEO, CATEGORIES = 100, 1_750, 0.8, 39
 MOVED = 0.5
 
@@ -50,19 +50,7 @@ MOVED = 0.5
 def load(home: Path) -> tuple[np.ndarray, np.ndarray]:
     """Some users' factors and those of all videos that have any, as of the end of the home's log."""
     os.environ["NIGHTREEL_HOME"] = str(home)
-    from feature_repo.open_store import store as open_store
-    from nightreel.settings import load_settings
-    from pipelines import model_registry
-    from pipelines.rankers import HybridRanker
-    from pipelines.rankers.sides import sides_as_of
-    from scoring.eligibility import default_as_of, find_candidates
-
-    settings, store = load_settings(), open_store()
-    ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
-    as_of = default_as_of(settings, datetime.now(UTC))
-    found = find_candidates(settings, store, as_of)
-    ids = (found.user_id, found.video_id)
-    sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
+    sides = ScoredHome.load(load_settings()).sides
     users, videos = (
         factors[~np.isnan(factors).any(axis=1)] for factors in (sides.user_factors, sides.video_factors)
     )
@@ -89,7 +77,7 @@ def measure(users: np.ndarray, videos: np.ndarray, random: np.random.Generator) 
     def through_all(user: np.ndarray) -> np.ndarray:
         return best_places(dot_products(videos, user), every, NEAREST)
 
-    exact, nearest = [set(through_all(user).tolist()) for user in users], None
+    exact = [set(through_all(user).tolist()) for user in users]
 
     def told(way: str, search: Callable[[np.ndarray], np.ndarray], build_s: float) -> dict[str, Any]:
         started = time.perf_counter()
@@ -132,7 +120,7 @@ def _sources(videos: np.ndarray, nearest: NearestVideos | None, random: np.rando
     authors = random.integers(0, int(len(videos) * AUTHORS_A_VIDEO), len(videos))
     categories = random.integers(0, CATEGORIES, len(videos))
     return Retrieval(
-        SOURCES,
+        CANDIDATE_SOURCES,
         UNION,
         popular,
         random.permutation(len(videos)),

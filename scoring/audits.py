@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nightreel.errors import AuditError
-from scoring.candidates import Candidates, OpenVideos, bits_at
+from scoring.candidates import Candidates, OpenVideos, bits_at, bits_set
 from scoring.lists import Lists
 from scoring.loading import read_lists
 
@@ -120,7 +120,7 @@ def _parts(connection: Connection, run_id: int, candidates: Candidates, k: int) 
         lists = read_lists(connection, run_id, first, last)
         wanted = candidates.user_id[users]
         closed = candidates.closed(users)
-        available = len(candidates.video_id) - np.bitwise_count(closed).sum(axis=1, dtype=np.int64)
+        available = len(candidates.video_id) - bits_set(closed)
         yield _Part(
             lists,
             candidates,

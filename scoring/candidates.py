@@ -69,8 +69,7 @@ class Candidates:
 
     def rewatch(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether these users have seen every video: bool [users]."""
-        every = np.packbits(np.ones(len(self.video_id), dtype=np.uint8))
-        rewatch: np.ndarray = (self.seen[users] == every).all(axis=1)
+        rewatch: np.ndarray = bits_set(self.seen[users]) == len(self.video_id)
         return rewatch
 
 
@@ -85,7 +84,7 @@ class OpenVideos:
     videos: int
 
     def __len__(self) -> int:
-        return self.videos - int(np.bitwise_count(self.closed).sum())
+        return self.videos - int(bits_set(self.closed))
 
     def holds(self, videos: np.ndarray) -> np.ndarray:
         """Whether each of these places of videos is open: bool [places]."""
@@ -102,6 +101,12 @@ class OpenVideos:
         """Whether each video is open: bool [videos]."""
         dense: np.ndarray = np.unpackbits(self.closed, count=self.videos) == 0
         return dense
+
+
+def bits_set(bits: np.ndarray) -> np.ndarray:
+    """How many bits are set in a row, or in each row: int64 [rows]."""
+    found: np.ndarray = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
+    return found
 
 
 def bits_at(bits: np.ndarray, *places: np.ndarray) -> np.ndarray:

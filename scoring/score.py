@@ -141,8 +141,9 @@ class _Scoring:
     def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[_Filtered]]]:
         for part, als, probability in block.classified():
             found = []
-            for user, of_user, likely in zip(block.users[part].tolist(), als, probability, strict=True):
-                best = best_places(likely, self.candidates.open_videos(user).dense(), keep)
+            open_to = self.candidates.open_to(block.users[part])
+            for of_user, likely, opened in zip(als, probability, open_to, strict=True):
+                best = best_places(likely, opened, keep)
                 found.append((best, of_user[best], likely[best]))
             yield part, found
 

@@ -1,0 +1,51 @@
+"""A home that is ready to be scored, for the benchmarks: its champion, and what it is asked about."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from feature_repo.open_store import store as open_store
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.sides import Sides, sides_as_of
+from scoring.candidates import Candidates
+from scoring.eligibility import default_as_of, find_candidates
+
+
+@dataclass(frozen=True)
+class ScoredHome:
+    """As of the end of the home's log. model_folder: of the champion, which `ranker` is, on one thread."""
+
+    model_folder: Path
+    ranker: HybridRanker
+    candidates: Candidates
+    sides: Sides
+
+    @classmethod
+    def load(cls, settings: Settings) -> "ScoredHome":
+        """NIGHTREEL_HOME has to be that of the settings. The home is only read."""
+        store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
+        model_folder = model_registry.champion(settings).folder
+        ranker = HybridRanker.load(model_folder, threads=1)
+        candidates = find_candidates(settings, store, as_of)
+        ids = (candidates.user_id, candidates.video_id)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
+        return cls(model_folder, ranker, candidates, sides)
+
+    def with_users(self, some: np.ndarray | slice) -> "ScoredHome":
+        """The same with some of the users only, by their places."""
+        all_, sides = self.candidates, self.sides
+        return replace(
+            self,
+            candidates=replace(
+                all_, user_id=all_.user_id[some], has_history=all_.has_history[some], seen=all_.seen[some]
+            ),
+            sides=replace(
+                sides,
+                users=replace(sides.users, values=sides.users.values[some]),
+                user_factors=sides.user_factors[some],
+            ),
+        )
