@@ -13,7 +13,8 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 
 from feast_asof.errors import AsOfError
 from feast_asof.index import Int64Array
-from feast_asof.sources import microseconds, one_chunk, open_parquet
+from feast_asof.sources import open_parquet
+from feast_asof.times import microseconds, one_chunk
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"

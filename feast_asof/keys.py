@@ -1,6 +1,7 @@
 """Key columns brought to one type on both sides of the join, so that equal keys compare equal."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feast_asof.errors import AsOfError
 
@@ -10,6 +11,9 @@ def comparable(column: pa.Array) -> pa.Array:
     kind = _kind(column.type)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        # What is not a number is no key either, and equals nothing.
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     target = {"whole number": pa.int64(), "text": pa.large_string()}.get(kind)
     if target is None or pa.types.is_uint64(column.type):
         return column

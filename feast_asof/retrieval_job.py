@@ -15,7 +15,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast_asof.entities import Entities, instant
 from feast_asof.errors import AsOfError
 from feast_asof.index import Int32Array
-from feast_asof.sources import one_chunk
+from feast_asof.times import one_chunk
 from feast_asof.views import JoinedView
 from feast_asof.writing import save_dataset, write_whole_file
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs
 from feast.data_format import ParquetFormat
@@ -18,6 +16,7 @@ from feast.repo_config import RepoConfig
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
+from feast_asof.times import microseconds
 
 # How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
 NOT_DATA = (
@@ -111,42 +110,3 @@ def _is_folder(path: str, filesystem: pa.fs.FileSystem | None) -> bool:
     if filesystem is None:
         return Path(path).is_dir()
     return bool(filesystem.get_file_info(path).type == pa.fs.FileType.Directory)
-
-
-def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """The column as a single array."""
-    if isinstance(column, pa.ChunkedArray):
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return column
-
-
-def microseconds(
-    column: pa.ChunkedArray | pa.Array, *, what: str, nulls: int | None = None, round_up: bool = False
-) -> NDArray[np.int64]:
-    """Timestamps as microseconds since 1970 UTC, int64; a time without zone counts as UTC, as Feast has it.
-
-    nulls: the value for missing times, or None to refuse them. round_up: which way nanoseconds go.
-    Raises AsOfError for anything but timestamps, dates, and text that pandas reads as timestamps.
-    """
-    array = one_chunk(column)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        try:
-            array = pa.array(pd.to_datetime(array.to_pandas(), utc=True, format="ISO8601"))
-        except (ValueError, TypeError) as error:
-            raise AsOfError(f"{what}: not timestamps: {error}") from None
-    if pa.types.is_date(array.type):
-        array = array.cast(pa.timestamp("us"))
-    if not pa.types.is_timestamp(array.type):
-        raise AsOfError(f"{what}: has type {array.type}, not a timestamp.")
-    if array.null_count and nulls is None:
-        row = int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
-        raise AsOfError(f"{what}: {array.null_count} timestamps are null, the first in row {row}.")
-    unit = array.type.unit
-    whole = array if unit == "ns" else array.cast(pa.timestamp("us", tz=array.type.tz))
-    numbers = whole.cast(pa.int64())
-    values: NDArray[np.int64] = np.asarray(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False))
-    if unit == "ns":
-        values = -(-values // 1000) if round_up else values // 1000
-    if nulls is not None and numbers.null_count:
-        values = np.where(numbers.is_null().to_numpy(zero_copy_only=False), np.int64(nulls), values)
-    return values

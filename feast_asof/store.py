@@ -1,5 +1,6 @@
 """The offline store that Feast calls: a thin adapter around the as-of index."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -24,9 +25,12 @@ from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
-from feast_asof.sources import microseconds, one_chunk, open_source
+from feast_asof.sources import open_source
+from feast_asof.times import is_text, microseconds, one_chunk, read_text
 from feast_asof.views import EARLIEST_US, check_entities, join_view
 from feast_asof.writing import append_logged_features, append_to_source
+
+LOG = logging.getLogger(__name__)
 
 
 class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
@@ -110,6 +114,7 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
             timestamp_field,
             created_timestamp_column,
             (start_date, end_date),
+            keys=join_key_columns,
         )
         what = f"source {data_source.name}"
         created = (
@@ -138,8 +143,9 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
     ) -> RetrievalJob:
         """Every row between two instants, both included; an end that is not given is open.
 
-        Without feature columns every column is given. Without keys, rows are in order of time: the online
-        store keeps the last of them.
+        Rows with a null key are left out with a warning: no online store can hold them. Without feature
+        columns every column is given. Without keys, rows are in order of time: the online store keeps the
+        last of them.
         """
         table = _rows_between(
             config,
@@ -148,6 +154,7 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
             timestamp_field,
             created_timestamp_column,
             (start_date, end_date),
+            keys=join_key_columns,
         )
         if not join_key_columns:
             by = [(name, "ascending") for name in (timestamp_field, created_timestamp_column) if name]
@@ -196,8 +203,13 @@ def _rows_between(
     timestamp_field: str,
     created_timestamp_column: str | None,
     ends: tuple[datetime | None, datetime | None],
+    *,
+    keys: list[str],
 ) -> pa.Table:
-    """A source's rows between two instants, both included. columns: None for all of them."""
+    """A source's rows between two instants, both included, that have all `keys`; text times become instants.
+
+    columns: None for all of them.
+    """
     source = open_source(config, data_source, what=f"source {data_source.name}")
     created = [created_timestamp_column] if created_timestamp_column else []
     # Feast asks for the file's own names here, not for mapped ones.
@@ -211,7 +223,27 @@ def _rows_between(
         keep &= times >= microsecond(start)
     if end is not None:
         keep &= times <= microsecond(end)
-    return table.filter(pa.array(keep)).combine_chunks()
+    has_keys = np.ones(len(times), dtype=bool)
+    for key in keys:
+        has_keys &= pc.invert(pc.is_null(table[key], nan_is_null=True)).to_numpy()
+    if without := int(np.count_nonzero(keep & ~has_keys)):
+        LOG.warning(
+            "%s: left out %d of %d rows of %s whose key (%s) is null.",
+            source.what,
+            without,
+            int(np.count_nonzero(keep)),
+            source.path,
+            ", ".join(keys),
+        )
+    rows = table.filter(pa.array(keep & has_keys)).combine_chunks()
+    # Feast, which reads these columns next, would give a text without an offset that of the text before it.
+    for name in (timestamp_field, *created):
+        if is_text(rows.schema.field(name).type):
+            instants = read_text(
+                one_chunk(rows[name]), what=f"{source.what}, column '{name}' of {source.path}"
+            )
+            rows = rows.set_column(rows.schema.get_field_index(name), name, instants)
+    return rows
 
 
 def _check_request_columns(columns: list[str], on_demand: list[OnDemandFeatureView]) -> None:

@@ -14,7 +14,8 @@ from feast.repo_config import RepoConfig
 from feast_asof.errors import AsOfError
 from feast_asof.index import LOOKUP_ROWS, AsOfIndex, Int32Array, Int64Array, build_index
 from feast_asof.keys import comparable, require_same_kind
-from feast_asof.sources import ParquetSource, one_chunk, open_source
+from feast_asof.sources import ParquetSource, open_source
+from feast_asof.times import one_chunk
 
 EARLIEST_US = int(np.iinfo(np.int64).min)
 # NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.

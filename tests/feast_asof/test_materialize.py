@@ -1,9 +1,11 @@
 """From the sources to the online store, through Feast's own materialization and command."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from feast import BatchFeatureView, Entity, FeatureStore, Field, FileSource, ValueType
@@ -113,6 +115,44 @@ def test_materialize_incremental_takes_up_where_it_ended(tmp_path: Path) -> None
     store.materialize_incremental(END + timedelta(days=1))
     online = store.get_online_features(features=["stats:score"], entity_rows=[{"user": 4}, {"user": 1}])
     assert online.to_dict()["score"] == [7.0, 1.0]
+
+
+@pytest.mark.parametrize("latest", [False, True])
+@pytest.mark.parametrize(
+    ("user", "without"),
+    [
+        (pa.array([1, None, 2]), 1),
+        (pa.array([1.0, math.nan, 2.0]), 1),
+        (pa.array([None, None, None], pa.int64()), 3),
+    ],
+)
+def test_rows_with_a_null_key_are_left_out_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, user: pa.Array, without: int, latest: bool
+) -> None:
+    """The rows that have their key are stored, and one line says what was not."""
+    rows = pa.Table.from_pandas(
+        rows_of("event_timestamp score", *(("2020-07-06", score) for score in (1.0, 3.0, 2.0))),
+        preserve_index=False,
+    )
+    write_parquet(rows.append_column("user", user), tmp_path / "stats.parquet")
+    store = open_store(tmp_path, [View("stats", ["user"], ["score"], rows.to_pandas())])
+    store.config.materialization_config.pull_latest_features = latest
+    store.materialize(START, END)
+    online = store.get_online_features(["stats:score"], [{"user": 1}, {"user": 2}]).to_dict()
+    assert online["score"] == ([1.0, 2.0] if without == 1 else [None, None])
+    path = tmp_path / "stats.parquet"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("feast_asof")] == [
+        f"source stats_source: left out {without} of 3 rows of {path} whose key (user) is null."
+    ]
+
+
+def test_a_row_without_one_of_two_keys_is_left_out(tmp_path: Path) -> None:
+    """A part of a key is no key."""
+    rows = rows_of("tag user event_timestamp rank", ("a", 1, "2020-07-06", 8.0), (None, 1, "2020-07-06", 9.0))
+    store = open_store(tmp_path, [View("tags", ["tag", "user"], ["rank"], rows)], text_keys=["tag"])
+    store.materialize(START, END)
+    online = store.get_online_features(["tags:rank"], [{"user": 1, "tag": "a"}]).to_dict()
+    assert online["rank"] == [8.0]
 
 
 REPOSITORY = """

@@ -1,5 +1,7 @@
 """Times in the entity dataframe and in sources: with any zone, with none, of any precision."""
 
+from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feast_asof import AsOfError
 from tests.fixtures.small_feature_repo import View, joined_as_duckdb_does, open_store, rows_of, values
 
 STATS = View(
@@ -16,6 +19,7 @@ STATS = View(
     ["score"],
     rows_of("user event_timestamp score", (1, "2020-07-05 16:00", 1.0), (1, "2020-11-01 06:30", 2.0)),
 )
+STATS_OTHER = View("other", ["user"], ["x"], rows_of("user event_timestamp x", (1, "2020-07-05", 1.0)))
 REFERENCE = ["stats:score"]
 
 
@@ -89,6 +93,60 @@ def test_times_as_text_are_read_as_feast_reads_them(tmp_path: Path) -> None:
     store = open_store(tmp_path, [STATS])
     joined = store.get_historical_features(entity_df=entities, features=REFERENCE).to_df()
     assert values(joined["score"]) == [1.0, None]
+
+
+MIXED = ["2020-07-05T16:00:00+08:00", "2020-07-05T16:00:00", "2020-07-05 16:00-07:00", "2020-07-05"]
+MIXED_HOURS = [8, 16, 23, 0]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4)))[::5])
+def test_a_text_time_without_zone_is_utc_whatever_stands_before_it(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    """Text of mixed zones in the entity dataframe and in a source: no row's zone reaches another."""
+    hourly = [(1, f"2020-07-05 {hour:02}:00", float(hour)) for hour in range(24)]
+    source = View("stats", ["user"], ["score"], rows_of("user event_timestamp score", *hourly))
+    texts = [MIXED[at] for at in order]
+    entities = pd.DataFrame({"user": [1] * 4, "event_timestamp": texts})
+    joined = open_store(tmp_path / "entities", [source]).get_historical_features(entities, REFERENCE)
+    assert joined.to_df()["score"].tolist() == [MIXED_HOURS[at] for at in order]
+
+    (tmp_path / "source").mkdir()
+    rows = pd.DataFrame(
+        {"user": [1] * 4, "event_timestamp": texts, "score": [MIXED_HOURS[at] for at in order]}
+    )
+    rows.to_parquet(tmp_path / "source" / "stats.parquet")
+    asked = rows_of(
+        "user event_timestamp", *((1, f"2020-07-05 {hour:02}:59") for hour in (0, 7, 8, 15, 16, 23))
+    )
+    joined = open_store(tmp_path / "source", [source]).get_historical_features(asked, REFERENCE)
+    assert joined.to_df()["score"].tolist() == [0, 0, 8, 8, 16, 23]
+
+
+@pytest.mark.parametrize("latest", [False, True])
+@pytest.mark.parametrize("keys", [["user"], []])
+def test_text_times_of_mixed_zones_are_materialized_in_their_order(
+    tmp_path: Path, latest: bool, keys: list[str]
+) -> None:
+    """The newest row is that of the latest instant, not of the last text; the others are older."""
+    rows = pd.DataFrame(
+        {"user": [1] * 4, "event_timestamp": MIXED, "score": [float(hour) for hour in MIXED_HOURS]}
+    )
+    rows[[*keys, "event_timestamp", "score"]].to_parquet(tmp_path / "stats.parquet")
+    store = open_store(tmp_path, [View("stats", keys, ["score"], rows), STATS_OTHER])
+    store.config.materialization_config.pull_latest_features = latest
+    store.materialize(datetime(2020, 7, 5, tzinfo=UTC), datetime(2020, 7, 6, tzinfo=UTC))
+    online = store.get_online_features(features=REFERENCE, entity_rows=[{"user": 1}])
+    assert online.to_dict()["score"] == [23.0]
+
+
+@pytest.mark.parametrize("word", ["now", "Today", "yesterday", "12:00"])
+def test_a_text_that_is_no_time_is_refused(tmp_path: Path, word: str) -> None:
+    """Nor is the clock of this moment taken for a time."""
+    store = open_store(tmp_path, [STATS])
+    entities = pd.DataFrame({"user": [1, 1], "event_timestamp": ["2020-07-05T18:00:00+02:00", word]})
+    with pytest.raises(AsOfError, match="entity dataframe, column 'event_timestamp': not timestamps"):
+        store.get_historical_features(entities, REFERENCE)
 
 
 def test_the_only_timestamp_column_is_the_event_timestamp(tmp_path: Path) -> None:
