@@ -6,6 +6,7 @@ from typing import Final
 USER_ID: Final = "user_id"
 VIDEO_ID: Final = "video_id"
 EVENT_TIMESTAMP: Final = "event_timestamp"  # timestamp[us, UTC]: when the row's values were known
+CREATED_TIMESTAMP: Final = "created_timestamp"  # the same: when the delivery arrived that brought the row
 LOCAL_DATE: Final = "date"  # date32, a day in the business time zone
 
 # Interactions (tables/interactions.parquet, tables/fully_observed.parquet).

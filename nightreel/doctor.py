@@ -81,6 +81,7 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
     inspections: list[tuple[str, Callable[[], Finding]]] = [
         ("extras", lambda: extras(settings)),
         ("data folder", lambda: data_folder(settings)),
+        ("unread files", lambda: unread(settings)),
         ("disk", lambda: disk(settings)),
         ("memory", memory),
         ("database", lambda: database(settings)),
@@ -193,6 +194,21 @@ def data_folder(settings: Settings) -> Finding:
     size_bytes = sum((folder / name).stat().st_size for name in _NEEDED_FILES)
     return Finding(
         "data folder", "ok", f"{folder}, {_size(size_bytes)} in the {len(_NEEDED_FILES)} needed files"
+    )
+
+
+def unread(settings: Settings) -> Finding:
+    """What lies among the raw files and deliveries and is not read."""
+    from pipelines.ingest.unread import unread_files
+
+    lines = unread_files(settings.raw_dir) if settings.raw_dir.is_dir() else []
+    if not lines:
+        return Finding("unread files", "ok", "none")
+    return Finding(
+        "unread files",
+        "warning",
+        "; ".join(lines),
+        "Deliver them as .csv, unpacked, directly in `incoming`; or put them elsewhere.",
     )
 
 

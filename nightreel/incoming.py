@@ -1,167 +1,169 @@
-"""Takes in what was dropped in `raw_dir/incoming`: each file is checked, then its rows join the raw files.
+"""Archives what was dropped in `raw_dir/incoming`, for ingest to merge; raw files are never written to.
 
-A raw file is replaced whole or not at all, and what it has already is not added again: a file that is taken
-twice, or half-way before a crash, changes nothing. A file that is bad is set aside with its reason.
+A delivery is checked by the code of ingest and then archived by one rename, which also says when it arrived:
+killed at any instant, it is either still to be taken in or taken in, once. One that cannot be read goes into
+quarantine with its reason, and whatever else lies there is named.
 """
 
-import shutil
-from collections.abc import Iterable, Iterator
+import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
-from nightreel.artefacts import StepResult, written_whole
-from nightreel.errors import InputError
+from nightreel.artefacts import StepResult
+from nightreel.errors import InputError, NightreelError
 from nightreel.logs import get_logger
 from nightreel.settings import Settings
-from pipelines.ingest.csv_reading import LINE, REASON, inspect_csv, read_batches
-from pipelines.ingest.raw_files import (
-    BIG_MATRIX,
-    CAPTIONS,
-    ITEM_DAILY,
-    USER_FEATURES,
-    RawFile,
-    find_raw_folder,
-    present_columns,
+from pipelines.ingest import read_delivery
+from pipelines.ingest.csv_reading import LINE, REASON
+from pipelines.ingest.deliveries import (
+    ARCHIVE,
+    KINDS,
+    QUARANTINE,
+    archived_name,
+    fitting_name,
+    kind_of,
+    next_arrival,
 )
-from pipelines.ingest.tables import DUPLICATE, Source, read_table
+from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder
+from pipelines.ingest.tables import DUPLICATE
+from pipelines.ingest.unread import CSV, printable, shortened, unread_deliveries
 
-INCOMING, TAKEN, SET_ASIDE = "incoming", "taken", "set_aside"
-_KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+# What reading a file may raise; whatever it is, the night goes on with the other files.
+_BAD_FILE = (
+    NightreelError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+)
 
 _log = get_logger(__name__)
 
 
 def take_in(settings: Settings) -> StepResult:
-    """Add the rows of every `*.csv` in `raw_dir/incoming` to the raw file whose name its own begins with.
+    """Archive every CSV file in `raw_dir/incoming` whose name begins with that of a raw file.
 
-    A play is added where the raw file has not the same row; a daily record, user or video replaces the one of
-    its key. Taken files go to `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the
-    summary's `remarks` say what was left out. Names that begin with a dot are files not yet whole.
+    The first file of a kind of which there is no raw file becomes that. Archived files go to
+    `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` say what
+    was left out or is not read. Names that begin with a dot are files not yet whole.
     """
     folder = settings.raw_dir / INCOMING
-    files = _waiting(folder)
-    target = _raw_folder(settings)
+    try:
+        files = _waiting(folder)
+        unread = shortened(unread_deliveries(settings.raw_dir))
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}.", "Let this user read and write the folder.") from None
+    for line in unread:
+        _log.warning("not read", file=line)
     remarks: list[str] = []
     wrote: list[Path] = []
     rows = 0
     for path in files:
+        name = printable(path.name)
         try:
-            kind = _kind(path)
-            delivered, rejected = _read(path, kind, settings)
-            added = _add(delivered, kind, target / kind.name)
-        except InputError as error:
-            _set_aside(path, str(error))
-            remarks.append(f"{path.name} was set aside: {error}")
-            _log.warning("file set aside", file=path.name, reason=str(error))
+            archived, good, said = _take(path, settings)
+        except _BAD_FILE as error:
+            remarks.append(_quarantine(path, _reason(error)))
+            _log.warning("file set aside", file=name, reason=_reason(error))
             continue
-        _move(path, folder / TAKEN)
-        if rejected:
-            remarks.append(f"{path.name}: {rejected}")
-        if added:
-            wrote.append(target / kind.name)
-        rows += added
-        _log.info("file taken in", file=path.name, rows=len(delivered), added=added)
-    summary = {"files": len(files), "rows": rows, "remarks": remarks}
-    return StepResult("take in", not files, tuple(files), tuple(dict.fromkeys(wrote)), summary)
+        if said:
+            remarks.append(f"{name}: {said}")
+        if archived is not None:
+            wrote.append(archived)
+            rows += good
+            _log.info("file taken in", file=name, rows=good)
+    summary = {"files": len(files), "rows": rows, "remarks": [*remarks, *unread]}
+    return StepResult("take in", not files, tuple(files), tuple(wrote), summary)
 
 
 def _waiting(folder: Path) -> list[Path]:
-    """Oldest first, so that of two records of one key the later delivery stays."""
-    found = [path for path in folder.glob("*.csv") if path.is_file() and not path.name.startswith(".")]
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    """The CSV files, oldest first, so that of two records of one key the later delivery stays."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        status = path.lstat()
+        is_csv = path.suffix.casefold() == CSV and not path.name.startswith(".")
+        if is_csv and not stat.S_ISDIR(status.st_mode):
+            found.append((status.st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(found)]
+
+
+def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
+    """Check a file and archive it: where it is now, its good rows, and what is to be said of the others.
+
+    None where it was still being written. Raises one of _BAD_FILE where it is to be set aside.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError("not a file of its own, but a link or a device.", "Deliver the file itself.")
+    file = kind_of(path.name)
+    if file is None:
+        names = ", ".join(Path(kind.name).stem for kind in KINDS)
+        raise InputError(f"{printable(path.name)}: what is it?", f"Let its name begin with one of {names}.")
+    before = path.stat()
+    good, said = _check(path, file, settings)
+    after = path.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return None, 0, "still being written; the next night takes it in"
+    raw = _raw_folder(settings) / file.name
+    if not raw.exists():
+        return path.rename(raw), good, said
+    archive = path.parent / ARCHIVE
+    archive.mkdir(exist_ok=True)
+    arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
+    return path.rename(archive / archived_name(path.name, arrived)), good, said
+
+
+def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
+    """How many good rows there are, and what is to be said of the others."""
+    table, _ = read_delivery(path, file, settings)
+    bad = table.rejects.filter(pl.col(REASON) != DUPLICATE)
+    rows = table.frame.height + table.rejects.height
+    if not bad.height:
+        return table.frame.height, ""
+    first = bad.row(0, named=True)
+    said = f"{bad.height} of {rows} rows rejected; line {first[LINE]}: {first[REASON]}"
+    if bad.height > settings.max_reject_share * rows:
+        raise InputError(f"{said}.", "Repair them and drop the file again; or raise max_reject_share.")
+    return table.frame.height, said
 
 
 def _raw_folder(settings: Settings) -> Path:
-    """Where the raw files lie: as ingest will find them, once nothing waits in `incoming` any more."""
+    """Where the raw files lie, or will."""
     try:
-        found = find_raw_folder(settings.raw_dir)
+        return find_raw_folder(settings.raw_dir)
     except InputError:
-        found = settings.raw_dir / INCOMING
-    if found != settings.raw_dir / INCOMING:
-        return found
-    # A delivery stands in the way of finding them, or is the first one and makes them.
-    places = {path.parent for path in settings.raw_dir.glob(f"*/{BIG_MATRIX.name}")} - {found}
-    return places.pop() if len(places) == 1 else settings.raw_dir
+        return settings.raw_dir
 
 
-def _kind(path: Path) -> RawFile:
-    for kind in _KINDS:
-        if path.name.startswith(Path(kind.name).stem):
-            return kind
-    names = ", ".join(Path(kind.name).stem for kind in _KINDS)
-    raise InputError(f"{path.name}: what is it?", f"Let its name begin with one of {names}.")
+def _reason(error: Exception) -> str:
+    if isinstance(error, NightreelError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or type(error).__name__}."
+    return f"it cannot be read: {type(error).__name__}: {error}."
 
 
-def _read(path: Path, kind: RawFile, settings: Settings) -> tuple[pl.DataFrame, str]:
-    """The file's good rows, every column as text, and what is to be said of the others.
-
-    Raises InputError where ingest would refuse the file.
-    """
-    header = inspect_csv(path)
-    source = Source(path, kind, present_columns(kind, header.names, path), header)
-    table = read_table(source, settings.zone, lambda _bytes: None)
-    bad = table.rejects.filter(pl.col(REASON) != DUPLICATE)
-    rows = table.frame.height + table.rejects.height
-    said = ""
-    if bad.height:
-        first = bad.row(0, named=True)
-        said = f"{bad.height} of {rows} rows rejected; line {first[LINE]}: {first[REASON]}"
-    if bad.height > settings.max_reject_share * rows:
-        raise InputError(f"{said}.", "Repair them and drop the file again; or raise max_reject_share.")
-    lines = table.rejects[LINE].to_list()
-    batches = [batch.rows.filter(~pl.col(LINE).is_in(lines)) for batch in read_batches(path, header)]
-    return pl.concat(batches).drop(LINE), said
+def _quarantine(path: Path, reason: str) -> str:
+    """Move a bad file where it is out of the way, its reason beside it; returns what is to be said of it."""
+    name = printable(path.name)
+    folder = path.parent / QUARANTINE
+    try:
+        folder.mkdir(exist_ok=True)
+        moved = path.rename(_free(folder, path))
+        beside = folder / fitting_name(f"{moved.name}.reason.txt", ".reason.txt")
+        beside.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        return f"{name} is not read and cannot be set aside ({error.strerror}): {reason}"
+    return f"{name} was set aside: {reason}"
 
 
-def _add(delivered: pl.DataFrame, kind: RawFile, raw: Path) -> int:
-    """Add to the raw file what it has not, or replace by key; returns the rows that are new or different."""
-    if not delivered.height:
-        return 0
-    if not raw.is_file():
-        _write(raw, [delivered], delivered.columns)
-        return delivered.height
-    header = inspect_csv(raw)
-    # Columns that the raw file does not have are of no use to it.
-    shared = [name for name in header.names if name in delivered.columns]
-    new = delivered.select(shared)
-    for batch in read_batches(raw, header):
-        new = new.join(batch.rows, on=shared, how="anti", nulls_equal=True)
-    if not new.height:
-        return 0
-    old: Iterable[pl.DataFrame] = (batch.rows.drop(LINE) for batch in read_batches(raw, header))
-    if kind.key:
-        old = (rows.join(new, on=list(kind.key), how="anti", nulls_equal=True) for rows in old)
-    _write(raw, _then(old, new), header.names)
-    return new.height
-
-
-def _then(old: Iterable[pl.DataFrame], new: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    yield from old
-    yield new
-
-
-def _write(path: Path, parts: Iterable[pl.DataFrame], names: list[str]) -> None:
-    with written_whole(path) as temporary:
-        with temporary.open("wb") as file:
-            file.write((",".join(names) + "\n").encode())
-            for part in parts:
-                absent = [pl.lit(None, dtype=pl.String).alias(n) for n in names if n not in part.columns]
-                part.with_columns(absent).select(names).write_csv(file, include_header=False)
-        if path.exists():
-            shutil.copymode(path, temporary)
-
-
-def _set_aside(path: Path, reason: str) -> None:
-    moved = _move(path, path.parent / SET_ASIDE)
-    moved.with_name(f"{moved.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
-
-
-def _move(path: Path, folder: Path) -> Path:
-    """Into the folder, under a name that is free there."""
-    folder.mkdir(exist_ok=True)
+def _free(folder: Path, path: Path) -> Path:
+    """A name that is free in the folder."""
     target, number = folder / path.name, 1
-    while target.exists():
+    while target.exists() or target.is_symlink():
         number += 1
-        target = folder / f"{path.stem}.{number}{path.suffix}"
-    return path.rename(target)
+        target = folder / fitting_name(f"{path.stem}.{number}{path.suffix}", path.suffix)
+    return target

@@ -83,7 +83,8 @@ def _note(outcome: Outcome, name: str, result: StepResult, seconds: float) -> No
     if isinstance(result.summary.get("seconds"), dict):
         facts["parts"] = result.summary["seconds"]
     outcome.stages[name] = facts
-    outcome.remarks += result.summary.get("remarks", [])
+    # What two stages say, such as of a file that neither reads, is said once.
+    outcome.remarks += [said for said in result.summary.get("remarks", []) if said not in outcome.remarks]
     outcome.run_id = result.summary.get("run_id", outcome.run_id)
     _log.info("stage", stage=name, **facts)
 

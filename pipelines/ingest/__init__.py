@@ -1,28 +1,33 @@
-"""Ingest: raw CSV files in, validated tables out; what is rejected is kept with its line and reason.
+"""Ingest: raw CSV files and deliveries in, validated tables out; rejects are kept with line and reason.
 
-A file that only grew since the last time is read from where it grew; one that has not changed, not at all.
-Nothing of a run is put in place before all of it is right: a failed ingest leaves the tables as they were.
+A file that only grew since the last time is read from where it grew; one that has not changed, not at all; a
+delivery is read once. Nothing of a run is put in place before all of it is right: a failed ingest leaves the
+tables as they were.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
 from nightreel.errors import InputError
-from nightreel.logs import progress
+from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
+from pipelines.ingest.deliveries import Delivery, deliveries
+from pipelines.ingest.merging import Known, add_plays, merge
+from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, present_columns
+from pipelines.ingest.summary import counted, reasons, size_of, summary_of
 from pipelines.ingest.tables import DUPLICATE, Source, Table, read_table
-from pipelines.ingest.taken import Taken, read_taken, write_taken
+from pipelines.ingest.taken import Delivered, Taken, read_taken, write_taken
+from pipelines.ingest.unread import unread_files
 
 __all__ = ["ingest"]
+
+_log = get_logger(__name__)
 
 
 def ingest(settings: Settings, *, force: bool = False) -> StepResult:
@@ -33,137 +38,200 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
     """
     folder = find_raw_folder(settings.raw_dir)
     paths = [folder / file.name for file in RAW_FILES]
-    read = tuple(path for path in paths if path.is_file())
+    arrived = deliveries(settings.raw_dir)
+    read = (*(path for path in paths if path.is_file()), *(delivery.path for delivery in arrived))
+    unread = unread_files(settings.raw_dir)
+    for line in unread:
+        _log.warning("not read", file=line)
+    remarks = {"remarks": unread} if unread else {}
     record = StepRecord(settings.paths.state / "ingest.json")
     current = fingerprint(
-        files=fingerprint_of_files(paths),
+        files=fingerprint_of_files([*paths, *(delivery.path for delivery in arrived)]),
         settings=settings.model_dump(include={"time_zone", "max_reject_share"}),
     )
     if not force and record.is_done(current):
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
-        return StepResult("ingest", True, read, wrote, record.summary())
-    before = {} if force else read_taken(settings)
-    sources, missing = _inspect(folder, before)
+        return StepResult("ingest", True, read, wrote, {**record.summary(), **remarks})
+    plans, missing = _plan(folder, arrived, {} if force else read_taken(settings))
     record.forget()
     taken: dict[Path, Taken] = {}
     with written_whole(settings.paths.tables) as tables, written_whole(settings.paths.rejects) as rejects:
         tables.mkdir()
         rejects.mkdir()
-        places = _Places(settings, tables, rejects)
-        new_bytes = sum(path.stat().st_size for path in read) - sum(source.header.start for source in sources)
-        with progress("ingest", total=new_bytes) as advance:
-            for path, file in zip(paths, RAW_FILES, strict=True):
-                source = next((source for source in sources if source.path == path), None)
-                if source is not None:
-                    taken[path] = _take(source, places, settings, advance)
-                elif path in read:
-                    taken[path] = before[str(path)]
-                    places.keep(file)
+        output = Output(settings, tables, rejects)
+        with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
+            for plan in plans:
+                taken[plan.path] = _take(plan, output, settings, advance)
     write_taken(settings, taken)
     written = [Path(name) for entry in taken.values() for name in entry.written]
-    summary = _summary({file: taken[folder / file.name] for file in RAW_FILES if folder / file.name in taken})
+    summary = summary_of(
+        {file: taken[folder / file.name] for file in RAW_FILES if folder / file.name in taken}
+    )
     if missing:
         summary["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
     record.finish(current, written, summary)
-    return StepResult("ingest", False, read, tuple(sorted(written)), summary)
+    return StepResult("ingest", False, read, tuple(sorted(written)), {**summary, **remarks})
 
 
-class _Places:
-    """Where a file's table and rejects stand now, and where the new ones are made."""
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done for one raw file.
 
-    def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:
-        self._now = (settings.paths.tables, settings.paths.rejects)
-        self._new = (tables, rejects)
+    before: as it was taken in, where its table is of use. source: what is to be read of it; None: nothing.
+    arrived: its deliveries; those that before.delivered has not are to be merged.
+    """
 
-    def now(self, file: RawFile) -> tuple[Path, Path]:
-        """Of the table and of the rejects, as they stand when ingest has ended."""
-        tables, rejects = self._now
-        return tables / f"{file.table}.parquet", rejects / f"{Path(file.name).stem}.parquet"
+    file: RawFile
+    path: Path
+    before: Taken | None
+    source: Source | None
+    arrived: tuple[Delivery, ...]
 
-    def new(self, file: RawFile) -> tuple[Path, Path]:
-        """Of the table and of the rejects, while ingest is at work."""
-        tables, rejects = (new / now.name for new, now in zip(self._new, self.now(file), strict=True))
-        return tables, rejects
+    @property
+    def new(self) -> tuple[Delivery, ...]:
+        """The deliveries that are not in the table yet."""
+        return self.arrived[len(self.before.delivered) if self.before is not None else 0 :]
 
-    def keep(self, file: RawFile) -> None:
-        """Carry over what was made of a file that has not changed."""
-        for now, new in zip(self.now(file), self.new(file), strict=True):
-            if now.is_file():
-                try:
-                    os.link(now, new)
-                except OSError:  # a file system without hard links
-                    shutil.copy2(now, new)
-
-    def written(self, file: RawFile) -> dict[str, list[int]]:
-        """Stamps of the new files, under the names that they will have."""
-        pairs = zip(self.now(file), self.new(file), strict=True)
-        return {str(now): fingerprint_of_files([new])[str(new)] for now, new in pairs if new.is_file()}
+    @property
+    def new_bytes(self) -> int:
+        """Bytes to be read."""
+        raw = self.path.stat().st_size - self.source.header.start if self.source is not None else 0
+        return raw + sum(delivery.path.stat().st_size for delivery in self.new)
 
 
-def _inspect(folder: Path, before: Mapping[str, Taken]) -> tuple[list[Source], list[RawFile]]:
-    """The files to be read, each looked through once, and the optional ones that are not there.
+def _plan(
+    folder: Path, arrived: list[Delivery], before: Mapping[str, Taken]
+) -> tuple[list[_Plan], list[RawFile]]:
+    """What is to be done, in order of RAW_FILES, and the optional files that are not there.
 
     Required files first, so that what is missing is said before the big ones are looked through.
     """
-    sources, missing = [], []
+    plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
         path = folder / file.name
         if file.without is not None and not path.exists():
             missing.append(file)
             continue
+        of_file = tuple(delivery for delivery in arrived if delivery.file is file)
         known = before.get(str(path))
+        if known is not None and not known.begins(of_file):
+            known = None
         if known is not None and path.is_file() and known.is_same(path):
+            plans[file] = _Plan(file, path, known, None, of_file)
             continue
-        header = inspect_csv(path, known)
-        sources.append(Source(path, file, present_columns(file, header.names, path), header))
-    return sources, missing
+        # What a record of the raw file would have replaced, had it been there, cannot be told from the table.
+        resumable = known if known is not None and not (file.key and known.delivered) else None
+        header = inspect_csv(path, resumable)
+        source = Source(path, file, present_columns(file, header.names, path), header)
+        plans[file] = _Plan(file, path, resumable if header.start else None, source, of_file)
+    return [plans[file] for file in RAW_FILES if file in plans], missing
 
 
-def _take(source: Source, places: _Places, settings: Settings, advance: Callable[[float], None]) -> Taken:
-    """Read what is new of a file, and write its table and rejects."""
-    earlier = _table_before(places.now(source.file)) if source.header.start else None
+def _take(plan: _Plan, output: Output, settings: Settings, advance: Callable[[float], None]) -> Taken:
+    """Read what is new of a file and of its deliveries, and write its table and rejects."""
+    if plan.before is not None and plan.source is None and not plan.new:
+        for name in plan.before.written:
+            output.keep(Path(name))
+        return plan.before
+    delivered = list(plan.before.delivered) if plan.before is not None else []
+    rejects = [rejects_path(output.rejects, Path(entry.name)) for entry in delivered]
+    if plan.source is not None:
+        known, raw = _read_raw(plan, plan.source, output, settings, advance)
+    else:
+        assert plan.before is not None
+        known, raw = output.known(plan.file), plan.before
+        rejects.append(rejects_path(output.rejects, plan.path))
+    for path in rejects:
+        output.keep(path)
+    for delivery in plan.new:
+        known, entry = _merge(known, delivery, output, settings, advance)
+        delivered.append(entry)
+    if plan.file is BIG_MATRIX and known.table.is_empty():
+        raise InputError(f"{plan.path}: no rows.", "Put the interaction log there.")
+    files = [plan.path, *(Path(entry.name) for entry in delivered)]
+    written = output.write(plan.file, known)
+    written += [path for file in files if output.new(path := rejects_path(output.rejects, file)).is_file()]
+    return raw.with_table({**raw.counted, **size_of(known.table)}, delivered, output.stamps(written))
+
+
+def _read_raw(
+    plan: _Plan, source: Source, output: Output, settings: Settings, advance: Callable[[float], None]
+) -> tuple[Known, Taken]:
+    """The raw file's rows, with those that deliveries had brought where the table was of use; its rejects."""
+    earlier, delivered = None, None
+    kept_rejects = rejects_path(output.rejects, plan.path)
+    if plan.before is not None:
+        before = output.known(plan.file)
+        is_there = kept_rejects.is_file()
+        rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
+        earlier, delivered = Table(before.of_raw_file(), rejects), before.delivered()
     table = read_table(source, settings.zone, advance, earlier)
-    _refuse_too_many(source, table, places, settings)
-    table_path, rejects_path = places.new(source.file)
-    table.frame.write_parquet(table_path, statistics=True)
+    _refuse_too_many(source.path, table, kept_rejects, settings)
     if table.rejects.height:
-        table.rejects.write_parquet(rejects_path)
+        table.rejects.write_parquet(output.new(kept_rejects))
+    known = Known.first(table.frame)
+    if delivered is not None:
+        known, _ = add_plays(known, delivered)
     status = source.path.stat()
-    return Taken(
+    return known, Taken(
         size=status.st_size,
         modified_ns=status.st_mtime_ns,
         digest=source.header.digest,
         lines=source.header.lines,
         names=source.header.names,
-        counted=_counted(table),
-        why=_why(table),
-        written=places.written(source.file),
+        counted=counted(table),
+        why=reasons(table),
+        written={},
     )
 
 
-def _table_before(paths: tuple[Path, Path]) -> Table:
-    table, rejects = paths
-    frame = pl.read_parquet(table)
-    return Table(frame, pl.read_parquet(rejects) if rejects.is_file() else pl.DataFrame(schema=REJECT_SCHEMA))
+def read_delivery(path: Path, file: RawFile, settings: Settings) -> tuple[Table, list[str]]:
+    """A delivery's typed rows and rejects, by the code that reads raw files, and the columns that it has.
+
+    Raises InputError where it is refused as a raw file would be.
+    """
+    header = inspect_csv(path)
+    source = Source(path, file, present_columns(file, header.names, path), header)
+    names = [column.name for column in source.present.columns]
+    return read_table(source, settings.zone, lambda _bytes: None), names
 
 
-def _refuse_too_many(source: Source, table: Table, places: _Places, settings: Settings) -> None:
+def _merge(
+    known: Known, delivery: Delivery, output: Output, settings: Settings, advance: Callable[[float], None]
+) -> tuple[Known, Delivered]:
+    """The table with a delivery's rows. Too many rejects do not matter: it was accepted when it arrived."""
+    table, given = read_delivery(delivery.path, delivery.file, settings)
+    known, added = merge(known, table.frame, given, delivery.arrived, delivery.file)
+    if table.rejects.height:
+        table.rejects.write_parquet(output.new(rejects_path(output.rejects, delivery.path)))
+    status = delivery.path.stat()
+    advance(status.st_size)
+    _log.info("delivery merged", file=delivery.path.name, rows=table.frame.height, added=added)
+    return known, Delivered(
+        name=delivery.path.name,
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+        arrived=delivery.arrived.isoformat(),
+        rows=table.frame.height,
+        added=added,
+        why=reasons(table),
+    )
+
+
+def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings) -> None:
     wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
     if wrong.height > settings.max_reject_share * rows:
-        _, kept = places.now(source.file)
         with written_whole(kept) as temporary:
             table.rejects.write_parquet(temporary)
         first = wrong.row(0, named=True)
         share = wrong.height / rows
         raise InputError(
-            f"{source.path}, line {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
+            f"{path}, line {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
             f"them are in {kept}.",
             f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}.",
         )
-    if source.file is BIG_MATRIX and table.frame.is_empty():
-        raise InputError(f"{source.path}: no rows.", "Put the interaction log there.")
 
 
 def _rounded_up(share: float) -> float:
@@ -172,44 +240,3 @@ def _rounded_up(share: float) -> float:
     while round(share, digits) < share:
         digits += 1
     return round(share, digits)
-
-
-def _counted(table: Table) -> dict[str, int | None]:
-    duplicates = table.rejects.filter(pl.col(REASON) == DUPLICATE).height
-    counted: dict[str, int | None] = {
-        "rows": table.frame.height,
-        "duplicates": duplicates,
-        "rejected": table.rejects.height - duplicates,
-    }
-    for name, key in (("users", columns.USER_ID), ("videos", columns.VIDEO_ID)):
-        counted[name] = table.frame[key].n_unique() if key in table.frame.columns else None
-    return counted
-
-
-def _why(table: Table) -> list[dict[str, Any]]:
-    """The reasons of the rejected rows; the value that was wrong, which differs from row to row, left out."""
-    kind = pl.col(REASON).str.replace(r'"[^"]*" ', "")
-    counted = (
-        table.rejects.filter(pl.col(REASON) != DUPLICATE)
-        .group_by(kind)
-        .agg(pl.len().alias("rows"), pl.col(LINE).min().alias("first_line"))
-    )
-    return counted.sort(REASON).to_dicts()
-
-
-def _summary(taken: Mapping[RawFile, Taken]) -> dict[str, Any]:
-    """What there is to say of the tables, of rejected rows, and of columns that are not there."""
-    summary: dict[str, Any] = {
-        "tables": [{"table": file.table, **entry.counted} for file, entry in taken.items()]
-    }
-    rejected = [{"file": file.name, **reason} for file, entry in taken.items() for reason in entry.why]
-    if rejected:
-        summary["rejected"] = rejected
-    absent = [
-        {"file": file.name, "columns": ", ".join(names)}
-        for file, entry in taken.items()
-        if (names := [column.name for column in file.columns if column.name not in entry.names])
-    ]
-    if absent:
-        summary["columns_not_there_and_left_empty"] = absent
-    return summary

@@ -88,6 +88,7 @@ _UNKNOWN = ("UNKNOWN",)
 _NO_CATEGORY = ("-124",)
 _VIDEO_KEY = _key(columns.VIDEO_ID)
 TIMESTAMP, LOCAL_TIME = "timestamp", "time"
+INCOMING = "incoming"  # the folder of raw_dir where deliveries are dropped
 
 _PLAY = (
     _key(columns.USER_ID),
@@ -227,7 +228,7 @@ def find_raw_folder(raw_dir: Path) -> Path:
         )
     wanted = columns.BIG_MATRIX_FILE
     for folders in ([raw_dir], [raw_dir / "data"], sorted(raw_dir.glob("*/data")), sorted(raw_dir.glob("*"))):
-        found = [folder for folder in folders if (folder / wanted).is_file()]
+        found = [one for one in folders if one != raw_dir / INCOMING and (one / wanted).is_file()]
         if len(found) > 1:
             raise InputError(
                 f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",

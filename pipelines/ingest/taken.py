@@ -4,20 +4,46 @@ Growth is proved, not believed: the digest of what was there before must be the 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
 from nightreel.settings import Settings
+from pipelines.ingest.deliveries import Delivery
 
 _FILE = "ingest_files.json"
 
 
 @dataclass(frozen=True)
+class Delivered:
+    """A delivery as it was merged: its stamp and arrival, its good rows, those that were new or changed.
+
+    why: reasons of rejected rows with their number and first line.
+    """
+
+    name: str
+    size: int
+    modified_ns: int
+    arrived: str
+    rows: int
+    added: int
+    why: list[dict[str, Any]]
+
+    def is_of(self, delivery: Delivery) -> bool:
+        """Whether the archived file stands as it was merged."""
+        status = delivery.path.stat()
+        return (delivery.path.name, status.st_size, status.st_mtime_ns) == (
+            self.name,
+            self.size,
+            self.modified_ns,
+        )
+
+
+@dataclass(frozen=True)
 class Taken:
-    """A raw file as it was taken in, and the table and rejects that it became.
+    """A raw file as it was taken in, and the table and rejects that it and its deliveries became.
 
     size: bytes; digest: SHA-256 of them; lines: line ends in them. names: its header. counted: rows,
     duplicates, rejected rows. why: reasons of rejected rows with their number and first line. written: size
@@ -32,11 +58,27 @@ class Taken:
     counted: dict[str, int | None]
     why: list[dict[str, Any]]
     written: dict[str, list[int]]
+    delivered: list[Delivered] = field(default_factory=list)
 
     def is_same(self, path: Path) -> bool:
         """Whether the raw file stands as it was taken in."""
         status = path.stat()
         return (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)
+
+    def begins(self, arrived: Sequence[Delivery]) -> bool:
+        """Whether what was merged are the first of these deliveries, unchanged."""
+        return len(self.delivered) <= len(arrived) and all(
+            known.is_of(delivery) for known, delivery in zip(self.delivered, arrived, strict=False)
+        )
+
+    def with_table(
+        self,
+        counted: dict[str, int | None],
+        delivered: list[Delivered],
+        written: dict[str, list[int]],
+    ) -> "Taken":
+        """The same raw file with the table that it became."""
+        return replace(self, counted=counted, delivered=delivered, written=written)
 
 
 def read_taken(settings: Settings) -> dict[str, Taken]:
@@ -45,7 +87,7 @@ def read_taken(settings: Settings) -> dict[str, Taken]:
         recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))
         if recorded["settings"] != _settings_digest(settings):
             return {}
-        found = {name: Taken(**entry) for name, entry in recorded["files"].items()}
+        found = {name: _taken(entry) for name, entry in recorded["files"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {
@@ -60,6 +102,11 @@ def write_taken(settings: Settings, taken: Mapping[Path, Taken]) -> None:
     files = {str(path): asdict(entry) for path, entry in taken.items()}
     with written_whole(settings.paths.state / _FILE) as temporary:
         temporary.write_text(json.dumps({"settings": _settings_digest(settings), "files": files}), "utf-8")
+
+
+def _taken(entry: dict[str, Any]) -> Taken:
+    delivered = [Delivered(**one) for one in entry.get("delivered", [])]
+    return Taken(**{**entry, "delivered": delivered})
 
 
 def _settings_digest(settings: Settings) -> str:

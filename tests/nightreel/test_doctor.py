@@ -29,6 +29,7 @@ def test_a_fresh_home_is_told_what_to_do_and_left_as_it_was(nightreel: Nightreel
         "settings",
         "extras",
         "data folder",
+        "unread files",
         "disk",
         "memory",
         "database",

@@ -1,0 +1,77 @@
+"""Deliveries: files that came after the first load, each archived as it was, with the instant of its arrival.
+
+The archive lies beside the raw files, so that these and their deliveries are all that tables are made of. The
+instant is part of a file's name: one rename both archives it and says when it arrived.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, INCOMING, ITEM_DAILY, USER_FEATURES, RawFile
+
+ARCHIVE, QUARANTINE = "taken", "set_aside"
+KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+_INSTANT = "%Y%m%dT%H%M%S.%fZ"
+_ARCHIVED = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(.+)", re.DOTALL)
+# File systems allow 255; the rest is for what is added to names, such as those of rejects.
+_NAME_BYTES_MAX = 200
+_DIGEST_CHARACTERS = 8
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An archived delivery. arrived: when it was taken in, UTC; no two deliveries have the same instant."""
+
+    path: Path
+    file: RawFile
+    arrived: datetime
+
+
+def kind_of(name: str) -> RawFile | None:
+    """The raw file that a delivery of this name adds to; None where its name begins with that of none."""
+    for kind in KINDS:
+        if name.casefold().startswith(Path(kind.name).stem):
+            return kind
+    return None
+
+
+def deliveries(raw_dir: Path) -> list[Delivery]:
+    """Every archived delivery in order of arrival."""
+    found = []
+    for path in sorted((raw_dir / INCOMING / ARCHIVE).glob("*")):
+        match = _ARCHIVED.fullmatch(path.name)
+        kind = kind_of(match[2]) if match else None
+        if match and kind is not None:
+            arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
+            found.append(Delivery(path, kind, arrived))
+    return found
+
+
+def next_arrival(raw_dir: Path, now: datetime) -> datetime:
+    """The instant of a delivery that arrives now: later than that of every other, whatever the clock did."""
+    last = max((delivery.arrived for delivery in deliveries(raw_dir)), default=None)
+    return now if last is None else max(now, last + _MICROSECOND)
+
+
+def archived_name(name: str, arrived: datetime) -> str:
+    """The name under which a delivery of this name is archived: of printable characters alone."""
+    plain = "".join(character if character.isprintable() else "_" for character in name)
+    return fitting_name(f"{arrived.astimezone(UTC).strftime(_INSTANT)}-{plain}", Path(plain).suffix)
+
+
+def fitting_name(name: str, suffix: str) -> str:
+    """The name; where it is too long for a file system, shortened, with a digest of it and this end."""
+    if len(_encoded(name)) <= _NAME_BYTES_MAX:
+        return name
+    digest = hashlib.sha256(_encoded(name)).hexdigest()[:_DIGEST_CHARACTERS]
+    end = f".{digest}{suffix}"
+    kept = _encoded(name)[: _NAME_BYTES_MAX - len(_encoded(end))]
+    return kept.decode("utf-8", errors="ignore") + end
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", errors="surrogateescape")

@@ -1,0 +1,119 @@
+"""Merges deliveries into a table in order of arrival; each row says when it became known to us.
+
+`created_timestamp` is the arrival of the delivery that brought a row, ALWAYS_KNOWN for the rows of the raw
+file. Nothing that a delivery replaces is lost: it is kept beside the table, so that the table as it was at
+any earlier instant can be made again.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from nightreel import columns
+from pipelines.ingest.raw_files import RawFile
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT
+
+CREATED = columns.CREATED_TIMESTAMP
+_FROM_THE_START = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A table with created_timestamp, sorted, and the rows that were replaced in it, of the same columns.
+
+    superseded: sorted by key and created_timestamp; empty for plays, of which none replaces another.
+    """
+
+    table: pl.DataFrame
+    superseded: pl.DataFrame
+
+    @classmethod
+    def first(cls, table: pl.DataFrame) -> "Known":
+        """Rows of the raw file, known from the start."""
+        stamped = table.with_columns(_FROM_THE_START.alias(CREATED))
+        return cls(stamped, stamped.clear())
+
+    @classmethod
+    def read(cls, table: Path, superseded: Path) -> "Known":
+        """As it was written; a table of an older nightreel is of rows known from the start."""
+        frame = pl.read_parquet(table)
+        if CREATED not in frame.columns:
+            return cls.first(frame)
+        return cls(frame, pl.read_parquet(superseded) if superseded.is_file() else frame.clear())
+
+    def of_raw_file(self) -> pl.DataFrame:
+        """Plays of the raw file, without created_timestamp."""
+        return self.table.filter(pl.col(CREATED) == _FROM_THE_START).drop(CREATED)
+
+    def delivered(self) -> pl.DataFrame:
+        """The rows that deliveries brought."""
+        return self.table.filter(pl.col(CREATED) > _FROM_THE_START)
+
+    def at(self, known_at: datetime, key: Collection[str]) -> "Known":
+        """The same as it was at an earlier instant: of what had arrived by then."""
+        arrived = pl.col(CREATED) <= pl.lit(known_at, dtype=INSTANT)
+        table = self.table.filter(arrived)
+        if not self.superseded.height:
+            return Known(table, table.clear())
+        versions = pl.concat([self.superseded.filter(arrived), table]).sort(*key, CREATED)
+        last = pl.struct(key) != pl.struct(key).shift(-1)
+        is_last = versions.select(last.fill_null(value=True).alias("last"))["last"]
+        return Known(versions.filter(is_last), versions.filter(~is_last))
+
+
+def merge(
+    known: Known, delivered: pl.DataFrame, given: Collection[str], arrived: datetime, file: RawFile
+) -> tuple[Known, int]:
+    """Add what a delivery has that is not there yet; also returns the number of rows that were added.
+
+    delivered: its typed rows, in the table's columns but created_timestamp. given: the columns that its file
+    has; where a record replaces another, the others keep their values. A play is added where the table has
+    not the same one; a record replaces that of its key where it says something else.
+    """
+    stamped = delivered.with_columns(pl.lit(arrived, dtype=INSTANT).alias(CREATED))
+    return _with_records(known, stamped, given, file.key) if file.key else add_plays(known, stamped)
+
+
+def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
+    """Add plays, with created_timestamp, that the table does not have; also returns how many were added."""
+    content = [name for name in known.table.columns if name != CREATED]
+    if plays.is_empty():
+        return known, 0
+    first = plays[columns.EVENT_TIMESTAMP].sort()[0]
+    # The plays before the first of these stay as they are: a delivered day costs what follows it.
+    position = known.table[columns.EVENT_TIMESTAMP].search_sorted(first, side="left")
+    settled, rest = known.table.head(position), known.table.slice(position)
+    new = plays.select(known.table.columns).join(rest, on=content, how="anti", nulls_equal=True)
+    if new.is_empty():
+        return known, 0
+    order = [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
+    order += [name for name in content if name not in order]
+    table = pl.concat([settled, pl.concat([rest, new]).sort(order)])
+    return Known(table, known.superseded), new.height
+
+
+def _with_records(
+    known: Known, records: pl.DataFrame, given: Collection[str], key: tuple[str, ...]
+) -> tuple[Known, int]:
+    content = [name for name in known.table.columns if name not in (*key, CREATED)]
+    before = known.table.select(
+        *key, *(pl.col(name).alias(f"before {name}") for name in content), is_there=True
+    )
+    joined = records.join(before, on=key, how="left", maintain_order="left").with_columns(
+        pl.col("is_there").fill_null(value=False),
+        # What a file has no column for, it says nothing of.
+        *(pl.col(f"before {name}").alias(name) for name in content if name not in given),
+    )
+    differs = pl.any_horizontal(
+        ~pl.col("is_there"), *(pl.col(name).ne_missing(pl.col(f"before {name}")) for name in content)
+    )
+    new = joined.filter(differs).select(known.table.columns)
+    if new.is_empty():
+        return known, 0
+    replaced = known.table.join(new, on=key, how="semi")
+    table = pl.concat([known.table.join(new, on=key, how="anti"), new]).sort(key)
+    superseded = pl.concat([known.superseded, replaced]).sort(*key, CREATED)
+    return Known(table, superseded), new.height

@@ -1,0 +1,65 @@
+"""Where a raw file's table, its replaced rows and its rejects stand, and where ingest makes new ones."""
+
+import os
+import shutil
+from pathlib import Path
+
+from nightreel.artefacts import fingerprint_of_files
+from nightreel.settings import Settings
+from pipelines.ingest.merging import Known
+from pipelines.ingest.raw_files import RawFile
+
+SUPERSEDED = "superseded"
+
+
+def superseded_path(tables: Path, table: str) -> Path:
+    """The rows of a table that deliveries replaced; the file is missing where there are none."""
+    return tables / SUPERSEDED / f"{table}.parquet"
+
+
+def rejects_path(rejects: Path, file: Path) -> Path:
+    """The rejects of a raw file or of a delivery."""
+    return rejects / f"{file.stem}.parquet"
+
+
+class Output:
+    """The folders of tables and rejects: as they stand, and the new ones while ingest is at work."""
+
+    def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:
+        self._now = {settings.paths.tables: tables, settings.paths.rejects: rejects}
+        self.tables, self.rejects = settings.paths.tables, settings.paths.rejects
+
+    def new(self, path: Path) -> Path:
+        """Where the file is made that will stand at `path`; its folder is made where it is missing."""
+        for now, new in self._now.items():
+            if now in path.parents:
+                made = new / path.relative_to(now)
+                made.parent.mkdir(exist_ok=True)
+                return made
+        raise ValueError(f"{path} is no file of tables or rejects")
+
+    def known(self, file: RawFile) -> Known:
+        """The file's table as it stands."""
+        return Known.read(self.tables / f"{file.table}.parquet", superseded_path(self.tables, file.table))
+
+    def write(self, file: RawFile, known: Known) -> list[Path]:
+        """Write a new table; returns where it will stand."""
+        table = self.tables / f"{file.table}.parquet"
+        known.table.write_parquet(self.new(table), statistics=True)
+        if not known.superseded.height:
+            return [table]
+        superseded = superseded_path(self.tables, file.table)
+        known.superseded.write_parquet(self.new(superseded), statistics=True)
+        return [table, superseded]
+
+    def keep(self, path: Path) -> None:
+        """Carry over a file that stands and has not changed."""
+        if path.is_file() and not self.new(path).exists():
+            try:
+                os.link(path, self.new(path))
+            except OSError:  # a file system without hard links
+                shutil.copy2(path, self.new(path))
+
+    def stamps(self, paths: list[Path]) -> dict[str, list[int]]:
+        """Stamps of the new files, under the names that they will have."""
+        return {str(path): fingerprint_of_files([self.new(path)])[str(self.new(path))] for path in paths}

@@ -1,0 +1,91 @@
+"""What lies among the raw files and in `incoming` and is not read, each with the reason."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nightreel.errors import InputError
+from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder
+
+CSV = ".csv"
+NAMED_MAX = 20
+_WAY = f"deliver it in {INCOMING}/"
+_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz"}
+_OTHER_TABLES = {
+    ".parquet",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".feather",
+    ".arrow",
+    ".orc",
+    ".avro",
+    ".xlsx",
+}
+_DATA = {CSV, *_PACKED, *_OTHER_TABLES}
+
+
+def unread_files(raw_dir: Path) -> list[str]:
+    """All that is not read, as lines `path: why`; at most NAMED_MAX lines, and one that counts the others."""
+    try:
+        folder = find_raw_folder(raw_dir)
+    except InputError:
+        folder = raw_dir
+    return shortened([*unread_deliveries(raw_dir), *_beside_raw_files(raw_dir, folder)])
+
+
+def unread_deliveries(raw_dir: Path) -> list[str]:
+    """What lies in `incoming` and will not be taken in as it is."""
+    folder = raw_dir / INCOMING
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        reason = "" if path.name in (ARCHIVE, QUARANTINE) else _reason(path)
+        if reason:
+            found.append(f"{printable(f'{INCOMING}/{path.name}')} is not read: {reason}")
+    return found
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """The first NAMED_MAX lines, and how many there are besides."""
+    more = len(lines) - NAMED_MAX
+    return lines if more <= 0 else [*lines[:NAMED_MAX], f"{more} more files are not read"]
+
+
+def printable(name: str) -> str:
+    """A file's name as it may be logged, whatever bytes it has."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in name
+    )
+
+
+def _reason(path: Path) -> str:
+    """Why a file in `incoming` is not taken in; empty where it is, or is quarantined with its own reason."""
+    if path.name.startswith("."):
+        return "its name begins with a dot, as of a file that is not yet whole"
+    if not path.is_symlink() and path.is_dir():
+        return "a folder; move its files up"
+    suffix = path.suffix.casefold()
+    if suffix == CSV:
+        return ""
+    if suffix in _PACKED:
+        return "a packed file; unpack it"
+    return "not a .csv"
+
+
+def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
+    known = {file.name for file in RAW_FILES}
+    for place in dict.fromkeys((folder, raw_dir)):
+        for path in sorted(place.iterdir()) if place.is_dir() else []:
+            if path.name.startswith(".") or path in (raw_dir / INCOMING, folder, *folder.parents):
+                continue
+            name = printable(path.relative_to(raw_dir).as_posix())
+            if path.is_dir():
+                inside = [file.name for file in sorted(path.glob("*")) if kind_of(file.name) is not None]
+                if inside:
+                    yield f"{name}/{printable(inside[0])} is not read: a folder beside the raw files; {_WAY}"
+            elif kind_of(path.name) is not None and (place != folder or path.name not in known):
+                yield f"{name} is not read: it is none of the raw files; {_WAY}"
+            elif place == folder and path.name not in known and path.suffix.casefold() in _DATA:
+                yield f"{name} is not read: it is none of the raw files"
