@@ -1,6 +1,6 @@
 """The left side of the join: the caller's entity dataframe, or the events of a time range."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +12,11 @@ from feast.errors import EntityTimestampInferenceException
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
 from feast_asof.errors import AsOfError
-from feast_asof.index import Int64Array
 from feast_asof.sources import open_parquet
-from feast_asof.times import microseconds, one_chunk
+from feast_asof.times import Instants, Unit, one_chunk, read_instants
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"
-MICROSECONDS_UTC = pa.timestamp("us", tz="UTC")
 
 
 class Entities:
@@ -34,7 +32,7 @@ class Entities:
         source: pa.Table | ds.Dataset,
         *,
         time_column: str | None,
-        times: Int64Array | None = None,
+        times: Instants | None = None,
     ) -> None:
         self.what = what
         self.schema: pa.Schema = source.schema
@@ -84,12 +82,12 @@ class Entities:
         return self._table
 
     @property
-    def times(self) -> Int64Array:
-        """Each row's instant, microseconds UTC, int64 [rows]. Raises AsOfError for anything but times."""
+    def times(self) -> Instants:
+        """Each row's instant. Raises AsOfError for anything but times."""
         if self._times is None:
             assert self.time_column is not None
             what = f"entity dataframe, column '{self.time_column}'"
-            self._times = microseconds(self.table[self.time_column], what=what)
+            self._times = read_instants(self.table[self.time_column], what=what)
         return self._times
 
     def part(self, rows: slice) -> "Entities":
@@ -136,34 +134,34 @@ def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) 
     Ordered by time, then by keys. A key that a view does not have is null in its events.
     """
     key_types = {column: view.source.type_of(key) for view in views for key, column in view.keys.items()}
-    schema = pa.schema([*key_types.items(), (EVENT_TIMESTAMP, MICROSECONDS_UTC)])
     parts = []
+    unit: Unit = "us"
     for view in views:
         table = view.source.read([*view.keys, view.timestamp_field])
-        times = view.source.microseconds(table, view.timestamp_field)
-        within = (times >= microsecond(start)) & (times <= microsecond(end))
-        columns = {column: table[key] for key, column in view.keys.items()}
-        part = pa.table({**columns, EVENT_TIMESTAMP: pa.array(times).cast(MICROSECONDS_UTC)})
-        part = part.filter(pa.array(within)).group_by(part.column_names).aggregate([])
-        parts.append(
-            pa.table(
-                {
-                    field.name: one_chunk(part[field.name]).cast(field.type)
-                    if field.name in part.column_names
-                    else pa.nulls(part.num_rows, field.type)
-                    for field in schema
-                }
-            )
-        )
-    events = pa.concat_tables(parts).combine_chunks().group_by(schema.names).aggregate([])
+        times = view.source.instants(table, view.timestamp_field)
+        unit = "ns" if times.unit == "ns" else unit
+        within = times.between(start, end)
+        columns = {column: table[key].filter(pa.array(within)) for key, column in view.keys.items()}
+        parts.append((columns, Instants(times.values[within], times.unit)))
+    schema = pa.schema([*key_types.items(), (EVENT_TIMESTAMP, pa.timestamp(unit, tz="UTC"))])
+    tables = [_as_events(columns, times, unit, schema) for columns, times in parts]
+    events = pa.concat_tables(tables).combine_chunks().group_by(schema.names).aggregate([])
     return events.sort_by([(EVENT_TIMESTAMP, "ascending"), *((key, "ascending") for key in key_types)])
 
 
-def microsecond(instant: datetime) -> int:
-    """Microseconds since 1970 UTC; a time without zone counts as UTC."""
-    stamp = pd.Timestamp(instant)
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
-    return int(stamp.value // 1000)
+def _as_events(
+    keys: Mapping[str, pa.ChunkedArray], times: Instants, unit: Unit, schema: pa.Schema
+) -> pa.Table:
+    columns = {**keys, EVENT_TIMESTAMP: times.to_arrow(unit)}
+    part = pa.table(columns).group_by(list(columns)).aggregate([])
+    return pa.table(
+        {
+            field.name: one_chunk(part[field.name]).cast(field.type)
+            if field.name in columns
+            else pa.nulls(part.num_rows, field.type)
+            for field in schema
+        }
+    )
 
 
 def instant(microsecond_utc: int) -> datetime:

@@ -9,68 +9,90 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-Int32Array = NDArray[np.int32]
-Int64Array = NDArray[np.int64]
+from feast_asof.key_codes import KeyCodes
+from feast_asof.search import Int32Array, Int64Array, distinct, search, stable_order
+from feast_asof.times import LATEST, MISSING, NANOSECONDS, Instants, Unit
 
 NO_ROW = -1
-# Entity rows looked up at a time: the temporaries stay small beside the positions themselves.
-LOOKUP_ROWS = 131_072
 # Where the keys times the distinct times are at most so many times the rows, as with daily values, every
 # answer is written down beforehand, which is several times as fast as searching for each.
 DENSE_PER_ROW = 8
 
 
 @dataclass(frozen=True)
+class TimeRanks:
+    """A source's instants from the first to the last as ranks, from 1 on; 0 lies before them all.
+
+    instants: ascending, and the rank is the position among them; None where every unit of time between the
+    first and the last has a rank of its own, which spares a search.
+    """
+
+    unit: Unit
+    first: int
+    size: int
+    instants: Int64Array | None
+
+    def of(self, values: Int64Array) -> Int64Array:
+        """Rank of the newest instant at or before each value."""
+        if self.instants is not None:
+            return search(self.instants, values, "right")
+        before = self.first - 1
+        return np.clip(values, before, before + self.size) - before
+
+    def instant(self, ranks: Int64Array) -> Int64Array:
+        """The instant of each rank, which is at least 1."""
+        return ranks + (self.first - 1) if self.instants is None else self.instants[ranks - 1]
+
+
+@dataclass(frozen=True)
 class AsOfIndex:
-    """A source's rows in (key, time, created) order, as int64 ranks that pack into one sorted array.
+    """A source's rows in (key, time, created) order, packed into one sorted array.
 
     order: source row of each sorted row, int32 [rows]; None where the source is sorted already.
-    packed: key code * (instants + 1) + rank of the time, int64 [rows], ascending.
-    instants: the source's distinct times, microseconds UTC, int64, ascending.
-    key_values: the distinct values of each key column, in code order. pairs: for each key column but
-    the first, the distinct combinations of the codes so far with its codes, ascending.
-    times, created: of the sorted rows, microseconds UTC; created is None where it is not used as a filter.
+    packed: key code * stride + rank of the time, int64 [rows], ascending; NO_ROW for rows that are never
+    found. created: of the sorted rows; None where it is not used as a filter.
     answers: for every packed value, the sorted row that a lookup finds, int32; None where that is too many.
     """
 
     order: Int32Array | None
     packed: Int64Array
-    instants: Int64Array
-    key_values: tuple[pa.Array, ...]
-    pairs: tuple[Int64Array, ...]
-    times: Int64Array
-    created: Int64Array | None
+    keys: KeyCodes
+    ranks: TimeRanks
+    created: Instants | None
     answers: Int32Array | None
 
     @property
     def stride(self) -> int:
         """How far apart the packed values of two neighbouring keys lie."""
-        return len(self.instants) + 1
+        return self.ranks.size + 1
 
-    def lookup(self, keys: Sequence[pa.Array], times: Int64Array, ttl_us: int = 0) -> Int32Array:
+    def lookup(self, keys: Sequence[pa.Array], times: Instants, ttl_us: int = 0) -> Int32Array:
         """The source row of each entity row, int32 [entity rows]; NO_ROW where no value was known.
 
-        keys: one array a key column, of the source's types. times: microseconds UTC.
+        keys: one array a key column, of the source's types.
         ttl_us: a value older than this is not used, one exactly as old is; 0 means for ever.
         """
-        # No rows, or none whose keys are all there.
+        # No rows, or none that has its keys and a time.
         if len(self.packed) == 0 or self.packed[-1] < 0:
             return np.full(len(times), NO_ROW, dtype=np.int32)
-        code = self._key_code(keys, len(times))
-        wanted = np.maximum(code, 0) * self.stride + np.searchsorted(self.instants, times, side="right")
+        code = self.keys.codes(keys, len(times))
+        before = np.maximum(code, 0) * self.stride
+        asked = before + self.ranks.of(times.floor(self.ranks.unit))
+        found: Int64Array
         if self.answers is not None:
-            found: Int64Array = self.answers[wanted].astype(np.int64)
+            found = self.answers[asked].astype(np.int64)
         else:
-            found = _newest(self.packed, wanted, self.stride)
+            found = _newest(self.packed, asked, before)
         known = (code >= 0) & (found >= 0)
+        found = np.maximum(found, 0)
         if self.created is not None:
-            found, known = self._skip_created_later(found, known, code, times)
+            found, known = self._skip_created_later(found, known, before, times)
         if ttl_us:
-            known &= times - self.times[np.maximum(found, 0)] <= ttl_us
-        rows = found if self.order is None else self.order[np.maximum(found, 0)]
+            newest = self.ranks.instant(np.maximum(self.packed[found] - before, 1))
+            known &= newest >= _oldest(times, ttl_us, self.ranks.unit)
+        rows = found if self.order is None else self.order[found]
         return np.where(known, rows, NO_ROW).astype(np.int32, copy=False)
 
     def last_rows(self) -> Int32Array:
@@ -80,112 +102,95 @@ class AsOfIndex:
         rows = np.flatnonzero(ends) if self.order is None else self.order[ends]
         return rows.astype(np.int32)
 
-    def _key_code(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
-        if not keys:
-            return np.zeros(rows, dtype=np.int64)
-        columns = [_codes(key, values) for key, values in zip(keys, self.key_values, strict=True)]
-        code = columns[0]
-        for column, values, pairs in zip(columns[1:], self.key_values[1:], self.pairs, strict=True):
-            code = _position(_combine_codes(code, column, len(values)), pairs)
-        return code
-
     def _skip_created_later(
-        self, found: Int64Array, known: NDArray[np.bool_], code: Int64Array, times: Int64Array
+        self, found: Int64Array, known: NDArray[np.bool_], before: Int64Array, times: Instants
     ) -> tuple[Int64Array, NDArray[np.bool_]]:
         """Step back from rows that were created after the entity's time, while the key stays the same."""
         assert self.created is not None
+        asked, created = times.floor(self.created.unit), self.created.values
         found, known = found.copy(), known.copy()
-        pending = np.flatnonzero(known & (self.created[np.maximum(found, 0)] > times))
+        pending = np.flatnonzero(known & (created[found] > asked))
         while len(pending):
             found[pending] -= 1
             at = np.maximum(found[pending], 0)
-            same_key = (found[pending] >= 0) & (self.packed[at] >= code[pending] * self.stride)
+            same_key = (found[pending] >= 0) & (self.packed[at] >= before[pending])
             known[pending[~same_key]] = False
-            pending = pending[same_key & (self.created[at] > times[pending])]
+            found[pending] = at
+            pending = pending[same_key & (created[at] > asked[pending])]
         return found, known
 
 
 def build_index(
     keys: Sequence[pa.Array],
-    times: Int64Array,
-    created: Int64Array | None = None,
+    times: Instants,
+    created: Instants | None = None,
     *,
     filter_by_created: bool = False,
 ) -> AsOfIndex:
     """Index a source's rows.
 
-    keys: one array a key column [rows]; rows with a null key match nothing. times, created: microseconds UTC.
+    keys: one array a key column [rows]. Rows with a null key or without a time match nothing.
     Among equal key and time the newest created wins, then the last row of the source.
     """
-    values = tuple(pc.unique(key).drop_null() for key in keys)
-    columns = [_codes(key, value) for key, value in zip(keys, values, strict=True)]
-    code = columns[0] if columns else np.zeros(len(times), dtype=np.int64)
-    pairs = []
-    # Numbered anew after each column, so that codes never outgrow the rows, and their products int64.
-    for column, value in zip(columns[1:], values[1:], strict=True):
-        combined = _combine_codes(code, column, len(value))
-        pairs.append(np.unique(combined[combined >= 0]))
-        code = _position(combined, pairs[-1])
-    instants = np.unique(times)
-    # Ranks start at 1, so that rank 0 of a key lies before all its rows.
-    packed = code * (len(instants) + 1) + np.searchsorted(instants, times) + 1
-    packed[code < 0] = NO_ROW
+    codes, code = KeyCodes.of(keys, len(times))
+    ranks, every_packed = _ranks(times, codes.size)
+    packed = code * (ranks.size + 1) + ranks.of(times.values)
+    packed[(code < 0) | times.missing] = NO_ROW
     order = _order(packed, created)
     if order is not None:
-        packed, times = packed[order], times[order]
-        created = None if created is None else created[order]
+        packed = packed[order]
+        created = None if created is None else Instants(created.values[order], created.unit)
     answers = None
-    every_packed = (int(code.max(initial=NO_ROW)) + 1) * (len(instants) + 1)
     if every_packed <= DENSE_PER_ROW * len(times):
         every = np.arange(every_packed)
-        answers = _newest(packed, every, len(instants) + 1).astype(np.int32)
+        answers = _newest(packed, every, every - every % (ranks.size + 1)).astype(np.int32)
     return AsOfIndex(
         order=order,
         packed=packed,
-        instants=instants,
-        key_values=values,
-        pairs=tuple(pairs),
-        times=times,
+        keys=codes,
+        ranks=ranks,
         created=created if filter_by_created else None,
         answers=answers,
     )
 
 
-def _newest(packed: Int64Array, wanted: Int64Array, stride: int) -> Int64Array:
-    """The last sorted row of the same key at or before each wanted value; NO_ROW where there is none."""
-    found = np.searchsorted(packed, wanted, side="right") - 1
-    same_key = (found >= 0) & (packed[np.maximum(found, 0)] >= wanted - wanted % stride)
+def _ranks(times: Instants, keys: int) -> tuple[TimeRanks, int]:
+    """The ranks of a source's times, and how many packed values they make with so many keys."""
+    instants = distinct(times.values)
+    if len(instants) and instants[0] == MISSING:
+        instants = instants[1:]
+    if len(instants) == 0:
+        return TimeRanks(times.unit, 0, 0, None), keys
+    first = int(instants[0])
+    span = int(instants[-1]) - first + 1
+    every_packed = keys * (len(instants) + 1)
+    if every_packed > DENSE_PER_ROW * len(times) and keys * (span + 1) <= LATEST:
+        return TimeRanks(times.unit, first, span, None), every_packed
+    return TimeRanks(times.unit, first, len(instants), instants), every_packed
+
+
+def _oldest(times: Instants, ttl_us: int, unit: Unit) -> Int64Array:
+    """The oldest instant that a value may have at each time, as far back as int64 goes."""
+    ttl = min(ttl_us * (NANOSECONDS if unit == "ns" else 1), LATEST)
+    newest = times.ceil(unit)
+    return np.where(newest < MISSING + ttl, MISSING, newest - ttl)
+
+
+def _newest(packed: Int64Array, asked: Int64Array, before: Int64Array) -> Int64Array:
+    """The last sorted row up to each packed value asked for; NO_ROW where that is not after `before`."""
+    found = search(packed, asked, "right") - 1
+    same_key = (found >= 0) & (packed[np.maximum(found, 0)] >= before)
     return np.where(same_key, found, NO_ROW)
 
 
-def _codes(column: pa.Array, values: pa.Array) -> Int64Array:
-    """Position of each value in `values`, int64; NO_ROW for nulls and unknown values."""
-    if pa.types.is_null(column.type) or pa.types.is_null(values.type):
-        return np.full(len(column), NO_ROW, dtype=np.int64)
-    found: pa.Array = pc.index_in(column, value_set=values).fill_null(NO_ROW)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _combine_codes(combined: Int64Array, code: Int64Array, values: int) -> Int64Array:
-    """One int64 a row from two codes, the second below `values`; NO_ROW where either is unknown."""
-    unknown = (combined < 0) | (code < 0)
-    combined = combined * values + code
-    combined[unknown] = NO_ROW
-    return combined
-
-
-def _position(combined: Int64Array, pairs: Int64Array) -> Int64Array:
-    """Position of each value in the ascending `pairs`, int64; NO_ROW where it is not there."""
-    if len(pairs) == 0:
-        return np.full(len(combined), NO_ROW, dtype=np.int64)
-    found = np.minimum(np.searchsorted(pairs, combined), len(pairs) - 1)
-    return np.where(pairs[found] == combined, found, NO_ROW)
-
-
-def _order(packed: Int64Array, created: Int64Array | None) -> Int32Array | None:
+def _order(packed: Int64Array, created: Instants | None) -> Int32Array | None:
     """The stable order by (packed, created); None where the rows stand in it already."""
     if created is None:
         if np.all(packed[1:] >= packed[:-1]):
             return None
-        return np.argsort(packed, kind="stable").astype(np.int32)
-    return np.lexsort((created, packed)).astype(np.int32)
+        return stable_order(packed - NO_ROW).astype(np.int32)
+    tied = (packed[1:] == packed[:-1]) & (created.values[1:] >= created.values[:-1])
+    if np.all(tied | (packed[1:] > packed[:-1])):
+        return None
+    first = np.argsort(created.values, kind="stable")
+    return first[stable_order(packed[first] - NO_ROW)].astype(np.int32)

@@ -14,7 +14,7 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from feast_asof.entities import Entities, instant
 from feast_asof.errors import AsOfError
-from feast_asof.index import Int32Array
+from feast_asof.search import Int32Array
 from feast_asof.times import one_chunk
 from feast_asof.views import JoinedView
 from feast_asof.writing import save_dataset, write_whole_file
@@ -65,7 +65,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """Features, keys and time range of the request; the range of a path's rows reads them."""
         if self._feature_refs is None:
             return None
-        times = self._entities.times
+        times = self._entities.times.floor("us")
         return RetrievalMetadata(
             features=list(self._feature_refs),
             keys=[name for name in self._entities.schema.names if name != self._entities.time_column],

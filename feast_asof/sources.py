@@ -1,6 +1,7 @@
 """Parquet sources as the join needs them: opened and checked early, their columns read late, into Arrow."""
 
 import glob
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
-from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
-from feast_asof.times import microseconds
+from feast_asof.times import Instants, read_instants
 
+LOG = logging.getLogger(__name__)
 # How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
 NOT_DATA = (
     ".",
@@ -62,11 +63,27 @@ class ParquetSource:
             raise AsOfError(f"{self.what}: {self.path} cannot be read: {error}") from None
         return pa.table({column: read[name] for column, name in names.items()})
 
-    def microseconds(self, table: pa.Table, column: str, *, nulls: int | None = None) -> NDArray[np.int64]:
-        """A timestamp column of `table` as microseconds UTC; see the function of the same name."""
+    def instants(self, table: pa.Table, column: str) -> Instants:
+        """The event timestamps of `table`. Rows without one are counted in a warning: they have no answer."""
+        times = self._read_instants(table, column)
+        if without := int(np.count_nonzero(times.missing)):
+            LOG.warning(
+                "%s: left out %d of %d rows of %s whose '%s' is null.",
+                self.what,
+                without,
+                len(times),
+                self.path,
+                column,
+            )
+        return times
+
+    def created(self, table: pa.Table, column: str | None) -> Instants | None:
+        """The created timestamps of `table`, if it has them. Null loses against any other."""
+        return None if column is None else self._read_instants(table, column)
+
+    def _read_instants(self, table: pa.Table, column: str) -> Instants:
         what = f"{self.what}, column '{column}' of {self.path}"
-        # Fractions of a microsecond go up: a value is never taken for known before it was.
-        return microseconds(table[column], what=what, nulls=nulls, round_up=True)
+        return read_instants(table[column], what=what, nulls_allowed=True)
 
 
 def open_source(config: RepoConfig, source: DataSource | None, *, what: str) -> ParquetSource:

@@ -20,14 +20,14 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.utils import compute_non_entity_date_range
 
-from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between, microsecond
+from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between
 from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.sources import open_source
-from feast_asof.times import is_text, microseconds, one_chunk, read_text
-from feast_asof.views import EARLIEST_US, check_entities, join_view
+from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
+from feast_asof.views import check_entities, join_view
 from feast_asof.writing import append_logged_features, append_to_source
 
 LOG = logging.getLogger(__name__)
@@ -118,13 +118,13 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
         )
         what = f"source {data_source.name}"
         created = (
-            microseconds(table[created_timestamp_column], what=what, nulls=EARLIEST_US)
+            read_instants(table[created_timestamp_column], what=what, nulls_allowed=True)
             if created_timestamp_column
             else None
         )
         index = build_index(
             [comparable(one_chunk(table[key])) for key in join_key_columns],
-            microseconds(table[timestamp_field], what=what),
+            read_instants(table[timestamp_field], what=what),
             created,
         )
         newest = table.take(pa.array(index.last_rows()))
@@ -187,7 +187,7 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
 
 
 def _plain_job(config: RepoConfig, table: pa.Table) -> AsOfRetrievalJob:
-    times = np.zeros(table.num_rows, dtype=np.int64)
+    times = Instants(np.zeros(table.num_rows, dtype=np.int64), "us")
     return AsOfRetrievalJob(config, Entities("rows of a source", table, time_column=None, times=times))
 
 
@@ -216,14 +216,8 @@ def _rows_between(
     source = replace(source, original={})
     wanted = source.dataset.schema.names if columns is None else columns
     table = source.read([*wanted, timestamp_field, *created])
-    times = source.microseconds(table, timestamp_field)
-    start, end = ends
-    keep = np.ones(len(times), dtype=bool)
-    if start is not None:
-        keep &= times >= microsecond(start)
-    if end is not None:
-        keep &= times <= microsecond(end)
-    has_keys = np.ones(len(times), dtype=bool)
+    keep = source.instants(table, timestamp_field).between(*ends)
+    has_keys = np.ones(len(keep), dtype=bool)
     for key in keys:
         has_keys &= pc.invert(pc.is_null(table[key], nan_is_null=True)).to_numpy()
     if without := int(np.count_nonzero(keep & ~has_keys)):

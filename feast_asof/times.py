@@ -1,5 +1,9 @@
 """Columns of instants, whatever they are written as, as whole numbers that compare."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,6 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
+from feast_asof.search import Int64Array
+
+Unit = Literal["us", "ns"]
+NANOSECONDS = 1000
+LATEST = int(np.iinfo(np.int64).max)
+# NumPy's own "not a time"; it sorts before every instant.
+MISSING = int(np.iinfo(np.int64).min)
 
 # An offset stands behind the hours, so that the dashes of a date are none.
 HAS_OFFSET = r"^\s*[^T\s]+[T ].*[Z+-]"
@@ -55,30 +66,96 @@ def _parse(texts: pa.Array, *, what: str) -> pa.Array:
         raise AsOfError(f"{what}: not timestamps: {error}") from None
 
 
-def microseconds(
-    column: pa.ChunkedArray | pa.Array, *, what: str, nulls: int | None = None, round_up: bool = False
-) -> NDArray[np.int64]:
-    """Timestamps as microseconds since 1970 UTC, int64; a time without zone counts as UTC, as Feast has it.
+@dataclass(frozen=True)
+class Instants:
+    """Instants since 1970 UTC. values: int64 [rows], MISSING where there is none. unit: what they count."""
 
-    nulls: the value for missing times, or None to refuse them. round_up: which way nanoseconds go.
-    Raises AsOfError for anything but timestamps, dates, and text that pandas reads as timestamps.
+    values: Int64Array
+    unit: Unit
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "Instants":
+        return Instants(self.values[rows], self.unit)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Rows without an instant."""
+        missing: NDArray[np.bool_] = self.values == MISSING
+        return missing
+
+    def floor(self, unit: Unit) -> Int64Array:
+        """In whole units, fractions left off; what lies outside of the unit's range is MISSING or LATEST."""
+        scaled = self._scaled(unit, self.values)
+        return np.where(scaled == -LATEST, MISSING, scaled) if unit != self.unit else scaled
+
+    def ceil(self, unit: Unit) -> Int64Array:
+        """In whole units, fractions counted as one more."""
+        return self._scaled(unit, -self.values) * -1
+
+    def between(self, start: datetime | None, end: datetime | None) -> NDArray[np.bool_]:
+        """Rows whose instant lies between two, both included; an end that is not given is open."""
+        within: NDArray[np.bool_] = np.logical_not(self.missing)
+        if start is not None:
+            within &= self.values >= self._bound(start)
+        if end is not None:
+            within &= self.values <= self._bound(end)
+        return within
+
+    def to_arrow(self, unit: Unit) -> pa.Array:
+        """As an Arrow timestamp in UTC. Raises ArrowInvalid where an instant is out of the unit's range."""
+        column = pa.array(self.values, mask=self.missing).cast(pa.timestamp(self.unit, tz="UTC"))
+        return column.cast(pa.timestamp(unit, tz="UTC"))
+
+    def _scaled(self, unit: Unit, values: Int64Array) -> Int64Array:
+        if unit == self.unit:
+            return values
+        if unit == "us":
+            return values // NANOSECONDS
+        furthest = LATEST // NANOSECONDS
+        scaled = np.clip(values, -furthest, furthest) * NANOSECONDS
+        scaled[values > furthest] = LATEST
+        scaled[values < -furthest] = -LATEST
+        return scaled
+
+    def _bound(self, instant: datetime) -> int:
+        bound = microsecond(instant) * (NANOSECONDS if self.unit == "ns" else 1)
+        return min(max(bound, -LATEST), LATEST)
+
+
+def microsecond(instant: datetime) -> int:
+    """Microseconds since 1970 UTC; a time without zone counts as UTC."""
+    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def read_instants(column: pa.ChunkedArray | pa.Array, *, what: str, nulls_allowed: bool = False) -> Instants:
+    """A column's instants; a time without zone counts as UTC, as Feast has it.
+
+    In nanoseconds only where one of them is no whole microsecond. Raises AsOfError for anything but
+    timestamps, dates and ISO 8601 text, and for nulls that are not allowed.
     """
     array = one_chunk(column)
     if is_text(array.type):
         array = read_text(array, what=what)
+    if pa.types.is_null(array.type) and nulls_allowed:
+        array = array.cast(pa.timestamp("us"))
     if pa.types.is_date(array.type):
         array = array.cast(pa.timestamp("us"))
     if not pa.types.is_timestamp(array.type):
         raise AsOfError(f"{what}: has type {array.type}, not a timestamp.")
-    if array.null_count and nulls is None:
+    if array.null_count and not nulls_allowed:
         row = int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
         raise AsOfError(f"{what}: {array.null_count} timestamps are null, the first in row {row}.")
-    unit = array.type.unit
-    whole = array if unit == "ns" else array.cast(pa.timestamp("us", tz=array.type.tz))
-    numbers = whole.cast(pa.int64())
-    values: NDArray[np.int64] = np.asarray(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False))
-    if unit == "ns":
-        values = -(-values // 1000) if round_up else values // 1000
-    if nulls is not None and numbers.null_count:
-        values = np.where(numbers.is_null().to_numpy(zero_copy_only=False), np.int64(nulls), values)
-    return values
+    unit: Unit = "ns" if array.type.unit == "ns" else "us"
+    try:
+        numbers = array.cast(pa.timestamp(unit, tz=array.type.tz)).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise AsOfError(f"{what}: {error}") from None
+    values: Int64Array = np.asarray(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False))
+    if unit == "ns" and not np.any(values % NANOSECONDS):
+        values, unit = values // NANOSECONDS, "us"
+    if numbers.null_count:
+        values = np.where(numbers.is_null().to_numpy(zero_copy_only=False), np.int64(MISSING), values)
+    return Instants(values, unit)

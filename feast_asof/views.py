@@ -12,12 +12,12 @@ from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.repo_config import RepoConfig
 
 from feast_asof.errors import AsOfError
-from feast_asof.index import LOOKUP_ROWS, AsOfIndex, Int32Array, Int64Array, build_index
+from feast_asof.index import AsOfIndex, build_index
 from feast_asof.keys import comparable, require_same_kind
+from feast_asof.search import BLOCK_ROWS, Int32Array
 from feast_asof.sources import ParquetSource, open_source
-from feast_asof.times import one_chunk
+from feast_asof.times import Instants, one_chunk
 
-EARLIEST_US = int(np.iinfo(np.int64).min)
 # NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.
 THREADS = ThreadPoolExecutor(thread_name_prefix="feast_asof")
 
@@ -55,13 +55,10 @@ class JoinedView:
             return self.known
         names = [self.created_timestamp_column] if self.created_timestamp_column else []
         table = self.source.read([*self.keys, *self.names, self.timestamp_field, *names])
-        created = None
-        if self.created_timestamp_column:
-            created = self.source.microseconds(table, self.created_timestamp_column, nulls=EARLIEST_US)
         index = build_index(
             [comparable(one_chunk(table[key])) for key in self.keys],
-            self.source.microseconds(table, self.timestamp_field),
-            created,
+            self.source.instants(table, self.timestamp_field),
+            self.source.created(table, self.created_timestamp_column),
             filter_by_created=self.filter_by_created,
         )
         return IndexedSource(index, {name: one_chunk(table[feature]) for feature, name in self.names.items()})
@@ -75,7 +72,7 @@ class JoinedView:
         """Arrow types by result name, without reading a row."""
         return {name: self.source.type_of(feature) for feature, name in self.names.items()}
 
-    def positions(self, entities: pa.Table, times: Int64Array) -> Int32Array:
+    def positions(self, entities: pa.Table, times: Instants) -> Int32Array:
         """Row of the source for each entity row, int32; -1 where no value was known at its time."""
         ttl_us = self.ttl // timedelta(microseconds=1)
         found = np.empty(len(times), dtype=np.int32)
@@ -83,13 +80,13 @@ class JoinedView:
 
         def look_up(start: int) -> None:
             keys = [
-                comparable(one_chunk(entities[column].slice(start, LOOKUP_ROWS)))
+                comparable(one_chunk(entities[column].slice(start, BLOCK_ROWS)))
                 for column in self.keys.values()
             ]
-            rows = slice(start, start + LOOKUP_ROWS)
+            rows = slice(start, start + BLOCK_ROWS)
             found[rows] = index.lookup(keys, times[rows], ttl_us)
 
-        list(THREADS.map(look_up, range(0, len(times), LOOKUP_ROWS)))
+        list(THREADS.map(look_up, range(0, len(times), BLOCK_ROWS)))
         return found
 
     def gather(self, positions: Int32Array) -> list[pa.Array]:

@@ -1,11 +1,11 @@
 """Input that cannot be joined: one clear line that names view, column and path, before any row is read.
 
-What is wrong is said where the join is asked for; only what must be read first (a timestamp of the source
-that is null, a damaged row group) is said when the job is asked for rows.
+What is wrong is said where the join is asked for; only what must be read first (a damaged row group) is said
+when the job is asked for rows.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from feast.types import Float64, Int64
 
 from feast_asof import AsOfError
 from feast_asof.views import join_view
-from tests.fixtures.small_feature_repo import View, open_store, rows_of, write_parquet
+from tests.fixtures.small_feature_repo import View, open_store, rows_of, values, write_parquet
 
 SOURCE = rows_of("user tag event_timestamp score", (1, "a", "2020-07-05", 1.0))
 STATS = View("stats", ["user"], ["score"], SOURCE.drop(columns="tag"))
@@ -107,17 +107,26 @@ def test_null_timestamps_are_counted_and_the_first_is_shown(
     assert message == "entity dataframe, column 'event_timestamp': 1 timestamps are null, the first in row 1."
 
 
-def test_null_timestamps_of_a_source_are_counted(tmp_path: Path) -> None:
-    """With view, column and path, when the rows are read."""
-    rows = rows_of("user event_timestamp score", (1, "2020-07-05", 1.0), (1, None, 2.0))
+@pytest.mark.parametrize("text", [False, True])
+def test_null_timestamps_of_a_source_are_counted_in_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: bool
+) -> None:
+    """Such a row is never joined, nor materialized, nor an event of a range; the others are."""
+    rows = rows_of("user event_timestamp score", (1, None, 2.0), (1, "2020-07-05", 1.0))
+    if text:
+        rows["event_timestamp"] = [None, "2020-07-05T00:00:00"]
     store = open_store(tmp_path, [View("stats", ["user"], ["score"], rows)])
-    job = store.get_historical_features(entity_df=GOOD, features=["stats:score"])
-    with pytest.raises(AsOfError) as caught:
-        job.to_df()
-    path = tmp_path / "stats.parquet"
-    assert str(caught.value) == (
-        f"feature view stats, column 'event_timestamp' of {path}: 1 timestamps are null, the first in row 1."
-    )
+    joined = store.get_historical_features(entity_df=GOOD, features=["stats:score"]).to_df()
+    assert values(joined["score"])[0] == 1.0
+    counted = f"left out 1 of 2 rows of {tmp_path / 'stats.parquet'} whose 'event_timestamp' is null."
+    assert f"feature view stats: {counted}" in caplog.messages
+
+    start, end = datetime(2020, 7, 1, tzinfo=UTC), datetime(2020, 7, 9, tzinfo=UTC)
+    events = store.get_historical_features(features=["stats:score"], start_date=start, end_date=end)
+    assert values(events.to_df()["score"]) == [1.0]
+    store.materialize(start, end)
+    assert f"source stats_source: {counted}" in caplog.messages
+    assert store.get_online_features(["stats:score"], [{"user": 1}]).to_dict()["score"] == [1.0]
 
 
 def test_a_source_whose_timestamp_is_none_is_refused(tmp_path: Path) -> None:

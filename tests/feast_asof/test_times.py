@@ -1,14 +1,16 @@
 """Times in the entity dataframe and in sources: with any zone, with none, of any precision."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from feast import FeatureStore
 
 from feast_asof import AsOfError
 from tests.fixtures.small_feature_repo import View, joined_as_duckdb_does, open_store, rows_of, values
@@ -54,16 +56,70 @@ def test_every_precision_of_pandas_is_read(tmp_path: Path, unit: str) -> None:
     assert values(joined_as_duckdb_does(tmp_path, [STATS], entities)["score"]) == [1.0, None]
 
 
-def test_a_source_in_nanoseconds_is_never_known_early(tmp_path: Path) -> None:
-    """Instants are compared in microseconds: a value's nanoseconds go up, an entity row's down."""
-    known = np.datetime64("2020-07-05T16:00:00.000000500", "ns")
-    rows = pa.table({"user": [1], "event_timestamp": pa.array([known]), "score": [1.0]})
+NANOSECOND = np.timedelta64(1, "ns")
+KNOWN = np.datetime64("2020-07-05T16:00:00.000000500", "ns")
+
+
+def _in_nanoseconds(folder: Path, **view: Any) -> FeatureStore:
+    """A store whose source has one value for each of two instants, a nanosecond apart."""
+    stamps = pa.array([KNOWN, KNOWN + NANOSECOND])
+    rows = pa.table({"user": [1, 1], "event_timestamp": stamps, "created": stamps, "score": [1.0, 2.0]})
+    pq.write_table(rows, folder / "stats.parquet")
+    return open_store(folder, [View("stats", ["user"], ["score"], rows.to_pandas(), **view)])
+
+
+@pytest.mark.parametrize("created", [False, True])
+def test_nanoseconds_are_compared_to_the_nanosecond(tmp_path: Path, created: bool) -> None:
+    """Where both sides have them: the very instant matches, and nothing does a nanosecond before."""
+    store = _in_nanoseconds(tmp_path, created=created)
+    asked = KNOWN + np.arange(-1, 3) * NANOSECOND
+    entities = pd.DataFrame({"user": [1] * 4, "event_timestamp": asked})
+    joined = store.get_historical_features(
+        entity_df=entities, features=REFERENCE, filter_by_created_timestamp=created
+    )
+    assert values(joined.to_df()["score"]) == [None, 1.0, 2.0, 2.0]
+
+
+def test_a_source_in_nanoseconds_is_not_known_a_microsecond_early(tmp_path: Path) -> None:
+    """An entity row in microseconds, which lies before or after the value's nanoseconds."""
+    entities = rows_of("user event_timestamp", (1, "2020-07-05 16:00"), (1, "2020-07-05 16:00:00.000001"))
+    joined = _in_nanoseconds(tmp_path).get_historical_features(entity_df=entities, features=REFERENCE).to_df()
+    assert values(joined["score"]) == [None, 2.0]
+
+
+@pytest.mark.parametrize("of_source", ["us", "ns"])
+def test_a_ttl_ends_at_its_nanosecond(tmp_path: Path, of_source: str) -> None:
+    """A value exactly as old as the ttl is used; a nanosecond older it is not."""
+    stamp = np.datetime64("2020-07-05T16:00:00.000001", "ns") + (NANOSECOND if of_source == "ns" else 0)
+    rows = pa.table({"user": [1], "event_timestamp": pa.array([stamp]), "score": [1.0]})
     pq.write_table(rows, tmp_path / "stats.parquet")
-    store = open_store(tmp_path, [STATS])
-    asked = [known - np.timedelta64(500, "ns"), known, known + np.timedelta64(500, "ns")]
-    entities = pd.DataFrame({"user": [1, 1, 1], "event_timestamp": np.array(asked)})
-    joined = store.get_historical_features(entity_df=entities, features=REFERENCE).to_df()
-    assert values(joined["score"]) == [None, None, 1.0]
+    view = View("stats", ["user"], ["score"], rows.to_pandas(), ttl=timedelta(hours=1))
+    expires = stamp + np.timedelta64(1, "h")
+    entities = pd.DataFrame({"user": [1, 1], "event_timestamp": [expires, expires + NANOSECOND]})
+    joined = open_store(tmp_path, [view]).get_historical_features(entity_df=entities, features=REFERENCE)
+    assert values(joined.to_df()["score"]) == [1.0, None]
+
+
+def test_events_of_a_range_keep_their_nanoseconds(tmp_path: Path) -> None:
+    """Two events a nanosecond apart are two, each with what was known at it; the range ends before them."""
+    store = _in_nanoseconds(tmp_path)
+    start, end = datetime(2020, 7, 5, tzinfo=UTC), datetime(2020, 7, 6, tzinfo=UTC)
+    joined = store.get_historical_features(features=REFERENCE, start_date=start, end_date=end).to_df()
+    assert values(joined["score"]) == [1.0, 2.0]
+    early = datetime(2020, 7, 5, 16, tzinfo=UTC)
+    assert store.get_historical_features(features=REFERENCE, start_date=start, end_date=early).num_rows == 0
+
+
+def test_instants_at_the_ends_of_time_are_compared(tmp_path: Path) -> None:
+    """Sentinels of the years 1677, 2262 and 9999, in a source of nanoseconds and rows of microseconds."""
+    ends = [pd.Timestamp.min.to_datetime64(), KNOWN, pd.Timestamp.max.to_datetime64()]
+    rows = pa.table({"user": [1] * 3, "event_timestamp": pa.array(ends), "score": [1.0, 2.0, 3.0]})
+    pq.write_table(rows, tmp_path / "stats.parquet")
+    store = open_store(tmp_path, [View("stats", ["user"], ["score"], rows.to_pandas())])
+    asked = np.array(["0001-01-01", "1999-01-01", "2262-01-01", "9999-12-31"], dtype="datetime64[us]")
+    entities = pa.table({"user": [1] * 4, "event_timestamp": pa.array(asked)})
+    joined = store.get_historical_features(entity_df=entities, features=REFERENCE).to_arrow()
+    assert joined["score"].to_pylist() == [None, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(

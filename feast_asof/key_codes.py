@@ -1,0 +1,104 @@
+"""Keys, one column or several, as small whole numbers: equal keys have the same, and unknown ones none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feast_asof.search import Int32Array, Int64Array, distinct, search
+
+UNKNOWN = -1
+# Whole numbers that lie so close are looked up in a table, which takes a quarter of a hash table's time.
+TABLE_PER_KEY = 16
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The distinct values of a key column. table: of numbers from `low` on, their codes; None for others."""
+
+    values: pa.Array
+    low: int
+    table: Int32Array | None
+
+    @classmethod
+    def of(cls, column: pa.Array) -> "_Column":
+        values = pc.unique(column).drop_null()
+        if not pa.types.is_int64(values.type) or len(values) == 0:
+            return cls(values, 0, None)
+        numbers = values.to_numpy(zero_copy_only=False)
+        low, high = int(numbers.min()), int(numbers.max())
+        if high - low > TABLE_PER_KEY * len(numbers):
+            return cls(values, 0, None)
+        table = np.full(high - low + 1, UNKNOWN, dtype=np.int32)
+        table[numbers - low] = np.arange(len(numbers), dtype=np.int32)
+        return cls(values, low, table)
+
+    def codes(self, column: pa.Array) -> Int64Array:
+        """Position of each value, int64; UNKNOWN for nulls and other values."""
+        if pa.types.is_null(column.type) or pa.types.is_null(self.values.type):
+            return np.full(len(column), UNKNOWN, dtype=np.int64)
+        if self.table is None or not pa.types.is_int64(column.type):
+            found: pa.Array = pc.index_in(column, value_set=self.values).fill_null(UNKNOWN)
+            return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+        numbers = pc.fill_null(column, self.low).to_numpy(zero_copy_only=False)
+        # What lies below `low` comes out above all positions, without a sign.
+        position = (numbers - np.int64(self.low)).view(np.uint64)
+        inside = position < len(self.table)
+        if column.null_count:
+            inside &= column.is_valid().to_numpy(zero_copy_only=False)
+        codes = self.table[np.where(inside, position, 0)]
+        return np.where(inside, codes, UNKNOWN).astype(np.int64, copy=False)
+
+
+@dataclass(frozen=True)
+class KeyCodes:
+    """The keys of a source. pairs: for each column but the first, the combinations of the codes so far with
+    its codes, ascending. size: how many keys there are.
+    """
+
+    columns: tuple[_Column, ...]
+    pairs: tuple[Int64Array, ...]
+    size: int
+
+    @classmethod
+    def of(cls, keys: Sequence[pa.Array], rows: int) -> tuple["KeyCodes", Int64Array]:
+        """The codes of a source's keys, one array a column, and each row's: UNKNOWN where one is null."""
+        columns = tuple(_Column.of(key) for key in keys)
+        if not columns:
+            return cls((), (), 1), np.zeros(rows, dtype=np.int64)
+        code = columns[0].codes(keys[0])
+        pairs: list[Int64Array] = []
+        # Numbered anew after each column, so that codes never outgrow the rows, and their products int64.
+        for column, key in zip(columns[1:], keys[1:], strict=True):
+            combined = _combined(code, column.codes(key), len(column.values))
+            pairs.append(distinct(combined[combined >= 0]))
+            code = _position(combined, pairs[-1])
+        size = len(pairs[-1]) if pairs else len(columns[0].values)
+        return cls(columns, tuple(pairs), size), code
+
+    def codes(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
+        """The code of each row of other arrays, int64 [rows]; UNKNOWN where the source lacks the key."""
+        if not self.columns:
+            return np.zeros(rows, dtype=np.int64)
+        code, *others = (column.codes(key) for column, key in zip(self.columns, keys, strict=True))
+        for column, other, pairs in zip(self.columns[1:], others, self.pairs, strict=True):
+            code = _position(_combined(code, other, len(column.values)), pairs)
+        return code
+
+
+def _combined(code: Int64Array, other: Int64Array, values: int) -> Int64Array:
+    """One int64 a row from two codes, the second below `values`; UNKNOWN where either is."""
+    unknown = (code < 0) | (other < 0)
+    combined = code * values + other
+    combined[unknown] = UNKNOWN
+    return combined
+
+
+def _position(combined: Int64Array, pairs: Int64Array) -> Int64Array:
+    """Position of each value in the ascending `pairs`, int64; UNKNOWN where it is not there."""
+    if len(pairs) == 0:
+        return np.full(len(combined), UNKNOWN, dtype=np.int64)
+    found = np.minimum(search(pairs, np.maximum(combined, 0), "left"), len(pairs) - 1)
+    return np.where(pairs[found] == combined, found, UNKNOWN)
