@@ -1,7 +1,8 @@
 """Text of videos: cover text, caption and tags as 50 numbers, with a vocabulary of videos known in time.
 
 Vocabulary, document frequencies and the reduction are fitted once, at the first ALS refit, on the videos that
-were known strictly before it; every video's text is then expressed in them and stamped with that instant.
+were known strictly before it; every video's text is then expressed in them and stamped with that instant. A
+text that a delivery brought or changed is stamped with its arrival, and nothing is fitted on it.
 So new plays change nothing: a night without new or altered texts keeps the last night's source.
 
 Chinese has no spaces; single characters and pairs of neighbours (char_wb) stand for its words. Measured on
@@ -32,7 +33,8 @@ from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.collaborative import refit_cutoffs
-from pipelines.local_days import INSTANT, ends_of_dates
+from pipelines.known import read_known
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
 
 _TABLES = ("interactions", "video_daily", "video_captions")
 _DOCUMENT = "document"
@@ -41,7 +43,9 @@ _VIDEOS_MIN = 3
 
 
 def build_text(settings: Settings, *, force: bool = False) -> StepResult:
-    """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32; a row a video.
+    """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32.
+
+    A row a video, and one for each arrival that changed its text.
 
     Raises InputError where a table that ingest writes is missing.
     """
@@ -58,12 +62,12 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         return StepResult("text", True, read, wrote, record.summary())
     record.forget()
-    interactions, video_daily, captions = read
+    interactions, video_daily, _ = read
     plays = pl.read_parquet(interactions, columns=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
     cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
     daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
     known = known_videos(plays, daily, cutoff, settings)
-    documents = documents_of(pl.read_parquet(captions))
+    documents = documents_of(read_known(settings.paths, "video_captions").versions())
     content = StepRecord(settings.paths.state / "text_content.json")
     decisive = _digest(documents, known, cutoff, settings.seed)
     if force or not content.is_done(decisive):
@@ -89,29 +93,45 @@ def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, set
 
 
 def documents_of(captions: pl.DataFrame) -> pl.DataFrame:
-    """The text of every video, in order of their ids: video_id, document; empty where there is none.
+    """The texts of every video: video_id, created_timestamp, document; sorted by the first two.
 
-    captions: video_id, manual_cover_text, caption, topic_tag.
+    An empty document where there is none. A version whose text is that of the one before is left out.
+    captions: the caption table and the rows that were replaced in it; created_timestamp may be missing.
     """
-    return captions.sort(columns.VIDEO_ID).select(columns.VIDEO_ID, _document().alias(_DOCUMENT))
+    if columns.CREATED_TIMESTAMP not in captions.columns:
+        from_the_start = pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP)
+        captions = captions.with_columns(from_the_start)
+    changed = pl.struct(columns.VIDEO_ID, _DOCUMENT)
+    return (
+        captions.sort(columns.VIDEO_ID, columns.CREATED_TIMESTAMP)
+        .select(columns.VIDEO_ID, columns.CREATED_TIMESTAMP, _document().alias(_DOCUMENT))
+        .filter(changed.ne_missing(changed.shift(1)))
+    )
 
 
 def text_features(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, *, seed: int) -> pl.DataFrame:
-    """The 50 text columns of every video, stamped with `cutoff`.
+    """The 50 text columns of every video, stamped with `cutoff`, or with their arrival where that is later.
 
-    documents: as `documents_of` gives them. known: ids of the videos to learn words from. Returns video_id,
-    event_timestamp, tfidf_0..49 float32, sorted; null where a video has no text at all, or where there was
-    too little of it to learn from.
+    documents: as `documents_of` gives them. known: ids of the videos to learn words from, of those texts that
+    had arrived by the cutoff. Returns video_id, event_timestamp, tfidf_0..49 float32, sorted; null where a
+    video has no text at all, or where there was too little of it to learn from.
     """
+    stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
+    # Of texts that arrived before the cutoff, the last is in force at it.
+    documents = documents.with_columns(stamp.alias(columns.EVENT_TIMESTAMP)).unique(
+        [columns.VIDEO_ID, columns.EVENT_TIMESTAMP], keep="last", maintain_order=True
+    )
     learnt_from = documents.filter(
-        (pl.col(_DOCUMENT) != "") & pl.col(columns.VIDEO_ID).is_in(known.implode())
+        pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(cutoff, dtype=INSTANT),
+        pl.col(_DOCUMENT) != "",
+        pl.col(columns.VIDEO_ID).is_in(known.implode()),
     )[_DOCUMENT]
     vectors = _vectors(learnt_from.to_list(), documents[_DOCUMENT].to_list(), seed)
     has_text = pl.col(_DOCUMENT) != ""
     values = pl.DataFrame(vectors, schema=dict.fromkeys(columns.TEXT_FEATURES, pl.Float32))
     return documents.hstack(values).select(
         columns.VIDEO_ID,
-        pl.lit(cutoff, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
+        columns.EVENT_TIMESTAMP,
         *(pl.when(has_text).then(name).fill_nan(None).alias(name) for name in columns.TEXT_FEATURES),
     )
 
@@ -119,7 +139,8 @@ def text_features(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, *
 def _digest(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
     """Of all that the text columns depend on."""
     content = hashlib.sha256("\0".join(documents[_DOCUMENT]).encode())
-    for ids in (documents[columns.VIDEO_ID], known):
+    arrived = documents[columns.CREATED_TIMESTAMP].to_physical()
+    for ids in (documents[columns.VIDEO_ID], arrived, known):
         content.update(np.ascontiguousarray(ids.to_numpy()).data)
     return fingerprint(content=content.hexdigest(), cutoff=cutoff, seed=seed)
 

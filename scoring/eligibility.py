@@ -15,7 +15,7 @@ from feast import FeatureStore
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
-from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_days
+from pipelines.local_days import INSTANT, ends_of_days
 from scoring.candidates import About, Candidates, Cap, no_seen
 
 _PUBLIC = "public"
@@ -134,11 +134,15 @@ def _listable_videos(
     A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
     bears no time, does not tell that it was there. Where its upload is unknown, its age counts from then.
     """
-    profile = pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     instant = pl.lit(as_of, dtype=INSTANT)
+    days = [
+        pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
+        for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
+    ]
     known = (
-        profile.filter((stamp > pl.lit(ALWAYS_KNOWN, dtype=INSTANT)) & (stamp <= instant))
+        pl.concat(days)
+        .filter(stamp <= instant)
         .group_by(columns.VIDEO_ID)
         .agg(stamp.min().alias(_FIRST_KNOWN))
         .sort(columns.VIDEO_ID)

@@ -21,6 +21,7 @@ from pipelines.features.daily_sums import daily_sums
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
+from pipelines.known import read_known
 from pipelines.local_days import ALWAYS_KNOWN
 
 __all__ = ["ALWAYS_KNOWN", "build_aggregates", "build_features"]
@@ -87,7 +88,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
 def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each view's name and source frame, one at a time so that only one stands in memory."""
     table = settings.paths.table
-    yield columns.USER_PROFILE, user_profile(pl.read_parquet(table("users")))
+    yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     sums = daily_sums(table("interactions"), settings, force=force)
     overall = overall_so_far(sums.users)
     activity = by_key(user_activity, columns.USER_ID, [sums.users], settings, overall)
@@ -100,7 +101,8 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     )
     popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings)
     yield columns.VIDEO_DAILY_POPULARITY, popularity
-    captions = pl.read_parquet(table("video_captions"), columns=[columns.VIDEO_ID, *columns.CATEGORY_LEVELS])
+    captions = read_known(settings.paths, "video_captions").versions()
+    captions = captions.select(columns.VIDEO_ID, *columns.CATEGORY_LEVELS, columns.CREATED_TIMESTAMP)
     of_videos = [captions, daily, sums.durations]
     yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
 

@@ -1,4 +1,8 @@
-"""What users and videos are: user profiles, and video profiles with each change from when it was known."""
+"""What users and videos are, with each change from when it was known.
+
+User and caption files bear no time. What the first load has of them counts as always known; what a delivery
+changed, from the instant at which it arrived, so that no earlier play sees it.
+"""
 
 import polars as pl
 
@@ -19,10 +23,14 @@ _PLAYED_DURATION = "played_duration"
 
 
 def user_profile(users: pl.DataFrame) -> pl.DataFrame:
-    """The user file as it is; it bears no time, so it counts as always known."""
-    return users.sort(columns.USER_ID).select(
+    """Each user's attributes: a row for the first load, and one for each arrival that changed them.
+
+    users: the user table and the rows that were replaced in it; created_timestamp may be missing.
+    """
+    values = [*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES]
+    return _changes(users, columns.USER_ID, values).select(
         columns.USER_ID,
-        pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
+        columns.EVENT_TIMESTAMP,
         pl.col(columns.USER_CATEGORICALS).cast(pl.String),
         pl.col(columns.ONEHOT_FEATURES).cast(pl.Int32),
     )
@@ -31,13 +39,15 @@ def user_profile(users: pl.DataFrame) -> pl.DataFrame:
 def video_profile(
     captions: pl.DataFrame, video_daily: pl.DataFrame, durations: pl.DataFrame, settings: Settings
 ) -> pl.DataFrame:
-    """Each video's categories, always known, and its description from the end of the day that told it.
+    """Each video's categories, from when they were known, and its description from the end of its day.
 
-    captions: the caption table, for the categories. video_daily: video_id, date and the DESCRIPTION.
-    durations: video_id, event_timestamp (a day's end), video_duration of the plays of that day; it stands in
-    where no daily record has told the length so far.
-    Returns a row a video at ALWAYS_KNOWN with the categories only, and one at the end of each day on which
-    something became known or changed; a value once known stays until another one comes.
+    captions: the caption table and the rows that were replaced in it, for the categories; created_timestamp
+    may be missing. video_daily: video_id, date and the DESCRIPTION. durations: video_id, event_timestamp (a
+    day's end), video_duration of the plays of that day; it stands in where no daily record has told the
+    length so far.
+    Returns a row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
+    changed them, and one at the end of each day on which something else became known or changed; a value once
+    known stays until another one comes.
     """
     told = video_daily.select(
         columns.VIDEO_ID,
@@ -56,11 +66,12 @@ def video_profile(
     first_or_changed = pl.col(columns.VIDEO_ID).is_first_distinct() | pl.any_horizontal(
         pl.col(name).ne_missing(pl.col(name).shift(1)) for name in DESCRIPTION
     )
-    categories = captions.select(columns.VIDEO_ID, *columns.CATEGORY_LEVELS)
-    changes = known.filter(first_or_changed).join(categories, on=columns.VIDEO_ID, how="left")
-    static = categories.with_columns(pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
+    changes = known.filter(first_or_changed)
+    categories = _changes(captions, columns.VIDEO_ID, list(columns.CATEGORY_LEVELS))
     return (
-        pl.concat([static, changes], how="diagonal")
+        pl.concat([_with_known(categories, changes), _with_known(changes, categories)], how="diagonal")
+        # Where both happen at one instant, the two rows are the same.
+        .unique([columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
         .select(
             columns.VIDEO_ID,
             columns.EVENT_TIMESTAMP,
@@ -71,4 +82,26 @@ def video_profile(
             pl.col(columns.VIDEO_DURATION).cast(pl.Int32),
         )
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
+    )
+
+
+def _changes(versions: pl.DataFrame, key: str, values: list[str]) -> pl.DataFrame:
+    """Of the versions of each key those that say something else than the one before, stamped by arrival."""
+    if columns.CREATED_TIMESTAMP not in versions.columns:
+        versions = versions.with_columns(pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP))
+    changed = pl.col(key).ne_missing(pl.col(key).shift(1)) | pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(name).shift(1)) for name in values
+    )
+    return (
+        versions.sort(key, columns.CREATED_TIMESTAMP)
+        .filter(changed)
+        .select(key, pl.col(columns.CREATED_TIMESTAMP).alias(columns.EVENT_TIMESTAMP), *values)
+    )
+
+
+def _with_known(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The rows of videos with what other rows of the same video had said by their instant."""
+    order = [columns.EVENT_TIMESTAMP, columns.VIDEO_ID]
+    return rows.sort(order).join_asof(
+        others.sort(order), on=columns.EVENT_TIMESTAMP, by=columns.VIDEO_ID, check_sortedness=False
     )

@@ -52,6 +52,10 @@ class Known:
         """The rows that deliveries brought."""
         return self.table.filter(pl.col(CREATED) > _FROM_THE_START)
 
+    def versions(self) -> pl.DataFrame:
+        """Every row that the table has or had."""
+        return pl.concat([self.superseded, self.table])
+
     def at(self, known_at: datetime, key: Collection[str]) -> "Known":
         """The same as it was at an earlier instant: of what had arrived by then."""
         arrived = pl.col(CREATED) <= pl.lit(known_at, dtype=INSTANT)

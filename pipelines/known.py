@@ -1,0 +1,67 @@
+"""What had become known by an instant: the tables as they were then, and the instants of what arrived since.
+
+Event time says when a thing happened, `created_timestamp` when the delivery arrived that told us of it. The
+rows of the first load count as known from the start.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Paths, Settings
+from pipelines.ingest.deliveries import deliveries
+from pipelines.ingest.merging import Known
+from pipelines.ingest.output import superseded_path
+from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, ITEM_DAILY, USER_FEATURES
+from pipelines.local_days import ALWAYS_KNOWN
+
+_READ_BY_FEATURES = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+
+
+def read_known(paths: Paths, table: str) -> Known:
+    """A table with created_timestamp and the rows that deliveries replaced in it."""
+    return Known.read(paths.table(table), superseded_path(paths.tables, table))
+
+
+def last_arrival(paths: Paths) -> datetime:
+    """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
+    arrivals = [ALWAYS_KNOWN]
+    for file in _READ_BY_FEATURES:
+        table = pl.scan_parquet(_require(paths.table(file.table)))
+        if columns.CREATED_TIMESTAMP in table.collect_schema():
+            newest = table.select(pl.col(columns.CREATED_TIMESTAMP).max()).collect().item()
+            arrivals += [newest] if newest is not None else []
+    return max(arrivals)
+
+
+def known_now(settings: Settings) -> datetime:
+    """The instant by which all had arrived that the tables hold, and nothing that they do not hold.
+
+    That is now, but where a delivery has arrived that was not merged yet: then just before it.
+    """
+    now = datetime.now(UTC)
+    newest = last_arrival(settings.paths)
+    waiting = [one.arrived for one in deliveries(settings.raw_dir) if one.arrived > newest]
+    if waiting:
+        return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
+    return max(newest, now)
+
+
+def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:
+    """Write the tables that features are built from as they were at an instant to another home."""
+    superseded_path(target.tables, "").parent.mkdir(parents=True, exist_ok=True)
+    for file in _READ_BY_FEATURES:
+        _require(paths.table(file.table))
+        known = read_known(paths, file.table).at(known_at, file.key)
+        known.table.write_parquet(target.table(file.table), statistics=True)
+        if known.superseded.height:
+            known.superseded.write_parquet(superseded_path(target.tables, file.table))
+
+
+def _require(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    return path
