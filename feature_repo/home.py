@@ -1,7 +1,8 @@
 """The registry and the online store of Feast, put below nightreel's home instead of the repository."""
 
 import os
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,17 @@ _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOffline
 # `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
 # only then changes into the repository.
 _STARTED_IN = Path.cwd()
+_working_on: list[Settings] = []
+
+
+@contextmanager
+def working_on(settings: Settings) -> Iterator[None]:
+    """Have Feast work on the home of these settings until the block ends, whatever the environment says."""
+    _working_on.append(settings)
+    try:
+        yield
+    finally:
+        _working_on.pop()
 
 
 def current_settings() -> Settings:
@@ -27,6 +39,8 @@ def current_settings() -> Settings:
 
     Raises InputError for a bad setting.
     """
+    if _working_on:
+        return _working_on[-1]
     if Path.cwd() == REPOSITORY and _STARTED_IN.is_dir():
         with chdir(_STARTED_IN):
             return load_settings()

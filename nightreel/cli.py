@@ -175,6 +175,24 @@ def score(
             help="Model that scores; with --as-of and what `nightreel runs` tells, a night again.",
         ),
     ] = None,
+    known_at: Annotated[
+        str | None,
+        typer.Option(
+            "--known-at",
+            metavar="INSTANT",
+            show_default="what the newest run of that --as-of knew, else all",
+            help="With --as-of: use only what had arrived in `incoming` by this instant.",
+        ),
+    ] = None,
+    replay: Annotated[
+        int | None,
+        typer.Option(
+            "--replay",
+            metavar="RUN_ID",
+            show_default="none",
+            help="Score a run's night again: its instant, its model, and what had arrived by then.",
+        ),
+    ] = None,
     home: Home = None,
     force: Force = False,
 ) -> None:
@@ -182,8 +200,19 @@ def score(
     from scoring.publish import score_and_publish as step
 
     settings = _engine_settings()
-    instant = _instant(as_of)
-    _report(lambda: step(settings, as_of=instant, model_version=model, force=force))
+    instant, known = _instant(as_of), _instant(known_at, "--known-at")
+    if replay is not None:
+        from scoring.replay import night_of
+
+        if instant or known or model:
+            raise InputError(
+                "--replay: the run itself says as of when, with which model.", "Leave the rest out."
+            )
+        night = night_of(settings, replay)
+        instant, model, known = night.as_of, night.model_version, night.known_at
+    if known is not None and instant is None:
+        raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
+    _report(lambda: step(settings, as_of=instant, model_version=model, known_at=known, force=force))
 
 
 @app.command()
@@ -458,17 +487,17 @@ def _note_timing(step: str, seconds: float) -> None:
         temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
     if text is None:
         return None
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
-            f"--as-of {text}: not an instant.", "Write it like 2020-08-15T02:00:00+08:00."
+            f"{option} {text}: not an instant.", "Write it like 2020-08-15T02:00:00+08:00."
         ) from None
     if instant.tzinfo is None:
-        raise InputError(f"--as-of {text}: the zone is missing.", f"Write it like {text}+08:00, or {text}Z.")
+        raise InputError(f"{option} {text}: the zone is missing.", f"Write it like {text}+08:00, or {text}Z.")
     return instant
 
 

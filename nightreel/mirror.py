@@ -30,7 +30,7 @@ _KNOWN = Path("data/state/mirror.json")
 _RAW_KNOWN = Path("data/state/raw_mirror.json")
 # What a machine keeps for itself: locks, logs of databases, half-written files, what a cluster hands around.
 _OWN_SUFFIXES = ("-wal", "-shm", "-journal", ".lock", "heartbeat.json")
-_OWN_FOLDERS = ("data/shared",)
+_OWN_FOLDERS = ("data/shared", "data/replay")
 _SQLITE = b"SQLite format 3\0"
 
 _Entry = dict[str, Any]

@@ -16,7 +16,7 @@ from pipelines.ingest.deliveries import deliveries
 from pipelines.ingest.merging import Known
 from pipelines.ingest.output import superseded_path
 from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, ITEM_DAILY, USER_FEATURES
-from pipelines.local_days import ALWAYS_KNOWN
+from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 _READ_BY_FEATURES = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
 
@@ -48,6 +48,18 @@ def known_now(settings: Settings) -> datetime:
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
     return max(newest, now)
+
+
+def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> datetime | None:
+    """When the newest play happened of those before an instant that had arrived by another; None: no play."""
+    plays = pl.scan_parquet(_require(settings.paths.table(BIG_MATRIX.table)))
+    if columns.CREATED_TIMESTAMP in plays.collect_schema():
+        plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    newest: datetime | None = (
+        plays.filter(stamp < pl.lit(as_of, dtype=INSTANT)).select(stamp.max()).collect().item()
+    )
+    return newest
 
 
 def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:

@@ -20,13 +20,13 @@ from scoring.candidates import About, Candidates, Cap, no_seen
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
-_PROFILE = (
+_DESCRIPTION = (
     columns.VISIBLE_STATUS,
     columns.VIDEO_TYPE,
     columns.UPLOAD_DATE,
     columns.AUTHOR_ID,
-    columns.CATEGORY_LEVELS[0],
 )
+_CATEGORY = (columns.CATEGORY_LEVELS[0],)
 _FIRST_KNOWN = "first_known"
 _UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), _FIRST_KNOWN)
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
@@ -68,14 +68,16 @@ def find_candidates(
     kept_off: KeptOff = NOBODY,
     *,
     batch_rows: int = _BATCH_ROWS,
+    profiles_at: datetime | None = None,
 ) -> Candidates:
     """Who gets a list as of an instant, and from which videos.
 
+    profiles_at: categories, which bear no time of their own, are those that had arrived by then (as_of).
     Users: all of the user file, and whoever played before the instant, but those to skip. Memory: a bit for
     each user and video, and `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no user or no video is left.
     """
-    videos = _listable_videos(settings, store, as_of, kept_off.blocklist)
+    videos = _listable_videos(settings, store, as_of, kept_off.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
     plays = partial(_plays_before, settings, as_of, batch_rows)
     active = _distinct(user for (user,) in plays(columns.USER_ID))
@@ -127,7 +129,7 @@ def _about(videos: pl.DataFrame) -> About:
 
 
 def _listable_videos(
-    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray
+    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
 ) -> pl.DataFrame:
     """The videos, by id, known as of the instant that may stand in a list; with their author and category.
 
@@ -153,11 +155,13 @@ def _listable_videos(
             f"as-of {as_of.isoformat()}: no video was known then.",
             "Choose an instant after the end of the data's first day.",
         )
-    entities = known.select(columns.VIDEO_ID, instant.alias(columns.EVENT_TIMESTAMP)).to_arrow()
-    joined: pa.Table = store.get_historical_features(
-        entity_df=entities, features=[f"{columns.VIDEO_PROFILE}:{name}" for name in _PROFILE]
-    ).to_arrow()
-    described = known.with_columns(pl.Series(name, joined.column(name)) for name in _PROFILE)
+    described = known
+    for names, at in ((_DESCRIPTION, as_of), (_CATEGORY, profiles_at)):
+        stamped = known.select(columns.VIDEO_ID, pl.lit(at, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
+        joined: pa.Table = store.get_historical_features(
+            entity_df=stamped.to_arrow(), features=[f"{columns.VIDEO_PROFILE}:{name}" for name in names]
+        ).to_arrow()
+        described = described.with_columns(pl.Series(name, joined.column(name)) for name in names)
     allowed = ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())
     if settings.exclude_not_public:
         # Unknown counts as public.

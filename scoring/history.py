@@ -16,6 +16,7 @@ _key = recommendation_run.c[columns.RUN_ID]
 _SHOWN = (
     "status",
     "as_of",
+    "known_at",
     "model_version",
     "started_at",
     "published_at",

@@ -17,6 +17,7 @@ from nightreel.extras import require_extras
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
+from pipelines.known import known_now, last_arrival, newest_play
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.sides import Sides, sides_as_of
@@ -25,6 +26,7 @@ from scoring.database import database_url, engine, masked, plainly
 from scoring.eligibility import KeptOff, default_as_of, find_candidates
 from scoring.kept_off import read_kept_off
 from scoring.lists import Lists
+from scoring.replay import as_known_at, known_at_of
 from scoring.runs import NewRun, note_stages, publish, publish_written, shown_run
 from scoring.schema import upgrade
 from scoring.score import score_users
@@ -52,13 +54,16 @@ def score_and_publish(
     *,
     as_of: datetime | None = None,
     model_version: str | None = None,
+    known_at: datetime | None = None,
     force: bool = False,
 ) -> StepResult:
     """Score every user with what was known at `as_of`, audit the lists and show them to readers.
 
     as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
-    that is earlier. model_version: by default the champion. Skipped where the lists that are shown were made
-    of the same inputs, model, instant and settings. Raises InputError for missing inputs, an instant before
+    that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
+    by default everything, or where `as_of` is given, what the newest stored run of it knew. Skipped where the
+    lists that are shown were made of the same inputs, model, instant and settings. Raises InputError for
+    missing inputs, an instant before
     the data or a model of other features; AuditError where the lists fail a check and the old ones stay;
     BusyError where another process publishes.
     """
@@ -71,20 +76,28 @@ def score_and_publish(
         else model_registry.find(settings, model_version)
     )
     instant = _instant(settings, as_of)
+    if as_of is not None and known_at is None:
+        known_at = known_at_of(settings, instant, model_version)
+    # Where nothing arrived since, what was known then is what is known.
+    earlier = known_at is not None and known_at < last_arrival(settings.paths)
+    known_at = known_at or known_now(settings)
     opened = engine(settings)
     stages = _Stopwatch()
     with plainly(url), sole_writer(opened) as connection:
         with connection.begin():
             upgrade(connection)
             kept_off = read_kept_off(connection)
-            run = NewRun(instant, model.version, _digest(settings, read, model, instant, kept_off))
+            inputs = _digest(settings, read, model, instant, kept_off, known_at=known_at if earlier else None)
+            newest_play_at = newest_play(settings, instant, known_at)
+            run = NewRun(instant, model.version, inputs, known_at, newest_play_at)
             shown = shown_run(connection)
         if shown is not None and shown.inputs == run.inputs and not force:
             summary = {"run_id": shown.run_id, "as_of": instant.isoformat(), "database": masked(url)}
             return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
         stages.begin("prepare")
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
-        candidates, sides = _prepare(settings, open_store(), ranker, instant, kept_off)
+        with as_known_at(settings, known_at) as home:
+            candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
         counts: Counter[str] = Counter()
         if settings.engine == "ray":
             from scoring.on_ray import ListsOnRay
@@ -114,6 +127,7 @@ def score_and_publish(
     summary = {
         "run_id": published.run_id,
         "as_of": instant.isoformat(),
+        "known_at": known_at.isoformat(timespec="microseconds"),
         "model": model.version,
         "users": published.users,
         "videos": len(candidates.video_id),
@@ -146,9 +160,16 @@ def _instant(settings: Settings, as_of: datetime | None) -> datetime:
 
 
 def _digest(
-    settings: Settings, read: tuple[Path, ...], model: ModelVersion, instant: datetime, kept_off: KeptOff
+    settings: Settings,
+    read: tuple[Path, ...],
+    model: ModelVersion,
+    instant: datetime,
+    kept_off: KeptOff,
+    *,
+    known_at: datetime | None,
 ) -> str:
     return fingerprint(
+        **({} if known_at is None else {"known_at": known_at.isoformat()}),
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),
@@ -158,9 +179,17 @@ def _digest(
 
 
 def _prepare(
-    settings: Settings, store: FeatureStore, ranker: HybridRanker, instant: datetime, kept_off: KeptOff
+    settings: Settings,
+    store: FeatureStore,
+    ranker: HybridRanker,
+    instant: datetime,
+    kept_off: KeptOff,
+    *,
+    known_at: datetime,
 ) -> tuple[Candidates, Sides]:
-    candidates = find_candidates(settings, store, instant, kept_off)
+    # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
+    profiles_at = known_at if last_arrival(settings.paths) > instant else None
+    candidates = find_candidates(settings, store, instant, kept_off, profiles_at=profiles_at)
     sides = sides_as_of(
         store,
         ranker.encoding,
@@ -168,6 +197,7 @@ def _prepare(
         candidates.video_id,
         as_of=instant,
         zone=settings.zone,
+        profiles_at=profiles_at,
     )
     return candidates, sides
 

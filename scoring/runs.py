@@ -34,11 +34,16 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class NewRun:
-    """What is to be published: the instant of its features, its model, and a digest of all its inputs."""
+    """What is to be published: the instant of its features, its model, and a digest of all its inputs.
+
+    known_at: by when all had arrived that it uses. newest_play_at: when the newest play of it happened.
+    """
 
     as_of: datetime
     model_version: str
     inputs: str
+    known_at: datetime | None = None
+    newest_play_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,8 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
             started_at=datetime.now(UTC),
             k=k,
             inputs=run.inputs,
+            known_at=run.known_at,
+            newest_play_at=run.newest_play_at,
         )
     )
     return run_id

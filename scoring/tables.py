@@ -79,6 +79,9 @@ recommendation_run = Table(
     Column("inputs", String(64), nullable=False),
     # JSON: seconds by stage.
     Column("stages", Text),
+    # By when all had arrived that the run used; none for runs of before there was such a column.
+    Column("known_at", UtcTimestamp),
+    Column("newest_play_at", UtcTimestamp),
     CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{FAILED}')", name="known_status"),
     CheckConstraint("k >= 1", name="k_from_1"),
 )

@@ -22,6 +22,10 @@ from pipelines.local_days import INSTANT
 from pipelines.rankers.encoding import FeatureEncoding
 
 _BLAS_ROWS = 8
+# Of files that bear no time: known once they have arrived.
+_WITHOUT_TIME = frozenset(
+    {*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES, *columns.CATEGORY_LEVELS, *columns.TEXT_FEATURES}
+)
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,12 @@ def sides_as_of(
     *,
     as_of: datetime,
     zone: ZoneInfo,
+    profiles_at: datetime | None = None,
 ) -> Sides:
     """Join and encode what is known of these users and videos as of the instant.
+
+    profiles_at: who users are, and the texts and categories of videos, which bear no time of their own, are
+    those that had arrived by then; by default by `as_of`.
 
     user_id, video_id: int64, at least one each. zone: where hours and weekdays are counted. Raises InputError
     where the service's features are not those that the encoding was made of.
@@ -122,6 +130,10 @@ def sides_as_of(
     names = tuple(name for features in projections.values() for name in features)
     encoding.require(names)
     job = store.get_historical_features(entity_df=_entities(user_id, video_id, as_of), features=service)
+    profiles = job
+    if profiles_at is not None and profiles_at != as_of:
+        entities = _entities(user_id, video_id, profiles_at)
+        profiles = store.get_historical_features(entity_df=entities, features=service)
     places: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
     for view, features in projections.items():
         if not set(features) & {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}:
@@ -131,8 +143,8 @@ def sides_as_of(
     user_factors, video_factors = _factors(job, len(user_id), len(video_id))
     return Sides(
         names,
-        _side(job, encoding, names, places[columns.USER_ID], len(user_id)),
-        _side(job, encoding, names, places[columns.VIDEO_ID], len(video_id)),
+        _side((job, profiles), encoding, names, places[columns.USER_ID], len(user_id)),
+        _side((job, profiles), encoding, names, places[columns.VIDEO_ID], len(video_id)),
         user_factors,
         video_factors,
         constants={
@@ -168,19 +180,22 @@ def _key(store: FeatureStore, view: str) -> str:
 
 
 def _side(
-    job: AsOfRetrievalJob,
+    jobs: tuple[AsOfRetrievalJob, AsOfRetrievalJob],
     encoding: FeatureEncoding,
     names: tuple[str, ...],
     places: Mapping[str, slice],
     rows: int,
 ) -> Side:
+    """jobs: of what bears a time of its own, and of what bears none."""
     encoded: list[np.ndarray] = []
     found = []
     for view, in_pair in places.items():
-        source_rows = _source_rows(job, view, rows)
+        source_rows = [_source_rows(job, view, rows) for job in jobs]
         found.append((in_pair, slice(len(encoded), len(encoded) + in_pair.stop - in_pair.start)))
         for name in names[in_pair]:
-            encoded.append(encoding.encode_column(name, job.source_column(view, name).take(source_rows)))
+            at = int(name in _WITHOUT_TIME)
+            values = jobs[at].source_column(view, name).take(source_rows[at])
+            encoded.append(encoding.encode_column(name, values))
     return Side(np.column_stack(encoded), tuple(found))
 
 

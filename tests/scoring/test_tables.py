@@ -41,8 +41,10 @@ def test_making_the_schema_again_changes_nothing(settings: Settings) -> None:
 def test_a_newer_schema_is_refused(settings: Settings) -> None:
     _create(settings)
     with engine(settings).begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
-    with pytest.raises(InputError, match="version 3, newer than this nightreel's 2"):
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION + 1:04}'")
+    with pytest.raises(
+        InputError, match=f"version {SCHEMA_VERSION + 1}, newer than this nightreel's {SCHEMA_VERSION}"
+    ):
         _create(settings)
 
 

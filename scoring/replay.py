@@ -1,0 +1,100 @@
+"""A night again, as it was: its instant, its model, and only what had arrived when it was scored.
+
+Where nothing arrived since, the home's own tables and features are those of that night, and serve. Otherwise
+tables and features are made again, from the rows that were known then, in a folder of the home that is
+removed when users and videos are described.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from feature_repo.home import features_in_postgresql, working_on
+from feature_repo.open_store import apply_definitions
+from feature_repo.sources import place_sources
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.features import build_features
+from pipelines.known import last_arrival, write_tables_as_of
+from pipelines.local_days import ALWAYS_KNOWN
+from scoring.database import database_exists, reading
+from scoring.schema import SCHEMA_VERSION, recorded_version, require_current
+from scoring.tables import FAILED, RUNNING, recommendation_run
+
+FOLDER = "replay"
+_key = recommendation_run.c[columns.RUN_ID]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run was made of: its instant, model, and the instant by which all that it knew had arrived."""
+
+    as_of: datetime
+    model_version: str
+    known_at: datetime
+
+
+def night_of(settings: Settings, run_id: int) -> Night:
+    """What a stored run was made of. Raises InputError where there is no such run."""
+    with reading(settings) as connection:
+        require_current(connection)
+        run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
+    if run is None:
+        raise InputError(
+            f"Run {run_id}: no such run, or it was pruned (setting keep_runs).",
+            "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
+        )
+    return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)
+
+
+def known_at_of(settings: Settings, as_of: datetime, model_version: str | None) -> datetime | None:
+    """What the newest stored run of this instant, and model if one is named, knew; None where there is none.
+
+    Runs of an older nightreel have stored nothing: all that they knew counts as the first load.
+    """
+    if not database_exists(settings):
+        return None
+    with reading(settings) as connection:
+        if recorded_version(connection) != SCHEMA_VERSION:
+            return None
+        status = recommendation_run.c.status
+        runs = select(recommendation_run).where(
+            recommendation_run.c.as_of == as_of, status.not_in([FAILED, RUNNING])
+        )
+        if model_version is not None:
+            runs = runs.where(recommendation_run.c.model_version == model_version)
+        run = connection.execute(runs.order_by(_key.desc()).limit(1)).first()
+    return None if run is None else run.known_at or ALWAYS_KNOWN
+
+
+@contextmanager
+def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
+    """Settings of a home whose tables and features hold what had arrived by an instant; Feast works on it."""
+    if last_arrival(settings.paths) <= known_at:
+        yield settings
+        return
+    if features_in_postgresql():
+        raise InputError(
+            "A replay of what was known before later deliveries is made from parquet, not in PostgreSQL.",
+            "Unset FEAST_FS_YAML_FILE_PATH for it.",
+        )
+    folder = settings.paths.data / FOLDER
+    # A process that was killed has left it.
+    shutil.rmtree(folder, ignore_errors=True)
+    then = settings.model_copy(update={"home": folder})
+    # The copy must not keep the paths of the home that it was made of.
+    then.__dict__.pop("paths", None)
+    try:
+        write_tables_as_of(known_at, settings.paths, then.paths)
+        with working_on(then):
+            build_features(then)
+            apply_definitions(then)
+            yield then
+    finally:
+        place_sources(settings.paths)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,174 @@
+"""Two clocks: a night again has what had arrived by that night, whatever was delivered and trained since."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from sqlalchemy import select
+
+from feature_repo.open_store import apply_definitions, store
+from nightreel import columns
+from nightreel.night import night_stages, retrain_stages
+from nightreel.settings import Settings, load_settings
+from pipelines.features import build_features
+from pipelines.ingest import ingest
+from pipelines.rankers import train
+from pipelines.synthesize import synthesize
+from scoring.database import reading
+from scoring.history import list_runs
+from scoring.publish import score_and_publish
+from scoring.tables import recommendation
+from tests.conftest import Nightreel
+
+SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
+Rows = list[tuple[object, ...]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A first night; then deliveries of every kind, a second night and a training."""
+    folder = tmp_path_factory.mktemp("knowledge")
+    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREEL_HOME", str(folder))
+        settings = load_settings()
+        settings.raw_dir.mkdir()
+        synthesize(settings.raw_dir, users=60, videos=120, interactions=8_000, days=21, seed=5)
+        ingest(settings)
+        build_features(settings)
+        apply_definitions(settings)
+        train(settings)
+        score_and_publish(settings)
+        _deliver(settings)
+        for stage in [*night_stages(settings), *retrain_stages(settings)]:
+            stage.work()
+        yield settings
+
+
+def _deliver(settings: Settings) -> None:
+    """Late plays, other attributes of every user, other texts and categories, corrected records."""
+    incoming = settings.raw_dir / "incoming"
+    incoming.mkdir()
+
+    def raw(name: str) -> pl.DataFrame:
+        return pl.read_csv(settings.raw_dir / f"{name}.csv", infer_schema=False)
+
+    late = (
+        raw("big_matrix")
+        .tail(600)
+        .with_columns(
+            (pl.col("timestamp").cast(pl.Float64) - 3 * 86_400).cast(pl.String).alias("timestamp"),
+            pl.lit(None, dtype=pl.String).alias("time"),
+            pl.lit("4.5").alias("watch_ratio"),
+        )
+    )
+    late.write_csv(incoming / "big_matrix_late.csv")
+    users = raw("user_features")
+    turned = users.with_columns(pl.all().exclude("user_id").reverse())
+    pl.concat([turned, users.tail(1).with_columns(pl.lit("987654").alias("user_id"))]).write_csv(
+        incoming / "user_features_new.csv"
+    )
+    captions = raw("kuairec_caption_category")
+    captions.with_columns(pl.all().exclude("video_id").reverse()).write_csv(
+        incoming / "kuairec_caption_category_new.csv"
+    )
+    daily = raw("item_daily_features")
+    daily.tail(daily.height // 2).with_columns(pl.lit("7").alias("like_cnt")).write_csv(
+        incoming / "item_daily_features_new.csv"
+    )
+
+
+def _rows(settings: Settings, run_id: int) -> Rows:
+    of_run = select(recommendation).where(recommendation.c.run_id == run_id)
+    with reading(settings) as connection:
+        found = connection.execute(of_run.order_by(recommendation.c.user_id, recommendation.c.rank)).all()
+    return [tuple(row)[1:] for row in found]
+
+
+def _newest(settings: Settings) -> Rows:
+    return _rows(settings, list_runs(settings)[0]["run_id"])
+
+
+def _run(settings: Settings, run_id: int) -> dict[str, object]:
+    return next(run for run in list_runs(settings) if run["run_id"] == run_id)
+
+
+def test_a_run_again_gives_its_rows_back_after_deliveries_and_training(
+    home: Settings, nightreel: Nightreel
+) -> None:
+    first = _rows(home, 1)
+    assert first
+    done = nightreel("score", "--replay", "1", "--force", home=home.home)
+    assert done.returncode == 0, done.stderr
+    assert _newest(home) == first
+    assert not (home.paths.data / "replay").exists()
+
+
+def test_an_instant_and_a_model_alone_give_the_night_of_that_run_again(
+    home: Settings, nightreel: Nightreel
+) -> None:
+    run = _run(home, 1)
+    as_of, known_at = (run[name] for name in ("as_of", "known_at"))
+    assert isinstance(as_of, datetime) and isinstance(known_at, datetime)
+    told = ["--as-of", as_of.isoformat(), "--model", str(run["model_version"]), "--known-at"]
+    done = nightreel("score", *told, known_at.isoformat(), "--force", home=home.home)
+    assert done.returncode == 0, done.stderr
+    assert _newest(home) == _rows(home, 1)
+    # What arrived later tells, where it is let in.
+    done = nightreel("score", *told, datetime.now(UTC).isoformat(), "--force", home=home.home)
+    assert done.returncode == 0, done.stderr
+    assert _newest(home) != _rows(home, 1)
+
+
+def test_the_night_after_a_delivery_knows_it(home: Settings) -> None:
+    assert _rows(home, 2) != _rows(home, 1)
+    first, second = _run(home, 1), _run(home, 2)
+    assert isinstance(first["known_at"], datetime) and isinstance(second["known_at"], datetime)
+    assert first["known_at"] < second["known_at"]
+    assert second["users"] == 61  # the new one has no play and a list of popular videos
+    # Nothing has arrived since: its own sources serve, and give it again.
+    score_and_publish(home, as_of=second["as_of"], model_version=str(second["model_version"]), force=True)  # type: ignore[arg-type]
+    assert _newest(home) == _rows(home, 2)
+
+
+@pytest.mark.parametrize(
+    ("view", "key", "feature"),
+    [
+        (columns.USER_PROFILE, columns.USER_ID, columns.USER_CATEGORICALS[0]),
+        (columns.VIDEO_PROFILE, columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]),
+        (columns.VIDEO_TEXT, columns.VIDEO_ID, columns.TEXT_FEATURES[0]),
+    ],
+)
+def test_profiles_and_texts_are_those_that_had_arrived(
+    home: Settings, view: str, key: str, feature: str
+) -> None:
+    """Through Feast, as training joins them: before the arrival what was said before."""
+    source = pl.read_parquet(home.paths.feature_source(view)).filter(pl.col(feature).is_not_null())
+    arrived = source[columns.EVENT_TIMESTAMP].max()
+    assert isinstance(arrived, datetime) and arrived.year > 2020
+    keys = source.filter(pl.col(columns.EVENT_TIMESTAMP) == arrived)[key]
+    found = []
+    for instant in (arrived - timedelta(microseconds=1), arrived):
+        entities = keys.to_frame().with_columns(pl.lit(instant).alias(columns.EVENT_TIMESTAMP)).to_arrow()
+        job = store().get_historical_features(entity_df=entities, features=[f"{view}:{feature}"])
+        found.append(job.to_arrow()[feature].to_pylist())
+    assert found[0] != found[1]
+    first = source.filter(pl.col(columns.EVENT_TIMESTAMP) < arrived).group_by(key).agg(pl.col(feature).last())
+    assert (
+        found[0] == keys.to_frame().join(first, on=key, how="left", maintain_order="left")[feature].to_list()
+    )
+
+
+def test_options_of_a_replay_that_do_not_go_together_are_refused(
+    home: Settings, nightreel: Nightreel
+) -> None:
+    for options in (
+        ["--replay", "1", "--model", "x"],
+        ["--known-at", "2026-01-01T00:00:00Z"],
+        ["--replay", "77"],
+        ["--as-of", "2020-07-12T00:00:00Z", "--known-at", "yesterday"],
+    ):
+        done = nightreel("score", *options, home=home.home)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
