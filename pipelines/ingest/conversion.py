@@ -1,19 +1,23 @@
 """Turns a raw file's text columns into typed ones; a row with a bad value is set apart, with the reason."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
-from pipelines.ingest.raw_files import Kind, RawColumn, RawFile
+from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
+from pipelines.ingest.raw_files import FIRST_DAY, Kind, RawColumn, RawFile
 
-# What other programs write where there is no number.
-_NO_NUMBER = ("NULL", "null", "NaN", "nan", "None", "NA", "<NA>", "\\N")
-_EXACT_MAX = 2.0**53
-_SECOND_US = 1_000_000
-_SECONDS_MIN, _SECONDS_MAX = 946_684_800.0, 4_102_444_800.0  # the years 2000 and 2100
+# What programs write where there is no value, in a column of any kind.
+_NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
+# In a text these may be words of their own.
+_NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
 _SHOWN_CHARACTERS = 40
+_OUT_OF_RANGE = f"is not between {FIRST_DAY} and a day past now"
+# Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
+_FINER_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11}
 
 
 @dataclass(frozen=True)
@@ -24,19 +28,17 @@ class Converted:
     rejects: pl.DataFrame
 
 
-def convert(rows: pl.DataFrame, file: RawFile, names: list[str]) -> Converted:
+def convert(rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime) -> Converted:
     """Type the rows of a batch.
 
     rows: text columns and `line`. file: with only the columns that are there. names: the header, for the raw
-    text of rejected rows.
+    text of rejected rows. latest: in the business time zone, the last instant (and day) that is believed.
     """
     typed = [rows[LINE]]
     reasons: list[pl.Series] = []
     for column in file.columns:
-        text = rows[column.name]
-        if column.missing:
-            text = _only(text, ~text.is_in(column.missing))
-        values = _PARSERS[column.kind](text)
+        text = _with_nulls(rows[column.name], column)
+        values = _parsed(text, column.kind, latest)
         typed.append(values)
         reasons += _reasons(column, text, values)
     if not reasons:
@@ -46,18 +48,49 @@ def convert(rows: pl.DataFrame, file: RawFile, names: list[str]) -> Converted:
     return Converted(pl.DataFrame(typed).filter(reason.is_null()), rejects)
 
 
-def local_times(text: pl.Series, zone: ZoneInfo) -> pl.Series:
-    """Local times like 2020-07-05 00:08:23.438 as instants; null where none is told or DST leaves it out."""
+@dataclass(frozen=True)
+class LocalTimes:
+    """Instants of a column of local times; reasons: why a text is no instant, else null."""
+
+    instants: pl.Series
+    reasons: pl.Series
+
+
+def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime) -> LocalTimes:
+    """Local times like 2020-07-05 00:08:23.438 as instants."""
+    text = text.str.strip_chars()
+    text = _only(text, ~text.is_in(_NO_NUMBER))
     naive = text.str.replace("T", " ", literal=True).str.to_datetime(
         "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
     )
-    local = naive.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC")
+    # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
+    in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
+    local = _only(naive, in_range).dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
+    instants = local.dt.convert_time_zone("UTC")
+    problem = (
+        pl.when(naive.is_null())
+        .then(pl.lit(f"is not {Kind.LOCAL_TIME.value}"))
+        .when(~in_range)
+        .then(pl.lit(_OUT_OF_RANGE))
+        .otherwise(pl.lit(f"does not exist in {zone.key}, where clocks went forward"))
+    )
+    return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
 
 
 def raw_text(names: list[str]) -> pl.Expr:
     """A row's fields as one text, `raw`, near to how they stood in the file."""
     return pl.concat_str(pl.col(names).fill_null(""), separator=",").alias(RAW)
+
+
+def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
+    """The text, null where a word for no value stands; numbers and times that are read are left alone."""
+    if column.kind in (Kind.TEXT, Kind.TEXTS, Kind.INTEGERS):
+        text = text.str.strip_chars()
+        return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
+    if column.missing:
+        whole = text.str.strip_chars().str.replace(r"\.0*$", "")
+        return _only(text, ~whole.is_in(column.missing))
+    return text
 
 
 def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.Series]:
@@ -66,19 +99,42 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.S
     unread = values.is_null() & text.is_not_null()
     if unread.any():
         # Other programs' words for nothing are no errors where nothing is allowed.
-        unread = unread & ~text.str.strip_chars().is_in([*_NO_NUMBER, ""])
-        found.append(_said(text, unread, column, f"is not {column.kind.value}"))
+        unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
+        found.append(_said(text, unread, column.name, _problem(column.kind, text)))
     if column.at_least is not None and (low := values < column.at_least).any():
-        found.append(_said(text, low, column, f"is below {column.at_least:g}"))
+        found.append(_said(text, low, column.name, pl.lit(f"is below {column.at_least:g}")))
     if not column.nullable and (missing := values.is_null() & ~unread).any():
         words = pl.lit(f"column {column.name}: no value")
         found.append(pl.select(pl.when(missing).then(words)).to_series())
     return found
 
 
-def _said(text: pl.Series, flags: pl.Series, column: RawColumn, problem: str) -> pl.Series:
+def _problem(kind: Kind, text: pl.Series) -> pl.Expr:
+    """What is wrong with each text that is not of the kind."""
+    words = pl.lit(f"is not {kind.value}")
+    if kind in (Kind.KEY, Kind.COUNT):
+        words = pl.when(is_whole(text)).then(pl.lit("is larger than 64 bits")).otherwise(words)
+    if kind in (Kind.KEY, Kind.COUNT, Kind.INTEGER):
+        return pl.when(is_inexact(text)).then(pl.lit(IN_EXPONENTS)).otherwise(words)
+    if kind is Kind.DAY:
+        return pl.when(_any_day(text).is_not_null()).then(pl.lit(_OUT_OF_RANGE)).otherwise(words)
+    if kind is Kind.SECONDS:
+        number = floats(text)
+        return pl.coalesce(
+            pl.when(is_inexact(text)).then(pl.lit(IN_EXPONENTS)),
+            *(
+                pl.when(number.is_between(least, least * 1e3)).then(pl.lit(f"is not {kind.value} but {unit}"))
+                for unit, least in _FINER_UNITS.items()
+            ),
+            pl.when(number.is_finite()).then(pl.lit(f"is not {kind.value}: it {_OUT_OF_RANGE}")),
+            words,
+        )
+    return words
+
+
+def _said(text: pl.Series, flags: pl.Series, column: str, problem: pl.Expr) -> pl.Series:
     shown = text.str.slice(0, _SHOWN_CHARACTERS).str.replace_all(r"\s", " ")
-    words = pl.format(f'column {column.name}: "{{}}" {problem}', shown)
+    words = pl.format(f'column {column}: "{{}}" {{}}', shown, problem)
     return pl.select(pl.when(flags).then(words)).to_series()
 
 
@@ -87,44 +143,25 @@ def _only(values: pl.Series, keep: pl.Series) -> pl.Series:
     return pl.select(pl.when(keep).then(values).alias(values.name)).to_series()
 
 
-def _whole_numbers(text: pl.Series, dtype: pl.DataType) -> pl.Series:
-    values = text.cast(dtype, strict=False)
-    if values.null_count() == text.null_count():
-        return values
-    # A column with gaps is often written as 5109.0; spaces do not matter either.
-    floats = text.str.strip_chars().cast(pl.Float64, strict=False)
-    whole = _only(floats, (floats == floats.round()) & (floats.abs() < _EXACT_MAX))
-    return values.zip_with(values.is_not_null(), whole.cast(dtype, strict=False))
+def _parsed(text: pl.Series, kind: Kind, latest: datetime) -> pl.Series:
+    if kind is Kind.SECONDS:
+        return seconds(text, latest)
+    if kind is Kind.DAY:
+        days = _any_day(text)
+        return _only(days, days.is_between(FIRST_DAY, latest.date()))
+    values: pl.Series = _PARSERS[kind](text)
+    return values
 
 
-def _floats(text: pl.Series) -> pl.Series:
-    values = text.cast(pl.Float64, strict=False)
-    return (
-        values
-        if values.null_count() == text.null_count()
-        else text.str.strip_chars().cast(pl.Float64, strict=False)
-    )
-
-
-def _numbers(text: pl.Series) -> pl.Series:
-    values = _floats(text).cast(pl.Float32)
-    return _only(values, values.is_finite())
-
-
-def _days(text: pl.Series) -> pl.Series:
-    digits = text.str.strip_chars().str.replace(r"\.0$", "").str.replace_all("-", "", literal=True)
+def _any_day(text: pl.Series) -> pl.Series:
+    digits = text.str.strip_chars().str.replace(r"\.0*$", "")
+    digits = digits.str.replace(r"^(\d{4})-(\d{2})-(\d{2})$", "$1$2$3")
     return digits.str.to_date("%Y%m%d", strict=False)
 
 
-def _seconds(text: pl.Series) -> pl.Series:
-    seconds = _floats(text)
-    seconds = _only(seconds, seconds.is_between(_SECONDS_MIN, _SECONDS_MAX))
-    return (seconds * _SECOND_US).round().cast(pl.Int64).cast(Kind.SECONDS.dtype)
-
-
-def _texts(text: pl.Series) -> pl.Series:
-    stripped = text.str.strip_chars()
-    return _only(stripped, stripped != "")
+def _numbers(text: pl.Series) -> pl.Series:
+    values = floats(text).cast(pl.Float32)
+    return _only(values, values.is_finite())
 
 
 def _text_lists(text: pl.Series) -> pl.Series:
@@ -145,13 +182,11 @@ def _integer_lists(text: pl.Series) -> pl.Series:
 
 
 _PARSERS = {
-    Kind.KEY: lambda text: _whole_numbers(text, Kind.KEY.dtype),
-    Kind.INTEGER: lambda text: _whole_numbers(text, Kind.INTEGER.dtype),
-    Kind.COUNT: lambda text: _whole_numbers(text, Kind.COUNT.dtype),
+    Kind.KEY: lambda text: whole_numbers(text, Kind.KEY.dtype),
+    Kind.INTEGER: lambda text: whole_numbers(text, Kind.INTEGER.dtype),
+    Kind.COUNT: lambda text: whole_numbers(text, Kind.COUNT.dtype),
     Kind.NUMBER: _numbers,
-    Kind.TEXT: _texts,
-    Kind.DAY: _days,
-    Kind.SECONDS: _seconds,
+    Kind.TEXT: lambda text: text,
     Kind.LOCAL_TIME: lambda text: text,
     Kind.INTEGERS: _integer_lists,
     Kind.TEXTS: _text_lists,

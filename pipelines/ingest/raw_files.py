@@ -1,6 +1,7 @@
 """What the seven raw files hold, by dataset.md: columns, kinds, limits, and which of them features need."""
 
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import Enum
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import polars as pl
 from nightreel import columns
 from nightreel.errors import InputError
 from pipelines.local_days import INSTANT
+
+# A time before is a word for nothing that another program wrote.
+FIRST_DAY = date(1970, 1, 2)
 
 
 class Kind(Enum):
@@ -20,8 +24,8 @@ class Kind(Enum):
     NUMBER = "a number"
     TEXT = "text"
     DAY = "a day like 20200705 or 2020-07-05"
-    SECONDS = "Unix seconds between the years 2000 and 2100"
-    LOCAL_TIME = "a time like 2020-07-05 00:08:23.438"
+    SECONDS = "Unix seconds like 1593878903.438"
+    LOCAL_TIME = "a local time like 2020-07-05 00:08:23.438 or 2020-07-05T00:08:23"
     INTEGERS = "a list like [27, 9]"
     TEXTS = "a list like [a,b]"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -61,11 +62,12 @@ def read_table(
     path, file, header = source.path, source.file, source.header
     typed, rejects = [], []
     done = header.start
+    latest = datetime.now(zone) + timedelta(days=1)
     for batch in read_batches(path, header):
-        found = convert(batch.rows, source.present, header.names)
+        found = convert(batch.rows, source.present, header.names, latest)
         rejects += [batch.broken, found.rejects]
         if file.has_plays:
-            rows, untimed = _with_instant(found.typed, batch.rows, source, zone)
+            rows, untimed = _with_instant(found.typed, batch.rows, source, latest)
             rejects.append(untimed)
         else:
             rows = found.typed
@@ -119,28 +121,30 @@ def _order(file: RawFile) -> list[str]:
 
 
 def _with_instant(
-    rows: pl.DataFrame, text: pl.DataFrame, source: Source, zone: ZoneInfo
+    rows: pl.DataFrame, text: pl.DataFrame, source: Source, latest: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Plays with their event_timestamp, from `timestamp` or else local `time`; and, apart, those without one.
 
-    Where the file may have plays without a time, only those are set apart whose time is told but wrong.
+    Where the file may have plays without a time, only those are set apart whose time is given but wrong.
     """
     instants = pl.Series([None], dtype=INSTANT).new_from_index(0, rows.height)
     if TIMESTAMP in rows.columns:
         instants = rows[TIMESTAMP]
-    told = pl.Series([False]).new_from_index(0, rows.height)
+    reasons = pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
     if LOCAL_TIME in rows.columns and instants.null_count():
-        instants = instants.zip_with(instants.is_not_null(), local_times(rows[LOCAL_TIME], zone))
-        told = rows[LOCAL_TIME].is_not_null()
-    untimed = instants.is_null() & (told if source.file.time_optional else True)
+        assert isinstance(latest.tzinfo, ZoneInfo)
+        read = local_times(rows[LOCAL_TIME], latest.tzinfo, latest)
+        instants = instants.zip_with(instants.is_not_null(), read.instants)
+        reasons = read.reasons
     kept = rows.drop(TIMESTAMP, LOCAL_TIME, strict=False).with_columns(
         instants.alias(columns.EVENT_TIMESTAMP)
     )
+    untimed = instants.is_null() & (reasons.is_not_null() if source.file.time_optional else True)
     if not untimed.any():
         return kept, pl.DataFrame(schema=REJECT_SCHEMA)
-    reason = pl.lit(f"no time in column {TIMESTAMP} or {LOCAL_TIME}").alias(REASON)
-    lines = rows[LINE].filter(untimed).to_list()
-    rejects = text.filter(pl.col(LINE).is_in(lines)).select(LINE, reason, raw_text(source.header.names))
+    reason = reasons.fill_null(f"no time in column {TIMESTAMP} or {LOCAL_TIME}").alias(REASON)
+    bad = pl.DataFrame([rows[LINE], reason]).filter(untimed)
+    rejects = text.join(bad, on=LINE, how="inner").select(LINE, REASON, raw_text(source.header.names))
     return kept.filter(~untimed), rejects
 
 

@@ -1,0 +1,1 @@
+"""Promises of ingest, a file each."""
