@@ -311,11 +311,11 @@ def schedule(
 
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """Say whether last night's list is there; exit with 1 where it is not."""
+    """Say whether last night's list is there, of data not too old; exit with 1 where it is not."""
     from datetime import UTC
 
     from nightreel import printing
-    from scoring.status import STALE
+    from scoring.status import STALE, STALE_DATA
     from scoring.status import status as find_status
 
     found = find_status(_settings(), datetime.now(UTC))
@@ -330,7 +330,7 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
                 )
             else:
                 print(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
-    sys.exit(1 if found.state == STALE else 0)
+    sys.exit(1 if found.state in (STALE, STALE_DATA) else 0)
 
 
 @app.command()
@@ -387,6 +387,7 @@ def demo(
 ) -> None:
     """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
     from nightreel import printing, synthetic_home
+    from nightreel.settings import SETTINGS_FILE
     from scoring.show import user_list
 
     # A demo touches nothing of the user's: neither their raw data nor their database.
@@ -394,6 +395,11 @@ def demo(
         del os.environ[name]
     _use_home(home)
     home.mkdir(parents=True, exist_ok=True)
+    if not (home / SETTINGS_FILE).exists():
+        # The data is of 2020 and stays so.
+        (home / SETTINGS_FILE).write_text(
+            "max_data_age_hours = 0  # the data does not grow\n", encoding="utf-8"
+        )
     settings = _settings()
     started = time.monotonic()
     _report(lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force))

@@ -290,7 +290,7 @@ def database(settings: Settings) -> Finding:
 
 def freshness(settings: Settings, now: datetime) -> Finding:
     """Whether last night's list is there."""
-    from scoring.status import DUE, FRESH, status
+    from scoring.status import DUE, FRESH, STALE_DATA, status
 
     said = status(settings, now)
     shown = said.facts["shown"]
@@ -301,6 +301,13 @@ def freshness(settings: Settings, now: datetime) -> Finding:
         return Finding("freshness", "ok", found)
     if said.state == DUE:
         return Finding("freshness", "ok", f"{found}; tonight's is due and has time")
+    if said.state == STALE_DATA:
+        return Finding(
+            "freshness",
+            "wrong",
+            f"{found}; its newest play is of {shown['newest_play_at']:%Y-%m-%d %H:%M} UTC",
+            "See why no newer plays arrive; for data that does not grow, set max_data_age_hours = 0.",
+        )
     return Finding(
         "freshness",
         "wrong",

@@ -276,9 +276,20 @@ class Settings(BaseSettings):
         default=None,
         description="What to tell of a failed job: a shell command (JSON on its standard input), or a URL.",
     )
+    max_data_age_hours: float | None = Field(
+        default=48.0,
+        description="A list whose newest play is older is `stale data`; 0 or `none`: of any age, for a data "
+        "set that does not grow.",
+        ge=0,
+    )
     metrics_port: int | None = Field(
         default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
     )
+
+    @field_validator("max_data_age_hours", mode="before")
+    @classmethod
+    def _of_any_age(cls, value: Any) -> Any:
+        return None if str(value).strip().casefold() in ("", "none", "0", "0.0") else value
 
     @field_validator("schedule", "retrain_schedule")
     @classmethod

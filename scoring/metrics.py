@@ -10,7 +10,7 @@ from typing import Any
 from nightreel.errors import NightreelError
 from nightreel.settings import Settings
 from scoring.jobs import NIGHT
-from scoring.status import DUE, FRESH, status
+from scoring.status import DUE, FRESH, STALE_DATA, status
 
 
 def metrics_text(settings: Settings, now: datetime) -> str:
@@ -25,6 +25,14 @@ def metrics_text(settings: Settings, now: datetime) -> str:
             "nightreel_database_up": ("1 where the database can be read.", 1),
             "nightreel_list_fresh": ("1 where the list that is due is there.", int(found.state == FRESH)),
             "nightreel_list_due": ("1 where tonight's list still has time.", int(found.state == DUE)),
+            "nightreel_data_stale": (
+                "1 where the newest play is older than max_data_age_hours.",
+                int(found.state == STALE_DATA),
+            ),
+            "nightreel_newest_play_timestamp_seconds": (
+                "When the newest play of the list happened.",
+                shown.get("newest_play_at"),
+            ),
             "nightreel_run_id": ("The run that apps read.", shown.get("run_id")),
             "nightreel_published_timestamp_seconds": ("When it was published.", shown.get("published_at")),
             "nightreel_as_of_timestamp_seconds": ("The instant that it was made of.", shown.get("as_of")),

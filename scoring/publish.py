@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,8 +87,10 @@ def score_and_publish(
         with connection.begin():
             upgrade(connection)
             kept_off = read_kept_off(connection)
-            inputs = _digest(settings, read, model, instant, kept_off, known_at=known_at if earlier else None)
             newest_play_at = newest_play(settings, instant, known_at)
+            # A list that did not say how new its plays are is made again.
+            knew = {"newest_play": newest_play_at, "known_at": known_at if earlier else None}
+            inputs = _digest(settings, read, model, instant, kept_off, knew=knew)
             run = NewRun(instant, model.version, inputs, known_at, newest_play_at)
             shown = shown_run(connection)
         if shown is not None and shown.inputs == run.inputs and not force:
@@ -166,10 +168,10 @@ def _digest(
     instant: datetime,
     kept_off: KeptOff,
     *,
-    known_at: datetime | None,
+    knew: Mapping[str, datetime | None],
 ) -> str:
     return fingerprint(
-        **({} if known_at is None else {"known_at": known_at.isoformat()}),
+        knew=dict(knew),
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),

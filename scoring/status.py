@@ -20,14 +20,15 @@ from scoring.tables import DONE, FAILED
 FRESH = "fresh"  # the list of the last night that was due is there
 DUE = "due"  # tonight's is not there yet, and has still time; the one before is there
 STALE = "stale"  # a night that was due has left no list
+STALE_DATA = "stale data"  # the list is there, but its newest play is older than max_data_age_hours
 HEARTBEAT_S = 15
 _JOB_SHOWN = ("due_at", "status", "attempts", "started_at", "ended_at", "remarks", "error")
-_RUN_SHOWN = (columns.RUN_ID, "as_of", "model_version", "published_at", "users", "rows")
+_RUN_SHOWN = (columns.RUN_ID, "as_of", "newest_play_at", "model_version", "published_at", "users", "rows")
 
 
 @dataclass(frozen=True)
 class Status:
-    """state: FRESH, DUE or STALE. facts: what it was seen from, JSON-able but for instants."""
+    """state: FRESH, DUE, STALE or STALE_DATA. facts: what it was seen from, JSON-able but for instants."""
 
     state: str
     facts: Mapping[str, Any]
@@ -63,6 +64,20 @@ def status(settings: Settings, now: datetime) -> Status:
 
 
 def _state(
+    settings: Settings,
+    now: datetime,
+    last: datetime | None,
+    shown: Mapping[str, Any] | None,
+    nights: list[Mapping[str, Any]],
+) -> str:
+    state = _state_of_list(settings, now, last, shown, nights)
+    newest = None if shown is None else shown["newest_play_at"]
+    if state == STALE or newest is None or settings.max_data_age_hours is None:
+        return state
+    return STALE_DATA if now - newest > timedelta(hours=settings.max_data_age_hours) else state
+
+
+def _state_of_list(
     settings: Settings,
     now: datetime,
     last: datetime | None,

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from feature_repo.open_store import apply_definitions, store
-from nightreel import columns
+from nightreel import columns, doctor
 from nightreel.night import night_stages, retrain_stages
 from nightreel.settings import Settings, load_settings
 from pipelines.features import build_features
@@ -18,6 +18,7 @@ from pipelines.synthesize import synthesize
 from scoring.database import reading
 from scoring.history import list_runs
 from scoring.publish import score_and_publish
+from scoring.status import FRESH, STALE_DATA, status
 from scoring.tables import recommendation
 from tests.conftest import Nightreel
 
@@ -172,3 +173,30 @@ def test_options_of_a_replay_that_do_not_go_together_are_refused(
         done = nightreel("score", *options, home=home.home)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_list_of_old_plays_is_stale_data_for_all_who_ask(home: Settings, nightreel: Nightreel) -> None:
+    """The newest play is of 2020: `status`, its exit code and doctor say so, unless that is meant."""
+    score_and_publish(home)
+    file = home.home / "nightreel.toml"
+    for line, state, code in (
+        ("", "stale data", 1),
+        ('max_data_age_hours = "none"\n', "fresh", 0),
+        ("max_data_age_hours = 0\n", "fresh", 0),
+    ):
+        file.write_text(SETTINGS + line, encoding="utf-8")
+        done = nightreel("status", home=home.home)
+        assert done.stdout.startswith(f"state: {state}\n"), done.stdout
+        assert done.returncode == code
+    file.write_text(SETTINGS, encoding="utf-8")
+    limited = home.model_copy(update={"max_data_age_hours": 48.0})
+    found = doctor.freshness(limited, datetime.now(UTC))
+    assert found.state == "wrong" and "stale data" in found.found and "2020-" in found.found
+    assert "max_data_age_hours = 0" in found.remedy
+
+
+def test_data_is_stale_once_its_newest_play_is_older_than_the_limit(home: Settings) -> None:
+    newest = pl.read_parquet(home.paths.table("interactions"))["event_timestamp"][-1]
+    by_age = home.model_copy(update={"max_data_age_hours": 48.0})
+    for age, state in ((timedelta(hours=48), FRESH), (timedelta(hours=48, microseconds=1), STALE_DATA)):
+        assert status(by_age, newest + age).state == state

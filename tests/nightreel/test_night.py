@@ -27,7 +27,10 @@ from scoring.tables import job_run
 from scoring.writer import sole_job, sole_writer
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
-SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
+SETTINGS = (
+    "max_data_age_hours = 0\ntrees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\n"
+    "top_k = 5\nfilter_k = 20\n"
+)
 
 
 def _step(name: str, work: Callable[[], object] = lambda: None, **summary: object) -> Stage:
