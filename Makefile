@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+PEERS_VENV ?= .venv-peers
+PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-ray install-dev demo test test-slow check docs format lock clean
+.PHONY: help install install-ray install-dev demo test test-slow check docs format lock peers clean
 
 help:  ## List these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +66,15 @@ lock: $(VENV)/.python  ## Resolve the lock files again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search -c requirements.lock -o requirements-ray.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header benchmarks/requirements-peers.in -o benchmarks/requirements-peers.lock
+
+$(PEERS_VENV)/.installed: benchmarks/requirements-peers.lock
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+peers: $(VENV)/.installed $(PEERS_VENV)/.installed  ## Lists beside those of RecTools and implicit; PEERS="--movielens WHEEL" names the logs
+	$(PEERS_VENV)/bin/python benchmarks/peers.py --nightreel $(BIN) $(PEERS)
 
 clean:  ## Remove the environment and the demo
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(PEERS_VENV) $(DEMO)

@@ -1,0 +1,68 @@
+"""The logs that peers and nightreel make lists from, and what their lists are then judged by."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+LONG_VIEW_MS = 18_000
+FEED_RATIO = 0.95
+
+
+@dataclass(frozen=True)
+class Question:
+    """One set of lists to be made and judged.
+
+    raw: the folder that lists are made from. plays: the same log, with `liked`, for the peers.
+    relevant: user_id, video_id, each pair once, never played before. like_threshold: nightreel's label.
+    """
+
+    name: str
+    raw: Path
+    plays: pd.DataFrame
+    relevant: pd.DataFrame
+    like_threshold: float
+    by_day: bool
+
+
+def held_out(name: str, raw: Path, like_threshold: float) -> Question:
+    """Lists from big_matrix, judged by small_matrix: its liked new pairs of users known from big."""
+    columns = ["user_id", "video_id", "watch_ratio", "timestamp", "date"]
+    plays = pd.read_csv(raw / "big_matrix.csv", usecols=columns).dropna(subset=["watch_ratio"])
+    small = pd.read_csv(raw / "small_matrix.csv", usecols=columns)
+    liked = small[(small.watch_ratio > like_threshold) & small.user_id.isin(plays.user_id)]
+    plays["liked"] = plays.watch_ratio > like_threshold
+    return Question(name, raw, plays, _new_pairs(liked, plays), like_threshold, by_day=False)
+
+
+def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
+    """Lists as of the start of a day (like 20220501) of a feed, judged by its liked plays of new videos.
+
+    Liked: watch_ratio >= .95, or a play of 18 s or of the whole of a shorter video: the platform's long view.
+    The folder without that day and what followed is written below `work`.
+    """
+    log = pd.read_csv(raw / "big_matrix.csv")
+    play, length = log.play_duration, log.video_duration
+    whole = (length > 0) & (length < LONG_VIEW_MS) & (play >= length)
+    log["liked"] = (log.watch_ratio >= FEED_RATIO) | (play >= LONG_VIEW_MS) | whole
+    plays = log[log.date < day]
+    if plays.empty or not (log.date == day).any():
+        raise SystemExit(f"{raw / 'big_matrix.csv'} has no plays before or on {day}; choose another day")
+    cut = work / "raw"
+    shutil.rmtree(cut, ignore_errors=True)
+    shutil.copytree(raw, cut)
+    plays.drop(columns="liked").to_csv(cut / "big_matrix.csv", index=False)
+    daily = pd.read_csv(raw / "item_daily_features.csv")
+    daily[daily.date < day].to_csv(cut / "item_daily_features.csv", index=False)
+    relevant = _new_pairs(log[(log.date == day) & log.liked], plays)
+    return Question(name, cut, plays, relevant, FEED_RATIO, by_day=True)
+
+
+def _new_pairs(liked: pd.DataFrame, plays: pd.DataFrame) -> pd.DataFrame:
+    """The distinct pairs that are not among the plays."""
+    pairs = liked[["user_id", "video_id"]].drop_duplicates()
+    played = pd.MultiIndex.from_frame(plays[["user_id", "video_id"]])
+    new = ~pd.MultiIndex.from_frame(pairs).isin(played)
+    return pairs[np.asarray(new)].reset_index(drop=True)
