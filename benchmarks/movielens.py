@@ -2,8 +2,7 @@
 
 GroupLens allows research and no redistribution, so the wheel is fetched by whoever runs this:
 `pip download recbole==1.2.1 --no-deps`. A rating is a play of a third of its stars, so that watch_ratio > 1
-says four or five; small_matrix is the last fifth of each user's ratings. nightreel takes no times before the
-year 2000: all times are 28 years later than they were, after which weekdays and leap years recur.
+says four or five; small_matrix is the last fifth of each user's ratings.
 """
 
 import io
@@ -17,14 +16,11 @@ _FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
 _LENGTH_MS = 9_000  # a multiple of 3, so that play_duration / video_duration is exact
 _HELD_OUT_SHARE = 0.2
 _SHANGHAI_S = 8 * 3600
-_LATER_YEARS = 28
-_LATER_S = (28 * 365 + 7) * 24 * 3600
 
 
 def write_movielens(wheel: Path, folder: Path) -> None:
     """Write the raw files, with the columns that MovieLens can fill, into the folder."""
     ratings = _part(wheel, "inter").rename(columns={"item_id": "video_id"}).astype("int64")
-    ratings["timestamp"] += _LATER_S
     ratings = ratings.sort_values(["timestamp", "user_id", "video_id"]).reset_index(drop=True)
     local = pd.to_datetime(ratings.timestamp + _SHANGHAI_S, unit="s")
     ratings["date"] = local.dt.strftime("%Y%m%d").astype(int)
@@ -104,7 +100,7 @@ def _days(ratings: pd.DataFrame, year: pd.Series) -> pd.DataFrame:
     days = liked.groupby(["video_id", "date"], as_index=False).agg(
         show_cnt=("liked", "size"), play_cnt=("liked", "size"), like_cnt=("liked", "sum")
     )
-    uploaded = pd.to_numeric(year, errors="coerce").reindex(days.video_id).to_numpy() + _LATER_YEARS
+    uploaded = pd.to_numeric(year, errors="coerce").reindex(days.video_id).to_numpy()
     first = pd.to_datetime(days.groupby("video_id").date.transform("min").astype(str)).dt.strftime("%Y-%m-%d")
     known = ~np.isnan(uploaded)
     days["upload_dt"] = np.where(known, [f"{value:.0f}-01-01" for value in uploaded], first)

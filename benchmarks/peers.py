@@ -172,7 +172,13 @@ def main() -> None:
         metavar="LINE",
         help="of nightreel.toml, for what a log needs",
     )
-    parser.add_argument("--only", nargs="+", help="systems whose lists are made anew (all)")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=[*names(by_day=True), OURS],
+        metavar="SYSTEM",
+        help="systems whose lists are made anew (all); without a name, only those that are missing",
+    )
     parser.add_argument(
         "--work", type=Path, default=ROOT / "benchmarks" / "work" / "peers", help="where lists lie"
     )
