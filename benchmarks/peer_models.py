@@ -158,9 +158,10 @@ def peer_lists(name: str, plays: pd.DataFrame, users: np.ndarray, *, by_day: boo
 
 
 def most_liked(plays: pd.DataFrame, days: int | None) -> np.ndarray:
-    """Videos by their liked plays of the log's last so many days, of all days for None."""
+    """Videos by the liked plays of the last so many days, or of all days; ties as first liked."""
     last = sorted(plays.date.unique())[-days:] if days else plays.date
-    return plays[plays.date.isin(last) & plays.liked].video_id.value_counts().index.to_numpy()
+    counts = plays[plays.date.isin(last) & plays.liked].video_id.value_counts(sort=False)
+    return counts.sort_values(ascending=False, kind="stable").index.to_numpy()
 
 
 def one_list_for_all(order: np.ndarray, plays: pd.DataFrame, users: np.ndarray) -> pd.DataFrame:
