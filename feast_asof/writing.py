@@ -1,39 +1,42 @@
 """What the store writes: results, saved datasets, batches appended to a source, logged features."""
 
+import glob
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import LoggingConfig
 from feast.feature_view import FeatureView
-from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource, SavedDatasetFileStorage
-from feast.infra.offline_stores.offline_utils import get_pyarrow_schema_from_batch_source
+from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
 from feast_asof.errors import AsOfError
+from feast_asof.files import Location
 from feast_asof.sources import open_parquet, open_source
 
+# The file of a saved dataset's folder: writing it again replaces it, with no moment of both or neither.
+DATASET_FILE = "data.parquet"
+# What Hive, and Arrow with it, calls a partition of nulls.
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
-def write_whole_file(path: Path, batches: Iterator[pa.RecordBatch], **options: Any) -> int:
+
+def write_whole_file(path: Path | Location, batches: Iterator[pa.RecordBatch], **options: Any) -> int:
     """Write batches to a parquet file that appears when it is whole. Returns the rows written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    target = Location(str(path), None) if isinstance(path, Path) else path
     rows = 0
-    try:
-        first = next(batches)
-        with pq.ParquetWriter(partial, first.schema, **options) as writer:
-            for batch in chain([first], batches):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    first = next(batches)
+    with target.write_whole() as file, pq.ParquetWriter(file, first.schema, **options) as writer:
+        for batch in chain([first], batches):
+            writer.write_batch(batch)
+            rows += batch.num_rows
     return rows
 
 
@@ -50,55 +53,79 @@ def save_dataset(
     """
     if not isinstance(storage, SavedDatasetFileStorage):
         raise AsOfError(f"saved dataset: storage is {type(storage).__name__}; give SavedDatasetFileStorage.")
-    path = Path(FileSource.get_uri_for_file_path(config.repo_path, storage.file_options.uri))
-    if path.exists() and not allow_overwrite:
-        raise SavedDatasetLocationAlreadyExists(location=storage.file_options.uri)
-    if path.suffix == ".parquet":
-        write_whole_file(path, batches)
+    options = storage.file_options
+    target = Location.of(config, options.uri, options.s3_endpoint_override)
+    if target.exists() and not allow_overwrite:
+        raise SavedDatasetLocationAlreadyExists(location=options.uri)
+    if target.path.endswith(".parquet"):
+        write_whole_file(target, batches)
         return
-    stale = list(path.glob("*.parquet"))
-    write_whole_file(path / f"{uuid.uuid4().hex}.parquet", batches)
+    stale = target.parquet_files() if target.is_folder() else []
+    write_whole_file(target / DATASET_FILE, batches)
     for file in stale:
-        file.unlink()
+        if file.name != DATASET_FILE:
+            file.delete()
 
 
 def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> None:
     """Add rows to a view's parquet source: a file is rewritten whole, a folder gets one file more.
 
-    The columns must be the source's, in its order. Raises AsOfError otherwise.
+    Writers of one file wait for each other, threads and processes alike. The columns must be the source's.
+    Raises AsOfError otherwise, and for a single object of an object store, where nobody can be waited for.
     """
     what = f"feature view {view.name}"
     source = open_source(config, view.batch_source, what=what)
-    _, names = get_pyarrow_schema_from_batch_source(config, view.batch_source)
-    if list(names) != table.column_names:
-        has, wanted = ", ".join(table.column_names), ", ".join(names)
-        raise AsOfError(f"{what}: rows to write have the columns {has}; {source.path} has {wanted}.")
-    try:
-        added = table.cast(source.dataset.schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise AsOfError(f"{what}: rows to write do not fit {source.path}: {error}") from None
-    path = Path(source.path)
-    if path.is_dir():
-        write_whole_file(path / f"{uuid.uuid4().hex}.parquet", iter(added.to_batches()))
-    else:
-        write_whole_file(path, _chain(source.dataset.to_batches(), added.to_batches()))
+    options = view.batch_source.file_options
+    target = Location.of(config, options.uri, options.s3_endpoint_override)
+    if target.is_folder():
+        added = _fitted(table, source.dataset.schema, what=what, path=source.path)
+        write_whole_file(target / f"{uuid.uuid4().hex}.parquet", iter(added.to_batches()))
+        return
+    if target.filesystem is not None or (glob.has_magic(target.path) and not target.exists()):
+        raise AsOfError(
+            f"{what}: rows cannot be added to {source.path} without losing those of another writer; "
+            f"make it a folder, which gets one file more each time."
+        )
+    with target.locked():
+        # What is read before the lock is held may be without another writer's rows.
+        source = open_source(config, view.batch_source, what=what)
+        added = _fitted(table, source.dataset.schema, what=what, path=source.path)
+        write_whole_file(target, chain(source.dataset.to_batches(), added.to_batches()))
 
 
 def append_logged_features(data: pa.Table | Path, logging_config: LoggingConfig, config: RepoConfig) -> None:
-    """Add logged features to their destination folder, partitioned as it says."""
+    """Add logged features to their destination folder, partitioned as it says; each file appears whole."""
     destination = logging_config.destination
     if not isinstance(destination, FileLoggingDestination):
         kind = type(destination).__name__
         raise AsOfError(f"logged features: destination is {kind}; give FileLoggingDestination.")
     table = open_parquet(str(data), what="logged features").to_table() if isinstance(data, Path) else data
-    pq.write_to_dataset(
-        table,
-        root_path=FileSource.get_uri_for_file_path(config.repo_path, destination.path),
-        partition_cols=destination.partition_by or None,
-        basename_template=f"{uuid.uuid4().hex}-{{i}}.parquet",
-        existing_data_behavior="overwrite_or_ignore",
-    )
+    folder = Location.of(config, destination.path, destination.s3_endpoint_override)
+    for subfolder, part in _partitions(table, destination.partition_by or []):
+        target = folder / "/".join([*subfolder, f"{uuid.uuid4().hex}.parquet"])
+        write_whole_file(target, iter(part.to_batches()))
 
 
-def _chain(*parts: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return chain.from_iterable(parts)
+def _partitions(table: pa.Table, by: list[str]) -> Iterator[tuple[list[str], pa.Table]]:
+    """The rows of each combination of values, as `key=value` folder names, without those columns."""
+    if not by:
+        yield [], table
+        return
+    for values in table.select(by).group_by(by).aggregate([]).to_pylist():
+        part, folders = table, []
+        for name, value in values.items():
+            column = part[name]
+            part = part.filter(column.is_null() if value is None else pc.equal(column, value))
+            folders.append(f"{name}={HIVE_NULL if value is None else quote(str(value), safe='')}")
+        yield folders, part.drop_columns(by)
+
+
+def _fitted(table: pa.Table, schema: pa.Schema, *, what: str, path: str) -> pa.Table:
+    """The rows in the types and order of a source. Raises AsOfError where they do not fit."""
+    if sorted(table.column_names) != sorted(schema.names):
+        has, needs = ", ".join(table.column_names), ", ".join(schema.names)
+        raise AsOfError(f"{what}: rows to write have the columns {has}; {path} has {needs}.")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise AsOfError(f"{what}: rows to write do not fit {path}: {error}") from None

@@ -1,0 +1,102 @@
+"""Sources, results, rows added and logs on an S3 server, through the paths of Feast's own definitions."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.fs
+import pyarrow.parquet as pq
+import pytest
+from feast import FeatureService, FeatureStore
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.feature_logging import LoggingConfig
+from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+
+from feast_asof import AsOfError
+from tests.feast_asof.test_writing import ADDED, ASKED, STATS, _logs
+from tests.fixtures.s3 import BUCKET, served
+from tests.fixtures.small_feature_repo import open_store, values
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the server is, which Feast's definitions name; its credentials are those of the environment."""
+    monkeypatch.chdir(tmp_path)
+    with served() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield environment["AWS_ENDPOINT_URL"]
+
+
+@pytest.fixture
+def s3(endpoint: str) -> pyarrow.fs.FileSystem:
+    return pyarrow.fs.S3FileSystem(endpoint_override=endpoint)
+
+
+def _store(s3: pyarrow.fs.FileSystem, folder: Path, key: str, endpoint: str) -> FeatureStore:
+    """A store whose source lies at this key: the rows of STATS, in one object."""
+    store = open_store(folder, [STATS])
+    path = f"{BUCKET}/{key}" if key.endswith(".parquet") else f"{BUCKET}/{key}/first.parquet"
+    pq.write_table(pq.read_table(folder / "stats.parquet"), path, filesystem=s3)
+    view = store.get_feature_view("stats")
+    view.batch_source.file_options.uri = f"s3://{BUCKET}/{key}"
+    view.batch_source.file_options.s3_endpoint_override = endpoint
+    store.apply([view])
+    return store
+
+
+def _names(s3: pyarrow.fs.FileSystem, folder: str) -> list[str]:
+    return [file.base_name for file in s3.get_file_info(pyarrow.fs.FileSelector(f"{BUCKET}/{folder}"))]
+
+
+def test_rows_are_added_to_a_folder_of_objects(
+    s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path
+) -> None:
+    """One object more; and no folder `s3:` here."""
+    store = _store(s3, tmp_path, "stats", endpoint)
+    store.write_to_offline_store("stats", ADDED)
+    joined = store.get_historical_features(entity_df=ASKED, features=["stats:score"]).to_df()
+    assert values(joined["score"]) == [1.0, 2.0, 3.0]
+    assert len(_names(s3, "stats")) == 2
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_one_object_is_not_rewritten(s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path) -> None:
+    """Two writers of one object cannot wait for each other there: refused, and nothing is lost."""
+    store = _store(s3, tmp_path, "stats.parquet", endpoint)
+    with pytest.raises(AsOfError, match="make it a folder"):
+        store.write_to_offline_store("stats", ADDED)
+    joined = store.get_historical_features(entity_df=ASKED, features=["stats:score"]).to_df()
+    assert values(joined["score"]) == [1.0, 1.0, None]
+
+
+@pytest.mark.parametrize("key", ["saved.parquet", "saved"])
+def test_a_result_is_persisted_there(
+    s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path, key: str
+) -> None:
+    """As one object or a folder with one, which is there already the second time."""
+    store = _store(s3, tmp_path, "only_read", endpoint)
+    job = store.get_historical_features(entity_df=ASKED, features=["stats:score"])
+    storage = SavedDatasetFileStorage(path=f"s3://{BUCKET}/{key}", s3_endpoint_override=endpoint)
+    job.persist(storage)
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        job.persist(storage)
+    job.persist(storage, allow_overwrite=True)
+    saved = pq.read_table(f"{BUCKET}/{key}", filesystem=s3)
+    assert saved["score"].to_pylist() == [1.0, 1.0, None]
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_logs_are_added_there(s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path) -> None:
+    """In their partitions."""
+    store = _store(s3, tmp_path, "only_read", endpoint)
+    destination = FileLoggingDestination(
+        path=f"s3://{BUCKET}/logs", partition_by=["__request_id"], s3_endpoint_override=endpoint
+    )
+    service = FeatureService(
+        name="served",
+        features=[store.get_feature_view("stats")],
+        logging_config=LoggingConfig(destination=destination),
+    )
+    store.apply([service])
+    store.write_logged_features(_logs(), service)
+    assert sorted(_names(s3, "logs")) == ["__request_id=a", "__request_id=b"]
