@@ -33,7 +33,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_text(row.get(name)) for name in names] for row in rows]
+    cells = [[_text(row.get(name), name) for name in names] for row in rows]
     widths = [max(_width(name), *(_width(line[i]) for line in cells)) for i, name in enumerate(names)]
     numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
     for line in [names, *cells]:
@@ -58,18 +58,20 @@ def _print_fact(name: str, value: Any, *, indent: str) -> None:
         print(f"{indent}{name}:")
         print_table(value, indent=indent + "  ")
     elif isinstance(value, list | tuple):
-        print(f"{indent}{name}: {', '.join(map(_text, value)) or 'none'}")
+        print(f"{indent}{name}: {', '.join(_text(one, name) for one in value) or 'none'}")
     else:
-        print(f"{indent}{name}: {_text(value)}")
+        print(f"{indent}{name}: {_text(value, name)}")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str = "") -> str:
+    """A value as it is shown; name: what it is, as ids are to be copied and have no separators."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        is_id = name.replace(" ", "_").removesuffix("s").split("_")[-1] == "id"
+        return f"{value:,}" if not is_id and abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
     return " ".join(str(value).split())

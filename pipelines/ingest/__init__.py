@@ -27,6 +27,8 @@ from pipelines.ingest.unread import unread_files
 
 __all__ = ["ingest"]
 
+_REPAIR_SHARE = 0.5
+
 _log = get_logger(__name__)
 
 
@@ -109,7 +111,7 @@ def _plan(
     plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
         path = folder / file.name
-        if file.without is not None and not path.exists():
+        if file.without is not None and not path.exists() and not path.is_symlink():
             missing.append(file)
             continue
         of_file = tuple(delivery for delivery in arrived if delivery.file is file)
@@ -172,10 +174,9 @@ def _read_raw(
     known = Known.first(table.frame)
     if delivered is not None:
         known, _ = add_plays(known, delivered)
-    status = source.path.stat()
     return known, Taken(
-        size=status.st_size,
-        modified_ns=status.st_mtime_ns,
+        size=source.header.size,
+        modified_ns=source.header.modified_ns,
         digest=source.header.digest,
         lines=source.header.lines,
         names=source.header.names,
@@ -226,11 +227,15 @@ def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings) -
             table.rejects.write_parquet(temporary)
         first = wrong.row(0, named=True)
         share = wrong.height / rows
+        remedy = f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}."
+        if share > _REPAIR_SHARE:  # to let so many through would be to lose the file
+            few = "No row is good" if wrong.height == rows else "Most rows are bad"
+            remedy = f"{few}: repair the file, or put the right one there."
         raise InputError(
             f"{path}, line {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
             f"them are in {kept}.",
-            f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}.",
+            remedy,
         )
 
 

@@ -8,6 +8,7 @@ import codecs
 import csv
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nightreel.errors import InputError
+from pipelines.ingest.quotes import never_closed, opening_line, spans_of
 from pipelines.ingest.taken import Taken
 
 LINE, RAW, REASON = "line", "raw", "reason"
 REJECT_SCHEMA: dict[str, pl.DataType] = {LINE: pl.Int64(), REASON: pl.String(), RAW: pl.String()}
 
+_NO_SPANS = pl.DataFrame(schema={LINE: pl.Int64(), "breaks": pl.Int64()})
 _BLOCK_BYTES = 8 * 2**20
 _HEADER_BYTES_MAX = 65_536
 _LINE_FEED = ord("\n")
@@ -48,7 +51,8 @@ class Header:
     names: of its columns. has_quotes: anywhere. lone_returns: it has carriage returns that end no line, as
     four captions of KuaiRec have, without quotes around them. Both are told of what follows byte `start` and
     `lines_before` lines, where the rows begin that are to be read (0: all but the header). digest: SHA-256 of
-    the whole file; lines: line ends in it.
+    the whole file; lines: line ends in it. size, modified_ns: as it was before it was looked at; what is
+    added after that is not read.
     """
 
     names: list[str]
@@ -58,18 +62,22 @@ class Header:
     lines_before: int
     digest: str
     lines: int
+    size: int
+    modified_ns: int
 
 
 @dataclass(frozen=True)
 class TextBatch:
     """Some rows of a file: every column as text (empty is null), and `line` int64.
 
-    broken: rows with a wrong number of fields (line, reason, raw). bytes_read: of the file, so far.
+    broken: rows with a wrong number of fields (line, reason, raw). bytes_read: of the file, so far. spans:
+    rows of several lines (line, breaks), for a look at whether they are one row.
     """
 
     rows: pl.DataFrame
     broken: pl.DataFrame
     bytes_read: int
+    spans: pl.DataFrame
 
 
 def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
@@ -78,9 +86,25 @@ def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
     taken: as the file was taken in before; where it only grew since, only what is new is to be read.
     Raises InputError where it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
     """
+    try:
+        return _inspected(path, taken)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Let the user of nightreel read it, or copy it again.",
+        ) from None
+
+
+def _inspected(path: Path, taken: Taken | None) -> Header:
     if not path.is_file():
+        if path.is_symlink():
+            raise InputError(f"{path}: a link that leads to no file.", "Put the file itself there.")
+        if path.exists():
+            raise InputError(f"{path}: not a file.", "Put a CSV file there.")
         raise InputError(f"{path}: no such file.", "Put it there, or set raw_dir to the folder that has it.")
-    with path.open("rb") as file:
+    with path.open("rb") as opened:
+        status = os.fstat(opened.fileno())
+        file = _UpTo(opened, status.st_size)
         head = file.read(_HEADER_BYTES_MAX)
         _refuse_other_formats(path, head)
         digest = hashlib.sha256()
@@ -89,10 +113,12 @@ def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
         if not start:
             file.seek(0)
             digest = hashlib.sha256()
+        names = [name.strip() for name in next(csv.reader([_first_line(path, head)]), [])]
         text = _check_text(path, file, lines_before, digest)
-    names = next(csv.reader([_first_line(path, head)]), [])
+    if text.quotes % 2:
+        _refuse_open_quote(path, text, start, lines_before, len(names))
     return Header(
-        names=[name.strip() for name in names],
+        names=names,
         has_quotes=text.quotes > 0,
         # Where nothing but returns ends lines, as on old Macs, they are what they seem.
         lone_returns=text.lone_returns > 0 and text.lines > 0,
@@ -100,6 +126,19 @@ def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
         lines_before=lines_before,
         digest=digest.hexdigest(),
         lines=text.lines,
+        size=status.st_size,
+        modified_ns=status.st_mtime_ns,
+    )
+
+
+def _refuse_open_quote(path: Path, text: "_Text", start: int, lines_before: int, fields: int) -> None:
+    with path.open("rb") as file:
+        file.seek(start)
+        line = lines_before + never_closed(file, fields)
+    raise InputError(
+        f'{path}: an odd number of quotes ("), the last on line {text.last_quote}: the one that opens on '
+        f"line {line} is never closed. Was the file cut off?",
+        "Copy the file again, or double the quotes that belong to a text.",
     )
 
 
@@ -140,8 +179,8 @@ def lines_of(path: Path, header: Header, wanted: pl.Series) -> list[str]:
 
 def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
     nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
-    if header.start == path.stat().st_size:
-        yield TextBatch(nothing, pl.DataFrame(schema=REJECT_SCHEMA), header.start)
+    if header.start == header.size:
+        yield TextBatch(nothing, pl.DataFrame(schema=REJECT_SCHEMA), header.start, _NO_SPANS)
         return
     pending: list[tuple[int, str, str]] = []
     fields_of_last = len(header.names)
@@ -154,29 +193,31 @@ def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
         return "skip"
 
     numbers = _LineNumbers(header)
-    with path.open("rb") as file:
+    with path.open("rb") as opened:
+        file = _UpTo(opened, header.size)
         file.seek(header.start)
         try:
             for batch in _open(file, header, keep_broken):
-                rows = numbers.given(pl.DataFrame(batch), [number for number, _, _ in pending])
+                rows = numbers.given(pl.DataFrame(batch), [(n, text.count("\n")) for n, _, text in pending])
                 before = [row for row in pending if row[0] < numbers.next]
                 del pending[: len(before)]
                 if rows[header.names[0]].null_count():
                     # Blank lines are rows of nothing.
                     rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
-                yield TextBatch(rows, _broken(before, numbers), file.tell())
+                yield TextBatch(rows, _broken(before, numbers), file.tell(), numbers.spans)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{path}, after line {numbers.last}: not a CSV: {error}.", "Repair the file."
             ) from None
-        if pending and fields_of_last < len(header.names) and not ends_with_newline(path):
+        numbers.skip([(n, text.count("\n")) for n, _, text in pending])
+        if pending and fields_of_last < len(header.names) and not ends_with_newline(path, header.size):
             line = int(_broken(pending, numbers)[LINE][-1])
             raise InputError(f"{path}, line {line}: the file ends in the middle of a row.", _COPY_AGAIN)
-        yield TextBatch(nothing, _broken(pending, numbers), file.tell())
+        yield TextBatch(nothing, _broken(pending, numbers), file.tell(), _NO_SPANS)
 
 
 def _open(
-    file: BinaryIO, header: Header, keep_broken: Callable[[pa_csv.InvalidRow], str]
+    file: "_UpTo", header: Header, keep_broken: Callable[[pa_csv.InvalidRow], str]
 ) -> Iterator[pa.RecordBatch]:
     reader = pa_csv.open_csv(
         pa.PythonFile(_WithoutLoneReturns(file) if header.lone_returns else file, mode="r"),
@@ -200,21 +241,53 @@ def _open(
 
 
 def _broken(rows: list[tuple[int, str, str]], numbers: "_LineNumbers") -> pl.DataFrame:
-    found = [(numbers.line_of(number), *rest) for number, *rest in rows]
+    """Rejects of rows with a wrong number of fields; of several lines, each line counts."""
+    found = []
+    for number, reason, text in rows:
+        line, parts = numbers.line_of(number), text.rstrip("\r\n").split("\n")
+        why = reason
+        if len(parts) > 1:
+            last = line + len(parts) - 1
+            why = f"{reason}; a quote opens on line {opening_line(text, line)}, the row ends on line {last}"
+        found += [(line + at, why, part.rstrip("\r")) for at, part in enumerate(parts)]
     return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row")
 
 
-def ends_with_newline(path: Path) -> bool:
-    """Whether the file's last byte ends a line; a file that was cut off rarely does."""
+def ends_with_newline(path: Path, size: int) -> bool:
+    """Whether the last of `size` bytes ends a line; that of a file that was cut off rarely does."""
     with path.open("rb") as file:
-        file.seek(-1, 2)
+        file.seek(size - 1)
         return file.read(1) in b"\n\r"
+
+
+class _UpTo(io.RawIOBase):
+    """A file as if it ended at `end`: what another process appends meanwhile is of the next time."""
+
+    def __init__(self, file: BinaryIO, end: int) -> None:
+        self._file, self._end = file, end
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """To a byte of the file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The byte that is read next."""
+        return self._file.tell()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, as many as there are up to size, and not beyond the end."""
+        left = max(self._end - self._file.tell(), 0)
+        return self._file.read(left if size < 0 else min(size, left))
 
 
 class _WithoutLoneReturns(io.RawIOBase):
     """A file in which a carriage return that ends no line reads as a space: Arrow would end the row there."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: "_UpTo") -> None:
         self._file = file
 
     def readable(self) -> bool:
@@ -235,17 +308,22 @@ class _LineNumbers:
 
     def __init__(self, header: Header) -> None:
         self._has_breaks = header.has_quotes
+        self.spans = _NO_SPANS
         self._breaks: list[tuple[int, int]] = []  # record number, line breaks within it
         self._lines_before = header.lines_before
         # The number of the next record. Where reading begins at the top, the header is record 1.
         self.next = 1 if header.start else 2
         self.last = max(header.lines_before, 1)  # the last line given
 
-    def given(self, rows: pl.DataFrame, skipped: list[int]) -> pl.DataFrame:
-        """The rows with their lines; skipped: numbers of records left out, of these rows or of later ones."""
+    def given(self, rows: pl.DataFrame, skipped: list[tuple[int, int]]) -> pl.DataFrame:
+        """The rows with their lines.
+
+        skipped: numbers of records left out, of these rows or of later ones, and their line breaks.
+        """
         numbers = pl.Series(LINE, np.arange(self.next, self.next + rows.height + len(skipped)))
         if skipped:
-            numbers = numbers.filter(~numbers.is_in(skipped)).head(rows.height)
+            numbers = numbers.filter(~numbers.is_in([number for number, _ in skipped])).head(rows.height)
+        self.spans = _NO_SPANS
         if not rows.height:
             return rows.with_columns(numbers)
         self.next = int(numbers[-1]) + 1
@@ -254,10 +332,19 @@ class _LineNumbers:
             within = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
             breaks = rows.select(within.cast(pl.Int64).alias("breaks"))["breaks"]
             lines = lines + breaks.cum_sum() - breaks
+            for number, count in skipped:
+                if count:
+                    lines = lines + (numbers > number).cast(pl.Int64) * count
             many = breaks > 0
             self._breaks += zip(numbers.filter(many).to_list(), breaks.filter(many).to_list(), strict=True)
+            self.spans = spans_of(lines.filter(many), breaks.filter(many))
+        self.skip([one for one in skipped if one[0] < self.next])
         self.last = int(lines[-1])
         return rows.with_columns(lines.alias(LINE))
+
+    def skip(self, records: list[tuple[int, int]]) -> None:
+        """Count the line breaks within records that were left out."""
+        self._breaks += [(number, count) for number, count in records if count]
 
     def line_of(self, number: int) -> int:
         """The line on which a record begins that was given before, or left out."""
@@ -278,14 +365,15 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Text:
-    """How many quotes, line ends (of the whole file), and returns that end no line."""
+    """How many quotes (and the line of the last), line ends (of the whole file), returns that end no line."""
 
     quotes: int
+    last_quote: int
     lines: int
     lone_returns: int
 
 
-def _end_of_taken(file: BinaryIO, taken: Taken, digest: "hashlib._Hash") -> int:
+def _end_of_taken(file: "_UpTo", taken: Taken, digest: "hashlib._Hash") -> int:
     """Where the file's new rows begin; 0 where it is not what was taken in before with rows after it."""
     file.seek(0)
     left = taken.size
@@ -297,8 +385,8 @@ def _end_of_taken(file: BinaryIO, taken: Taken, digest: "hashlib._Hash") -> int:
     return taken.size if not left and last_byte == b"\n" and digest.hexdigest() == taken.digest else 0
 
 
-def _check_text(path: Path, file: BinaryIO, lines_before: int, digest: "hashlib._Hash") -> _Text:
-    """Count what the rest of the file holds. Refuses what is not UTF-8, and an odd number of quotes."""
+def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._Hash") -> _Text:
+    """Count what the rest of the file holds. Refuses what is not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     lines = lines_before
     quotes = returns = line_ends = 0
@@ -325,13 +413,7 @@ def _check_text(path: Path, file: BinaryIO, lines_before: int, digest: "hashlib.
             line_ends += block.count(b"\r\n")
         line_ends += last_byte == b"\r" and block.startswith(b"\n")
         last_byte = block[-1:]
-    if quotes % 2:
-        raise InputError(
-            f'{path}: an odd number of quotes ("), the last on line {last_quote}: one is never closed. '
-            "Was the file cut off?",
-            "Copy the file again, or double the quotes that belong to a text.",
-        )
-    return _Text(quotes, lines, returns - line_ends)
+    return _Text(quotes, last_quote, lines, returns - line_ends)
 
 
 def _first_line(path: Path, head: bytes) -> str:

@@ -232,7 +232,7 @@ def find_raw_folder(raw_dir: Path) -> Path:
         )
     wanted = columns.BIG_MATRIX_FILE
     for folders in ([raw_dir], [raw_dir / "data"], sorted(raw_dir.glob("*/data")), sorted(raw_dir.glob("*"))):
-        found = [one for one in folders if one != raw_dir / INCOMING and (one / wanted).is_file()]
+        found = [one for one in folders if one != raw_dir / INCOMING and _is_file(one / wanted)]
         if len(found) > 1:
             raise InputError(
                 f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",
@@ -244,6 +244,13 @@ def find_raw_folder(raw_dir: Path) -> Path:
         f"{raw_dir}: no {wanted} there, nor in a `data` folder below it.",
         "Set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to the folder with KuaiRec's CSV files.",
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that this user may not look into
+        return False
 
 
 def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:

@@ -22,6 +22,7 @@ from pipelines.ingest.csv_reading import (
     lines_of,
     read_batches,
 )
+from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
 from pipelines.ingest.schemas import schema_of
 from pipelines.local_days import INSTANT
@@ -60,7 +61,7 @@ def read_table(
     Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
     """
     path, file, header = source.path, source.file, source.header
-    typed, rejects = [], []
+    typed, rejects, spans = [], [], []
     done = header.start
     latest = datetime.now(zone) + timedelta(days=1)
     for batch in read_batches(path, header):
@@ -72,12 +73,17 @@ def read_table(
         else:
             rows = found.typed
         typed.append(rows)
+        spans.append(batch.spans)
         advance(batch.bytes_read - done)
         done = batch.bytes_read
     frame = pl.concat(typed)
     typed.clear()
+    swallowed, records = _swallowed(source, pl.concat(spans))
+    if records:
+        frame = frame.filter(~pl.col(LINE).is_in(records))
+        rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
     if file.has_plays:
-        _refuse_cut_ratio(path, frame)
+        _refuse_cut_ratio(path, header.size, frame)
     schema = schema_of(file)
     absent = [
         pl.lit(None, dtype=column.dtype.type).alias(name)
@@ -103,6 +109,27 @@ def read_table(
             "Please report this; leaving the file's newest rows out may help until then.",
         ) from error
     return Table(frame, pl.concat(rejects).sort(LINE))
+
+
+def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+    """The lines of rows that a quote swallowed, each a reject, and the lines where such records begin."""
+    path, names = source.path, source.header.names
+    key = key_index(source.file, names)
+    numbers = spans.select(pl.int_ranges(LINE, pl.col(LINE) + pl.col("breaks") + 1).explode()).to_series()
+    texts = lines_of(path, source.header, numbers.drop_nulls())
+    found: list[tuple[int, str, str]] = []
+    records = []
+    done = 0
+    for line, breaks in spans.rows():
+        parts = texts[done : done + breaks + 1]
+        done += breaks + 1
+        record = "\n".join(parts)
+        if is_swallowing(record, len(names), key):
+            opened = opening_line(record, line)
+            reason = f"a quote that opens on line {opened} takes the rows to line {line + breaks} with it"
+            found += [(line + at, reason, part) for at, part in enumerate(parts)]
+            records.append(line)
+    return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row"), records
 
 
 def _settled(known: pl.DataFrame, new: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,9 +175,9 @@ def _with_instant(
     return kept.filter(~untimed), rejects
 
 
-def _refuse_cut_ratio(path: Path, frame: pl.DataFrame) -> None:
+def _refuse_cut_ratio(path: Path, size: int, frame: pl.DataFrame) -> None:
     """Refuse a file whose last number was cut off: no line end, and only the last ratio is not the play's."""
-    if frame.height < 2 or ends_with_newline(path):
+    if frame.height < 2 or ends_with_newline(path, size):
         return
     last = frame.tail(2).with_columns(
         (pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)).alias("true")
