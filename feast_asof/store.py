@@ -80,6 +80,14 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
                 feature_views, start_date=start_date, end_date=end_date
             )
             events = events_between(views, start, end)
+            if events.num_rows == 0 and start_date is None:
+                LOG.warning(
+                    "no entity dataframe and no start_date: Feast's default asks for events from %s to %s, "
+                    "and the views (%s) have none; give start_date and end_date.",
+                    start.isoformat(timespec="seconds"),
+                    end.isoformat(timespec="seconds"),
+                    ", ".join(view.name for view in views),
+                )
             entities = Entities("events of the views", events, time_column=EVENT_TIMESTAMP)
         else:
             entities = Entities.of(entity_df)

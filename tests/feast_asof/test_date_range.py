@@ -55,6 +55,19 @@ def test_an_empty_range_has_no_rows_and_all_columns(tmp_path: Path) -> None:
     assert job.to_parquet(tmp_path / "none.parquet") == 0
 
 
+def test_no_rows_for_want_of_dates_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without dates Feast looks back some days from now: old data gives nothing, and one line says why."""
+    store = open_store(tmp_path, [STATS])
+    assert store.get_historical_features(features=["stats:score"]).to_df().empty
+    (said,) = (record.getMessage() for record in caplog.records if record.name.startswith("feast_asof"))
+    assert said.startswith("no entity dataframe and no start_date: Feast's default asks for events from")
+    assert said.endswith("the views (stats) have none; give start_date and end_date.")
+    caplog.clear()
+    dates = {"start_date": datetime(1990, 1, 1, tzinfo=UTC), "end_date": datetime(1990, 1, 2, tzinfo=UTC)}
+    assert store.get_historical_features(features=["stats:score"], **dates).to_df().empty
+    assert not [record for record in caplog.records if record.name.startswith("feast_asof")]
+
+
 def test_views_with_other_keys_share_the_events(tmp_path: Path) -> None:
     """An event of one view is joined with what the others knew then; a key it does not have is null."""
     tags = View("tags", ["tag"], ["rank"], rows_of("tag event_timestamp rank", ("a", "2020-07-06", 9.0)))
