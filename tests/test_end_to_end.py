@@ -58,16 +58,27 @@ def test_everything_that_the_demo_wrote_lies_in_its_home(demo_home: Path) -> Non
         assert (demo_home / "data" / name).exists()
 
 
-def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -> None:
-    """Stated margins on NDCG@10 over the fully observed pairs, which one list for all ranks well already.
+def _bounds(home: Path, **of: object) -> dict[str, tuple[float, float]]:
+    records = json.loads((home / "data" / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    return {
+        record["system"]: (record["low"], record["high"])
+        for record in records
+        if all(record[name] == value for name, value in of.items())
+    }
 
-    5 % over popularity by engagement, 1 % over ALS, far over the rest; 90 % of the truth's own, never more.
+
+def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -> None:
+    """NDCG@10 over the fully observed pairs, by the 95 % intervals over users: docs/decisions/quality-tests.md.
+
+    Above the upper bound of every list that is the same for all, not below ALS by more than chance, and 90 %
+    of the truth's own, never more.
     """
-    ndcg = _metrics(demo_home, protocol="kuairec", metric="ndcg", k=10, label="ratio", slice="all")
-    assert ndcg["hybrid"] >= 1.05 * ndcg["popularity_by_engagement"], ndcg
-    assert ndcg["hybrid"] >= 1.01 * ndcg["als"], ndcg
+    of = {"protocol": "kuairec", "metric": "ndcg", "k": 10, "label": "ratio", "slice": "all"}
+    ndcg, bounds = _metrics(demo_home, **of), _bounds(demo_home, **of)
+    assert ndcg["hybrid"] > bounds["popularity_by_engagement"][1], (ndcg, bounds)
+    assert ndcg["hybrid"] > bounds["als"][0], (ndcg, bounds)
     for baseline in ("random", "popularity_by_views"):
-        assert ndcg["hybrid"] >= 2 * ndcg[baseline], (baseline, ndcg)
+        assert bounds["hybrid"][0] >= 1.3 * bounds[baseline][1], (baseline, ndcg, bounds)
     assert 0.90 * ndcg["truth"] <= ndcg["hybrid"] < ndcg["truth"], ndcg
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesize import draws, exact
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -44,7 +46,7 @@ def first_play_shares(day_shares: F64, again_share: float) -> F64:
             wanted = share - again_share * share * waiting
             first[day] = max(wanted, 0.02 * share) / (1 - again_share + again_same_day)
             waiting += first[day] / left[day]
-    result: F64 = first / first.sum()
+    result: F64 = first / exact.total(first)
     return result
 
 
@@ -59,10 +61,11 @@ def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
     push = np.where(shares > 0, 1.0, 0.0)
     for _ in range(_ROUNDS):
         weights = fresh * push
-        total = weights.sum(axis=1)
+        total = exact.total(weights, axis=1)
         played = np.ones_like(total) if reach is None else sum(_included(total * reach, n) for n in plays)
-        by_day = np.einsum("v,vd->d", played / np.maximum(total, 1e-300), weights)
-        push *= np.where(by_day > 0, shares / np.maximum(by_day / by_day.sum(), 1e-12), 1.0) ** 0.7
+        by_day = exact.total((played / np.maximum(total, 1e-300))[:, None] * weights, axis=0)
+        moved = shares / np.maximum(by_day / exact.total(by_day), 1e-12)
+        push *= exact.power(np.where((by_day > 0) & (shares > 0), moved, 1.0), 0.7)
         push /= push.max()
     result: F32 = (fresh * push).astype(np.float32)
     return result
@@ -72,21 +75,21 @@ def _included(reach: F64, plays: float) -> F64:
     """The chance that a user of so many plays has played each video."""
     plays = min(plays, 0.98 * int((reach > 0).sum()))
     low, high = 0.0, 1.0
-    while (1 - np.exp(-high * reach)).sum() < plays:
+    while exact.total(1 - exact.exp(-high * reach)) < plays:
         high *= 2
     for _ in range(25):
         middle = (low + high) / 2
-        if (1 - np.exp(-middle * reach)).sum() < plays:
+        if exact.total(1 - exact.exp(-middle * reach)) < plays:
             low = middle
         else:
             high = middle
-    result: F64 = 1 - np.exp(-high * reach)
+    result: F64 = 1 - exact.exp(-high * reach)
     return result
 
 
 def daily_habit(random: np.random.Generator, users: int, days: int, *, sigma: float, away: float) -> F32:
     """How busy each user is on each day [users, days], times what is usual; some days they are away."""
-    habit = np.exp(random.normal(0, sigma, (users, days)))
+    habit = draws.lognormal(random, 0, sigma, (users, days))
     habit[random.random((users, days)) < away] *= 1e-6
     return habit.astype(np.float32)
 
@@ -107,12 +110,12 @@ def time_of_day(random: np.random.Generator, user: I64, day: I64, chronotype: I6
 
     user: from 0, a row of chronotype, which says each user's rhythm.
     """
-    rhythm = np.cumsum(_RHYTHMS / _RHYTHMS.sum(axis=1, keepdims=True), axis=1)
+    rhythm = np.cumsum(_RHYTHMS / exact.total(_RHYTHMS)[:, None], axis=1)
     point = random.random((len(chronotype), days, SESSIONS))
     hour = (rhythm[chronotype][:, None, None, :] <= point[..., None]).sum(axis=-1)
     start = (np.minimum(hour, 23) + random.random(hour.shape)) * HOUR_MS
-    session = np.minimum(random.geometric(_SESSION_CHANCE, len(user)) - 1, SESSIONS - 1)
-    ms = start[user, day, session] + random.exponential(_SESSION_MS, len(user))
+    session = np.minimum(draws.geometric(random, _SESSION_CHANCE, len(user)) - 1, SESSIONS - 1)
+    ms = start[user, day, session] + _SESSION_MS * draws.exponential(random, len(user))
     over = ms >= DAY_MS
     ms[over] = random.random(int(over.sum())) * DAY_MS
     result: I64 = np.minimum(ms.astype(np.int64), DAY_MS - 1)
@@ -122,6 +125,7 @@ def time_of_day(random: np.random.Generator, user: I64, day: I64, chronotype: I6
 def later_that_day(random: np.random.Generator, local_ms: I64) -> I64:
     """An instant after each of these, before midnight (the same instant in the day's last ms)."""
     left = DAY_MS - 1 - local_ms % DAY_MS
-    wait = np.minimum(random.exponential(_RETURN_MS, len(local_ms)), left * random.random(len(local_ms)))
+    wait = _RETURN_MS * draws.exponential(random, len(local_ms))
+    wait = np.minimum(wait, left * random.random(len(local_ms)))
     result: I64 = local_ms + np.minimum(wait.astype(np.int64) + 1, left)
     return result

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nightreel import columns
+from pipelines.synthesize import draws, exact
 from pipelines.synthesize.latent import DIMENSIONS
 from pipelines.synthesize.sizes import KUAIREC_VIDEOS, Sizes
 from pipelines.synthesize.videos import CATEGORIES, CATEGORY_NAMES, MISSING, Videos
@@ -116,16 +117,16 @@ def _word_chances(random: np.random.Generator, videos: Videos) -> Callable[[int]
     places = []
     for category in range(CATEGORIES):
         members = position[videos.truth.category == category]
-        centre = members.mean(axis=0) if len(members) else np.zeros(DIMENSIONS)
-        places.append(centre + random.normal(0, 0.8, (len(word_lists[category]), DIMENSIONS)))
+        centre = exact.total(members, axis=0) / len(members) if len(members) else np.zeros(DIMENSIONS)
+        places.append(centre + draws.normal(random, 0.8, (len(word_lists[category]), DIMENSIONS)))
 
     def words_of(video: int) -> list[str]:
         category = int(videos.truth.category[video])
-        distance = ((places[category] - position[video]) ** 2).sum(axis=1)
-        chance = np.exp(-distance / 1.5)
-        chance = chance / chance.sum() + 0.01
+        away = places[category] - position[video]
+        chance = exact.exp(exact.total(away * away, axis=1) / -1.5)
+        chance = chance / exact.total(chance) + 0.01
         number = min(int(random.integers(3, 9)), len(chance))
-        picked = random.choice(len(chance), size=number, replace=False, p=chance / chance.sum())
+        picked = random.choice(len(chance), size=number, replace=False, p=chance / exact.total(chance))
         return [word_lists[category][i] for i in picked]
 
     return words_of

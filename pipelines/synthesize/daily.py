@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import expit
 
 from nightreel import columns
+from pipelines.synthesize import draws, exact
+from pipelines.synthesize.exact import expit
 from pipelines.synthesize.sizes import KUAIREC_DAYS, KUAIREC_VIDEOS, Sizes, local_date
 from pipelines.synthesize.videos import CATEGORY_NAMES, Videos
 from pipelines.synthesize.words import DAILY_TAG_ENDINGS
@@ -37,7 +38,7 @@ ITEM_DAILY_COLUMNS = (
 
 # Quantiles of show_cnt over KuaiRec's rows; between them the logarithm of 1 + count runs straight.
 _SHOW_PLACES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995, 0.9995, 1.0)
-_SHOW_COUNTS = (1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 2_000_000.0, 14_000_000.0, 42e6)
+_SHOW_COUNTS: F64 = np.array([1.0, 3.0, 55.0, 1_328.0, 24_190.0, 110_000.0, 420_000.0, 2e6, 14e6, 42e6])
 
 UPLOAD_TYPES = (
     "ShortImport", "LongImport", "ShortCamera", "PictureSet", "PhotoCopy", "Kmovie", "LongPicture",
@@ -119,22 +120,26 @@ def _counts(
 ) -> dict[str, object]:
     age = day - videos.appear_day[video]
     fame = (
-        0.8 * videos.public_popularity[video] + 0.6 * random.normal(0, 1, len(video)) - 0.25 * np.log1p(age)
+        0.8 * videos.public_popularity[video]
+        + draws.normal(random, 0.6, len(video))
+        - 0.25 * exact.log(1.0 + age)
     )
     place = np.argsort(np.argsort(fame, kind="stable"), kind="stable") + 0.5
-    show = np.rint(np.exp(np.interp(place / len(place), _SHOW_PLACES, np.log(_SHOW_COUNTS)))).astype(np.int64)
-    quality = videos.truth.quality + random.normal(0, 0.1, sizes.videos)
-    standing = np.clip(np.log10(1.0 + show) / 6.0, 0, 1)  # what is shown more is also played and liked more
+    log_show = exact.interpolate(place / len(place), _SHOW_PLACES, exact.log(_SHOW_COUNTS))
+    show = np.rint(exact.exp(log_show)).astype(np.int64)
+    quality = videos.truth.quality + draws.normal(random, 0.1, sizes.videos)
+    # What is shown more is also played and liked more.
+    standing = np.clip(exact.log(1.0 + show) / (6.0 * exact.log(10.0)), 0, 1)
     play = _part(
         random,
         show,
-        expit(-0.64 - 4.66 * standing + 10.9 * standing**2 + 0.5 * random.normal(0, 1, len(show))),
+        expit(-0.64 - 4.66 * standing + 10.9 * standing * standing + draws.normal(random, 0.5, len(show))),
     )
-    appeal = quality[video] + 0.1 * random.normal(0, 1, len(show))
+    appeal = quality[video] + draws.normal(random, 0.1, len(show))
     length_s = videos.length_ms[video] / 1000
-    reached = np.log(3.8) + 1.5 * appeal - np.log(length_s) + 1.4 * random.normal(0, 1, len(show))
-    progress = 1 - np.exp(-np.exp(reached))
-    complete = _part(random, play, progress ** (1.3 - 0.8 * standing))
+    reached = 1.5 * appeal - exact.log(length_s / 3.8) + draws.normal(random, 1.4, len(show))
+    progress = 1 - exact.exp(-exact.exp(reached))
+    complete = _part(random, play, exact.power(progress, 1.3 - 0.8 * standing))
     like = _part(random, play, expit(-5.25 + 1.95 * standing + 2.0 * appeal))
     comment = _part(random, play, expit(-11.5 + 5.2 * standing + 1.5 * appeal))
     follow = _part(random, play, expit(-7.7 + 2.1 * standing + 1.5 * appeal))
@@ -158,7 +163,7 @@ def _counts(
     double = _part(random, like, 0.35)
     reply = _part(random, comment, 0.35)
     data |= {
-        "play_duration": np.rint(play * 1000.0 * np.minimum(7.5 * np.exp(appeal), 60)).astype(np.int64),
+        "play_duration": np.rint(play * 1000.0 * np.minimum(7.5 * exact.exp(appeal), 60)).astype(np.int64),
         "play_progress": progress,
         "comment_stay_duration": play * random.integers(0, 400, len(play)),
         "click_like_cnt": like - double, "double_click_cnt": double,
@@ -176,5 +181,4 @@ def _counts(
 
 
 def _part(random: np.random.Generator, total: I64, share: F64 | float) -> I64:
-    part: I64 = random.binomial(total, share)
-    return part
+    return draws.binomial(random, total, share)

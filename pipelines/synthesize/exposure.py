@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.synthesize import calendar
+from pipelines.synthesize import calendar, draws, exact
 from pipelines.synthesize.latent import Truth
 from pipelines.synthesize.sizes import KUAIREC_INTERACTIONS, Sizes
 from pipelines.synthesize.videos import Videos
@@ -24,7 +24,7 @@ REWATCH_SHARE = 0.083
 
 # Plays of a user, by the user's place among all (KuaiRec: 100 / 883 / 1847 / 2461 / 16015, mean 1746).
 _ACTIVITY_PLACES = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
-_ACTIVITY_PLAYS = (100.0, 883.0, 1847.0, 2461.0, 3300.0, 4200.0, 6500.0, 16015.0)
+_ACTIVITY_PLAYS: F64 = np.array([100.0, 883.0, 1847.0, 2461.0, 3300.0, 4200.0, 6500.0, 16015.0])
 
 _TYPICAL_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -39,8 +39,8 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
 
     activity: each user's place among all, in 0..1.
     """
-    shape = np.interp(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
-    wanted = shape * ((sizes.interactions - sizes.users) / shape.sum())
+    shape = exact.interpolate(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
+    wanted = shape * ((sizes.interactions - sizes.users) / exact.total(shape))
     rows = np.floor(wanted).astype(np.int64)
     missing = sizes.interactions - sizes.users - int(rows.sum())
     rows[np.argsort(rows - wanted, kind="stable")[:missing]] += 1
@@ -62,16 +62,16 @@ class Supply:
 def make_supply(sizes: Sizes, videos: Videos, is_small_video: Mask) -> Supply:
     """Spread each video's reach over the collection windows, thinning out as it ages."""
     age = np.arange(sizes.days)[None, :] - videos.appear_day[:, None]
-    fresh = np.where(age >= 0, (1.0 + np.maximum(age, 0)) ** -_AGE_POWER, 0.0)
+    fresh = np.where(age >= 0, exact.power(1.0 + np.maximum(age, 0), -_AGE_POWER), 0.0)
     shares = calendar.first_play_shares(sizes.day_shares, REWATCH_SHARE)
-    typical = np.interp(_TYPICAL_PLACES, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
+    typical = exact.interpolate(np.array(_TYPICAL_PLACES), _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
     mean = sizes.interactions / sizes.users * (1 - DUPLICATE_SHARE) * (1 - REWATCH_SHARE)
-    plays = typical * (mean / typical.mean())
-    weights = calendar.balanced(fresh, np.exp(videos.log_exposure.astype(np.float64)), shares, plays)
+    plays = typical * (mean / exact.mean(typical))
+    weights = calendar.balanced(fresh, exact.exp(videos.log_exposure), shares, plays)
     return Supply(
         videos=videos,
         day_weights=weights,
-        reach=(videos.log_exposure + np.log(weights.sum(axis=1) + 1e-12)).astype(np.float32),
+        reach=(videos.log_exposure + exact.log(exact.total(weights, axis=1) + 1e-12)).astype(np.float32),
         again_shares=sizes.day_shares.astype(np.float32),
         is_small_video=is_small_video,
     )
@@ -141,7 +141,15 @@ def _first_videos(
     lean = truth.users.category_exposure[audience.users][:, truth.videos.category]
     keys = supply.reach[None, :] + lean + np.float32(_TASTE_LEAN) * audience.taste
     # Adding Gumbel noise and taking the largest n keys draws n without replacement, by weight.
-    keys -= np.log(np.maximum(random.standard_exponential(keys.shape, dtype=np.float32), 1e-30))
+    keys -= exact.log(draws.exponential(random, keys.shape)).astype(np.float32)
     keys[np.ix_(audience.is_small_user, supply.is_small_video)] = -np.inf
-    picked = [np.argpartition(-row, n - 1)[:n] for row, n in zip(keys, first.tolist(), strict=True)]
+    picked = [_largest(row, n) for row, n in zip(keys, first.tolist(), strict=True)]
     return np.concatenate(picked).astype(np.int64)
+
+
+def _largest(keys: F32, count: int) -> I64:
+    """Positions of the largest keys, ascending; of equal ones at the border the first."""
+    border = np.partition(keys, len(keys) - count)[len(keys) - count]
+    above, level = np.flatnonzero(keys > border), np.flatnonzero(keys == border)
+    result: I64 = np.sort(np.concatenate([above, level[: count - len(above)]]))
+    return result

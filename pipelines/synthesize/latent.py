@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesize import draws, exact
 from pipelines.synthesize.calendar import DAY_MS, HOUR_MS
 from pipelines.synthesize.sizes import Sizes
 
@@ -23,7 +24,7 @@ BANDWIDTH_SQUARED = 3.0
 
 # Spread of taste over pairs, before scaling, for positions and interests that are standard normal:
 # E exp(-d^2 / 2h) = (1 + 2/h)^(-D/2) a interest, with h = BANDWIDTH_SQUARED.
-_TASTE_MEAN = INTERESTS * (1 + 2 / BANDWIDTH_SQUARED) ** (-DIMENSIONS / 2)
+_TASTE_MEAN = INTERESTS * float(exact.power(1 + 2 / BANDWIDTH_SQUARED, -DIMENSIONS / 2))
 _TASTE_SPREAD = 0.36
 
 TASTE_SCALE = 0.07
@@ -77,13 +78,13 @@ class Truth:
 def time_effects(sizes: Sizes, categories: int) -> tuple[F32, F32]:
     """How liking of each category moves over the day [24, categories] and over the period [categories]."""
     random = sizes.stream("time effects")
-    phase = random.uniform(0, 2 * np.pi, categories)
-    strength = random.normal(0, HOUR_SCALE * np.sqrt(2), categories)
+    phase = draws.uniform(random, 0, 2 * np.pi, categories)
+    strength = draws.normal(random, HOUR_SCALE * float(np.sqrt(2)), categories)
     hours = np.arange(24)[:, None] * (2 * np.pi / 24)
-    late = HOUR_SCALE * np.cos(hours - 2 * np.pi * 23 / 24)
+    late = HOUR_SCALE * exact.cos(hours - 2 * np.pi * 23 / 24)
     return (
-        (late + strength * np.cos(hours - phase)).astype(np.float32),
-        random.normal(0, TREND_SCALE, categories).astype(np.float32),
+        (late + strength * exact.cos(hours - phase)).astype(np.float32),
+        draws.normal(random, TREND_SCALE, categories).astype(np.float32),
     )
 
 
@@ -101,7 +102,8 @@ def taste(truth: Truth, users: I64, *, late: bool) -> F32:
         for dimension in range(DIMENSIONS):
             difference = interests[:, interest, dimension, None] - position[None, :, dimension]
             distance += difference * difference
-        total += weights[:, interest, None] * np.exp(distance * np.float32(-0.5 / BANDWIDTH_SQUARED))
+        closeness = exact.exp(distance * np.float32(-0.5 / BANDWIDTH_SQUARED)).astype(np.float32)
+        total += weights[:, interest, None] * closeness
     return (total - np.float32(_TASTE_MEAN)) * np.float32(TASTE_SCALE / _TASTE_SPREAD)
 
 
@@ -109,8 +111,8 @@ def mean_appeal(truth: Truth) -> float:
     """What taste, quality, level and liking of categories come to on average, over a sample of the users."""
     users = np.arange(0, len(truth.users.level), max(1, len(truth.users.level) // _CENTRE_USERS))
     liking = truth.users.category_liking[users][:, truth.videos.category]
-    mean = (taste(truth, users, late=False) + liking).mean(dtype=np.float64)
-    return float(mean + truth.videos.quality.mean() + truth.users.level.mean())
+    mean = exact.mean(taste(truth, users, late=False) + liking)
+    return mean + exact.mean(truth.videos.quality) + exact.mean(truth.users.level)
 
 
 def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from nightreel import columns
 from nightreel.logs import Advance
-from pipelines.synthesize import calendar, exposure, watching
+from pipelines.synthesize import calendar, draws, exposure, watching
 from pipelines.synthesize.latent import Truth, appeal, taste
 from pipelines.synthesize.sizes import FIRST_DAY, KUAIREC_DAYS, Sizes
 from pipelines.synthesize.videos import Videos
@@ -70,7 +70,8 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> 
     with path.open("wb") as file:
         for number, users in _blocks(np.arange(sizes.users)):
             random = sizes.stream("big", number)
-            repeats = np.minimum(random.binomial(plays[users], exposure.DUPLICATE_SHARE), plays[users] - 1)
+            repeats = draws.binomial(random, plays[users], exposure.DUPLICATE_SHARE)
+            repeats = np.minimum(repeats, plays[users] - 1)
             distinct = plays[users] - repeats
             early, late = taste(truth, users, late=False), taste(truth, users, late=True)
             audience = exposure.Audience(users, distinct, is_small_user[users], early)
@@ -179,7 +180,7 @@ def _frame(
     wrong = np.flatnonzero(random.random(len(user)) < _WRONG_CLOCK_SHARE)
     low, high = (days * world.sizes.days / KUAIREC_DAYS for days in _WRONG_CLOCK_DAYS)
     clock_ms = local_ms.copy()
-    clock_ms[wrong] += (random.uniform(low, high, len(wrong)) * calendar.DAY_MS).astype(np.int64)
+    clock_ms[wrong] += (draws.uniform(random, low, high, len(wrong)) * calendar.DAY_MS).astype(np.int64)
     midnight = pl.lit(FIRST_DAY).cast(pl.Datetime("ms"))
     return pl.DataFrame(
         {

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightreel.errors import InputError
+from pipelines.synthesize import exact
 
 KUAIREC_USERS = 7_176
 KUAIREC_VIDEOS = 10_728
@@ -98,8 +99,8 @@ class Sizes:
                 early = max(1, round(0.3 * (stop - start)))
                 weights[:early] = _LAST_WINDOW_EARLY_SHARE / early
                 weights[early:] = (1 - _LAST_WINDOW_EARLY_SHARE) / (stop - start - early)
-            shares[start:stop] += share * weights / weights.sum()
-        result: npt.NDArray[np.float64] = shares / shares.sum()
+            shares[start:stop] += share * weights / exact.total(weights)
+        result: npt.NDArray[np.float64] = shares / exact.total(shares)
         return result
 
     def stream(self, name: str, part: int = 0) -> np.random.Generator:

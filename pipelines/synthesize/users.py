@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from nightreel import columns
+from pipelines.synthesize import draws, exact
 from pipelines.synthesize.calendar import RHYTHMS
 from pipelines.synthesize.latent import DIMENSIONS, INTERESTS, UserTruth
 from pipelines.synthesize.sizes import KUAIREC_USERS, Sizes
@@ -82,8 +83,9 @@ def make_users(sizes: Sizes) -> Users:
 
 def _quota(random: np.random.Generator, counts: npt.NDArray[np.float64], users: int) -> I64:
     """Codes for all users, shuffled, each as often as its count says (every code once if there is room)."""
-    wanted = counts * (users / counts.sum())
-    if users >= counts.sum():
+    of_all = float(exact.total(counts))
+    wanted = counts * (users / of_all)
+    if users >= of_all:
         wanted = np.maximum(wanted, 1)
     whole = np.floor(wanted).astype(np.int64)
     missing = users - int(whole.sum())
@@ -101,8 +103,8 @@ def _codes(random: np.random.Generator, users: int) -> dict[str, I64]:
     }
     for fine, fine_codes, coarse, coarse_codes in _NESTED:
         popularity = random.permutation(1 / (np.arange(fine_codes) + 12.0))
-        counts = np.maximum(1.0, popularity / popularity.sum() * KUAIREC_USERS)
-        counts *= KUAIREC_USERS / counts.sum()
+        counts = np.maximum(1.0, popularity / exact.total(popularity) * KUAIREC_USERS)
+        counts *= KUAIREC_USERS / exact.total(counts)
         codes[fine] = _quota(random, counts, users)
         size = random.permutation(1 / (np.arange(coarse_codes) + 2.0))
         parent = _quota(random, size, fine_codes)
@@ -127,25 +129,27 @@ def _friends(random: np.random.Generator, users: int) -> dict[int, list[int]]:
 def _truth(sizes: Sizes, codes: dict[str, I64], friends: dict[int, list[int]]) -> UserTruth:
     random = sizes.stream("user truth")
     users = sizes.users
-    liking = random.normal(0, _PERSONAL_CATEGORY_SCALE, (users, CATEGORIES))
+    liking = draws.normal(random, _PERSONAL_CATEGORY_SCALE, (users, CATEGORIES))
     centre = np.zeros((users, INTERESTS, DIMENSIONS))
     for name, scale in _GROUP_SCALE.items():
         levels = int(codes[name].max()) + 1
-        liking += random.normal(0, scale, (levels, CATEGORIES))[codes[name]]
-        centre += 0.3 * random.normal(0, 1, (levels, INTERESTS, DIMENSIONS))[codes[name]]
-    early = centre + 0.68 * random.normal(0, 1, centre.shape)
+        liking += draws.normal(random, scale, (levels, CATEGORIES))[codes[name]]
+        centre += draws.normal(random, 0.3, (levels, INTERESTS, DIMENSIONS))[codes[name]]
+    early = centre + draws.normal(random, 0.68, centre.shape)
     for user, others in friends.items():
-        early[user] = 0.6 * early[user] + 0.4 * early[others].mean(axis=0)
-    late = early + 0.35 * random.normal(0, 1, centre.shape)
-    weights = random.dirichlet((2.0,) * INTERESTS, users) * INTERESTS
+        early[user] = 0.6 * early[user] + 0.4 * exact.total(early[others], axis=0) / len(others)
+    late = early + draws.normal(random, 0.35, centre.shape)
+    # A symmetric Dirichlet distribution of parameter 2: the sum of two exponentials is gamma of shape 2.
+    shares = exact.total(draws.exponential(random, (users, INTERESTS, 2)))
+    weights = shares * (INTERESTS / exact.total(shares))[:, None]
     return UserTruth(
-        level=random.normal(0, 0.13, users).astype(np.float32),
-        looping=random.normal(0, 1.25, users).astype(np.float32),
+        level=draws.normal(random, 0.13, users).astype(np.float32),
+        looping=draws.normal(random, 1.25, users).astype(np.float32),
         early_interests=early.astype(np.float32),
         late_interests=late.astype(np.float32),
         interest_weights=weights.astype(np.float32),
         category_liking=liking.astype(np.float32),
-        category_exposure=random.normal(0, 0.5, (users, CATEGORIES)).astype(np.float32),
+        category_exposure=draws.normal(random, 0.5, (users, CATEGORIES)).astype(np.float32),
         chronotype=random.integers(0, RHYTHMS, users),
     )
 
@@ -154,17 +158,16 @@ def _table(
     random: np.random.Generator, codes: dict[str, I64], activity: npt.NDArray[np.float64]
 ) -> pl.DataFrame:
     users = len(activity)
-    follow = np.minimum(2100, np.exp(random.normal(3.6, 1.8, users))).astype(np.int64)
-    fans = np.floor(np.exp(random.normal(0.75, 1.45, users))).astype(np.int64)
-    friend = np.floor(np.exp(random.normal(-0.35, 1.6, users))).astype(np.int64)
-    days = np.clip(np.exp(random.normal(5.35, 0.85, users)), 8, 2245).astype(np.int64)
+    follow = np.minimum(2100, draws.lognormal(random, 3.6, 1.8, users)).astype(np.int64)
+    fans = np.floor(draws.lognormal(random, 0.75, 1.45, users)).astype(np.int64)
+    friend = np.floor(draws.lognormal(random, -0.35, 1.6, users)).astype(np.int64)
+    days = np.clip(draws.lognormal(random, 5.35, 0.85, users), 8, 2245).astype(np.int64)
     degree = np.repeat([name for name, _ in _ACTIVE_DEGREES], _degree_counts(users))
+    # The busiest users are the full_active ones, give or take.
+    busiest = np.argsort(-activity + draws.normal(random, 0.13, users), kind="stable")
     data: dict[str, object] = {
         columns.USER_ID: np.arange(users),
-        # The busiest users are the full_active ones, give or take.
-        "user_active_degree": degree[
-            np.argsort(np.argsort(-activity + random.normal(0, 0.13, users), kind="stable"), kind="stable")
-        ],
+        "user_active_degree": degree[np.argsort(busiest, kind="stable")],
         "is_lowactive_period": (random.random(users) < 3 / KUAIREC_USERS).astype(np.int64),
         "is_live_streamer": np.where(
             random.random(users) < 0.0005, MISSING, random.random(users) < 0.0065

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.synthesize import draws, exact
 from pipelines.synthesize.latent import DIMENSIONS, VideoTruth
 from pipelines.synthesize.sizes import KUAIREC_VIDEOS, Sizes
 from pipelines.synthesize.words import CATEGORY_WORDS, SECOND_LEVEL_ENDINGS, THIRD_LEVEL_ENDINGS
@@ -20,7 +21,7 @@ AUTHORS_A_VIDEO = 8_369 / KUAIREC_VIDEOS
 
 # Quantiles of video length in seconds over KuaiRec's plays; between them the logarithm runs straight.
 _LENGTH_SHARES = (0.0, 0.003, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.985, 0.998, 1.0)
-_LENGTH_S = (2.6, 3.2, 4.15, 5.8, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072)
+_LENGTH_S = np.array([2.6, 3.2, 4.15, 5.8, 7.48, 9.61, 12.05, 18.5, 28.0, 56.0, 150.0, 315.072])
 
 # Reach is Weibull: many videos are hardly shown, and none is shown so much that reach alone tops every list.
 _EXPOSURE_POWER = 1.4
@@ -47,35 +48,36 @@ def make_videos(sizes: Sizes) -> Videos:
     random = sizes.stream("videos")
     count = sizes.videos
     popularity = 1 / (np.arange(CATEGORIES) + 3.0)
-    category = random.choice(CATEGORIES, size=count, p=popularity / popularity.sum())
+    category = random.choice(CATEGORIES, size=count, p=popularity / exact.total(popularity))
     authors = max(1, round(count * AUTHORS_A_VIDEO))
     author = _authors(random, count, authors)
-    centre = random.normal(0, 1, (CATEGORIES, DIMENSIONS))
-    author_offset = random.normal(0, 1, (authors, DIMENSIONS))
+    centre = draws.normal(random, 1, (CATEGORIES, DIMENSIONS))
+    author_offset = draws.normal(random, 1, (authors, DIMENSIONS))
     position = (
-        0.7 * centre[category] + 0.4 * author_offset[author] + 0.59 * random.normal(0, 1, (count, DIMENSIONS))
+        0.7 * centre[category] + 0.4 * author_offset[author] + draws.normal(random, 0.59, (count, DIMENSIONS))
     )
     quality = (
-        random.normal(0, 0.025, CATEGORIES)[category]
-        + random.normal(0, 0.035, authors)[author]
-        + random.normal(0, 0.045, count)
+        draws.normal(random, 0.025, CATEGORIES)[category]
+        + draws.normal(random, 0.035, authors)[author]
+        + draws.normal(random, 0.045, count)
     )
     # One length from each of `count` equal shares: small sets too have KuaiRec's spread.
     place = (random.permutation(count) + random.random(count)) / count
-    length_ms = np.rint(1000 * np.exp(np.interp(place, _LENGTH_SHARES, np.log(_LENGTH_S))))
+    length_ms = np.rint(1000 * exact.exp(exact.interpolate(place, _LENGTH_SHARES, exact.log(_LENGTH_S))))
     second, third, first = _category_levels(random, category)
     appear, upload = _appearance(random, count, sizes.days)
-    exposure = _EXPOSURE_POWER * np.log(random.standard_exponential(count))
-    known = (exposure - exposure.mean()) / max(exposure.std(), 1e-9)
+    exposure = _EXPOSURE_POWER * exact.log(draws.exponential(random, count))
+    known = exposure - exact.mean(exposure)
+    known /= max(float(np.sqrt(exact.mean(known * known))), 1e-9)
     return Videos(
         truth=VideoTruth(
             position=position.astype(np.float32),
             category=category,
             author=author,
             quality=quality.astype(np.float32),
-            placement=random.normal(0, 0.10, count).astype(np.float32),
-            looping=random.normal(0, 0.28, count).astype(np.float32),
-            log_length=np.log(length_ms / 1000).astype(np.float32),
+            placement=draws.normal(random, 0.10, count).astype(np.float32),
+            looping=draws.normal(random, 0.28, count).astype(np.float32),
+            log_length=exact.log(length_ms / 1000).astype(np.float32),
         ),
         length_ms=length_ms.astype(np.int64),
         first_level=first,
@@ -85,14 +87,14 @@ def make_videos(sizes: Sizes) -> Videos:
         appear_day=appear,
         upload_day=upload,
         log_exposure=exposure.astype(np.float32),
-        public_popularity=(0.6 * known + 0.8 * random.normal(0, 1, count)).astype(np.float32),
+        public_popularity=(0.6 * known + draws.normal(random, 0.8, count)).astype(np.float32),
     )
 
 
 def _authors(random: np.random.Generator, videos: int, authors: int) -> I64:
     """Each author has one video, and the rest go to authors in proportion to a heavy-tailed zeal."""
-    zeal = random.pareto(1.1, authors) + 0.05
-    rest = random.choice(authors, size=max(0, videos - authors), p=zeal / zeal.sum())
+    zeal = draws.pareto(random, 1.1, authors) + 0.05
+    rest = random.choice(authors, size=max(0, videos - authors), p=zeal / exact.total(zeal))
     return random.permutation(np.concatenate([np.arange(authors), rest])[:videos]).astype(np.int64)
 
 
@@ -115,7 +117,7 @@ def _category_levels(random: np.random.Generator, category: I64) -> tuple[I64, I
 
 def _falling(count: int) -> npt.NDArray[np.float64]:
     weights: npt.NDArray[np.float64] = 1 / (np.arange(count) + 1.0)
-    chances: npt.NDArray[np.float64] = weights / weights.sum()
+    chances: npt.NDArray[np.float64] = weights / exact.total(weights)
     return chances
 
 
@@ -138,6 +140,6 @@ def _appearance(random: np.random.Generator, count: int, days: int) -> tuple[I64
     """Day of a video's first play, spread over the whole period, and day of its upload."""
     appear = random.integers(0, days, count)
     appear[random.random(count) < 0.1] = 0
-    wait = np.where(random.random(count) < 0.8, 0, random.geometric(0.15, count))
-    wait = np.where((appear == 0) & (random.random(count) < 0.8), random.geometric(0.02, count), wait)
+    wait = np.where(random.random(count) < 0.8, 0, draws.geometric(random, 0.15, count))
+    wait = np.where((appear == 0) & (random.random(count) < 0.8), draws.geometric(random, 0.02, count), wait)
     return appear, appear - wait

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, ndtr
+
+from pipelines.synthesize import draws, exact
+from pipelines.synthesize.exact import expit, ndtr
 
 F32 = npt.NDArray[np.float32]
 
@@ -40,8 +42,8 @@ LEFT_S = 20.0
 # Long videos are skipped a little more often; very short ones are watched a little shorter.
 SKIP_LENGTH_SLOPE = 0.3
 WATCH_LENGTH_POWER = 0.12
-_TYPICAL_LOG_S = float(np.log(9.6))
-_FLAT_FROM_LOG_S = float(np.log(12.5))
+_TYPICAL_LOG_S = float(exact.log(9.6))
+_FLAT_FROM_LOG_S = float(exact.log(12.5))
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ def chances(regime: Regime, appeal: F32, looping: F32, log_length: F32) -> Chanc
     attended = np.float32(1 - regime.left_share)
     longer = np.minimum(longer, np.float32(_FLAT_FROM_LOG_S - _TYPICAL_LOG_S))
     return Chances(
-        skip=skip * attended,
-        loop=loop * (1 - skip) * attended,
-        watch_log_s=np.float32(np.log(regime.watch_s)) + appeal + np.float32(WATCH_LENGTH_POWER) * longer,
+        skip=(skip * attended).astype(np.float32),
+        loop=(loop * (1 - skip) * attended).astype(np.float32),
+        watch_log_s=np.float32(exact.log(regime.watch_s)) + appeal + np.float32(WATCH_LENGTH_POWER) * longer,
     )
 
 
@@ -78,17 +80,17 @@ def draw_play_ms(regime: Regime, chance: Chances, random: np.random.Generator) -
     """One play of each pair, in whole ms from 0 on."""
     rows = len(chance.skip)
     kind = random.random(rows, dtype=np.float32)
-    normal = random.standard_normal(rows, dtype=np.float32)
+    normal = draws.normal(random, 1, rows).astype(np.float32)
     skipped = kind < chance.skip
     looped = ~skipped & (kind < chance.skip + chance.loop)
-    median = np.where(skipped, np.float32(np.log(regime.skip_s)), chance.watch_log_s)
-    median[looped] += np.float32(np.log(regime.loop_factor))
+    median = np.where(skipped, np.float32(exact.log(regime.skip_s)), chance.watch_log_s)
+    median[looped] += np.float32(exact.log(regime.loop_factor))
     sigma = np.where(
         skipped,
         np.float32(regime.skip_sigma),
         np.where(looped, np.float32(regime.loop_sigma), np.float32(regime.watch_sigma)),
     )
-    seconds = np.exp((median + sigma * normal).astype(np.float64))
+    seconds = exact.exp(median + sigma * normal)
     left = np.flatnonzero(kind >= 1 - regime.left_share)
     seconds[left] = LEFT_S / np.maximum(random.random(len(left)), LEFT_S / regime.play_s_max)
     capped = np.minimum(seconds, regime.play_s_max)
@@ -103,26 +105,31 @@ def expected_ratio(regime: Regime, chance: Chances, log_length: F32) -> F32:
     is a (1 + log(b / a)). The cap is too far out to matter to the log-normal ones.
     """
     watch = 1 - chance.skip - chance.loop - np.float32(regime.left_share)
-    watch_s = np.exp(chance.watch_log_s)
+    watch_s = exact.exp(chance.watch_log_s)
     mean_s = (
-        chance.skip * np.float32(regime.skip_s * np.exp(regime.skip_sigma**2 / 2))
-        + watch * watch_s * np.float32(np.exp(regime.watch_sigma**2 / 2))
-        + chance.loop * watch_s * np.float32(regime.loop_factor * np.exp(regime.loop_sigma**2 / 2))
-        + np.float32(regime.left_share * LEFT_S * (1 + np.log(regime.play_s_max / LEFT_S)))
+        chance.skip * (regime.skip_s * _mean_factor(regime.skip_sigma))
+        + watch * watch_s * _mean_factor(regime.watch_sigma)
+        + chance.loop * watch_s * (regime.loop_factor * _mean_factor(regime.loop_sigma))
+        + regime.left_share * LEFT_S * (1 + exact.log(regime.play_s_max / LEFT_S))
     )
-    expected: F32 = (mean_s * np.exp(-log_length)).astype(np.float32)
+    expected: F32 = (mean_s * exact.exp(-log_length)).astype(np.float32)
     return expected
+
+
+def _mean_factor(sigma: float) -> float:
+    """A log-normal distribution's mean, in medians."""
+    return float(exact.exp(sigma * sigma / 2))
 
 
 def probability_over(regime: Regime, chance: Chances, log_length: F32, ratio: float) -> F32:
     """The probability that watch_ratio exceeds `ratio`, for each pair."""
-    log_s = log_length + np.float32(np.log(ratio))
+    log_s = log_length + np.float32(exact.log(ratio))
     watch = 1 - chance.skip - chance.loop - np.float32(regime.left_share)
-    loop_log_s = chance.watch_log_s + np.float32(np.log(regime.loop_factor))
+    loop_log_s = chance.watch_log_s + np.float32(exact.log(regime.loop_factor))
     over: F32 = (
-        chance.skip * ndtr((np.float32(np.log(regime.skip_s)) - log_s) / np.float32(regime.skip_sigma))
+        chance.skip * ndtr((np.float32(exact.log(regime.skip_s)) - log_s) / np.float32(regime.skip_sigma))
         + watch * ndtr((chance.watch_log_s - log_s) / np.float32(regime.watch_sigma))
         + chance.loop * ndtr((loop_log_s - log_s) / np.float32(regime.loop_sigma))
-        + np.float32(regime.left_share) * np.minimum(1, np.exp(np.float32(np.log(LEFT_S)) - log_s))
+        + np.float32(regime.left_share) * np.minimum(1, exact.exp(np.float32(exact.log(LEFT_S)) - log_s))
     ).astype(np.float32)
     return over

@@ -38,6 +38,18 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
     )
 
 
+@pytest.fixture(scope="module")
+def worlds(logs: Logs, tmp_path_factory: pytest.TempPathFactory) -> list[Logs]:
+    """Four worlds: what a few categories and authors happen to be like moves the figures of a single one."""
+    found = [logs]
+    for seed in (6, 7, 8):
+        folder = tmp_path_factory.mktemp("synthetic")
+        synthesize(folder, users=USERS // 2, videos=VIDEOS // 2, interactions=INTERACTIONS // 2, seed=seed)
+        big, small = (pl.read_csv(folder / f"{name}_matrix.csv") for name in ("big", "small"))
+        found.append(Logs(big, small, pl.DataFrame()))
+    return found
+
+
 def _gini(counts: np.ndarray) -> float:
     ordered = np.sort(counts)
     places = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
@@ -59,10 +71,10 @@ def _between(table: pl.DataFrame, key: str) -> float:
     ],
 )
 def test_watch_ratio_is_spread_as_in_kuairec(
-    logs: Logs, matrix: str, mean: float, quartiles: tuple[float, ...], p99: float
+    worlds: list[Logs], matrix: str, mean: float, quartiles: tuple[float, ...], p99: float
 ) -> None:
-    """Mean within 7 %, quartiles within 5 %, 99th percentile within 10 %."""
-    ratio = getattr(logs, matrix)["watch_ratio"]
+    """Mean within 7 %, quartiles within 5 %, 99th percentile within 10 %, over four worlds."""
+    ratio = pl.concat([getattr(world, matrix)["watch_ratio"] for world in worlds])
     assert ratio.mean() == pytest.approx(mean, rel=0.07)
     assert [ratio.quantile(q, "linear") for q in (0.25, 0.5, 0.75)] == pytest.approx(quartiles, rel=0.05)
     assert ratio.quantile(0.99) == pytest.approx(p99, rel=0.1)
