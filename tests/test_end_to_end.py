@@ -68,7 +68,7 @@ def _bounds(home: Path, **of: object) -> dict[str, tuple[float, float]]:
 
 
 def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -> None:
-    """NDCG@10 over the fully observed pairs, by the 95 % intervals over users: docs/decisions/quality-tests.md.
+    """NDCG@10 over the fully observed pairs, by 95 % intervals over users (docs/decisions/quality-tests.md).
 
     Above the upper bound of every list that is the same for all, not below ALS by more than chance, and 90 %
     of the truth's own, never more.
