@@ -16,6 +16,7 @@ _FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
 _LENGTH_MS = 9_000  # a multiple of 3, so that play_duration / video_duration is exact
 _HELD_OUT_SHARE = 0.2
 _SHANGHAI_S = 8 * 3600
+_TOO_OLD = 1970  # nightreel takes no day of this year or before: such films have no upload day
 
 
 def write_movielens(wheel: Path, folder: Path) -> None:
@@ -104,4 +105,5 @@ def _days(ratings: pd.DataFrame, year: pd.Series) -> pd.DataFrame:
     first = pd.to_datetime(days.groupby("video_id").date.transform("min").astype(str)).dt.strftime("%Y-%m-%d")
     known = ~np.isnan(uploaded)
     days["upload_dt"] = np.where(known, [f"{value:.0f}-01-01" for value in uploaded], first)
+    days.loc[uploaded <= _TOO_OLD, "upload_dt"] = None
     return days.assign(author_id=0, video_type="NORMAL", visible_status="public", video_duration=_LENGTH_MS)
