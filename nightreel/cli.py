@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightreel import __version__
 from nightreel.errors import InputError, NightreelError
 
 if TYPE_CHECKING:
@@ -63,9 +64,18 @@ AsOf = Annotated[
 ]
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"nightreel {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _shared(
     home: Home = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
 ) -> None:
     if debug:

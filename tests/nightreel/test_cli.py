@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from nightreel import __version__
 from nightreel.cli import app
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -95,3 +96,12 @@ def test_synthesize_never_replaces_files_that_it_did_not_make(tmp_path: Path) ->
     )
     assert done.returncode == 2
     assert real.read_text() == "user_id,video_id\n"
+
+
+def test_the_version_is_printed_by_the_command_and_by_the_module(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("nightreel")
+    for command in ([script], [sys.executable, "-m", "nightreel"]):
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (0, f"nightreel {__version__}\n"), done.stderr
