@@ -157,10 +157,12 @@ def tune(
 
 @app.command()
 def evaluate(home: Home = None, force: Force = False) -> None:
-    """Compare the hybrid with its stages and with popularity on held-out data."""
+    """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
     from pipelines.evaluate import evaluate as step
+    from scoring.backtest import backtest
 
     settings = _settings()
+    _report(lambda: backtest(settings, force=force))
     _report(lambda: step(settings, force=force))
 
 
@@ -427,12 +429,14 @@ def _run_all(settings: "Settings", *, as_of: datetime | None, force: bool) -> No
     from pipelines.features import build_features
     from pipelines.ingest import ingest
     from pipelines.rankers import train
+    from scoring.backtest import backtest
     from scoring.publish import score_and_publish
 
     _report(lambda: ingest(settings, force=force))
     _report(lambda: build_features(settings, force=force))
     _report(lambda: apply_definitions(settings))
     _report(lambda: train(settings, force=force))
+    _report(lambda: backtest(settings, force=force))
     _report(lambda: evaluate(settings, force=force))
     _report(lambda: score_and_publish(settings, as_of=as_of, force=force))
 

@@ -158,6 +158,12 @@ class Settings(BaseSettings):
     holdout_days: int = Field(
         default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
     )
+    backtest_days: int = Field(
+        default=3,
+        description="Last days of the interactions whose lists are made as they would have been published, "
+        "and judged by what was played that day (protocol `next_day`); the holdout covers them.",
+        ge=1,
+    )
     trees: int = Field(default=120, description="Most trees of each ranker.", ge=1)
     learning_rate: float = Field(
         default=0.0935, description="How much of each tree's answer the classifier takes.", gt=0, le=1
@@ -397,6 +403,11 @@ class Paths:
     @property
     def evaluation(self) -> Path:
         return self.data / "evaluation"
+
+    @property
+    def backtest(self) -> Path:
+        """Lists of past days, as they would have been published: a folder a day."""
+        return self.data / "backtest"
 
     @property
     def tuning(self) -> Path:

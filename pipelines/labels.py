@@ -98,6 +98,22 @@ class Targets:
     top: float
 
 
+def is_liked(
+    label: Label,
+    buckets: LengthBuckets,
+    watch_ratio: np.ndarray,
+    video_duration_ms: np.ndarray,
+    settings: Settings,
+) -> np.ndarray:
+    """Whether each play is liked by a label: bool [plays]."""
+    if label == RATIO:
+        liked: np.ndarray = watch_ratio > settings.like_threshold
+        return liked
+    thresholds = buckets.thresholds(settings.like_quantile)[buckets.bucket(video_duration_ms)]
+    above: np.ndarray = watch_ratio > thresholds
+    return above
+
+
 def targets(
     label: Label,
     buckets: LengthBuckets,
@@ -110,9 +126,8 @@ def targets(
     ratio: liked above like_threshold; amount is watch_ratio, at most watch_ratio_clip. duration: liked above
     the like_quantile of the bucket; amount is the quantile in the bucket, 0 to 1.
     """
+    liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)
     if label == RATIO:
         clip = settings.watch_ratio_clip
-        amount = np.clip(watch_ratio, 0.0, clip).astype(np.float32)
-        return Targets(watch_ratio > settings.like_threshold, amount, clip)
-    thresholds = buckets.thresholds(settings.like_quantile)[buckets.bucket(video_duration_ms)]
-    return Targets(watch_ratio > thresholds, buckets.quantiles(watch_ratio, video_duration_ms), 1.0)
+        return Targets(liked, np.clip(watch_ratio, 0.0, clip).astype(np.float32), clip)
+    return Targets(liked, buckets.quantiles(watch_ratio, video_duration_ms), 1.0)

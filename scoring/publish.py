@@ -32,7 +32,8 @@ from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.writer import sole_writer
 
-_SETTINGS = {
+# What lists depend on, beside their inputs.
+LIST_SETTINGS = {
     "time_zone",
     "top_k",
     "filter_k",
@@ -69,7 +70,7 @@ def score_and_publish(
     """
     require_extras(settings)
     url = database_url(settings)
-    read = _inputs(settings)
+    read = list_inputs(settings)
     model = (
         model_registry.champion(settings)
         if model_version is None
@@ -141,7 +142,8 @@ def score_and_publish(
     return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
 
 
-def _inputs(settings: Settings) -> tuple[Path, ...]:
+def list_inputs(settings: Settings) -> tuple[Path, ...]:
+    """The tables and feature sources that lists are made from. Raises InputError where one is missing."""
     read = (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
@@ -175,7 +177,7 @@ def _digest(
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),
-        settings=settings.model_dump(include=_SETTINGS),
+        settings=settings.model_dump(include=LIST_SETTINGS),
         kept_off={name: ids.tolist() for name, ids in vars(kept_off).items()},
     )
 

@@ -17,7 +17,10 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
-from pipelines.evaluate.protocols import KUAIREC, Pairs, protocol_pairs
+from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
+from pipelines.evaluate.next_day_facts import facts as next_day_facts
+from pipelines.evaluate.next_day_figures import NextDayMeasuring
+from pipelines.evaluate.protocols import KUAIREC, RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.labels import LABELS, LengthBuckets
 from pipelines.rankers import HybridRanker
@@ -39,6 +42,7 @@ _SETTINGS = {
     "as_published_plays",
     "as_published_trees",
     "holdout_days",
+    "backtest_days",
     "filter_k",
 }
 SAMPLES = "samples.json"
@@ -50,16 +54,17 @@ _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     """Rank held-out pairs with every system and write the figures to `data/evaluation`.
 
+    `next_day` comes first where `scoring.backtest` has made lists of past days with this model.
     metrics.json: a list of records (protocol, label, system, metric, k, slice, value, low, high, users).
     <protocol>.csv: a row for each system and k. Raises InputError where no model is trained.
     """
     model = model_registry.champion(settings)
     tables = [settings.paths.table(name) for name in ("interactions", "fully_observed")]
     read = (*(path for path in tables if path.is_file()), model.folder)
-    inputs = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings)]
+    files = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings), *inputs(settings)]
     record = StepRecord(settings.paths.state / "evaluate.json")
     current = fingerprint(
-        files=fingerprint_of_files(inputs),
+        files=fingerprint_of_files(files),
         settings=settings.model_dump(include=_SETTINGS),
         model=model.version,
     )
@@ -77,6 +82,12 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     samples: list[dict[str, Any]] = []
     tables_written = []
     summary: dict[str, Any] = {"model": model.version}
+    judged = next_day(settings, models.buckets, model.version)
+    if judged is not None:
+        found += _of_next_day(judged, settings)
+        tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
+        _write_table(found, tables_written[-1])
+        summary[NEXT_DAY] = next_day_facts(judged, found, settings)
     for pairs in protocol_pairs(settings, model):
         own, lists, facts = _of_protocol(pairs, store, models, settings)
         samples += lists
@@ -98,6 +109,15 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     wrote = (metrics, *tables_written)
     record.finish(current, wrote, summary)
     return StepResult("evaluate", False, read, wrote, summary)
+
+
+def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
+    found: list[Figure] = []
+    with progress(f"evaluate {NEXT_DAY}", total=len(judged.backtest.systems)) as advance:
+        for own in NextDayMeasuring(judged, settings).figures():
+            found += own
+            advance()
+    return found
 
 
 def _of_protocol(
@@ -190,6 +210,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
     }
     liked = made.wanted[settings.label].liked
     return {
+        "ranks": RANKED[pairs.protocol],
         "features_as_of": pairs.as_of.isoformat(),
         "pairs": len(liked),
         "users": len(made.users),

@@ -1,7 +1,8 @@
 """Which pairs each protocol ranks, and as of when.
 
-`kuairec`: the fully observed pairs, features as of the end of the training data. `temporal`: what each user
-watched in the holdout, features as of its beginning; it needs no fully observed table. No model has seen an
+`kuairec`: the fully observed pairs, features as of the end of the training data. `impressions`: what each
+user watched in the holdout, features as of its beginning; it needs no fully observed table, and it ranks only
+what was shown, which says nothing of a list from the whole catalogue: `next_day` does. No model has seen an
 outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing. A hashed
 share of the users chooses settings, and only the others are reported.
 """
@@ -21,7 +22,12 @@ from pipelines.rankers.slices import time_cuts
 from pipelines.training_frame import PLAY_COLUMNS, of_sampled_users, scan_plays, uniform_hash
 
 KUAIREC = "kuairec"
-TEMPORAL = "temporal"
+IMPRESSIONS = "impressions"
+# What a reader of a protocol's figures has to know.
+RANKED = {
+    KUAIREC: "all videos of the fully observed matrix for each of its users",
+    IMPRESSIONS: "only what was shown: the videos that each user went on to watch, not the whole catalogue",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
         yield kuairec_pairs(settings)
     # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
     seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
-    yield temporal_pairs(max(holdout_from(settings), seen_until), settings)
+    yield impression_pairs(max(holdout_from(settings), seen_until), settings)
 
 
 def holdout_from(settings: Settings) -> datetime:
@@ -80,13 +86,13 @@ def kuairec_pairs(settings: Settings) -> Pairs:
     return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
-def temporal_pairs(cut: datetime, settings: Settings) -> Pairs:
-    """What each user watched from `cut` on, as of then."""
+def impression_pairs(cut: datetime, settings: Settings) -> Pairs:
+    """What each user was shown from `cut` on, as of then."""
     plays = scan_plays(settings)
     is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
     rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect(), settings)
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()
-    return Pairs(TEMPORAL, cut, rows, catalogue, plays.filter(is_before))
+    return Pairs(IMPRESSIONS, cut, rows, catalogue, plays.filter(is_before))
 
 
 def times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:

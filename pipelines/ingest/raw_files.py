@@ -111,7 +111,7 @@ SMALL_MATRIX = RawFile(
     "fully_observed",
     _PLAY,
     key=(columns.USER_ID, columns.VIDEO_ID),
-    without="evaluate has no `kuairec` protocol, only `temporal`",
+    without="evaluate has no `kuairec` protocol, only `impressions`",
     has_plays=True,
     time_optional=True,
 )

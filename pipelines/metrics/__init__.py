@@ -11,7 +11,15 @@ from pipelines.metrics.beyond_accuracy import (
     repeats,
 )
 from pipelines.metrics.found import hit_rate_at_k, precision_at_k, recall_at_k
-from pipelines.metrics.intervals import Bootstrap, bootstrap_intervals
+from pipelines.metrics.intervals import Bootstrap, bootstrap_intervals, interval_of_draws
+from pipelines.metrics.inverse_exposure import (
+    exposure_weights,
+    weighted_average_precision_at_k,
+    weighted_hit_rate_at_k,
+    weighted_ndcg_at_k,
+    weighted_precision_at_k,
+    weighted_recall_at_k,
+)
 from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k, own_list_ndcg_at_k
 from pipelines.metrics.prediction_error import (
     Reliability,
@@ -36,11 +44,13 @@ __all__ = [
     "brier_score",
     "category_diversity",
     "coverage",
+    "exposure_weights",
     "exposures",
     "gini",
     "graded_ndcg_at_k",
     "grouped_auc",
     "hit_rate_at_k",
+    "interval_of_draws",
     "mean_absolute_error",
     "means_of_first",
     "ndcg_at_k",
@@ -52,4 +62,9 @@ __all__ = [
     "reliability",
     "repeats",
     "root_mean_square_error",
+    "weighted_average_precision_at_k",
+    "weighted_hit_rate_at_k",
+    "weighted_ndcg_at_k",
+    "weighted_precision_at_k",
+    "weighted_recall_at_k",
 ]

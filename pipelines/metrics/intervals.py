@@ -46,14 +46,26 @@ class Bootstrap:
 
     def intervals(self, values: np.ndarray, confidence: float = 0.95) -> np.ndarray:
         """Interval of each column's mean: float64 [2, columns], NaN for a column without any value."""
-        means = self.means(values)
-        tail = (1 - confidence) / 2
-        whole = ~np.isnan(means).any(axis=0)
-        found = np.full((2, means.shape[1]), np.nan)
-        found[:, whole] = np.quantile(means[:, whole], [tail, 1 - tail], axis=0)
-        for column in np.flatnonzero(~whole & ~np.isnan(means).all(axis=0)):
-            found[:, column] = np.nanquantile(means[:, column], [tail, 1 - tail])
-        return found
+        return interval_of_draws(self.means(values), confidence)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Each column's sum in each draw: float64 [resamples, columns]. values: float64 [users, columns]."""
+        sums: np.ndarray = self.counts @ values
+        return sums
+
+
+def interval_of_draws(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray:
+    """The percentile interval of each column: float64 [2, columns], NaN for a column without any value.
+
+    draws: float64 [resamples, columns], NaN where a draw gave no value.
+    """
+    tail = (1 - confidence) / 2
+    whole = ~np.isnan(draws).any(axis=0)
+    found = np.full((2, draws.shape[1]), np.nan)
+    found[:, whole] = np.quantile(draws[:, whole], [tail, 1 - tail], axis=0)
+    for column in np.flatnonzero(~whole & ~np.isnan(draws).all(axis=0)):
+        found[:, column] = np.nanquantile(draws[:, column], [tail, 1 - tail])
+    return found
 
 
 def bootstrap_intervals(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> np.ndarray:

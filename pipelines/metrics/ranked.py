@@ -109,8 +109,8 @@ class Outcome:
 
     relevant: bool [pairs]. gains: float [pairs], at least 0, the graded worth of the video to the user.
     users: int64 [users], ascending; relevant_counts: float64 [users], each user's relevant videos. best,
-    best_gains: the first `depth` places of lists in the best possible order, and the gain of each; None where
-    a gain says no more than whether a video is relevant.
+    best_gains: at least the first `depth` places of lists in the best possible order, and the gain of each;
+    None where a gain says no more than whether a video is relevant.
     """
 
     relevant: np.ndarray
@@ -193,6 +193,32 @@ class RankedLists:
             whole=bool(order.lengths.max(initial=0) <= outcome.depth),
         )
 
+    @classmethod
+    def of_hits(
+        cls,
+        users: np.ndarray,
+        relevant: tuple[np.ndarray, np.ndarray],
+        hits: tuple[np.ndarray, np.ndarray, np.ndarray],
+        depth: int,
+    ) -> "RankedLists":
+        """Lists of which only the relevant positions are known; what no list holds is relevant all the same.
+
+        users: int64 [users], ascending, each with a relevant video. relevant: of each relevant video its user
+        (by position) and its gain, in any order. hits: of each that a list holds its user, its rank from 0
+        and its gain, by user and rank. depth: of the lists.
+        """
+        user, gain = relevant
+        order = np.lexsort((-gain, user))
+        counts = np.bincount(user, minlength=len(users))
+        hit_user, rank, hit_gain = hits
+        is_hit = np.ones(len(hit_user), dtype=bool)
+        best = Places.of(counts)
+        outcome = Outcome(is_hit, hit_gain, users, counts.astype(np.float64), best, gain[order], depth)
+        places = Places(len(users), hit_user.astype(np.int32), rank.astype(np.int32))
+        everyone = np.ones(len(users), dtype=bool)
+        rows = np.arange(len(hit_user))
+        return cls(users, places, rows, outcome, outcome.relevant_counts, everyone, whole=True)
+
     @property
     def left_out(self) -> int:
         """How many users have no relevant video."""
@@ -209,9 +235,14 @@ class RankedLists:
         first[self._hits.user[is_first]] = self._hits.rank[is_first] + 1.0
         return first
 
-    def precision_sums(self, k: int) -> np.ndarray:
-        """The sum of the precision at the relevant ones of the first k places: float64 [users]."""
-        return self._hits.sums(self._hit_numbers / (self._hits.rank + 1.0), self._depth(k))
+    def precision_sums(self, k: int, *, by_gain: bool = False) -> np.ndarray:
+        """The sum of the precision at the relevant ones of the first k places: float64 [users].
+
+        by_gain: each times its gain.
+        """
+        precision = self._hit_numbers / (self._hits.rank + 1.0)
+        weights = self._gains[self.outcome.relevant[self.rows]] if by_gain else 1.0
+        return self._hits.sums(precision * weights, self._depth(k))
 
     def discounted_relevant(self, k: int) -> np.ndarray:
         """DCG of the relevant videos, each of gain 1, at k: float64 [users]."""
@@ -235,9 +266,16 @@ class RankedLists:
         best, gains = self.outcome.best, self.outcome.best_gains
         if best is None or gains is None:
             return self.discounted_best_relevant(k)
-        sums = best.sums(gains * _discounts(self.outcome.depth)[best.rank], self._depth(k))
+        # `of_hits` has the gains of all relevant videos, however many; no list is deeper than the depth.
+        inside = best.rank < self.outcome.depth
+        discounted = gains[inside] * _discounts(self.outcome.depth)[best.rank[inside]]
+        sums = best.only(inside).sums(discounted, self._depth(k))
         of_users: np.ndarray = sums[self.is_user]
         return of_users
+
+    def found_gains(self, k: int) -> np.ndarray:
+        """The sum of the gains of the first k places: float64 [users]."""
+        return self.places.sums(self._gains, self._depth(k))
 
     def gains_of_first(self, k: int) -> np.ndarray:
         """The gain of each of the first k places, 0 beyond the end of a list: float64 [users, up to k]."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -38,24 +39,34 @@ class Cuts:
         return Slices(slice(0, stop), slice(stop, holdout), slice(holdout, len(instants)))
 
 
-def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
-    """Where to cut the log: the last `holdout_days` days are held out, as many before them stop the models.
+def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
+    """The log's local days, ascending; a day with hardly any plays is none.
 
+    instants: of all plays, in any order.
+    """
+    counts = ends_of_days(instants, zone).rename("end").value_counts().sort("end")
+    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())["end"]
+    return [end.astimezone(zone).date() - timedelta(days=1) for end in days]
+
+
+def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
+    """Where to cut the log into fit, early stopping and holdout.
+
+    The last `holdout_days` days are held out, or the last `backtest_days` where those are more, so that the
+    days of the backtest trained nothing; at most `holdout_days` before them stop the models.
     instants: of all plays, ascending. Days with hardly any plays do not count as days; a short log holds out
     fewer. Raises InputError where the log has fewer than three days.
     """
-    ends = ends_of_days(instants, settings.zone).rename("end")
-    counts = ends.value_counts().sort("end")
-    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())["end"]
-    held_out = min(settings.holdout_days, (len(days) - 1) // 2)
+    days = log_days(instants, settings.zone)
+    held_out = min(max(settings.holdout_days, settings.backtest_days), (len(days) - 1) // 2)
     if held_out < 1:
         raise InputError(
             f"interactions: plays on {len(days)} days; training needs three, to hold some out.",
             "Ingest a longer log.",
         )
-    local_days = [end.astimezone(settings.zone).date() - timedelta(days=1) for end in days]
+    stop_days = min(settings.holdout_days, held_out)
     return Cuts(
-        stop_from=start_of_day(local_days[-2 * held_out], settings.zone),
-        holdout_from=start_of_day(local_days[-held_out], settings.zone),
-        last_day=local_days[-1],
+        stop_from=start_of_day(days[-held_out - stop_days], settings.zone),
+        holdout_from=start_of_day(days[-held_out], settings.zone),
+        last_day=days[-1],
     )

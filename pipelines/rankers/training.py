@@ -34,6 +34,7 @@ SETTINGS = {
     "watch_ratio_clip",
     "train_sample",
     "holdout_days",
+    "backtest_days",
     "trees",
     "learning_rate",
     "regressor_learning_rate",

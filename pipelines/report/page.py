@@ -66,7 +66,7 @@ class Content:
 
 def page(content: Content) -> str:
     """The whole report as one HTML document."""
-    protocols = [name for name in ("kuairec", "temporal") if name in _names(content.figures, "protocol")]
+    protocols = [name for name in ("kuairec", "impressions") if name in _names(content.figures, "protocol")]
     sections = [(str(name), f"Protocol {name}", _protocol(content, name)) for name in protocols]
     sections += [
         ("leakage", "What leakage and definition are worth", _leakage(content)),

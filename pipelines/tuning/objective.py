@@ -16,7 +16,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
-from pipelines.evaluate.protocols import Pairs, holdout_from, kuairec_pairs, temporal_pairs
+from pipelines.evaluate.protocols import Pairs, holdout_from, impression_pairs, kuairec_pairs
 from pipelines.labels import targets
 from pipelines.local_days import INSTANT
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
@@ -146,4 +146,4 @@ class Objective:
 def _pairs(settings: Settings) -> Pairs:
     if settings.paths.table("fully_observed").is_file():
         return kuairec_pairs(settings)
-    return temporal_pairs(holdout_from(settings), settings)
+    return impression_pairs(holdout_from(settings), settings)

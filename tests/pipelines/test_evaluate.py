@@ -122,7 +122,7 @@ def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]])
     whole = [
         r
         for r in records
-        if r["slice"] == "all" and r["k"] is not None and r["protocol"] in ("kuairec", "temporal")
+        if r["slice"] == "all" and r["k"] is not None and r["protocol"] in ("kuairec", "impressions")
     ]
     at_k = {(r["protocol"], r["label"], r["system"], r["metric"], r["k"]) for r in whole}
     metrics = {(label, metric) for label in ("ratio", "duration") for metric in METRICS}
@@ -134,7 +134,7 @@ def test_every_system_has_every_figure_at_every_k(records: list[dict[str, Any]])
     }
     expected = {
         (protocol, label, system, metric, k)
-        for protocol in ("kuairec", "temporal")
+        for protocol in ("kuairec", "impressions")
         for system in (*SYSTEMS, *(("truth",) if protocol == "kuairec" else ()))
         for label, metric in (metrics if system == "hybrid" else metrics | compared)
         for k in (10, 20, 50, 100, 200, 500, 1000)
@@ -185,7 +185,7 @@ def test_popularity_is_that_of_plays_before_the_cut(
         .agg(pl.col("liked").head(10).sum() / 10)["liked"]
         .mean()
     )
-    assert _value(records, "temporal", "popularity_by_views", "precision", 10) == pytest.approx(by_hand)
+    assert _value(records, "impressions", "popularity_by_views", "precision", 10) == pytest.approx(by_hand)
 
 
 def test_tables_hold_the_same_figures(records: list[dict[str, Any]], settings: Settings) -> None:
@@ -195,7 +195,7 @@ def test_tables_hold_the_same_figures(records: list[dict[str, Any]], settings: S
 
 
 def test_summary_has_the_main_table(home: tuple[Settings, StepResult]) -> None:
-    for protocol in ("kuairec", "temporal"):
+    for protocol in ("kuairec", "impressions"):
         systems = home[1].summary[protocol]["by_label_ratio"]
         assert [row["system"] for row in systems][: len(SYSTEMS)] == list(SYSTEMS)
         assert {"ndcg@10", "precision@10", "recall@10", "map@10"} <= set(systems[0])
@@ -211,16 +211,16 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: 
 
 def _scores(settings: Settings) -> dict[str, np.ndarray]:
     model = model_registry.champion(settings)
-    (temporal,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "temporal"]
+    (impressions,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "impressions"]
     models = Models(
         HybridRanker.load(model.folder), load_lambdamart(model.folder), LengthBuckets.load(model.folder)
     )
     # No user chooses: the blend would see outcomes of the holdout, as it may.
     alone = settings.model_copy(update={"tuning_share": 0.0})
-    return dict(trial(temporal, store=open_store(), models=models, settings=alone).scores)
+    return dict(trial(impressions, store=open_store(), models=models, settings=alone).scores)
 
 
-def test_no_score_of_the_temporal_protocol_sees_the_holdout(settings: Settings, tmp_path: Path) -> None:
+def test_no_score_of_the_impressions_protocol_sees_the_holdout(settings: Settings, tmp_path: Path) -> None:
     """With every outcome of the holdout turned round, features and models made anew give the same scores."""
     before = _scores(settings)
     cut = datetime.fromisoformat(model_registry.champion(settings).manifest["data"]["holdout_from"])
@@ -241,11 +241,11 @@ def test_no_score_of_the_temporal_protocol_sees_the_holdout(settings: Settings, 
         np.testing.assert_array_equal(after[system], scores, err_msg=system)
 
 
-def test_without_fully_observed_pairs_the_temporal_protocol_stands_alone(tmp_path: Path) -> None:
+def test_without_fully_observed_pairs_the_impressions_protocol_stands_alone(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=MODELS)
         train(settings)
-        assert set(evaluate(settings).summary) == {"model", "temporal"}
+        assert set(evaluate(settings).summary) == {"model", "impressions"}
 
 
 def test_the_original_is_reproduced_with_its_leaks_and_without(records: list[dict[str, Any]]) -> None:
@@ -281,17 +281,17 @@ def test_comparison_with_the_hybrid_is_the_difference_of_the_same_users(
     records: list[dict[str, Any]],
 ) -> None:
     for system in ("random", "als", "blend"):
-        difference = _value(records, "temporal", system, "ndcg_minus_hybrid", 10)
-        values = [_value(records, "temporal", name, "ndcg", 10) for name in (system, "hybrid")]
+        difference = _value(records, "impressions", system, "ndcg_minus_hybrid", 10)
+        values = [_value(records, "impressions", name, "ndcg", 10) for name in (system, "hybrid")]
         assert difference == pytest.approx(values[0] - values[1], abs=1e-12)
     assert _value(records, "kuairec", "random", "ndcg_minus_hybrid", 10) != 0
 
 
 def test_slices_cover_users_videos_and_kinds_of_watch(records: list[dict[str, Any]]) -> None:
-    temporal = {r["slice"] for r in records if r["protocol"] == "temporal"}
+    impressions = {r["slice"] for r in records if r["protocol"] == "impressions"}
     for family in ("activity", "users", "age", "popularity", "length", "category", "kind"):
-        assert any(name.startswith(f"{family}: ") for name in temporal), family
-    assert "kind: re-watch" in temporal
+        assert any(name.startswith(f"{family}: ") for name in impressions), family
+    assert "kind: re-watch" in impressions
 
 
 def test_places_of_lists_are_shared_out_among_slices(records: list[dict[str, Any]]) -> None:
@@ -307,7 +307,7 @@ def test_places_of_lists_are_shared_out_among_slices(records: list[dict[str, Any
 
 
 def test_models_are_judged_by_their_own_predictions(records: list[dict[str, Any]]) -> None:
-    for protocol in ("kuairec", "temporal"):
+    for protocol in ("kuairec", "impressions"):
         for system, metric in (
             ("classifier", "expected_calibration_error"),
             ("classifier", "brier"),
@@ -329,7 +329,7 @@ def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
             tmp_path / "home", LOG, patch, more_settings=MODELS + "label = 'duration'\n"
         )
         train(settings)
-        facts = evaluate(settings).summary["temporal"]
+        facts = evaluate(settings).summary["impressions"]
     assert {"by_label_ratio", "by_label_duration"} <= set(facts)
     assert facts["liked_share"]["duration"] == pytest.approx(0.2, abs=0.08)
 
@@ -353,7 +353,7 @@ def test_users_who_liked_nothing_are_counted_and_no_figure_is_made_up(tmp_path: 
             tmp_path / "home", replace(LOG, interactions=nothing), patch, more_settings=MODELS
         )
         train(settings)
-        facts = evaluate(settings).summary["temporal"]
+        facts = evaluate(settings).summary["impressions"]
     assert facts["users"] > 0 and facts["users_with_a_liked_video"] == 0
     records = json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8"))
     assert {r["metric"] for r in records if r["label"] != "any"} <= {

@@ -21,8 +21,8 @@ def _instants(plays_of_day: dict[int, int]) -> pl.Series:
     return pl.Series(sorted(rows), dtype=pl.Datetime("us", "UTC"))
 
 
-def _settings(home: Path, holdout_days: int = 2) -> Settings:
-    return Settings(home=home, holdout_days=holdout_days)
+def _settings(home: Path, holdout_days: int = 2, backtest_days: int = 1) -> Settings:
+    return Settings(home=home, holdout_days=holdout_days, backtest_days=backtest_days)
 
 
 def test_last_days_are_held_out_and_as_many_before_them_stop(tmp_path: Path) -> None:
@@ -31,6 +31,12 @@ def test_last_days_are_held_out_and_as_many_before_them_stop(tmp_path: Path) -> 
     assert cuts.slices(instants) == Slices(slice(0, 40), slice(40, 60), slice(60, 80))
     assert (cuts.stop_from, cuts.holdout_from) == (START + timedelta(days=4), START + timedelta(days=6))
     assert cuts.last_day.isoformat() == "2020-07-12"
+
+
+def test_days_of_the_backtest_are_held_out_and_no_more_days_stop(tmp_path: Path) -> None:
+    instants = _instants(dict.fromkeys(range(8), 10))
+    slices = time_cuts(instants, _settings(tmp_path, 2, backtest_days=3)).slices(instants)
+    assert slices == Slices(slice(0, 30), slice(30, 50), slice(50, 80))
 
 
 def test_a_play_at_midnight_belongs_to_the_day_that_begins(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def html(settings: Settings) -> str:
 def test_the_page_has_every_section(html: str) -> None:
     for title in (
         "Protocol kuairec",
-        "Protocol temporal",
+        "Protocol impressions",
         "NDCG at K",
         "Recall at K",
         "Reliability",

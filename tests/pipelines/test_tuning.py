@@ -154,7 +154,7 @@ def test_without_fully_observed_pairs_the_holdout_measures(settings: Settings) -
         objective = Objective.prepare(settings)
     finally:
         path.write_bytes(kept)
-    assert objective.protocol == "temporal"
+    assert objective.protocol == "impressions"
     users = objective.rows[columns.USER_ID].to_numpy().astype(np.uint64)
     assert (uniform_hash(users, settings.seed + 1) < settings.tuning_share).all()
     assert 0 < objective.measure({}, "").quality <= 1

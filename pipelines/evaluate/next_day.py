@@ -1,0 +1,164 @@
+"""Protocol `next_day`: lists as published at the start of past days, judged by what was played that day.
+
+Unlike every other protocol it ranks the whole catalogue: a video that the user was never shown counts as a
+miss, and one that a list leaves out as not found. Relevant are that day's plays of videos that the user had
+not played before: those liked, by each label, and all of them (label `any`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.backtest_files import DEPTH, Backtest, BacktestDay, contents_file, lists_file
+from pipelines.labels import LABELS, LengthBuckets, is_liked
+from pipelines.local_days import INSTANT
+from pipelines.metrics import exposure_weights
+from pipelines.training_frame import of_sampled_users, scan_plays
+
+NEXT_DAY = "next_day"
+ANY_PLAY = "any"
+CUTOFFS = (10, 20, 50, 100, DEPTH)
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+_WEIGHT = "weight"
+_ON_DAY = "on_day"
+
+
+@dataclass(frozen=True)
+class JudgedDay:
+    """A day and what came of it.
+
+    relevant: user_id, video_id, a bool column for each label, and weight, by inverse exposure; each pair
+    once. players: users who played anything that day.
+    """
+
+    day: BacktestDay
+    relevant: pl.DataFrame
+    players: int
+
+    @property
+    def slice(self) -> str:
+        """The day's name among slices."""
+        return f"day: {self.day.day.isoformat()}"
+
+    def of_label(self, label: str) -> pl.DataFrame:
+        """The relevant pairs by a label: user_id, video_id, weight."""
+        rows = self.relevant if label == ANY_PLAY else self.relevant.filter(pl.col(label))
+        return rows.select(*_PAIR, _WEIGHT)
+
+
+@dataclass(frozen=True)
+class NextDay:
+    """The days that are judged, and the lists' contents."""
+
+    backtest: Backtest
+    days: tuple[JudgedDay, ...]
+
+    @property
+    def cutoffs(self) -> tuple[int, ...]:
+        """The ks, none of them beyond any day's catalogue."""
+        smallest = min(judged.day.videos for judged in self.days)
+        return tuple(k for k in CUTOFFS if k <= smallest) or (smallest,)
+
+    def lists(self, settings: Settings, judged: JudgedDay, system: str) -> pl.DataFrame:
+        """A system's lists of a day, of the evaluated users: user_id, rank, video_id."""
+        lists = pl.read_parquet(lists_file(settings, judged.day.day, system))
+        return of_sampled_users(lists, settings.test_sample, settings.seed)
+
+
+def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay | None:
+    """What the backtest's lists are judged by; None where the backtest made none with this model."""
+    backtest = Backtest.load(settings)
+    if backtest is None or backtest.model != model or not backtest.days:
+        return None
+    plays = _plays(settings, backtest)
+    firsts = _first_plays(settings, plays)
+    days = tuple(
+        _judged(day, plays.filter(pl.col(_ON_DAY) == number), firsts, buckets, settings)
+        for number, day in enumerate(backtest.days)
+    )
+    return NextDay(backtest, days)
+
+
+def inputs(settings: Settings) -> list[Any]:
+    """The files that the figures depend on, beside those of other protocols."""
+    return [contents_file(settings), *sorted(settings.paths.backtest.glob("*/*.parquet"))]
+
+
+def day_facts(found: NextDay) -> list[Mapping[str, Any]]:
+    """What each day was judged by, users without a liked play included."""
+    rows: list[Mapping[str, Any]] = []
+    for judged in found.days:
+        row: dict[str, Any] = {
+            "day": judged.day.day.isoformat(),
+            "lists": judged.day.users,
+            "videos": judged.day.videos,
+            "users who played": judged.players,
+            "with a new video": judged.relevant[columns.USER_ID].n_unique(),
+            "new pairs": judged.relevant.height,
+        }
+        for label in LABELS:
+            liked = judged.of_label(label)
+            row[f"liked ({label})"] = liked.height
+            row[f"users without ({label})"] = judged.players - liked[columns.USER_ID].n_unique()
+        rows.append(row)
+    return rows
+
+
+def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
+    """The plays of the judged days, of the evaluated users, with the day of each."""
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    on_day = pl.lit(None, dtype=pl.Int32)
+    for number, day in enumerate(backtest.days):
+        is_in = stamp.is_between(_instant(day.as_of), _instant(day.until), closed="left")
+        on_day = pl.when(is_in).then(pl.lit(number, dtype=pl.Int32)).otherwise(on_day)
+    first = min(day.as_of for day in backtest.days)
+    plays = scan_plays(settings).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
+    return of_sampled_users(
+        plays.drop_nulls(_ON_DAY).collect(engine="streaming"), settings.test_sample, settings.seed
+    )
+
+
+def _first_plays(settings: Settings, plays: pl.DataFrame) -> pl.DataFrame:
+    """When each pair of these plays was first played in the whole log: user_id, video_id, first."""
+    own = plays.lazy().select(_PAIR).unique()
+    return (
+        scan_plays(settings)
+        .select(*_PAIR, columns.EVENT_TIMESTAMP)
+        .join(own, on=_PAIR, how="semi")
+        .group_by(_PAIR)
+        .agg(pl.col(columns.EVENT_TIMESTAMP).min().alias("first"))
+        .collect(engine="streaming")
+    )
+
+
+def _judged(
+    day: BacktestDay, plays: pl.DataFrame, firsts: pl.DataFrame, buckets: LengthBuckets, settings: Settings
+) -> JudgedDay:
+    ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+    liked = {label: is_liked(label, buckets, ratio, length, settings) for label in LABELS}
+    pairs = (
+        plays.select(_PAIR)
+        .with_columns(pl.Series(label, values) for label, values in liked.items())
+        .group_by(_PAIR)
+        .agg(pl.col(label).any() for label in LABELS)
+    )
+    exposure = pairs.group_by(columns.VIDEO_ID).agg(pl.len().alias("users"))
+    weights = exposure.select(
+        columns.VIDEO_ID,
+        pl.Series(_WEIGHT, exposure_weights(exposure["users"].to_numpy().astype(np.float64))),
+    )
+    relevant = (
+        pairs.join(firsts.filter(pl.col("first") >= _instant(day.as_of)), on=_PAIR, how="semi")
+        .join(weights, on=columns.VIDEO_ID, how="left")
+        .sort(_PAIR)
+    )
+    return JudgedDay(day, relevant, plays[columns.USER_ID].n_unique())
+
+
+def _instant(instant: object) -> pl.Expr:
+    return pl.lit(instant, dtype=INSTANT)

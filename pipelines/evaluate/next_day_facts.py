@@ -1,0 +1,83 @@
+"""What the command line prints of `next_day`: a verdict, the main table, and what each day was judged by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nightreel.settings import Settings
+from pipelines.backtest_files import HYBRID, YESTERDAY
+from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
+from pipelines.evaluate.next_day import ANY_PLAY, NextDay, day_facts
+from pipelines.evaluate.next_day_figures import MICRO_RECALL
+from pipelines.labels import LABELS
+
+_VERDICT_AT = 20
+# Of the main table: metric and k, the k cut to the largest that there is.
+_PRINTED = (
+    (MICRO_RECALL, 20),
+    (MICRO_RECALL, 100),
+    ("recall", 20),
+    ("ndcg", 10),
+    ("precision", 10),
+    ("map", 10),
+    ("recall_ips", 20),
+    (f"ndcg{VERSUS_HYBRID}", 10),
+)
+
+
+def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str, Any]:
+    """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
+    labels = [settings.label, *(label for label in LABELS if label != settings.label), ANY_PLAY]
+    backtest = found.backtest
+    return {
+        "verdict": verdict(own, settings.label, found.cutoffs),
+        **{f"by_label_{label}": _table(own, label, found) for label in labels},
+        "days": day_facts(found),
+        "rankers_trained_before": backtest.trained_before.isoformat(),
+        **({"remarks": list(backtest.remarks)} if backtest.remarks else {}),
+    }
+
+
+def verdict(own: Sequence[Figure], label: str, cutoffs: Sequence[int]) -> str:
+    """One sentence: do the published lists find more of the next day's liked plays than yesterday's list?"""
+    k = _at(_VERDICT_AT, cutoffs)
+    rows = {(figure.system, figure.metric): figure for figure in own if _is(figure, label, k)}
+    hybrid = rows.get((HYBRID, MICRO_RECALL))
+    other = rows.get((YESTERDAY, MICRO_RECALL))
+    difference = rows.get((YESTERDAY, MICRO_RECALL + VERSUS_HYBRID))
+    if hybrid is None or other is None or difference is None:
+        return "nobody liked a video new to them on these days, so there is nothing to compare"
+    low, high = difference.low, difference.high
+    assert low is not None and high is not None
+    word = (
+        "the published lists beat yesterday's popularity"
+        if high < 0
+        else "the published lists are worse than yesterday's popularity"
+        if low > 0
+        else "the published lists and yesterday's popularity cannot be told apart"
+    )
+    return (
+        f"{word}: in the first {k} stand {hybrid.value:.4f} of the liked plays, by yesterday's popularity "
+        f"{other.value:.4f} (difference {-difference.value:+.4f}, 95 % {-high:+.4f} to {-low:+.4f})"
+    )
+
+
+def _table(own: Sequence[Figure], label: str, found: NextDay) -> list[dict[str, Any]]:
+    values = {
+        (figure.system, figure.metric, figure.k): figure.value
+        for figure in own
+        if figure.label == label and figure.slice == ALL
+    }
+    columns = {f"{metric}@{k}": (metric, k) for metric, most in _PRINTED for k in [_at(most, found.cutoffs)]}
+    return [
+        {"system": system} | {name: values.get((system, *column)) for name, column in columns.items()}
+        for system in found.backtest.systems
+    ]
+
+
+def _at(most: int, cutoffs: Sequence[int]) -> int:
+    """The largest k up to `most`, or the only one that there is."""
+    return max((k for k in cutoffs if k <= most), default=cutoffs[0])
+
+
+def _is(figure: Figure, label: str, k: int) -> bool:
+    return (figure.label, figure.k, figure.slice) == (label, k, ALL)

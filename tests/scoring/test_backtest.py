@@ -1,0 +1,258 @@
+"""Lists of past days as they would have been published, and what `next_day` says of them."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nightreel import columns
+from nightreel.settings import Settings
+from tests.conftest import Nightreel
+from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
+from tests.fixtures.small_log import FIRST_DAY, midnight
+
+LOG = scoring_log()
+JUDGED = [FIRST_DAY + timedelta(days=day) for day in range(DAYS - 3, DAYS)]
+SYSTEMS = [
+    "hybrid",
+    "popularity_1_day",
+    "popularity_3_days",
+    "popularity_7_days",
+    "popularity_half_life",
+]
+PAIR = [columns.USER_ID, columns.VIDEO_ID]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, nightreel: Nightreel) -> Iterator[tuple[Settings, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_scored_home(tmp_path_factory.mktemp("backtest") / "home", patch, LOG)
+        done = nightreel("evaluate", home=settings.home)
+        assert done.returncode == 0, done.stderr
+        yield settings, done.stdout
+
+
+def _lists(settings: Settings, day: Any, system: str) -> pl.DataFrame:
+    return pl.read_parquet(settings.paths.backtest / day.isoformat() / f"{system}.parquet")
+
+
+def _records(settings: Settings) -> list[dict[str, Any]]:
+    found = json.loads((settings.paths.evaluation / "metrics.json").read_text("utf-8"))
+    return [record for record in found if record["protocol"] == "next_day"]
+
+
+def _value(settings: Settings, **keys: Any) -> float:
+    wanted = {"label": "ratio", "slice": "all"} | keys
+    (found,) = [r for r in _records(settings) if all(r[name] == value for name, value in wanted.items())]
+    return float(found["value"])
+
+
+def _new_plays(day: Any) -> pl.DataFrame:
+    """The day's pairs that had not been played before, and whether any play of each was liked."""
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    before = LOG.interactions.filter(stamp < midnight(day))
+    of_day = LOG.interactions.filter(stamp >= midnight(day), stamp < midnight(day + timedelta(days=1)))
+    return (
+        of_day.join(before, on=PAIR, how="anti")
+        .group_by(PAIR)
+        .agg((pl.col(columns.WATCH_RATIO) > 1.0).any().alias("liked"))
+    )
+
+
+def test_the_last_days_have_lists_of_every_system_and_nothing_else(home: tuple[Settings, str]) -> None:
+    found = sorted(
+        str(path.relative_to(home[0].paths.backtest)) for path in home[0].paths.backtest.rglob("*")
+    )
+    expected = [day.isoformat() for day in JUDGED]
+    expected += [f"{day.isoformat()}/{system}.parquet" for day in JUDGED for system in SYSTEMS]
+    assert found == sorted([*expected, "lists.json"])
+
+
+def test_the_hybrid_lists_are_those_that_score_publishes_as_of_that_day(
+    home: tuple[Settings, str], nightreel: Nightreel
+) -> None:
+    settings = home[0]
+    for day in JUDGED:
+        done = nightreel("score", "--as-of", midnight(day).isoformat(), home=settings.home)
+        assert done.returncode == 0, done.stderr
+        published = _published(settings)
+        # Users who have seen everything are only shown what they have seen: nothing of it is judged.
+        own = published.filter(pl.col("source") != "rewatch").drop("source").sort("user_id", "rank")
+        lists = _lists(settings, day, "hybrid").join(own, on="user_id", how="semi")
+        beginning = lists.filter(pl.col("rank") <= settings.top_k).sort("user_id", "rank")
+        assert beginning.rows() == own.rows()
+
+
+def _published(settings: Settings) -> pl.DataFrame:
+    with sqlite3.connect(settings.paths.sqlite) as connection:
+        rows = connection.execute(
+            "SELECT user_id, rank, video_id, source FROM latest_recommendation"
+        ).fetchall()
+    return pl.DataFrame(
+        rows,
+        schema={"user_id": pl.Int64, "rank": pl.Int32, "video_id": pl.Int64, "source": pl.String},
+        orient="row",
+    )
+
+
+def test_lists_are_longer_than_those_published_and_hold_each_unseen_video_once(
+    home: tuple[Settings, str],
+) -> None:
+    settings = home[0]
+    for day in JUDGED:
+        played = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < midnight(day)).select(PAIR)
+        seen = played.group_by(columns.USER_ID).agg(pl.col(columns.VIDEO_ID).n_unique().alias("videos"))
+        not_all = seen.filter(pl.col("videos") < pl.col("videos").max())[columns.USER_ID]
+        for system in SYSTEMS:
+            lists = _lists(settings, day, system).filter(pl.col(columns.USER_ID).is_in(not_all.implode()))
+            assert lists.join(played, on=PAIR, how="semi").is_empty(), system
+            assert lists.select(PAIR).is_duplicated().sum() == 0
+            ranks = lists.sort("user_id", "rank").group_by("user_id", maintain_order=True).agg("rank")
+            assert all(own == list(range(1, len(own) + 1)) for own in ranks["rank"].to_list())
+        assert _lists(settings, day, "hybrid")["rank"].max() > settings.top_k
+
+
+@pytest.mark.parametrize(("system", "days"), [(SYSTEMS[1], 1), (SYSTEMS[2], 3), (SYSTEMS[3], 7)])
+def test_popularity_is_by_the_liked_plays_of_the_last_days(
+    home: tuple[Settings, str], system: str, days: int
+) -> None:
+    for day in JUDGED:
+        stamp = pl.col(columns.EVENT_TIMESTAMP)
+        window = LOG.interactions.filter(
+            stamp >= midnight(day - timedelta(days=days)),
+            stamp < midnight(day),
+            pl.col(columns.WATCH_RATIO) > 1.0,
+        )
+        counts = (
+            window[columns.VIDEO_ID].value_counts().sort("count", columns.VIDEO_ID, descending=[True, False])
+        )
+        order = {video: n for n, video in enumerate(counts[columns.VIDEO_ID].to_list())}
+        lists = _lists(home[0], day, system)
+        assert lists.height and set(lists[columns.VIDEO_ID]) <= set(order)
+        of_users = lists.sort("user_id", "rank").group_by("user_id").agg(columns.VIDEO_ID)
+        for videos in of_users[columns.VIDEO_ID].to_list():
+            assert [order[video] for video in videos] == sorted(order[video] for video in videos)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_micro_recall_is_the_share_of_the_days_liked_pairs_that_the_lists_hold(
+    home: tuple[Settings, str], system: str
+) -> None:
+    found = total = 0
+    for day in JUDGED:
+        liked = _new_plays(day).filter("liked")
+        hits = _lists(home[0], day, system).filter(pl.col("rank") <= 10).join(liked, on=PAIR, how="semi")
+        value = _value(home[0], system=system, metric="micro_recall", k=10, slice=f"day: {day.isoformat()}")
+        assert value == pytest.approx(hits.height / liked.height)
+        found, total = found + hits.height, total + liked.height
+    assert _value(home[0], system=system, metric="micro_recall", k=10) == pytest.approx(found / total)
+
+
+def test_users_are_averaged_over_their_days_and_compared_with_the_hybrid(home: tuple[Settings, str]) -> None:
+    settings = home[0]
+    means = {}
+    for system in ("hybrid", "popularity_1_day"):
+        of_users: dict[int, list[float]] = {}
+        for day in JUDGED:
+            liked = _new_plays(day).filter("liked")
+            lists = _lists(settings, day, system).filter(pl.col("rank") <= 10)
+            for user, videos in liked.group_by(columns.USER_ID).agg(columns.VIDEO_ID).iter_rows():
+                listed = set(lists.filter(pl.col(columns.USER_ID) == user)[columns.VIDEO_ID])
+                of_users.setdefault(user, []).append(len(listed & set(videos)) / len(videos))
+        means[system] = np.mean([np.mean(values) for values in of_users.values()])
+        assert _value(settings, system=system, metric="recall", k=10) == pytest.approx(means[system])
+    difference = _value(settings, system="popularity_1_day", metric="recall_minus_hybrid", k=10)
+    assert difference == pytest.approx(means["popularity_1_day"] - means["hybrid"])
+
+
+def test_every_figure_is_finite_and_k_is_never_larger_than_the_catalogue(home: tuple[Settings, str]) -> None:
+    records = _records(home[0])
+    videos = min(day["videos"] for day in _contents(home[0])["days"])
+    assert {r["k"] for r in records} == {k for k in (10, 20, 50, 100, 200) if k <= videos}
+    assert {r["label"] for r in records} == {"ratio", "duration", "any"}
+    assert {r["slice"] for r in records} == {"all", *(f"day: {day.isoformat()}" for day in JUDGED)}
+    plain = {"recall", "precision", "hit_rate", "ndcg", "map", "micro_recall"}
+    weighted = {f"{metric}_ips" for metric in plain}
+    compared = {f"{metric}_minus_hybrid" for metric in plain | weighted}
+    assert {r["metric"] for r in records} == plain | weighted | compared | {"coverage", "gini"}
+    for record in records:
+        assert np.isfinite(record["value"])
+        if not record["metric"].endswith("_minus_hybrid"):
+            assert 0 <= record["value"] <= 1 + 1e-12, record
+        if record["low"] is not None:
+            assert record["low"] - 1e-12 <= record["value"] <= record["high"] + 1e-12, record
+
+
+def _contents(settings: Settings) -> Any:
+    return json.loads((settings.paths.backtest / "lists.json").read_text("utf-8"))
+
+
+def test_the_first_table_says_whether_the_lists_beat_yesterday(home: tuple[Settings, str]) -> None:
+    said = home[1][home[1].index("evaluate: done") :]
+    verdict, table, other = (
+        said.index(text) for text in ("verdict: the published", "micro_recall@20", "impressions:")
+    )
+    assert said.index("next day:") < verdict < table < other
+    assert "yesterday's popularity" in said and "users without (ratio)" in said
+    assert "only what was shown" in said
+
+
+def test_a_second_run_is_skipped_a_lost_file_alone_is_made_again(
+    home: tuple[Settings, str], nightreel: Nightreel
+) -> None:
+    settings = home[0]
+    assert "backtest: nothing to do" in nightreel("evaluate", home=settings.home).stdout
+    files = sorted(settings.paths.backtest.rglob("*.parquet"))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    files[0].unlink()
+    assert "lists made: 1" in nightreel("evaluate", home=settings.home).stdout
+    assert {path: path.read_bytes() for path in files} == {path: was[1] for path, was in before.items()}
+    assert all(path.stat().st_mtime_ns == before[path][0] for path in files[1:])
+    forced = nightreel("evaluate", "--force", home=settings.home)
+    assert f"lists made: {len(files)}" in forced.stdout
+    assert {path: path.read_bytes() for path in files} == {path: was[1] for path, was in before.items()}
+
+
+def test_no_list_sees_its_own_day(home: tuple[Settings, str], nightreel: Nightreel, tmp_path: Path) -> None:
+    """With what came at and after the first judged day's start turned round, its lists are the same."""
+    first = JUDGED[0]
+    is_later = pl.col(columns.EVENT_TIMESTAMP) >= midnight(first)
+    turned = LOG.interactions.with_columns(
+        pl.when(is_later)
+        .then(3.0 - pl.col(columns.WATCH_RATIO).clip(0, 3))
+        .otherwise(pl.col(columns.WATCH_RATIO))
+        .cast(pl.Float32)
+        .alias(columns.WATCH_RATIO),
+        # And of another video, so that what was seen would differ too.
+        pl.when(is_later)
+        .then(pl.col(columns.VIDEO_ID).max() + 1 - pl.col(columns.VIDEO_ID))
+        .otherwise(pl.col(columns.VIDEO_ID))
+        .alias(columns.VIDEO_ID),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        other = make_scored_home(tmp_path / "home", patch, LOG.with_interactions(turned))
+        done = nightreel("evaluate", home=other.home)
+    assert done.returncode == 0, done.stderr
+    for system in SYSTEMS:
+        assert _lists(other, first, system).equals(_lists(home[0], first, system)), system
+    assert not _lists(other, JUDGED[1], SYSTEMS[1]).equals(_lists(home[0], JUDGED[1], SYSTEMS[1]))
+
+
+def test_more_days_than_were_held_out_are_refused_with_a_remark(
+    home: tuple[Settings, str], nightreel: Nightreel
+) -> None:
+    done = nightreel("evaluate", home=home[0].home, NIGHTREEL_BACKTEST_DAYS="4")
+    assert done.returncode == 0, done.stderr
+    assert "3 of backtest_days = 4" in done.stdout
+    assert [day["day"] for day in _contents(home[0])["days"]] == [day.isoformat() for day in JUDGED]
+
+
+def test_before_training_the_remedy_is_named(tmp_path: Path, nightreel: Nightreel) -> None:
+    done = nightreel("evaluate", home=tmp_path)
+    assert done.returncode == 2 and "nightreel train" in done.stderr
