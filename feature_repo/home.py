@@ -1,21 +1,33 @@
-"""The registry and the online store of Feast, put below nightreel's home instead of the repository."""
+"""The registry and the online store of Feast, put below nightreel's home instead of the repository.
+
+Paths stand in the registry file relative to the home: a home that is copied, moved or restored elsewhere
+reads its own files.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
 import yaml
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.infra.registry.file import FileRegistryStore
+from feast.protos.feast.core.DataSource_pb2 import DataSource
+from feast.protos.feast.core.FeatureView_pb2 import FeatureView
+from feast.protos.feast.core.OnDemandFeatureView_pb2 import OnDemandFeatureView
 from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.protos.feast.core.SqliteTable_pb2 import SqliteTable
 from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
+from google.protobuf.message import DecodeError, Message
 from pydantic import Field
 
-from nightreel.settings import Settings, load_settings
+from nightreel.artefacts import written_whole
+from nightreel.errors import InputError
+from nightreel.settings import Paths, Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent
+_KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}
 _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOfflineStore")
 
 # `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
@@ -72,12 +84,90 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
 
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
         super().__init__(registry_config, repo_path)
-        self._filepath = current_settings().paths.registry
+        self._paths = current_settings().paths
+        self._filepath = self._paths.registry
 
-    def update_registry_proto(self, registry_proto: Registry) -> None:
-        """Write the registry; the home's folder is made where it is missing."""
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        super().update_registry_proto(registry_proto)
+    def get_registry_proto(self) -> Registry:
+        """The registry, its paths below this home. Raises InputError where the file is damaged."""
+        try:
+            registry = super().get_registry_proto()
+        except DecodeError:
+            raise InputError(
+                f"{self._filepath}: damaged, no registry of Feast's.",
+                "Remove it, then run `cd feature_repo && feast apply`.",
+            ) from None
+        _put_below_home(registry, self._paths)
+        for record in registry.feature_view_version_history.records:
+            # Feast keeps each earlier version of a view as bytes.
+            if kind := _KINDS.get(record.feature_view_type):
+                version = kind.FromString(record.feature_view_proto)
+                if _put_below_home(version, self._paths):
+                    record.feature_view_proto = version.SerializeToString()
+        return registry
+
+    def _write_registry(self, registry_proto: Registry) -> None:
+        """Put the registry into the home, whole, with paths relative to it."""
+        stored = Registry()
+        stored.CopyFrom(registry_proto)
+        for message, field in _path_fields(stored):
+            path = PurePath(getattr(message, field))
+            if path.is_relative_to(self._paths.home):
+                setattr(message, field, path.relative_to(self._paths.home).as_posix())
+        with written_whole(self._filepath) as temporary:
+            # Feast stamps what it writes: the same stamp for the copy that Feast keeps in memory.
+            self._filepath, final = temporary, self._filepath
+            try:
+                super()._write_registry(stored)
+            finally:
+                self._filepath = final
+        registry_proto.version_id = stored.version_id
+        registry_proto.last_updated.CopyFrom(stored.last_updated)
+
+
+def _put_below_home(message: Message, paths: Paths) -> bool:
+    """Make every path in the message one of this home; whether any was another."""
+    changed = False
+    for part, field in _path_fields(message):
+        stored = getattr(part, field)
+        own = below_home(stored, paths)
+        setattr(part, field, own)
+        changed |= own != stored
+    return changed
+
+
+def below_home(stored: str, paths: Paths) -> str:
+    """Where a path of a registry points in this home; one outside of any home, as it is.
+
+    Registries of earlier versions hold absolute paths, perhaps of the home that this one was copied from:
+    what lies in this home under the same name is meant.
+    """
+    if not stored or "://" in stored:
+        return stored
+    path = PurePath(stored)
+    features, online_store = (
+        one.relative_to(paths.home).parts for one in (paths.features, paths.online_store)
+    )
+    if path.parent.parts[-len(features) :] == features:
+        return str(paths.features / path.name)
+    if path.parts[-len(online_store) :] == online_store:
+        return str(paths.online_store)
+    return str(paths.home / path)
+
+
+def _path_fields(message: Message) -> Iterator[tuple[Any, str]]:
+    """Each message within a registry that holds a path, with the name of its field."""
+    if isinstance(message, DataSource.FileOptions):
+        yield message, "uri"
+    elif isinstance(message, SqliteTable):
+        yield message, "path"
+    for _, value in message.ListFields():
+        parts = value.values() if isinstance(value, Mapping) else value
+        if isinstance(parts, Message):
+            yield from _path_fields(parts)
+        elif not isinstance(parts, str | bytes) and isinstance(parts, Iterable):
+            for part in parts:
+                if isinstance(part, Message):
+                    yield from _path_fields(part)
 
 
 class HomeSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]

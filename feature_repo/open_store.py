@@ -3,8 +3,9 @@
 import warnings
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
-from feast import FeatureStore
+from feast import FeatureStore, FileSource
 from feast.diff.property_diff import TransitionType
 from feast.errors import FeatureServiceNotFoundException
 from feast.feature_view import DUMMY_ENTITY
@@ -20,7 +21,7 @@ from feature_repo.views import VIEWS
 from nightreel import columns
 from nightreel.artefacts import StepResult
 from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.settings import Paths, Settings
 
 
 def apply_definitions(settings: Settings) -> StepResult:
@@ -62,9 +63,10 @@ def apply_definitions(settings: Settings) -> StepResult:
 def store() -> FeatureStore:
     """A fresh store on the current settings' home, with a fresh copy of its registry.
 
-    Raises InputError where the definitions have not been registered there.
+    Raises InputError where the definitions have not been registered there, or read another home's files.
     """
-    registry = current_settings().paths.registry
+    paths = current_settings().paths
+    registry = paths.registry
     remedy = "Run `cd feature_repo && feast apply` first, with the same home."
     opened = FeatureStore(repo_path=str(REPOSITORY))
     where = "Feast's registry" if _is_remote(opened) else str(registry)
@@ -74,7 +76,21 @@ def store() -> FeatureStore:
         opened.get_feature_service(columns.HYBRID_RANKER)
     except FeatureServiceNotFoundException:
         raise InputError(f"{where}: the feature service is not registered.", remedy) from None
+    _require_own_sources(opened, paths, where)
     return opened
+
+
+def _require_own_sources(opened: FeatureStore, paths: Paths, where: str) -> None:
+    """Raise InputError where a view that reads a file reads another than this home's."""
+    for view in opened.list_feature_views():
+        source = view.batch_source
+        if view.name in SOURCES and isinstance(source, FileSource):
+            expected = paths.feature_source(view.name)
+            if Path(source.path) != expected:
+                raise InputError(
+                    f"{where}: the view {view.name} reads {source.path}, this home's file is {expected}.",
+                    "Run `cd feature_repo && feast apply` with the home that is meant.",
+                )
 
 
 def fill_tables(settings: Settings) -> None:

@@ -220,5 +220,7 @@ def _connected(config: RepoConfig) -> psycopg.Connection[Any]:
         said = (str(error).strip().splitlines() or [""])[0]
         raise NightreelError(
             f"Feast's database cannot be reached: {said.rstrip('.')}.",
-            "Check PGHOST, PGPORT, PGUSER, PGPASSWORD.",
+            "Feast sends options that PgBouncer refuses: name PostgreSQL itself in PGHOST and PGPORT."
+            if "unsupported startup parameter" in said
+            else "Check PGHOST, PGPORT, PGUSER, PGPASSWORD.",
         ) from error

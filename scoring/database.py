@@ -1,7 +1,5 @@
 """Opens the database of the lists: SQLite by default, PostgreSQL by URL; its failures become one line."""
 
-import os
-import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nightreel.errors import InputError, NightreelError
+from nightreel.locks import identity
 from nightreel.settings import Settings, masked_url
 
 SQLITE = "sqlite"
@@ -23,12 +22,22 @@ _URL_REMEDY = (
     "Set NIGHTREEL_DATABASE_URL to sqlite:////folder/file.sqlite or "
     "postgresql+psycopg://user:password@host/database; write special characters of a password as %XX."
 )
+_REMEDIES = {
+    "unsupported startup parameter": (
+        "A pooler (PgBouncer) stands before the database and refuses an option of the URL: take the option "
+        "out of database_url, or add it to the pooler's ignore_startup_parameters."
+    ),
+    "statement pooling mode": (
+        "Let the pooler (PgBouncer) use pool_mode = transaction or session for this database, or name "
+        "PostgreSQL itself in database_url."
+    ),
+    "query_wait_timeout": (
+        "The pooler (PgBouncer) has no connection free: raise its default_pool_size; nightreel uses up to "
+        "four."
+    ),
+}
 _BUSY_TIMEOUT_MS = 30_000
 _CONNECT_TIMEOUT_S = 10
-# A holder whose machine went away is dropped by the server, and its lock with it, within about a minute.
-_POSTGRESQL_OPTIONS = (
-    "-c timezone=UTC -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-)
 
 
 def database_url(settings: Settings) -> URL:
@@ -68,11 +77,6 @@ def database_exists(settings: Settings) -> bool:
     return file is None or file.exists()
 
 
-def identity() -> str:
-    """This process as others see it: host and process id."""
-    return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
-
-
 def engine(settings: Settings) -> Engine:
     """An engine whose transactions may write; it connects only when it is used.
 
@@ -84,10 +88,12 @@ def engine(settings: Settings) -> Engine:
         return create_engine(
             url,
             poolclass=NullPool,
+            # Nothing here is the session's: behind a pooler each transaction may be on another one. So no
+            # options that a pooler refuses, and no statements prepared on one session, missed on the next.
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_S,
                 "application_name": identity(),
-                "options": _POSTGRESQL_OPTIONS,
+                "prepare_threshold": None,
             },
         )
     if not file.parent.is_dir():
@@ -142,10 +148,15 @@ def plainly(url: URL) -> Iterator[None]:
         for secret in _secrets(url):
             said = said.replace(secret, "***")
         failure = DatabaseAwayError if _is_away(error) else NightreelError
-        raise failure(
-            f"{masked(url)}: {said.rstrip('.')}.",
-            "Check that the database is there, that it may be written and that its disk is not full.",
-        ) from error
+        raise failure(f"{masked(url)}: {said.rstrip('.')}.", _remedy(said)) from error
+
+
+def _remedy(said: str) -> str:
+    """What helps, by what the database or a pooler before it said."""
+    for words, remedy in _REMEDIES.items():
+        if words in said:
+            return remedy
+    return "Check that the database is there, that it may be written and that its disk is not full."
 
 
 def _secrets(url: URL) -> set[str]:
@@ -162,9 +173,10 @@ def _is_away(error: Exception) -> bool:
         return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     if getattr(error, "connection_invalidated", False):
         return True
-    # Without a state no server has answered; 08: connection, 57P: shut down, starting or in recovery.
+    # Without a state no server has answered; 08: connection, 55P03: a lock was not to be had in time,
+    # 57P: shut down, starting or in recovery.
     return isinstance(cause, psycopg.OperationalError) and (
-        cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P"))
+        cause.sqlstate is None or cause.sqlstate.startswith(("08", "55P03", "57P"))
     )
 
 

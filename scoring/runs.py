@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
 
 from nightreel import columns
 from nightreel.errors import NightreelError
@@ -20,13 +20,14 @@ from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from scoring.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
 from scoring.candidates import Candidates
-from scoring.database import plainly
+from scoring.database import POSTGRESQL, plainly
 from scoring.lists import Lists, in_batches
 from scoring.loading import insert_lists
 from scoring.tables import FAILED, PUBLISHED, RUNNING, published_run, recommendation, recommendation_run
 
 _ERROR_CHARACTERS = 1_000
 _key = recommendation_run.c[columns.RUN_ID]
+_PATIENCE = text("SET LOCAL lock_timeout = '30s'")
 _LOST = "ended without a word: killed, or the database was away"
 
 _log = get_logger(__name__)
@@ -103,6 +104,9 @@ def publish_written(
     """
     begin_stage("write")
     with plainly(connection.engine.url), connection.begin():
+        if connection.dialect.name == POSTGRESQL:
+            # What a killed process still had under way on the server ends shortly; wait for it, not for ever.
+            connection.execute(_PATIENCE)
         _clean_orphans(connection)
         run_id = _begin(connection, run, settings.top_k)
     try:
@@ -136,7 +140,10 @@ def require_unpublished(connection: Connection, run_id: int) -> None:
         select(recommendation_run.c.status).where(_key == run_id).with_for_update(read=True)
     ).scalar()
     if status != RUNNING:
-        raise NightreelError(f"Run {run_id} is not being written any more.", "Run `nightreel score`.")
+        raise NightreelError(
+            f"Run {run_id} is not being written any more: it was ended by another process.",
+            "Run `nightreel score`.",
+        )
 
 
 def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
@@ -187,6 +194,7 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
 def _write(connection: Connection, run_id: int, batches: Iterable[Lists]) -> None:
     def write(batch: Lists) -> None:
         with connection.begin():
+            require_unpublished(connection, run_id)
             insert_lists(connection, run_id, batch)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:

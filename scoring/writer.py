@@ -1,34 +1,39 @@
-"""One writer at a time for a database; a dead one's place is free at once.
+"""One writer at a time for a database; a dead one's lock is free at once.
 
 SQLite: an advisory lock of the operating system on a file beside the database. PostgreSQL: an advisory lock
-of the session. Both go with their process, however it ends, so none is ever left behind.
+of a transaction that stays open on a connection of its own. A session's lock would stay with a pooler
+(PgBouncer) when its client is gone; a transaction ends with its client, and is never shared with another.
+Whoever loses that connection and its lock cannot publish: a run that another writer has ended is not shown.
 """
 
-import fcntl
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from nightreel.errors import BusyError, NightreelError
-from scoring.database import identity, sqlite_file
+from nightreel.errors import BusyError
+from nightreel.locks import locked_file
+from scoring.database import plainly, sqlite_file
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 # Numbers for the database, as PostgreSQL wants them.
 _WRITER_KEY, _JOB_KEY = int.from_bytes(b"nightrel"), int.from_bytes(b"nightjob")
 _PATIENCE_MS = 2_000
-# PostgreSQL 14 and later: a session notices within a second, not at the end of its statement, that its client
-# is gone.
-_NOTICE_DEATH = text(
-    "SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
+_LOCK_TIMEOUT = "55P03"
+# For the lock's transaction alone. It is idle on purpose; and the server drops a holder whose machine went
+# away, and its lock with it, within about a minute. Only those that this server has.
+_FOR_THE_LOCK = text(
+    "SELECT set_config(name, value, true) FROM pg_settings JOIN (VALUES "
+    "('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), "
+    "('lock_timeout', :patience), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), "
+    "('tcp_keepalives_count', '3')"
+    ") AS wanted (name, value) USING (name)"
 )
 _HOLDER = text(
-    "SELECT application_name, backend_start FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "SELECT application_name, xact_start FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid = :high AND objid = :low "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
@@ -57,8 +62,7 @@ def sole_job(engine: Engine) -> Iterator[None]:
 @contextmanager
 def sole_scheduler(path: Path) -> Iterator[None]:
     """Be the only scheduler of a home, whose lock file this is, until the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked_file(path, "is the scheduler of this home"):
+    with locked_file(path, "is the scheduler of this home"):
         yield
 
 
@@ -66,55 +70,39 @@ def sole_scheduler(path: Path) -> Iterator[None]:
 def _sole(engine: Engine, key: int, suffix: str, does: str) -> Iterator[Connection]:
     file = sqlite_file(engine.url)
     if file is None:
-        with engine.connect() as connection:
-            _lock_session(connection, key, does)
+        with _locked_transaction(engine, key, does), engine.connect() as connection:
             yield connection
     else:
-        with _locked_file(file.with_name(f"{file.name}.{suffix}"), does), engine.connect() as connection:
+        with locked_file(file.with_name(f"{file.name}.{suffix}"), does), engine.connect() as connection:
             yield connection
-
-
-def _lock_session(connection: Connection, key: int, does: str) -> None:
-    """Take the session's advisory lock: it stays until this very connection is closed.
-
-    Waits a moment: the server ends a killed process's session shortly after it, not with it.
-    """
-    with connection.begin():
-        connection.execute(_NOTICE_DEATH)
-        connection.execute(text(f"SET LOCAL lock_timeout = {_PATIENCE_MS}"))
-        with suppress(OperationalError), connection.begin_nested():
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-            return
-        parts = {"high": key >> 32, "low": key & 0xFFFF_FFFF}
-        holder = connection.execute(_HOLDER, parts).first()
-    who = "another session" if holder is None else f"{holder[0] or 'a session'}, since {holder[1]:%F %T %Z}"
-    raise BusyError(f"{who} {does}.", _REMEDY)
 
 
 @contextmanager
-def _locked_file(path: Path, does: str) -> Iterator[None]:
-    """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
-    try:
+def _locked_transaction(engine: Engine, key: int, does: str) -> Iterator[None]:
+    """Hold the advisory lock in a transaction of its own, which ends with the block.
+
+    Waits a moment: the server ends a killed process's transaction shortly after it, not with it.
+    """
+    with plainly(engine.url), engine.connect() as connection, connection.begin() as transaction:
+        connection.execute(_FOR_THE_LOCK, {"patience": str(_PATIENCE_MS)})
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"{_holder_in(path)} {does}.", _REMEDY) from None
-        who = json.dumps({"holder": identity(), "since": datetime.now(UTC).isoformat(timespec="seconds")})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, who.encode(), 0)
+            with connection.begin_nested():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_TIMEOUT:
+                raise
+            raise _busy(connection, key, does) from None
         yield
-    finally:
-        os.close(descriptor)
+        with suppress(SQLAlchemyError):
+            # The work is done; a lock that went away before is no failure of it.
+            transaction.rollback()
 
 
-def _holder_in(path: Path) -> str:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return f"{found['holder']}, since {found['since']},"
-    except (OSError, ValueError, KeyError, TypeError):
-        # It has the lock but has not signed yet.
-        return "Another process"
+def _busy(connection: Connection, key: int, does: str) -> BusyError:
+    parts = {"high": key >> 32, "low": key & 0xFFFF_FFFF}
+    holder = connection.execute(_HOLDER, parts).first()
+    if holder is None:
+        return BusyError(f"another session {does}.", _REMEDY)
+    return BusyError(
+        f"{holder[0] or 'a session'}, since {holder[1].astimezone(UTC):%F %T} UTC {does}.", _REMEDY
+    )

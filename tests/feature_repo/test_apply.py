@@ -1,6 +1,7 @@
 """`feast apply` by the real command: from a clean state, twice, from two folders, on two homes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -170,3 +171,61 @@ def test_settings_of_another_home_are_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputError, match="NIGHTREEL_HOME"):
         apply_definitions(there)
     assert not list(tmp_path.iterdir())  # nothing made on the way
+
+
+@pytest.mark.parametrize("stored", ["relative", "absolute"])
+def test_a_moved_home_reads_its_own_files(
+    applied: Applied, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy, with the registry of this version or an earlier one, and the original away or not."""
+    copy = tmp_path / "copy"
+    shutil.copytree(applied.first, copy)
+    registry = copy / "data" / "registry.db"
+    assert _registry(registry.read_bytes()).data_sources[0].file_options.uri.startswith("data/features/")
+    if stored == "absolute":
+        older = _registry(registry.read_bytes())
+        for source in [older.data_sources, *([view.spec.batch_source] for view in older.feature_views)]:
+            for one in source:
+                if one.file_options.uri:
+                    one.file_options.uri = str(applied.first / one.file_options.uri)
+        registry.write_bytes(older.SerializeToString())
+    monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
+    opened = store()
+    for view in opened.list_feature_views():
+        assert Path(view.batch_source.path).is_relative_to(copy), view.name
+    for view in opened.list_on_demand_feature_views():
+        for projection in view.source_feature_view_projections.values():
+            assert Path(projection.batch_source.path).is_relative_to(copy), view.name
+    earlier = opened.registry.get_feature_view_by_version("user_profile", opened.project, 0)
+    assert Path(earlier.batch_source.path).is_relative_to(copy)
+    assert apply_definitions(load_settings()).skipped
+
+
+def test_a_registry_that_reads_another_homes_files_is_refused(
+    applied: Applied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another kind of registry, whose paths nightreel does not put below the home."""
+    plain = tmp_path / "feature_store.yaml"
+    plain.write_text(
+        f"project: nightreel\nprovider: local\nregistry: {applied.first}/data/plain.db\n"
+        "online_store:\n  type: feature_repo.home.HomeSqliteOnlineStore\n"
+        "offline_store:\n  type: feast_asof.AsOfOfflineStore\nentity_key_serialization_version: 3\n"
+    )
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(plain))
+    monkeypatch.setenv("NIGHTREEL_HOME", str(applied.first))
+    apply_definitions(load_settings())
+    assert store()
+    copy = tmp_path / "copy"
+    shutil.copytree(applied.first, copy)
+    monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
+    with pytest.raises(InputError, match=f"reads {applied.first}.*feast apply"):
+        store()
+
+
+def test_a_damaged_registry_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    settings = settings_for(tmp_path)
+    settings.paths.registry.parent.mkdir(parents=True)
+    settings.paths.registry.write_bytes(b"\xff\xff not a registry")
+    with pytest.raises(InputError, match=r"registry\.db: damaged.*feast apply"):
+        store()

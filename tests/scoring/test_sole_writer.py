@@ -11,7 +11,7 @@ from nightreel.settings import Settings
 from scoring.database import engine
 from scoring.writer import sole_writer
 
-_HOLD = """
+HOLD = """
 import sys
 from nightreel.settings import Settings
 from scoring.database import engine
@@ -30,7 +30,7 @@ def holder(settings: Settings):  # type: ignore[no-untyped-def]
     if settings.database_url is not None:
         environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
     process = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(settings.home)],
+        [sys.executable, "-c", HOLD, str(settings.home)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,0 +1,139 @@
+"""Locks of the operating system on files, which say who holds them; a process that ends leaves none behind.
+
+A step holds the home's lock while it works: alone where it changes what other steps read, beside others where
+it only reads that. So no two steps ever replace one file at once, and none reads a half-replaced folder.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nightreel.errors import BusyError, NightreelError
+
+_REMEDY = "Wait until it has ended, or end it; then run this again."
+_POLL_S = 0.1
+# They read what others write, and each writes what is its own.
+_BESIDE_OTHERS = ("train", "tune", "evaluate", "report", "score")
+# Of these the database of the lists lets one publish at a time.
+_BY_THE_DATABASE = "score"
+# State folders of the homes on which this process is at work.
+_held: set[Path] = set()
+
+
+def identity() -> str:
+    """This process as others see it: host and process id."""
+    return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
+
+
+@contextmanager
+def home_lock(
+    state: Path, step: str, *, wait_s: float = 0.0, say: Callable[[str], None] = lambda _text: None
+) -> Iterator[None]:
+    """Do one step's work on a home, whose state folder this is; again within the same process: held already.
+
+    say: is told, once, who is waited for. Raises BusyError, which says who holds it, after `wait_s`.
+    """
+    if state in _held:
+        yield
+        return
+    deadline = time.monotonic() + wait_s
+    does = f"is at work on this home ({step})"
+    beside = step in _BESIDE_OTHERS
+    with ExitStack() as stack:
+        if beside and step != _BY_THE_DATABASE:
+            own = state / f"{step}.lock"
+            stack.enter_context(locked_file(own, does, wait_s=wait_s, say=say))
+        rest_s = max(0.0, deadline - time.monotonic())
+        stack.enter_context(locked_file(state / "home.lock", does, shared=beside, wait_s=rest_s, say=say))
+        _held.add(state)
+        stack.callback(_held.discard, state)
+        yield
+
+
+@contextmanager
+def locked_file(
+    path: Path,
+    does: str,
+    *,
+    shared: bool = False,
+    wait_s: float = 0.0,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Iterator[None]:
+    """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes.
+
+    does: what a holder is doing, for those who are kept out. shared: beside others who share it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
+    try:
+        _wait(descriptor, path, does, shared=shared, wait_s=wait_s, say=say)
+        _sign(descriptor, does, shared=shared)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(
+    descriptor: int, path: Path, does: str, *, shared: bool, wait_s: float, say: Callable[[str], None]
+) -> None:
+    deadline = time.monotonic() + wait_s
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    said = False
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = _holder_in(path, does)
+        else:
+            return
+        if time.monotonic() >= deadline:
+            raise BusyError(f"{who}.", _REMEDY)
+        if not said:
+            say(who)
+            said = True
+        time.sleep(_POLL_S)
+
+
+def _sign(descriptor: int, does: str, *, shared: bool) -> None:
+    """Say in the file who holds it: alone, or beside those who signed before."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    who = json.dumps({"holder": identity(), "pid": os.getpid(), "since": since, "does": does})
+    # The lock is what counts; on a full disk it goes without a name.
+    with suppress(OSError):
+        if not shared:
+            os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{who}\n".encode())
+
+
+def _holder_in(path: Path, does: str) -> str:
+    """Who holds the file, of those who signed the last that may still be there."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        for line in reversed(path.read_text(encoding="utf-8").splitlines()):
+            signed: dict[str, Any] = json.loads(line)
+            if _may_live(signed):
+                return f"{signed['holder']}, since {signed['since']}, {signed['does']}"
+    # It has the lock but has not signed yet.
+    return f"Another process {does}"
+
+
+def _may_live(signed: dict[str, Any]) -> bool:
+    """Whether the process that signed is alive, or on a machine that cannot be asked."""
+    if f" {socket.gethostname()[:32]}," not in str(signed.get("holder")):
+        return "holder" in signed
+    try:
+        os.kill(int(signed["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, KeyError, TypeError, ValueError):
+        return True
+    return True
