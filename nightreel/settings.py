@@ -25,6 +25,21 @@ SETTINGS_FILE = "nightreel.toml"
 WORK_DIR = "/var/tmp/nightreel"
 URL_SCHEMES = ("s3", "gs", "file")
 CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
+RETRIEVAL_SOURCES = (
+    "recent_12h",
+    "recent_2d",
+    "recent_7d",
+    "als",
+    "bpr",
+    "ease",
+    "ease_played",
+    "item_knn",
+    "item_knn_bm25",
+    "next_played",
+    "fresh",
+    "same_author",
+    "same_category",
+)
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _OPTIONS_SHOWN = (
     "host",
@@ -218,6 +233,26 @@ class Settings(BaseSettings):
         description="How the source `als` of that union is searched: `exact`, through all videos, or by "
         "faiss in part of them (extra `nightreel[search]`).",
     )
+    objective: Literal["auto", "shown", "next_day"] = Field(
+        default="auto",
+        description="What the lists are trained for: `shown`, what is liked of what is shown; `next_day`, what "
+        "is liked on the next day out of all videos; `auto`, what wins on past data.",
+    )
+    retrieval_sources: str = Field(
+        default="recent_12h,recent_2d,recent_7d,als,ease,ease_played,item_knn,next_played",
+        description="Of objective `next_day`: the candidate sources, with commas between.",
+    )
+    source_k: int = Field(
+        default=150, description="Of objective `next_day`: candidates that each source names.", ge=1
+    )
+    training_nights: int = Field(
+        default=3,
+        description="Of objective `next_day`: past nights whose candidates train the rankers.",
+        ge=1,
+    )
+    training_users: int = Field(
+        default=2_000, description="Most users of each of these nights, chosen by hash.", ge=1
+    )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )
@@ -318,6 +353,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
         return ",".join(names)
 
+    @field_validator("retrieval_sources")
+    @classmethod
+    def _known_retrieval_sources(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if set(names) - set(RETRIEVAL_SOURCES) or len(set(names)) != len(names):
+            raise ValueError(
+                f"{value!r}: write some of {', '.join(RETRIEVAL_SOURCES)}, each once, with commas"
+            )
+        return ",".join(names)
+
     @field_validator("time_zone", "schedule_zone")
     @classmethod
     def _known_zone(cls, value: str | None) -> str | None:
@@ -378,6 +423,11 @@ class Paths:
     def tables(self) -> Path:
         """Validated tables, one parquet file each."""
         return self.data / "tables"
+
+    @property
+    def retrieval(self) -> Path:
+        """What candidate sources have learnt, a folder a cutoff."""
+        return self.data / "retrieval"
 
     @property
     def rejects(self) -> Path:

@@ -1,7 +1,7 @@
 """Rows of users' lists in memory, a NumPy array a column: what scoring makes and publishing writes."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -37,6 +37,14 @@ class Lists:
         """One after the other; at least one part."""
         found = list(parts)
         return cls(*(np.concatenate([getattr(part, field.name) for part in found]) for field in fields(cls)))
+
+    def rows(self, chosen: slice) -> "Lists":
+        """Some of the rows."""
+        return Lists(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def of_user(self, user_id: int, source: str) -> "Lists":
+        """One user's list given to another."""
+        return replace(self, user_id=np.full(len(self), user_id), source=np.full(len(self), source))
 
 
 def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:

@@ -20,6 +20,7 @@ from pipelines import model_registry
 from pipelines.known import known_now, last_arrival, newest_play
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.objective import SHOWN, objective_of
 from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates
 from scoring.database import database_url, engine, masked, plainly
@@ -29,7 +30,7 @@ from scoring.lists import Lists
 from scoring.replay import as_known_at, known_at_of
 from scoring.runs import NewRun, note_stages, publish, publish_written, shown_run
 from scoring.schema import upgrade
-from scoring.score import score_users
+from scoring.score_model import lists_of_model
 from scoring.writer import sole_writer
 
 # What lists depend on, beside their inputs.
@@ -47,6 +48,8 @@ LIST_SETTINGS = {
     "max_per_category",
     "exclude_not_public",
     "exclude_advertisements",
+    "retrieval_sources",
+    "source_k",
 }
 
 
@@ -102,7 +105,7 @@ def score_and_publish(
         with as_known_at(settings, known_at) as home:
             candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
         counts: Counter[str] = Counter()
-        if settings.engine == "ray":
+        if settings.engine == "ray" and objective_of(model) == SHOWN:
             from scoring.on_ray import ListsOnRay
 
             lists = ListsOnRay(candidates, sides, model.folder, settings, run.inputs)
@@ -121,7 +124,11 @@ def score_and_publish(
             published = publish(
                 connection,
                 run,
-                _counted(score_users(candidates, sides, ranker, settings), counts, len(candidates.user_id)),
+                _counted(
+                    lists_of_model(candidates, sides, ranker, model, instant, settings),
+                    counts,
+                    len(candidates.user_id),
+                ),
                 candidates,
                 settings,
                 begin_stage=stages.begin,

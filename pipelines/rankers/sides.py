@@ -79,13 +79,20 @@ class Sides:
 
     def video_feature(self, name: str) -> np.ndarray:
         """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
-        place = self.names.index(name)
-        for in_pair, in_side in self.videos.places:
-            if in_pair.start <= place < in_pair.stop:
-                found: np.ndarray = self.videos.values[:, in_side.start + place - in_pair.start]
+        return self._feature(self.videos, name)
+
+    def user_feature(self, name: str) -> np.ndarray:
+        """A numeric user feature as encoded: float32 [users], NaN where unknown."""
+        return self._feature(self.users, name)
+
+    def _feature(self, side: Side, name: str) -> np.ndarray:
+        position = self.names.index(name) if name in self.names else -1
+        for in_pair, in_side in side.places:
+            if in_pair.start <= position < in_pair.stop:
+                found: np.ndarray = side.values[:, in_side.start + position - in_pair.start]
                 return found
         raise InputError(
-            f"Feature {name}: not among the video features of the service.",
+            f"Feature {name}: not among the features of that side in the service.",
             "Put it back into the service hybrid_ranker, and run `feast apply`.",
         )
 

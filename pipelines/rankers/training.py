@@ -18,6 +18,7 @@ from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
 from pipelines.rankers.list_order import PastLists, with_fitted_order
+from pipelines.rankers.objective import Chosen, choose_objective
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, sources
 from pipelines.training_frame import service_features
@@ -47,6 +48,12 @@ SETTINGS = {
     "lambdamart_plays",
     "early_stopping_trees",
     "filter_k",
+    "objective",
+    "retrieval_sources",
+    "source_k",
+    "training_nights",
+    "training_users",
+    "als_factors",
 }
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
@@ -83,18 +90,21 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         settings=settings,
     )
     holdout = Holdout.of(data)
+    chosen = choose_objective(data, store, ranker, settings)
     version = model_registry.register(
         settings,
-        lambda folder: _write(ranker, listwise, data.buckets, folder),
+        lambda folder: _write(ranker, listwise, data.buckets, chosen, folder),
         data_end=data.cuts.last_day,
-        manifest=_manifest(ranker, data, settings) | {"metrics": holdout.metrics(ranker, settings)},
+        manifest=_manifest(ranker, data, settings)
+        | {"metrics": holdout.metrics(ranker, settings)}
+        | chosen.manifest(),
     )
     verdict = promote_if_not_worse(version, holdout, settings)
     summary = {
         "version": version.version,
         "verdict": verdict,
         "plays": _counts(data.slices),
-        **{name: version.manifest[name] for name in ("trees", "order", "metrics")},
+        **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
         "importances": _printed(ranker),
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
@@ -116,8 +126,15 @@ def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
     )
 
 
-def _write(ranker: HybridRanker, listwise: lgb.Booster | None, buckets: LengthBuckets, folder: Path) -> None:
+def _write(
+    ranker: HybridRanker,
+    listwise: lgb.Booster | None,
+    buckets: LengthBuckets,
+    chosen: Chosen,
+    folder: Path,
+) -> None:
     ranker.save(folder)
+    chosen.save(folder)
     buckets.save(folder)
     if listwise is not None:
         save_lambdamart(listwise, folder)

@@ -1,0 +1,233 @@
+"""Everything that is known at an instant, from which candidates and their feature rows are composed.
+
+The one place that composes a row of the next day's rankers, for training, backtests and scoring alike: user
+side, video side, and the pair's own features. Whatever a row holds comes from plays strictly before the
+user's instant, from sources fitted strictly before the night's cutoff, and from Feast's features as of it.
+Numbers are relative to the night or to the user where their level says only how old the log is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.model_rows.videos import video_features
+from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.sides import Sides, dot_products
+from pipelines.retrieval.fits import fitted_arrays
+from pipelines.retrieval.histories import Histories, PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.same_group import groups_of
+from pipelines.retrieval.sources import Catalogue, Fitted
+
+_USER_FEATURES = (columns.USER_AGG_LIKED_SHARE, columns.USER_AGG_WATCH_RATIO, columns.USER_AGG_PLAY_DURATION)
+_PRIOR_PLAYS = 5.0
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Candidates of some users: one entry a pair, user after user.
+
+    user: position among the users asked for. video: position in the night's catalogue. features: float32
+    [pairs, features]. found_by: uint32 [pairs], bit n set where the n-th source named the video. als_score:
+    float32 [pairs], NaN where unknown.
+    """
+
+    user: np.ndarray
+    video: np.ndarray
+    features: np.ndarray
+    found_by: np.ndarray
+    als_score: np.ndarray
+
+
+@dataclass(frozen=True)
+class Night:
+    """What is known at the beginning of a night. video_table: float32 [videos, features of a video]."""
+
+    catalogue: Catalogue
+    is_listable: np.ndarray
+    sources: Mapping[str, Fitted]
+    plays: PlaysByUser
+    sides: Sides
+    sides_video: np.ndarray
+    video_names: tuple[str, ...]
+    video_table: np.ndarray
+    groups: Mapping[str, csr_matrix]
+    source_k: int
+
+    @classmethod
+    def of(
+        cls, past: Past, plays: PlaysByUser, sides: Sides, listable: pl.DataFrame, settings: Settings
+    ) -> "Night":
+        """Fit or read the sources, and gather what is known of each video.
+
+        past: plays before the cutoff. plays: of the same log, asked only for what is before an instant; its
+        videos may be more than those of the past. listable: the videos of `sides` in their order: video_id,
+        author, category (negative where unknown) and uploaded_us.
+        """
+        listable_id = listable[columns.VIDEO_ID].to_numpy()
+        video_id = np.union1d(plays.video_id, listable_id)
+        place = np.searchsorted(video_id, listable_id)
+
+        def spread(name: str, unknown: int) -> np.ndarray:
+            values = np.full(len(video_id), unknown, dtype=np.int64)
+            values[place] = listable[name].to_numpy()
+            return values
+
+        catalogue = Catalogue(
+            video_id,
+            np.searchsorted(video_id, past.video_id),
+            spread("author", -1),
+            spread("category", -1),
+            spread("uploaded_us", 0),
+        )
+        arrays = fitted_arrays(past, settings)
+        sides_video = np.full(len(video_id), -1, dtype=np.int64)
+        sides_video[place] = np.arange(len(place))
+        names, table = video_features(past, catalogue, sides, place)
+        return cls(
+            catalogue,
+            sides_video >= 0,
+            {name: SOURCES[name].over(arrays[name], catalogue) for name in arrays},
+            plays,
+            sides,
+            sides_video,
+            names,
+            table,
+            {"author": groups_of(catalogue.author), "category": groups_of(catalogue.category)},
+            settings.source_k,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features of a row, in order."""
+        of_sources = [f"{name}{part}" for name in self.sources for part in ("", "_rank")]
+        of_groups = [
+            f"{group}_{part}" for group in self.groups for part in ("plays", "liked_share", "of_liked")
+        ]
+        return (
+            *of_sources,
+            columns.ALS_SCORE,
+            "als_score_rank",
+            *of_groups,
+            *self.video_names,
+            *("history_plays", "history_likes", "history_liked_share", "days_since_play", "history_watched"),
+            *_USER_FEATURES,
+        )
+
+    def rows(
+        self,
+        user_id: np.ndarray,
+        instant_us: np.ndarray,
+        sides_user: np.ndarray,
+        open_to: np.ndarray | None = None,
+        *,
+        at_least: int = 0,
+        also: np.ndarray | None = None,
+    ) -> Rows:
+        """The candidates of some users as of an instant each, with their features.
+
+        user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where unknown.
+        open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had not
+        played. at_least: candidates of a user that there are at least, as far as videos are open.
+        also: bool [users, catalogue], pairs that are candidates whatever the sources say.
+        """
+        users = len(user_id)
+        of_plays = np.searchsorted(self.catalogue.video_id, self.plays.video_id)
+        histories = self.plays.histories(user_id, instant_us, of_plays, len(self.catalogue))
+        opened = np.zeros((users, len(self.catalogue)), dtype=bool)
+        if open_to is None:
+            opened[:] = self.is_listable
+            opened[histories.played.nonzero()] = False
+        else:
+            opened[:, self.is_listable] = open_to[:, self.sides_video[self.is_listable]]
+        scores = {name: source.scores(histories) for name, source in self.sources.items()}
+        als = self._als_scores(sides_user)
+        scores[columns.ALS_SCORE] = np.nan_to_num(als)
+        chosen = np.zeros(opened.shape, dtype=bool)
+        found_by = np.zeros(opened.shape, dtype=np.uint32)
+        for bit, name in enumerate(self.sources):
+            for user in range(users):
+                best = best_places(scores[name][user], opened[user], self.source_k)
+                best = best[scores[name][user][best] > 0]
+                found_by[user, best] |= np.uint32(1 << bit)
+        np.greater(found_by, 0, out=chosen)
+        if also is not None:
+            chosen |= also & opened
+        self._fill(chosen, opened, at_least)
+        user, video = np.nonzero(chosen)
+        starts = np.searchsorted(user, np.arange(users + 1))
+        features = [
+            column
+            for values in scores.values()
+            for column in _of_scores(values, self.is_listable, user, video, starts)
+        ]
+        features += self._of_groups(histories, user, video)
+        features += list(self.video_table[video].T)
+        features += [column[user] for column in self._of_users(histories, sides_user)]
+        return Rows(
+            user,
+            video,
+            np.column_stack([column.astype(np.float32) for column in features]),
+            found_by[user, video],
+            als[user, video],
+        )
+
+    def _fill(self, chosen: np.ndarray, opened: np.ndarray, at_least: int) -> None:
+        """Add the most liked open videos until each user has enough."""
+        if not at_least:
+            return
+        liked = self.video_table[:, self.video_names.index("liked_all")]
+        for user in np.flatnonzero(chosen.sum(axis=1) < at_least):
+            missing = at_least - int(chosen[user].sum())
+            chosen[user, best_places(liked, opened[user] & ~chosen[user], missing)] = True
+
+    def _als_scores(self, sides_user: np.ndarray) -> np.ndarray:
+        """The product of Feast's factors: float32 [users, catalogue], NaN where unknown."""
+        found = np.full((len(sides_user), len(self.catalogue)), np.nan, dtype=np.float32)
+        for row, user in enumerate(sides_user.tolist()):
+            if user >= 0:
+                scores = dot_products(self.sides.video_factors, self.sides.user_factors[user])
+                found[row, self.is_listable] = scores[self.sides_video[self.is_listable]]
+        return found
+
+    def _of_groups(self, histories: Histories, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        usual = (histories.likes + 3.0) / (histories.plays + 10.0)
+        for groups in self.groups.values():
+            member = np.asarray(groups.sum(axis=1)).ravel() > 0
+            code = np.where(member, np.asarray(groups.argmax(axis=1)).ravel(), 0)[video]
+            plays, likes = (
+                np.asarray((rows @ groups)[user, code]).ravel() * member[video]
+                for rows in (histories.played, histories.liked)
+            )
+            share = (likes + _PRIOR_PLAYS * usual[user]) / (plays + _PRIOR_PLAYS)
+            found += [plays, share, likes / (histories.likes[user] + 1.0)]
+        return found
+
+    def _of_users(self, histories: Histories, sides_user: np.ndarray) -> list[np.ndarray]:
+        share = (histories.likes + 3.0) / (histories.plays + 10.0)
+        found = [histories.plays, histories.likes, share, histories.since_days, histories.watched]
+        for name in _USER_FEATURES:
+            values = np.append(self.sides.user_feature(name), np.float32(np.nan))
+            found.append(values[sides_user])
+        return found
+
+
+def _of_scores(
+    values: np.ndarray, is_listable: np.ndarray, user: np.ndarray, video: np.ndarray, starts: np.ndarray
+) -> list[np.ndarray]:
+    """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0."""
+    known = values[:, is_listable]
+    mean, deviation = known.mean(axis=1), known.std(axis=1) + _TINY
+    own = values[user, video]
+    order = np.lexsort((-own, user))
+    rank = np.empty(len(own))
+    rank[order] = np.arange(len(own)) - starts[user[order]]
+    return [(own - mean[user]) / deviation[user], np.log1p(rank)]

@@ -1,0 +1,66 @@
+"""What is known of each video at a night's cutoff: shows and likes of the last days, age, and how it was received."""
+
+import numpy as np
+
+from nightreel import columns
+from pipelines.rankers.sides import Sides
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sources import Catalogue
+
+_WINDOWS_DAYS = {"1d": 1.0, "3d": 3.0, "7d": 7.0, "all": np.inf}
+_PRIOR_PLAYS, _USUAL_RATIO = 10.0, 0.5
+_DAY_US = 86_400_000_000
+_FROM_FEAST = (
+    columns.VIDEO_AGG_LIKED_SHARE,
+    columns.VIDEO_AGG_WATCH_RATIO,
+    columns.VIDEO_AGG_PLAY_DURATION,
+    columns.VIDEO_DURATION,
+    *columns.LAST_DAY_COUNTS,
+)
+
+
+def video_features(
+    past: Past, catalogue: Catalogue, sides: Sides, listable: np.ndarray
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and values, float32 [videos of the catalogue, features].
+
+    listable: int64, the position in the catalogue of each video of `sides`. Counts are logarithms relative to
+    the mean video's, so that they mean the same on each night of a growing log.
+    """
+    videos = len(past.video_id)
+    age = past.age_days
+    usual = float(past.liked.mean()) if len(past) else 0.3
+    found: dict[str, np.ndarray] = {}
+    for window, days in _WINDOWS_DAYS.items():
+        recent = age <= days
+        shown = np.bincount(past.video[recent], minlength=videos)
+        liked = np.bincount(past.video[recent & past.liked], minlength=videos)
+        amount = np.bincount(past.video[recent], past.amount[recent], minlength=videos)
+        found[f"shown_{window}"] = _relative(catalogue.spread(shown), listable)
+        found[f"liked_{window}"] = _relative(catalogue.spread(liked), listable)
+        share = np.full(len(catalogue), usual, dtype=np.float32)
+        share[catalogue.columns] = (liked + _PRIOR_PLAYS * usual) / (shown + _PRIOR_PLAYS)
+        found[f"liked_share_{window}"] = share
+        watched = np.full(len(catalogue), _USUAL_RATIO, dtype=np.float32)
+        watched[catalogue.columns] = (amount + _PRIOR_PLAYS * _USUAL_RATIO) / (shown + _PRIOR_PLAYS)
+        found[f"watched_{window}"] = watched
+    found["liked_trend"] = found["liked_1d"] - found["liked_7d"]
+    first, last = (np.full(len(catalogue), np.nan) for _ in range(2))
+    first[catalogue.columns[past.video[::-1]]] = past.at_us[::-1]
+    last[catalogue.columns[past.video]] = past.at_us
+    uploaded = np.where(catalogue.uploaded_us > 0, catalogue.uploaded_us, np.nan)
+    for name, at_us in (("first_play", first), ("last_play", last), ("upload", uploaded)):
+        found[f"days_since_{name}"] = (past.cutoff_us - at_us) / _DAY_US
+    for name in _FROM_FEAST:
+        values = np.full(len(catalogue), np.nan, dtype=np.float32)
+        values[listable] = sides.video_feature(name)
+        found[name] = (
+            _relative(np.nan_to_num(values), listable) if name in columns.LAST_DAY_COUNTS else values
+        )
+    return tuple(found), np.column_stack([values.astype(np.float32) for values in found.values()])
+
+
+def _relative(counts: np.ndarray, listable: np.ndarray) -> np.ndarray:
+    # Only of what is known: how many videos are still to come says something of the future.
+    relative: np.ndarray = np.log((counts + 1.0) / (counts[listable].mean(dtype=np.float64) + 1.0))
+    return relative

@@ -1,0 +1,100 @@
+"""The hybrid of objective `next_day`: what will a user like tomorrow, out of all videos?
+
+Classifier, regressor and LambdaMART over the candidates of past nights, and the order that ranks best: the
+classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+from scipy.special import expit
+
+from nightreel import columns
+from nightreel.errors import InputError
+from pipelines.rankers.blend import Blend
+
+CLASSIFIER, REGRESSOR, LAMBDAMART, SOURCES = "classifier", "regressor", "lambdamart", "sources"
+_MODELS = (CLASSIFIER, REGRESSOR, LAMBDAMART)
+# Sources that know the user; their mean score orders well where there is little to learn from.
+PERSONAL = (
+    "als",
+    "bpr",
+    "ease",
+    "ease_played",
+    "item_knn",
+    "item_knn_bm25",
+    "next_played",
+    columns.ALS_SCORE,
+)
+
+
+@dataclass(frozen=True)
+class NextDayRanker:
+    """names: the features of a row of `model_rows.night`, in order. order: over CLASSIFIER and the others."""
+
+    names: tuple[str, ...]
+    models: dict[str, lgb.Booster]
+    order: Blend
+    threads: int = 0
+
+    def require_features(self, names: tuple[str, ...]) -> None:
+        """Raise InputError unless a night's rows have the features that this was trained on."""
+        if names != self.names:
+            changed = sorted(set(names) ^ set(self.names))
+            raise InputError(
+                f"The model's features differ from those of today's settings: {', '.join(changed) or 'order'}.",
+                "Run `nightreel train`, or set retrieval_sources as they were.",
+            )
+
+    def raw(self, model: str, features: np.ndarray) -> np.ndarray:
+        """A model's raw scores: float64 [rows]. features: float32 [rows, features]."""
+        if not len(features):
+            return np.zeros(0)
+        scores: np.ndarray = self.models[model].predict(features, raw_score=True, num_threads=self.threads)
+        return scores
+
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """The probability that the video is liked on the next day: float64 [rows]."""
+        found: np.ndarray = expit(self.raw(CLASSIFIER, features))
+        return found
+
+    def ordering(self, features: np.ndarray, probability: np.ndarray, regressed: np.ndarray) -> np.ndarray:
+        """What orders what the filter keeps, highest first: float64 [rows].
+
+        probability, regressed: of these rows, as `probability` and `raw` gave them.
+        """
+        components = {CLASSIFIER: np.log(probability / (1.0 - probability)), REGRESSOR: regressed}
+        if self.order.weights.get(LAMBDAMART):
+            components[LAMBDAMART] = self.raw(LAMBDAMART, features)
+        components[SOURCES] = mean_of_sources(self.names, features)
+        return self.order.scores(components)
+
+    def save(self, folder: Path, prefix: str) -> None:
+        """Write the models in LightGBM's text format, names and order as JSON; nothing is pickled."""
+        import json
+
+        for name, model in self.models.items():
+            (folder / f"{prefix}_{name}.txt").write_text(model.model_to_string(), encoding="utf-8")
+        content = {"features": self.names, "order": json.loads(self.order.to_json())}
+        (folder / f"{prefix}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, prefix: str, *, threads: int = 0) -> "NextDayRanker":
+        """Read what `save` wrote."""
+        import json
+
+        content = json.loads((folder / f"{prefix}.json").read_text(encoding="utf-8"))
+        models = {
+            name: lgb.Booster(model_str=(folder / f"{prefix}_{name}.txt").read_text(encoding="utf-8"))
+            for name in _MODELS
+        }
+        return cls(tuple(content["features"]), models, Blend(**content["order"]), threads)
+
+
+def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:
+    """The mean standardised score of the sources that know the user: float64 [rows]."""
+    used = [names.index(name) for name in PERSONAL if name in names]
+    found: np.ndarray = features[:, used].mean(axis=1, dtype=np.float64)
+    return found

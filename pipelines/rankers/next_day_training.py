@@ -1,0 +1,95 @@
+"""Fits the next day's rankers on past nights, and the order that ranks best for users they have not seen."""
+
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.rankers.blend import Blend, tuned_blend
+from pipelines.rankers.next_day import (
+    CLASSIFIER,
+    LAMBDAMART,
+    REGRESSOR,
+    SOURCES,
+    NextDayRanker,
+    mean_of_sources,
+)
+from pipelines.rankers.past_nights import NightRows
+
+_TREES = 150
+_MEASURED_AT = (10, 100)
+_OBJECTIVES: dict[str, dict[str, Any]] = {
+    CLASSIFIER: {"objective": "binary"},
+    REGRESSOR: {"objective": "regression"},
+    LAMBDAMART: {"objective": "lambdarank", "lambdarank_truncation_level": 20},
+}
+
+
+def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, dict[str, float]]:
+    """The rankers of all rows, ordered as was best for the validation users; and NDCG by what orders.
+
+    The order is chosen with models that have seen only the other users.
+    """
+    fitted = ~rows.is_validation
+    order = Blend.alone(CLASSIFIER)
+    quality: dict[str, float] = {}
+    if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
+        trial = NextDayRanker(rows.names, _fit(rows, fitted, settings), order, settings.threads)
+        features = rows.features[rows.is_validation]
+        components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
+        components[SOURCES] = mean_of_sources(rows.names, features)
+        judge = Judge(rows)
+        quality = {name: judge(scores) for name, scores in components.items()}
+        start = max(quality, key=lambda name: quality[name])
+        order = tuned_blend(components, start, judge)
+        quality["order"] = judge(order.scores(components))
+    return NextDayRanker(
+        rows.names, _fit(rows, np.ones_like(fitted), settings), order, settings.threads
+    ), quality
+
+
+class Judge:
+    """The mean NDCG at 10 and 100 over the validation examples."""
+
+    def __init__(self, rows: NightRows) -> None:
+        """rows: the validation examples' are looked at."""
+        self._group = rows.group[rows.is_validation]
+        self._outcome = Outcome.of(self._group, rows.liked[rows.is_validation], None, max(_MEASURED_AT))
+
+    def __call__(self, scores: np.ndarray) -> float:
+        """scores: float64, a validation row each."""
+        video = np.arange(len(scores))
+        lists = RankedLists.ordered(Order.of(self._group, video, scores), self._outcome)
+        return float(np.mean([ndcg_at_k(lists, k).mean() for k in _MEASURED_AT]))
+
+
+def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, lgb.Booster]:
+    features = rows.features if chosen.all() else rows.features[chosen]
+    group = np.bincount(rows.group[chosen])
+    parameters = {
+        "learning_rate": 0.05,
+        "num_leaves": 15,
+        "min_data_in_leaf": 100,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 10.0,
+        "deterministic": True,
+        "force_col_wise": True,
+        "num_threads": settings.threads,
+        "seed": settings.seed,
+        "verbose": -1,
+    }
+    data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters, free_raw_data=False)
+    data.construct()
+    found = {}
+    with progress("next day", total=_TREES * len(_OBJECTIVES)) as advance:
+        for name, own in _OBJECTIVES.items():
+            data.set_group(group[group > 0] if name == LAMBDAMART else None)
+            data.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])
+            booster = lgb.train({**parameters, **own}, data, _TREES, callbacks=[lambda _: advance()])
+            found[name] = lgb.Booster(model_str=booster.model_to_string())
+    return found

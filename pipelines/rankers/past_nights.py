@@ -1,0 +1,246 @@
+"""What trains the next day's rankers: candidates of past nights, and what came of them on that day.
+
+An example is a user at an instant: the beginning of a day on which the user played. Its rows are the
+candidates that the sources had named then, its targets what the user did until the end of that day. A log
+whose users come once and stay for one sitting has hardly an example of that kind; there an example is a user
+in the midst of a sitting, and its targets are the rest of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.local_days import ends_of_days
+from pipelines.model_rows.listable import known_videos
+from pipelines.model_rows.night import Night
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.sides import sides_as_of
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.training_frame import uniform_hash
+
+VALIDATION_SHARE = 0.25
+_ROWS_MAX = 1_500_000
+_SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
+_EXAMPLES_MIN = 1_000
+_SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
+_PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
+_BLOCK_USERS = 256
+_DAY_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Users at an instant each, of one cutoff. until_us: when what counts for each ends."""
+
+    cutoff: datetime
+    user_id: np.ndarray
+    instant_us: np.ndarray
+    until_us: np.ndarray
+
+
+@dataclass(frozen=True)
+class NightRows:
+    """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
+
+    is_validation: bool, whether the example's user validates. kind: "nights" or "sittings".
+    """
+
+    names: tuple[str, ...]
+    features: np.ndarray
+    liked: np.ndarray
+    amount: np.ndarray
+    group: np.ndarray
+    is_validation: np.ndarray
+    cutoffs: tuple[datetime, ...]
+    kind: str
+
+
+def night_rows(
+    plays: pl.DataFrame, store: FeatureStore, encoding: FeatureEncoding, until: datetime, settings: Settings
+) -> NightRows | None:
+    """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
+
+    plays: as `read_plays` gives them; none at or after `until` has a part.
+    """
+    past = Past.of(plays, until, settings)
+    kind, examples = _examples(past, plays, settings)
+    parts: list[tuple[np.ndarray, ...]] = []
+    names: tuple[str, ...] = ()
+    groups = 0
+    index = PlaysByUser(past)
+    with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
+        for one in examples:
+            night = night_as_of(plays, index, store, encoding, one.cutoff, np.unique(one.user_id), settings)
+            names = night.names
+            share = min(1.0, _ROWS_MAX / max(1, sum(len(x.user_id) for x in examples) * 600))
+            for part in _rows_of(one, night, past, share, settings):
+                parts.append((*part[:-1], part[-1] + groups))
+                advance(int(part[-1].max(initial=-1)) + 1)
+                groups += _BLOCK_USERS
+    if not parts:
+        return None
+    features, liked, amount, validation, group = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    if not liked.any():
+        return None
+    return NightRows(
+        names, features, liked, amount, group, validation, tuple(one.cutoff for one in examples), kind
+    )
+
+
+def night_as_of(
+    plays: pl.DataFrame,
+    index: PlaysByUser,
+    store: FeatureStore,
+    encoding: FeatureEncoding,
+    cutoff: datetime,
+    user_id: np.ndarray,
+    settings: Settings,
+) -> Night:
+    """The night that begins at a cutoff, with the Feast features of these users (int64, ascending)."""
+    listable = known_videos(settings, cutoff)
+    sides = sides_as_of(
+        store,
+        encoding,
+        user_id,
+        listable[columns.VIDEO_ID].to_numpy(),
+        as_of=cutoff,
+        zone=settings.zone,
+    )
+    return Night.of(Past.of(plays, cutoff, settings), index, sides, listable, settings)
+
+
+def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str, list[Examples]]:
+    """Users of the last nights, or of sittings where too few of those had played before."""
+    instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
+    ends = ends_of_days(instants, settings.zone)
+    end_us = ends.dt.timestamp("us").to_numpy()
+    days, counts = np.unique(end_us, return_counts=True)
+    days = days[counts >= _DAY_SHARE * np.median(counts)]
+    nights = settings.training_nights
+    if len(past) <= _SMALL_LOG_PLAYS:
+        nights = max(nights, _SMALL_LOG_NIGHTS)
+    first = np.full(len(past.user_id), np.iinfo(np.int64).max)
+    np.minimum.at(first, past.user, past.at_us)
+    found: list[Examples] = []
+    warm = 0
+    for day in days[::-1][:nights].tolist():
+        begins = np.searchsorted(end_us, day, side="left")
+        cutoff = _start_of(day, settings)
+        cutoff_us = round(cutoff.timestamp() * 1_000_000)
+        if begins < _PLAYS_MIN:
+            break
+        active = np.unique(past.user[begins : np.searchsorted(end_us, day, side="right")])
+        drawn = np.argsort(uniform_hash(past.user_id[active].astype(np.uint64), settings.seed + day % 997))
+        chosen = np.sort(active[drawn[: settings.training_users]])
+        warm += int((first[chosen] < cutoff_us).sum())
+        found.append(
+            Examples(
+                cutoff,
+                past.user_id[chosen],
+                np.full(len(chosen), cutoff_us),
+                np.full(len(chosen), day),
+            )
+        )
+    if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
+        return "nights", found[::-1]
+    sittings = _sittings(past, end_us, settings)
+    return (
+        ("sittings", sittings)
+        if sum(len(one.user_id) for one in sittings) > warm
+        else ("nights", found[::-1])
+    )
+
+
+def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Examples]:
+    """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
+    borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
+    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
+    cutoff_us = np.array([round(cutoff.timestamp() * 1_000_000) for cutoff in cutoffs])
+    order = np.lexsort((past.at_us, end_us, past.user))
+    frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
+        "user", "end", maintain_order=True
+    )
+    sittings = frame.agg(pl.len().alias("plays"), pl.col("at").unique(maintain_order=True)).filter(
+        (pl.col("plays") >= _SITTING_PLAYS) & (pl.col("at").list.len() >= _SITTING_INSTANTS)
+    )
+    user = past.user_id[sittings["user"].to_numpy()]
+    ends = sittings["end"].to_numpy()
+    drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), settings.seed)
+    lengths = sittings["at"].list.len().to_numpy()
+    split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
+    instant = sittings.select(pl.col("at").list.get(pl.Series(split))).to_series().to_numpy()
+    of_cutoff = np.searchsorted(cutoff_us, instant, side="right") - 1
+    found = []
+    for number, cutoff in enumerate(cutoffs):
+        rows = of_cutoff == number
+        enough = int(np.searchsorted(past.at_us, cutoff_us[number])) >= _PLAYS_MIN
+        if enough and rows.any():
+            found.append(Examples(cutoff, user[rows], instant[rows], ends[rows]))
+    return found
+
+
+def _rows_of(
+    one: Examples, night: Night, past: Past, share: float, settings: Settings
+) -> Iterator[tuple[np.ndarray, ...]]:
+    users = np.unique(one.user_id)
+    validates = uniform_hash(one.user_id.astype(np.uint64), settings.seed + 2) < VALIDATION_SHARE
+    random = np.random.default_rng([settings.seed, one.cutoff.toordinal()])
+    to_catalogue = np.searchsorted(night.catalogue.video_id, past.video_id)
+    for start in range(0, len(one.user_id), _BLOCK_USERS):
+        part = slice(start, start + _BLOCK_USERS)
+        user_id = one.user_id[part]
+        rows = night.rows(user_id, one.instant_us[part], np.searchsorted(users, user_id))
+        liked, amount = _outcome(user_id, one.instant_us[part], one.until_us[part], past, to_catalogue, night)
+        own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
+        validation = validates[part][rows.user]
+        kept = own_liked | (own_amount > 0) | validation | (random.random(len(own_liked)) < share)
+        yield (
+            rows.features[kept],
+            own_liked[kept],
+            own_amount[kept],
+            validation[kept],
+            rows.user[kept],
+        )
+
+
+def _outcome(
+    user_id: np.ndarray,
+    instant_us: np.ndarray,
+    until_us: np.ndarray,
+    past: Past,
+    to_catalogue: np.ndarray,
+    night: Night,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What came of each user and video from the instant on: bool and float32 [users, catalogue]."""
+    shape = (len(user_id), len(night.catalogue))
+    liked, amount = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
+    first, last = np.searchsorted(past.at_us, [instant_us.min(), until_us.max()])
+    plays = np.arange(first, last)
+    code = np.searchsorted(past.user_id, user_id)
+    for row, user in enumerate(code.tolist()):
+        own = plays[past.user[first:last] == user]
+        own = own[(past.at_us[own] >= instant_us[row]) & (past.at_us[own] < until_us[row])]
+        video = to_catalogue[past.video[own]]
+        np.logical_or.at(liked[row], video, past.liked[own])
+        np.maximum.at(amount[row], video, past.amount[own])
+    return liked, amount
+
+
+def _start_of(end_us: int, settings: Settings) -> datetime:
+    """The beginning of the local day that ends at an instant."""
+    from datetime import UTC
+
+    from pipelines.local_days import start_of_day
+
+    end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
+    return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)

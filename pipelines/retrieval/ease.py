@@ -1,0 +1,82 @@
+"""EASE: a linear model of which videos are played by the same users, in closed form.
+
+Source: Steck, Embarrassingly Shallow Autoencoders for Sparse Data (WWW 2019). The matrix is as large as the
+catalogue squared, so of a large catalogue only the most played videos take part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse import csr_matrix
+
+from nightreel.errors import NightreelError
+from nightreel.settings import Settings
+from pipelines.retrieval.histories import Histories
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
+
+VIDEOS_MAX = 3_000
+_PLAYS_MIN = 2
+_BLOCK_USERS = 2_048
+_VIDEOS, _WEIGHTS = "videos", "weights"
+
+
+@dataclass(frozen=True)
+class Ease:
+    """EASE on liked plays, or on all plays: what is shown to the same users.
+
+    regularization: weight, in users, that pulls the weights to zero.
+    """
+
+    liked_only: bool
+    regularization: float
+
+    def fit(self, past: Past, settings: Settings) -> Arrays:
+        """videos: int32 codes of those that take part; weights: float32 [those, those]."""
+        some = past.of_some_users(PLAYS_MAX, settings.seed)
+        pairs = some.pairs(some.liked if self.liked_only else slice(None))
+        plays = np.asarray(pairs.sum(axis=0)).ravel()
+        most = np.lexsort((np.arange(len(plays)), -plays))[:VIDEOS_MAX]
+        videos = np.sort(most[plays[most] >= _PLAYS_MIN])
+        return {_VIDEOS: videos.astype(np.int32), _WEIGHTS: self._weights(pairs[:, videos])}
+
+    def _weights(self, pairs: csr_matrix) -> np.ndarray:
+        size = pairs.shape[1]
+        gram = np.zeros((size, size), dtype=np.float32)
+        # Dense blocks: sparse products of users with hundreds of plays take several times as long.
+        for start in range(0, pairs.shape[0], _BLOCK_USERS):
+            block = pairs[start : start + _BLOCK_USERS].toarray()
+            gram += block.T @ block
+        gram[np.diag_indices(size)] += self.regularization
+        lower, failed = lapack.spotrf(gram, lower=1)
+        inverse, failed_too = lapack.spotri(lower, lower=1) if not failed else (lower, failed)
+        if failed or failed_too:
+            raise NightreelError(
+                "The source ease could not be fitted: its matrix is singular.",
+                "Leave ease out of retrieval_sources.",
+            )
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        weights: np.ndarray = (inverse / -np.diag(inverse)).astype(np.float32)
+        np.fill_diagonal(weights, 0.0)
+        return weights
+
+    def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
+        """The weights at the columns of their videos."""
+        columns = catalogue.columns[arrays[_VIDEOS]]
+        return _FittedEase(self.liked_only, columns, arrays[_WEIGHTS], len(catalogue))
+
+
+@dataclass(frozen=True)
+class _FittedEase:
+    liked_only: bool
+    columns: np.ndarray
+    weights: np.ndarray
+    videos: int
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """The sum of the weights of what the user had played, what was played last counting most."""
+        recent = histories.recent_liked if self.liked_only else histories.recent_played
+        found = np.zeros((recent.shape[0], self.videos), dtype=np.float32)
+        found[:, self.columns] = recent[:, self.columns] @ self.weights
+        return found

@@ -1,0 +1,67 @@
+"""Fits every chosen source at a cutoff, and keeps what was learnt for whoever asks for the same plays again."""
+
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from nightreel.artefacts import written_whole
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.sources import Arrays
+
+_CUTOFFS_KEPT = 40
+
+
+def source_names(settings: Settings) -> tuple[str, ...]:
+    """The sources that the settings name, in their order."""
+    return tuple(settings.retrieval_sources.split(","))
+
+
+def fitted_arrays(past: Past, settings: Settings) -> Mapping[str, Arrays]:
+    """What each chosen source learns from these plays, read from data/retrieval where it stands there.
+
+    A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
+    the same finds the fits of the night before.
+    """
+    decisive = [str(settings.seed), str(settings.als_factors), past.cutoff.isoformat()]
+    folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
+    names = source_names(settings)
+    found: dict[str, Arrays] = {}
+    with progress(f"sources {past.cutoff:%Y-%m-%d}", total=len(names)) as advance:
+        for name in names:
+            found[name] = _fitted(name, folder / f"{name}.npz", past, settings)
+            advance()
+    _forget_oldest(folder.parent)
+    return found
+
+
+def last_cutoff(as_of: datetime, settings: Settings) -> datetime:
+    """The local midnight at or before an instant: when sources are fitted for it."""
+    from pipelines.local_days import start_of_day
+
+    return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
+
+
+def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:
+    if path.is_file():
+        try:
+            with np.load(path) as stored:
+                return dict(stored)
+        except (OSError, ValueError, EOFError):
+            path.unlink(missing_ok=True)
+    arrays = SOURCES[name].fit(past, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return arrays
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep the fits of the newest cutoffs only; names begin with the cutoff."""
+    for old in sorted((path for path in folder.iterdir() if path.is_dir()), reverse=True)[_CUTOFFS_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)

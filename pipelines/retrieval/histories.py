@@ -1,0 +1,99 @@
+"""What users had played before an instant, as the sparse rows that candidate sources multiply."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from pipelines.retrieval.past import Past
+
+# How fast a liked play, and any play, fades with each later one; and what is too faint to count.
+_LIKED_DECAY, _PLAYED_DECAY, _FAINT = 0.95, 0.98, 0.01
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Some users as of an instant each; all matrices are float32 [users, videos].
+
+    played, liked: 1 where the user had played, or liked, the video. recent_liked, recent_played: the same,
+    fading with each later (liked) play of the user. plays, likes: float64 [users], how many. since_days:
+    float64 [users], since the last play, NaN where there is none. watched: the mean clipped watch_ratio,
+    NaN likewise.
+    """
+
+    played: csr_matrix
+    liked: csr_matrix
+    recent_liked: csr_matrix
+    recent_played: csr_matrix
+    plays: np.ndarray
+    likes: np.ndarray
+    since_days: np.ndarray
+    watched: np.ndarray
+
+
+class PlaysByUser:
+    """The plays of a log by user and time, to be asked for histories as of any instants."""
+
+    def __init__(self, past: Past) -> None:
+        """Index the plays; a history holds only such as come before the instant that is asked for."""
+        self._past = past
+        self.video_id = past.video_id
+        self._order = np.argsort(past.user, kind="stable")
+        user = past.user[self._order].astype(np.int64)
+        # One ascending key for user and time: a play's position in the log stands for its time.
+        self._stride = len(past) + 1
+        self._keys = user * self._stride + self._order
+        self._video = past.video[self._order]
+        self._liked = past.liked[self._order]
+        self._amount = past.amount[self._order].astype(np.float64)
+        self._likes_before = np.append(0, np.cumsum(self._liked))
+
+    def histories(
+        self, user_id: np.ndarray, instant_us: np.ndarray, videos: np.ndarray, width: int
+    ) -> Histories:
+        """The histories of these users strictly before an instant each.
+
+        user_id, instant_us: int64 [users]. videos: int64 [videos of the past], the column of each video among
+        `width` columns.
+        """
+        past = self._past
+        code = np.searchsorted(past.user_id, user_id)
+        known = np.append(past.user_id, -1)[code] == user_id
+        before = np.searchsorted(past.at_us, instant_us, side="left")
+        start = np.searchsorted(self._keys, np.where(known, code, len(past.user_id)) * self._stride)
+        stop = np.searchsorted(self._keys, np.where(known, code * self._stride + before, -1))
+        stop = np.maximum(start, stop)
+        lengths = stop - start
+        row = np.repeat(np.arange(len(user_id)), lengths)
+        play = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths - start, lengths)
+        column, liked = videos[self._video[play]], self._liked[play]
+        likes = (self._likes_before[stop] - self._likes_before[start]).astype(np.float64)
+        later_likes = self._likes_before[stop][row] - self._likes_before[play + 1]
+        shape = (len(user_id), width)
+
+        def rows(chosen: np.ndarray, weight: np.ndarray) -> csr_matrix:
+            found = csr_matrix((weight[chosen].astype(np.float32), (row[chosen], column[chosen])), shape)
+            np.minimum(found.data, 1.0, out=found.data)
+            return found
+
+        fading_liked = _LIKED_DECAY**later_likes
+        fading = _PLAYED_DECAY ** (np.repeat(stop, lengths) - 1 - play)
+        ones = np.ones(len(play))
+        amounts = np.bincount(row, self._amount[play], minlength=len(user_id))
+        some = lengths > 0
+        last = self._order[stop[some] - 1]
+        since = np.full(len(user_id), np.nan)
+        since[some] = (instant_us[some] - past.at_us[last]) / _DAY_US
+        with np.errstate(invalid="ignore"):
+            watched = amounts / np.where(some, lengths, np.nan)
+        return Histories(
+            rows(np.ones(len(play), dtype=bool), ones),
+            rows(liked, ones),
+            rows(liked & (fading_liked >= _FAINT), fading_liked),
+            rows(fading >= _FAINT, fading),
+            lengths.astype(np.float64),
+            likes,
+            since,
+            watched,
+        )

@@ -1,0 +1,64 @@
+"""Nearest videos by the users who liked both, weighted by TF-IDF or BM25: the package implicit's models."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from implicit.nearest_neighbours import BM25Recommender, TFIDFRecommender
+from scipy.sparse import csr_matrix
+
+from nightreel.settings import Settings
+from pipelines.retrieval.histories import Histories
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
+
+_NEIGHBOURS = 100
+_MODELS = {"tfidf": TFIDFRecommender, "bm25": BM25Recommender}
+
+
+@dataclass(frozen=True)
+class ItemKnn:
+    """Item-to-item nearest neighbours of liked plays."""
+
+    weighting: Literal["tfidf", "bm25"]
+
+    def fit(self, past: Past, settings: Settings) -> Arrays:
+        """The similarities of each video to its neighbours, a sparse matrix as arrays."""
+        some = past.of_some_users(PLAYS_MAX, settings.seed)
+        model = _MODELS[self.weighting](K=_NEIGHBOURS, num_threads=settings.threads)
+        model.fit(some.pairs(some.liked), show_progress=False)
+        return sparse_arrays(csr_matrix(model.similarity))
+
+    def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
+        """The similarities at the columns of their videos."""
+        return SparseNeighbours(sparse_over(arrays, catalogue), fading=False)
+
+
+@dataclass(frozen=True)
+class SparseNeighbours:
+    """Adds up a sparse matrix's rows of what a user had liked; fading: what was liked last counts most."""
+
+    neighbours: csr_matrix
+    fading: bool
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """float32 [users, videos]."""
+        rows = histories.recent_liked if self.fading else histories.liked
+        found: np.ndarray = (rows @ self.neighbours).toarray()
+        return found
+
+
+def sparse_arrays(matrix: csr_matrix) -> Arrays:
+    """A sparse matrix of videos by videos as arrays that a file can hold."""
+    entries = matrix.tocoo()
+    return {
+        "row": entries.row.astype(np.int32),
+        "column": entries.col.astype(np.int32),
+        "value": entries.data.astype(np.float32),
+    }
+
+
+def sparse_over(arrays: Arrays, catalogue: Catalogue) -> csr_matrix:
+    """The same matrix at the columns of the catalogue."""
+    row, column = (catalogue.columns[arrays[name]] for name in ("row", "column"))
+    return csr_matrix((arrays["value"], (row, column)), (len(catalogue), len(catalogue)))

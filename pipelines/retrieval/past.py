@@ -1,0 +1,104 @@
+"""The plays that candidate sources learn from: those strictly before an instant, users and videos as codes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_matrix
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.labels import LengthBuckets, targets
+from pipelines.training_frame import uniform_hash
+
+_EPOCH_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class Past:
+    """Plays strictly before `cutoff`, in order of time.
+
+    user_id, video_id: int64, ascending, of every user and video that may occur; the other arrays have one
+    entry a play. user, video: int32 codes, positions in those two. at_us: int64, microseconds since 1970 UTC.
+    liked: bool. amount: float32, the clipped watch_ratio.
+    """
+
+    cutoff: datetime
+    user_id: np.ndarray
+    video_id: np.ndarray
+    user: np.ndarray
+    video: np.ndarray
+    at_us: np.ndarray
+    liked: np.ndarray
+    amount: np.ndarray
+
+    @classmethod
+    def of(cls, plays: pl.DataFrame, cutoff: datetime, settings: Settings) -> "Past":
+        """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
+        before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
+        ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+        outcome = targets(settings.label, LengthBuckets.fit(ratio, length), ratio, length, settings)
+        user_id, user = np.unique(before[columns.USER_ID].to_numpy(), return_inverse=True)
+        video_id, video = np.unique(before[columns.VIDEO_ID].to_numpy(), return_inverse=True)
+        return cls(
+            cutoff,
+            user_id,
+            video_id,
+            user.astype(np.int32),
+            video.astype(np.int32),
+            before[columns.EVENT_TIMESTAMP].dt.timestamp("us").to_numpy(),
+            outcome.liked,
+            outcome.amount.astype(np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def cutoff_us(self) -> int:
+        """The cutoff in microseconds since 1970 UTC."""
+        return round(self.cutoff.timestamp() * _EPOCH_US)
+
+    @property
+    def age_days(self) -> np.ndarray:
+        """How long before the cutoff each play was: float64 [plays], days."""
+        return (self.cutoff_us - self.at_us) / (86_400 * _EPOCH_US)
+
+    def pairs(self, rows: np.ndarray | slice = slice(None)) -> csr_matrix:
+        """A 1 for each user and video with one of these plays: float32 [users, videos]."""
+        user, video = self.user[rows], self.video[rows]
+        found = csr_matrix(
+            (np.ones(len(user), dtype=np.float32), (user, video)), (len(self.user_id), len(self.video_id))
+        )
+        found.data[:] = 1.0
+        return found
+
+    def of_some_users(self, plays_max: int, seed: int) -> "Past":
+        """The plays of as many users, by hash, as have about `plays_max` together; all where there are fewer.
+
+        What is learnt of videos from a few million plays changes little with more of them.
+        """
+        if len(self) <= plays_max:
+            return self
+        chosen = uniform_hash(self.user_id.astype(np.uint64), seed) < plays_max / len(self)
+        rows = chosen[self.user]
+        return replace(
+            self,
+            user=self.user[rows],
+            video=self.video[rows],
+            at_us=self.at_us[rows],
+            liked=self.liked[rows],
+            amount=self.amount[rows],
+        )
+
+    def digest(self, decisive: Sequence[str]) -> str:
+        """A name for what is learnt from these plays with these settings: the same plays give the same."""
+        found = hashlib.blake2b(digest_size=12)
+        for text in decisive:
+            found.update(text.encode() + b"\0")
+        for values in (self.user_id, self.video_id, self.user, self.video, self.at_us, self.liked):
+            found.update(np.ascontiguousarray(values).data)
+        return found.hexdigest()

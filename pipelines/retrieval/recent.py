@@ -1,0 +1,42 @@
+"""Videos liked lately by anyone: each liked play counts less the older it is, by a half-life."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightreel.settings import Settings
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sources import Arrays, Catalogue, Fitted, SameForAll
+
+_COUNT = "count"
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Liked plays with a half-life, in days."""
+
+    half_life_days: float
+
+    def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
+        """The faded liked plays of each video: float64 [videos]."""
+        faded = 0.5 ** (past.age_days[past.liked] / self.half_life_days)
+        return {_COUNT: np.bincount(past.video[past.liked], faded, minlength=len(past.video_id))}
+
+    def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
+        """The same list for everyone."""
+        return SameForAll(catalogue.spread(arrays[_COUNT]))
+
+
+class Fresh:
+    """Videos by when they were uploaded, or first known; the newest first."""
+
+    def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
+        """Nothing: what counts is known of the catalogue."""
+        return {}
+
+    def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:  # noqa: ARG002
+        """The same list for everyone."""
+        order = np.argsort(catalogue.uploaded_us, kind="stable")
+        rank = np.empty(len(order), dtype=np.float32)
+        rank[order] = np.arange(len(order))
+        return SameForAll(rank)

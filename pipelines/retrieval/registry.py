@@ -1,0 +1,28 @@
+"""The candidate sources by the names that the setting `retrieval_sources` accepts."""
+
+from collections.abc import Mapping
+
+from pipelines.retrieval.als import Als
+from pipelines.retrieval.bpr import Bpr
+from pipelines.retrieval.ease import Ease
+from pipelines.retrieval.item_knn import ItemKnn
+from pipelines.retrieval.next_played import NextPlayed
+from pipelines.retrieval.recent import Fresh, Recent
+from pipelines.retrieval.same_group import SameGroup
+from pipelines.retrieval.sources import Source
+
+SOURCES: Mapping[str, Source] = {
+    "recent_12h": Recent(0.5),
+    "recent_2d": Recent(2.0),
+    "recent_7d": Recent(7.0),
+    "als": Als(),
+    "bpr": Bpr(),
+    "ease": Ease(liked_only=True, regularization=300.0),
+    "ease_played": Ease(liked_only=False, regularization=300.0),
+    "item_knn": ItemKnn("tfidf"),
+    "item_knn_bm25": ItemKnn("bm25"),
+    "next_played": NextPlayed(),
+    "fresh": Fresh(),
+    "same_author": SameGroup("author"),
+    "same_category": SameGroup("category"),
+}

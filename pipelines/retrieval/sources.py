@@ -1,0 +1,76 @@
+"""What a candidate source is: a small protocol that each file beside this one meets once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nightreel.settings import Settings
+from pipelines.retrieval.histories import Histories
+from pipelines.retrieval.past import Past
+
+# Plays that item-to-item and factor models are fitted on at most; of a larger log, those of some users.
+PLAYS_MAX = 2_000_000
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Fitted(Protocol):
+    """A source that has learnt, over the videos of a catalogue."""
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """How well each video fits each user, higher is better: float32 [users, videos].
+
+        A user's row depends on no other user. Scores of two sources are not to be compared.
+        """
+
+
+class Source(Protocol):
+    """One way to find candidates. Seeded: the same plays and settings give the same arrays."""
+
+    def fit(self, past: Past, settings: Settings) -> Arrays:
+        """What is learnt from plays strictly before the cutoff, as arrays over `past.video_id`."""
+
+    def over(self, arrays: Arrays, catalogue: "Catalogue") -> Fitted:
+        """What `fit` gave, ready to score the videos of a catalogue."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The videos that are scored, and the columns of those that a source has learnt of.
+
+    video_id: int64, ascending. columns: int64 [videos of the past], position of each in `video_id`. author,
+    category, tag: int64 [videos], negative where unknown. uploaded_us: int64 [videos], microseconds since
+    1970 UTC.
+    """
+
+    video_id: np.ndarray
+    columns: np.ndarray
+    author: np.ndarray
+    category: np.ndarray
+    uploaded_us: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.video_id)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Values of the videos of the past, as float32 of the whole catalogue; 0 for the others.
+
+        values: [..., videos of the past].
+        """
+        found = np.zeros((*values.shape[:-1], len(self)), dtype=np.float32)
+        found[..., self.columns] = values
+        return found
+
+
+@dataclass(frozen=True)
+class SameForAll:
+    """Scores that do not depend on the user: float32 [videos]."""
+
+    values: np.ndarray
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """The same row for each user."""
+        found: np.ndarray = np.broadcast_to(self.values, (len(histories.plays), len(self.values)))
+        return found

@@ -1,0 +1,149 @@
+"""Every user's list for objective `next_day`: sources name candidates, the classifier filters, the order ranks.
+
+The same `Night.rows` composes the rows here and in training.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.model_rows.night import Night, Rows
+from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
+from pipelines.rankers.sides import Sides
+from pipelines.retrieval.fits import last_cutoff
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.training_frame import read_plays
+from scoring.candidates import Candidates, first_within_caps
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+
+_BLOCK_USERS = 64
+
+
+def next_day_lists(
+    candidates: Candidates, sides: Sides, ranker: NextDayRanker, as_of: datetime, settings: Settings
+) -> Iterator[Lists]:
+    """The lists of all users, in order of their ids, some users at a time.
+
+    Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
+    known. Neither blocks nor threads change a list. Raises InputError for a model of other features.
+    """
+    night = night_of(candidates, sides, as_of, settings)
+    ranker.require_features(night.names)
+    scoring = _Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings)
+    cold = np.flatnonzero(~candidates.has_history)
+    shared = scoring.lists(cold[:1]) if len(cold) else None
+    warm = np.flatnonzero(candidates.has_history)
+    with ThreadPoolExecutor(settings.threads) as pool:
+        waiting: deque[Future[Lists]] = deque()
+        for start in range(0, len(candidates.user_id), _BLOCK_USERS):
+            stop = min(start + _BLOCK_USERS, len(candidates.user_id))
+            own = warm[np.searchsorted(warm, start) : np.searchsorted(warm, stop)]
+            waiting.append(pool.submit(scoring.block, start, stop, own, shared))
+            if len(waiting) > settings.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def night_of(candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings) -> Night:
+    """The night of an instant: sources fitted at the local midnight before it, histories up to the instant."""
+    plays = read_plays(settings)
+    past = Past.of(plays, as_of, settings)
+    cutoff = last_cutoff(as_of, settings)
+    about = candidates.about
+    unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
+    listable = pl.DataFrame(
+        {
+            columns.VIDEO_ID: candidates.video_id,
+            "author": unknown if about is None else about.author,
+            "category": unknown if about is None else about.category,
+            "uploaded_us": unknown if about is None else about.uploaded_us,
+        }
+    )
+    fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
+    return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    candidates: Candidates
+    night: Night
+    ranker: NextDayRanker
+    as_of_us: int
+    settings: Settings
+
+    def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
+        """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
+        parts = []
+        own = iter(self._split(self.lists(warm), warm)) if len(warm) else iter(())
+        has_history = self.candidates.has_history
+        for user in range(start, stop):
+            if has_history[user]:
+                parts.append(next(own))
+            elif shared is not None:
+                parts.append(shared.of_user(int(self.candidates.user_id[user]), POPULAR))
+        return Lists.concatenate(parts)
+
+    def _split(self, lists: Lists, users: np.ndarray) -> Iterator[Lists]:
+        user_id = self.candidates.user_id[users]
+        starts = np.searchsorted(lists.user_id, user_id)
+        stops = np.searchsorted(lists.user_id, user_id, side="right")
+        for first, last in zip(starts.tolist(), stops.tolist(), strict=True):
+            yield lists.rows(slice(first, last))
+
+    def lists(self, users: np.ndarray) -> Lists:
+        """The lists of these users, positions in the candidates."""
+        rows = self._rows(users, self.settings.top_k)
+        features = rows.features
+        probability = self.ranker.probability(features)
+        starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
+        keep = max(self.settings.filter_k, self.settings.top_k)
+        kept = np.concatenate(
+            [
+                first + best_places(probability[first:last], np.ones(last - first, dtype=bool), keep)
+                for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+            ]
+        )
+        regressed = self.ranker.raw(REGRESSOR, features[kept])
+        ordering = self.ranker.ordering(features[kept], probability[kept], regressed)
+        starts = np.searchsorted(rows.user[kept], np.arange(len(users) + 1))
+        rewatch = self.candidates.rewatch(users)
+        found = []
+        for user, (first, last) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+            order = first + np.argsort(-ordering[first:last], kind="stable")
+            video = self.night.sides_video[rows.video[kept[order]]]
+            taken = np.isin(video, first_within_caps(video, self.candidates.caps, self.settings.top_k))
+            order, video = order[taken], video[taken]
+            found.append(
+                Lists(
+                    np.full(len(order), self.candidates.user_id[users[user]]),
+                    np.arange(1, len(order) + 1, dtype=np.int32),
+                    self.candidates.video_id[video],
+                    ordering[order],
+                    probability[kept[order]],
+                    regressed[order],
+                    rows.als_score[kept[order]].astype(np.float64),
+                    np.full(len(order), REWATCH if rewatch[user] else HYBRID),
+                )
+            )
+        return Lists.concatenate(found)
+
+    def _rows(self, users: np.ndarray, at_least: int) -> Rows:
+        # Caps may pass over many candidates: then everything that is open is one.
+        least = len(self.candidates.video_id) if self.candidates.caps else at_least
+        return self.night.rows(
+            self.candidates.user_id[users],
+            np.full(len(users), self.as_of_us),
+            users,
+            self.candidates.open_to(users),
+            at_least=least,
+        )
