@@ -235,8 +235,8 @@ class Settings(BaseSettings):
     )
     objective: Literal["auto", "shown", "next_day"] = Field(
         default="auto",
-        description="What the lists are trained for: `shown`, what is liked of what is shown; `next_day`, what "
-        "is liked on the next day out of all videos; `auto`, what wins on past data.",
+        description="What the lists are trained for: `shown`, what is liked of what is shown; `next_day`, "
+        "what is liked on the next day out of all videos; `auto`, what wins on past data.",
     )
     retrieval_sources: str = Field(
         default="recent_12h,recent_2d,recent_7d,als,ease,ease_played,item_knn,next_played",

@@ -1,4 +1,4 @@
-"""Every user's list for objective `next_day`: sources name candidates, the classifier filters, the order ranks.
+"""Every user's list for objective `next_day`: sources name candidates, the rankers order.
 
 The same `Night.rows` composes the rows here and in training.
 """
@@ -18,10 +18,7 @@ from pipelines.model_rows.night import Night, Rows
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
-from pipelines.retrieval.fits import last_cutoff
-from pipelines.retrieval.histories import PlaysByUser
-from pipelines.retrieval.past import Past
-from pipelines.training_frame import read_plays
+from pipelines.model_rows.tonight import night_as_of
 from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 
@@ -36,7 +33,7 @@ def next_day_lists(
     Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
     known. Neither blocks nor threads change a list. Raises InputError for a model of other features.
     """
-    night = night_of(candidates, sides, as_of, settings)
+    night = _night(candidates, sides, as_of, settings)
     ranker.require_features(night.names)
     scoring = _Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings)
     cold = np.flatnonzero(~candidates.has_history)
@@ -54,23 +51,23 @@ def next_day_lists(
             yield waiting.popleft().result()
 
 
-def night_of(candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings) -> Night:
-    """The night of an instant: sources fitted at the local midnight before it, histories up to the instant."""
-    plays = read_plays(settings)
-    past = Past.of(plays, as_of, settings)
-    cutoff = last_cutoff(as_of, settings)
+def _night(candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings) -> Night:
     about = candidates.about
     unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
+    author, category, uploaded_us = (
+        (unknown, unknown, unknown)
+        if about is None
+        else (about.author, about.category, about.uploaded_us)
+    )
     listable = pl.DataFrame(
         {
             columns.VIDEO_ID: candidates.video_id,
-            "author": unknown if about is None else about.author,
-            "category": unknown if about is None else about.category,
-            "uploaded_us": unknown if about is None else about.uploaded_us,
+            "author": author,
+            "category": category,
+            "uploaded_us": uploaded_us,
         }
     )
-    fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
-    return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
+    return night_as_of(as_of, sides, listable, settings)
 
 
 @dataclass(frozen=True)

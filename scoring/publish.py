@@ -125,7 +125,7 @@ def score_and_publish(
                 connection,
                 run,
                 _counted(
-                    lists_of_model(candidates, sides, ranker, model, instant, settings),
+                    lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=settings),
                     counts,
                     len(candidates.user_id),
                 ),

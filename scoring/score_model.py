@@ -1,4 +1,4 @@
-"""Every user's list by a model version, whatever it was trained for: the one code that publishes and backtests."""
+"""Every user's list by a model version, whatever its objective: what publishes and backtests."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,10 +19,10 @@ def lists_of_model(
     candidates: Candidates,
     sides: Sides,
     ranker: HybridRanker,
+    *,
     model: ModelVersion,
     as_of: datetime,
     settings: Settings,
-    *,
     backtest: bool = False,
 ) -> Iterator[Lists]:
     """The lists of all users as of an instant, some users at a time.

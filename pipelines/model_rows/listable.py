@@ -1,4 +1,4 @@
-"""Which videos were known at an instant, with their author, category and upload: the catalogue of a past night."""
+"""Which videos were known at an instant, with author, category and upload: a past night's catalogue."""
 
 from datetime import datetime
 

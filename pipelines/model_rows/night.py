@@ -153,10 +153,10 @@ class Night:
         chosen = np.zeros(opened.shape, dtype=bool)
         found_by = np.zeros(opened.shape, dtype=np.uint32)
         for bit, name in enumerate(self.sources):
-            for user in range(users):
-                best = best_places(scores[name][user], opened[user], self.source_k)
-                best = best[scores[name][user][best] > 0]
-                found_by[user, best] |= np.uint32(1 << bit)
+            for row in range(users):
+                best = best_places(scores[name][row], opened[row], self.source_k)
+                best = best[scores[name][row][best] > 0]
+                found_by[row, best] |= np.uint32(1 << bit)
         np.greater(found_by, 0, out=chosen)
         if also is not None:
             chosen |= also & opened
@@ -184,7 +184,7 @@ class Night:
         if not at_least:
             return
         liked = self.video_table[:, self.video_names.index("liked_all")]
-        for user in np.flatnonzero(chosen.sum(axis=1) < at_least):
+        for user in np.flatnonzero(chosen.sum(axis=1) < at_least).tolist():
             missing = at_least - int(chosen[user].sum())
             chosen[user, best_places(liked, opened[user] & ~chosen[user], missing)] = True
 
@@ -201,10 +201,8 @@ class Night:
         found: list[np.ndarray] = []
         usual = (histories.likes + 3.0) / (histories.plays + 10.0)
         for groups in self.groups.values():
-            member = np.asarray(groups.sum(axis=1)).ravel() > 0
-            code = np.where(member, np.asarray(groups.argmax(axis=1)).ravel(), 0)[video]
             plays, likes = (
-                np.asarray((rows @ groups)[user, code]).ravel() * member[video]
+                _of_own_group((rows @ groups).tocsr(), groups, user, video)
                 for rows in (histories.played, histories.liked)
             )
             share = (likes + _PRIOR_PLAYS * usual[user]) / (plays + _PRIOR_PLAYS)
@@ -218,6 +216,19 @@ class Night:
             values = np.append(self.sides.user_feature(name), np.float32(np.nan))
             found.append(values[sides_user])
         return found
+
+
+def _of_own_group(sums: csr_matrix, groups: csr_matrix, user: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """The user's sum of the group of the pair's video, 0 without one: float64 [pairs].
+
+    sums: [users, groups]. groups: [videos, groups], at most one a video.
+    """
+    has_group = np.diff(groups.indptr) > 0
+    member = has_group[video]
+    code = groups.indices[groups.indptr[:-1][video[member]]]
+    found = np.zeros(len(video))
+    found[member] = np.asarray(sums[user[member], code]).ravel()
+    return found
 
 
 def _of_scores(

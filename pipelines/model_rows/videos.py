@@ -1,4 +1,4 @@
-"""What is known of each video at a night's cutoff: shows and likes of the last days, age, and how it was received."""
+"""What is known of each video at a night's cutoff: recent shows and likes, age, and reception."""
 
 import numpy as np
 

@@ -4,6 +4,7 @@ Classifier, regressor and LambdaMART over the candidates of past nights, and the
 classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders them.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,9 @@ class NextDayRanker:
     def require_features(self, names: tuple[str, ...]) -> None:
         """Raise InputError unless a night's rows have the features that this was trained on."""
         if names != self.names:
-            changed = sorted(set(names) ^ set(self.names))
+            changed = ", ".join(sorted(set(names) ^ set(self.names))) or "order"
             raise InputError(
-                f"The model's features differ from those of today's settings: {', '.join(changed) or 'order'}.",
+                f"The model's features differ from today's settings: {changed}.",
                 "Run `nightreel train`, or set retrieval_sources as they were.",
             )
 
@@ -73,8 +74,6 @@ class NextDayRanker:
 
     def save(self, folder: Path, prefix: str) -> None:
         """Write the models in LightGBM's text format, names and order as JSON; nothing is pickled."""
-        import json
-
         for name, model in self.models.items():
             (folder / f"{prefix}_{name}.txt").write_text(model.model_to_string(), encoding="utf-8")
         content = {"features": self.names, "order": json.loads(self.order.to_json())}
@@ -83,8 +82,6 @@ class NextDayRanker:
     @classmethod
     def load(cls, folder: Path, prefix: str, *, threads: int = 0) -> "NextDayRanker":
         """Read what `save` wrote."""
-        import json
-
         content = json.loads((folder / f"{prefix}.json").read_text(encoding="utf-8"))
         models = {
             name: lgb.Booster(model_str=(folder / f"{prefix}_{name}.txt").read_text(encoding="utf-8"))

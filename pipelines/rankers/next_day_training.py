@@ -46,9 +46,8 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
         start = max(quality, key=lambda name: quality[name])
         order = tuned_blend(components, start, judge)
         quality["order"] = judge(order.scores(components))
-    return NextDayRanker(
-        rows.names, _fit(rows, np.ones_like(fitted), settings), order, settings.threads
-    ), quality
+    models = _fit(rows, np.ones_like(fitted), settings)
+    return NextDayRanker(rows.names, models, order, settings.threads), quality
 
 
 class Judge:

@@ -16,7 +16,6 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.next_day_training import fit_next_day
 from pipelines.rankers.past_nights import night_rows
@@ -53,9 +52,7 @@ def objective_of(model: ModelVersion) -> str:
     return str(model.manifest.get("objective", SHOWN))
 
 
-def choose_objective(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
-) -> Chosen:
+def choose_objective(data: TrainingData, store: FeatureStore, settings: Settings) -> Chosen:
     """Train the next day's rankers where they may be wanted, and say which objective the version has."""
     if settings.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
@@ -71,11 +68,10 @@ def choose_objective(
         "rows": len(rows.liked),
         "liked": int(rows.liked.sum()),
         "examples": rows.kind,
-        "nights": [cutoff.isoformat() for cutoff in rows.cutoffs],
         "order": {name: weight for name, weight in next_day.order.weights.items() if weight},
         "ndcg": quality,
     }
-    earlier = night_rows(data.plays, store, data.encoding, data.cuts.holdout_from, settings)
+    earlier = rows.before(data.cuts.holdout_from)
     backtest = None if earlier is None else fit_next_day(earlier, settings)[0]
     return Chosen(NEXT_DAY, "what is liked on the next day, out of all videos", next_day, backtest, facts)
 

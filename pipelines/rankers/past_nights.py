@@ -7,8 +7,8 @@ in the midst of a sitting, and its targets are the rest of it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from feast import FeatureStore
 from nightreel import columns
 from nightreel.logs import progress
 from nightreel.settings import Settings
-from pipelines.local_days import ends_of_days
+from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night
 from pipelines.rankers.encoding import FeatureEncoding
@@ -27,7 +27,7 @@ from pipelines.retrieval.past import Past
 from pipelines.training_frame import uniform_hash
 
 VALIDATION_SHARE = 0.25
-_ROWS_MAX = 1_500_000
+_ROWS_MAX = 600_000
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
@@ -50,7 +50,8 @@ class Examples:
 class NightRows:
     """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
 
-    is_validation: bool, whether the example's user validates. kind: "nights" or "sittings".
+    is_validation: bool, whether the example's user validates. until_us: int64, when what counts ends. kind:
+    "nights" or "sittings".
     """
 
     names: tuple[str, ...]
@@ -59,8 +60,23 @@ class NightRows:
     amount: np.ndarray
     group: np.ndarray
     is_validation: np.ndarray
-    cutoffs: tuple[datetime, ...]
+    until_us: np.ndarray
     kind: str
+
+    def before(self, instant: datetime) -> "NightRows | None":
+        """The rows of examples that ended by an instant; None where none of their candidates was liked."""
+        early = self.until_us <= round(instant.timestamp() * 1_000_000)
+        if not self.liked[early].any():
+            return None
+        return replace(
+            self,
+            features=self.features[early],
+            liked=self.liked[early],
+            amount=self.amount[early],
+            group=self.group[early],
+            is_validation=self.is_validation[early],
+            until_us=self.until_us[early],
+        )
 
 
 def night_rows(
@@ -78,7 +94,9 @@ def night_rows(
     index = PlaysByUser(past)
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
         for one in examples:
-            night = night_as_of(plays, index, store, encoding, one.cutoff, np.unique(one.user_id), settings)
+            night = _night_of(
+                one, plays=plays, index=index, store=store, encoding=encoding, settings=settings
+            )
             names = night.names
             share = min(1.0, _ROWS_MAX / max(1, sum(len(x.user_id) for x in examples) * 600))
             for part in _rows_of(one, night, past, share, settings):
@@ -87,36 +105,28 @@ def night_rows(
                 groups += _BLOCK_USERS
     if not parts:
         return None
-    features, liked, amount, validation, group = (
+    features, liked, amount, validation, until_us, group = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     if not liked.any():
         return None
-    return NightRows(
-        names, features, liked, amount, group, validation, tuple(one.cutoff for one in examples), kind
-    )
+    return NightRows(names, features, liked, amount, group, validation, until_us, kind)
 
 
-def night_as_of(
+def _night_of(
+    one: Examples,
+    *,
     plays: pl.DataFrame,
     index: PlaysByUser,
     store: FeatureStore,
     encoding: FeatureEncoding,
-    cutoff: datetime,
-    user_id: np.ndarray,
     settings: Settings,
 ) -> Night:
-    """The night that begins at a cutoff, with the Feast features of these users (int64, ascending)."""
-    listable = known_videos(settings, cutoff)
-    sides = sides_as_of(
-        store,
-        encoding,
-        user_id,
-        listable[columns.VIDEO_ID].to_numpy(),
-        as_of=cutoff,
-        zone=settings.zone,
-    )
-    return Night.of(Past.of(plays, cutoff, settings), index, sides, listable, settings)
+    """The night that begins at the examples' cutoff, with the Feast features of their users."""
+    listable = known_videos(settings, one.cutoff)
+    users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
+    sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.zone)
+    return Night.of(Past.of(plays, one.cutoff, settings), index, sides, listable, settings)
 
 
 def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str, list[Examples]]:
@@ -126,7 +136,8 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
     end_us = ends.dt.timestamp("us").to_numpy()
     days, counts = np.unique(end_us, return_counts=True)
     days = days[counts >= _DAY_SHARE * np.median(counts)]
-    nights = settings.training_nights
+    # As many again come before the days of the backtest.
+    nights = settings.training_nights + settings.holdout_days
     if len(past) <= _SMALL_LOG_PLAYS:
         nights = max(nights, _SMALL_LOG_NIGHTS)
     first = np.full(len(past.user_id), np.iinfo(np.int64).max)
@@ -154,11 +165,9 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
     if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
         return "nights", found[::-1]
     sittings = _sittings(past, end_us, settings)
-    return (
-        ("sittings", sittings)
-        if sum(len(one.user_id) for one in sittings) > warm
-        else ("nights", found[::-1])
-    )
+    if sum(len(one.user_id) for one in sittings) > warm:
+        return "sittings", sittings
+    return "nights", found[::-1]
 
 
 def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Examples]:
@@ -178,7 +187,8 @@ def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Exampl
     drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), settings.seed)
     lengths = sittings["at"].list.len().to_numpy()
     split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
-    instant = sittings.select(pl.col("at").list.get(pl.Series(split))).to_series().to_numpy()
+    at = sittings.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))
+    instant = at.to_series().to_numpy()
     of_cutoff = np.searchsorted(cutoff_us, instant, side="right") - 1
     found = []
     for number, cutoff in enumerate(cutoffs):
@@ -200,30 +210,27 @@ def _rows_of(
         part = slice(start, start + _BLOCK_USERS)
         user_id = one.user_id[part]
         rows = night.rows(user_id, one.instant_us[part], np.searchsorted(users, user_id))
-        liked, amount = _outcome(user_id, one.instant_us[part], one.until_us[part], past, to_catalogue, night)
+        liked, amount = _outcome(one, part, past, to_catalogue, len(night.catalogue))
         own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
         validation = validates[part][rows.user]
-        kept = own_liked | (own_amount > 0) | validation | (random.random(len(own_liked)) < share)
+        kept = own_liked | (own_amount > 0) | (random.random(len(own_liked)) < share)
         yield (
             rows.features[kept],
             own_liked[kept],
             own_amount[kept],
             validation[kept],
+            one.until_us[part][rows.user[kept]],
             rows.user[kept],
         )
 
 
 def _outcome(
-    user_id: np.ndarray,
-    instant_us: np.ndarray,
-    until_us: np.ndarray,
-    past: Past,
-    to_catalogue: np.ndarray,
-    night: Night,
+    one: Examples, part: slice, past: Past, to_catalogue: np.ndarray, videos: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What came of each user and video from the instant on: bool and float32 [users, catalogue]."""
-    shape = (len(user_id), len(night.catalogue))
-    liked, amount = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.float32)
+    """What came of some examples' users and videos: bool and float32 [examples, videos of the catalogue]."""
+    user_id, instant_us, until_us = one.user_id[part], one.instant_us[part], one.until_us[part]
+    liked = np.zeros((len(user_id), videos), dtype=bool)
+    amount = np.zeros((len(user_id), videos), dtype=np.float32)
     first, last = np.searchsorted(past.at_us, [instant_us.min(), until_us.max()])
     plays = np.arange(first, last)
     code = np.searchsorted(past.user_id, user_id)
@@ -238,9 +245,5 @@ def _outcome(
 
 def _start_of(end_us: int, settings: Settings) -> datetime:
     """The beginning of the local day that ends at an instant."""
-    from datetime import UTC
-
-    from pipelines.local_days import start_of_day
-
     end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
     return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)

@@ -90,7 +90,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         settings=settings,
     )
     holdout = Holdout.of(data)
-    chosen = choose_objective(data, store, ranker, settings)
+    chosen = choose_objective(data, store, settings)
     version = model_registry.register(
         settings,
         lambda folder: _write(ranker, listwise, data.buckets, chosen, folder),

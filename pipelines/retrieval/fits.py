@@ -1,4 +1,4 @@
-"""Fits every chosen source at a cutoff, and keeps what was learnt for whoever asks for the same plays again."""
+"""Fits every chosen source at a cutoff, and keeps what was learnt for the next use of the same plays."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import numpy as np
 from nightreel.artefacts import written_whole
 from nightreel.logs import progress
 from nightreel.settings import Settings
+from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Arrays
@@ -42,8 +43,6 @@ def fitted_arrays(past: Past, settings: Settings) -> Mapping[str, Arrays]:
 
 def last_cutoff(as_of: datetime, settings: Settings) -> datetime:
     """The local midnight at or before an instant: when sources are fitted for it."""
-    from pipelines.local_days import start_of_day
-
     return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
 
 

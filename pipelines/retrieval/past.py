@@ -1,4 +1,4 @@
-"""The plays that candidate sources learn from: those strictly before an instant, users and videos as codes."""
+"""The plays that candidate sources learn from: those strictly before an instant, with dense codes."""
 
 import hashlib
 from collections.abc import Sequence

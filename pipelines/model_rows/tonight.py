@@ -1,0 +1,25 @@
+"""The night of any instant, read from the log: what scoring and the backtest ask for."""
+
+from datetime import datetime
+
+import polars as pl
+
+from nightreel.settings import Settings
+from pipelines.model_rows.night import Night
+from pipelines.rankers.sides import Sides
+from pipelines.retrieval.fits import last_cutoff
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.training_frame import read_plays
+
+
+def night_as_of(as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: Settings) -> Night:
+    """The sources as of the local midnight at or before an instant, the histories up to the instant.
+
+    sides, listable: of the users and videos that are scored, as `Night.of` takes them.
+    """
+    plays = read_plays(settings)
+    past = Past.of(plays, as_of, settings)
+    cutoff = last_cutoff(as_of, settings)
+    fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
+    return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
