@@ -15,10 +15,10 @@ import polars as pl
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.model_rows.night import Night, Rows
+from pipelines.model_rows.tonight import night_as_of
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
-from pipelines.model_rows.tonight import night_as_of
 from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 
@@ -33,9 +33,14 @@ def next_day_lists(
     Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
     known. Neither blocks nor threads change a list. Raises InputError for a model of other features.
     """
+    # The night is read now, the lists are made when they are asked for.
     night = _night(candidates, sides, as_of, settings)
     ranker.require_features(night.names)
-    scoring = _Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings)
+    return _all_lists(_Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings))
+
+
+def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
+    candidates, settings = scoring.candidates, scoring.settings
     cold = np.flatnonzero(~candidates.has_history)
     shared = scoring.lists(cold[:1]) if len(cold) else None
     warm = np.flatnonzero(candidates.has_history)
@@ -55,9 +60,7 @@ def _night(candidates: Candidates, sides: Sides, as_of: datetime, settings: Sett
     about = candidates.about
     unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
     author, category, uploaded_us = (
-        (unknown, unknown, unknown)
-        if about is None
-        else (about.author, about.category, about.uploaded_us)
+        (unknown, unknown, unknown) if about is None else (about.author, about.category, about.uploaded_us)
     )
     listable = pl.DataFrame(
         {

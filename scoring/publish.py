@@ -104,31 +104,28 @@ def score_and_publish(
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         with as_known_at(settings, known_at) as home:
             candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
+            lists = lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
         counts: Counter[str] = Counter()
         if settings.engine == "ray" and objective_of(model) == SHOWN:
             from scoring.on_ray import ListsOnRay
 
-            lists = ListsOnRay(candidates, sides, model.folder, settings, run.inputs)
+            on_ray = ListsOnRay(candidates, sides, model.folder, settings, run.inputs)
             if force:
-                lists.forget()
+                on_ray.forget()
             published = publish_written(
                 connection,
                 run,
-                lambda run_id: counts.update(lists.write(connection, run_id)),
+                lambda run_id: counts.update(on_ray.write(connection, run_id)),
                 candidates,
                 settings,
                 begin_stage=stages.begin,
             )
-            lists.forget()
+            on_ray.forget()
         else:
             published = publish(
                 connection,
                 run,
-                _counted(
-                    lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=settings),
-                    counts,
-                    len(candidates.user_id),
-                ),
+                _counted(lists, counts, len(candidates.user_id)),
                 candidates,
                 settings,
                 begin_stage=stages.begin,

@@ -235,7 +235,8 @@ def _of_scores(
     values: np.ndarray, is_listable: np.ndarray, user: np.ndarray, video: np.ndarray, starts: np.ndarray
 ) -> list[np.ndarray]:
     """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0."""
-    known = values[:, is_listable]
+    # In rows, so that a sum does not depend on how many users are asked for.
+    known = np.ascontiguousarray(values[:, is_listable])
     mean, deviation = known.mean(axis=1), known.std(axis=1) + _TINY
     own = values[user, video]
     order = np.lexsort((-own, user))

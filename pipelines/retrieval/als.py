@@ -13,7 +13,7 @@ from implicit.als import AlternatingLeastSquares
 from nightreel.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
 
 _CONFIDENCE, _REGULARIZATION, _ITERATIONS = 10.0, 30.0, 10
 _FACTORS = "factors"
@@ -25,15 +25,16 @@ class Als:
     def fit(self, past: Past, settings: Settings) -> Arrays:
         """factors: float32 [videos, factors]."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
-        model = AlternatingLeastSquares(
-            factors=settings.als_factors,
-            regularization=_REGULARIZATION,
-            alpha=_CONFIDENCE,
-            iterations=_ITERATIONS,
-            num_threads=settings.threads,
-            random_state=settings.seed,
-        )
-        model.fit(some.pairs(some.liked), show_progress=False)
+        with implicit_alone():
+            model = AlternatingLeastSquares(
+                factors=settings.als_factors,
+                regularization=_REGULARIZATION,
+                alpha=_CONFIDENCE,
+                iterations=_ITERATIONS,
+                num_threads=settings.threads,
+                random_state=settings.seed,
+            )
+            model.fit(some.pairs(some.liked), show_progress=False)
         return {_FACTORS: np.asarray(model.item_factors, dtype=np.float32)}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:

@@ -10,7 +10,7 @@ from implicit.bpr import BayesianPersonalizedRanking
 from nightreel.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
 
 _EPOCHS = 20
 _USERS, _VIDEOS = "users", "videos"
@@ -23,10 +23,11 @@ class Bpr:
         """videos: float32 [videos, factors + 1]; users: how liked videos add up to a user's factors."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         liked = some.pairs(some.liked)
-        model = BayesianPersonalizedRanking(
-            factors=settings.als_factors, iterations=_EPOCHS, num_threads=1, random_state=settings.seed
-        )
-        model.fit(liked, show_progress=False)
+        with implicit_alone():
+            model = BayesianPersonalizedRanking(
+                factors=settings.als_factors, iterations=_EPOCHS, num_threads=1, random_state=settings.seed
+            )
+            model.fit(liked, show_progress=False)
         videos = np.asarray(model.item_factors, dtype=np.float32)
         users = np.asarray(model.user_factors, dtype=np.float32)
         # The least-squares map from the mean of a user's liked videos to the factors that BPR gave them.

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from nightreel.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
 
 _NEIGHBOURS = 100
 _MODELS = {"tfidf": TFIDFRecommender, "bm25": BM25Recommender}
@@ -26,7 +26,8 @@ class ItemKnn:
         """The similarities of each video to its neighbours, a sparse matrix as arrays."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         model = _MODELS[self.weighting](K=_NEIGHBOURS, num_threads=settings.threads)
-        model.fit(some.pairs(some.liked), show_progress=False)
+        with implicit_alone():
+            model.fit(some.pairs(some.liked), show_progress=False)
         return sparse_arrays(csr_matrix(model.similarity))
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:

@@ -1,10 +1,14 @@
 """What a candidate source is: a small protocol that each file beside this one meets once."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from implicit.utils import ParameterWarning
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.settings import Settings
 from pipelines.retrieval.histories import Histories
@@ -14,6 +18,14 @@ from pipelines.retrieval.past import Past
 PLAYS_MAX = 2_000_000
 
 Arrays = Mapping[str, np.ndarray]
+
+
+@contextmanager
+def implicit_alone() -> Iterator[None]:
+    """Run a model of implicit on a BLAS of one thread, as it asks for, without its remarks on formats."""
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParameterWarning)
+        yield
 
 
 class Fitted(Protocol):

@@ -1,0 +1,152 @@
+"""Candidate sources learn from plays strictly before their cutoff, and from nothing else."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from nightreel import columns
+from nightreel.settings import RETRIEVAL_SOURCES
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.sources import Catalogue
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
+
+LOG = make_log(5, users=40, videos=60, plays=3_000).interactions
+CUTOFF = midnight(FIRST_DAY + timedelta(days=6))
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_for(tmp_path)
+
+
+def _catalogue(past: Past) -> Catalogue:
+    videos = len(past.video_id)
+    return Catalogue(
+        past.video_id,
+        np.arange(videos),
+        np.arange(videos) % 5,
+        np.arange(videos) % 3,
+        np.arange(videos)[::-1].copy(),
+    )
+
+
+def _scores(name: str, plays: pl.DataFrame, settings) -> np.ndarray:
+    past = Past.of(plays, CUTOFF, settings)
+    index = PlaysByUser(past)
+    instants = np.full(len(past.user_id), past.cutoff_us)
+    histories = index.histories(past.user_id, instants, np.arange(len(past.video_id)), len(past.video_id))
+    source = SOURCES[name]
+    return source.over(source.fit(past, settings), _catalogue(past)).scores(histories)
+
+
+def test_the_settings_name_exactly_the_registered_sources():
+    assert set(RETRIEVAL_SOURCES) == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", RETRIEVAL_SOURCES)
+def test_a_source_is_the_same_whatever_happens_from_the_cutoff_on(name, settings):
+    before = LOG.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFF)
+    after = LOG.filter(pl.col(columns.EVENT_TIMESTAMP) >= CUTOFF)
+    changed = after.with_columns(
+        pl.col(columns.VIDEO_ID).reverse(),
+        (5 - pl.col(columns.WATCH_RATIO)).alias(columns.WATCH_RATIO).cast(pl.Float32),
+    )
+    assert after.height
+    assert np.array_equal(_scores(name, LOG, settings), _scores(name, before, settings))
+    assert np.array_equal(_scores(name, LOG, settings), _scores(name, pl.concat([before, changed]), settings))
+
+
+@pytest.mark.parametrize("name", sorted(set(RETRIEVAL_SOURCES) - {"fresh"}))
+def test_a_play_just_before_the_cutoff_counts(name, settings):
+    before = LOG.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFF)
+    liked = before.tail(30).with_columns(
+        pl.lit(CUTOFF - MICROSECOND).dt.cast_time_unit("us").alias(columns.EVENT_TIMESTAMP),
+        pl.lit(4.0, dtype=pl.Float32).alias(columns.WATCH_RATIO),
+        pl.col(columns.VIDEO_ID).reverse(),
+    )
+    more = pl.concat([before, liked.cast(before.schema)])
+    assert not np.array_equal(_scores(name, before, settings), _scores(name, more, settings))
+
+
+@pytest.mark.parametrize("name", RETRIEVAL_SOURCES)
+def test_a_users_scores_depend_on_no_other_user_that_is_asked_for(name, settings):
+    past = Past.of(LOG, CUTOFF, settings)
+    index, videos = PlaysByUser(past), np.arange(len(past.video_id))
+    source = SOURCES[name]
+    fitted = source.over(source.fit(past, settings), _catalogue(past))
+
+    def scores(users: np.ndarray) -> np.ndarray:
+        instants = np.full(len(users), past.cutoff_us)
+        return fitted.scores(index.histories(users, instants, videos, len(videos)))
+
+    every = scores(past.user_id)
+    assert np.array_equal(every[7:8], scores(past.user_id[7:8]))
+    assert np.array_equal(every[3:20], scores(past.user_id[3:20]))
+
+
+def test_ease_is_its_closed_form(settings):
+    past = Past.of(LOG, CUTOFF, settings)
+    source = SOURCES["ease"]
+    pairs = past.pairs(past.liked).toarray().astype(np.float64)
+    inverse = np.linalg.inv(pairs.T @ pairs + source.regularization * np.eye(pairs.shape[1]))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    learnt = source.fit(past, settings)
+    weights = np.zeros_like(expected)
+    weights[np.ix_(learnt["videos"], learnt["videos"])] = learnt["weights"]
+    used = np.isin(np.arange(len(weights)), learnt["videos"])
+    if used.all():
+        assert np.allclose(weights, expected, atol=1e-5)
+    else:
+        assert (pairs.sum(0)[~used] < 2).all()
+
+
+def test_what_is_liked_next_is_pointed_to(settings):
+    """Users 1 and 2 like 10, then 11; 12 comes before 10 and is not pointed to by it."""
+    plays = pl.DataFrame(
+        {
+            columns.USER_ID: [1, 1, 1, 2, 2, 2],
+            columns.VIDEO_ID: [12, 10, 11, 12, 10, 11],
+            columns.EVENT_TIMESTAMP: [CUTOFF - timedelta(hours=hours) for hours in (9, 8, 7, 6, 5, 4)],
+            columns.WATCH_RATIO: [2.0] * 6,
+            columns.VIDEO_DURATION: [9_000] * 6,
+        },
+        schema_overrides={columns.EVENT_TIMESTAMP: pl.Datetime("us", "UTC")},
+    )
+    past = Past.of(plays, CUTOFF, settings)
+    learnt = SOURCES["next_played"].fit(past, settings)
+    codes = zip(learnt["row"], learnt["column"], strict=True)
+    pairs = {(int(past.video_id[a]), int(past.video_id[b])) for a, b in codes}
+    assert pairs == {(12, 10), (12, 11), (10, 11)}
+
+
+@limits(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 50), hours=st.integers(0, 9 * 24))
+def test_a_history_is_what_came_strictly_before_the_instant(seed, hours):
+    """Against a plain filter of the table."""
+    from pathlib import Path
+
+    plays = make_log(seed, users=6, videos=12, plays=80).interactions
+    end = plays[columns.EVENT_TIMESTAMP][-1] + timedelta(days=1)
+    past = Past.of(plays, end, settings_for(Path("unused")))
+    instant = midnight(FIRST_DAY) + timedelta(hours=hours)
+    users = np.append(past.user_id, 10**12)
+    width = len(past.video_id)
+    instants = np.full(len(users), round(instant.timestamp() * 1_000_000))
+    found = PlaysByUser(past).histories(users, instants, np.arange(width), width)
+    for row, user in enumerate(users.tolist()):
+        own = plays.filter((pl.col(columns.USER_ID) == user) & (pl.col(columns.EVENT_TIMESTAMP) < instant))
+        assert found.plays[row] == own.height
+        played = past.video_id[np.flatnonzero(found.played[row].toarray()[0])]
+        assert played.tolist() == own[columns.VIDEO_ID].unique().sort().to_list()
+        liked = own.filter(pl.col(columns.WATCH_RATIO) > 1)[columns.VIDEO_ID].unique().sort().to_list()
+        assert past.video_id[np.flatnonzero(found.liked[row].toarray()[0])].tolist() == liked
+        assert np.isnan(found.since_days[row]) == own.is_empty()

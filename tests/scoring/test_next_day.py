@@ -1,0 +1,205 @@
+"""Lists of objective `next_day`: honest about time, whole, and the same however they are made."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.next_day import NextDayRanker
+from pipelines.rankers.objective import BACKTEST, NEXT_DAY
+from pipelines.rankers.past_nights import night_rows
+from pipelines.rankers.sides import sides_as_of
+from pipelines.rankers.training_data import TrainingData
+from scoring.eligibility import default_as_of, find_candidates
+from scoring.lists import POPULAR, REWATCH, Lists
+from scoring.next_day import next_day_lists
+from scoring.publish import score_and_publish
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.scored_home import NEVER_PLAYED, SEEN_ALL, scoring_log
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
+
+NEXT_DAY_SETTINGS = """objective = "next_day"
+trees = 20
+early_stopping_trees = 20
+lambdamart_plays = 0
+top_k = 6
+filter_k = 12
+source_k = 8
+"""
+LOG = make_log(9, users=60, videos=80, plays=9_000)
+CUT = midnight(FIRST_DAY + timedelta(days=6))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(
+            tmp_path_factory.mktemp("next-day") / "home",
+            _many_plays(scoring_log()),
+            patch,
+            more_settings=NEXT_DAY_SETTINGS,
+        )
+        train(settings)
+        score_and_publish(settings)
+        yield settings
+
+
+def _many_plays(log):
+    more = make_log(3, users=30, videos=40, plays=6_000).interactions
+    later = log.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) >= midnight(FIRST_DAY))
+    return log.with_interactions(
+        pl.concat([later, more.filter(pl.col(columns.EVENT_TIMESTAMP) >= midnight(FIRST_DAY))])
+    )
+
+
+def _published(settings: Settings) -> pl.DataFrame:
+    with sqlite3.connect(settings.paths.sqlite) as connection:
+        return pl.read_database("select * from latest_recommendation", connection)
+
+
+def _as_of(settings: Settings):
+    return default_as_of(settings, datetime.now(UTC))
+
+
+def _lists(settings: Settings, instant, **changes: object) -> Lists:
+    changed = settings.model_copy(update=changes)
+    model = model_registry.champion(settings)
+    ranker = HybridRanker.load(model.folder)
+    candidates = find_candidates(changed, open_store(), instant)
+    sides = sides_as_of(
+        open_store(),
+        ranker.encoding,
+        candidates.user_id,
+        candidates.video_id,
+        as_of=instant,
+        zone=settings.zone,
+    )
+    found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
+    return Lists.concatenate(next_day_lists(candidates, sides, found, instant, changed))
+
+
+def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
+    home: Settings,
+) -> None:
+    model = model_registry.champion(home)
+    assert model.manifest["objective"] == NEXT_DAY
+    assert model.manifest["why"]
+    for prefix in (NEXT_DAY, BACKTEST):
+        assert NextDayRanker.load(model.folder, prefix).names
+
+
+def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings) -> None:
+    lists = _published(home)
+    candidates = find_candidates(home, open_store(), _as_of(home))
+    available = np.minimum(candidates.open_to(slice(None)).sum(axis=1), home.top_k)
+    lengths = dict(lists.group_by(columns.USER_ID).len().iter_rows())
+    assert lengths == dict(zip(candidates.user_id.tolist(), available.tolist(), strict=True))
+    assert lists.select(columns.USER_ID, columns.VIDEO_ID).is_duplicated().sum() == 0
+    plays = pl.read_parquet(home.paths.table("interactions")).select(columns.USER_ID, columns.VIDEO_ID)
+    own = lists.filter(pl.col("source") != REWATCH)
+    assert own.join(plays, on=[columns.USER_ID, columns.VIDEO_ID]).is_empty()
+    assert set(lists.filter(pl.col(columns.USER_ID) == NEVER_PLAYED)["source"]) == {POPULAR}
+    assert set(lists.filter(pl.col(columns.USER_ID) == SEEN_ALL)["source"]) == {REWATCH}
+    ordered = lists.sort(columns.USER_ID, "rank")
+    falls = ordered.select(pl.col("score").diff().over(columns.USER_ID).fill_null(0).max()).item()
+    assert falls <= 0
+
+
+def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = _lists(home, CUT)
+    monkeypatch.setattr("scoring.next_day._BLOCK_USERS", 5)
+    again = _lists(home, CUT, threads=3)
+    for name in vars(once):
+        assert np.array_equal(getattr(once, name), getattr(again, name), equal_nan=name.endswith("score"))
+
+
+def test_a_longer_list_begins_like_a_short_one_and_holds_all_videos(home: Settings) -> None:
+    every = _lists(home, CUT, top_k=10_000, filter_k=10_000)
+    candidates = find_candidates(home, open_store(), CUT)
+    opened = candidates.open_to(slice(None)).sum(axis=1)
+    assert np.array_equal(np.unique(every.user_id, return_counts=True)[1], opened)
+
+
+def test_caps_hold(home: Settings) -> None:
+    lists = _lists(home, CUT, max_per_author=1)
+    profile = pl.read_parquet(home.paths.feature_source(columns.VIDEO_PROFILE))
+    author = dict(
+        profile.sort(columns.EVENT_TIMESTAMP)
+        .filter(pl.col(columns.EVENT_TIMESTAMP) <= CUT)
+        .group_by(columns.VIDEO_ID)
+        .agg(pl.col(columns.AUTHOR_ID).drop_nulls().last())
+        .iter_rows()
+    )
+    for user in np.unique(lists.user_id):
+        own = [author[video] for video in lists.video_id[lists.user_id == user].tolist()]
+        known = [one for one in own if one is not None and one >= 0]
+        assert len(known) == len(set(known))
+
+
+@pytest.fixture(scope="module")
+def two_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Rows and lists as of CUT from a log, and from one with other plays from CUT on."""
+    before = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < CUT)
+    after = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) >= CUT)
+    other = after.with_columns(
+        pl.col(columns.VIDEO_ID).reverse(),
+        (4 - pl.col(columns.WATCH_RATIO)).alias(columns.WATCH_RATIO).cast(pl.Float32),
+    )
+    found: dict[str, object] = {}
+    for name, log in (
+        ("as it was", LOG),
+        ("another future", LOG.with_interactions(pl.concat([before, other]))),
+        ("another past", LOG.with_interactions(pl.concat([before.tail(-400), after]))),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            settings = make_feature_home(
+                tmp_path_factory.mktemp("future") / "home", log, patch, more_settings=NEXT_DAY_SETTINGS
+            )
+            data = TrainingData.join(open_store(), settings)
+            found[name] = night_rows(data.plays, open_store(), data.encoding, CUT, settings)
+    return found
+
+
+def test_rows_of_past_nights_are_the_same_whatever_happens_after_them(two_logs: dict[str, object]) -> None:
+    was, other = two_logs["as it was"], two_logs["another future"]
+    assert was.names == other.names
+    assert np.array_equal(was.features, other.features, equal_nan=True)
+    assert np.array_equal(was.liked, other.liked)
+    assert was.liked.any()
+
+
+def test_another_past_gives_other_rows(two_logs: dict[str, object]) -> None:
+    was, other = two_logs["as it was"], two_logs["another past"]
+    assert was.features.shape != other.features.shape or not np.array_equal(
+        was.features, other.features, equal_nan=True
+    )
+
+
+def test_a_rows_own_outcome_reaches_none_of_its_features(two_logs: dict[str, object]) -> None:
+    """The plays of a night's own day are targets: the last night's rows know none of them."""
+    was = two_logs["as it was"]
+    last = was.until_us == was.until_us.max()
+    liked, features = was.liked[last].astype(float), was.features[last]
+    for number, name in enumerate(was.names):
+        values = np.nan_to_num(features[:, number])
+        if values.std() and liked.std():
+            assert abs(np.corrcoef(values, liked)[0, 1]) < 0.9, name
+
+
+def test_the_backtests_rankers_know_no_row_of_its_days(two_logs: dict[str, object]) -> None:
+    was = two_logs["as it was"]
+    instant = CUT - timedelta(days=2)
+    early = was.before(instant)
+    assert early is not None
+    assert (early.until_us <= round(instant.timestamp() * 1_000_000)).all()
+    assert len(early.liked) < len(was.liked)
+    assert replace(was, kind="x").kind == "x"
