@@ -6,7 +6,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.local_days import ALWAYS_KNOWN, INSTANT
+from pipelines.local_days import INSTANT
 
 
 def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
@@ -16,23 +16,27 @@ def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
     unknown, its age counts from then.
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
-    known = (
+    by_now = stamp <= pl.lit(as_of, dtype=INSTANT)
+    days = [
+        pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
+        for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
+    ]
+    first = pl.concat(days).filter(by_now).group_by(columns.VIDEO_ID).agg(stamp.min().alias("first"))
+    profile = (
         pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
-        .filter(stamp <= pl.lit(as_of, dtype=INSTANT))
+        .filter(by_now)
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
-        .group_by(columns.VIDEO_ID, maintain_order=True)
+        .group_by(columns.VIDEO_ID)
         .agg(
-            stamp.filter(stamp > pl.lit(ALWAYS_KNOWN, dtype=INSTANT)).min().alias("first"),
-            *(
-                pl.col(name).drop_nulls().last().cast(pl.Int64).fill_null(-1).alias(short)
-                for name, short in (
-                    (columns.AUTHOR_ID, "author"),
-                    (columns.CATEGORY_LEVELS[0], "category"),
-                )
-            ),
+            pl.col(columns.AUTHOR_ID).drop_nulls().last().cast(pl.Int64).alias("author"),
+            pl.col(columns.CATEGORY_LEVELS[0]).drop_nulls().last().cast(pl.Int64).alias("category"),
             pl.col(columns.UPLOAD_DATE).drop_nulls().last().cast(INSTANT).alias("uploaded"),
         )
-        .filter(pl.col("first").is_not_null())
+    )
+    known = (
+        first.join(profile, on=columns.VIDEO_ID, how="left")
+        .with_columns(pl.col("author", "category").fill_null(-1))
+        .sort(columns.VIDEO_ID)
         .collect()
     )
     uploaded = pl.coalesce("uploaded", "first").dt.timestamp("us").alias("uploaded_us")
