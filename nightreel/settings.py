@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         description="Of objective `next_day`: the candidate sources, with commas between.",
     )
     source_k: int = Field(
-        default=150, description="Of objective `next_day`: candidates that each source names.", ge=1
+        default=100, description="Of objective `next_day`: candidates that each source names.", ge=1
     )
     training_nights: int = Field(
         default=3,

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 INSTANT = pl.Datetime("us", "UTC")
-ALWAYS_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
+ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
 NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
 
 _MICROSECOND = timedelta(microseconds=1)

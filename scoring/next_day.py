@@ -113,8 +113,7 @@ class _Scoring:
                 for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
             ]
         )
-        regressed = self.ranker.raw(REGRESSOR, features[kept])
-        ordering = self.ranker.ordering(features[kept], probability[kept], regressed)
+        ordering = self.ranker.ordering(features[kept], probability[kept])
         starts = np.searchsorted(rows.user[kept], np.arange(len(users) + 1))
         rewatch = self.candidates.rewatch(users)
         found = []
@@ -130,7 +129,7 @@ class _Scoring:
                     self.candidates.video_id[video],
                     ordering[order],
                     probability[kept[order]],
-                    regressed[order],
+                    self.ranker.raw(REGRESSOR, features[kept[order]]),
                     rows.als_score[kept[order]].astype(np.float64),
                     np.full(len(order), REWATCH if rewatch[user] else HYBRID),
                 )

@@ -61,14 +61,16 @@ class NextDayRanker:
         found: np.ndarray = expit(self.raw(CLASSIFIER, features))
         return found
 
-    def ordering(self, features: np.ndarray, probability: np.ndarray, regressed: np.ndarray) -> np.ndarray:
+    def ordering(self, features: np.ndarray, probability: np.ndarray) -> np.ndarray:
         """What orders what the filter keeps, highest first: float64 [rows].
 
-        probability, regressed: of these rows, as `probability` and `raw` gave them.
+        probability: of these rows, as `probability` gave it.
         """
-        components = {CLASSIFIER: np.log(probability / (1.0 - probability)), REGRESSOR: regressed}
-        if self.order.weights.get(LAMBDAMART):
-            components[LAMBDAMART] = self.raw(LAMBDAMART, features)
+        components = {CLASSIFIER: np.log(probability / (1.0 - probability))}
+        # A model that does not count is not asked.
+        for name in (REGRESSOR, LAMBDAMART):
+            if self.order.weights.get(name):
+                components[name] = self.raw(name, features)
         components[SOURCES] = mean_of_sources(self.names, features)
         return self.order.scores(components)
 

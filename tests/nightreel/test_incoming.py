@@ -36,7 +36,7 @@ FILES = {
     "user_features": USERS,
     "kuairec_caption_category": CAPTIONS,
 }
-FROM_THE_START = datetime(2000, 1, 1, tzinfo=UTC)
+FROM_THE_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _make(folder: Path, **changes: object) -> Settings:
