@@ -28,6 +28,7 @@ from pipelines.labels import LengthBuckets
 from pipelines.local_days import INSTANT, end_of_day, start_of_day
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from pipelines.rankers.sides import sides_as_of
 from pipelines.rankers.slices import log_days
 from scoring.candidates import Candidates
@@ -35,9 +36,8 @@ from scoring.eligibility import find_candidates, interactions_file
 from scoring.lists import Lists
 from scoring.popularity import POPULARITIES, LikedPlays, one_list_for_all
 from scoring.publish import LIST_SETTINGS, list_inputs
-from scoring.score import score_users
+from scoring.score_model import lists_of_model
 
-_OWN_RANKERS = "backtest"
 _INPUTS = b"nightreel.inputs"  # in a file's metadata: what it was made of
 _LABEL_SETTINGS = {"label", "like_threshold", "like_quantile"}
 _RANK = "rank"
@@ -82,10 +82,10 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         return StepResult("backtest", True, (*read, model.folder), (wrote,), record.summary())
     record.forget()
-    folder, trained_before = _honest_rankers(model)
+    trained_before = _trained_before(model)
     known = settings.model_copy(update={"exclude_seen": True, "exclude_seen_days": None})
     nights, remarks = _past_nights(known, trained_before)
-    systems = _systems(known, folder, LengthBuckets.load(model.folder))
+    systems = _systems(known, model, LengthBuckets.load(model.folder))
     files = [lists_file(settings, night.day.day, system) for night in nights for system in systems]
     made = 0
     with progress("backtest", total=len(files)) as advance:
@@ -112,13 +112,13 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
     return StepResult("backtest", False, (*read, model.folder), (settings.paths.backtest,), summary)
 
 
-def _honest_rankers(model: ModelVersion) -> tuple[Path, datetime]:
-    """The folder of rankers for past days, and the instant from which on they saw no play."""
-    own = model.folder / _OWN_RANKERS
+def _trained_before(model: ModelVersion) -> datetime:
+    """The instant from which on the rankers that make the lists of past days saw no play."""
     data = model.manifest["data"]
-    if own.is_dir():
-        return own, datetime.fromisoformat(data["backtest_from"])
-    return model.folder, datetime.fromisoformat(data["holdout_from"])
+    if objective_of(model) == NEXT_DAY and not has_backtest(model.folder):
+        # Its log was too short to train another without the last days.
+        return datetime.fromisoformat(data["last_play"])
+    return datetime.fromisoformat(data["holdout_from"])
 
 
 def _past_nights(settings: Settings, trained_before: datetime) -> tuple[list[PastNight], list[str]]:
@@ -148,12 +148,12 @@ def _past_nights(settings: Settings, trained_before: datetime) -> tuple[list[Pas
     return nights, remarks
 
 
-def _systems(settings: Settings, folder: Path, buckets: LengthBuckets) -> Mapping[str, System]:
+def _systems(settings: Settings, model: ModelVersion, buckets: LengthBuckets) -> Mapping[str, System]:
     """What makes lists, by name, in the order of the tables: the published ones first."""
     liked = LikedPlays.count(settings, buckets)
 
     def hybrid(night: PastNight) -> Iterator[pl.DataFrame]:
-        return _as_published(night, HybridRanker.load(folder, threads=settings.threads))
+        return _as_published(night, model)
 
     def popularity(value: Callable[[LikedPlays, datetime], np.ndarray]) -> System:
         def system(night: PastNight) -> Iterator[pl.DataFrame]:
@@ -165,9 +165,10 @@ def _systems(settings: Settings, folder: Path, buckets: LengthBuckets) -> Mappin
     return {HYBRID: hybrid} | {name: popularity(value) for name, value in POPULARITIES.items()}
 
 
-def _as_published(night: PastNight, ranker: HybridRanker) -> Iterator[pl.DataFrame]:
+def _as_published(night: PastNight, model: ModelVersion) -> Iterator[pl.DataFrame]:
     """The lists of `score`; beyond top_k they go on with what longer lists would have had."""
     settings, candidates = night.settings, night.candidates
+    ranker = HybridRanker.load(model.folder, threads=settings.threads)
     sides = sides_as_of(
         night.store,
         ranker.encoding,
@@ -177,12 +178,17 @@ def _as_published(night: PastNight, ranker: HybridRanker) -> Iterator[pl.DataFra
         zone=settings.zone,
     )
     longer = settings.model_copy(update={"top_k": max(settings.top_k, night.depth)})
-    blocks = score_users(candidates, sides, ranker, longer)
+
+    def lists(wanted: Settings) -> Iterator[Lists]:
+        return lists_of_model(
+            candidates, sides, ranker, model=model, as_of=night.day.as_of, settings=wanted, backtest=True
+        )
+
+    blocks = lists(longer)
     if settings.top_k >= night.depth or (settings.filter_k >= night.depth and not candidates.caps):
         # A longer list begins with the shorter one.
         return (_rows(block, night.depth) for block in blocks)
-    shorter = score_users(candidates, sides, ranker, settings)
-    pairs = zip(shorter, blocks, strict=True)
+    pairs = zip(lists(settings), blocks, strict=True)
     return (_continued(_rows(short, night.depth), _rows(long, night.depth)) for short, long in pairs)
 
 

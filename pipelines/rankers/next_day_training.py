@@ -33,7 +33,7 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
 
     The order is chosen with models that have seen only the other users.
     """
-    fitted = ~rows.is_validation
+    fitted = ~rows.is_validation & rows.is_sampled
     order = Blend.alone(CLASSIFIER)
     quality: dict[str, float] = {}
     if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
@@ -46,7 +46,7 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
         start = max(quality, key=lambda name: quality[name])
         order = tuned_blend(components, start, judge)
         quality["order"] = judge(order.scores(components))
-    models = _fit(rows, np.ones_like(fitted), settings)
+    models = _fit(rows, rows.is_sampled, settings)
     return NextDayRanker(rows.names, models, order, settings.threads), quality
 
 

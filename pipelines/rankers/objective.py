@@ -52,6 +52,11 @@ def objective_of(model: ModelVersion) -> str:
     return str(model.manifest.get("objective", SHOWN))
 
 
+def has_backtest(folder: Path) -> bool:
+    """Whether a version has rankers that were trained before the days of the backtest."""
+    return (folder / f"{BACKTEST}.json").is_file()
+
+
 def choose_objective(data: TrainingData, store: FeatureStore, settings: Settings) -> Chosen:
     """Train the next day's rankers where they may be wanted, and say which objective the version has."""
     if settings.objective == SHOWN:

@@ -26,8 +26,8 @@ from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.training_frame import uniform_hash
 
-VALIDATION_SHARE = 0.25
-_ROWS_MAX = 600_000
+_VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 800
+_ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
@@ -47,10 +47,19 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """Shares: of the candidates that were not shown, and of the users who validate."""
+
+    rows: float
+    validation: float
+
+
+@dataclass(frozen=True)
 class NightRows:
     """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
 
-    is_validation: bool, whether the example's user validates. until_us: int64, when what counts ends. kind:
+    is_validation: bool, whether the example's user validates; of those every candidate is there, of the
+    others a sample, which is_sampled marks of all. until_us: int64, when what counts ends. kind:
     "nights" or "sittings".
     """
 
@@ -60,6 +69,7 @@ class NightRows:
     amount: np.ndarray
     group: np.ndarray
     is_validation: np.ndarray
+    is_sampled: np.ndarray
     until_us: np.ndarray
     kind: str
 
@@ -75,6 +85,7 @@ class NightRows:
             amount=self.amount[early],
             group=self.group[early],
             is_validation=self.is_validation[early],
+            is_sampled=self.is_sampled[early],
             until_us=self.until_us[early],
         )
 
@@ -92,25 +103,29 @@ def night_rows(
     names: tuple[str, ...] = ()
     groups = 0
     index = PlaysByUser(past)
+    number = max(1, sum(len(one.user_id) for one in examples))
+    drawn = _Drawn(
+        min(1.0, _ROWS_MAX / (number * _CANDIDATES_USUAL)),
+        min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / number),
+    )
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
         for one in examples:
             night = _night_of(
                 one, plays=plays, index=index, store=store, encoding=encoding, settings=settings
             )
             names = night.names
-            share = min(1.0, _ROWS_MAX / max(1, sum(len(x.user_id) for x in examples) * 600))
-            for part in _rows_of(one, night, past, share, settings):
+            for part in _rows_of(one, night, past, drawn, settings):
                 parts.append((*part[:-1], part[-1] + groups))
                 advance(int(part[-1].max(initial=-1)) + 1)
                 groups += _BLOCK_USERS
     if not parts:
         return None
-    features, liked, amount, validation, until_us, group = (
+    features, liked, amount, validation, sampled, until_us, group = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     if not liked.any():
         return None
-    return NightRows(names, features, liked, amount, group, validation, until_us, kind)
+    return NightRows(names, features, liked, amount, group, validation, sampled, until_us, kind)
 
 
 def _night_of(
@@ -150,7 +165,9 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
         cutoff_us = round(cutoff.timestamp() * 1_000_000)
         if begins < _PLAYS_MIN:
             break
-        active = np.unique(past.user[begins : np.searchsorted(end_us, day, side="right")])
+        of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
+        # A user who liked nothing tells no two candidates apart.
+        active = np.unique(past.user[of_day][past.liked[of_day]])
         drawn = np.argsort(uniform_hash(past.user_id[active].astype(np.uint64), settings.seed + day % 997))
         chosen = np.sort(active[drawn[: settings.training_users]])
         warm += int((first[chosen] < cutoff_us).sum())
@@ -200,10 +217,10 @@ def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Exampl
 
 
 def _rows_of(
-    one: Examples, night: Night, past: Past, share: float, settings: Settings
+    one: Examples, night: Night, past: Past, drawn: "_Drawn", settings: Settings
 ) -> Iterator[tuple[np.ndarray, ...]]:
     users = np.unique(one.user_id)
-    validates = uniform_hash(one.user_id.astype(np.uint64), settings.seed + 2) < VALIDATION_SHARE
+    validates = uniform_hash(one.user_id.astype(np.uint64), settings.seed + 2) < drawn.validation
     random = np.random.default_rng([settings.seed, one.cutoff.toordinal()])
     to_catalogue = np.searchsorted(night.catalogue.video_id, past.video_id)
     for start in range(0, len(one.user_id), _BLOCK_USERS):
@@ -213,12 +230,15 @@ def _rows_of(
         liked, amount = _outcome(one, part, past, to_catalogue, len(night.catalogue))
         own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
         validation = validates[part][rows.user]
-        kept = own_liked | (own_amount > 0) | (random.random(len(own_liked)) < share)
+        sampled = own_liked | (own_amount > 0) | (random.random(len(own_liked)) < drawn.rows)
+        has_liked = np.bincount(rows.user, own_liked, minlength=len(user_id)) > 0
+        kept = (sampled | validation) & has_liked[rows.user]
         yield (
             rows.features[kept],
             own_liked[kept],
             own_amount[kept],
             validation[kept],
+            sampled[kept],
             one.until_us[part][rows.user[kept]],
             rows.user[kept],
         )
