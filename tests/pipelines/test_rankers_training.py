@@ -43,9 +43,9 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
     assert manifest["version"] == result.summary["version"]
     assert columns.ALS_SCORE in manifest["features"] and columns.AUTHOR_ID in manifest["categorical"]
     data = manifest["data"]
-    # Nine days: two held out, two before them stop the models.
-    assert data["early_stopping_from"] == "2020-07-09T16:00:00+00:00"
-    assert data["holdout_from"] == "2020-07-11T16:00:00+00:00"
+    # Nine days: three held out for the backtest, two before them stop the models.
+    assert data["early_stopping_from"] == "2020-07-08T16:00:00+00:00"
+    assert data["holdout_from"] == "2020-07-10T16:00:00+00:00"
     assert data["fit"] + data["early_stopping"] + data["holdout"] == plays.height
     assert (data["users"], data["videos"]) == (30, plays[columns.VIDEO_ID].n_unique())
     assert manifest["settings"]["like_threshold"] == 1.0
