@@ -291,7 +291,11 @@ class Settings(BaseSettings):
         le=1,
     )
 
-    schedule: str = Field(default="0 2 * * *", description="When the nightly job is due: a cron expression.")
+    schedule: str = Field(
+        default="0 2 * * *",
+        description="When the nightly job is due: a cron expression; with both a day of the month and a "
+        "weekday it is due on either, as in cron. Weekdays are written as names.",
+    )
     schedule_zone: str | None = Field(
         default=None, description="Time zone of the schedules; by default that of time_zone."
     )
@@ -336,12 +340,10 @@ class Settings(BaseSettings):
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
         if value is not None:
-            from apscheduler.triggers.cron import CronTrigger
+            # Only where a schedule is read: APScheduler takes a while to import.
+            from nightreel.cron import require_coming
 
-            if any(character.isdigit() for character in value.split()[-1]):
-                # APScheduler counts weekdays from Monday, cron itself from Sunday.
-                raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
-            CronTrigger.from_crontab(value)
+            require_coming(value)
         return value
 
     @field_validator("candidates")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from apscheduler.triggers.cron import CronTrigger
+from nightreel.cron import cron_triggers, next_fire
 
 # A clock change moves the wall by less than this.
 _SLACK = timedelta(hours=4)
@@ -42,11 +42,11 @@ def next_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
 
 def _dues(cron: str, zone: ZoneInfo, first: datetime, last: datetime | None) -> Iterator[datetime]:
     # The wall clock runs as if it were UTC: nothing skips or repeats there.
-    trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    triggers = cron_triggers(cron)
     wall = _wall(first, zone) - _SLACK
     end = None if last is None else _wall(last, zone) + _SLACK
     while True:
-        fires = trigger.get_next_fire_time(None, wall)
+        fires = next_fire(triggers, wall)
         if fires is None or (end is not None and fires > end):
             return
         yield fires.replace(tzinfo=zone, fold=0).astimezone(UTC)

@@ -97,3 +97,35 @@ def test_a_schedule_that_cannot_be_read_is_refused(
     monkeypatch.setenv(f"NIGHTREEL_{name}", value)
     with pytest.raises(InputError, match=why):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 2 1 * mon", ["01", "07", "14", "21", "28"]),
+        ("0 2 31 2 mon", []),
+        ("0 2 1,15 * sat-sun", ["01", "05", "06", "12", "13", "15", "19", "20", "26", "27"]),
+        # A field that begins with a star restricts nothing by itself: both must hold.
+        ("0 2 */10 * mon", ["21"]),
+        ("0 2 * * mon", ["07", "14", "21", "28"]),
+        ("0 2 1 * *", ["01"]),
+    ],
+)
+def test_a_day_of_the_month_and_a_weekday_are_due_on_either_as_in_cron(cron: str, days: list[str]) -> None:
+    found = _all_due(cron, ZoneInfo("UTC"), datetime(2020, 9, 1, tzinfo=UTC), 30)
+    assert [due[:2] for due in found] == days
+
+
+@pytest.mark.parametrize("name", ["NIGHTREEL_SCHEDULE", "NIGHTREEL_RETRAIN_SCHEDULE"])
+@pytest.mark.parametrize("cron", ["0 2 31 2 *", "0 2 30-31 feb *", "0 2 31 4,6,9,11 *"])
+def test_a_schedule_that_never_comes_is_refused(
+    name: str, cron: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, cron)
+    with pytest.raises(InputError, match="never comes"):
+        load_settings()
+
+
+def test_the_29th_of_february_comes() -> None:
+    now = datetime(2021, 3, 1, tzinfo=UTC)
+    assert next_due("0 2 29 2 *", ZoneInfo("UTC"), now) == datetime(2024, 2, 29, 2, tzinfo=UTC)

@@ -1,0 +1,47 @@
+"""Cron expressions as cron has them, over APScheduler's triggers.
+
+Where both the day of the month and the weekday are restricted, cron is due on either of them; APScheduler
+asks for both. As in cron, a field that begins with `*` restricts nothing here.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from apscheduler.triggers.cron import CronTrigger
+
+_FIELDS = 5
+_DAY, _WEEKDAY = 2, 4
+# Any expression that ever comes does so after this: the 29th of February, too.
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
+    """The triggers of an expression, on a wall clock that runs as if it were UTC: due when any of them is.
+
+    Raises ValueError, saying why, for an expression that is not understood.
+    """
+    fields = cron.split()
+    if len(fields) != _FIELDS:
+        raise ValueError(f"{cron!r}: has {len(fields)} fields; write minute, hour, day, month, weekday")
+    if any(character.isdigit() for character in fields[_WEEKDAY]):
+        # APScheduler counts weekdays from Monday, cron itself from Sunday.
+        raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
+    alternatives = [fields]
+    if not fields[_DAY].startswith("*") and not fields[_WEEKDAY].startswith("*"):
+        alternatives = [
+            [*fields[:_WEEKDAY], "*"],
+            [*fields[:_DAY], "*", *fields[_DAY + 1 :]],
+        ]
+    return tuple(CronTrigger.from_crontab(" ".join(each), timezone=UTC) for each in alternatives)
+
+
+def require_coming(cron: str) -> None:
+    """Raise ValueError, saying why, for an expression that is not understood or that never comes."""
+    if next_fire(cron_triggers(cron), _EPOCH) is None:
+        raise ValueError(f"{cron!r}: never comes; no month that it names has such a day")
+
+
+def next_fire(triggers: Sequence[CronTrigger], wall: datetime) -> datetime | None:
+    """The first time from `wall` on at which any of the triggers is due; None where there is none."""
+    fires = [trigger.get_next_fire_time(None, wall) for trigger in triggers]
+    return min((time for time in fires if time is not None), default=None)
