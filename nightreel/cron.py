@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from apscheduler.triggers.cron import CronTrigger
 
-_FIELDS = 5
 _DAY, _WEEKDAY = 2, 4
 # Any expression that ever comes does so after this: the 29th of February, too.
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -21,18 +20,15 @@ def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
     Raises ValueError, saying why, for an expression that is not understood.
     """
     fields = cron.split()
-    if len(fields) != _FIELDS:
-        raise ValueError(f"{cron!r}: has {len(fields)} fields; write minute, hour, day, month, weekday")
-    if any(character.isdigit() for character in fields[_WEEKDAY]):
+    if any(character.isdigit() for character in fields[-1]):
         # APScheduler counts weekdays from Monday, cron itself from Sunday.
         raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
-    alternatives = [fields]
-    if not fields[_DAY].startswith("*") and not fields[_WEEKDAY].startswith("*"):
-        alternatives = [
-            [*fields[:_WEEKDAY], "*"],
-            [*fields[:_DAY], "*", *fields[_DAY + 1 :]],
-        ]
-    return tuple(CronTrigger.from_crontab(" ".join(each), timezone=UTC) for each in alternatives)
+    both = CronTrigger.from_crontab(cron, timezone=UTC)
+    if fields[_DAY].startswith("*") or fields[_WEEKDAY].startswith("*"):
+        return (both,)
+    any_weekday = " ".join([*fields[:_WEEKDAY], "*"])
+    any_day = " ".join([*fields[:_DAY], "*", *fields[_DAY + 1 :]])
+    return tuple(CronTrigger.from_crontab(each, timezone=UTC) for each in (any_weekday, any_day))
 
 
 def require_coming(cron: str) -> None:
