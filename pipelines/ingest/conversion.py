@@ -15,7 +15,7 @@ _NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
 # In a text these may be words of their own.
 _NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
 _SHOWN_CHARACTERS = 40
-_OUT_OF_RANGE = f"is not between {FIRST_DAY} and a day past now"
+_OUT_OF_RANGE = "is not between {} and a day past now"
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
 _FINER_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11}
 
@@ -38,7 +38,7 @@ def convert(rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetim
     reasons: list[pl.Series] = []
     for column in file.columns:
         text = _with_nulls(rows[column.name], column)
-        values = _parsed(text, column.kind, latest)
+        values = _parsed(text, column, latest)
         typed.append(values)
         reasons += _reasons(column, text, values)
     if not reasons:
@@ -71,7 +71,7 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime) -> LocalTimes
         pl.when(naive.is_null())
         .then(pl.lit(f"is not {Kind.LOCAL_TIME.value}"))
         .when(~in_range)
-        .then(pl.lit(_OUT_OF_RANGE))
+        .then(pl.lit(_OUT_OF_RANGE.format(FIRST_DAY)))
         .otherwise(pl.lit(f"does not exist in {zone.key}, where clocks went forward"))
     )
     return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
@@ -100,7 +100,7 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.S
     if unread.any():
         # Other programs' words for nothing are no errors where nothing is allowed.
         unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
-        found.append(_said(text, unread, column.name, _problem(column.kind, text)))
+        found.append(_said(text, unread, column.name, _problem(column, text)))
     if column.at_least is not None and (low := values < column.at_least).any():
         found.append(_said(text, low, column.name, pl.lit(f"is below {column.at_least:g}")))
     if not column.nullable and (missing := values.is_null() & ~unread).any():
@@ -109,15 +109,16 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.S
     return found
 
 
-def _problem(kind: Kind, text: pl.Series) -> pl.Expr:
-    """What is wrong with each text that is not of the kind."""
+def _problem(column: RawColumn, text: pl.Series) -> pl.Expr:
+    """What is wrong with each text that is not of the column's kind."""
+    kind, out_of_range = column.kind, _OUT_OF_RANGE.format(column.earliest)
     words = pl.lit(f"is not {kind.value}")
     if kind in (Kind.KEY, Kind.COUNT):
         words = pl.when(is_whole(text)).then(pl.lit("is larger than 64 bits")).otherwise(words)
     if kind in (Kind.KEY, Kind.COUNT, Kind.INTEGER):
         return pl.when(is_inexact(text)).then(pl.lit(IN_EXPONENTS)).otherwise(words)
     if kind is Kind.DAY:
-        return pl.when(_any_day(text).is_not_null()).then(pl.lit(_OUT_OF_RANGE)).otherwise(words)
+        return pl.when(_any_day(text).is_not_null()).then(pl.lit(out_of_range)).otherwise(words)
     if kind is Kind.SECONDS:
         number = floats(text)
         return pl.coalesce(
@@ -126,7 +127,7 @@ def _problem(kind: Kind, text: pl.Series) -> pl.Expr:
                 pl.when(number.is_between(least, least * 1e3)).then(pl.lit(f"is not {kind.value} but {unit}"))
                 for unit, least in _FINER_UNITS.items()
             ),
-            pl.when(number.is_finite()).then(pl.lit(f"is not {kind.value}: it {_OUT_OF_RANGE}")),
+            pl.when(number.is_finite()).then(pl.lit(f"is not {kind.value}: it {out_of_range}")),
             words,
         )
     return words
@@ -143,12 +144,13 @@ def _only(values: pl.Series, keep: pl.Series) -> pl.Series:
     return pl.select(pl.when(keep).then(values).alias(values.name)).to_series()
 
 
-def _parsed(text: pl.Series, kind: Kind, latest: datetime) -> pl.Series:
+def _parsed(text: pl.Series, column: RawColumn, latest: datetime) -> pl.Series:
+    kind = column.kind
     if kind is Kind.SECONDS:
         return seconds(text, latest)
     if kind is Kind.DAY:
         days = _any_day(text)
-        return _only(days, days.is_between(FIRST_DAY, latest.date()))
+        return _only(days, days.is_between(column.earliest, latest.date()))
     values: pl.Series = _PARSERS[kind](text)
     return values
 

@@ -13,6 +13,8 @@ from pipelines.local_days import INSTANT
 
 # A time before is a word for nothing that another program wrote.
 FIRST_DAY = date(1970, 1, 2)
+# A day that only describes, such as when a film came out, may be older.
+_FIRST_DESCRIBED = date(1900, 1, 1)
 
 
 class Kind(Enum):
@@ -54,7 +56,8 @@ class RawColumn:
     """One column of a raw file.
 
     required: the file must have it. nullable: a row may have no value. at_least: the lowest value allowed,
-    for numbers. missing: what else than nothing means missing, as written in the file.
+    for numbers. missing: what else than nothing means missing, as written in the file. earliest: the first
+    day that is believed, for days.
     """
 
     name: str
@@ -63,6 +66,7 @@ class RawColumn:
     nullable: bool = True
     at_least: float | None = None
     missing: tuple[str, ...] = ()
+    earliest: date = FIRST_DAY
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ ITEM_DAILY = RawFile(
         RawColumn(columns.LOCAL_DATE, Kind.DAY, required=True, nullable=False),
         RawColumn(columns.AUTHOR_ID, Kind.KEY),
         RawColumn(columns.VIDEO_TYPE, Kind.TEXT),
-        RawColumn(columns.UPLOAD_DATE, Kind.DAY),
+        RawColumn(columns.UPLOAD_DATE, Kind.DAY, earliest=_FIRST_DESCRIBED),
         RawColumn(columns.UPLOAD_TYPE, Kind.TEXT),
         RawColumn(columns.VISIBLE_STATUS, Kind.TEXT),
         RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, at_least=0),

@@ -191,3 +191,11 @@ def test_a_day_that_stands_for_none_is_rejected(ingested: Ingested, day: str) ->
     assert ingested.rejects(DAILY) == [
         (3, f'column date: "{day}" is not between 1970-01-02 and a day past now')
     ]
+
+
+@pytest.mark.parametrize("day", ["1900-01-01", "1922-03-15", "1970-01-01"])
+def test_a_film_older_than_unix_time_keeps_its_day(ingested: Ingested, day: str) -> None:
+    ingested.raw.spoil(DAILY, "2020-07-02", day)
+    ingested.run(max_reject_share=0)
+    daily = ingested.table("video_daily").filter(pl.col("video_id") == 183)
+    assert daily["upload_dt"].cast(pl.String).to_list() == [day]
