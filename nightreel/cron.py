@@ -20,7 +20,7 @@ def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
     Raises ValueError, saying why, for an expression that is not understood.
     """
     fields = cron.split()
-    if any(character.isdigit() for character in fields[-1]):
+    if any(character.isdigit() for character in "".join(fields[-1:])):
         # APScheduler counts weekdays from Monday, cron itself from Sunday.
         raise ValueError("write weekdays as names: mon, tue, wed, thu, fri, sat, sun")
     both = CronTrigger.from_crontab(cron, timezone=UTC)

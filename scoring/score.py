@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -142,8 +143,12 @@ class _Scoring:
         for part, als, probability in block.classified():
             found = []
             open_to = self.candidates.open_to(block.users[part])
-            for of_user, likely, opened in zip(als, probability, open_to, strict=True):
-                best = best_places(likely, opened, keep)
+            users = range(part.start, part.stop)
+            for user, of_user, likely, opened in zip(users, als, probability, open_to, strict=True):
+                every = np.arange(len(likely))
+                best = best_places(
+                    likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
+                )
                 found.append((best, of_user[best], likely[best]))
             yield part, found
 
@@ -156,10 +161,19 @@ class _Scoring:
             pairs = [self._retrieved(retrieval, user) for user in block.users[part].tolist()]
             probability = self._of_pairs(block.probability, start, pairs)
             found = []
-            for (videos, als), likely in zip(pairs, probability, strict=True):
-                best = best_places(likely, np.ones(len(videos), dtype=bool), keep)
+            users = range(part.start, part.stop)
+            for user, (videos, als), likely in zip(users, pairs, probability, strict=True):
+                tie_break = partial(self._tie_break, block, user, videos, als)
+                best = best_places(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
                 found.append((videos[best], als[best], likely[best]))
             yield part, found
+
+    def _tie_break(
+        self, block: UserBlock, user: int, videos: np.ndarray, als: np.ndarray, tied: np.ndarray
+    ) -> np.ndarray:
+        """What orders those of a user's videos between which the classifier does not decide."""
+        (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
+        return self.ranker.ranker.ordering(regressor, als[tied])
 
     def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray]:
         """The user's candidates and their als_score."""

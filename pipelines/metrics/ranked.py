@@ -20,16 +20,25 @@ class Order:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, user_id: np.ndarray, video_id: np.ndarray, score: np.ndarray) -> "Order":
-        """Order each user's videos by score, highest first; equal scores by video_id; NaN comes last.
+    def of(
+        cls,
+        user_id: np.ndarray,
+        video_id: np.ndarray,
+        score: np.ndarray,
+        tie_break: np.ndarray | None = None,
+    ) -> "Order":
+        """Order each user's videos by score, highest first; NaN comes last.
 
-        All arrays have one entry a pair, in any order; sorted by user and video it is fastest.
+        Equal scores are ordered by tie_break, highest first, where there is one, then by video_id. All arrays
+        have one entry a pair, in any order; sorted by user and video it is fastest.
         """
         base = _by_user_and_video(user_id, video_id)
         users, starts = _runs(user_id[base])
         rows = np.empty(len(base), dtype=np.int64)
         for start, end in pairwise(starts.tolist()):
             own = base[start:end]
+            if tie_break is not None:
+                own = own[_descending(tie_break[own])]
             rows[start:end] = own[_descending(score[own])]
         return cls(users, starts, rows)
 

@@ -21,6 +21,7 @@ tells the scores apart even less.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,7 @@ from nightreel.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.hybrid import HybridRanker, best_places, order_components
-from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides, sides_as_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.training_frame import uniform_hash
@@ -130,9 +131,14 @@ class PastLists:
         for part, als, probability in block.classified():
             places = range(part.start, part.stop)
             for place, own_als, of_videos in zip(places, als, probability, strict=True):
-                kept = best_places(of_videos, ~self.seen[users[place]], self.settings.filter_k)
-                regressed = block.regressed(np.full(len(kept), place), kept, own_als[kept])
+                regress = partial(_regressed, block, place, own_als)
+                kept = best_places(of_videos, ~self.seen[users[place]], self.settings.filter_k, regress)
+                regressed = regress(kept)
                 yield np.full(len(kept), users[place]), kept, regressed, own_als[kept]
+
+
+def _regressed(block: UserBlock, user: int, als_score: np.ndarray, videos: np.ndarray) -> np.ndarray:
+    return block.regressed(np.full(len(videos), user), videos, als_score[videos])
 
 
 def with_fitted_order(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:

@@ -10,9 +10,10 @@ import lightgbm as lgb
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.labels import LengthBuckets
+from pipelines.labels import RATIO, LengthBuckets
 from pipelines.rankers.boosting import common_parameters, fit_rankers
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
@@ -57,6 +58,10 @@ SETTINGS = {
 }
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
+# Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
+_LEAST_SHARE = 0.001
+
+_log = get_logger(__name__)
 
 
 def train(settings: Settings, *, force: bool = False) -> StepResult:
@@ -78,6 +83,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
     data = TrainingData.join(store, settings)
+    liked_share = _liked_share(data, settings)
     ranker = with_fitted_order(_fit(data, settings), PastLists.of(data, store, settings))
     listwise = fit_lambdamart(
         data.matrix,
@@ -104,11 +110,32 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         "version": version.version,
         "verdict": verdict,
         "plays": _counts(data.slices),
+        "liked_share": liked_share,
         **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
         "importances": _printed(ranker),
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
     return StepResult("train", False, read, (version.folder, pointer), summary)
+
+
+def _liked_share(data: TrainingData, settings: Settings) -> float:
+    """Share of the plays to learn from that are liked; warns where that leaves little to learn.
+
+    No refusal: the regressor learns the amounts, and a log of positive events only is a normal one.
+    """
+    share = float(data.wanted.liked[data.slices.fit].mean())
+    if not _LEAST_SHARE <= share <= 1 - _LEAST_SHARE:
+        limit = "like_threshold" if settings.label == RATIO else "like_quantile"
+        meaning = (
+            "the classifier cannot tell plays apart, the regressor alone orders the lists"
+            if share in (0.0, 1.0)
+            else "the classifier has next to nothing to learn from"
+        )
+        _log.warning(
+            f"liked plays are {share:.3%} of those to learn from: {meaning}; "
+            f"check {limit} ({getattr(settings, limit):g}) against watch_ratio"
+        )
+    return share
 
 
 def _fit(data: TrainingData, settings: Settings) -> HybridRanker:

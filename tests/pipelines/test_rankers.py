@@ -148,6 +148,14 @@ def test_ties_of_the_hybrid_go_to_the_smaller_video() -> None:
     assert hybrid_order(same, same, np.array([40, 10, 30, 20]), filter_k=2).tolist() == [1, 3, 2, 0]
 
 
+def test_where_the_classifier_ties_the_ordering_decides_what_the_filter_keeps() -> None:
+    same, ordering = np.full(4, 0.5), np.array([1.0, 4.0, 3.0, 2.0])
+    video = np.array([1, 2, 3, 4])
+    assert hybrid_order(same, ordering, video, filter_k=2).tolist() == [1, 2, 3, 0]
+    scores = hybrid_scores(np.zeros(4), video, same, ordering, filter_k=2, catalogue=4)
+    assert np.argsort(-scores).tolist() == [1, 2, 3, 0]
+
+
 few = st.sampled_from([0.0, 0.25, 0.5])
 
 

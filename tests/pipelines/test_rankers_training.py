@@ -1,6 +1,7 @@
 """The training step: skipped where nothing changed, repeatable, and a champion that only improves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,18 @@ def test_a_sample_of_users_trains_on_their_plays_only(tmp_path: Path) -> None:
         data = model_registry.champion(settings).manifest["data"]
         assert 5 < data["users"] < 25
         assert data["fit"] + data["early_stopping"] + data["holdout"] < LOG.interactions.height
+
+
+@pytest.mark.parametrize(("threshold", "share"), [(50.0, "0.000%"), (-1.0, "100.000%")])
+def test_where_every_play_or_none_is_liked_training_says_so_and_the_regressor_learns(
+    threshold: float, share: str, settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copytree(settings.home, tmp_path, dirs_exist_ok=True)
+    changed = settings.model_copy(update={"home": tmp_path, "like_threshold": threshold})
+    result = train(changed, force=True)
+    assert result.summary["liked_share"] == (0.0 if threshold > 0 else 1.0)
+    said = "".join(capsys.readouterr())
+    assert f"liked plays are {share}" in said and "like_threshold" in said
 
 
 def test_before_features_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

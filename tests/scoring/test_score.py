@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
@@ -112,6 +113,33 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
         np.testing.assert_allclose(found.als_score, rows[order, scored.sides.als_place], rtol=1e-5)
         sources |= set(found.source)
     assert sources == {HYBRID, REWATCH}
+
+
+@pytest.mark.parametrize("candidates", ["all", "als,popular,fresh,alike"])
+def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
+    scored: Scored, feast_rows: np.ndarray, candidates: str
+) -> None:
+    constant = lgb.train(
+        {"objective": "binary", "verbose": -1, "num_leaves": 2},
+        lgb.Dataset(np.zeros((50, len(scored.ranker.feature_names)), np.float32), np.zeros(50)),
+        num_boost_round=1,
+    )
+    settings = scored.settings.model_copy(
+        update={"filter_k": scored.settings.top_k, "candidates": candidates}
+    )
+    ranker = replace(scored.ranker, classifier=constant)
+    lists = replace(scored, ranker=ranker, settings=settings).again()
+    assert len(np.unique(lists.classifier_score[lists.source == HYBRID])) == 1
+    if candidates != "all":
+        return
+    for place, user in enumerate(scored.candidates.user_id.tolist()):
+        found = scored.of(user, lists)
+        if not scored.candidates.has_history[place]:
+            continue
+        open_to = np.flatnonzero(scored.candidates.open_to(np.array([place]))[0])
+        expected = scored.ranker.regress(feast_rows[place][open_to])
+        best = np.lexsort((scored.candidates.video_id[open_to], -expected))[: settings.top_k]
+        np.testing.assert_array_equal(found.video_id, scored.candidates.video_id[open_to][best])
 
 
 def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feast_rows: np.ndarray) -> None:
