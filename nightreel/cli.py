@@ -341,7 +341,7 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
                     [{"what": key, "value": said} for key, said in value.items()], indent="  "
                 )
             else:
-                print(f"{name.replace('_', ' ')}: {'-' if value is None else value}")
+                print(f"{name.replace('_', ' ')}: {'-' if value is None else printing.shown(value)}")
     sys.exit(1 if found.state in (STALE, STALE_DATA) else 0)
 
 
@@ -371,9 +371,9 @@ def doctor(as_json: AsJson = False, home: Home = None) -> None:
         printing.print_json(inspections.as_rows(findings))
     else:
         for finding in findings:
-            print(f"{finding.state:<8} {finding.inspection}: {finding.found}")
+            print(f"{finding.state:<8} {finding.inspection}: {printing.shown(finding.found)}")
             if finding.remedy:
-                print(f"{'':<8} -> {finding.remedy}")
+                print(f"{'':<8} -> {printing.shown(finding.remedy)}")
     sys.exit(0 if inspections.is_sound(findings) else 1)
 
 
@@ -524,7 +524,9 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
 def main() -> None:
     """Run the command line; every failure is one line with a remedy and an exit code."""
     from nightreel.printing import print_error
+    from nightreel.terminal import replace_what_cannot_be_written
 
+    replace_what_cannot_be_written()
     try:
         app()
     except NightreelError as error:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from nightreel.terminal import escaped
+
 
 class Advance(Protocol):
     """Says that `amount` more units of the work are done."""
@@ -30,6 +32,7 @@ def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_driving_characters,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
@@ -38,6 +41,13 @@ def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
     )
     # Feast and its libraries are chatty; what matters of theirs reaches the user as our own errors.
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def _without_driving_characters(
+    _logger: object, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """A caption or a file's name in a log line drives no terminal."""
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:

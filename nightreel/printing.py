@@ -1,11 +1,11 @@
 """How a step's result, the settings and a user's list look on a terminal, and as JSON."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightreel.artefacts import StepResult
+from nightreel.terminal import as_json, escaped
 
 
 def print_result(result: StepResult, seconds: float) -> None:
@@ -25,7 +25,7 @@ def print_result(result: StepResult, seconds: float) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for machines."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    print(as_json(value, indent=1))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
@@ -46,7 +46,12 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
 
 def print_error(text: str) -> None:
     """One line on standard error."""
-    print(f"nightreel: {' '.join(text.split())}", file=sys.stderr)
+    print(f"nightreel: {shown(text)}", file=sys.stderr)
+
+
+def shown(value: Any) -> str:
+    """A text as one line that is safe on a terminal."""
+    return escaped(" ".join(str(value).split()))
 
 
 def _print_fact(name: str, value: Any, *, indent: str) -> None:
@@ -74,7 +79,7 @@ def _text(value: Any, name: str = "") -> str:
         return f"{value:,}" if not is_id and abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
-    return " ".join(str(value).split())
+    return shown(value)
 
 
 def _width(text: str) -> int:
