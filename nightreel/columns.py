@@ -74,9 +74,8 @@ VIDEO_AGG_PLAY_DURATION: Final = "video_agg_play_duration"  # ms, mean so far
 # Text and factors.
 TEXT_DIMENSIONS: Final = 50
 TEXT_FEATURES: Final = tuple(f"tfidf_{i}" for i in range(TEXT_DIMENSIONS))
-FACTORS: Final = 64
-USER_FACTOR: Final = "user_factor"  # list<float32>, FACTORS long
-VIDEO_FACTOR: Final = "video_factor"  # list<float32>, FACTORS long
+USER_FACTOR: Final = "user_factor"  # list<float32>, als_factors long
+VIDEO_FACTOR: Final = "video_factor"  # list<float32>, als_factors long
 ALS_SCORE: Final = "als_score"
 
 # Features whose values are names or codes, not amounts.

@@ -16,11 +16,12 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from nightreel.storage import Folder
@@ -60,6 +61,8 @@ def _fetch_home(remote: Folder, home: Path) -> None:
     if there is None or there["generation"] == known.get("generation"):
         return
     files: dict[str, _Entry] = there["files"]
+    objects = (entry["object"] for entry in files.values())
+    _require_inside(remote, (*files, *objects, *known.get("files", {})))
     wanted = {
         name: entry
         for name, entry in files.items()
@@ -135,6 +138,7 @@ def _sqlite_copy(file: Path, folder: Path) -> Path:
 def _fetch_raw(remote: Folder, settings: Settings) -> None:
     known = _read_json(settings.home / _RAW_KNOWN)
     there = remote.stamps()
+    _require_inside(remote, (*there, *known))
     wanted = {
         name: stamp
         for name, stamp in there.items()
@@ -181,6 +185,17 @@ def _files(folder: Path, without: str | None = None) -> Iterator[str]:
             and name not in (_KNOWN.as_posix(), _RAW_KNOWN.as_posix())
         ):
             yield name
+
+
+def _require_inside(remote: Folder, names: Iterable[str]) -> None:
+    """Raise InputError for a name that leads out of the folder; call it before anything is written."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
+            raise InputError(
+                f"{remote.place}: holds a file named {name!r}, which leads out of the folder.",
+                "Find out who wrote it, and remove it there; nothing was fetched.",
+            )
 
 
 def _inside(folder: Path, home: Path) -> str | None:

@@ -27,6 +27,19 @@ from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
 __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
 
+# Exactly what decides the factors. Threads do not, nor how the nearest videos are searched for.
+SETTINGS = {
+    "als_model",
+    "als_factors",
+    "als_iterations",
+    "als_refit_iterations",
+    "als_regularization",
+    "als_refit_days",
+    "time_zone",
+    "seed",
+    "watch_ratio_clip",
+    "like_threshold",
+}
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
 _NEW_SHARE = 0.01
@@ -48,10 +61,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
         settings.paths.feature_source(columns.VIDEO_FACTORS),
     )
     record = StepRecord(settings.paths.state / "factors.json")
-    names = {name for name in type(settings).model_fields if name.startswith("als_")}
-    decisive = settings.model_dump(
-        include=names | {"time_zone", "seed", "watch_ratio_clip", "like_threshold"}
-    )
+    decisive = settings.model_dump(include=SETTINGS)
     current = fingerprint(files=fingerprint_of_files([interactions]), settings=decisive)
     if not force and record.is_done(current):
         return StepResult("factors", True, (interactions,), wrote, record.summary())

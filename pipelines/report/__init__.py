@@ -60,7 +60,16 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 # A report may be passed on: it tells nothing of the machine that made it.
-_PLACES = {"home", "raw_dir", "database_url"}
+_PLACES = {
+    "home",
+    "home_url",
+    "raw_dir",
+    "raw_url",
+    "work_dir",
+    "shared_dir",
+    "database_url",
+    "ray_address",
+}
 
 
 def _with_captions(samples: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:

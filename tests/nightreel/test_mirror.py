@@ -1,5 +1,6 @@
 """A home behind a URL, on a real S3 server: another machine goes on from it, and a crash does no harm."""
 
+import json
 import os
 import shutil
 import signal
@@ -174,3 +175,20 @@ def test_places_that_are_none_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NightreelError, match="Check that it may be read and written"):
         Folder(str(tmp_path / "file")).write("below", b"")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "data/../../outside", "ABSOLUTE", ""])
+def test_a_name_that_leads_out_of_the_home_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    remote, home = tmp_path / "remote", tmp_path / "deep" / "er" / "home"
+    (remote / "files").mkdir(parents=True)
+    (remote / "files" / "x").write_text("theirs")
+    name = str(tmp_path / "outside") if name == "ABSOLUTE" else name
+    entry = {"object": "files/x", "size": 6, "mtime_ns": 1}
+    manifest = {"generation": "1", "files": {"fine": entry, name: entry}}
+    (remote / "home.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="leads out of the folder"):
+        fetch(_settings(home, f"file://{remote}"))
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()].count("x") == 1
+    assert not list(tmp_path.rglob("outside")) and not (home / "fine").exists()

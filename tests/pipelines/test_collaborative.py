@@ -154,6 +154,8 @@ def test_a_change_of_the_model_fits_anew(tmp_path: Path) -> None:
     assert settings.als_model == "biased"
     assert not build_factors(settings).skipped
     assert build_factors(settings).skipped
+    # How the nearest videos are searched for is no matter of the fits.
+    assert build_factors(settings.model_copy(update={"als_search": "approximate"})).skipped
     assert not build_factors(settings.model_copy(update={"als_model": "implicit"})).skipped
     source = pl.read_parquet(settings.paths.feature_source(columns.USER_FACTORS))
     assert source.schema[columns.USER_FACTOR] == pl.List(pl.Float32)

@@ -74,6 +74,8 @@ def test_the_page_asks_the_network_for_nothing_and_tells_no_place(html: str, set
     assert re.findall(r'(?:src|href)="(?!#|data:)', html) == []
     assert "<script" not in html and "@import" not in html and "url(" not in html
     assert str(settings.home) not in html
+    for place in ("ray_address", "shared_dir", "work_dir", "home_url", "raw_url"):
+        assert f"<td>{place}</td>" not in html
 
 
 def test_no_figure_of_the_page_is_not_a_number(html: str) -> None:
