@@ -6,6 +6,7 @@ written below.
 
 import hashlib
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,9 @@ RETRIEVAL_SOURCES = (
     "same_category",
 )
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
+_WITH_PASSWORD = re.compile(
+    r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
+)
 _OPTIONS_SHOWN = (
     "host",
     "port",
@@ -619,13 +623,33 @@ def _shown(name: str, value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
+def parsed_url(url: "str | URL") -> "URL":
+    """The URL's parts; an `@` of the password may be written as it is.
+
+    SQLAlchemy ends a password at its first `@`, which would make its tail a host, shown to all. Raises
+    ValueError where it cannot be told where the password ends, ArgumentError where it is no URL at all.
+    """
+    from sqlalchemy.engine import make_url
+
+    written = _WITH_PASSWORD.fullmatch(url) if isinstance(url, str) else None
+    if written is None:
+        return make_url(url)
+    if "@" in written["start"] and "/" in written["password"]:
+        raise ValueError("a user and an option that both hold an `@`")
+    if "@" not in written["rest"]:
+        return make_url(url)
+    tail, _, rest = written["rest"].rpartition("@")
+    if any(character in tail for character in "/?"):
+        raise ValueError("an `@` that may be the password's or not")
+    return make_url(f"{written['start']}{written['password']}%40{tail.replace('@', '%40')}@{rest}")
+
+
 def masked_url(url: "str | URL") -> str:
     """The URL without its password, fit for a log; wholly masked where it cannot be parsed."""
-    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        parsed = make_url(url)
+        parsed = parsed_url(url)
     except (ArgumentError, ValueError):
         return "***"
     # A password may also stand among the options: `?password=...`.

@@ -8,19 +8,20 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nightreel.errors import InputError, NightreelError
 from nightreel.locks import identity
-from nightreel.settings import Settings, masked_url
+from nightreel.settings import Settings, masked_url, parsed_url
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 _URL_REMEDY = (
     "Set NIGHTREEL_DATABASE_URL to sqlite:////folder/file.sqlite or "
-    "postgresql+psycopg://user:password@host/database; write special characters of a password as %XX."
+    "postgresql+psycopg://user:password@host/database; "
+    "write special characters of a password as %XX (`@` as %40)."
 )
 _REMEDIES = {
     "unsupported startup parameter": (
@@ -46,7 +47,7 @@ def database_url(settings: Settings) -> URL:
     Raises InputError, which never shows the URL, where it cannot be used.
     """
     try:
-        url = make_url(settings.sqlalchemy_url)
+        url = parsed_url(settings.sqlalchemy_url)
     except (ArgumentError, ValueError):
         # What the parser says may hold a piece of the password.
         raise InputError("Setting `database_url`: not a database URL.", _URL_REMEDY) from None

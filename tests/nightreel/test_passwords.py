@@ -91,3 +91,32 @@ def test_a_webhook_with_a_token_is_masked(said, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("NIGHTREEL_ON_FAILURE", "https://hooks.example/T0KEN")
     text, _ = said("settings", "sqlite:///lists.sqlite")
     assert "T0KEN" not in text
+
+
+AT_SIGNS = {
+    "in the password": "postgresql+psycopg://reader:s3cr3t@t4il@3nd@127.0.0.1:1/lists",
+    "short scheme": "postgres://reader:s3cr3t@t4il@3nd@127.0.0.1:1/lists",
+    "with a slash": "postgresql+psycopg://reader:s3cr3t@t4il/3nd@127.0.0.1:1/lists",
+    "with a question mark": "postgresql+psycopg://reader:s3cr3t@t4il?3nd@127.0.0.1:1/lists",
+    "in an option": "postgresql+psycopg://reader@127.0.0.1:1/lists?password=s3cr3t@t4il",
+    "other database": "mysql://reader:s3cr3t@t4il@3nd@127.0.0.1/lists",
+}
+
+
+@pytest.mark.parametrize("url", AT_SIGNS)
+@pytest.mark.parametrize("line", ["show 14", "status", "settings", "doctor", "db upgrade", "--debug runs"])
+def test_no_piece_of_a_password_with_at_signs_is_printed(line: str, url: str, said) -> None:
+    text, _ = said(line, AT_SIGNS[url])
+    assert not [piece for piece in ("s3cr3t", "t4il", "3nd@", "/3nd") if piece in text], text
+
+
+def test_a_password_with_at_signs_ends_at_the_last(said) -> None:
+    text, code = said("runs", AT_SIGNS["in the password"])
+    assert code == 1
+    assert "reader:***@127.0.0.1:1/lists" in text
+
+
+def test_where_a_password_ends_is_asked_for_where_it_cannot_be_told(said) -> None:
+    text, code = said("runs", AT_SIGNS["with a slash"])
+    assert code == 2
+    assert "`@` as %40" in text
