@@ -331,6 +331,10 @@ class Settings(BaseSettings):
         "set that does not grow.",
         ge=0,
     )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address that the metrics are served at; `0.0.0.0` for all, behind a firewall.",
+    )
     metrics_port: int | None = Field(
         default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
     )

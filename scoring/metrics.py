@@ -12,6 +12,9 @@ from nightreel.settings import Settings
 from scoring.jobs import NIGHT
 from scoring.status import DUE, FRESH, STALE_DATA, status
 
+_TIMEOUT_SECONDS = 5.0
+_MOST_CONNECTIONS = 16
+
 
 def metrics_text(settings: Settings, now: datetime) -> str:
     """All figures in Prometheus' text format; those that are not known are left out."""
@@ -65,13 +68,44 @@ def served_metrics(settings: Settings) -> Iterator[int | None]:
     if settings.metrics_port is None:
         yield None
         return
-    with _server(settings.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))) as port:
+    with _server(settings, settings.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))) as port:
         yield port
 
 
+class _Server(ThreadingHTTPServer):
+    """So many connections at a time; those beyond are closed at once, so that none holds the scheduler up."""
+
+    daemon_threads = True
+    # Closing waits for no connection.
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+
 @contextmanager
-def _server(port: int, text: Callable[[], str]) -> Iterator[int]:
+def _server(settings: Settings, port: int, text: Callable[[], str]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
+        # A connection that says nothing is let go.
+        timeout = _TIMEOUT_SECONDS
+
         def do_GET(self) -> None:
             found = self.path == "/metrics"
             body = text().encode() if found else b"Ask for /metrics.\n"
@@ -84,7 +118,7 @@ def _server(port: int, text: Callable[[], str]) -> Iterator[int]:
         def log_message(self, *_arguments: object) -> None:
             """Requests are not logged."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
+    server = _Server((settings.metrics_host, port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

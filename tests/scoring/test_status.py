@@ -3,6 +3,7 @@
 import json
 import os
 import urllib.request
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -123,3 +124,23 @@ def test_metrics_are_served_as_prometheus_reads_them(published: Settings) -> Non
     assert figures["nightreel_list_fresh"] == "1" and figures["nightreel_run_id"] == "1"
     assert figures["nightreel_users"] == "40"
     assert abs(float(figures["nightreel_published_timestamp_seconds"]) - datetime.now(UTC).timestamp()) < 600
+
+
+def test_idle_connections_keep_neither_the_metrics_nor_the_scheduler(published: Settings) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    with ExitStack() as idle, served_metrics(published.model_copy(update={"metrics_port": port})):
+        # Of many that say nothing, those beyond the room are closed at once.
+        sockets = [
+            idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(40)
+        ]
+        assert sockets[-1].recv(1) == b""
+        # The others are let go in their time.
+        assert {one.recv(1) for one in sockets} == {b""}
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert answer.status == 200
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=10):
+            pass
