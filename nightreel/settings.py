@@ -45,6 +45,10 @@ ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _WITH_PASSWORD = re.compile(
     r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
 )
+# What nightreel itself sets, and what Kubernetes sets in a pod for a service called nightreel or nightreel-*.
+_NO_SETTING = re.compile(
+    r"DEBUG_TRACEBACKS|(\w+_)?SERVICE_(HOST|PORT(=\d+|_\w+))|(\w+_)?PORT(=\w+://.*|_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
 _OPTIONS_SHOWN = (
     "host",
     "port",
@@ -519,6 +523,7 @@ def load_settings(**overrides: Any) -> Settings:
     With NIGHTREEL_HOME set, only that folder's own nightreel.toml is read, so that two homes share nothing.
     overrides win over the file, not over the environment. Raises InputError for an unknown or bad setting.
     """
+    _refuse_unknown_variables()
     file, values = _file_values()
     values |= {name: value for name, value in overrides.items() if value is not None}
     values.setdefault("home", file.parent if file is not None else Path.cwd())
@@ -585,6 +590,18 @@ def _file_values() -> tuple[Path | None, dict[str, Any]]:
         return file, tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not valid TOML: {error}.", "Mend the file, or remove it.") from None
+
+
+def _refuse_unknown_variables() -> None:
+    names = [name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)]
+    for name in sorted(names):
+        rest = name.upper().removeprefix(ENVIRONMENT_PREFIX)
+        said = f"{rest}={os.environ[name]}" if rest.endswith("PORT") else rest
+        if rest.lower() not in Settings.model_fields and not _NO_SETTING.fullmatch(said):
+            raise InputError(
+                f"environment variable {name}: no such setting.",
+                "Unset it, or correct its name; docs/settings.md lists them all.",
+            )
 
 
 def _from_environment(name: str) -> bool:

@@ -122,3 +122,31 @@ def test_a_bad_setting_ends_the_command_with_code_2_and_no_traceback(tmp_path: P
     assert done.returncode == 2
     assert "NIGHTREEL_TOP_K" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["NIGHTREEL_TOPK", "nightreel_top_k_", "NIGHTREEL_METRIC_PORT", "NIGHTREEL_"]
+)
+def test_an_unknown_name_in_the_environment_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "s3cret")
+    with pytest.raises(InputError, match=f"environment variable {name}: no such setting") as refused:
+        load_settings()
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NIGHTREEL_DEBUG_TRACEBACKS",
+        "NIGHTREEL_SERVICE_HOST",
+        "NIGHTREEL_SERVICE_PORT_HTTP",
+        "NIGHTREEL_PORT",
+        "NIGHTREEL_PORT_8380_TCP_ADDR",
+        "NIGHTREEL_DB_PORT_5432_TCP",
+    ],
+)
+def test_names_that_are_set_by_nightreel_or_kubernetes_are_no_settings(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:80" if name.endswith("_PORT") else "1")
+    assert load_settings().top_k == 100
