@@ -21,6 +21,7 @@ from feature_repo.views import VIEWS
 from nightreel import columns
 from nightreel.artefacts import StepResult
 from nightreel.errors import InputError
+from nightreel.locks import home_lock
 from nightreel.settings import Paths, Settings
 
 
@@ -30,6 +31,11 @@ def apply_definitions(settings: Settings) -> StepResult:
     Works before any feature source is there. Applying the same definitions again changes nothing. Raises
     InputError where `settings` are of another home than this process works on.
     """
+    with home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s):
+        return _apply_definitions(settings)
+
+
+def _apply_definitions(settings: Settings) -> StepResult:
     current = current_settings()
     if current.home != settings.home:
         raise InputError(

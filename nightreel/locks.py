@@ -1,7 +1,7 @@
 """Locks of the operating system on files, which say who holds them; a process that ends leaves none behind.
 
-A step holds the home's lock while it works: alone where it changes what other steps read, beside others where
-it only reads that. So no two steps ever replace one file at once, and none reads a half-replaced folder.
+A step that changes what other steps read holds the home's lock while it works, so that no two ever replace
+one file at once.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,6 @@ from nightreel.errors import BusyError, NightreelError
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 _POLL_S = 0.1
-# They read what others write, and each writes what is its own.
-_BESIDE_OTHERS = ("train", "tune", "evaluate", "report", "score")
-# Of these the database of the lists lets one publish at a time.
-_BY_THE_DATABASE = "score"
 # State folders of the homes on which this process is at work.
 _held: set[Path] = set()
 
@@ -33,28 +29,20 @@ def identity() -> str:
 
 
 @contextmanager
-def home_lock(
-    state: Path, step: str, *, wait_s: float = 0.0, say: Callable[[str], None] = lambda _text: None
-) -> Iterator[None]:
-    """Do one step's work on a home, whose state folder this is; again within the same process: held already.
+def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
+    """Be the only step that changes a home, whose state folder this is; a part of that step holds it already.
 
-    say: is told, once, who is waited for. Raises BusyError, which says who holds it, after `wait_s`.
+    Raises BusyError, which says who is at work, where the home is not free after `wait_s`.
     """
     if state in _held:
         yield
         return
-    deadline = time.monotonic() + wait_s
-    does = f"is at work on this home ({step})"
-    beside = step in _BESIDE_OTHERS
-    with ExitStack() as stack:
-        if beside and step != _BY_THE_DATABASE:
-            own = state / f"{step}.lock"
-            stack.enter_context(locked_file(own, does, wait_s=wait_s, say=say))
-        rest_s = max(0.0, deadline - time.monotonic())
-        stack.enter_context(locked_file(state / "home.lock", does, shared=beside, wait_s=rest_s, say=say))
+    with locked_file(state / "home.lock", f"is at work on this home ({step})", wait_s=wait_s):
         _held.add(state)
-        stack.callback(_held.discard, state)
-        yield
+        try:
+            yield
+        finally:
+            _held.discard(state)
 
 
 @contextmanager

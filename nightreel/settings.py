@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         le=64,
     )
 
+    home_wait_s: float = Field(
+        default=30.0,
+        description="Seconds that a step waits for another one that changes the home, before it ends with 3.",
+        ge=0,
+    )
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )

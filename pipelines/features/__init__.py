@@ -13,6 +13,7 @@ from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
 from nightreel.cluster import engine
 from nightreel.errors import InputError
+from nightreel.locks import home_lock
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import collaborative, text
@@ -41,6 +42,11 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult:
 
     Raises InputError where a table that ingest writes is missing.
     """
+    with home_lock(settings.paths.state, "features", wait_s=settings.home_wait_s):
+        return _build_features(settings, force=force)
+
+
+def _build_features(settings: Settings, *, force: bool) -> StepResult:
     parts = (
         build_aggregates(settings, force=force),
         text.build_text(settings, force=force),

@@ -13,6 +13,7 @@ import polars as pl
 
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
 from nightreel.errors import InputError
+from nightreel.locks import home_lock
 from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
@@ -38,6 +39,11 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
     Raises InputError, with nothing replaced, where a file or column is missing, where a file is no CSV or was
     cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not count).
     """
+    with home_lock(settings.paths.state, "ingest", wait_s=settings.home_wait_s):
+        return _ingest(settings, force=force)
+
+
+def _ingest(settings: Settings, *, force: bool) -> StepResult:
     folder = find_raw_folder(settings.raw_dir)
     paths = [folder / file.name for file in RAW_FILES]
     arrived = deliveries(settings.raw_dir)
