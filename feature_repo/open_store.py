@@ -31,16 +31,16 @@ def apply_definitions(settings: Settings) -> StepResult:
     Works before any feature source is there. Applying the same definitions again changes nothing. Raises
     InputError where `settings` are of another home than this process works on.
     """
-    with home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s):
-        return _apply_definitions(settings)
-
-
-def _apply_definitions(settings: Settings) -> StepResult:
     current = current_settings()
     if current.home != settings.home:
         raise InputError(
             f"{settings.home}: this process works on {current.home}.", "Set NIGHTREEL_HOME to the home."
         )
+    with home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s):
+        return _apply_definitions(settings)
+
+
+def _apply_definitions(settings: Settings) -> StepResult:
     place_sources(settings.paths)
     fill_tables(settings)
     repository = _contents()
