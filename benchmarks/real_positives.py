@@ -44,7 +44,7 @@ from pipelines.metrics import (
 RESULT = Path(__file__).parent / "results" / "real_positives.json"
 STEPS = ("ingest", "features", "feast apply", "train")
 # Like the positives: watched at least twice over.
-SETTINGS = "like_threshold = 2.0\n"
+SETTINGS = 'like_threshold = 2.0\nobjective = "shown"\n'
 POPULARITY = "popularity_by_positives"
 METRICS = {
     "precision@10": (precision_at_k, 10),
