@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,17 +46,10 @@ def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def locked_file(
-    path: Path,
-    does: str,
-    *,
-    shared: bool = False,
-    wait_s: float = 0.0,
-    say: Callable[[str], None] = lambda _text: None,
-) -> Iterator[None]:
+def locked_file(path: Path, does: str, *, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes.
 
-    does: what a holder is doing, for those who are kept out. shared: beside others who share it.
+    does: what a holder is doing, for those who are kept out. Raises BusyError where it is not free in time.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,42 +57,34 @@ def locked_file(
     except OSError as error:
         raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
     try:
-        _wait(descriptor, path, does, shared=shared, wait_s=wait_s, say=say)
-        _sign(descriptor, does, shared=shared)
+        _wait(descriptor, path, does, wait_s=wait_s)
+        _sign(descriptor, does)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait(
-    descriptor: int, path: Path, does: str, *, shared: bool, wait_s: float, say: Callable[[str], None]
-) -> None:
+def _wait(descriptor: int, path: Path, does: str, *, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    said = False
     while True:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             who = _holder_in(path, does)
         else:
             return
         if time.monotonic() >= deadline:
             raise BusyError(f"{who}.", _REMEDY)
-        if not said:
-            say(who)
-            said = True
         time.sleep(_POLL_S)
 
 
-def _sign(descriptor: int, does: str, *, shared: bool) -> None:
-    """Say in the file who holds it: alone, or beside those who signed before."""
+def _sign(descriptor: int, does: str) -> None:
+    """Say in the file who holds it."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     who = json.dumps({"holder": identity(), "pid": os.getpid(), "since": since, "does": does})
     # The lock is what counts; on a full disk it goes without a name.
     with suppress(OSError):
-        if not shared:
-            os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{who}\n".encode())
 
 

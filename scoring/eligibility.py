@@ -16,6 +16,7 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
+from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.candidates import About, Candidates, Cap, no_seen
 
 _PUBLIC = "public"
@@ -27,8 +28,7 @@ _DESCRIPTION = (
     columns.AUTHOR_ID,
 )
 _CATEGORY = (columns.CATEGORY_LEVELS[0],)
-_FIRST_KNOWN = "first_known"
-_UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), _FIRST_KNOWN)
+_UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), FIRST_KNOWN)
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
@@ -133,23 +133,9 @@ def _listable_videos(
 ) -> pl.DataFrame:
     """The videos, by id, known as of the instant that may stand in a list; with their author and category.
 
-    A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
-    bears no time, does not tell that it was there. Where its upload is unknown, its age counts from then.
+    Where a video's upload is unknown, its age counts from when it was first known.
     """
-    stamp = pl.col(columns.EVENT_TIMESTAMP)
-    instant = pl.lit(as_of, dtype=INSTANT)
-    days = [
-        pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
-        for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
-    ]
-    known = (
-        pl.concat(days)
-        .filter(stamp <= instant)
-        .group_by(columns.VIDEO_ID)
-        .agg(stamp.min().alias(_FIRST_KNOWN))
-        .sort(columns.VIDEO_ID)
-        .collect()
-    )
+    known = first_known(settings, as_of).collect()
     if known.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: no video was known then.",

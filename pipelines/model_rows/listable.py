@@ -8,20 +8,35 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.local_days import INSTANT
 
+FIRST_KNOWN = "first_known"
 
-def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
-    """video_id ascending, author and category (int64, -1 where unknown), uploaded_us (int64).
 
-    A video is known from the end of the first day with a daily record or a play of it; where its upload is
-    unknown, its age counts from then.
+def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
+    """The videos known at an instant, by video_id, and since when: video_id, FIRST_KNOWN.
+
+    A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
+    bears no time, does not tell that it was there.
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
-    by_now = stamp <= pl.lit(as_of, dtype=INSTANT)
     days = [
         pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
         for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
     ]
-    first = pl.concat(days).filter(by_now).group_by(columns.VIDEO_ID).agg(stamp.min().alias("first"))
+    return (
+        pl.concat(days)
+        .filter(stamp <= pl.lit(as_of, dtype=INSTANT))
+        .group_by(columns.VIDEO_ID)
+        .agg(stamp.min().alias(FIRST_KNOWN))
+        .sort(columns.VIDEO_ID)
+    )
+
+
+def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
+    """video_id ascending, author and category (int64, -1 where unknown), uploaded_us (int64).
+
+    Where a video's upload is unknown, its age counts from when it was first known.
+    """
+    by_now = pl.col(columns.EVENT_TIMESTAMP) <= pl.lit(as_of, dtype=INSTANT)
     profile = (
         pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
         .filter(by_now)
@@ -34,10 +49,11 @@ def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
         )
     )
     known = (
-        first.join(profile, on=columns.VIDEO_ID, how="left")
+        first_known(settings, as_of)
+        .join(profile, on=columns.VIDEO_ID, how="left")
         .with_columns(pl.col("author", "category").fill_null(-1))
         .sort(columns.VIDEO_ID)
         .collect()
     )
-    uploaded = pl.coalesce("uploaded", "first").dt.timestamp("us").alias("uploaded_us")
+    uploaded = pl.coalesce("uploaded", FIRST_KNOWN).dt.timestamp("us").alias("uploaded_us")
     return known.select(columns.VIDEO_ID, "author", "category", uploaded)

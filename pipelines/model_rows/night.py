@@ -1,6 +1,6 @@
 """Everything that is known at an instant, from which candidates and their feature rows are composed.
 
-The one place that composes a row of the next day's rankers, for training, backtests and scoring alike: user
+The only code that composes a row of the next day's rankers, for training, backtests and scoring alike: user
 side, video side, and the pair's own features. Whatever a row holds comes from plays strictly before the
 user's instant, from sources fitted strictly before the night's cutoff, and from Feast's features as of it.
 Numbers are relative to the night or to the user where their level says only how old the log is.
@@ -35,25 +35,28 @@ class Rows:
     """Candidates of some users: one entry a pair, user after user.
 
     user: position among the users asked for. video: position in the night's catalogue. features: float32
-    [pairs, features]. found_by: uint32 [pairs], bit n set where the n-th source named the video. als_score:
-    float32 [pairs], NaN where unknown.
+    [pairs, features]. als_score: float32 [pairs], NaN where unknown.
     """
 
     user: np.ndarray
     video: np.ndarray
     features: np.ndarray
-    found_by: np.ndarray
     als_score: np.ndarray
 
 
 @dataclass(frozen=True)
 class Night:
-    """What is known at the beginning of a night. video_table: float32 [videos, features of a video]."""
+    """What is known at the beginning of a night.
+
+    plays_columns: int64, the position in the catalogue of each video of `plays`. sides_video: int64 [videos],
+    the position of each in `sides`, -1 where it may not be listed. video_table: float32 [videos, features].
+    """
 
     catalogue: Catalogue
     is_listable: np.ndarray
     sources: Mapping[str, Fitted]
     plays: PlaysByUser
+    plays_columns: np.ndarray
     sides: Sides
     sides_video: np.ndarray
     video_names: tuple[str, ...]
@@ -73,11 +76,11 @@ class Night:
         """
         listable_id = listable[columns.VIDEO_ID].to_numpy()
         video_id = np.union1d(plays.video_id, listable_id)
-        place = np.searchsorted(video_id, listable_id)
+        position = np.searchsorted(video_id, listable_id)
 
         def spread(name: str, unknown: int) -> np.ndarray:
             values = np.full(len(video_id), unknown, dtype=np.int64)
-            values[place] = listable[name].to_numpy()
+            values[position] = listable[name].to_numpy()
             return values
 
         catalogue = Catalogue(
@@ -89,13 +92,14 @@ class Night:
         )
         arrays = fitted_arrays(past, settings)
         sides_video = np.full(len(video_id), -1, dtype=np.int64)
-        sides_video[place] = np.arange(len(place))
-        names, table = video_features(past, catalogue, sides, place)
+        sides_video[position] = np.arange(len(position))
+        names, table = video_features(past, catalogue, sides, position)
         return cls(
             catalogue,
             sides_video >= 0,
             {name: SOURCES[name].over(arrays[name], catalogue) for name in arrays},
             plays,
+            np.searchsorted(video_id, plays.video_id),
             sides,
             sides_video,
             names,
@@ -129,18 +133,15 @@ class Night:
         open_to: np.ndarray | None = None,
         *,
         at_least: int = 0,
-        also: np.ndarray | None = None,
     ) -> Rows:
         """The candidates of some users as of an instant each, with their features.
 
         user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where unknown.
         open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had not
         played. at_least: candidates of a user that there are at least, as far as videos are open.
-        also: bool [users, catalogue], pairs that are candidates whatever the sources say.
         """
         users = len(user_id)
-        of_plays = np.searchsorted(self.catalogue.video_id, self.plays.video_id)
-        histories = self.plays.histories(user_id, instant_us, of_plays, len(self.catalogue))
+        histories = self.plays.histories(user_id, instant_us, self.plays_columns, len(self.catalogue))
         opened = np.zeros((users, len(self.catalogue)), dtype=bool)
         if open_to is None:
             opened[:] = self.is_listable
@@ -151,15 +152,10 @@ class Night:
         als = self._als_scores(sides_user)
         scores[columns.ALS_SCORE] = np.nan_to_num(als)
         chosen = np.zeros(opened.shape, dtype=bool)
-        found_by = np.zeros(opened.shape, dtype=np.uint32)
-        for bit, name in enumerate(self.sources):
+        for name in self.sources:
             for row in range(users):
                 best = best_places(scores[name][row], opened[row], self.source_k)
-                best = best[scores[name][row][best] > 0]
-                found_by[row, best] |= np.uint32(1 << bit)
-        np.greater(found_by, 0, out=chosen)
-        if also is not None:
-            chosen |= also & opened
+                chosen[row, best[scores[name][row][best] > 0]] = True
         self._fill(chosen, opened, at_least)
         user, video = np.nonzero(chosen)
         starts = np.searchsorted(user, np.arange(users + 1))
@@ -175,7 +171,6 @@ class Night:
             user,
             video,
             np.column_stack([column.astype(np.float32) for column in features]),
-            found_by[user, video],
             als[user, video],
         )
 
@@ -199,7 +194,7 @@ class Night:
 
     def _of_groups(self, histories: Histories, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
         found: list[np.ndarray] = []
-        usual = (histories.likes + 3.0) / (histories.plays + 10.0)
+        usual = histories.liked_share
         for groups in self.groups.values():
             plays, likes = (
                 _of_own_group((rows @ groups).tocsr(), groups, user, video)
@@ -210,8 +205,13 @@ class Night:
         return found
 
     def _of_users(self, histories: Histories, sides_user: np.ndarray) -> list[np.ndarray]:
-        share = (histories.likes + 3.0) / (histories.plays + 10.0)
-        found = [histories.plays, histories.likes, share, histories.since_days, histories.watched]
+        found = [
+            histories.plays,
+            histories.likes,
+            histories.liked_share,
+            histories.since_days,
+            histories.watched,
+        ]
         for name in _USER_FEATURES:
             values = np.append(self.sides.user_feature(name), np.float32(np.nan))
             found.append(values[sides_user])

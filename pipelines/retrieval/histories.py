@@ -10,6 +10,7 @@ from pipelines.retrieval.past import Past
 # How fast a liked play, and any play, fades with each later one; and what is too faint to count.
 _LIKED_DECAY, _PLAYED_DECAY, _FAINT = 0.95, 0.98, 0.01
 _DAY_US = 86_400_000_000
+_PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Histories:
     likes: np.ndarray
     since_days: np.ndarray
     watched: np.ndarray
+
+    @property
+    def liked_share(self) -> np.ndarray:
+        """The share of each user's plays that were liked, shrunk to the prior: float64 [users]."""
+        return (self.likes + _PRIOR_LIKES) / (self.plays + _PRIOR_PLAYS)
 
 
 class PlaysByUser:

@@ -53,7 +53,7 @@ class Catalogue:
     """The videos that are scored, and the columns of those that a source has learnt of.
 
     video_id: int64, ascending. columns: int64 [videos of the past], position of each in `video_id`. author,
-    category, tag: int64 [videos], negative where unknown. uploaded_us: int64 [videos], microseconds since
+    category: int64 [videos], negative where unknown. uploaded_us: int64 [videos], microseconds since
     1970 UTC.
     """
 
