@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -20,12 +21,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 from nightreel import columns
 
 RUNNING = "running"
 PUBLISHED = "published"
+STORED = "stored"  # a replay: whole and audited, but not for apps
 DONE = "done"
 FAILED = "failed"
 
@@ -82,7 +85,9 @@ recommendation_run = Table(
     # By when all had arrived that the run used; none for runs of before there was such a column.
     Column("known_at", UtcTimestamp),
     Column("newest_play_at", UtcTimestamp),
-    CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{FAILED}')", name="known_status"),
+    # Made of the past on purpose; it never counts as a night's list.
+    Column("replay", Boolean, nullable=False, server_default=false()),
+    CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{STORED}', '{FAILED}')", name="known_status"),
     CheckConstraint("k >= 1", name="k_from_1"),
 )
 

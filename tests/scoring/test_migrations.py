@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from nightreel.errors import InputError
 from nightreel.settings import Settings
@@ -133,3 +134,32 @@ def test_a_newer_schema_is_refused_by_all_that_read_or_write(older: Settings) ->
 def test_an_older_schema_is_not_read_before_it_is_upgraded(older: Settings) -> None:
     with pytest.raises(InputError, match="nightreel db upgrade"):
         list_runs(older)
+
+
+@pytest.mark.parametrize("from_version", [None, 1])
+def test_a_run_may_be_stored_and_may_not_be_anything(
+    from_version: int | None, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    """On this connection and on those opened later; the constraint's other words hold as before."""
+    if from_version is not None:
+        request.getfixturevalue("older")
+    insert = (
+        "INSERT INTO recommendation_run (run_id, status, as_of, model_version, started_at, k, inputs) VALUES "
+        "({run}, '{status}', '2020-08-15T18:00:00+00:00', 'model', '2020-08-15T18:00:00+00:00', 1, 'inputs')"
+    )
+    with engine(settings).connect() as connection:
+        with connection.begin():
+            upgrade(connection)
+        with connection.begin():
+            connection.exec_driver_sql(insert.format(run=11, status="stored"))
+    with engine(settings).begin() as connection:
+        connection.exec_driver_sql(insert.format(run=12, status="stored"))
+        runs = connection.exec_driver_sql("SELECT run_id, replay FROM recommendation_run WHERE run_id > 10")
+        assert [tuple(run) for run in runs] == [(11, False), (12, False)]
+    for status in ("shown", "", "STORED"):
+        with pytest.raises(IntegrityError, match="known_status"), engine(settings).begin() as connection:
+            connection.exec_driver_sql(insert.format(run=13, status=status))
+    if settings.database_url is None:
+        with reading(settings) as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
