@@ -43,7 +43,10 @@ RESULT = Path(__file__).parent / "results" / "publish.json"
 K, VIDEOS = 100, 10_728
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 BLOCK_ROWS = 50_000
-_NAMES = "run_id, user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source"
+_NAMES = (
+    "run_id, user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source, "
+    "candidate_sources"
+)
 _QUERY = "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = :user ORDER BY rank"
 _RUN = (
     "INSERT INTO recommendation_run (run_id, status, as_of, model_version, started_at, k, inputs) "
@@ -66,6 +69,7 @@ def make_lists(users: int) -> tuple[Candidates, Lists]:
         score,
         random.random(rows),
         np.full(rows, HYBRID),
+        random.choice(["als,ease", "fresh", "recent_2d,next_played,same_author"], rows),
     )
     everyone = Candidates(
         np.arange(users), np.ones(users, dtype=bool), np.arange(VIDEOS), no_seen(users, VIDEOS)
@@ -102,7 +106,7 @@ def plain(connection: Connection, prepared: list[tuple[object, ...]] | bytes) ->
             with raw.cursor() as cursor, cursor.copy(f"COPY recommendation ({_NAMES}) FROM STDIN") as copy:
                 copy.write(prepared)
         else:
-            raw.executemany(f"INSERT INTO recommendation ({_NAMES}) VALUES (?,?,?,?,?,?,?,?,?)", prepared)
+            raw.executemany(f"INSERT INTO recommendation ({_NAMES}) VALUES (?,?,?,?,?,?,?,?,?,?)", prepared)
 
 
 def prepare(lists: Lists, *, as_text: bool) -> list[tuple[object, ...]] | bytes:

@@ -10,12 +10,14 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nightreel.errors import AuditError
+from nightreel.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
 from scoring.candidates import Candidates, OpenVideos, bits_at, bits_set
-from scoring.lists import Lists
+from scoring.lists import HYBRID, Lists
 from scoring.loading import read_lists
 
 _USERS_AT_A_TIME = 512
 _INT64 = np.iinfo(np.int64)
+_SOURCES = {*CANDIDATE_SOURCES, *RETRIEVAL_SOURCES}
 _REMEDY = "The lists published before stay as they were."
 
 
@@ -42,7 +44,8 @@ def audit_lists(connection: Connection, run_id: int, candidates: Candidates, k: 
 
     Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows though the
     caps have room for more, ranks are not 1..n, a video stands twice, may not be listed or was seen, more of
-    a group than its cap stand in a list, a score is not finite, or scores rise with rank.
+    a group than its cap stand in a list, a score is not finite, scores rise with rank, or candidate sources
+    are named that are unknown or that a fallback cannot have.
     """
     rows = 0
     for part in _parts(connection, run_id, candidates, k):
@@ -227,6 +230,19 @@ def _scores_by_rank(part: _Part) -> None:
     _fail("scores ordered by rank", rises, part.lists, "rows have a higher score than the rank before")
 
 
+def _candidate_sources(part: _Part) -> None:
+    names, name = np.unique(part.lists.candidate_sources, return_inverse=True)
+    wrong = [_are_wrong(one.split(",")) for one in names.tolist()]
+    bad = np.array(wrong, dtype=bool)[name] & (part.lists.candidate_sources != "")
+    _fail("candidate sources", bad, part.lists, "rows name a candidate source that is unknown, or one twice")
+    none = (part.lists.source != HYBRID) & (part.lists.candidate_sources != "")
+    _fail("candidate sources", none, part.lists, "rows of a fallback name a candidate source")
+
+
+def _are_wrong(names: list[str]) -> bool:
+    return len(set(names)) != len(names) or not _SOURCES.issuperset(names)
+
+
 # In this order: each may rely on those before it.
 _CHECKS: Iterable[Callable[[_Part], None]] = (
     _every_user,
@@ -238,6 +254,7 @@ _CHECKS: Iterable[Callable[[_Part], None]] = (
     _within_caps,
     _finite,
     _scores_by_rank,
+    _candidate_sources,
 )
 
 

@@ -1,6 +1,6 @@
 """Rows of users' lists in memory, a NumPy array a column: what scoring makes and publishing writes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ class Lists:
 
     user_id, video_id: int64. rank: int32, from 1. score: float64, what orders a list, highest first.
     classifier_score, regressor_score, als_score: float64, NaN where that stage did not score the row.
-    source: str, HYBRID, POPULAR or REWATCH.
+    source: str, HYBRID, POPULAR or REWATCH. candidate_sources: str, the names of the candidate sources that
+    brought the video, with commas between; empty where none did, as in a fallback's rows.
     """
 
     user_id: np.ndarray
@@ -28,6 +29,7 @@ class Lists:
     regressor_score: np.ndarray
     als_score: np.ndarray
     source: np.ndarray
+    candidate_sources: np.ndarray
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -43,8 +45,25 @@ class Lists:
         return Lists(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def of_user(self, user_id: int, source: str) -> "Lists":
-        """One user's list given to another."""
-        return replace(self, user_id=np.full(len(self), user_id), source=np.full(len(self), source))
+        """One user's list given to another as a fallback."""
+        rows = len(self)
+        return replace(
+            self,
+            user_id=np.full(rows, user_id),
+            source=np.full(rows, source),
+            candidate_sources=np.full(rows, ""),
+        )
+
+
+def joined_names(brought_by: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The names whose bits are set, with commas between, the first name's bit the lowest: str [rows].
+
+    brought_by: uint32 [rows].
+    """
+    codes, code = np.unique(brought_by, return_inverse=True)
+    joined = [",".join(name for n, name in enumerate(names) if one >> n & 1) for one in codes.tolist()]
+    found: np.ndarray = np.array(joined, dtype=np.str_)[code]
+    return found
 
 
 def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:

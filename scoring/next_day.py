@@ -20,7 +20,7 @@ from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, first_within_caps
-from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 
 _BLOCK_USERS = 64
 
@@ -122,6 +122,7 @@ class _Scoring:
             video = self.night.sides_video[rows.video[kept[order]]]
             taken = np.isin(video, first_within_caps(video, self.candidates.caps, self.settings.top_k))
             order, video = order[taken], video[taken]
+            brought_by = np.zeros(len(order), np.uint32) if rewatch[user] else rows.brought_by[kept[order]]
             found.append(
                 Lists(
                     np.full(len(order), self.candidates.user_id[users[user]]),
@@ -132,6 +133,7 @@ class _Scoring:
                     self.ranker.raw(REGRESSOR, features[kept[order]]),
                     rows.als_score[kept[order]].astype(np.float64),
                     np.full(len(order), REWATCH if rewatch[user] else HYBRID),
+                    joined_names(brought_by, tuple(self.night.sources)),
                 )
             )
         return Lists.concatenate(found)

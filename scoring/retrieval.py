@@ -69,21 +69,23 @@ class Retrieval:
             NearestVideos.of(sides.video_factors) if searched else None,
         )
 
-    def of_user(self, open_videos: OpenVideos, factors: np.ndarray) -> np.ndarray:
-        """The user's candidates: places of videos, int64, ascending.
+    def of_user(self, open_videos: OpenVideos, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The user's candidates: places of videos, int64, ascending; and what brought each, uint32.
 
-        factors: float32 [factors], NaN where unknown.
+        factors: float32 [factors], NaN where unknown. What brought a video is a bit for each of `names`, the
+        first one's the lowest; none for what makes up for missing ones.
         """
         share = self.size // len(self.names)
-        chosen = _NONE
-        if share:
-            found = [_SOURCES[name](self, open_videos, factors, share) for name in self.names]
-            chosen = np.unique(np.concatenate(found))
+        found = [_SOURCES[name](self, open_videos, factors, share) for name in self.names] if share else []
+        chosen = np.unique(np.concatenate([_NONE, *found]))
         missing = self.size - len(chosen)
         if missing > 0:
             more = _first_open(self.popular, open_videos, missing, besides=chosen)
             chosen = np.sort(np.concatenate([chosen, more]))
-        return chosen
+        brought_by = np.zeros(len(chosen), dtype=np.uint32)
+        for number, of_source in enumerate(found):
+            brought_by[np.searchsorted(chosen, of_source)] |= np.uint32(1 << number)
+        return chosen, brought_by
 
     def _nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
         if np.isnan(factors).any():

@@ -18,11 +18,11 @@ from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, OpenVideos, first_within_caps
-from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 from scoring.retrieval import Retrieval, best_received
 
-# Videos that the filter keeps for a user: their places, ascending, als_score and probability.
-_Filtered = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Videos that the filter keeps for a user: their places, ascending, als_score, what brought them, probability.
+_Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Stages:
     """Each stage's score of those pairs of one user that go on to the regressor; all arrays of one length.
 
     videos: int64, their places, ascending. als is float32, NaN where it is not known, the others float64.
+    brought_by: uint32, a bit for each candidate source, as `Retrieval.of_user` gives it.
     """
 
     videos: np.ndarray
     als: np.ndarray
+    brought_by: np.ndarray
     classifier: np.ndarray
     regressor: np.ndarray
 
@@ -110,7 +112,12 @@ class _Scoring:
     def _all_stages(self, block: UserBlock, user: int, open_videos: OpenVideos) -> Stages:
         """All that is open to a user of the block, scored by every stage."""
         every = np.flatnonzero(open_videos.dense())
-        pairs = (every, block.ranker.sides.als_scores(int(block.users[user]), every))
+        one = int(block.users[user])
+        brought_by = np.zeros(len(every), dtype=np.uint32)
+        if self.retrieval is not None:
+            videos, of_videos = self.retrieval.of_user(open_videos, block.ranker.sides.user_factors[one])
+            brought_by[np.searchsorted(every, videos)] = of_videos
+        pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
         (classifier,) = self._of_pairs(block.probability, user, [pairs])
         (regressor,) = self._of_pairs(block.regressed, user, [pairs])
         return Stages(*pairs, classifier, regressor)
@@ -129,7 +136,13 @@ class _Scoring:
             stages.regressor[places],
             stages.als[places].astype(np.float64),
             source,
+            self._names(stages.brought_by[places], source),
         )
+
+    def _names(self, brought_by: np.ndarray, source: str) -> np.ndarray:
+        if self.retrieval is None or source != HYBRID:
+            return np.full(len(brought_by), "")
+        return joined_names(brought_by, self.retrieval.names)
 
     def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
         """What the filter keeps of some of these users after the other."""
@@ -149,7 +162,7 @@ class _Scoring:
                 best = best_places(
                     likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
                 )
-                found.append((best, of_user[best], likely[best]))
+                found.append((best, of_user[best], np.zeros(len(best), dtype=np.uint32), likely[best]))
             yield part, found
 
     def _filtered_union(
@@ -162,10 +175,10 @@ class _Scoring:
             probability = self._of_pairs(block.probability, start, pairs)
             found = []
             users = range(part.start, part.stop)
-            for user, (videos, als), likely in zip(users, pairs, probability, strict=True):
+            for user, (videos, als, brought_by), likely in zip(users, pairs, probability, strict=True):
                 tie_break = partial(self._tie_break, block, user, videos, als)
                 best = best_places(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
-                found.append((videos[best], als[best], likely[best]))
+                found.append((videos[best], als[best], brought_by[best], likely[best]))
             yield part, found
 
     def _tie_break(
@@ -175,11 +188,11 @@ class _Scoring:
         (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
         return self.ranker.ranker.ordering(regressor, als[tied])
 
-    def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray]:
-        """The user's candidates and their als_score."""
+    def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The user's candidates, their als_score and what brought them."""
         sides = self.ranker.sides
-        videos = retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
-        return videos, sides.als_scores(user, videos)
+        videos, brought_by = retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
+        return videos, sides.als_scores(user, videos), brought_by
 
     def _of_pairs(
         self,
@@ -207,6 +220,7 @@ class _List:
     regressor_score: np.ndarray
     als_score: np.ndarray
     source: str
+    candidate_sources: np.ndarray
 
     def of(self, user_id: int) -> Lists:
         rows = len(self.video_id)
@@ -219,6 +233,7 @@ class _List:
             self.regressor_score,
             self.als_score,
             np.full(rows, self.source),
+            self.candidate_sources,
         )
 
 
@@ -227,4 +242,4 @@ def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
     share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
     order = first_within_caps(best_received(candidates, sides), candidates.caps, k)
     none = np.full(len(order), np.nan)
-    return _List(candidates.video_id[order], share[order], none, none, none, POPULAR)
+    return _List(candidates.video_id[order], share[order], none, none, none, POPULAR, np.full(len(order), ""))

@@ -21,6 +21,7 @@ _SHOWN = (
     columns.REGRESSOR_SCORE,
     columns.ALS_SCORE,
     columns.SOURCE,
+    columns.CANDIDATE_SOURCES,
 )
 _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
 _latest = table(columns.LATEST_RECOMMENDATION, *(column(c.name, c.type) for c in recommendation.c))

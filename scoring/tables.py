@@ -109,6 +109,8 @@ recommendation = Table(
     Column(columns.REGRESSOR_SCORE, Double),
     Column(columns.ALS_SCORE, Double),
     Column(columns.SOURCE, String(32), nullable=False),
+    # Names with commas between: which candidate sources brought the video; none for a fallback's rows.
+    Column(columns.CANDIDATE_SOURCES, Text),
     CheckConstraint("rank >= 1", name="rank_from_1"),
     # The primary key is the table: one user's list lies together on the disk.
     sqlite_with_rowid=False,

@@ -35,13 +35,15 @@ class Rows:
     """Candidates of some users: one entry a pair, user after user.
 
     user: position among the users asked for. video: position in the night's catalogue. features: float32
-    [pairs, features]. als_score: float32 [pairs], NaN where unknown.
+    [pairs, features]. als_score: float32 [pairs], NaN where unknown. brought_by: uint32 [pairs], a bit for
+    each source, the first one's the lowest, set where the video is among its best.
     """
 
     user: np.ndarray
     video: np.ndarray
     features: np.ndarray
     als_score: np.ndarray
+    brought_by: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,12 @@ class Night:
         scores = {name: source.scores(histories) for name, source in self.sources.items()}
         als = self._als_scores(sides_user)
         scores[columns.ALS_SCORE] = np.nan_to_num(als)
-        chosen = np.zeros(opened.shape, dtype=bool)
-        for name in self.sources:
+        brought_by = np.zeros(opened.shape, dtype=np.uint32)
+        for number, name in enumerate(self.sources):
             for row in range(users):
                 best = best_places(scores[name][row], opened[row], self.source_k)
-                chosen[row, best[scores[name][row][best] > 0]] = True
+                brought_by[row, best[scores[name][row][best] > 0]] |= np.uint32(1 << number)
+        chosen = brought_by > 0
         self._fill(chosen, opened, at_least)
         user, video = np.nonzero(chosen)
         starts = np.searchsorted(user, np.arange(users + 1))
@@ -172,6 +175,7 @@ class Night:
             video,
             np.column_stack([column.astype(np.float32) for column in features]),
             als[user, video],
+            brought_by[user, video],
         )
 
     def _fill(self, chosen: np.ndarray, opened: np.ndarray, at_least: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from nightreel.errors import AuditError
 from nightreel.settings import Settings
 from scoring.candidates import Candidates, Cap
-from scoring.lists import HYBRID, Lists
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists
@@ -97,6 +97,16 @@ def _rising(lists: Lists, candidates: Candidates) -> Lists:
     return replace(lists, score=np.where(lists.rank == 3, -1.0, lists.score))
 
 
+def _with_names(value: str, source: str) -> Spoil:
+    def spoil(lists: Lists, candidates: Candidates) -> Lists:
+        at = np.flatnonzero(lists.source == source)[0]
+        names = lists.candidate_sources.astype(object)
+        names[at] = value
+        return replace(lists, candidate_sources=names.astype(str))
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "audit"),
     [
@@ -112,6 +122,10 @@ def _rising(lists: Lists, candidates: Candidates) -> Lists:
         (_with_score(float("inf")), "finite scores"),
         (_with_infinite_stage, "finite scores"),
         (_rising, "scores ordered by rank"),
+        (_with_names("ease,hearsay", HYBRID), "candidate sources"),
+        (_with_names("ease,ease", HYBRID), "candidate sources"),
+        (_with_names("ease", POPULAR), "candidate sources"),
+        (_with_names("ease", REWATCH), "candidate sources"),
     ],
 )
 def test_a_spoilt_run_fails_the_audit_of_its_flaw(settings: Settings, spoil: Spoil, audit: str) -> None:

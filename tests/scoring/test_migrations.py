@@ -6,13 +6,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from nightreel.errors import InputError
 from nightreel.settings import Settings
+from scoring import schema
 from scoring.database import engine, reading
 from scoring.history import list_runs, rollback
 from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
@@ -24,6 +27,7 @@ from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import publish_lists, runs
 
 HERE = Path(__file__).parent
+_ROW = "run_id, user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source"
 
 
 @pytest.fixture
@@ -48,9 +52,9 @@ def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
     columns = {
         "recommendation_run": "run_id, status, as_of, model_version, started_at, published_at, users, rows, "
         "k, error, inputs",
-        "recommendation": "*",
+        "recommendation": _ROW,
         "published_run": "*",
-        "latest_recommendation": "*",
+        "latest_recommendation": _ROW,
     }
     with reading(settings) as connection:
         return {
@@ -67,6 +71,49 @@ def test_an_older_database_is_upgraded_without_loss(older: Settings) -> None:
     assert _everything(older) == before
     assert upgrade_database(older) == (SCHEMA_VERSION, SCHEMA_VERSION)
     assert _everything(older) == before
+
+
+def test_readers_of_everything_find_the_new_column_behind_those_that_they_know(older: Settings) -> None:
+    upgrade_database(older)
+    for name in ("recommendation", "latest_recommendation"):
+        with reading(older) as connection:
+            found = connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2, 3")
+            assert list(found.keys()) == [*_ROW.split(", "), "candidate_sources"]
+            assert {row[-1] for row in found} == {None}
+
+
+def test_an_upgrade_leaves_readers_their_grant_on_the_view(older: Settings) -> None:
+    if older.database_url is None:
+        return
+    with psycopg.connect(older.database_url.get_secret_value(), autocommit=True) as server:
+        server.execute("DROP ROLE IF EXISTS app")
+        server.execute("CREATE ROLE app")
+        server.execute("GRANT SELECT ON latest_recommendation TO app")
+        try:
+            upgrade_database(older)
+            server.execute("SET ROLE app")
+            rows = server.execute("SELECT * FROM latest_recommendation").fetchall()
+            assert len(rows) == 4
+        finally:
+            server.execute("RESET ROLE")
+            server.execute("DROP OWNED BY app")
+            server.execute("DROP ROLE app")
+
+
+def test_the_column_of_candidate_sources_can_be_taken_away_again(older: Settings) -> None:
+    before = _everything(older)
+    upgrade_database(older)
+    with engine(older).begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+        command.downgrade(config, "-1")
+        earlier = recorded_version(connection)
+    assert _everything(older) == before
+    with reading(older) as connection:
+        for name in ("recommendation", "latest_recommendation"):
+            found = connection.exec_driver_sql(f"SELECT * FROM {name}")
+            assert list(found.keys()) == _ROW.split(", ")
+    assert upgrade_database(older) == (earlier, SCHEMA_VERSION)
 
 
 def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:

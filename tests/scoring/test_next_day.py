@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -19,8 +18,13 @@ from pipelines.rankers.objective import BACKTEST, NEXT_DAY
 from pipelines.rankers.past_nights import night_rows
 from pipelines.rankers.sides import sides_as_of
 from pipelines.rankers.training_data import TrainingData
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.sources import Catalogue
+from pipelines.training_frame import read_plays
 from scoring.eligibility import default_as_of, find_candidates
-from scoring.lists import POPULAR, REWATCH, Lists
+from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
 from scoring.next_day import next_day_lists
 from scoring.publish import score_and_publish
 from tests.fixtures.feature_home import make_feature_home
@@ -114,6 +118,51 @@ def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings)
     assert falls <= 0
 
 
+def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -> None:
+    """Against each source asked alone, all videos in order of its scores."""
+    lists = _published(home)
+    fallback = lists.filter(pl.col("source") != HYBRID)
+    assert fallback.height and fallback["candidate_sources"].null_count() == fallback.height
+    rows = lists.filter(pl.col("source") == HYBRID)
+    as_of = _as_of(home)
+    past = Past.of(read_plays(home), as_of, home)
+    candidates = find_candidates(home, open_store(), as_of)
+    about = candidates.about
+    video_id = np.union1d(past.video_id, candidates.video_id)
+    listable = np.searchsorted(video_id, candidates.video_id)
+
+    def spread(values: np.ndarray, unknown: int) -> np.ndarray:
+        found = np.full(len(video_id), unknown)
+        found[listable] = values
+        return found
+
+    catalogue = Catalogue(
+        video_id,
+        np.searchsorted(video_id, past.video_id),
+        spread(about.author, -1),
+        spread(about.category, -1),
+        spread(about.uploaded_us, 0),
+    )
+    own = rows.partition_by(columns.USER_ID, as_dict=True)
+    users = np.array([user for (user,) in own])
+    instants = np.full(len(users), past.cutoff_us)
+    width = len(catalogue)
+    histories = PlaysByUser(past).histories(users, instants, catalogue.columns, width)
+    opened = np.zeros((len(users), width), dtype=bool)
+    opened[:, listable] = candidates.open_to(np.searchsorted(candidates.user_id, users))
+    for name in home.retrieval_sources.split(","):
+        source = SOURCES[name]
+        scores = source.over(source.fit(past, home), catalogue).scores(histories)
+        for row, user in enumerate(users.tolist()):
+            of_user = np.where(opened[row] & (scores[row] > 0), scores[row], -np.inf)
+            best = np.argsort(-of_user, kind="stable")[: home.source_k]
+            best = set(video_id[best[of_user[best] > 0]].tolist())
+            listed = own[(user,)]
+            names = [(names or "").split(",") for names in listed["candidate_sources"].to_list()]
+            for video, of_row in zip(listed[columns.VIDEO_ID].to_list(), names, strict=True):
+                assert (name in of_row) == (video in best), (name, user, video)
+
+
 def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     once = _lists(home, CUT)
     monkeypatch.setattr("scoring.next_day._BLOCK_USERS", 5)
@@ -202,4 +251,4 @@ def test_the_backtests_rankers_know_no_row_of_its_days(two_logs: dict[str, objec
     assert early is not None
     assert (early.until_us <= round(instant.timestamp() * 1_000_000)).all()
     assert len(early.liked) < len(was.liked)
-    assert replace(was, kind="x").kind == "x"
+    assert was.before(instant - timedelta(days=365)) is None

@@ -49,7 +49,7 @@ def expected_rows(run_id: int, blocks: Iterable[Lists]) -> list[tuple[object, ..
     rows = []
     for lists in blocks:
         columns = [
-            [None if value != value else value for value in column.tolist()]
+            [None if value != value or value == "" else value for value in column.tolist()]
             for column in vars(lists).values()
         ]
         rows += [(run_id, *row) for row in zip(*columns, strict=True)]
@@ -172,7 +172,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(settings: Settings) -> No
         )
         connection.exec_driver_sql(
             "INSERT INTO recommendation SELECT 2, user_id, rank, video_id, score, classifier_score, "
-            "regressor_score, als_score, source FROM recommendation WHERE rank < 4"
+            "regressor_score, als_score, source, candidate_sources FROM recommendation WHERE rank < 4"
         )
     publish_lists(settings, candidates, make_blocks(candidates, 15, k=10), NIGHT + timedelta(days=1))
     assert runs(settings) == [(1, "published"), (2, "failed"), (3, "published")]
@@ -212,6 +212,7 @@ def test_extreme_ids_and_scores_come_back_as_they_went_in(settings: Settings) ->
         np.where(np.arange(9) % 4, np.nan, -0.0),
         np.where(np.arange(9) % 3, np.nan, 1e-300),
         np.array(["hybrid", "popular", "rewatch"] * 3),
+        np.array(["als", "", "", "ease_played,same_category", "", "", "", "", ""]),
     )
     publish_lists(settings, candidates, [lists])
     assert shown_rows(settings) == expected_rows(1, [lists])

@@ -59,7 +59,8 @@ def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night,
     retrieval = _retrieval(night, als_search=search)
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
-        places = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        places, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        assert len(brought_by) == len(places) and (brought_by < 2 ** len(retrieval.names)).all()
         assert len(places) == min(16, open_to.sum())
         assert open_to[places].all() and (np.diff(places) > 0).all()
 
@@ -75,7 +76,8 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
 
     def chosen(source: str) -> set[int]:
         retrieval = _retrieval(night, candidates=source)
-        return set(retrieval.of_user(candidates.open_videos(user), sides.user_factors[user]).tolist())
+        videos, _ = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        return set(videos.tolist())
 
     known = places[~np.isnan(als[places])]
     nearest = known[np.argsort(-als[known], kind="stable")][:16]
@@ -111,6 +113,34 @@ def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> No
     for row in np.flatnonzero(some.source == "hybrid").tolist():
         wanted = every[int(some.user_id[row]), int(some.video_id[row])]
         assert [some.classifier_score[row], some.regressor_score[row]] == wanted
+
+
+def test_a_row_names_the_sources_that_give_its_video_when_each_is_asked_alone(night: Night) -> None:
+    _, _, candidates, sides = night
+    lists = _lists(night, **SOURCES)
+    retrieval = _retrieval(night)
+    share = retrieval.size // len(retrieval.names)
+    named = lists.candidate_sources[lists.source == "hybrid"]
+    assert {len(one.split(",")) for one in named.tolist() if one} > {1}
+    assert set(lists.candidate_sources[lists.source != "hybrid"].tolist()) == {""}
+    for user in range(len(candidates.user_id)):
+        own = (lists.user_id == candidates.user_id[user]) & (lists.source == "hybrid")
+        opened = candidates.open_videos(user)
+        for name in retrieval.names:
+            alone = replace(retrieval, names=(name,), size=share)
+            videos, _ = alone.of_user(opened, sides.user_factors[user])
+            rows = zip(lists.video_id[own].tolist(), lists.candidate_sources[own].tolist(), strict=True)
+            for video, names in rows:
+                at = int(np.searchsorted(candidates.video_id, video))
+                # Alone, a source that finds too little is made up by the popular ones.
+                if name in names.split(","):
+                    assert at in videos
+                elif at in videos:
+                    assert name != "popular"
+
+
+def test_where_every_video_is_scored_no_source_is_named(night: Night) -> None:
+    assert set(_lists(night).candidate_sources.tolist()) == {""}
 
 
 def test_a_catalogue_that_is_no_larger_is_scored_whole(night: Night) -> None:

@@ -35,6 +35,7 @@ def test_a_users_list_has_captions_categories_scores_and_source(site: Site) -> N
     assert {line[3] for line in listed} == {"音乐 / 音乐 / 音乐"}
     assert all(re.fullmatch(r"-?\d+\.\d{4}", cell) for line in listed for cell in line[4:8])
     assert {line[8] for line in listed} == {"hybrid"}
+    assert "ease, fresh" in {line[9] for line in listed}
 
 
 def test_only_plays_that_the_run_knew_of_stand_beside_it(site: Site) -> None:
