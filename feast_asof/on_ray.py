@@ -19,7 +19,8 @@ from ray.exceptions import RayTaskError
 from feast_asof.entities import Entities, read_rows
 from feast_asof.errors import AsOfError
 from feast_asof.retrieval_job import AsOfRetrievalJob
-from feast_asof.views import IndexedSource, JoinedView
+from feast_asof.shared import ReadSource, SharedSource
+from feast_asof.views import JoinedView
 
 # Rows of a share, and rows that an actor joins at a time: what is in memory at once, per core.
 READ_ROWS = 262_144
@@ -84,12 +85,10 @@ def joined_dataset(
 class _Joiner:
     """An actor that joins shares; the sources' arrays lie in its node's object store, not in it."""
 
-    def __init__(self, request: _Request, sources: Sequence["ray.ObjectRef[IndexedSource]"]) -> None:
-        indexed = ray.get(list(sources))
+    def __init__(self, request: _Request, sources: Sequence["ray.ObjectRef[ReadSource]"]) -> None:
+        known = dict(zip(_distinct(request.views), ray.get(list(sources)), strict=True))
         self._request = request
-        self._views = [
-            replace(view, known=source) for view, source in zip(request.views, indexed, strict=True)
-        ]
+        self._views = [replace(view, known=known[view.shared]) for view in request.views]
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
         for share in batch["share"]:
@@ -111,13 +110,18 @@ class _Joiner:
         return job.to_arrow()
 
 
-def _index_all(views: Sequence[JoinedView]) -> list["ray.ObjectRef[IndexedSource]"]:
-    """Each view's source, read and indexed by a task; what is lost with a node is made again by Ray.
+def _distinct(views: Sequence[JoinedView]) -> list[SharedSource]:
+    """The sources of the views, each once, in the order in which the views name them."""
+    return list(dict.fromkeys(view.shared for view in views))
+
+
+def _index_all(views: Sequence[JoinedView]) -> list["ray.ObjectRef[ReadSource]"]:
+    """Each source of the views, read and indexed by a task; what is lost with a node is made again by Ray.
 
     Raises AsOfError where a source cannot be read.
     """
     task = ray.remote(num_returns=2)(_index)
-    refs = [task.remote(view) for view in views]
+    refs = [task.remote(source) for source in _distinct(views)]
     try:
         # Only the row counts come here: the driver never holds a source.
         ray.get([rows for rows, _ in refs])
@@ -128,8 +132,8 @@ def _index_all(views: Sequence[JoinedView]) -> list["ray.ObjectRef[IndexedSource
     return [source for _, source in refs]
 
 
-def _index(view: JoinedView) -> tuple[int, IndexedSource]:
-    return len(view.indexed.index.packed), view.indexed
+def _index(source: SharedSource) -> tuple[int, ReadSource]:
+    return max(len(index.packed) for index in source.read.indexes.values()), source.read
 
 
 def _shares(entities: Entities) -> "Iterator[ray.ObjectRef[pa.Table] | ds.Dataset]":

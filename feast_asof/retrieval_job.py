@@ -93,7 +93,9 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """Row of the view's source for each entity row, int32 [rows]; -1 where no value was known."""
         view = self._view(view_name)
         if view_name not in self._positions:
-            self._positions[view_name] = view.positions(self._entities.table, self._entities.times)
+            found = view.positions(self._entities.table, self._entities.times)
+            alike = [other.name for other in self._views.values() if other.finds_as == view.finds_as]
+            self._positions.update(dict.fromkeys(alike, found))
         return self._positions[view_name]
 
     def source_column(self, view_name: str, feature: str) -> pa.Array:

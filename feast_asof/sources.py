@@ -3,7 +3,7 @@
 import glob
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from feast_asof.errors import AsOfError
-from feast_asof.times import Instants, read_instants
+from feast_asof.times import Instants, one_chunk, read_instants
 
 LOG = logging.getLogger(__name__)
 # How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
@@ -44,21 +44,32 @@ class ParquetSource:
     dataset: ds.Dataset
     original: Mapping[str, str]
 
+    def name_of(self, column: str) -> str:
+        """The column's name in the file."""
+        return self.original.get(column, column)
+
     def type_of(self, column: str) -> pa.DataType:
         """The column's Arrow type. Raises AsOfError where the parquet has no such column."""
-        name = self.original.get(column, column)
+        name = self.name_of(column)
         if name not in self.dataset.schema.names:
             has = ", ".join(self.dataset.schema.names)
             raise AsOfError(f"{self.what}: column '{name}' is not in {self.path}, which has {has}.")
         return self.dataset.schema.field(name).type
 
+    def seen_by(self, source: DataSource, *, what: str) -> "ParquetSource":
+        """The same rows under the column names of another view's source."""
+        return replace(self, what=what, original=_original_names(source, self.dataset))
+
     def read(self, columns: Sequence[str]) -> pa.Table:
         """These columns, each in one chunk."""
-        names = {column: self.original.get(column, column) for column in columns}
+        names = {column: self.name_of(column) for column in columns}
         for column in names:
             self.type_of(column)
         try:
-            read = self.dataset.to_table(columns=list(dict.fromkeys(names.values()))).combine_chunks()
+            read = self.dataset.to_table(columns=list(dict.fromkeys(names.values())))
+            # One at a time, so that of one column only there are two copies.
+            for position, name in enumerate(read.column_names):
+                read = read.set_column(position, name, one_chunk(read[position]))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise AsOfError(f"{self.what}: {self.path} cannot be read: {error}") from None
         return pa.table({column: read[name] for column, name in names.items()})
@@ -93,8 +104,12 @@ def open_source(config: RepoConfig, source: DataSource | None, *, what: str) -> 
         raise AsOfError(f"{what}: its batch source is {kind}; this store reads FileSource parquet.")
     path = FileSource.get_uri_for_file_path(config.repo_path, source.file_options.uri)
     dataset = open_parquet(path, what=what, endpoint=source.file_options.s3_endpoint_override)
-    original = {new: old for old, new in source.field_mapping.items() if old in dataset.schema.names}
-    return ParquetSource(what=what, path=path, dataset=dataset, original=original)
+    return ParquetSource(what=what, path=path, dataset=dataset, original=_original_names(source, dataset))
+
+
+def _original_names(source: DataSource, dataset: ds.Dataset) -> dict[str, str]:
+    """Mapped column name -> name in the file."""
+    return {new: old for old, new in source.field_mapping.items() if old in dataset.schema.names}
 
 
 def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dataset:

@@ -25,6 +25,7 @@ from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
+from feast_asof.shared import SharedSources
 from feast_asof.sources import open_source
 from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
 from feast_asof.views import check_entities, join_view
@@ -65,9 +66,10 @@ class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
         and checked here, and read when the job is asked for rows. Raises AsOfError for input that cannot be
         joined.
         """
+        sources = SharedSources(config)
         views = [
             join_view(
-                config,
+                sources,
                 view,
                 feature_refs,
                 full_feature_names=full_feature_names,

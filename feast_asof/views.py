@@ -4,30 +4,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
-from feast.repo_config import RepoConfig
 
 from feast_asof.errors import AsOfError
-from feast_asof.index import AsOfIndex, build_index
 from feast_asof.keys import comparable, require_same_kind
 from feast_asof.search import BLOCK_ROWS, Int32Array
-from feast_asof.sources import ParquetSource, open_source
+from feast_asof.shared import IndexedBy, ReadSource, SharedSource, SharedSources
+from feast_asof.sources import ParquetSource
 from feast_asof.times import Instants, one_chunk
 
 # NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.
 THREADS = ThreadPoolExecutor(thread_name_prefix="feast_asof")
-
-
-@dataclass(frozen=True)
-class IndexedSource:
-    """A source that has been read. features: its feature columns by result name, each in one chunk."""
-
-    index: AsOfIndex
-    features: Mapping[str, pa.Array]
 
 
 @dataclass
@@ -40,33 +30,41 @@ class JoinedView:
 
     name: str
     source: ParquetSource
+    shared: SharedSource
     timestamp_field: str
     created_timestamp_column: str | None
     keys: Mapping[str, str]
     names: Mapping[str, str]
     ttl: timedelta
     filter_by_created: bool
-    known: IndexedSource | None = None
+    known: ReadSource | None = None
 
-    @cached_property
-    def indexed(self) -> IndexedSource:
-        """The as-of index over the source's rows, and its feature columns."""
-        if self.known is not None:
-            return self.known
-        names = [self.created_timestamp_column] if self.created_timestamp_column else []
-        table = self.source.read([*self.keys, *self.names, self.timestamp_field, *names])
-        index = build_index(
-            [comparable(one_chunk(table[key])) for key in self.keys],
-            self.source.instants(table, self.timestamp_field),
-            self.source.created(table, self.created_timestamp_column),
+    @property
+    def indexed_by(self) -> IndexedBy:
+        """The columns of this view's index."""
+        name_of = self.source.name_of
+        created = self.created_timestamp_column
+        return IndexedBy(
+            keys=tuple(map(name_of, self.keys)),
+            timestamp=name_of(self.timestamp_field),
+            created=name_of(created) if created else None,
             filter_by_created=self.filter_by_created,
         )
-        return IndexedSource(index, {name: one_chunk(table[feature]) for feature, name in self.names.items()})
+
+    @property
+    def finds_as(self) -> tuple[object, ...]:
+        """Equal for two views that find the same rows of the same source."""
+        return id(self.shared), self.indexed_by, tuple(self.keys.values()), self.ttl
 
     @property
     def features(self) -> Mapping[str, pa.Array]:
         """The source's feature columns by their names in the result, each in one chunk."""
-        return self.indexed.features
+        columns = self._read.columns
+        return {name: columns[self.source.name_of(feature)] for feature, name in self.names.items()}
+
+    @property
+    def _read(self) -> ReadSource:
+        return self.known or self.shared.read
 
     def feature_types(self) -> dict[str, pa.DataType]:
         """Arrow types by result name, without reading a row."""
@@ -76,7 +74,7 @@ class JoinedView:
         """Row of the source for each entity row, int32; -1 where no value was known at its time."""
         ttl_us = self.ttl // timedelta(microseconds=1)
         found = np.empty(len(times), dtype=np.int32)
-        index = self.indexed.index
+        index = self._read.indexes[self.indexed_by]
 
         def look_up(start: int) -> None:
             keys = [
@@ -96,7 +94,7 @@ class JoinedView:
 
 
 def join_view(
-    config: RepoConfig,
+    sources: SharedSources,
     view: FeatureView,
     feature_refs: Sequence[str],
     *,
@@ -110,13 +108,14 @@ def join_view(
     name = view.projection.name_to_use()
     what = f"feature view {name}"
     batch = view.batch_source
-    source = open_source(config, batch, what=what)
+    source, shared = sources.open(batch, what=what)
     wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{name}:")]
     prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
     key_map = view.projection.join_key_map or {}
     joined = JoinedView(
         name=name,
         source=source,
+        shared=shared,
         timestamp_field=batch.timestamp_field,
         created_timestamp_column=batch.created_timestamp_column or None,
         keys={
@@ -132,6 +131,7 @@ def join_view(
         source.type_of(column)
     if joined.created_timestamp_column:
         source.type_of(joined.created_timestamp_column)
+    shared.need(joined.indexed_by, [source.name_of(feature) for feature in joined.names], what=what)
     return joined
 
 

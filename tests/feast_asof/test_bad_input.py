@@ -19,6 +19,7 @@ from feast.data_source import PushMode
 from feast.types import Float64, Int64
 
 from feast_asof import AsOfError
+from feast_asof.shared import SharedSources
 from feast_asof.views import join_view
 from tests.fixtures.small_feature_repo import View, open_store, rows_of, values, write_parquet
 
@@ -206,7 +207,7 @@ def test_a_source_of_another_kind_is_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path, [])
     _, view = _view(source)
     with pytest.raises(AsOfError, match=r"view stats: its batch source is .*; this store reads FileSource"):
-        join_view(store.config, view, [], full_feature_names=False, filter_by_created=False)
+        join_view(SharedSources(store.config), view, [], full_feature_names=False, filter_by_created=False)
 
 
 def test_a_push_source_is_read_by_its_batch_source(tmp_path: Path) -> None:

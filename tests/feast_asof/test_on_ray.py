@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from feast import Field, RequestSource
+from feast import Entity, FeatureView, Field, FileSource, RequestSource, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
@@ -79,6 +80,28 @@ def test_a_path_of_many_files_gives_the_rows_of_the_local_job(cluster: Any, tmp_
     job = store.get_historical_features(
         entity_df=str(tmp_path / "entities"), features=references_to(views), full_feature_names=True
     )
+    _same(job)
+
+
+def test_views_over_one_source_have_their_values(cluster: Any, tmp_path: Path) -> None:
+    """After the asking process has read them, too: what it has read does not travel."""
+    views = _views(11)
+    store = open_store(tmp_path / "repo", views)
+    other = FeatureView(
+        name="other",
+        entities=[Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)],
+        ttl=timedelta(days=2),
+        schema=[Field(name="score", dtype=Float64)],
+        source=FileSource(
+            path=str(tmp_path / "repo" / "stats.parquet"),
+            timestamp_field="event_timestamp",
+            field_mapping={"stats_score": "score"},
+        ),
+    )
+    store.apply([other])
+    references = ["other:score", *references_to(views)]
+    job = store.get_historical_features(entity_df=_entities(12, 900), features=references)
+    job.positions("stats")
     _same(job)
 
 

@@ -1,8 +1,10 @@
 """Sources, results, rows added and logs on an S3 server, through the paths of Feast's own definitions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +16,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination, Saved
 from feast_asof import AsOfError
 from tests.feast_asof.test_writing import ADDED, ASKED, STATS, _logs
 from tests.fixtures.s3 import BUCKET, served
-from tests.fixtures.small_feature_repo import open_store, values
+from tests.fixtures.small_feature_repo import open_store, references_to, values
 
 
 @pytest.fixture
@@ -100,3 +102,25 @@ def test_logs_are_added_there(s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path
     store.apply([service])
     store.write_logged_features(_logs(), service)
     assert sorted(_names(s3, "logs")) == ["__request_id=a", "__request_id=b"]
+
+
+def test_the_same_path_on_two_servers_is_two_sources(
+    s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path
+) -> None:
+    """Each view has the rows of the server that its source names, and finds them for itself."""
+    with served() as other:
+        views = [replace(STATS, name=name) for name in ("here", "alike", "there")]
+        store = open_store(tmp_path, views)
+        pq.write_table(pq.read_table(tmp_path / "here.parquet"), f"{BUCKET}/stats.parquet", filesystem=s3)
+        for view, at in zip(views, [endpoint, endpoint, other["AWS_ENDPOINT_URL"]], strict=True):
+            applied = store.get_feature_view(view.name)
+            applied.batch_source.file_options.uri = f"s3://{BUCKET}/stats.parquet"
+            applied.batch_source.file_options.s3_endpoint_override = at
+            store.apply([applied])
+        job = store.get_historical_features(
+            entity_df=ASKED, features=references_to(views), full_feature_names=True
+        )
+        here, alike, there = (job.positions(view.name) for view in views)
+    assert here.tolist() == there.tolist()
+    assert np.shares_memory(here, alike)
+    assert not np.shares_memory(here, there)

@@ -1,0 +1,122 @@
+"""One source under all the views of a join that name it: read in one pass, each of its indexes made once."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+from feast.repo_config import RepoConfig
+
+from feast_asof.index import AsOfIndex, build_index
+from feast_asof.keys import comparable
+from feast_asof.sources import ParquetSource, open_source
+from feast_asof.times import one_chunk
+
+# What one view says of a source beyond which rows it holds; another may say otherwise of the same rows.
+OF_THE_VIEW = (
+    "name",
+    "owner",
+    "description",
+    "tags",
+    "meta",
+    "field_mapping",
+    "timestamp_field",
+    "created_timestamp_column",
+    "date_partition_column",
+)
+
+
+@dataclass(frozen=True)
+class IndexedBy:
+    """The columns that an index is made of, by their names in the source."""
+
+    keys: tuple[str, ...]
+    timestamp: str
+    created: str | None
+    filter_by_created: bool
+
+
+@dataclass(frozen=True)
+class ReadSource:
+    """A source that has been read. columns: its features by their names in the source, each in one chunk."""
+
+    indexes: Mapping[IndexedBy, AsOfIndex]
+    columns: Mapping[str, pa.Array]
+
+
+class SharedSource:
+    """The source of one or several views, read when a value of any of them is first asked for.
+
+    All columns come from one pass: between two, a file could be replaced, and rows no longer match.
+    """
+
+    def __init__(self, source: ParquetSource) -> None:
+        self.opened = source
+        # Which view errors and warnings about an index name: the first that needs it.
+        self._indexes: dict[IndexedBy, str] = {}
+        self._features: dict[str, None] = {}
+
+    def need(self, indexed_by: IndexedBy, features: Sequence[str], *, what: str) -> None:
+        """Say what a view will ask for, before anything is read."""
+        self._indexes.setdefault(indexed_by, what)
+        self._features.update(dict.fromkeys(features))
+
+    @cached_property
+    def read(self) -> ReadSource:
+        """Every index and feature that a view needs. Raises AsOfError where the source cannot be read."""
+        source = replace(self.opened, original={})
+        names = dict.fromkeys(self._features)
+        for by in self._indexes:
+            names.update(dict.fromkeys([*by.keys, by.timestamp, *([by.created] if by.created else [])]))
+        table = source.read(list(names))
+        indexes = {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
+        return ReadSource(indexes, {name: one_chunk(table[name]) for name in self._features})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process reads for itself; what this one has read may be large.
+        return {name: value for name, value in self.__dict__.items() if name != "read"}
+
+
+class SharedSources:
+    """The sources of one join. Views whose sources hold the same rows get the same one."""
+
+    def __init__(self, config: RepoConfig) -> None:
+        self._config = config
+        self._opened: dict[object, SharedSource] = {}
+
+    def open(self, source: DataSource | None, *, what: str) -> tuple[ParquetSource, SharedSource]:
+        """A view's source under the column names that it gives, and what it shares with other views.
+
+        Raises AsOfError where the source cannot be opened.
+        """
+        if source is None:
+            opened = open_source(self._config, source, what=what)
+            return opened, SharedSource(opened)
+        rows = self._rows_of(source)
+        if rows not in self._opened:
+            self._opened[rows] = SharedSource(open_source(self._config, source, what=what))
+        shared = self._opened[rows]
+        return shared.opened.seen_by(source, what=what), shared
+
+    def _rows_of(self, source: DataSource) -> tuple[type, bytes]:
+        """What tells the rows of one source from those of another."""
+        definition = source.to_proto()
+        for name in OF_THE_VIEW:
+            definition.ClearField(name)
+        if isinstance(source, FileSource):
+            uri = FileSource.get_uri_for_file_path(self._config.repo_path, source.file_options.uri)
+            definition.file_options.uri = uri if "://" in uri else os.path.realpath(uri)
+        return type(source), definition.SerializeToString(deterministic=True)
+
+
+def _indexed(source: ParquetSource, table: pa.Table, by: IndexedBy) -> AsOfIndex:
+    return build_index(
+        [comparable(one_chunk(table[key])) for key in by.keys],
+        source.instants(table, by.timestamp),
+        source.created(table, by.created),
+        filter_by_created=by.filter_by_created,
+    )
