@@ -7,3 +7,7 @@ class AsOfError(ValueError):
     def __init__(self, message: str) -> None:
         # Errors of Arrow and pandas, quoted at the end, may go on for lines.
         super().__init__(message.partition("\n")[0])
+
+
+class SourceMissingError(AsOfError):
+    """There is no parquet where a source or an entity dataframe is said to lie."""

@@ -15,7 +15,7 @@ from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
-from feast_asof.errors import AsOfError
+from feast_asof.errors import AsOfError, SourceMissingError
 from feast_asof.times import Instants, one_chunk, read_instants
 
 LOG = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
     if filesystem is None and glob.has_magic(plain) and not Path(plain).exists():
         files = sorted(glob.glob(plain, recursive=True))
         if not files:
-            raise AsOfError(f"{what}: no parquet file matches {plain}.")
+            raise SourceMissingError(f"{what}: no parquet file matches {plain}.")
     try:
         # `key=value` folders below a folder are columns; those above it mean nothing.
         dataset = ds.dataset(
@@ -130,11 +130,11 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
             ignore_prefixes=list(NOT_DATA),
         )
     except FileNotFoundError:
-        raise AsOfError(f"{what}: there is no parquet file or folder at {plain}.") from None
+        raise SourceMissingError(f"{what}: there is no parquet file or folder at {plain}.") from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise AsOfError(f"{what}: {plain} cannot be read as parquet: {error}") from None
     if not dataset.schema.names:
-        raise AsOfError(f"{what}: {plain} holds no parquet file with columns.")
+        raise SourceMissingError(f"{what}: {plain} holds no parquet file with columns.")
     return dataset
 
 

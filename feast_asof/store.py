@@ -24,6 +24,7 @@ from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between
 from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
+from feast_asof.monitoring import MonitoredStore
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.shared import SharedSources
 from feast_asof.sources import open_source
@@ -40,7 +41,7 @@ class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     type: Literal["feast_asof.AsOfOfflineStore"] = "feast_asof.AsOfOfflineStore"
 
 
-class AsOfOfflineStore(OfflineStore):  # type: ignore[misc]
+class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
     """Point-in-time joins over parquet by binary search, on one machine."""
 
     supports_filter_by_created_timestamp = True
