@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from pydantic import Field
 
 from nightreel.artefacts import written_whole
+from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Paths, Settings, load_settings
 
@@ -89,6 +90,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
 
     def get_registry_proto(self) -> Registry:
         """The registry, its paths below this home. Raises InputError where the file is damaged."""
+        require_as_written([self._filepath])
         try:
             registry = super().get_registry_proto()
         except DecodeError:
@@ -113,7 +115,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
             path = PurePath(getattr(message, field))
             if path.is_relative_to(self._paths.home):
                 setattr(message, field, path.relative_to(self._paths.home).as_posix())
-        with written_whole(self._filepath) as temporary:
+        with written_whole(self._filepath, checksum=True) as temporary:
             # Feast stamps what it writes: the same stamp for the copy that Feast keeps in memory.
             self._filepath, final = temporary, self._filepath
             try:

@@ -30,6 +30,7 @@ from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
 from feature_repo.home import current_settings, repo_config
 from feature_repo.sources import SOURCES, table_name
 from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
+from nightreel.checksums import checksum_file, is_usable, require_as_written
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Paths
 
@@ -137,6 +138,7 @@ def fill_tables(paths: Paths, views: Iterable[str] = tuple(SOURCES)) -> list[str
                 continue
             name, version = table_name(view), fingerprint(file=fingerprint_of_files([source]))
             if _version(connection, name) != version:
+                require_as_written([source])
                 _fill(connection, name, pl.read_parquet(source))
                 connection.execute(
                     f"INSERT INTO {_VERSIONS} VALUES (%s, %s) "
@@ -175,13 +177,14 @@ def _local(config: RepoConfig, source: DataSource | None) -> FileSource:
             raise InputError(f"Table {name}: not there yet.", "Run `nightreel features`.")
         folder = current_settings().paths.data / "features_from_postgresql"
         file = folder / f"{name}-{version}.parquet"
-        if not file.is_file():
+        if not file.is_file() or not is_usable(file):
             frame = _take_out(connection, name)
-            with written_whole(file) as temporary:
+            with written_whole(file, checksum=True) as temporary:
                 frame.write_parquet(temporary)
             for old in folder.glob(f"{name}-*.parquet"):
                 if old != file:
                     old.unlink(missing_ok=True)
+                    checksum_file(old).unlink(missing_ok=True)
     return FileSource(
         name=source.name,
         path=str(file),

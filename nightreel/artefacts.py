@@ -1,36 +1,40 @@
 """Files written beside and renamed into place, and the records that let a finished step be skipped.
 
 A step's record holds a fingerprint of its inputs and settings, and the files that it wrote. A step is
-skipped when the fingerprint is the same and those files still stand as they were written.
+skipped when the fingerprint is the same and those files still stand as they were written: of the same size
+and time, and of the same content where they have checksums.
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nightreel import __version__
+from nightreel.checksums import is_usable, replacing
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place when the block ends without an error.
 
-    A file or a folder may be written. After a failure nothing new stands at `path` and the temporary is gone.
-    A crash leaves at most a `.partial-*` neighbour, which nothing reads and the next call removes.
+    A file or a folder may be written; checksum: with checksums of what is written. After a failure nothing
+    new stands at `path` and the temporary is gone. A crash leaves at most a `.partial-*` neighbour, which
+    nothing reads and the next call removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".partial-{path.name}")
     _remove(temporary)
     try:
         yield temporary
-        if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        with replacing(temporary, path) if checksum else nullcontext():
+            if path.is_dir():
+                _remove(path)
+            temporary.replace(path)
     finally:
         _remove(temporary)
 
@@ -63,6 +67,7 @@ class StepRecord:
             return bool(
                 record["fingerprint"] == current
                 and record["outputs"] == fingerprint_of_files(Path(output) for output in record["outputs"])
+                and all(is_usable(Path(output)) for output in record["outputs"])
             )
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from nightreel import columns
+from nightreel.checksums import checksum_file, require_as_written
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras, wanted_extras
 from nightreel.settings import Settings, load_settings
@@ -82,6 +83,7 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
         ("extras", lambda: extras(settings)),
         ("data folder", lambda: data_folder(settings)),
         ("unread files", lambda: unread(settings)),
+        ("files", lambda: files(settings)),
         ("disk", lambda: disk(settings)),
         ("memory", memory),
         ("database", lambda: database(settings)),
@@ -210,6 +212,29 @@ def unread(settings: Settings) -> Finding:
         "; ".join(lines),
         "Deliver them as .csv, unpacked, directly in `incoming`; or put them elsewhere.",
     )
+
+
+def files(settings: Settings) -> Finding:
+    """Whether what lists are made from is as it was written. Raises InputError where it is not."""
+    from pipelines import model_registry
+    from pipelines.known import table_files
+
+    paths = settings.paths
+    pointer = paths.models / model_registry.CHAMPION
+    found = [*table_files(paths), *sorted(paths.features.glob("*.parquet")), paths.registry, pointer]
+    there = [path for path in found if path.is_file()]
+    require_as_written(there)
+    if pointer in there:
+        model_registry.champion(settings)
+    unknown = [path for path in there if not checksum_file(path).is_file()]
+    if unknown:
+        return Finding(
+            "files",
+            "warning",
+            f"{len(unknown)} of {len(there)} have no checksum: an older nightreel wrote them.",
+            "Their steps write it; at once: `nightreel ingest --force` and `nightreel features --force`.",
+        )
+    return Finding("files", "ok", f"{len(there)} tables, features and pointers are as they were written")
 
 
 def disk(settings: Settings) -> Finding:

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nightreel.errors import InputError
+from nightreel.errors import InputError, NightreelError
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from nightreel.storage import Folder
@@ -70,8 +70,7 @@ def _fetch_home(remote: Folder, home: Path) -> None:
     }
     with progress("fetch the home", total=max(1, len(wanted))) as advance:
         for name, entry in wanted.items():
-            remote.get(entry["object"], home / name)
-            os.utime(home / name, ns=(entry["mtime_ns"], entry["mtime_ns"]))
+            _fetch_file(remote, entry, home / name)
             # The copy of a SQLite file is of another size than the file that was copied.
             entry["size"] = (home / name).stat().st_size
             advance()
@@ -112,11 +111,30 @@ def _send_file(remote: Folder, home: Path, name: str) -> _Entry:
     size, mtime_ns = _stamp(file) or (0, 0)
     with TemporaryDirectory(prefix="nightreel-send-") as folder:
         sent = _sqlite_copy(file, Path(folder)) if _is_sqlite(file) else file
-        with sent.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
-        place = f"{_OBJECTS}/{name}.{digest}"
+        place = f"{_OBJECTS}/{name}.{_digest(sent)}"
         remote.put(sent, place)
     return {"object": place, "size": size, "mtime_ns": mtime_ns}
+
+
+def _fetch_file(remote: Folder, entry: _Entry, file: Path) -> None:
+    """Fetch an object. Raises NightreelError, with the file left alone, where it is not as it was sent."""
+    temporary = file.with_name(f".partial-{file.name}")
+    try:
+        remote.get(entry["object"], temporary)
+        if not entry["object"].endswith(f".{_digest(temporary)}"):
+            raise NightreelError(
+                f"{remote.place}/{entry['object']}: not as it was sent (its digest differs).",
+                f"Restore it from a backup; or remove {_MANIFEST} there: the next run makes the home anew.",
+            )
+        os.utime(temporary, ns=(entry["mtime_ns"], entry["mtime_ns"]))
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
 
 
 def _is_sqlite(file: Path) -> bool:

@@ -26,6 +26,13 @@ def read_known(paths: Paths, table: str) -> Known:
     return Known.read(paths.table(table), superseded_path(paths.tables, table))
 
 
+def table_files(paths: Paths) -> tuple[Path, ...]:
+    """The tables that features and lists are made from, and the rows that deliveries replaced in them."""
+    names = [file.table for file in _READ_BY_FEATURES]
+    superseded = [superseded_path(paths.tables, name) for name in names]
+    return tuple(path for path in (*map(paths.table, names), *superseded) if path.is_file())
+
+
 def last_arrival(paths: Paths) -> datetime:
     """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
     arrivals = [ALWAYS_KNOWN]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.artefacts import written_whole
+from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 
@@ -49,8 +50,7 @@ def register(
         write(candidate)
         files = {path.name: _digest(path) for path in sorted(candidate.iterdir())}
         content = {**manifest, _FILES: files}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-        version = f"{data_end:%Y%m%d}-{digest}"
+        version = f"{data_end:%Y%m%d}-{_content_digest(content)}"
         text = json.dumps({_VERSION: version, **content}, indent=1, ensure_ascii=False)
         (candidate / MANIFEST).write_text(text, encoding="utf-8")
         folder = settings.paths.models / version
@@ -73,6 +73,8 @@ def find(settings: Settings, version: str) -> ModelVersion:
         files = dict(manifest[_FILES])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder}: no such model version, or its manifest is damaged.", _REMEDY) from None
+    if not _names(version, manifest):
+        raise InputError(f"{folder / MANIFEST}: not as it was written (its checksum differs).", _REMEDY)
     for name, expected in files.items():
         path = folder / name
         if not path.is_file() or _digest(path) != expected:
@@ -82,7 +84,7 @@ def find(settings: Settings, version: str) -> ModelVersion:
 
 def promote(settings: Settings, version: ModelVersion) -> None:
     """Make this version the champion: one rename moves the pointer."""
-    with written_whole(settings.paths.models / CHAMPION) as temporary:
+    with written_whole(settings.paths.models / CHAMPION, checksum=True) as temporary:
         temporary.write_text(json.dumps({_VERSION: version.version}), encoding="utf-8")
 
 
@@ -91,6 +93,7 @@ def champion_name(settings: Settings) -> str | None:
     pointer = settings.paths.models / CHAMPION
     if not pointer.is_file():
         return None
+    require_as_written([pointer])
     try:
         return str(json.loads(pointer.read_text(encoding="utf-8"))[_VERSION])
     except (ValueError, KeyError, TypeError):
@@ -110,10 +113,22 @@ def champion(settings: Settings) -> ModelVersion:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[_FILES]
-        return all(_digest(folder / name) == expected for name, expected in files.items())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return _names(folder.name, manifest) and all(
+            _digest(folder / name) == expected for name, expected in manifest[_FILES].items()
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _names(version: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether a version's name is that of the manifest: it ends in a digest of the content."""
+    content = {name: value for name, value in manifest.items() if name != _VERSION}
+    return manifest.get(_VERSION) == version and version.endswith(f"-{_content_digest(content)}")
+
+
+def _content_digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _digest(path: Path) -> str:

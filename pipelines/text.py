@@ -73,7 +73,7 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     if force or not content.is_done(decisive):
         content.forget()
         features = text_features(documents, known, cutoff, seed=settings.seed)
-        with written_whole(wrote[0]) as temporary:
+        with written_whole(wrote[0], checksum=True) as temporary:
             features.write_parquet(temporary)
         content.finish(decisive, wrote, {})
     summary = {

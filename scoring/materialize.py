@@ -7,18 +7,23 @@ from io import StringIO
 
 from feature_repo.open_store import store as open_store
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.checksums import require_as_written
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN
 
 
 def materialize(settings: Settings, as_of: datetime) -> StepResult:
-    """Write each key's last values before the instant to the online store; skipped where it has them."""
+    """Write each key's last values before the instant to the online store; skipped where it has them.
+
+    Raises InputError where a feature source is not as its step wrote it.
+    """
     sources = tuple(sorted(settings.paths.features.glob("*.parquet")))
     wrote = (settings.paths.online_store,)
     record = StepRecord(settings.paths.state / "materialize.json")
     current = fingerprint(files=fingerprint_of_files(sources), as_of=as_of.isoformat())
     if record.is_done(current):
         return StepResult("materialize", True, sources, wrote, {})
+    require_as_written(sources)
     record.forget()
     store = open_store()
     with warnings.catch_warnings(), redirect_stdout(StringIO()):

@@ -12,12 +12,13 @@ from feast import FeatureStore
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepResult, fingerprint, fingerprint_of_files
+from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.extras import require_extras
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.known import known_now, last_arrival, newest_play
+from pipelines.known import known_now, last_arrival, newest_play, table_files
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import SHOWN, objective_of
@@ -67,9 +68,8 @@ def score_and_publish(
     that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
     by default everything, or where `as_of` is given, what the newest stored run of it knew. Skipped where the
     lists that are shown were made of the same inputs, model, instant and settings. Raises InputError for
-    missing inputs, an instant before
-    the data or a model of other features; AuditError where the lists fail a check and the old ones stay;
-    BusyError where another process publishes.
+    missing or damaged inputs, an instant before the data or a model of other features; AuditError where the
+    lists fail a check and the old ones stay; BusyError where another process publishes.
     """
     require_extras(settings)
     url = database_url(settings)
@@ -147,7 +147,10 @@ def score_and_publish(
 
 
 def list_inputs(settings: Settings) -> tuple[Path, ...]:
-    """The tables and feature sources that lists are made from. Raises InputError where one is missing."""
+    """The tables and feature sources that lists are made from.
+
+    Raises InputError where one is missing, or is not as its step wrote it.
+    """
     read = (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
@@ -156,6 +159,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
     for path in read:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    require_as_written(dict.fromkeys((*table_files(settings.paths), *read, settings.paths.registry)))
     return read
 
 

@@ -86,7 +86,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
             )
             advance()
     for path, key, parts in zip(wrote, (columns.USER_ID, columns.VIDEO_ID), (users, videos), strict=True):
-        with written_whole(path) as temporary:
+        with written_whole(path, checksum=True) as temporary:
             pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
     past.write(digests)
     summary = {

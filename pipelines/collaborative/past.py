@@ -16,6 +16,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import fingerprint_of_files, written_whole
+from nightreel.checksums import is_usable
 from pipelines.collaborative.fits import Fit, ends_of_pasts
 
 
@@ -35,6 +36,8 @@ class Past:
         try:
             recorded = json.loads(self.path.read_text(encoding="utf-8"))
             if recorded["settings"] != self.settings or recorded["sources"] != self._stamps():
+                return 0
+            if not all(is_usable(source) for source in self.sources):
                 return 0
             known = recorded["digests"]
         except (OSError, ValueError, KeyError, TypeError):

@@ -12,6 +12,7 @@ from feast import FeatureStore
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.checksums import require_as_written
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
@@ -22,6 +23,7 @@ from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import NextDayMeasuring
 from pipelines.evaluate.protocols import KUAIREC, RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
+from pipelines.known import table_files
 from pipelines.labels import LABELS, LengthBuckets
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.lambdamart import load_lambdamart
@@ -56,7 +58,8 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
 
     `next_day` comes first where `scoring.backtest` has made lists of past days with this model.
     metrics.json: a list of records (protocol, label, system, metric, k, slice, value, low, high, users).
-    <protocol>.csv: a row for each system and k. Raises InputError where no model is trained.
+    <protocol>.csv: a row for each system and k. Raises InputError where no model is trained, or where what is
+    read is not as its step wrote it.
     """
     model = model_registry.champion(settings)
     tables = [settings.paths.table(name) for name in ("interactions", "fully_observed")]
@@ -71,6 +74,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     metrics = settings.paths.evaluation / "metrics.json"
     if not force and record.is_done(current):
         return StepResult("evaluate", True, read, (metrics,), record.summary())
+    require_as_written((*table_files(settings.paths), *files))
     record.forget()
     models = Models(
         HybridRanker.load(model.folder, threads=settings.threads),

@@ -5,12 +5,12 @@ had already happened, so Feast's join (feature instant <= entity instant) never 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.checksums import require_as_written
 from nightreel.cluster import engine
 from nightreel.errors import InputError
 from nightreel.locks import home_lock
@@ -22,7 +22,7 @@ from pipelines.features.daily_sums import daily_sums
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
-from pipelines.known import read_known
+from pipelines.known import read_known, table_files
 from pipelines.local_days import ALWAYS_KNOWN
 
 __all__ = ["ALWAYS_KNOWN", "build_aggregates", "build_features"]
@@ -40,13 +40,14 @@ _TABLES = ("interactions", "users", "video_daily", "video_captions")
 def build_features(settings: Settings, *, force: bool = False) -> StepResult:
     """Write every feature source: profiles, aggregates, text and factors; each part is skipped where done.
 
-    Raises InputError where a table that ingest writes is missing.
+    Raises InputError where a table that ingest writes is missing, or is not as ingest wrote it.
     """
     with home_lock(settings.paths.state, "features", wait_s=settings.home_wait_s):
         return _build_features(settings, force=force)
 
 
 def _build_features(settings: Settings, *, force: bool) -> StepResult:
+    require_as_written(table_files(settings.paths))
     parts = (
         build_aggregates(settings, force=force),
         text.build_text(settings, force=force),
@@ -84,7 +85,8 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     with engine(settings), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
         for view, frame in _sources(settings, force=force):
-            _write(frame, settings.paths.feature_source(view))
+            with written_whole(settings.paths.feature_source(view), checksum=True) as temporary:
+                frame.write_parquet(temporary, statistics=True)
             rows[f"{view}_rows"] = frame.height
             advance()
     record.finish(current, wrote, rows)
@@ -111,8 +113,3 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     captions = captions.select(columns.VIDEO_ID, *columns.CATEGORY_LEVELS, columns.CREATED_TIMESTAMP)
     of_videos = [captions, daily, sums.durations]
     yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
-
-
-def _write(frame: pl.DataFrame, path: Path) -> None:
-    with written_whole(path) as temporary:
-        frame.write_parquet(temporary, statistics=True)

@@ -20,6 +20,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import fingerprint, written_whole
+from nightreel.checksums import is_usable
 from nightreel.cluster import run_all
 from nightreel.settings import Settings
 from pipelines.features.pieces import number_of_pieces
@@ -94,7 +95,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     known = min(int(record.get("plays", 0)), plays.height)
     digest = _Digest()
     digest.add(plays.head(known))
-    if digest.text() != record.get("digest"):
+    if digest.text() != record.get("digest") or not all(is_usable(file) for file in _files(folder)):
         known = 0
         digest = _Digest()
     new = plays.slice(known)
@@ -110,7 +111,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         sums = reduce(DailySums.plus, of_pieces)
     if known:
         sums = DailySums(*(pl.read_parquet(path) for path in _files(folder))).plus(sums)
-    with written_whole(folder) as temporary:
+    with written_whole(folder, checksum=True) as temporary:
         temporary.mkdir()
         frames = (sums.users, sums.videos, sums.durations)
         for frame, path in zip(frames, _files(temporary), strict=True):

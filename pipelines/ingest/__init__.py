@@ -63,7 +63,10 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
     plans, missing = _plan(folder, arrived, {} if force else read_taken(settings))
     record.forget()
     taken: dict[Path, Taken] = {}
-    with written_whole(settings.paths.tables) as tables, written_whole(settings.paths.rejects) as rejects:
+    with (
+        written_whole(settings.paths.tables, checksum=True) as tables,
+        written_whole(settings.paths.rejects) as rejects,
+    ):
         tables.mkdir()
         rejects.mkdir()
         output = Output(settings, tables, rejects)

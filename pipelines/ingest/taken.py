@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
+from nightreel.checksums import is_usable
 from nightreel.settings import Settings
 from pipelines.ingest.deliveries import Delivery
 
@@ -94,6 +95,7 @@ def read_taken(settings: Settings) -> dict[str, Taken]:
         name: entry
         for name, entry in found.items()
         if entry.written == fingerprint_of_files(Path(path) for path in entry.written)
+        and all(is_usable(Path(path)) for path in entry.written)
     }
 
 

@@ -8,8 +8,10 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel import columns
+from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Settings
+from pipelines.known import table_files
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
@@ -54,7 +56,10 @@ class TrainingData:
 
 
 def sources(settings: Settings) -> tuple[Path, ...]:
-    """The table of plays and every feature source. Raises InputError where one is missing."""
+    """The table of plays and every feature source.
+
+    Raises InputError where one is missing, or where one or another table is not as its step wrote it.
+    """
     paths = (
         settings.paths.table("interactions"),
         *(settings.paths.feature_source(view) for view in columns.STORED_VIEWS),
@@ -62,4 +67,5 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    require_as_written((*table_files(settings.paths), settings.paths.table("fully_observed"), *paths[1:]))
     return paths

@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from nightreel.artefacts import written_whole
-from nightreel.logs import progress
+from nightreel.checksums import is_usable
+from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
@@ -16,6 +18,8 @@ from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Arrays
 
 _CUTOFFS_KEPT = 40
+
+_log = get_logger(__name__)
 
 
 def source_names(settings: Settings) -> tuple[str, ...]:
@@ -47,15 +51,16 @@ def last_cutoff(as_of: datetime, settings: Settings) -> datetime:
 
 
 def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:
-    if path.is_file():
+    if path.is_file() and is_usable(path):
         try:
             with np.load(path) as stored:
                 return dict(stored)
-        except (OSError, ValueError, EOFError):
-            path.unlink(missing_ok=True)
+        except (OSError, ValueError, EOFError, BadZipFile):
+            # Of an older nightreel, without a checksum.
+            _log.warning("cannot be read, so it is made again", file=str(path))
     arrays = SOURCES[name].fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with written_whole(path, checksum=True) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     return arrays
 

@@ -1,0 +1,211 @@
+"""A bit that flips in a file that lists are made from, its size and time kept, is seen before they are."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.open_store import apply_definitions
+from nightreel import columns, doctor
+from nightreel.checksums import SUFFIX
+from nightreel.cli import main
+from nightreel.night import night_stages
+from nightreel.settings import Settings, load_settings
+from pipelines import model_registry
+from pipelines.features import build_features
+from pipelines.ingest import ingest
+from pipelines.rankers import train
+from pipelines.synthesize import synthesize
+from scoring.publish import score_and_publish
+from tests.fixtures.published_home import shown_lists, shown_rows
+
+SETTINGS = """trees = 10
+als_factors = 4
+als_iterations = 2
+threads = 1
+top_k = 5
+filter_k = 20
+source_k = 8
+lambdamart_plays = 0
+objective = "next_day"
+retrieval_sources = "als,recent_2d"
+training_nights = 1
+"""
+DAMAGE = "not as it was written"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A published night of a home that has had a delivery."""
+    folder = tmp_path_factory.mktemp("damage")
+    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREEL_HOME", str(folder))
+        settings = load_settings()
+        settings.raw_dir.mkdir()
+        synthesize(settings.raw_dir, users=40, videos=80, interactions=4_000, days=12, seed=5)
+        ingest(settings)
+        (settings.raw_dir / "incoming").mkdir()
+        users = pl.read_csv(settings.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
+        users.with_columns(pl.all().exclude("user_id").reverse()).write_csv(
+            settings.raw_dir / "incoming" / columns.USER_FEATURES_FILE
+        )
+        for stage in night_stages(settings)[:2]:
+            stage.work()
+        build_features(settings)
+        apply_definitions(settings)
+        train(settings)
+        score_and_publish(settings)
+        yield settings
+
+
+def _files(settings: Settings) -> dict[str, Path]:
+    """A file of every kind that a publish reads, and what makes it again."""
+    paths = settings.paths
+    model = model_registry.champion(settings).folder
+    tables = [paths.table(name) for name in ("interactions", "users", "video_daily", "video_captions")]
+    features = [paths.feature_source(view) for view in columns.STORED_VIEWS]
+    return {
+        **{f"table {path.stem}": path for path in tables},
+        "replaced rows": paths.tables / "superseded" / "users.parquet",
+        **{f"features {path.stem}": path for path in features},
+        "registry": paths.registry,
+        "champion": paths.models / "champion.json",
+        **{f"model {path.name}": path for path in sorted(model.iterdir())},
+    }
+
+
+@contextmanager
+def _flipped(path: Path, at: float) -> Iterator[None]:
+    """One bit of the file, so far into it, is another; size and time are as they were."""
+    whole, stamp = path.read_bytes(), path.stat()
+    damaged = bytearray(whole)
+    damaged[min(int(at * len(whole)), len(whole) - 1)] ^= 0x04
+    try:
+        path.write_bytes(damaged)
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        yield
+    finally:
+        path.write_bytes(whole)
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def _nightreel(*arguments: str) -> int:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["nightreel", *arguments])
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_no_list_is_made_from_a_damaged_file(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    before = shown_rows(home)
+    for kind, path in _files(home).items():
+        for at in (0.0, 0.37, 0.61, 1.0):
+            for force in ([], ["--force"]):
+                with _flipped(path, at):
+                    code = _nightreel("score", *force)
+                said = capsys.readouterr().err.strip()
+                assert code == 2, (kind, at, force, said)
+                assert len(said.splitlines()) == 1, said
+                assert path.parent.name in said and "un `" in said, said
+                assert shown_rows(home) == before
+    assert _nightreel("score") == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "remedy"),
+    [("tables", "nightreel ingest --force"), ("features", "nightreel features --force")],
+)
+def test_the_file_and_what_makes_it_again_are_named(
+    home: Settings, capsys: pytest.CaptureFixture[str], folder: str, remedy: str
+) -> None:
+    files = [path for path in _files(home).values() if path.parent.name == folder]
+    with _flipped(files[0], 0.5), _flipped(files[1], 0.5):
+        assert _nightreel("score") == 2
+        said = capsys.readouterr().err
+        assert str(files[0]) in said and files[1].name in said and remedy in said and DAMAGE in said
+        (finding,) = [one for one in doctor.inspect_all() if one.inspection == "files"]
+        assert finding.state == "wrong"
+        assert remedy in finding.remedy and all(path.name in finding.found for path in files[:2])
+
+
+def test_steps_make_their_own_damaged_files_again(home: Settings) -> None:
+    """A damaged table is read anew from the raw files, and what is made of damaged files is made anew."""
+    before = {path: path.read_bytes() for path in (*home.paths.features.glob("*.parquet"),)}
+    plays = pl.read_parquet(home.paths.table("interactions"))
+    with _flipped(home.paths.table("interactions"), 0.5):
+        assert not ingest(home).skipped
+        assert pl.read_parquet(home.paths.table("interactions")).equals(plays)
+    ingest(home, force=True)
+    build_features(home)
+    for path in before:
+        stamp = path.stat()
+        path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert _nightreel("score") == 2
+    assert not build_features(home).skipped
+    assert {path: path.read_bytes() for path in before} == before
+    assert score_and_publish(home).summary["run_id"]
+
+
+def test_a_step_does_not_build_on_damaged_files(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they would write of it would have a good checksum."""
+    table, source = home.paths.table("interactions"), home.paths.feature_source(columns.VIDEO_FACTORS)
+    for path, steps in ((table, ("features", "train", "evaluate")), (source, ("train", "evaluate"))):
+        for step in steps:
+            with _flipped(path, 0.5):
+                assert _nightreel(step, "--force") == 2, (step, path)
+            assert DAMAGE in capsys.readouterr().err
+
+
+def test_what_a_source_of_candidates_has_learnt_is_learnt_again(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = shown_lists(home)
+    newest = max(path for path in home.paths.retrieval.iterdir() if path.is_dir())
+    files = sorted(newest.glob("*.npz"))
+    assert files
+    for path in files:
+        for at in (0.01, 0.5, 0.99):
+            with _flipped(path, at):
+                assert _nightreel("score", "--force") == 0
+            assert "made again" in capsys.readouterr().err
+            assert shown_lists(home) == before
+            with np.load(path):
+                pass
+
+
+def test_a_copied_home_is_checked_by_its_content(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times of a copy are others; and the copy is checked, not the home that it was made of."""
+    copy = tmp_path / "copy"
+    shutil.copytree(home.home, copy, copy_function=shutil.copyfile)
+    monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
+    settings = load_settings()
+    assert _nightreel("score", "--force") == 0
+    with _flipped(settings.paths.feature_source(columns.USER_FACTORS), 0.5):
+        assert _nightreel("score") == 2
+
+
+def test_files_of_an_older_nightreel_are_used_as_they_are(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(home.home, copy)
+    for path in copy.rglob(f"*{SUFFIX}"):
+        path.unlink()
+    monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
+    assert _nightreel("score", "--force") == 0
+    (finding,) = [one for one in doctor.inspect_all() if one.inspection == "files"]
+    assert finding.state == "warning" and "nightreel ingest --force" in finding.remedy
+    assert _nightreel("ingest", "--force") == 0
+    assert _nightreel("features", "--force") == 0
+    with _flipped(load_settings().paths.feature_source(columns.USER_FACTORS), 0.5):
+        assert _nightreel("score") == 2
