@@ -1,8 +1,9 @@
-"""Checksums of what the steps write, kept beside each file as `<name>.b2sum` and compared before it is used.
+"""Checksums of what the steps write, kept beside each file as `<name>.sha256`, compared before it is used.
 
 A disk that loses bits and a program that writes where it should not leave size and time as they were, so
-neither says that a file is what a step wrote. `b2sum --check *.b2sum` compares the same checksums by hand. A
-file without one was written by an older nightreel; it is used as it is until its step writes it again.
+neither says that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
+hand. A file without one was written by an older nightreel, and is used as it is until its step writes it
+again.
 """
 
 import hashlib
@@ -13,8 +14,7 @@ from pathlib import Path
 from nightreel.errors import InputError
 from nightreel.logs import get_logger
 
-SUFFIX = ".b2sum"
-_DIGEST_BYTES = 32
+SUFFIX = ".sha256"
 _NAMED_MAX = 5
 # By the folder of the home's data that a file lies in: what makes the file again.
 _REMEDIES: Mapping[str, str] = {
@@ -121,7 +121,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _recorded(path: Path) -> list[str] | None:

@@ -83,7 +83,7 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
         ("extras", lambda: extras(settings)),
         ("data folder", lambda: data_folder(settings)),
         ("unread files", lambda: unread(settings)),
-        ("files", lambda: files(settings)),
+        ("checksums", lambda: checksums(settings)),
         ("disk", lambda: disk(settings)),
         ("memory", memory),
         ("database", lambda: database(settings)),
@@ -214,7 +214,7 @@ def unread(settings: Settings) -> Finding:
     )
 
 
-def files(settings: Settings) -> Finding:
+def checksums(settings: Settings) -> Finding:
     """Whether what lists are made from is as it was written. Raises InputError where it is not."""
     from pipelines import model_registry
     from pipelines.known import table_files
@@ -229,12 +229,12 @@ def files(settings: Settings) -> Finding:
     unknown = [path for path in there if not checksum_file(path).is_file()]
     if unknown:
         return Finding(
-            "files",
+            "checksums",
             "warning",
             f"{len(unknown)} of {len(there)} have no checksum: an older nightreel wrote them.",
             "Their steps write it; at once: `nightreel ingest --force` and `nightreel features --force`.",
         )
-    return Finding("files", "ok", f"{len(there)} tables, features and pointers are as they were written")
+    return Finding("checksums", "ok", f"{len(there)} tables, features and pointers are as they were written")
 
 
 def disk(settings: Settings) -> Finding:

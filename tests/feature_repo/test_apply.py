@@ -138,7 +138,11 @@ def test_two_homes_do_not_touch(applied: Applied) -> None:
     ):
         assert str(own).encode() in stored and str(other).encode() not in stored
         assert {path.name for path in (own / "data").iterdir()} >= {"registry.db", "online_store.db"}
-    assert {path.name for path in (applied.second / "data").iterdir()} == {"registry.db", "online_store.db"}
+    assert {path.name for path in (applied.second / "data").iterdir()} == {
+        "registry.db",
+        "registry.db.sha256",
+        "online_store.db",
+    }
 
 
 def test_nothing_is_written_in_the_repository(applied: Applied) -> None:
@@ -189,6 +193,7 @@ def test_a_moved_home_reads_its_own_files(
                 if one.file_options.uri:
                     one.file_options.uri = str(applied.first / one.file_options.uri)
         registry.write_bytes(older.SerializeToString())
+        (copy / "data" / "registry.db.sha256").unlink()  # that version wrote none
     monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
     opened = store()
     for view in opened.list_feature_views():

@@ -30,6 +30,7 @@ def test_a_fresh_home_is_told_what_to_do_and_left_as_it_was(nightreel: Nightreel
         "extras",
         "data folder",
         "unread files",
+        "checksums",
         "disk",
         "memory",
         "database",

@@ -130,7 +130,7 @@ def test_the_file_and_what_makes_it_again_are_named(
         assert _nightreel("score") == 2
         said = capsys.readouterr().err
         assert str(files[0]) in said and files[1].name in said and remedy in said and DAMAGE in said
-        (finding,) = [one for one in doctor.inspect_all() if one.inspection == "files"]
+        (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]
         assert finding.state == "wrong"
         assert remedy in finding.remedy and all(path.name in finding.found for path in files[:2])
 
@@ -203,7 +203,7 @@ def test_files_of_an_older_nightreel_are_used_as_they_are(
         path.unlink()
     monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
     assert _nightreel("score", "--force") == 0
-    (finding,) = [one for one in doctor.inspect_all() if one.inspection == "files"]
+    (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]
     assert finding.state == "warning" and "nightreel ingest --force" in finding.remedy
     assert _nightreel("ingest", "--force") == 0
     assert _nightreel("features", "--force") == 0
