@@ -13,6 +13,8 @@ from nightreel.artefacts import written_whole
 from nightreel.settings import Settings
 
 HYBRID = "hybrid"  # the lists as published
+HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is published among them
+SOURCE_ALONE = "source_{}"  # a candidate source's own order
 YESTERDAY = "popularity_1_day"  # one list for all, by the liked plays of the day before
 DEPTH = 200  # ranks that are kept of each list
 _CONTENTS = "lists.json"

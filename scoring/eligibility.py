@@ -1,6 +1,6 @@
 """Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -69,18 +69,20 @@ def find_candidates(
     *,
     batch_rows: int = _BATCH_ROWS,
     profiles_at: datetime | None = None,
+    plays: pl.DataFrame | None = None,
 ) -> Candidates:
     """Who gets a list as of an instant, and from which videos.
 
     profiles_at: categories, which bear no time of their own, are those that had arrived by then (as_of).
+    plays: the log, where it is in memory anyway.
     Users: all of the user file, and whoever played before the instant, but those to skip. Memory: a bit for
     each user and video, and `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no user or no video is left.
     """
     videos = _listable_videos(settings, store, as_of, kept_off.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
-    plays = partial(_plays_before, settings, as_of, batch_rows)
-    active = _distinct(user for (user,) in plays(columns.USER_ID))
+    before = partial(_plays_before, _batches(settings, plays, batch_rows), as_of)
+    active = _distinct(user for (user,) in before(columns.USER_ID))
     if not len(active):
         raise InputError(
             f"as-of {as_of.isoformat()}: no interaction is earlier.",
@@ -94,7 +96,7 @@ def find_candidates(
     if settings.exclude_seen:
         days = settings.exclude_seen_days
         since = None if days is None else as_of - timedelta(days=days)
-        for user, video in plays(columns.USER_ID, columns.VIDEO_ID, since=since):
+        for user, video in before(columns.USER_ID, columns.VIDEO_ID, since=since):
             place = np.searchsorted(video_id, video)
             row = np.searchsorted(user_id, user)
             listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
@@ -173,19 +175,37 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
     return found
 
 
+def _batches(
+    settings: Settings, plays: pl.DataFrame | None, batch_rows: int
+) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
+    """What gives columns of the interactions in batches: from memory, or from their table."""
+
+    def batches(names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        if plays is not None:
+            yield from plays.select(names).iter_slices(batch_rows)
+            return
+        file = pq.ParquetFile(interactions_file(settings))
+        for batch in file.iter_batches(batch_rows, columns=list(names)):
+            yield pl.DataFrame(batch)
+
+    return batches
+
+
 def _plays_before(
-    settings: Settings, as_of: datetime, batch_rows: int, *names: str, since: datetime | None = None
+    batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]],
+    as_of: datetime,
+    *names: str,
+    since: datetime | None = None,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """These int64 columns of the interactions strictly before the instant, and from `since` on; in batches.
 
     The table is sorted by time, so reading ends where the instant is reached.
     """
-    file = pq.ParquetFile(interactions_file(settings))
-    for batch in file.iter_batches(batch_rows, columns=[*names, columns.EVENT_TIMESTAMP]):
-        stamps = pl.Series(batch.column(columns.EVENT_TIMESTAMP)).cast(INSTANT)
+    for batch in batches([*names, columns.EVENT_TIMESTAMP]):
+        stamps = batch[columns.EVENT_TIMESTAMP].cast(INSTANT)
         earlier = int(stamps.search_sorted(as_of, side="left"))
         first = 0 if since is None else int(stamps.search_sorted(since, side="left"))
         if first < earlier:
-            yield tuple(batch.column(name).to_numpy()[first:earlier] for name in names)
-        if earlier < batch.num_rows:
+            yield tuple(batch[name].to_numpy()[first:earlier] for name in names)
+        if earlier < batch.height:
             return

@@ -3,9 +3,7 @@
 The same `Night.rows` composes the rows here and in training.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +17,7 @@ from pipelines.model_rows.tonight import night_as_of
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
+from scoring.blocks import made_in_order
 from scoring.candidates import Candidates, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 
@@ -26,15 +25,13 @@ _BLOCK_USERS = 64
 
 
 def next_day_lists(
-    candidates: Candidates, sides: Sides, ranker: NextDayRanker, as_of: datetime, settings: Settings
+    candidates: Candidates, night: Night, ranker: NextDayRanker, as_of: datetime, settings: Settings
 ) -> Iterator[Lists]:
-    """The lists of all users, in order of their ids, some users at a time.
+    """The lists of all users, in order of their ids, some users at a time. night: as `night_of` gives it.
 
     Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
     known. Neither blocks nor threads change a list. Raises InputError for a model of other features.
     """
-    # The night is read now, the lists are made when they are asked for.
-    night = _night(candidates, sides, as_of, settings)
     ranker.require_features(night.names)
     return _all_lists(_Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings))
 
@@ -44,19 +41,19 @@ def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
     cold = np.flatnonzero(~candidates.has_history)
     shared = scoring.lists(cold[:1]) if len(cold) else None
     warm = np.flatnonzero(candidates.has_history)
-    with ThreadPoolExecutor(settings.threads) as pool:
-        waiting: deque[Future[Lists]] = deque()
-        for start in range(0, len(candidates.user_id), _BLOCK_USERS):
-            stop = min(start + _BLOCK_USERS, len(candidates.user_id))
-            own = warm[np.searchsorted(warm, start) : np.searchsorted(warm, stop)]
-            waiting.append(pool.submit(scoring.block, start, stop, own, shared))
-            if len(waiting) > settings.threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+
+    def block(start: int) -> Lists:
+        stop = min(start + _BLOCK_USERS, len(candidates.user_id))
+        own = warm[np.searchsorted(warm, start) : np.searchsorted(warm, stop)]
+        return scoring.block(start, stop, own, shared)
+
+    yield from made_in_order(block, range(0, len(candidates.user_id), _BLOCK_USERS), settings.threads)
 
 
-def _night(candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings) -> Night:
+def night_of(
+    candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: Settings
+) -> Night:
+    """What is known of these candidates as of an instant. plays: the whole log, as `read_plays` gives it."""
     about = candidates.about
     unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
     author, category, uploaded_us = (
@@ -70,7 +67,7 @@ def _night(candidates: Candidates, sides: Sides, as_of: datetime, settings: Sett
             "uploaded_us": uploaded_us,
         }
     )
-    return night_as_of(as_of, sides, listable, settings)
+    return night_as_of(plays, as_of, sides, listable, settings)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from nightreel import columns
 from nightreel.settings import Settings
@@ -14,12 +13,10 @@ from pipelines.backtest_files import YESTERDAY
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
 from scoring.candidates import Candidates, bits_at
-from scoring.eligibility import interactions_file
 
 HALF_LIFE_DAYS = 3
 _BLOCK_USERS = 1024
 _BATCH_ROWS = 262_144
-_READ = (columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO, columns.VIDEO_DURATION)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -37,15 +34,14 @@ class LikedPlays:
     counts: np.ndarray
 
     @classmethod
-    def count(cls, settings: Settings, buckets: LengthBuckets) -> "LikedPlays":
-        """Count the table of interactions, a batch at a time, by the label of the settings."""
+    def count(cls, plays: pl.DataFrame, settings: Settings, buckets: LengthBuckets) -> "LikedPlays":
+        """Count a log, as `read_plays` gives it, a batch at a time, by the label of the settings."""
         parts = []
-        for batch in pq.ParquetFile(interactions_file(settings)).iter_batches(_BATCH_ROWS, columns=_READ):
-            plays = pl.DataFrame(batch)
-            ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+        for batch in plays.iter_slices(_BATCH_ROWS):
+            ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
             liked = is_liked(settings.label, buckets, ratio, length, settings)
-            ends = ends_of_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
-            rows = plays.select(columns.VIDEO_ID).with_columns(ends.alias("end"), pl.Series("liked", liked))
+            ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
+            rows = batch.select(columns.VIDEO_ID).with_columns(ends.alias("end"), pl.Series("liked", liked))
             parts.append(rows.group_by("end", columns.VIDEO_ID).agg(pl.col("liked").sum().cast(pl.Int64)))
         whole = pl.concat(parts)
         ends_us, day = np.unique(whole["end"].to_physical().to_numpy(), return_inverse=True)

@@ -3,9 +3,7 @@
 What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +15,7 @@ from pipelines.rankers import HybridRanker
 from pipelines.rankers.hybrid import best_places
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
+from scoring.blocks import made_in_order
 from scoring.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 from scoring.retrieval import Retrieval, best_received
@@ -61,16 +60,8 @@ def score_with(
     """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
     popular = _popular(candidates, ranker.sides, settings.top_k)
     scoring = _Scoring(candidates, ranker, popular, retrieval, settings)
-    starts = iter(range(0, len(candidates.user_id), settings.user_block_rows))
-    with ThreadPoolExecutor(settings.threads) as pool:
-        waiting: deque[Future[Lists]] = deque()
-        # One block more than there are threads: none of them waits while lists are written.
-        for start in starts:
-            waiting.append(pool.submit(scoring.block, start))
-            if len(waiting) > settings.threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    starts = range(0, len(candidates.user_id), settings.user_block_rows)
+    yield from made_in_order(scoring.block, starts, settings.threads)
 
 
 @dataclass(frozen=True)

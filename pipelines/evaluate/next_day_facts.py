@@ -28,13 +28,22 @@ def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
     labels = [settings.label, *(label for label in LABELS if label != settings.label), ANY_PLAY]
     backtest = found.backtest
+    remarks = [*backtest.remarks, *_days_without_likes(found, settings.label)]
     return {
         "verdict": verdict(own, settings.label, found.cutoffs),
         **{f"by_label_{label}": _table(own, label, found) for label in labels},
         "days": day_facts(found),
         "rankers_trained_before": backtest.trained_before.isoformat(),
-        **({"remarks": list(backtest.remarks)} if backtest.remarks else {}),
+        **({"remarks": remarks} if remarks else {}),
     }
+
+
+def _days_without_likes(found: NextDay, label: str) -> list[str]:
+    return [
+        f"{judged.day.day}: nobody liked a video new to them; the day counts in no mean over liked plays."
+        for judged in found.days
+        if judged.of_label(label).is_empty()
+    ]
 
 
 def verdict(own: Sequence[Figure], label: str, cutoffs: Sequence[int]) -> str:

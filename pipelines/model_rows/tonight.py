@@ -1,4 +1,4 @@
-"""The night of any instant, read from the log: what scoring and the backtest ask for."""
+"""The night of any instant, from the whole log: what scoring and the backtest ask for."""
 
 from datetime import datetime
 
@@ -12,13 +12,17 @@ from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.training_frame import read_plays
 
+__all__ = ["night_as_of", "read_plays"]
 
-def night_as_of(as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: Settings) -> Night:
+
+def night_as_of(
+    plays: pl.DataFrame, as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: Settings
+) -> Night:
     """The sources as of the local midnight at or before an instant, the histories up to the instant.
 
-    sides, listable: of the users and videos that are scored, as `Night.of` takes them.
+    plays: the whole log, as `read_plays` gives it. sides, listable: of the users and videos that are scored,
+    as `Night.of` takes them.
     """
-    plays = read_plays(settings)
     past = Past.of(plays, as_of, settings)
     cutoff = last_cutoff(as_of, settings)
     fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)

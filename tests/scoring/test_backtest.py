@@ -19,13 +19,9 @@ from tests.fixtures.small_log import FIRST_DAY, midnight
 
 LOG = scoring_log()
 JUDGED = [FIRST_DAY + timedelta(days=day) for day in range(DAYS - 3, DAYS)]
-SYSTEMS = [
-    "hybrid",
-    "popularity_1_day",
-    "popularity_3_days",
-    "popularity_7_days",
-    "popularity_half_life",
-]
+POPULARITIES = ["popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"]
+SOURCES = [f"source_{name}" for name in Settings(home=Path()).retrieval_sources.split(",")]
+SYSTEMS = ["hybrid", "hybrid_shown", *POPULARITIES, *SOURCES]
 PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
@@ -118,7 +114,7 @@ def test_lists_are_longer_than_those_published_and_hold_each_unseen_video_once(
         assert _lists(settings, day, "hybrid")["rank"].max() > settings.top_k
 
 
-@pytest.mark.parametrize(("system", "days"), [(SYSTEMS[1], 1), (SYSTEMS[2], 3), (SYSTEMS[3], 7)])
+@pytest.mark.parametrize(("system", "days"), list(zip(POPULARITIES, (1, 3, 7), strict=False)))
 def test_popularity_is_by_the_liked_plays_of_the_last_days(
     home: tuple[Settings, str], system: str, days: int
 ) -> None:
@@ -241,7 +237,28 @@ def test_no_list_sees_its_own_day(home: tuple[Settings, str], nightreel: Nightre
     assert done.returncode == 0, done.stderr
     for system in SYSTEMS:
         assert _lists(other, first, system).equals(_lists(home[0], first, system)), system
-    assert not _lists(other, JUDGED[1], SYSTEMS[1]).equals(_lists(home[0], JUDGED[1], SYSTEMS[1]))
+    for system in set(SYSTEMS) - {"source_fresh"}:
+        assert not _lists(other, JUDGED[1], system).equals(_lists(home[0], JUDGED[1], system)), system
+
+
+def test_a_day_on_which_nobody_liked_anything_new_is_said(nightreel: Nightreel, tmp_path: Path) -> None:
+    """Its liked plays become short ones; the other days are judged as before."""
+    bad_day = JUDGED[1]
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    on_day = stamp.is_between(midnight(bad_day), midnight(bad_day + timedelta(days=1)), closed="left")
+    ratio = pl.col(columns.WATCH_RATIO)
+    dull = LOG.interactions.with_columns(
+        pl.when(on_day).then(ratio.clip(0, 0.5)).otherwise(ratio).cast(pl.Float32).alias(columns.WATCH_RATIO)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        other = make_scored_home(tmp_path / "home", patch, LOG.with_interactions(dull))
+        done = nightreel("evaluate", home=other.home)
+    assert done.returncode == 0, done.stderr
+    assert f"{bad_day}: nobody liked a video new to them" in done.stdout
+    of_day = [record for record in _records(other) if record["slice"] == f"day: {bad_day}"]
+    assert {record["label"] for record in of_day} >= {"any"}
+    assert "ratio" not in {record["label"] for record in of_day}
+    assert _value(other, system="hybrid", metric="recall", k=10) >= 0
 
 
 def test_more_days_than_were_held_out_are_refused_with_a_remark(

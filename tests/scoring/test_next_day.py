@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines import model_registry
+from pipelines.backtest_files import Backtest, BacktestDay, lists_file
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY
@@ -23,10 +25,12 @@ from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Catalogue
 from pipelines.training_frame import read_plays
+from scoring.backtest import backtest
 from scoring.eligibility import default_as_of, find_candidates
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
-from scoring.next_day import next_day_lists
+from scoring.next_day import next_day_lists, night_of
 from scoring.publish import score_and_publish
+from scoring.score import score_users
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
@@ -88,7 +92,8 @@ def _lists(settings: Settings, instant, **changes: object) -> Lists:
         zone=settings.zone,
     )
     found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
-    return Lists.concatenate(next_day_lists(candidates, sides, found, instant, changed))
+    night = night_of(candidates, sides, read_plays(changed), instant, changed)
+    return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed))
 
 
 def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
@@ -118,49 +123,137 @@ def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings)
     assert falls <= 0
 
 
+class _Alone:
+    """Each source asked alone as of an instant, over the same catalogue; what is open, as the table says."""
+
+    def __init__(self, settings: Settings, as_of) -> None:
+        self._settings = settings
+        self._past = past = Past.of(read_plays(settings), as_of, settings)
+        candidates = find_candidates(settings, open_store(), as_of)
+        about = candidates.about
+        self.user_id = candidates.user_id
+        self.video_id = np.union1d(past.video_id, candidates.video_id)
+        listable = np.searchsorted(self.video_id, candidates.video_id)
+
+        def spread(values: np.ndarray, unknown: int) -> np.ndarray:
+            found = np.full(len(self.video_id), unknown)
+            found[listable] = values
+            return found
+
+        self._catalogue = Catalogue(
+            self.video_id,
+            np.searchsorted(self.video_id, past.video_id),
+            spread(about.author, -1),
+            spread(about.category, -1),
+            spread(about.uploaded_us, 0),
+        )
+        instants = np.full(len(self.user_id), past.cutoff_us)
+        self._histories = PlaysByUser(past).histories(
+            self.user_id, instants, self._catalogue.columns, len(self.video_id)
+        )
+        self.opened = np.zeros((len(self.user_id), len(self.video_id)), dtype=bool)
+        self.opened[:, listable] = candidates.open_to(slice(None))
+        self.has_all = candidates.rewatch(slice(None))
+
+    def lists(self, name: str, most: int) -> dict[int, list[int]]:
+        """Each user's videos, best first, those scored 0 left out."""
+        source = SOURCES[name]
+        scores = source.over(source.fit(self._past, self._settings), self._catalogue).scores(self._histories)
+        found = {}
+        for row, user in enumerate(self.user_id.tolist()):
+            of_user = np.where(self.opened[row] & (scores[row] > 0), scores[row], -np.inf)
+            best = np.argsort(-of_user, kind="stable")[:most]
+            found[user] = self.video_id[best[of_user[best] > 0]].tolist()
+        return found
+
+
 def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -> None:
-    """Against each source asked alone, all videos in order of its scores."""
     lists = _published(home)
     fallback = lists.filter(pl.col("source") != HYBRID)
     assert fallback.height and fallback["candidate_sources"].null_count() == fallback.height
     rows = lists.filter(pl.col("source") == HYBRID)
-    as_of = _as_of(home)
-    past = Past.of(read_plays(home), as_of, home)
-    candidates = find_candidates(home, open_store(), as_of)
-    about = candidates.about
-    video_id = np.union1d(past.video_id, candidates.video_id)
-    listable = np.searchsorted(video_id, candidates.video_id)
-
-    def spread(values: np.ndarray, unknown: int) -> np.ndarray:
-        found = np.full(len(video_id), unknown)
-        found[listable] = values
-        return found
-
-    catalogue = Catalogue(
-        video_id,
-        np.searchsorted(video_id, past.video_id),
-        spread(about.author, -1),
-        spread(about.category, -1),
-        spread(about.uploaded_us, 0),
-    )
-    own = rows.partition_by(columns.USER_ID, as_dict=True)
-    users = np.array([user for (user,) in own])
-    instants = np.full(len(users), past.cutoff_us)
-    width = len(catalogue)
-    histories = PlaysByUser(past).histories(users, instants, catalogue.columns, width)
-    opened = np.zeros((len(users), width), dtype=bool)
-    opened[:, listable] = candidates.open_to(np.searchsorted(candidates.user_id, users))
+    alone = _Alone(home, _as_of(home))
     for name in home.retrieval_sources.split(","):
-        source = SOURCES[name]
-        scores = source.over(source.fit(past, home), catalogue).scores(histories)
-        for row, user in enumerate(users.tolist()):
-            of_user = np.where(opened[row] & (scores[row] > 0), scores[row], -np.inf)
-            best = np.argsort(-of_user, kind="stable")[: home.source_k]
-            best = set(video_id[best[of_user[best] > 0]].tolist())
-            listed = own[(user,)]
-            names = [(names or "").split(",") for names in listed["candidate_sources"].to_list()]
-            for video, of_row in zip(listed[columns.VIDEO_ID].to_list(), names, strict=True):
-                assert (name in of_row) == (video in best), (name, user, video)
+        best = alone.lists(name, home.source_k)
+        for user, video, names in rows.select(
+            columns.USER_ID, columns.VIDEO_ID, "candidate_sources"
+        ).iter_rows():
+            assert (name in (names or "").split(",")) == (video in best[user]), (name, user, video)
+
+
+@pytest.fixture(scope="module")
+def backtested(home: Settings) -> Backtest:
+    backtest(home)
+    found = Backtest.load(home)
+    assert found is not None and len(found.days) == home.backtest_days
+    return found
+
+
+def _of_day(settings: Settings, day: BacktestDay, system: str) -> pl.DataFrame:
+    return pl.read_parquet(lists_file(settings, day.day, system)).sort(columns.USER_ID, columns.RANK)
+
+
+def test_past_days_have_lists_of_each_objective_and_of_each_source_alone(
+    home: Settings, backtested: Backtest
+) -> None:
+    sources = [f"source_{name}" for name in home.retrieval_sources.split(",")]
+    assert backtested.systems[:3] == ("hybrid", "hybrid_next_day", "hybrid_shown")
+    assert list(backtested.systems[-len(sources) :]) == sources
+    assert not backtested.remarks
+    for day in backtested.days:
+        published = _of_day(home, day, "hybrid")
+        assert published.equals(_of_day(home, day, "hybrid_next_day"))
+        assert not published.equals(_of_day(home, day, "hybrid_shown"))
+
+
+def test_a_source_alone_lists_what_it_scores_highest_of_what_was_not_played(
+    home: Settings, backtested: Backtest
+) -> None:
+    day = backtested.days[-1]
+    alone = _Alone(home, day.as_of)
+    for name in home.retrieval_sources.split(","):
+        lists = _of_day(home, day, f"source_{name}")
+        found = dict(lists.group_by(columns.USER_ID, maintain_order=True).agg(columns.VIDEO_ID).iter_rows())
+        expected = alone.lists(name, 200)
+        # Users who have played everything are listed nothing: only videos new to them are judged.
+        of_some = zip(alone.user_id.tolist(), alone.has_all.tolist(), strict=True)
+        for user, has_all in of_some:
+            assert found.get(user, []) == ([] if has_all else expected[user]), (name, user)
+
+
+def test_the_hybrid_of_shown_pairs_is_that_of_a_model_of_this_objective(
+    home: Settings, backtested: Backtest
+) -> None:
+    day = backtested.days[0]
+    ranker = HybridRanker.load(model_registry.champion(home).folder)
+    candidates = find_candidates(home, open_store(), day.as_of)
+    ids = (candidates.user_id, candidates.video_id)
+    sides = sides_as_of(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.zone)
+    lists = Lists.concatenate(score_users(candidates, sides, ranker, home))
+    own = lists.source != REWATCH
+    published = pl.DataFrame(
+        {name: getattr(lists, name)[own] for name in (columns.USER_ID, columns.RANK, columns.VIDEO_ID)}
+    )
+    found = _of_day(home, day, "hybrid_shown").filter(pl.col(columns.RANK) <= home.top_k)
+    assert found.join(published, on=columns.USER_ID, how="semi").equals(published)
+
+
+def test_a_backtest_reads_the_log_once_whatever_its_days(
+    home: Settings, backtested: Backtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counting(function):
+        def counted(source, *rest, **options):
+            read.extend([function.__name__] if str(source).endswith("interactions.parquet") else [])
+            return function(source, *rest, **options)
+
+        return counted
+
+    for module, name in ((pl, "scan_parquet"), (pl, "read_parquet"), (pq, "ParquetFile")):
+        monkeypatch.setattr(module, name, counting(getattr(module, name)))
+    assert backtest(home, force=True).summary["lists_made"] == len(backtested.systems) * len(backtested.days)
+    assert len(read) == 1, read
 
 
 def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,108 @@
+"""A past night: what every system makes its lists of that day from, as of the day's start."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+
+import polars as pl
+from feast import FeatureStore
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.backtest_files import DEPTH, BacktestDay
+from pipelines.local_days import INSTANT, end_of_day, start_of_day
+from pipelines.model_rows.night import Night
+from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.sides import Sides, sides_as_of
+from pipelines.rankers.slices import log_days
+from scoring.candidates import Candidates
+from scoring.eligibility import find_candidates
+from scoring.next_day import night_of
+
+
+@dataclass(frozen=True)
+class PastNight:
+    """plays: the whole log; what is taken of it comes before the day. settings: as for publishing."""
+
+    day: BacktestDay
+    candidates: Candidates
+    plays: pl.DataFrame
+    store: FeatureStore
+    encoding: FeatureEncoding
+    settings: Settings
+
+    @property
+    def depth(self) -> int:
+        """How long the lists are to be: never longer than the catalogue."""
+        return min(DEPTH, len(self.candidates.video_id))
+
+    @cached_property
+    def sides(self) -> Sides:
+        """Feast's features of users and videos, joined once for all systems."""
+        candidates = self.candidates
+        return sides_as_of(
+            self.store,
+            self.encoding,
+            candidates.user_id,
+            candidates.video_id,
+            as_of=self.day.as_of,
+            zone=self.settings.zone,
+        )
+
+    @cached_property
+    def night(self) -> Night:
+        """The candidate sources, fitted on what came before, and the features of pairs."""
+        return night_of(self.candidates, self.sides, self.plays, self.day.as_of, self.settings)
+
+
+class PastNights:
+    """The nights before the last days that trained nothing; remarks: what is to be said of the others."""
+
+    def __init__(
+        self,
+        plays: pl.DataFrame,
+        encoding: FeatureEncoding,
+        trained_before: datetime,
+        settings: Settings,
+    ) -> None:
+        """plays: as `read_plays` gives them. trained_before: no ranker saw a play from then on."""
+        self._plays, self._encoding, self._settings = plays, encoding, settings
+        self._store = open_store()
+        self.remarks: list[str] = []
+        zone = settings.zone
+        days = log_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), zone)
+        honest = [day for day in days if start_of_day(day, zone) >= trained_before]
+        honest = honest[-settings.backtest_days :]
+        if len(honest) < settings.backtest_days:
+            self.remarks.append(
+                f"{len(honest)} of backtest_days = {settings.backtest_days}: the rankers were trained on "
+                f"what came before {trained_before.astimezone(zone):%Y-%m-%d}; a new model may give more."
+            )
+        self._found = self._listable(honest)
+
+    @property
+    def days(self) -> tuple[BacktestDay, ...]:
+        """The days that are judged."""
+        return tuple(day for day, _ in self._found)
+
+    def __iter__(self) -> Iterator[PastNight]:
+        """One night after the other; what one has read goes with it."""
+        for day, candidates in self._found:
+            yield PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
+
+    def _listable(self, days: Sequence[date]) -> list[tuple[BacktestDay, Candidates]]:
+        zone = self._settings.zone
+        found = []
+        for day in days:
+            as_of = start_of_day(day, zone)
+            try:
+                candidates = find_candidates(self._settings, self._store, as_of, plays=self._plays)
+            except InputError as error:
+                self.remarks.append(f"{day}: no lists. {error}")
+                continue
+            sizes = (len(candidates.user_id), len(candidates.video_id))
+            found.append((BacktestDay(day, as_of, end_of_day(day, zone), *sizes), candidates))
+        return found

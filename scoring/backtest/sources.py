@@ -1,0 +1,59 @@
+"""Each candidate source alone: its own order of what a user has not played, without any ranker."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from pipelines.model_rows.night import Night
+from pipelines.rankers.hybrid import best_places
+from scoring.backtest.night import PastNight
+from scoring.blocks import made_in_order
+
+_BLOCK_USERS = 256
+_US = 1_000_000
+
+
+def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Mapping[str, pl.DataFrame]]:
+    """The first `depth` unseen videos of each user by the score of each source, some users at a time.
+
+    names: of the source by that of the system. What a source scores 0 it does not name, as for candidates;
+    ties go to the smaller video_id.
+    """
+    made, candidates = night.night, night.candidates
+
+    def block(start: int) -> Mapping[str, pl.DataFrame]:
+        users = slice(start, min(start + _BLOCK_USERS, len(candidates.user_id)))
+        user_id = candidates.user_id[users]
+        instants = np.full(len(user_id), round(night.day.as_of.timestamp() * _US))
+        histories = made.plays.histories(user_id, instants, made.plays_columns, len(made.catalogue))
+        seen = np.unpackbits(candidates.seen[users], axis=1, count=len(candidates.video_id))
+        opened = np.zeros((len(user_id), len(made.catalogue)), dtype=bool)
+        opened[:, made.is_listable] = seen[:, made.sides_video[made.is_listable]] == 0
+        return {
+            system: _ordered(made.sources[source].scores(histories), opened, user_id, made, night.depth)
+            for system, source in names.items()
+        }
+
+    starts = range(0, len(candidates.user_id), _BLOCK_USERS)
+    return made_in_order(block, starts, night.settings.threads)
+
+
+def _ordered(
+    scores: np.ndarray, opened: np.ndarray, user_id: np.ndarray, night: Night, depth: int
+) -> pl.DataFrame:
+    """user_id, rank, video_id. scores, opened: [users, videos of the catalogue]."""
+    videos = []
+    for of_user, of_open in zip(scores, opened, strict=True):
+        best = best_places(of_user, of_open & (of_user > 0), depth)
+        videos.append(best[np.argsort(-of_user[best], kind="stable")])
+    lengths = [len(one) for one in videos]
+    rank = [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
+    return pl.DataFrame(
+        {
+            columns.USER_ID: np.repeat(user_id, lengths),
+            "rank": np.concatenate(rank),
+            columns.VIDEO_ID: night.catalogue.video_id[np.concatenate(videos)],
+        }
+    )

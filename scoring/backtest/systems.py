@@ -1,0 +1,128 @@
+"""What makes lists of past nights, by the names of the tables: the hybrid, popularity, each source alone."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
+from pipelines.labels import LengthBuckets
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.next_day import NextDayRanker
+from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest, objective_of
+from pipelines.retrieval.fits import source_names
+from scoring.backtest.night import PastNight
+from scoring.backtest.sources import lists_of_sources
+from scoring.lists import Lists
+from scoring.next_day import next_day_lists
+from scoring.popularity import POPULARITIES, LikedPlays, one_list_for_all
+from scoring.score import score_users
+
+_RANK = "rank"
+# Lists of some users after the other, by the name of the system: user_id, rank, video_id.
+Blocks = Iterator[Mapping[str, pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Systems:
+    """Systems whose lists are made together. make: gives those that are asked for by name."""
+
+    names: tuple[str, ...]
+    make: Callable[[PastNight, Collection[str]], Blocks]
+
+
+def all_systems(
+    plays: pl.DataFrame, ranker: HybridRanker, model: ModelVersion, settings: Settings
+) -> tuple[list[Systems], list[str]]:
+    """Every system in the order of the tables, the published lists first; and what to say of missing ones."""
+    remarks = []
+    hybrids = {SHOWN: _hybrid(lambda night, settings: _shown(night, ranker, settings))}
+    if has_backtest(model.folder):
+        next_day = NextDayRanker.load(model.folder, BACKTEST, threads=1)
+        hybrids[NEXT_DAY] = _hybrid(lambda night, settings: _next_day(night, next_day, settings))
+    else:
+        remarks.append(
+            f"no lists of objective {NEXT_DAY}: the model has no such rankers ({model.manifest.get('why')})."
+        )
+    published = objective_of(model)
+    found = []
+    for objective in sorted(hybrids, key=lambda one: one != published):
+        name = HYBRID_OF.format(objective)
+        found.append(_same((HYBRID, name) if objective == published else (name,), hybrids[objective]))
+    liked = LikedPlays.count(plays, settings, LengthBuckets.load(model.folder))
+    found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
+    names = {SOURCE_ALONE.format(name): name for name in source_names(settings)}
+
+    def sources(night: PastNight, asked: Collection[str]) -> Blocks:
+        of_names = {name: source for name, source in names.items() if name in asked}
+        return lists_of_sources(night, of_names)
+
+    return [*found, Systems(tuple(names), sources)], remarks
+
+
+def _same(names: Sequence[str], make: Callable[[PastNight], Iterator[pl.DataFrame]]) -> Systems:
+    """A system under one name, or under several."""
+
+    def blocks(night: PastNight, asked: Collection[str]) -> Blocks:
+        return ({name: block for name in names if name in asked} for block in make(night))
+
+    return Systems(tuple(names), blocks)
+
+
+def _popularity(
+    value: Callable[[LikedPlays, datetime], np.ndarray], liked: LikedPlays
+) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
+    return lambda night: one_list_for_all(
+        night.candidates, liked.video_id, value(liked, night.day.as_of), night.depth
+    )
+
+
+def _shown(night: PastNight, ranker: HybridRanker, settings: Settings) -> Iterator[Lists]:
+    return score_users(night.candidates, night.sides, ranker, settings)
+
+
+def _next_day(night: PastNight, ranker: NextDayRanker, settings: Settings) -> Iterator[Lists]:
+    return next_day_lists(night.candidates, night.night, ranker, night.day.as_of, settings)
+
+
+def _hybrid(
+    lists: Callable[[PastNight, Settings], Iterator[Lists]],
+) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
+    """The lists of `score`; beyond top_k they go on with what longer lists would have had."""
+
+    def make(night: PastNight) -> Iterator[pl.DataFrame]:
+        settings, depth = night.settings, night.depth
+        longer = lists(night, settings.model_copy(update={"top_k": max(settings.top_k, depth)}))
+        if settings.top_k >= depth or (settings.filter_k >= depth and not night.candidates.caps):
+            # A longer list begins with the shorter one.
+            return (_rows(block, depth) for block in longer)
+        pairs = zip(lists(night, settings), longer, strict=True)
+        return (_continued(_rows(short, depth), _rows(long, depth)) for short, long in pairs)
+
+    return make
+
+
+def _rows(lists: Lists, depth: int) -> pl.DataFrame:
+    rows = {columns.USER_ID: lists.user_id, _RANK: lists.rank, columns.VIDEO_ID: lists.video_id}
+    return pl.DataFrame(rows).filter(pl.col(_RANK) <= depth)
+
+
+def _continued(lists: pl.DataFrame, longer: pl.DataFrame) -> pl.DataFrame:
+    """The lists, and after each of them what the longer list of the same user has besides."""
+    whole = pl.concat([lists.with_columns(part=0), longer.with_columns(part=1)])
+    ordered = whole.sort(columns.USER_ID, "part", _RANK).unique(
+        [columns.USER_ID, columns.VIDEO_ID], keep="first", maintain_order=True
+    )
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(columns.USER_ID)
+    depth = longer.group_by(columns.USER_ID).agg(pl.col(_RANK).max().alias("depth"))
+    return (
+        ordered.with_columns(rank.alias(_RANK))
+        .join(depth, on=columns.USER_ID, how="left", maintain_order="left")
+        .filter(pl.col(_RANK) <= pl.col("depth"))
+        .select(lists.columns)
+    )

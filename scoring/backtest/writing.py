@@ -1,0 +1,57 @@
+"""The files of the lists: each written whole, and known by what it was made of."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightreel import columns
+from nightreel.artefacts import written_whole
+from nightreel.settings import Settings
+
+_INPUTS = b"nightreel.inputs"  # in a file's metadata: what it was made of
+_SCHEMA = pa.schema(
+    [(columns.USER_ID, pa.int64()), (columns.RANK, pa.int32()), (columns.VIDEO_ID, pa.int64())]
+)
+
+
+def is_made(path: Path, inputs: str) -> bool:
+    """Whether lists of these inputs stand there whole."""
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (OSError, ValueError):
+        return False
+    return bool(found.get(_INPUTS) == inputs.encode())
+
+
+def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[str, pl.DataFrame]]) -> None:
+    """Write the lists of some systems side by side, a block at a time: all of the files, or none.
+
+    files: where, and the inputs, by the name of the system.
+    """
+    with ExitStack() as stack:
+        # What is entered later is left first: a file is closed before it gets its name.
+        writers = {}
+        for system, (path, inputs) in files.items():
+            temporary = stack.enter_context(written_whole(path))
+            schema = _SCHEMA.with_metadata({_INPUTS: inputs})
+            writers[system] = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+        for block in blocks:
+            for system, lists in block.items():
+                table = lists.to_arrow().cast(_SCHEMA)
+                writers[system].write_table(table.replace_schema_metadata(writers[system].schema.metadata))
+
+
+def remove_others(settings: Settings, files: Iterable[Path]) -> None:
+    """Lists of days and systems that are judged no more are removed: nothing stale is left to be read."""
+    kept = set(files)
+    for path in settings.paths.backtest.glob("*/*.parquet"):
+        if path not in kept:
+            path.unlink()
+    for folder in settings.paths.backtest.iterdir():
+        if folder.is_dir() and not any(folder.glob("*.parquet")):
+            shutil.rmtree(folder)
