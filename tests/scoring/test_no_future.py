@@ -1,0 +1,143 @@
+"""What a night knows came before it: rows for training and scoring, and every system's lists of a past day.
+
+Two logs, the same until CUT and different from then on, must give the same. CUT is the start of the first day
+that the backtest judges, so a feature, a source or a list that sees its own day differs.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.open_store import store as open_store
+from nightreel import columns
+from nightreel.settings import RETRIEVAL_SOURCES, Settings
+from pipelines.backtest_files import Backtest, lists_file
+from pipelines.rankers import train
+from pipelines.rankers.past_nights import Examples, _night_of
+from pipelines.rankers.sides import sides_as_of
+from pipelines.rankers.training_data import TrainingData
+from pipelines.retrieval.histories import PlaysByUser
+from pipelines.retrieval.past import Past
+from pipelines.training_frame import read_plays
+from scoring.backtest import backtest
+from scoring.eligibility import default_as_of, find_candidates
+from scoring.next_day import night_of
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
+
+LOG = make_log(9, users=60, videos=80, plays=9_000)
+CUT = midnight(FIRST_DAY + timedelta(days=6))
+CUT_US = round(CUT.timestamp() * 1_000_000)
+SETTINGS = f"""objective = "next_day"
+retrieval_sources = "{",".join(RETRIEVAL_SOURCES)}"
+trees = 20
+early_stopping_trees = 20
+lambdamart_plays = 0
+top_k = 6
+filter_k = 12
+source_k = 8
+"""
+SYSTEMS = (
+    *("hybrid", "hybrid_next_day", "hybrid_shown"),
+    *("popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"),
+    *(f"source_{name}" for name in RETRIEVAL_SOURCES),
+)
+Found = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def two_futures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+    """What each of the two logs gives as of CUT."""
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    before, after = (LOG.interactions.filter(part) for part in (stamp < CUT, stamp >= CUT))
+    turned = after.with_columns(
+        pl.col(columns.VIDEO_ID).reverse(),
+        (4 - pl.col(columns.WATCH_RATIO)).alias(columns.WATCH_RATIO).cast(pl.Float32),
+    )
+    # A video of which nothing is known until the day itself, most liked on it.
+    new = turned.head(60).with_columns(
+        pl.lit(9_999).cast(pl.Int64).alias(columns.VIDEO_ID),
+        pl.lit(3.0).cast(pl.Float32).alias(columns.WATCH_RATIO),
+    )
+    other = LOG.with_interactions(pl.concat([before, turned, new]))
+    was, now = (_as_of_cut(tmp_path_factory.mktemp("future") / "home", log) for log in (LOG, other))
+    return was, now
+
+
+def _as_of_cut(home: Any, log: Any) -> Found:
+    with pytest.MonkeyPatch.context() as patch:
+        settings = make_feature_home(home, log, patch, more_settings=SETTINGS)
+        train(settings)
+        backtest(settings)
+        lists = Backtest.load(settings)
+        assert lists is not None and lists.days[0].as_of == CUT
+        return {
+            "training": _rows_for_training(settings),
+            "scoring": _rows_for_scoring(settings),
+            "systems": lists.systems,
+            **{
+                system: pl.read_parquet(lists_file(settings, lists.days[0].day, system))
+                for system in lists.systems
+            },
+        }
+
+
+def _rows_for_training(settings: Settings) -> Found:
+    """As an example of the night at CUT has them, everything open, by the code that makes examples."""
+    plays, store = read_plays(settings), open_store()
+    encoding = TrainingData.join(store, settings).encoding
+    users = np.unique(plays.filter(pl.col(columns.EVENT_TIMESTAMP) < CUT)[columns.USER_ID].to_numpy())
+    instants = np.full(len(users), CUT_US)
+    night = _night_of(
+        Examples(CUT, users, instants, instants + 1),
+        plays=plays,
+        # The log until its end, as for a night that trains: outcomes are read from it.
+        index=PlaysByUser(
+            Past.of(plays, default_as_of(settings, midnight(FIRST_DAY.replace(year=2030))), settings)
+        ),
+        store=store,
+        encoding=encoding,
+        settings=settings,
+    )
+    return _by_feature(night, night.rows(users, instants, np.arange(len(users)), at_least=10_000), users)
+
+
+def _rows_for_scoring(settings: Settings) -> Found:
+    store = open_store()
+    encoding = TrainingData.join(store, settings).encoding
+    candidates = find_candidates(settings, store, CUT)
+    users = candidates.user_id
+    sides = sides_as_of(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.zone)
+    night = night_of(candidates, sides, read_plays(settings), CUT, settings)
+    opened = candidates.open_to(slice(None))
+    instants = np.full(len(users), CUT_US)
+    rows = night.rows(users, instants, np.arange(len(users)), opened, at_least=10_000)
+    return _by_feature(night, rows, users)
+
+
+def _by_feature(night: Any, rows: Any, users: np.ndarray) -> Found:
+    """Features by name, of the pairs in their order, and which pairs there are."""
+    pairs = np.column_stack([users[rows.user], night.catalogue.video_id[rows.video]])
+    named = {name: rows.features[:, number] for number, name in enumerate(night.names)}
+    return {"pairs": pairs, "als": rows.als_score, "brought_by": rows.brought_by} | named
+
+
+@pytest.mark.parametrize("rows_of", ["training", "scoring"])
+def test_no_feature_of_a_night_sees_the_day_that_it_begins(
+    two_futures: tuple[Found, Found], rows_of: str
+) -> None:
+    was, now = (found[rows_of] for found in two_futures)
+    assert was.keys() == now.keys() and len(was["pairs"]) > 500
+    assert {*RETRIEVAL_SOURCES, *(f"{name}_rank" for name in RETRIEVAL_SOURCES)} <= was.keys()
+    assert [name for name in was if not np.array_equal(was[name], now[name], equal_nan=True)] == []
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_no_list_of_a_past_day_sees_the_day_itself(two_futures: tuple[Found, Found], system: str) -> None:
+    was, now = two_futures
+    assert was["systems"] == now["systems"] == SYSTEMS
+    assert was[system].height > 100
+    assert was[system].equals(now[system])
