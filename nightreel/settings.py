@@ -126,6 +126,12 @@ class Settings(BaseSettings):
     like_threshold: float = Field(
         default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0
     )
+    long_view_s: float | None = Field(
+        default=None,
+        description="A play of at least so many seconds is liked too, whatever its watch_ratio; by default "
+        "the ratio alone counts.",
+        gt=0,
+    )
     watch_ratio_clip: float = Field(
         default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
     )

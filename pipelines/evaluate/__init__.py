@@ -35,6 +35,7 @@ _SETTINGS = {
     "time_zone",
     "label",
     "like_threshold",
+    "long_view_s",
     "like_quantile",
     "watch_ratio_clip",
     "test_sample",

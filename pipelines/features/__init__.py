@@ -76,7 +76,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     current = fingerprint(
         files=fingerprint_of_files(read),
         settings=settings.model_dump(
-            include={"time_zone", "like_threshold", "watch_ratio_clip", "smoothing_plays"}
+            include={"time_zone", "like_threshold", "long_view_s", "watch_ratio_clip", "smoothing_plays"}
         ),
     )
     if not force and record.is_done(current):

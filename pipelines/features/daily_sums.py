@@ -28,7 +28,7 @@ from pipelines.local_days import ends_of_days
 
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
-SETTINGS = {"time_zone", "like_threshold", "watch_ratio_clip"}
+SETTINGS = {"time_zone", "like_threshold", "long_view_s", "watch_ratio_clip"}
 _COLUMNS = (
     columns.USER_ID,
     columns.VIDEO_ID,
@@ -144,11 +144,18 @@ def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl
         ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
         NEW_PAIR,
-        (ratio > settings.like_threshold).alias(LIKED),
+        _is_liked(ratio, settings).alias(LIKED),
         (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
         columns.VIDEO_DURATION,
     )
+
+
+def _is_liked(ratio: pl.Expr, settings: Settings) -> pl.Expr:
+    above = ratio > settings.like_threshold
+    if settings.long_view_s is None:
+        return above
+    return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
 
 
 class _Digest:

@@ -32,6 +32,7 @@ SETTINGS = {
     "time_zone",
     "label",
     "like_threshold",
+    "long_view_s",
     "like_quantile",
     "watch_ratio_clip",
     "train_sample",

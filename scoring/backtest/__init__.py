@@ -25,7 +25,7 @@ from scoring.publish import LIST_SETTINGS, list_inputs
 __all__ = ["backtest"]
 
 # Beside those of the published lists: of the label, and of the fits of the candidate sources.
-_SETTINGS = LIST_SETTINGS | {"label", "like_threshold", "like_quantile", "seed", "als_factors"}
+_SETTINGS = LIST_SETTINGS | {"label", "like_threshold", "long_view_s", "like_quantile", "seed", "als_factors"}
 
 
 def backtest(settings: Settings, *, force: bool = False) -> StepResult:

@@ -266,7 +266,10 @@ def test_features_are_skipped_where_done_and_made_anew_after_a_change(tmp_path: 
     assert {path: path.read_bytes() for path in files} == files
     assert not build_features(settings.model_copy(update={"like_threshold": 2.0})).skipped
     engagement = settings.paths.feature_source(columns.VIDEO_ENGAGEMENT)
-    assert engagement.read_bytes() != files[engagement]
+    by_threshold = engagement.read_bytes()
+    assert by_threshold != files[engagement]
+    assert not build_features(settings.model_copy(update={"like_threshold": 2.0, "long_view_s": 3.0})).skipped
+    assert engagement.read_bytes() != by_threshold
     LOG.with_interactions(LOG.interactions.head(300)).write(settings)
     assert not build_features(settings).skipped
 

@@ -56,6 +56,19 @@ def test_the_clip_and_the_threshold_are_settings(tmp_path: Path) -> None:
     assert found.amount.tolist() == [2.0, 2.5, 3.0]
 
 
+def test_a_long_view_is_liked_whatever_its_ratio(tmp_path: Path) -> None:
+    """A play of 18 s counts of any video that is longer; of a shorter one the ratio decides."""
+    length = np.array([60_000, 60_000, 106_200, 12_000, 12_000])
+    ratio = np.array([18_000, 17_999, 18_000, 11_999, 12_001], dtype=np.float32) / length.astype(np.float32)
+    few = LengthBuckets.fit(ratio, length)
+
+    def liked(**changed: float) -> list[bool]:
+        return targets(RATIO, few, ratio, length, Settings(home=tmp_path, **changed)).liked.tolist()
+
+    assert liked(long_view_s=18) == [True, False, True, False, True]
+    assert liked() == [False, False, False, False, True]
+
+
 def test_few_plays_make_one_bucket_and_none_at_all_no_error() -> None:
     few = LengthBuckets.fit(np.array([0.5, 1.5]), np.array([3_000, 90_000]))
     assert len(few.edges_ms) == 0 and few.thresholds(0.5).tolist() == [1.0]
