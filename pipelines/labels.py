@@ -128,7 +128,8 @@ def targets(
     """Both targets by a label.
 
     ratio: liked above like_threshold, or from long_view_s on; amount is watch_ratio, at most
-    watch_ratio_clip. duration: liked above the like_quantile of the bucket; amount is the quantile in the bucket, 0 to 1.
+    watch_ratio_clip. duration: liked above the like_quantile of the bucket; amount is the quantile in the
+    bucket, 0 to 1.
     """
     liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)
     if label == RATIO:
