@@ -12,7 +12,7 @@ from feast.errors import EntityTimestampInferenceException
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
 from feast_asof.errors import AsOfError
-from feast_asof.sources import open_parquet
+from feast_asof.parquet import open_parquet
 from feast_asof.times import Instants, Unit, one_chunk, read_instants
 from feast_asof.views import JoinedView
 

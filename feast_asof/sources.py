@@ -1,48 +1,38 @@
-"""Parquet sources as the join needs them: opened and checked early, their columns read late, into Arrow."""
+"""Sources as the join needs them: opened and checked early, their columns read late, into Arrow."""
 
-import glob
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.fs
-from feast.data_format import ParquetFormat
+from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
-from feast_asof.errors import AsOfError, SourceMissingError
+from feast_asof.errors import AsOfError
+from feast_asof.lake_tables import ScannedRows, delta_options, is_iceberg, open_delta, open_iceberg
+from feast_asof.parquet import conflict_error, find_parquet
 from feast_asof.times import Instants, one_chunk, read_instants
 
 LOG = logging.getLogger(__name__)
-# How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
-NOT_DATA = (
-    ".",
-    "_SUCCESS",
-    "_metadata",
-    "_common_metadata",
-    "_temporary",
-    "_delta_log",
-    "_committed_",
-    "_started_",
-)
 
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """A batch source's parquet, under the column names that Feast's field mapping gives.
+    """A batch source's rows, under the column names that Feast's field mapping gives.
 
     what: how errors name it, e.g. `feature view stats`. original: mapped name -> name in the file.
+    conflicts: column in the files -> what is wrong with it, where their types do not fit each other.
     """
 
     what: str
     path: str
-    dataset: ds.Dataset
+    dataset: ds.Dataset | ScannedRows
     original: Mapping[str, str]
+    conflicts: Mapping[str, str] = field(default_factory=dict)
 
     def name_of(self, column: str) -> str:
         """The column's name in the file."""
@@ -54,6 +44,8 @@ class ParquetSource:
         if name not in self.dataset.schema.names:
             has = ", ".join(self.dataset.schema.names)
             raise AsOfError(f"{self.what}: column '{name}' is not in {self.path}, which has {has}.")
+        if name in self.conflicts:
+            raise conflict_error(self.what, self.path, self.conflicts[name])
         return self.dataset.schema.field(name).type
 
     def seen_by(self, source: DataSource, *, what: str) -> "ParquetSource":
@@ -98,47 +90,25 @@ class ParquetSource:
 
 
 def open_source(config: RepoConfig, source: DataSource | None, *, what: str) -> ParquetSource:
-    """Open a batch source. Raises AsOfError for anything but a FileSource of parquet that is there."""
-    if not isinstance(source, FileSource) or not isinstance(source.file_format, ParquetFormat | None):
-        kind = type(source).__name__ if not isinstance(source, FileSource) else source.file_format
-        raise AsOfError(f"{what}: its batch source is {kind}; this store reads FileSource parquet.")
+    """Open a batch source. Raises AsOfError for anything but parquet, Delta and Iceberg that is there."""
+    if source is not None and is_iceberg(source):
+        rows = open_iceberg(source, what=what)
+        return ParquetSource(what, source.fqn, rows, _original_names(source, rows))
+    if not isinstance(source, FileSource):
+        kind = type(source).__name__
+        raise AsOfError(
+            f"{what}: its batch source is {kind}; "
+            f"this store reads FileSource of parquet or Delta, and IcebergSource."
+        )
     path = FileSource.get_uri_for_file_path(config.repo_path, source.file_options.uri)
-    dataset = open_parquet(path, what=what, endpoint=source.file_options.s3_endpoint_override)
-    return ParquetSource(what=what, path=path, dataset=dataset, original=_original_names(source, dataset))
+    endpoint = source.file_options.s3_endpoint_override
+    if isinstance(source.file_format, DeltaFormat):
+        rows = open_delta(path, what=what, options=delta_options(endpoint))
+        return ParquetSource(what, path, rows, _original_names(source, rows))
+    found = find_parquet(path, what=what, endpoint=endpoint)
+    return ParquetSource(what, path, found.dataset, _original_names(source, found.dataset), found.conflicts)
 
 
-def _original_names(source: DataSource, dataset: ds.Dataset) -> dict[str, str]:
+def _original_names(source: DataSource, dataset: ds.Dataset | ScannedRows) -> dict[str, str]:
     """Mapped column name -> name in the file."""
     return {new: old for old, new in source.field_mapping.items() if old in dataset.schema.names}
-
-
-def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dataset:
-    """A parquet file, folder or glob as a dataset. Raises AsOfError, saying `what` wanted it."""
-    filesystem, plain = FileSource.create_filesystem_and_path(path, endpoint or "")
-    files: str | list[str] = plain
-    if filesystem is None and glob.has_magic(plain) and not Path(plain).exists():
-        files = sorted(glob.glob(plain, recursive=True))
-        if not files:
-            raise SourceMissingError(f"{what}: no parquet file matches {plain}.")
-    try:
-        # `key=value` folders below a folder are columns; those above it mean nothing.
-        dataset = ds.dataset(
-            files,
-            format="parquet",
-            filesystem=filesystem,
-            partitioning="hive" if isinstance(files, str) and _is_folder(files, filesystem) else None,
-            ignore_prefixes=list(NOT_DATA),
-        )
-    except FileNotFoundError:
-        raise SourceMissingError(f"{what}: there is no parquet file or folder at {plain}.") from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise AsOfError(f"{what}: {plain} cannot be read as parquet: {error}") from None
-    if not dataset.schema.names:
-        raise SourceMissingError(f"{what}: {plain} holds no parquet file with columns.")
-    return dataset
-
-
-def _is_folder(path: str, filesystem: pa.fs.FileSystem | None) -> bool:
-    if filesystem is None:
-        return Path(path).is_dir()
-    return bool(filesystem.get_file_info(path).type == pa.fs.FileType.Directory)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +25,17 @@ from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between
 from feast_asof.errors import AsOfError
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
-from feast_asof.monitoring import MonitoredStore
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.shared import SharedSources
 from feast_asof.sources import open_source
 from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
 from feast_asof.views import check_entities, join_view
 from feast_asof.writing import append_logged_features, append_to_source
+
+if find_spec("feast.monitoring"):
+    from feast_asof.monitoring import MonitoredStore
+else:  # Feast before 0.64
+    MonitoredStore = object  # type: ignore[assignment,misc]
 
 LOG = logging.getLogger(__name__)
 

@@ -11,21 +11,29 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from feast.data_format import DeltaFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_logging import LoggingConfig
 from feast.feature_view import FeatureView
-from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource, SavedDatasetFileStorage
 from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
 from feast_asof.errors import AsOfError
 from feast_asof.files import Location
-from feast_asof.sources import open_parquet, open_source
+from feast_asof.lake_tables import (
+    ScannedRows,
+    append_to_delta,
+    append_to_iceberg,
+    delta_options,
+    is_iceberg,
+    write_delta,
+)
+from feast_asof.parquet import HIVE_NULL, open_parquet
+from feast_asof.sources import ParquetSource, open_source
 
 # The file of a saved dataset's folder: writing it again replaces it, with no moment of both or neither.
 DATASET_FILE = "data.parquet"
-# What Hive, and Arrow with it, calls a partition of nulls.
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def write_whole_file(path: Path | Location, batches: Iterator[pa.RecordBatch], **options: Any) -> int:
@@ -47,7 +55,7 @@ def save_dataset(
     *,
     allow_overwrite: bool,
 ) -> None:
-    """Write a saved dataset: one file where the path ends in .parquet, else a folder with one.
+    """Write a saved dataset: a Delta table, a file where the path ends in .parquet, or a folder with one.
 
     Raises SavedDatasetLocationAlreadyExists as Feast's stores do, and AsOfError for another storage.
     """
@@ -57,6 +65,11 @@ def save_dataset(
     target = Location.of(config, options.uri, options.s3_endpoint_override)
     if target.exists() and not allow_overwrite:
         raise SavedDatasetLocationAlreadyExists(location=options.uri)
+    if isinstance(options.file_format, DeltaFormat):
+        path = FileSource.get_uri_for_file_path(config.repo_path, options.uri)
+        storage_options = delta_options(options.s3_endpoint_override)
+        write_delta(path, batches, what="saved dataset", options=storage_options, overwrite=allow_overwrite)
+        return
     if target.path.endswith(".parquet"):
         write_whole_file(target, batches)
         return
@@ -68,17 +81,24 @@ def save_dataset(
 
 
 def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> None:
-    """Add rows to a view's parquet source: a file is rewritten whole, a folder gets one file more.
+    """Add rows to a view's source: a file is rewritten whole, a folder gets one file more, a table a commit.
 
     Writers of one file wait for each other, threads and processes alike. The columns must be the source's.
     Raises AsOfError otherwise, and for a single object of an object store, where nobody can be waited for.
     """
     what = f"feature view {view.name}"
     source = open_source(config, view.batch_source, what=what)
+    if is_iceberg(view.batch_source):
+        append_to_iceberg(view.batch_source, _fitted(table, source), what=what)
+        return
     options = view.batch_source.file_options
+    if isinstance(options.file_format, DeltaFormat):
+        storage = delta_options(options.s3_endpoint_override)
+        append_to_delta(source.path, _fitted(table, source), what=what, options=storage)
+        return
     target = Location.of(config, options.uri, options.s3_endpoint_override)
     if target.is_folder():
-        added = _fitted(table, source.dataset.schema, what=what, path=source.path)
+        added = _fitted(table, source)
         write_whole_file(target / f"{uuid.uuid4().hex}.parquet", iter(added.to_batches()))
         return
     if target.filesystem is not None or (glob.has_magic(target.path) and not target.exists()):
@@ -89,7 +109,8 @@ def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> 
     with target.locked():
         # What is read before the lock is held may be without another writer's rows.
         source = open_source(config, view.batch_source, what=what)
-        added = _fitted(table, source.dataset.schema, what=what, path=source.path)
+        added = _fitted(table, source)
+        assert not isinstance(source.dataset, ScannedRows)
         write_whole_file(target, chain(source.dataset.to_batches(), added.to_batches()))
 
 
@@ -120,12 +141,13 @@ def _partitions(table: pa.Table, by: list[str]) -> Iterator[tuple[list[str], pa.
         yield folders, part.drop_columns(by)
 
 
-def _fitted(table: pa.Table, schema: pa.Schema, *, what: str, path: str) -> pa.Table:
+def _fitted(table: pa.Table, source: ParquetSource) -> pa.Table:
     """The rows in the types and order of a source. Raises AsOfError where they do not fit."""
+    schema = pa.schema([pa.field(name, source.type_of(name)) for name in source.dataset.schema.names])
     if sorted(table.column_names) != sorted(schema.names):
         has, needs = ", ".join(table.column_names), ", ".join(schema.names)
-        raise AsOfError(f"{what}: rows to write have the columns {has}; {path} has {needs}.")
+        raise AsOfError(f"{source.what}: rows to write have the columns {has}; {source.path} has {needs}.")
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise AsOfError(f"{what}: rows to write do not fit {path}: {error}") from None
+        raise AsOfError(f"{source.what}: rows to write do not fit {source.path}: {error}") from None

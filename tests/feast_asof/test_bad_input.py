@@ -13,8 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feast import Entity, FeatureView, Field, FileSource, PushSource, ValueType
-from feast.data_format import DeltaFormat
+from feast import Entity, FeatureView, Field, FileSource, PushSource, SnowflakeSource, ValueType
 from feast.data_source import PushMode
 from feast.types import Float64, Int64
 
@@ -195,15 +194,17 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     assert _refused(tmp_path, pd.concat([GOOD, GOOD[["user"]]], axis=1)) == expected
 
 
-def _view(source: FileSource | PushSource) -> tuple[Entity, FeatureView]:
+def _view(source: FileSource | PushSource | SnowflakeSource) -> tuple[Entity, FeatureView]:
     user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
     fields = [Field(name="user", dtype=Int64), Field(name="score", dtype=Float64)]
     return user, FeatureView(name="stats", entities=[user], schema=fields, ttl=timedelta(), source=source)
 
 
 def test_a_source_of_another_kind_is_refused(tmp_path: Path) -> None:
-    """This store reads parquet; a Delta table is named, not half read."""
-    source = FileSource(path=str(tmp_path), timestamp_field="event_timestamp", file_format=DeltaFormat())
+    """This store reads files and tables of files; a warehouse is named."""
+    source = SnowflakeSource(
+        name="far", database="d", schema="s", table="t", timestamp_field="event_timestamp"
+    )
     store = open_store(tmp_path, [])
     _, view = _view(source)
     with pytest.raises(AsOfError, match=r"view stats: its batch source is .*; this store reads FileSource"):
