@@ -13,6 +13,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 
 from feast_asof.errors import AsOfError
 from feast_asof.parquet import open_parquet
+from feast_asof.schemas import common_type, without_views
 from feast_asof.times import Instants, Unit, one_chunk, read_instants
 from feast_asof.views import JoinedView
 
@@ -22,8 +23,8 @@ EVENT_TIMESTAMP = "event_timestamp"
 class Entities:
     """The left side of a join: its columns and rows are counted at once, and read when they are asked for.
 
-    what: how errors name it. schema: of its columns. num_rows: at least 1 in a request of a user. dataset:
-    the parquet that it is read from; None where the rows are in memory.
+    what: how errors name it. schema: of its columns. dataset: the parquet that it is read from; None where
+    the rows are in memory.
     """
 
     def __init__(
@@ -43,35 +44,36 @@ class Entities:
         self._times = times
 
     @classmethod
-    def of(cls, entity_df: pd.DataFrame | pa.Table | str | Path) -> "Entities":
-        """The caller's entity dataframe: a pandas frame, an Arrow table, or a path to parquet.
+    def of(cls, entity_df: object) -> "Entities":
+        """The caller's entity dataframe: of pandas, Polars or Arrow, or a path to parquet.
 
-        Raises AsOfError for anything else, where it has no rows, and without a time. The times of rows in
-        memory are checked at once, those of a path when they are read.
+        Raises AsOfError for anything else, and without a time. The times of rows in memory are checked at
+        once, those of a path when they are read.
         """
         what = "entity dataframe"
         source: pa.Table | ds.Dataset
-        if isinstance(entity_df, pd.DataFrame):
-            _require_distinct([str(name) for name in entity_df.columns])
-            try:
-                source = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
-        elif isinstance(entity_df, pa.Table):
-            source = entity_df
-            _require_distinct(source.column_names)
-        elif isinstance(entity_df, str | Path):
+        if isinstance(entity_df, str | Path):
             what = f"entity dataframe {entity_df}"
             source = open_parquet(str(entity_df), what=what)
         else:
-            kind = type(entity_df).__name__
-            raise AsOfError(f"{what}: is a {kind}; give a pandas or Arrow table, or a path to parquet.")
+            source = _in_memory(entity_df, what=what)
         entities = cls(what, source, time_column=time_column(source.schema))
-        if entities.num_rows == 0:
-            raise AsOfError(f"{what}: has no rows.")
         if entities.dataset is None:
             _ = entities.times
         return entities
+
+    def typed_as(self, views: Sequence[JoinedView]) -> "Entities":
+        """Without rows, columns have no types of their own: with the types that `views` give them."""
+        if self.num_rows or self.dataset is not None:
+            return self
+        types = key_types(views)
+        types.setdefault(str(self.time_column), pa.timestamp("us", tz="UTC"))
+        fields = [
+            field.with_type(types.get(field.name, field.type)) if pa.types.is_null(field.type) else field
+            for field in self.schema
+        ]
+        table = self.table.cast(pa.schema(fields))
+        return Entities(self.what, table, time_column=self.time_column, times=self._times)
 
     @property
     def table(self) -> pa.Table:
@@ -95,6 +97,28 @@ class Entities:
         start, stop, _ = rows.indices(self.num_rows)
         table = self.table.slice(start, max(stop - start, 0))
         return Entities(self.what, table, time_column=self.time_column, times=self.times[rows])
+
+
+def _in_memory(entity_df: object, *, what: str) -> pa.Table:
+    """Rows of any library as an Arrow table. Raises AsOfError for what is none or names columns alike."""
+    if isinstance(entity_df, pd.DataFrame):
+        _require_distinct([str(name) for name in entity_df.columns])
+        try:
+            table = pa.Table.from_pandas(entity_df, preserve_index=False).replace_schema_metadata(None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise AsOfError(f"{what}: a column holds mixed types: {error}") from None
+    else:
+        if type(entity_df).__module__.startswith("polars.") and hasattr(entity_df, "collect"):
+            entity_df = entity_df.collect()
+        if not hasattr(entity_df, "__arrow_c_stream__"):
+            kind = type(entity_df).__name__
+            raise AsOfError(
+                f"{what}: is a {kind}; give a table of pandas, Polars or Arrow, a path to parquet, or SQL."
+            )
+        table = entity_df if isinstance(entity_df, pa.Table) else pa.table(entity_df)
+        _require_distinct(table.column_names)
+    plain = pa.schema([field.with_type(without_views(field.type)) for field in table.schema])
+    return table if plain.equals(table.schema) else table.cast(plain)
 
 
 def read_rows(dataset: ds.Dataset, *, what: str) -> pa.Table:
@@ -133,7 +157,7 @@ def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) 
 
     Ordered by time, then by keys. A key that a view does not have is null in its events.
     """
-    key_types = {column: view.source.type_of(key) for view in views for key, column in view.keys.items()}
+    types = key_types(views)
     parts = []
     unit: Unit = "us"
     # Views that have the same events read them once.
@@ -144,10 +168,27 @@ def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) 
         within = times.between(start, end)
         columns = {column: table[key].filter(pa.array(within)) for key, column in view.keys.items()}
         parts.append((columns, Instants(times.values[within], times.unit)))
-    schema = pa.schema([*key_types.items(), (EVENT_TIMESTAMP, pa.timestamp(unit, tz="UTC"))])
+    schema = pa.schema([*types.items(), (EVENT_TIMESTAMP, pa.timestamp(unit, tz="UTC"))])
     tables = [_as_events(columns, times, unit, schema) for columns, times in parts]
     events = pa.concat_tables(tables).combine_chunks().group_by(schema.names).aggregate([])
-    return events.sort_by([(EVENT_TIMESTAMP, "ascending"), *((key, "ascending") for key in key_types)])
+    return events.sort_by([(EVENT_TIMESTAMP, "ascending"), *((key, "ascending") for key in types)])
+
+
+def key_types(views: Sequence[JoinedView]) -> dict[str, pa.DataType]:
+    """The key columns of the views, in types that hold the keys of all. Raises AsOfError without one."""
+    types: dict[str, pa.DataType] = {}
+    for view in views:
+        for key, column in view.keys.items():
+            kind = view.source.type_of(key)
+            known = types.get(column, kind)
+            common = common_type(known, kind)
+            if common is None:
+                raise AsOfError(
+                    f"{view.source.what}: key column '{column}' is {kind} in {view.source.path}, "
+                    f"but {known} in another view's source; cast one of them."
+                )
+            types[column] = kind if known == kind else common
+    return types
 
 
 def _as_events(

@@ -94,7 +94,8 @@ class _Joiner:
         for share in batch["share"]:
             unread = isinstance(share, ds.Dataset)
             rows = read_rows(share, what=self._request.what) if unread else ray.get(share)
-            for start in range(0, rows.num_rows, JOIN_ROWS):
+            # No rows give one empty block, which carries the schema.
+            for start in range(0, max(rows.num_rows, 1), JOIN_ROWS):
                 yield self._joined(rows.slice(start, JOIN_ROWS))
 
     def _joined(self, rows: pa.Table) -> pa.Table:
@@ -138,10 +139,10 @@ def _index(source: SharedSource) -> tuple[int, ReadSource]:
 
 def _shares(entities: Entities) -> "Iterator[ray.ObjectRef[pa.Table] | ds.Dataset]":
     """The rows in shares of about READ_ROWS: what is to be read, or where those in memory lie."""
-    if entities.dataset is not None:
+    if entities.dataset is not None and entities.num_rows:
         yield from _unread(entities.dataset)
         return
-    for start in range(0, entities.num_rows, READ_ROWS):
+    for start in range(0, max(entities.num_rows, 1), READ_ROWS):
         yield ray.put(entities.table.slice(start, READ_ROWS))
 
 

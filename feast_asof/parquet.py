@@ -14,7 +14,7 @@ from feast.infra.offline_stores.file_source import FileSource
 
 from feast_asof.errors import AsOfError, SourceMissingError
 from feast_asof.lake_tables import refuse_files_of_tables
-from feast_asof.schemas import unite
+from feast_asof.schemas import unite, without_views
 
 # How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
 NOT_DATA = (
@@ -72,6 +72,7 @@ def find_parquet(path: str, *, what: str, endpoint: str | None = None) -> Parque
         refuse_files_of_tables([*first.files, *([f"{plain}/."] if folder else [])], filesystem, what=what)
         schemas = _schemas(first)
         schema, conflicts = unite(first.files, schemas) if schemas else (first.schema, {})
+        schema = pa.schema([field.with_type(without_views(field.type)) for field in schema], schema.metadata)
         # `key=value` folders below a folder are columns; those above it mean nothing.
         partitions = _partition_types(plain, first.files, schema) if folder else {}
         if not partitions and schema.equals(first.schema):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.data_source import DataSource
@@ -28,6 +27,7 @@ from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.shared import SharedSources
 from feast_asof.sources import open_source
+from feast_asof.sql_entities import is_sql, run_sql
 from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
 from feast_asof.views import check_entities, join_view
 from feast_asof.writing import append_logged_features, append_to_source
@@ -56,7 +56,7 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | pa.Table | str | Path | None,
+        entity_df: Any,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
@@ -67,10 +67,10 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
     ) -> AsOfRetrievalJob:
         """Join each entity row with the newest values known at its time; see `AsOfRetrievalJob`.
 
-        entity_df: a pandas frame, an Arrow table, or a path to parquet (file, folder or glob); None for
-        every event of the views from start_date to end_date. Sources, and entity rows at a path, are opened
-        and checked here, and read when the job is asked for rows. Raises AsOfError for input that cannot be
-        joined.
+        entity_df: a frame of pandas or Polars, an Arrow table, a path to parquet (file, folder or glob), or
+        SQL, which DuckDB runs over the sources; None for every event of the views from start_date to
+        end_date. Sources, and entity rows at a path, are opened and checked here, and read when the job is
+        asked for rows. Raises AsOfError for input that cannot be joined.
         """
         sources = SharedSources(config)
         views = [
@@ -98,7 +98,9 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
                 )
             entities = Entities("events of the views", events, time_column=EVENT_TIMESTAMP)
         else:
-            entities = Entities.of(entity_df)
+            if is_sql(entity_df):
+                entity_df = run_sql(str(entity_df), config, registry, project)
+            entities = Entities.of(entity_df).typed_as(views)
         check_entities(entities.schema, views)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         _check_request_columns(entities.schema.names, on_demand)

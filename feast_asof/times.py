@@ -139,7 +139,7 @@ def read_instants(column: pa.ChunkedArray | pa.Array, *, what: str, nulls_allowe
     array = one_chunk(column)
     if is_text(array.type):
         array = read_text(array, what=what)
-    if pa.types.is_null(array.type) and nulls_allowed:
+    if pa.types.is_null(array.type) and (nulls_allowed or len(array) == 0):
         array = array.cast(pa.timestamp("us"))
     if pa.types.is_date(array.type):
         array = array.cast(pa.timestamp("us"))

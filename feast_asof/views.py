@@ -10,7 +10,7 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 
 from feast_asof.errors import AsOfError
-from feast_asof.keys import comparable, require_same_kind
+from feast_asof.keys import comparable_to, require_same_kind
 from feast_asof.search import BLOCK_ROWS, Int32Array
 from feast_asof.shared import IndexedBy, ReadSource, SharedSource, SharedSources
 from feast_asof.sources import ParquetSource
@@ -78,8 +78,8 @@ class JoinedView:
 
         def look_up(start: int) -> None:
             keys = [
-                comparable(one_chunk(entities[column].slice(start, BLOCK_ROWS)))
-                for column in self.keys.values()
+                comparable_to(one_chunk(entities[column].slice(start, BLOCK_ROWS)), self.source.type_of(key))
+                for key, column in self.keys.items()
             ]
             rows = slice(start, start + BLOCK_ROWS)
             found[rows] = index.lookup(keys, times[rows], ttl_us)

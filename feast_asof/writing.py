@@ -3,6 +3,7 @@
 import glob
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from feast.data_format import DeltaFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
@@ -29,6 +31,7 @@ from feast_asof.lake_tables import (
     is_iceberg,
     write_delta,
 )
+from feast_asof.objects import rewrite_object
 from feast_asof.parquet import HIVE_NULL, open_parquet
 from feast_asof.sources import ParquetSource, open_source
 
@@ -83,8 +86,8 @@ def save_dataset(
 def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> None:
     """Add rows to a view's source: a file is rewritten whole, a folder gets one file more, a table a commit.
 
-    Writers of one file wait for each other, threads and processes alike. The columns must be the source's.
-    Raises AsOfError otherwise, and for a single object of an object store, where nobody can be waited for.
+    Writers of one file wait for each other, threads and processes alike; of one object on S3, one that is
+    overtaken begins again. The columns must be the source's. Raises AsOfError otherwise.
     """
     what = f"feature view {view.name}"
     source = open_source(config, view.batch_source, what=what)
@@ -101,9 +104,18 @@ def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> 
         added = _fitted(table, source)
         write_whole_file(target / f"{uuid.uuid4().hex}.parquet", iter(added.to_batches()))
         return
-    if target.filesystem is not None or (glob.has_magic(target.path) and not target.exists()):
+    if target.filesystem is not None:
+
+        def with_rows(old: Path, new: Path) -> None:
+            rows = ds.dataset(str(old), format="parquet")
+            added = _fitted(table, replace(source, dataset=rows))
+            write_whole_file(new, chain(rows.to_batches(), added.to_batches()))
+
+        rewrite_object(target, options.s3_endpoint_override, with_rows, what=what)
+        return
+    if glob.has_magic(target.path) and not target.exists():
         raise AsOfError(
-            f"{what}: rows cannot be added to {source.path} without losing those of another writer; "
+            f"{what}: rows cannot be added to the pattern {source.path}; "
             f"make it a folder, which gets one file more each time."
         )
     with target.locked():

@@ -140,29 +140,20 @@ def test_a_source_whose_timestamp_is_none_is_refused(tmp_path: Path) -> None:
         job.to_df()
 
 
-@pytest.mark.parametrize("empty", [GOOD[:0], pa.Table.from_pandas(GOOD[:0])], ids=["frame", "table"])
-def test_an_empty_entity_dataframe_is_refused(tmp_path: Path, empty: Any) -> None:
-    """A query that found nothing is noticed here, not after training."""
-    assert _refused(tmp_path, empty) == "entity dataframe: has no rows."
-
-
-def test_empty_and_missing_parquet_of_entities_is_named(tmp_path: Path) -> None:
+def test_missing_parquet_of_entities_is_named(tmp_path: Path) -> None:
     """File, folder and glob, by their paths."""
-    write_parquet(GOOD[:0], tmp_path / "empty.parquet")
     (tmp_path / "nothing").mkdir()
     (tmp_path / "text.parquet").write_text("not parquet")
-    assert _refused(tmp_path, str(tmp_path / "empty.parquet")).endswith("empty.parquet: has no rows.")
     assert "there is no parquet file or folder at" in _refused(tmp_path, str(tmp_path / "absent.parquet"))
     assert "no parquet file matches" in _refused(tmp_path, str(tmp_path / "absent" / "*.parquet"))
     assert "holds no parquet file" in _refused(tmp_path, tmp_path / "nothing")
     assert "text.parquet cannot be read as parquet" in _refused(tmp_path, tmp_path / "text.parquet")
 
 
-def test_sql_and_other_things_are_refused(tmp_path: Path) -> None:
-    """A query is no path; a list is no frame."""
-    assert "SELECT" in _refused(tmp_path, "SELECT user, event_timestamp FROM events")
+def test_other_things_are_refused(tmp_path: Path) -> None:
+    """A list is no frame."""
     assert _refused(tmp_path, [1, 2]) == (
-        "entity dataframe: is a list; give a pandas or Arrow table, or a path to parquet."
+        "entity dataframe: is a list; give a table of pandas, Polars or Arrow, a path to parquet, or SQL."
     )
 
 

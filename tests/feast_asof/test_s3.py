@@ -1,10 +1,12 @@
 """Sources, results, rows added and logs on an S3 server, through the paths of Feast's own definitions."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +16,8 @@ from feast.feature_logging import LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 
 from feast_asof import AsOfError
+from feast_asof.files import Location
+from feast_asof.objects import rewrite_object
 from tests.feast_asof.test_writing import ADDED, ASKED, STATS, _logs
 from tests.fixtures.s3 import BUCKET, served
 from tests.fixtures.small_feature_repo import open_store, references_to, values
@@ -62,10 +66,41 @@ def test_rows_are_added_to_a_folder_of_objects(
     assert not (tmp_path / "s3:").exists()
 
 
-def test_one_object_is_not_rewritten(s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path) -> None:
-    """Two writers of one object cannot wait for each other there: refused, and nothing is lost."""
+def test_rows_are_added_to_one_object(s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path) -> None:
+    """Which is the source itself; nothing else is left beside it."""
+    store = _store(s3, tmp_path, "one/stats.parquet", endpoint)
+    store.write_to_offline_store("stats", ADDED)
+    joined = store.get_historical_features(entity_df=ASKED, features=["stats:score"]).to_df()
+    assert values(joined["score"]) == [1.0, 2.0, 3.0]
+    assert _names(s3, "one") == ["stats.parquet"]
+
+
+def test_a_writer_of_an_object_that_is_overtaken_begins_again(
+    s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path
+) -> None:
+    """Rows that another writer adds in between are kept."""
     store = _store(s3, tmp_path, "stats.parquet", endpoint)
-    with pytest.raises(AsOfError, match="make it a folder"):
+    others = iter([ADDED[:1], ADDED[:1].assign(user=4)])
+    own = pa.Table.from_pandas(ADDED[1:], preserve_index=False)
+
+    def overtaken(old: Path, new: Path) -> None:
+        for rows in others:
+            store.write_to_offline_store("stats", rows)
+            break
+        pq.write_table(pa.concat_tables([pq.read_table(old), own]), new)
+
+    rewrite_object(Location(f"{BUCKET}/stats.parquet", s3), endpoint, overtaken, what="feature view stats")
+    kept = pq.read_table(f"{BUCKET}/stats.parquet", filesystem=s3)
+    assert sorted(kept["user"].to_pylist()) == [1, 1, 3, 4]
+
+
+def test_an_object_is_not_rewritten_without_boto3(
+    s3: pyarrow.fs.FileSystem, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow alone cannot set the condition on which it may be replaced: refused, and nothing is lost."""
+    store = _store(s3, tmp_path, "stats.parquet", endpoint)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(AsOfError, match="needs boto3; `pip install boto3`, or make it a folder"):
         store.write_to_offline_store("stats", ADDED)
     joined = store.get_historical_features(entity_df=ASKED, features=["stats:score"]).to_df()
     assert values(joined["score"]) == [1.0, 1.0, None]
