@@ -270,7 +270,7 @@ class Settings(BaseSettings):
         ge=1,
     )
     training_users: int = Field(
-        default=2_000, description="Most users of each of these nights, chosen by hash.", ge=1
+        default=5_000, description="Most users of each of these nights, chosen by hash.", ge=1
     )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."

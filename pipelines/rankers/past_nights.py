@@ -26,7 +26,7 @@ from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.training_frame import uniform_hash
 
-_VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 800
+_VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 _ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
