@@ -1,6 +1,7 @@
 """Writes the reference pages from the code: `python docs/generate.py`; `--check` only says what is stale.
 
-settings.md comes from the settings class, cli.md from the command line's own commands.
+settings.md comes from the settings class, cli.md from the command line's own commands, features.md from the
+catalogue of features.
 """
 
 import sys
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.cli import app
 from nightreel.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
 
@@ -25,7 +27,31 @@ _LIMITS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.L
 
 def pages() -> dict[str, str]:
     """Each generated page's text by its file name."""
-    return {"settings.md": settings_page(), "cli.md": cli_page()}
+    return {"settings.md": settings_page(), "cli.md": cli_page(), "features.md": features_page()}
+
+
+def features_page() -> str:
+    """Every feature of nightreel's own: its view, type, kind, meaning, and how it is computed."""
+    lines = [
+        "# Features",
+        "",
+        _NOTE,
+        "",
+        "What the views of Feast hold. Ranked features are what the service `hybrid_ranker` names, in order.",
+        "`nightreel catalogue` lists these and [your own](own-features.md).",
+        "",
+    ]
+    for view in BUILTIN.views:
+        about = " and ".join(view.entities) or "the instant asked for"
+        kept = "stored" if view.is_stored else "computed on demand"
+        lines += [f"## `{view.name}`: {about}, {kept}", "", view.description, ""]
+        lines += ["| feature | type | kind | ranked | meaning | how it is computed |", "|---" * 6 + "|"]
+        for one in view.features:
+            ranked = "yes" if one.ranked else ""
+            cells = (f"`{one.name}`", one.type, one.kind, ranked, one.description, one.computed)
+            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def settings_page() -> str:
@@ -63,6 +89,8 @@ def _toml(value: Any) -> str:
         return "`true`" if value else "`false`"
     if isinstance(value, int | float):
         return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{one}"' for one in value) + "]"
     return f'"{value}"'
 
 
@@ -88,6 +116,8 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _kind(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return "list of texts"
     if get_origin(kind) is Literal:
         return ", ".join(f'`"{value}"`' for value in get_args(kind))
     names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}

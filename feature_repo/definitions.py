@@ -1,38 +1,23 @@
-"""What `feast apply` registers: every object of the package, and none of them twice."""
+"""What `feast apply` registers: every object of the catalogue, and none of them twice."""
 
 import warnings
 
-from feature_repo.entities import nightreel, user, video
+from feature_repo.entities import FEAST_ENTITIES, nightreel
+from feature_repo.home import current_settings
 from feature_repo.on_demand import als_score, interaction_request, interaction_time
-from feature_repo.services import hybrid_ranker
-from feature_repo.views import (
-    user_activity,
-    user_factors,
-    user_profile,
-    video_daily_popularity,
-    video_engagement,
-    video_factors,
-    video_profile,
-    video_text,
-)
+from feature_repo.services import service_of
+from feature_repo.views import VIEWS, own_views
+from nightreel.catalogue import catalogue_of
 
-__all__ = [
-    "als_score",
-    "hybrid_ranker",
-    "interaction_request",
-    "interaction_time",
-    "nightreel",
-    "user",
-    "user_activity",
-    "user_factors",
-    "user_profile",
-    "video",
-    "video_daily_popularity",
-    "video_engagement",
-    "video_factors",
-    "video_profile",
-    "video_text",
-]
+__all__ = ["als_score", "hybrid_ranker", "interaction_request", "interaction_time", "nightreel"]
 
-# Feast warns at every `apply` that on-demand views are slow offline; ours are two, and known to be.
+_settings = current_settings()
+_catalogue = catalogue_of(_settings)
+_own = own_views(_catalogue, _settings.paths)
+hybrid_ranker = service_of(_catalogue, _own)
+# Feast registers what has a name in this module.
+globals().update({f"view_{view.name}": view for view in (*VIEWS, *_own)})
+globals().update({f"entity_{name}": entity for name, entity in FEAST_ENTITIES.items()})
+
+# Feast warns at every `apply` that on-demand views are slow offline; ours are few, and known to be.
 warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")

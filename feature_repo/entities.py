@@ -1,8 +1,8 @@
-"""The project, and who and what features are about: users and videos."""
+"""The project, and who and what features are about: users, videos, and what groups videos."""
 
 from feast import Entity, Project, ValueType
 
-from nightreel import columns
+from nightreel.catalogue.entries import ENTITIES
 
 OWNER = "nightreel"
 
@@ -12,17 +12,13 @@ nightreel = Project(
     owner=OWNER,
 )
 
-user = Entity(
-    name="user",
-    join_keys=[columns.USER_ID],
-    value_type=ValueType.INT64,
-    description="A person who watches.",
-    owner=OWNER,
-)
-video = Entity(
-    name="video",
-    join_keys=[columns.VIDEO_ID],
-    value_type=ValueType.INT64,
-    description="A short video.",
-    owner=OWNER,
-)
+FEAST_ENTITIES = {
+    name: Entity(
+        name=name,
+        join_keys=[entity.join_key],
+        value_type=ValueType.INT64,
+        description=entity.description,
+        owner=OWNER,
+    )
+    for name, entity in ENTITIES.items()
+}

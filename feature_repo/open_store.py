@@ -12,14 +12,16 @@ from feast.feature_view import DUMMY_ENTITY
 from feast.repo_contents import RepoContents
 from feast.repo_operations import apply_total_with_repo_instance
 
-from feature_repo.entities import nightreel, user, video
+from feature_repo.entities import FEAST_ENTITIES, nightreel
 from feature_repo.home import REPOSITORY, current_settings, features_in_postgresql
 from feature_repo.on_demand import als_score, interaction_request, interaction_time
-from feature_repo.services import hybrid_ranker
-from feature_repo.sources import SOURCES, place_sources
-from feature_repo.views import VIEWS
+from feature_repo.services import service_of
+from feature_repo.sources import place_sources
+from feature_repo.views import VIEWS, own_views
 from nightreel import columns
 from nightreel.artefacts import StepResult
+from nightreel.catalogue import Catalogue, catalogue_of
+from nightreel.catalogue.own import OWN
 from nightreel.errors import InputError
 from nightreel.locks import home_lock
 from nightreel.settings import Paths, Settings
@@ -43,7 +45,7 @@ def apply_definitions(settings: Settings) -> StepResult:
 def _apply_definitions(settings: Settings) -> StepResult:
     place_sources(settings.paths)
     fill_tables(settings)
-    repository = _contents()
+    repository = _contents(settings)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         # On-demand views are slow offline, Feast warns each time; ours are two, and known to be.
         warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")
@@ -71,7 +73,8 @@ def store() -> FeatureStore:
 
     Raises InputError where the definitions have not been registered there, or read another home's files.
     """
-    paths = current_settings().paths
+    settings = current_settings()
+    paths = settings.paths
     registry = paths.registry
     remedy = "Run `cd feature_repo && feast apply` first, with the same home."
     opened = FeatureStore(repo_path=str(REPOSITORY))
@@ -82,15 +85,29 @@ def store() -> FeatureStore:
         opened.get_feature_service(columns.HYBRID_RANKER)
     except FeatureServiceNotFoundException:
         raise InputError(f"{where}: the feature service is not registered.", remedy) from None
-    _require_own_sources(opened, paths, where)
+    catalogue = catalogue_of(settings)
+    _require_own_sources(opened, catalogue, paths, where)
     return opened
 
 
-def _require_own_sources(opened: FeatureStore, paths: Paths, where: str) -> None:
-    """Raise InputError where a view that reads a file reads another than this home's."""
-    for view in opened.list_feature_views():
+def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Paths, where: str) -> None:
+    """Raise InputError where views are not those of feature_modules, or read another home's files."""
+    stored = {view.name for view in catalogue.stored}
+    registered = opened.list_feature_views()
+    own = {view.name: view.names for view in catalogue.own}
+    known = {
+        view.name: tuple(feature.name for feature in view.features)
+        for view in registered
+        if view.tags.get("group") == OWN
+    }
+    if own != known:
+        raise InputError(
+            f"{where}: its own views are {_shown(known)}; feature_modules has {_shown(own)}.",
+            "Run `nightreel features`, then `cd feature_repo && feast apply`.",
+        )
+    for view in registered:
         source = view.batch_source
-        if view.name in SOURCES and isinstance(source, FileSource):
+        if view.name in stored and isinstance(source, FileSource):
             expected = paths.feature_source(view.name)
             if Path(source.path) != expected:
                 raise InputError(
@@ -99,12 +116,16 @@ def _require_own_sources(opened: FeatureStore, paths: Paths, where: str) -> None
                 )
 
 
+def _shown(views: dict[str, tuple[str, ...]]) -> str:
+    return "; ".join(f"{name} ({', '.join(features)})" for name, features in views.items()) or "none"
+
+
 def fill_tables(settings: Settings) -> None:
     """Where the offline store's tables lie in PostgreSQL, bring them to what the home's parquet has."""
     if features_in_postgresql():
         from feature_repo import postgresql
 
-        postgresql.fill_tables(settings.paths)
+        postgresql.fill_tables(settings.paths, [view.name for view in catalogue_of(settings).stored])
 
 
 def _is_remote(store: FeatureStore) -> bool:
@@ -112,14 +133,16 @@ def _is_remote(store: FeatureStore) -> bool:
     return bool(store.config.registry.registry_type == "sql")
 
 
-def _contents() -> RepoContents:
+def _contents(settings: Settings) -> RepoContents:
+    catalogue = catalogue_of(settings)
+    views = (*VIEWS, *own_views(catalogue, settings.paths))
     return RepoContents(
         projects=[nightreel],
-        data_sources=[*SOURCES.values(), interaction_request],
-        entities=[user, video, DUMMY_ENTITY],
-        feature_views=list(VIEWS),
+        data_sources=[*(view.batch_source for view in views), interaction_request],
+        entities=[*FEAST_ENTITIES.values(), DUMMY_ENTITY],
+        feature_views=list(views),
         on_demand_feature_views=[als_score, interaction_time],
-        feature_services=[hybrid_ranker],
+        feature_services=[service_of(catalogue, views[len(VIEWS) :])],
         stream_feature_views=[],
         label_views=[],
         permissions=[],

@@ -1,32 +1,26 @@
-"""The feature service: exactly what the rankers read, in order."""
+"""The feature service `hybrid_ranker`: exactly what the rankers read, in order."""
 
-from feast import FeatureService
+from collections.abc import Iterable
+
+from feast import FeatureService, FeatureView
 
 from feature_repo.entities import OWNER
 from feature_repo.on_demand import als_score, interaction_time
-from feature_repo.views import (
-    user_activity,
-    user_profile,
-    video_daily_popularity,
-    video_engagement,
-    video_profile,
-    video_text,
-)
+from feature_repo.views import VIEWS
 from nightreel import columns
+from nightreel.catalogue import Catalogue
 
-hybrid_ranker = FeatureService(
-    name=columns.HYBRID_RANKER,
-    features=[
-        user_profile,
-        user_activity,
-        video_profile[[*columns.CATEGORY_LEVELS, columns.AUTHOR_ID, columns.VIDEO_DURATION]],
-        video_text,
-        video_daily_popularity,
-        video_engagement,
-        interaction_time,
-        als_score,
-    ],
-    description="Every feature that the classifier and the regressor read, in their order.",
-    owner=OWNER,
-    tags={"models": "classifier, regressor"},
-)
+
+def service_of(catalogue: Catalogue, own: Iterable[FeatureView]) -> FeatureService:
+    """The service of a home's catalogue. own: Feast's views of the user's own modules."""
+    views = {view.name: view for view in (*VIEWS, interaction_time, als_score, *own)}
+    return FeatureService(
+        name=columns.HYBRID_RANKER,
+        features=[
+            views[view.name] if names == view.names else views[view.name][list(names)]
+            for view, names in catalogue.ranked
+        ],
+        description="Every feature that the classifier and the regressor read, in their order.",
+        owner=OWNER,
+        tags={"models": "classifier, regressor"},
+    )

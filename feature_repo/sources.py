@@ -7,18 +7,9 @@ from feast.data_source import DataSource
 from feature_repo.entities import OWNER
 from feature_repo.home import current_settings, features_in_postgresql
 from nightreel import columns
+from nightreel.catalogue.catalogue import BUILTIN
+from nightreel.catalogue.entries import View
 from nightreel.settings import Paths
-
-_DESCRIPTIONS = {
-    columns.USER_PROFILE: "The user file, always known.",
-    columns.USER_ACTIVITY: "What each user had played by the end of each day of theirs.",
-    columns.VIDEO_PROFILE: "Categories, always known; the rest from the end of the day that told it.",
-    columns.VIDEO_TEXT: "Reduced TF-IDF of each video's text, from the first ALS refit on.",
-    columns.VIDEO_DAILY_POPULARITY: "Daily counts of each video, from the end of their day on.",
-    columns.VIDEO_ENGAGEMENT: "How each video had been received by the end of each day with plays.",
-    columns.USER_FACTORS: "ALS factors of users, from the cutoff of each refit on.",
-    columns.VIDEO_FACTORS: "ALS factors of videos, from the cutoff of each refit on.",
-}
 
 
 def table_name(view: str) -> str:
@@ -26,34 +17,38 @@ def table_name(view: str) -> str:
     return f"feature_{view}"
 
 
-def _source(view: str, paths: Paths) -> DataSource:
+def source_of(view: View, paths: Paths) -> DataSource:
+    """Where the values of a stored view lie."""
     if features_in_postgresql():
         # Needs a driver that nothing else here does.
         from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 
         return PostgreSQLSource(
-            name=f"{view}_source",
-            table=table_name(view),
+            name=f"{view.name}_source",
+            table=table_name(view.name),
             timestamp_field=columns.EVENT_TIMESTAMP,
-            description=_DESCRIPTIONS[view],
+            description=view.source,
             owner=OWNER,
         )
     return FileSource(
-        name=f"{view}_source",
-        path=str(paths.feature_source(view)),
+        name=f"{view.name}_source",
+        path=str(paths.feature_source(view.name)),
         file_format=ParquetFormat(),
         timestamp_field=columns.EVENT_TIMESTAMP,
-        description=_DESCRIPTIONS[view],
+        description=view.source,
         owner=OWNER,
     )
 
 
 _paths = current_settings().paths
-SOURCES = {view: _source(view, _paths) for view in _DESCRIPTIONS}
+SOURCES = {view.name: source_of(view, _paths) for view in BUILTIN.stored}
 
 
 def place_sources(paths: Paths) -> None:
-    """Point every source at another home: for a process that works on more than one."""
+    """Point every source of nightreel's own views at another home: for a process that works on more than one.
+
+    The views of a home's own modules are made anew for each home.
+    """
     for view, source in SOURCES.items():
         if isinstance(source, FileSource):
             source.file_options.uri = str(paths.feature_source(view))

@@ -377,6 +377,32 @@ def doctor(as_json: AsJson = False, home: Home = None) -> None:
     sys.exit(0 if inspections.is_sound(findings) else 1)
 
 
+@app.command()
+def catalogue(as_json: AsJson = False, home: Home = None) -> None:
+    """List every feature: its view, type and kind, what it means, and how it is computed."""
+    from nightreel import printing
+    from nightreel.catalogue import catalogue_of
+
+    rows = [
+        {
+            "feature": one.name,
+            "view": view.name,
+            "entity": one.entity,
+            "type": one.type,
+            "kind": one.kind,
+            "ranked": one.ranked,
+            "meaning": one.description,
+            "computed": one.computed,
+            "module": view.module or None,
+        }
+        for view, one in catalogue_of(_settings()).features()
+    ]
+    if as_json:
+        printing.print_json(rows)
+    else:
+        printing.print_table([{name: row[name] for name in row if name != "module"} for row in rows])
+
+
 @app.command(name="settings")
 def show_settings(as_json: AsJson = False, home: Home = None) -> None:
     """Print the effective settings and where each came from; secrets are masked."""

@@ -78,9 +78,6 @@ USER_FACTOR: Final = "user_factor"  # list<float32>, als_factors long
 VIDEO_FACTOR: Final = "video_factor"  # list<float32>, als_factors long
 ALS_SCORE: Final = "als_score"
 
-# Features whose values are names or codes, not amounts.
-CATEGORICAL_FEATURES: Final = frozenset({*USER_CATEGORICALS, *ONEHOT_FEATURES, *CATEGORY_LEVELS, AUTHOR_ID})
-
 # Request-time features.
 INTERACTION_TIMESTAMP: Final = "interaction_timestamp"  # request column: the instant being scored, UTC
 HOUR_OF_DAY: Final = "hour_of_day"
@@ -95,16 +92,6 @@ VIDEO_DAILY_POPULARITY: Final = "video_daily_popularity"
 VIDEO_ENGAGEMENT: Final = "video_engagement"
 USER_FACTORS: Final = "user_factors"
 VIDEO_FACTORS: Final = "video_factors"
-STORED_VIEWS: Final = (
-    USER_PROFILE,
-    USER_ACTIVITY,
-    VIDEO_PROFILE,
-    VIDEO_TEXT,
-    VIDEO_DAILY_POPULARITY,
-    VIDEO_ENGAGEMENT,
-    USER_FACTORS,
-    VIDEO_FACTORS,
-)
 ALS_SCORE_VIEW: Final = "als_score"
 INTERACTION_TIME_VIEW: Final = "interaction_time"
 HYBRID_RANKER: Final = "hybrid_ranker"

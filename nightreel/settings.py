@@ -11,11 +11,11 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightreel.errors import InputError
 
@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )
 
+    feature_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Your own Python modules with features: names, or paths of files from the home; in the "
+        "environment with commas between.",
+    )
     like_threshold: float = Field(
         default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0
     )
@@ -359,6 +364,15 @@ class Settings(BaseSettings):
     def _of_any_age(cls, value: Any) -> Any:
         return None if str(value).strip().casefold() in ("", "none", "0", "0.0") else value
 
+    @field_validator("feature_modules", mode="before")
+    @classmethod
+    def _names_of_modules(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        if isinstance(value, list | tuple) and len(set(map(str, value))) != len(value):
+            raise ValueError("a module is named twice")
+        return value
+
     @field_validator("schedule", "retrain_schedule")
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
@@ -559,7 +573,13 @@ def load_settings(**overrides: Any) -> Settings:
         updates |= {"raw_url": raw_url, "raw_dir": home / "raw"}
     else:
         updates["raw_dir"] = (raw_base / loaded.raw_dir.expanduser()).resolve()
+    updates["feature_modules"] = tuple(_module_name(one, home) for one in loaded.feature_modules)
     return loaded.model_copy(update={"home": home, **updates})
+
+
+def _module_name(named: str, home: Path) -> str:
+    """The name of a module as it is; of a file its whole path, so that other homes of a step find it too."""
+    return str((home / Path(named).expanduser()).resolve()) if named.endswith(".py") else named
 
 
 def url_of(path: Path) -> str | None:
@@ -652,6 +672,8 @@ def describe(settings: Settings) -> list[dict[str, str]]:
 def _shown(name: str, value: Any) -> str:
     if name == "database_url" and value is not None:
         return masked_url(value.get_secret_value())
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
     return "not set" if value is None else str(value)
 
 

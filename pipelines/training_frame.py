@@ -18,6 +18,7 @@ from feast_asof import AsOfRetrievalJob
 from nightreel import columns
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
+from pipelines.pair_keys import is_of_pairs, with_groups
 
 PLAY_COLUMNS = (
     columns.USER_ID,
@@ -70,7 +71,9 @@ class FeatureFrame:
         """
         views = service_features(store)
         service = store.get_feature_service(columns.HYBRID_RANKER)
-        job = store.get_historical_features(entity_df=entity_table(plays), features=service)
+        stored = {view: names for view, names in views.items() if names[0] not in _ON_DEMAND}
+        rows = with_groups(store, entity_table(plays), [view for view in stored if is_of_pairs(store, view)])
+        job = store.get_historical_features(entity_df=rows, features=service)
         if job.num_rows != plays.height:
             raise NightreelError(
                 f"The join gave {job.num_rows} rows for {plays.height} plays.",
@@ -78,7 +81,7 @@ class FeatureFrame:
             )
         return cls(
             names=tuple(name for names in views.values() for name in names),
-            views={view: names for view, names in views.items() if names[0] not in _ON_DEMAND},
+            views=stored,
             job=job,
             instants=plays[columns.EVENT_TIMESTAMP].to_physical().to_numpy(),
             zone=zone,

@@ -27,6 +27,7 @@ from nightreel.settings import Settings
 from nightreel.storage import Folder
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.pair_table import PairTable
 from pipelines.rankers.sides import Side, Sides
 from scoring.audits import finite_scores
 from scoring.candidates import Candidates
@@ -53,6 +54,7 @@ class _Users:
     seen: np.ndarray
     values: np.ndarray
     factors: np.ndarray
+    pairs: tuple[PairTable, ...]
 
     @classmethod
     def of(cls, candidates: Candidates, sides: Sides, rows: slice) -> "_Users":
@@ -62,6 +64,7 @@ class _Users:
             candidates.seen[rows],
             sides.users.values[rows],
             sides.user_factors[rows],
+            tuple(table.of_users(rows) for table in sides.pairs),
         )
 
     def side(self, of: Sides) -> Side:
@@ -101,7 +104,7 @@ class ListsOnRay:
         nobody = _Users.of(candidates, sides, slice(0, 0))
         self._common = _Common(
             nobody.of_candidates(candidates),
-            replace(sides, users=nobody.side(sides), user_factors=nobody.factors),
+            replace(sides, users=nobody.side(sides), user_factors=nobody.factors, pairs=nobody.pairs),
             {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
             Retrieval.of(candidates, sides, settings),
             settings,
@@ -189,7 +192,7 @@ class _Scorer:
     def _score(self, number: int) -> Lists:
         users: _Users = ray.get(self._of_parts[number])
         candidates = users.of_candidates(self._common.candidates)
-        ranker = self._ranker.with_users(users.side(self._common.sides), users.factors)
+        ranker = self._ranker.with_users(users.side(self._common.sides), users.factors, users.pairs)
         lists = Lists.concatenate(score_with(candidates, ranker, self._common.retrieval, self._settings))
         finite_scores(lists)
         return lists

@@ -10,8 +10,8 @@ import numpy as np
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
 from nightreel.artefacts import StepResult, fingerprint, fingerprint_of_files
+from nightreel.catalogue import catalogue_of
 from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.extras import require_extras
@@ -154,7 +154,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
     read = (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
-        *(settings.paths.feature_source(view) for view in columns.STORED_VIEWS),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).stored),
     )
     for path in read:
         if not path.is_file():

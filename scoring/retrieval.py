@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel import columns
+from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
 from pipelines.rankers.hybrid import best_places
-from pipelines.rankers.sides import Sides, dot_products
+from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, OpenVideos
 from scoring.groups import Groups
 from scoring.nearest import NearestVideos
@@ -92,7 +93,7 @@ class Retrieval:
             return _NONE
         if self.nearest is not None:
             return self.nearest.of_user(factors, open_videos, share)
-        als_score = dot_products(self.video_factors, factors)
+        als_score = products_with(self.video_factors, factors)
         return best_places(als_score, open_videos.dense() & ~np.isnan(als_score), share)
 
     def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:

@@ -19,6 +19,8 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel import columns
+from nightreel.catalogue import catalogue_of
+from nightreel.catalogue.formulas import hour_and_weekday
 from nightreel.settings import Settings
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
 from pipelines.evaluate.protocols import Pairs, times_of_tested_watches
@@ -127,7 +129,8 @@ class _Data:
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
         at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
         as_of = FeatureFrame.join(store, plays, settings.zone)
-        encoding = FeatureEncoding.fit(as_of.names, as_of.values(slice(None), columns.CATEGORICAL_FEATURES))
+        seen = as_of.values(slice(None), catalogue_of(settings).categorical)
+        encoding = FeatureEncoding.fit(as_of.names, seen)
         used = [place for place, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
         names = [as_of.names[place] for place in used]
 
@@ -160,10 +163,8 @@ class _Data:
 
 def _hours(instants: pl.Series, settings: Settings) -> np.ndarray:
     """Hour and weekday of the tested watch itself, -1 where its time is not known."""
-    local = instants.cast(INSTANT).dt.convert_time_zone(settings.time_zone)
-    weekday = local.dt.weekday().cast(pl.Int32) - 1
     return np.column_stack(
-        [part.cast(pl.Int32).fill_null(-1).to_numpy() for part in (local.dt.hour(), weekday)]
+        [part.fill_null(-1).to_numpy() for part in hour_and_weekday(instants.cast(INSTANT), settings.zone)]
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.checksums import require_as_written
 from nightreel.cluster import engine
 from nightreel.errors import InputError
@@ -19,6 +20,7 @@ from nightreel.settings import Settings
 from pipelines import collaborative, text
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
+from pipelines.features.own import build_own
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
@@ -38,9 +40,10 @@ _TABLES = ("interactions", "users", "video_daily", "video_captions")
 
 
 def build_features(settings: Settings, *, force: bool = False) -> StepResult:
-    """Write every feature source: profiles, aggregates, text and factors; each part is skipped where done.
+    """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
-    Raises InputError where a table that ingest writes is missing, or is not as ingest wrote it.
+    Raises InputError where a table that ingest writes is missing or not as ingest wrote it, or one of
+    feature_modules is wrong.
     """
     with home_lock(settings.paths.state, "features", wait_s=settings.home_wait_s):
         return _build_features(settings, force=force)
@@ -50,6 +53,7 @@ def _build_features(settings: Settings, *, force: bool) -> StepResult:
     require_as_written(table_files(settings.paths))
     parts = (
         build_aggregates(settings, force=force),
+        build_own(settings, force=force),
         text.build_text(settings, force=force),
         collaborative.build_factors(settings, force=force),
     )
@@ -86,7 +90,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
         rows = {}
         for view, frame in _sources(settings, force=force):
             with written_whole(settings.paths.feature_source(view), checksum=True) as temporary:
-                frame.write_parquet(temporary, statistics=True)
+                BUILTIN.view(view).conformed(frame).write_parquet(temporary, statistics=True)
             rows[f"{view}_rows"] = frame.height
             advance()
     record.finish(current, wrote, rows)

@@ -6,7 +6,7 @@ user's instant, from sources fitted strictly before the night's cutoff, and from
 Numbers are relative to the night or to the user where their level says only how old the log is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,12 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel import columns
+from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
+from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
 from pipelines.rankers.hybrid import best_places
-from pipelines.rankers.sides import Sides, dot_products
+from pipelines.rankers.sides import Sides
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past
@@ -64,6 +66,7 @@ class Night:
     video_names: tuple[str, ...]
     video_table: np.ndarray
     groups: Mapping[str, csr_matrix]
+    own: OwnFeatures
     source_k: int
 
     @classmethod
@@ -96,6 +99,7 @@ class Night:
         sides_video = np.full(len(video_id), -1, dtype=np.int64)
         sides_video[position] = np.arange(len(position))
         names, table = video_features(past, catalogue, sides, position)
+        groups = {"author": groups_of(catalogue.author), "category": groups_of(catalogue.category)}
         return cls(
             catalogue,
             sides_video >= 0,
@@ -106,26 +110,15 @@ class Night:
             sides_video,
             names,
             table,
-            {"author": groups_of(catalogue.author), "category": groups_of(catalogue.category)},
+            groups,
+            OwnFeatures.of(sides, _names(arrays, groups, names), settings),
             settings.source_k,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The features of a row, in order."""
-        of_sources = [f"{name}{part}" for name in self.sources for part in ("", "_rank")]
-        of_groups = [
-            f"{group}_{part}" for group in self.groups for part in ("plays", "liked_share", "of_liked")
-        ]
-        return (
-            *of_sources,
-            columns.ALS_SCORE,
-            "als_score_rank",
-            *of_groups,
-            *self.video_names,
-            *("history_plays", "history_likes", "history_liked_share", "days_since_play", "history_watched"),
-            *_USER_FEATURES,
-        )
+        return (*_names(self.sources, self.groups, self.video_names), *self.own.names)
 
     def rows(
         self,
@@ -170,6 +163,7 @@ class Night:
         features += self._of_groups(histories, user, video)
         features += list(self.video_table[video].T)
         features += [column[user] for column in self._of_users(histories, sides_user)]
+        features += self.own.values(sides_user[user], self.sides_video[video])
         return Rows(
             user,
             video,
@@ -192,7 +186,7 @@ class Night:
         found = np.full((len(sides_user), len(self.catalogue)), np.nan, dtype=np.float32)
         for row, user in enumerate(sides_user.tolist()):
             if user >= 0:
-                scores = dot_products(self.sides.video_factors, self.sides.user_factors[user])
+                scores = products_with(self.sides.video_factors, self.sides.user_factors[user])
                 found[row, self.is_listable] = scores[self.sides_video[self.is_listable]]
         return found
 
@@ -220,6 +214,19 @@ class Night:
             values = np.append(self.sides.user_feature(name), np.float32(np.nan))
             found.append(values[sides_user])
         return found
+
+
+def _names(sources: Iterable[str], groups: Iterable[str], of_videos: Iterable[str]) -> tuple[str, ...]:
+    """The features of a row but those of the user's own modules, in order."""
+    return (
+        *(f"{name}{part}" for name in sources for part in ("", "_rank")),
+        columns.ALS_SCORE,
+        "als_score_rank",
+        *(f"{group}_{part}" for group in groups for part in ("plays", "liked_share", "of_liked")),
+        *of_videos,
+        *("history_plays", "history_likes", "history_liked_share", "days_since_play", "history_watched"),
+        *_USER_FEATURES,
+    )
 
 
 def _of_own_group(sums: csr_matrix, groups: csr_matrix, user: np.ndarray, video: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nightreel import columns
 from nightreel.errors import InputError
 
 
@@ -28,13 +27,13 @@ class FeatureEncoding:
     def fit(cls, names: Sequence[str], values: Mapping[str, pa.Array | pa.ChunkedArray]) -> "FeatureEncoding":
         """Give a code to each value that a categorical feature takes in `values`.
 
-        names: features in service order. values: of every categorical feature among them, the values seen in
-        training. Nulls get no code.
+        names: features in service order. values: of every categorical feature among them, and of no other,
+        the values seen in training. Nulls get no code.
         """
         categories = {
             name: tuple(sorted(pc.unique(values[name]).drop_null().to_pylist()))
             for name in names
-            if name in columns.CATEGORICAL_FEATURES
+            if name in values
         }
         return cls(tuple(names), categories)
 

@@ -1,7 +1,7 @@
 """The matrix that the rankers read, composed block by block from the encoded sources by the join's positions.
 
 `als_score` and the time features, which Feast computes on demand, come here from the same inputs by the same
-definitions, in bulk; a test holds them equal to Feast's.
+functions (`nightreel.catalogue.formulas`), in bulk; a test holds them equal to Feast's.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from nightreel import columns
+from nightreel.catalogue.formulas import hour_and_weekday, products_of_rows
+from pipelines.local_days import INSTANT
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.training_frame import FeatureFrame
 
@@ -44,9 +46,9 @@ class FeatureMatrix:
             for place, values in enumerate(source.values, source.first):
                 # Position -1, no value, wraps to the last row of the encoded source, which is NaN.
                 np.take(values, positions, out=matrix[:, place], mode="wrap")
-        local = pl.Series(instants).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(self._zone.key)
-        matrix[:, self.names.index(columns.HOUR_OF_DAY)] = local.dt.hour().to_numpy()
-        matrix[:, self.names.index(columns.DAY_OF_WEEK)] = local.dt.weekday().to_numpy() - 1
+        hour, weekday = hour_and_weekday(pl.Series(instants).cast(INSTANT), self._zone)
+        matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour.to_numpy()
+        matrix[:, self.names.index(columns.DAY_OF_WEEK)] = weekday.to_numpy()
         matrix[:, self.names.index(columns.ALS_SCORE)] = self._als.scores(rows)
         return matrix
 
@@ -90,7 +92,7 @@ class _FactorProduct:
         # The gathered factors of a whole part of a log would take more memory than all other features.
         for start in range(0, len(users), _FACTOR_ROWS):
             part = slice(start, start + _FACTOR_ROWS)
-            np.einsum("ij,ij->i", self.users[users[part]], self.videos[videos[part]], out=scores[part])
+            products_of_rows(self.users[users[part]], self.videos[videos[part]], out=scores[part])
         return scores
 
 

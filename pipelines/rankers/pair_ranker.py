@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_forest import PairForest
+from pipelines.rankers.pair_table import PairTable
 from pipelines.rankers.sides import Side, Sides
 
 # What is worked on at a time: five arrays of so many numbers stay near the processor.
@@ -33,9 +34,9 @@ class PairRanker:
             ranker, sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides)
         )
 
-    def with_users(self, users: Side, factors: np.ndarray) -> "PairRanker":
-        """The same for other users: what was answered of the videos stands. factors: as in Sides."""
-        sides = replace(self.sides, users=users, user_factors=factors)
+    def with_users(self, users: Side, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()) -> "PairRanker":
+        """The same for other users: what was answered of the videos stands. factors, pairs: as in Sides."""
+        sides = replace(self.sides, users=users, user_factors=factors, pairs=pairs)
         return replace(
             self,
             sides=sides,
@@ -68,12 +69,15 @@ class UserBlock:
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
             als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
-            yield part, als, expit(self.ranker.classifier.grid(self.classifier_leaves[:, part], als))
+            others = sides.pair_grid(self.users[part])
+            raw = self.ranker.classifier.grid(self.classifier_leaves[:, part], als, *others)
+            yield part, als, expit(raw)
 
     def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """The probability that a play is liked: float64 [pairs]; of pairs given as to `regressed`."""
+        others = self.ranker.sides.pair_values(self.users[user], video)
         probability: np.ndarray = expit(
-            self.ranker.classifier.pairs(self.classifier_leaves, user, video, als_score)
+            self.ranker.classifier.pairs(self.classifier_leaves, user, video, als_score, *others)
         )
         return probability
 
@@ -82,7 +86,8 @@ class UserBlock:
 
         user: each pair's place among these users. video: its place in the sides. als_score: float32 [pairs].
         """
-        return self.ranker.regressor.pairs(self.regressor_leaves, user, video, als_score)
+        others = self.ranker.sides.pair_values(self.users[user], video)
+        return self.ranker.regressor.pairs(self.regressor_leaves, user, video, als_score, *others)
 
 
 def scores_of_pairs(
@@ -105,7 +110,8 @@ def scores_of_pairs(
     def score(start: int) -> None:
         part = slice(start, start + PAIRS_AT_A_TIME)
         own, place = np.unique(user[part], return_inverse=True)
-        scores[part] = forest.pairs(forest.of_users(own), place, video[part], als_score[part])
+        others = sides.pair_values(user[part], video[part])
+        scores[part] = forest.pairs(forest.of_users(own), place, video[part], als_score[part], *others)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(score, range(0, len(user), PAIRS_AT_A_TIME)))

@@ -1,8 +1,8 @@
 """The features of users and of videos as of an instant, each side encoded once, to be composed into pairs.
 
 Both come through Feast's point-in-time join. What depends on the pair alone, `als_score`, and on the instant
-alone, the hour and the weekday, is computed here from the same inputs by the definition of Feast's on-demand
-views; a test holds the composed rows equal to Feast's own.
+alone, the hour and the weekday, is computed here from the same inputs by the functions that Feast's on-demand
+views call; a test holds the composed rows equal to Feast's own.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,14 @@ from feast import FeatureStore
 
 from feast_asof import AsOfRetrievalJob
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS
+from nightreel.catalogue.formulas import hour_and_weekday, products_with
 from nightreel.errors import InputError
 from pipelines.local_days import INSTANT
+from pipelines.pair_keys import is_of_pairs
 from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.pair_table import PairTable, pair_tables
 
-_BLAS_ROWS = 8
 # Of files that bear no time: known once they have arrived.
 _WITHOUT_TIME = frozenset(
     {*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES, *columns.CATEGORY_LEVELS, *columns.TEXT_FEATURES}
@@ -50,7 +53,8 @@ class Sides:
 
     names: features of a pair in the service's order. users, videos: one row each, in the order asked for.
     user_factors, video_factors: float32 [rows, factors], NaN where there are none. constants: place in a
-    pair's row -> value, of what is the same for all pairs. als_place: where als_score stands.
+    pair's row -> value, of what is the same for all pairs. als_place: where als_score stands. pairs: the
+    other features of pairs.
     """
 
     names: tuple[str, ...]
@@ -60,6 +64,20 @@ class Sides:
     video_factors: np.ndarray
     constants: Mapping[int, float]
     als_place: int
+    pairs: tuple[PairTable, ...] = ()
+
+    @property
+    def pair_indices(self) -> tuple[int, ...]:
+        """Where the features of pairs stand in a row, als_score first: the order of pair values below."""
+        return (self.als_place, *(index for table in self.pairs for index in table.indices))
+
+    def pair_grid(self, users: np.ndarray) -> list[np.ndarray]:
+        """The features of pairs but als_score, of these users with all videos: float32 [users, videos]."""
+        return [values for table in self.pairs for values in table.grid(users)]
+
+    def pair_values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
+        """The same of some pairs: float32 [pairs]; of a user below 0 nothing is known."""
+        return [values for table in self.pairs for values in table.pairs(user, video)]
 
     def user_columns(self, users: np.ndarray) -> dict[int, np.ndarray]:
         """The features of these users, and the constants, by their place in a pair's row: float32 [users]."""
@@ -75,7 +93,7 @@ class Sides:
     def als_scores(self, user: int, videos: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The user's als_score with these videos: float32 [videos], NaN where either has no factors."""
         # One user at a time: a product of whole blocks would round by the size of the block.
-        return dot_products(self.video_factors[videos], self.user_factors[user])
+        return products_with(self.video_factors[videos], self.user_factors[user])
 
     def video_feature(self, name: str) -> np.ndarray:
         """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
@@ -95,21 +113,6 @@ class Sides:
             f"Feature {name}: not among the features of that side in the service.",
             "Put it back into the service hybrid_ranker, and run `feast apply`.",
         )
-
-
-def dot_products(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """`rows @ vector`, rounded so that what comes out for a row depends on no other: float32 [rows].
-
-    BLAS takes rows by eights and adds up otherwise in what is left over, so that is filled up to eight.
-    """
-    whole = len(rows) - len(rows) % _BLAS_ROWS
-    scores = np.empty(len(rows), dtype=np.float32)
-    np.dot(rows[:whole], vector, out=scores[:whole])
-    if whole < len(rows):
-        rest = np.zeros((_BLAS_ROWS, rows.shape[1]), dtype=np.float32)
-        rest[: len(rows) - whole] = rows[whole:]
-        scores[whole:] = (rest @ vector)[: len(rows) - whole]
-    return scores
 
 
 def sides_as_of(
@@ -141,12 +144,17 @@ def sides_as_of(
     if profiles_at is not None and profiles_at != as_of:
         entities = _entities(user_id, video_id, profiles_at)
         profiles = store.get_historical_features(entity_df=entities, features=service)
+    of_pairs: dict[str, slice] = {}
     places: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
     for view, features in projections.items():
         if not set(features) & {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}:
             first = names.index(features[0])
-            places[_key(store, view)][view] = slice(first, first + len(features))
-    local = as_of.astimezone(zone)
+            part = slice(first, first + len(features))
+            if is_of_pairs(store, view):
+                of_pairs[view] = part
+            else:
+                places[_key(store, view)][view] = part
+    hour, weekday = hour_and_weekday(pl.Series([as_of], dtype=INSTANT), zone)
     user_factors, video_factors = _factors(job, len(user_id), len(video_id))
     return Sides(
         names,
@@ -155,10 +163,13 @@ def sides_as_of(
         user_factors,
         video_factors,
         constants={
-            names.index(columns.HOUR_OF_DAY): local.hour,
-            names.index(columns.DAY_OF_WEEK): local.weekday(),
+            names.index(columns.HOUR_OF_DAY): hour[0],
+            names.index(columns.DAY_OF_WEEK): weekday[0],
         },
         als_place=names.index(columns.ALS_SCORE),
+        pairs=pair_tables(
+            store, encoding, of_pairs, user_id, video_id, as_of=as_of, profiles_at=profiles_at or as_of
+        ),
     )
 
 
@@ -171,7 +182,12 @@ def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.
     instant = pl.lit(as_of, dtype=INSTANT)
     return (
         pl.DataFrame({columns.USER_ID: np.resize(user_id, rows), columns.VIDEO_ID: np.resize(video_id, rows)})
-        .with_columns(instant.alias(columns.EVENT_TIMESTAMP), instant.alias(columns.INTERACTION_TIMESTAMP))
+        .with_columns(
+            instant.alias(columns.EVENT_TIMESTAMP),
+            instant.alias(columns.INTERACTION_TIMESTAMP),
+            # What a user has with groups of videos is no feature of either side.
+            *(pl.lit(None, dtype=pl.Int64).alias(group.join_key) for group in GROUPS),
+        )
         .to_arrow()
     )
 

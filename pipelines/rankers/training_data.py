@@ -8,6 +8,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel import columns
+from nightreel.catalogue import catalogue_of
 from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Settings
@@ -47,7 +48,8 @@ class TrainingData:
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
         frame = FeatureFrame.join(store, plays, settings.zone)
-        encoding = FeatureEncoding.fit(frame.names, frame.values(slices.fit, columns.CATEGORICAL_FEATURES))
+        seen = frame.values(slices.fit, catalogue_of(settings).categorical)
+        encoding = FeatureEncoding.fit(frame.names, seen)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit])
         wanted = targets(settings.label, buckets, ratio, length, settings)
@@ -62,7 +64,7 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     """
     paths = (
         settings.paths.table("interactions"),
-        *(settings.paths.feature_source(view) for view in columns.STORED_VIEWS),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).stored),
     )
     for path in paths:
         if not path.is_file():

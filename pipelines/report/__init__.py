@@ -67,6 +67,7 @@ _PLACES = {
     "raw_url",
     "work_dir",
     "shared_dir",
+    "feature_modules",
     "database_url",
     "ray_address",
 }

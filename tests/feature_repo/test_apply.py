@@ -120,7 +120,8 @@ def test_from_a_clean_state_everything_is_registered(applied: Applied) -> None:
     assert {view.spec.name for view in registry.feature_views} == VIEWS
     assert {view.spec.name for view in registry.on_demand_feature_views} == {"als_score", "interaction_time"}
     assert {service.spec.name for service in registry.feature_services} == {"hybrid_ranker"}
-    assert {entity.spec.name for entity in registry.entities} == {"user", "video", "__dummy"}
+    groups = {"author", *(f"{level}_level_category" for level in ("first", "second", "third"))}
+    assert {entity.spec.name for entity in registry.entities} == {"user", "video", "__dummy"} | groups
     assert {project.spec.name for project in registry.projects} == {"nightreel"}
     assert len(registry.data_sources) == len(VIEWS) + 1
 

@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.open_store import store as open_store
 from nightreel import columns
+from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.rankers import FeatureEncoding
@@ -34,7 +35,7 @@ def frame(settings: Settings) -> FeatureFrame:
 
 def _encoding(frame: FeatureFrame) -> FeatureEncoding:
     rows = slice(0, len(frame))
-    return FeatureEncoding.fit(frame.names, frame.values(rows, columns.CATEGORICAL_FEATURES))
+    return FeatureEncoding.fit(frame.names, frame.values(rows, BUILTIN.categorical))
 
 
 def test_every_feature_of_the_original_is_there(frame: FeatureFrame) -> None:

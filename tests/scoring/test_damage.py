@@ -70,7 +70,7 @@ def _files(settings: Settings) -> dict[str, Path]:
     paths = settings.paths
     model = model_registry.champion(settings).folder
     tables = [paths.table(name) for name in ("interactions", "users", "video_daily", "video_captions")]
-    features = [paths.feature_source(view) for view in columns.STORED_VIEWS]
+    features = [paths.feature_source(view.name) for view in BUILTIN.stored]
     return {
         **{f"table {path.stem}": path for path in tables},
         "replaced rows": paths.tables / "superseded" / "users.parquet",

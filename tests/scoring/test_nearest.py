@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nightreel.catalogue.formulas import products_with
 from nightreel.errors import InputError
 from nightreel.extras import require_extras
 from nightreel.settings import load_settings
-from pipelines.rankers.sides import dot_products
 from scoring.candidates import OpenVideos
 from scoring.nearest import NearestVideos
 
@@ -100,4 +100,4 @@ def test_a_dot_product_depends_on_no_other_row(rows: int, seed: int, data: st.Da
     matrix, vector = random.standard_normal((rows, 64)), random.standard_normal(64)
     matrix, vector = matrix.astype(np.float32), vector.astype(np.float32)
     some = np.array(data.draw(st.lists(st.integers(0, rows - 1), min_size=1)))
-    np.testing.assert_array_equal(dot_products(matrix[some], vector), dot_products(matrix, vector)[some])
+    np.testing.assert_array_equal(products_with(matrix[some], vector), products_with(matrix, vector)[some])

@@ -1,0 +1,64 @@
+"""What is computed when a pair, or an instant, is asked for: each formula once, for Feast and in bulk."""
+
+from collections.abc import Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+_BLAS_ROWS = 8
+
+
+def hour_and_weekday(instants: pl.Series, zone: ZoneInfo) -> tuple[pl.Series, pl.Series]:
+    """Hour, 0..23, and weekday, 0 is Monday, of instants in a zone: int64 each; null stays null.
+
+    instants: UTC, in microseconds.
+    """
+    local = instants.dt.convert_time_zone(zone.key)
+    return local.dt.hour().cast(pl.Int64), local.dt.weekday().cast(pl.Int64) - 1
+
+
+def products_of_rows(users: np.ndarray, videos: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """als_score of pairs: the dot product of the rows of two float32 [pairs, factors]; NaN where one is."""
+    found: np.ndarray = np.einsum("ij,ij->i", users, videos, out=out)
+    return found
+
+
+def products_with(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """als_score of one user with many videos, or one video with many users: float32 [rows].
+
+    It is rounded so that what comes out for a row depends on no other. BLAS takes rows by eights and adds up
+    otherwise in what is left over, so that is filled up to eight.
+    """
+    whole = len(rows) - len(rows) % _BLAS_ROWS
+    scores = np.empty(len(rows), dtype=np.float32)
+    np.dot(rows[:whole], vector, out=scores[:whole])
+    if whole < len(rows):
+        rest = np.zeros((_BLAS_ROWS, rows.shape[1]), dtype=np.float32)
+        rest[: len(rows) - whole] = rows[whole:]
+        scores[whole:] = (rest @ vector)[: len(rows) - whole]
+    return scores
+
+
+def products_of_lists(users: Sequence[Any], videos: Sequence[Any]) -> np.ndarray:
+    """als_score of pairs whose factors come as lists, or None: float32 [pairs], NaN where one has none.
+
+    Factors of two lengths are of two settings, and have no product either.
+    """
+    scores = np.full(len(users), np.nan, dtype=np.float32)
+    lengths = np.array([_length(*pair) for pair in zip(users, videos, strict=True)], dtype=np.int64)
+    for length in np.unique(lengths[lengths > 0]).tolist():
+        rows = np.flatnonzero(lengths == length)
+        left, right = (
+            np.array([side[row] for row in rows.tolist()], dtype=np.float32) for side in (users, videos)
+        )
+        scores[rows] = products_of_rows(left, right)
+    return scores
+
+
+def _length(user: Any, video: Any) -> int:
+    if user is None or video is None:
+        return 0
+    sizes = {int(np.size(user)), int(np.size(video))}
+    return sizes.pop() if len(sizes) == 1 else 0

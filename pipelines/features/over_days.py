@@ -1,0 +1,216 @@
+"""Aggregations over days that have ended: what the catalogue's expressions become, stamped by the machine.
+
+An expression sees only rows of local days before the stamp, so whatever it says it knows nothing of the
+future. A value is written for each day's end at which the rows that it is made of change: a day with rows
+came in, or one left the window.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+from polars.dataframe.group_by import GroupBy
+
+from nightreel import columns
+from nightreel.catalogue import Feature, View
+from nightreel.errors import InputError
+from pipelines.local_days import INSTANT, ends_of_days, starts_of_dates
+
+VISIBLE = "visible_from"  # pl.Date: the local day from whose beginning on a row may be used
+_POINT = "point"
+# Rows that are aggregated at a time: those of a window stand once for each day that it is seen from.
+_ROWS_AT_A_TIME = 4_000_000
+
+
+def visible_from(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
+    """The local day that begins when that of each instant ends."""
+    return ends_of_days(instants, zone).dt.convert_time_zone(zone.key).dt.date().alias(VISIBLE)
+
+
+def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
+    """The source of a view whose features have expressions: keys, event_timestamp, features; sorted.
+
+    rows: the view's keys, VISIBLE and what its expressions read, in order of time; rows without a key count
+    for nobody. Raises InputError for an expression that cannot be evaluated, or that gives several values.
+    """
+    keys = list(view.join_keys)
+    ordered = rows.drop_nulls([*keys, VISIBLE]).sort(*keys, VISIBLE, maintain_order=True)
+    if ordered.is_empty():
+        types: dict[str, pl.DataType] = dict.fromkeys(keys, pl.Int64())
+        types |= {columns.EVENT_TIMESTAMP: INSTANT}
+        return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})
+    points = _Points.of(ordered, keys, {feature.days for feature in view.features})
+    found = points.keys
+    for days, features in groupby(view.features, key=lambda feature: feature.days):
+        found = found.with_columns(points.values(ordered, list(features), days, view))
+    stamps = starts_of_dates(found[VISIBLE], zone).alias(columns.EVENT_TIMESTAMP)
+    return _changes(view.conformed(found.with_columns(stamps)), keys)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The keys and days at which values are made.
+
+    keys: the key columns and VISIBLE, sorted. key: int64, a number a key; day: int32, VISIBLE in days since
+    1970. row_keys: one ascending int64 for each of the ordered rows, of its key and day.
+    """
+
+    keys: pl.DataFrame
+    key: np.ndarray
+    day: np.ndarray
+    row_keys: np.ndarray
+    stride: int
+
+    @classmethod
+    def of(cls, ordered: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
+        number = ordered.select(pl.struct(keys).rle_id().cast(pl.Int64)).to_series()
+        dated = ordered.select(*keys, VISIBLE, number.alias(_POINT))
+        active = dated.unique([_POINT, VISIBLE])
+        lengths = [days for days in windows if days is not None]
+        left = [active.with_columns(pl.col(VISIBLE) + pl.duration(days=days)) for days in lengths]
+        points = pl.concat([active, *left]).unique([_POINT, VISIBLE]).sort(_POINT, VISIBLE)
+        first = int(points[VISIBLE].to_physical().min() or 0)  # type: ignore[arg-type]
+        day = points[VISIBLE].to_physical().to_numpy().astype(np.int64) - first
+        stride = int(day.max()) + 2
+        row_day = ordered[VISIBLE].to_physical().to_numpy().astype(np.int64) - first
+        return cls(
+            points.select(*keys, VISIBLE),
+            points[_POINT].to_numpy(),
+            day,
+            number.to_numpy() * stride + row_day,
+            stride,
+        )
+
+    def values(
+        self, ordered: pl.DataFrame, features: list[Feature], days: int | None, view: View
+    ) -> list[pl.Series]:
+        """The features of one window at every point."""
+        begin = self.key * self.stride
+        if days is not None:
+            # Nothing of an earlier key: a day's number is never below 0.
+            begin = begin + np.maximum(self.day - days + 1, 0)
+        starts = np.searchsorted(self.row_keys, begin, side="left")
+        stops = np.searchsorted(self.row_keys, self.key * self.stride + self.day, side="right")
+        fast = [one for one in features if one.combine == "sum" or (one.combine == "max" and days is None)]
+        slow = [one for one in features if one not in fast]
+        found = [self._combined(ordered, feature, starts, stops, view) for feature in fast]
+        if slow:
+            found += self._aggregated(ordered, slow, starts, stops, view)
+        return found
+
+    def _combined(
+        self, ordered: pl.DataFrame, feature: Feature, starts: np.ndarray, stops: np.ndarray, view: View
+    ) -> pl.Series:
+        """What is made of each day's own value: by running sums, or by the running maximum of a key."""
+        rows = pl.Series(_POINT, self.row_keys)
+        daily = _evaluated(ordered.with_columns(rows).group_by(_POINT, maintain_order=True), [feature], view)
+        values, at = daily[feature.name], daily[_POINT].to_numpy()
+        if not (values.dtype.is_integer() or values.dtype.is_temporal() or values.dtype == pl.Boolean):
+            raise InputError(
+                f"{_where(view)}: feature {feature.name!r}: {values.dtype} is no whole number to combine.",
+                "Leave combine out, or round the values to whole numbers.",
+            )
+        if feature.combine == "sum":
+            sums = np.append(0, np.cumsum(values.cast(pl.Int64).fill_null(0).to_numpy()))
+            first, last = (np.searchsorted(at, _border(self.row_keys, rows_)) for rows_ in (starts, stops))
+            return pl.Series(feature.name, sums[last] - sums[first])
+        key = pl.Series("key", at // self.stride)
+        running = pl.select(values.alias("value"), key).select(pl.col("value").cum_max().over("key"))
+        position = np.searchsorted(at, self.key * self.stride + self.day, side="right") - 1
+        found: pl.Series = running.to_series()[position]
+        return found.alias(feature.name)
+
+    def _aggregated(
+        self,
+        ordered: pl.DataFrame,
+        features: list[Feature],
+        starts: np.ndarray,
+        stops: np.ndarray,
+        view: View,
+    ) -> list[pl.Series]:
+        """What is made of all rows of each window together."""
+        read = {name for feature in features for name in _expression(feature).meta.root_names()}
+        used = ordered.select(name for name in ordered.columns if name in read or name == VISIBLE)
+        lengths = stops - starts
+        blocks = []
+        for first, last in _blocks(lengths):
+            of_block = lengths[first:last]
+            point = np.repeat(np.arange(first, last), of_block)
+            before = np.cumsum(of_block) - of_block
+            row = np.arange(len(point)) - np.repeat(before - starts[first:last], of_block)
+            window = used[row].with_columns(pl.Series(_POINT, point).set_sorted())
+            blocks.append(_evaluated(window.group_by(_POINT, maintain_order=True), features, view))
+        nothing = used.head(0).select(_expression(one).alias(one.name) for one in features)
+        found = pl.DataFrame({_POINT: np.arange(len(lengths))}).join(
+            pl.concat(blocks), on=_POINT, how="left", maintain_order="left"
+        )
+        empty = pl.Series(lengths == 0)
+        return [
+            found[one.name]
+            .zip_with(
+                ~empty,
+                pl.Series([_of_nothing(nothing, one.name)], dtype=found[one.name].dtype).new_from_index(
+                    0, len(lengths)
+                ),
+            )
+            .alias(one.name)
+            for one in features
+        ]
+
+
+def _border(row_keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The key of each of these positions among the rows; beyond the last, one above all."""
+    found: np.ndarray = np.append(row_keys, np.iinfo(np.int64).max)[rows]
+    return found
+
+
+def _of_nothing(nothing: pl.DataFrame, name: str) -> object:
+    return nothing[name][0] if nothing.height else None
+
+
+def _blocks(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Consecutive windows, of about _ROWS_AT_A_TIME rows together."""
+    block = np.cumsum(lengths) // _ROWS_AT_A_TIME
+    borders = np.flatnonzero(np.diff(block)) + 1
+    yield from zip([0, *borders.tolist()], [*borders.tolist(), len(lengths)], strict=True)
+
+
+def _expression(feature: Feature) -> pl.Expr:
+    assert feature.value is not None
+    return feature.value
+
+
+def _evaluated(grouped: GroupBy, features: Sequence[Feature], view: View) -> pl.DataFrame:
+    """Raises InputError where an expression cannot be evaluated, or gives a group several values."""
+    try:
+        found = grouped.agg(_expression(feature).alias(feature.name) for feature in features)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        if len(features) > 1:
+            for feature in features:  # one of them is at fault, and is named
+                _evaluated(grouped, [feature], view)
+        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise InputError(
+            f"{_where(view)}: feature {features[0].name!r}: {type(error).__name__}: {said}.",
+            "docs/own-features.md has the columns of each table.",
+        ) from None
+    for feature in features:
+        if isinstance(found[feature.name].dtype, pl.List | pl.Array):
+            raise InputError(
+                f"{_where(view)}: feature {feature.name!r} gives several values, not one.",
+                "Aggregate: pl.len(), pl.col(...).mean() and the like.",
+            )
+    return found
+
+
+def _where(view: View) -> str:
+    return view.module or f"view {view.name}"
+
+
+def _changes(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Without the rows that say of a key what the one before says."""
+    features = [name for name in frame.columns if name not in (*keys, columns.EVENT_TIMESTAMP)]
+    differs = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*keys, *features)]
+    return frame.filter(pl.any_horizontal(*differs) | (pl.int_range(pl.len()) == 0))

@@ -1,0 +1,63 @@
+"""The features of the user's own modules in a row: of users, of videos, and of both."""
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightreel.catalogue import catalogue_of
+from nightreel.settings import Settings
+from pipelines.rankers.sides import Sides
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """The own features of the users and videos of some sides.
+
+    users, videos: float32 [features, rows of that side + 1], NaN in the last row. names: users' first, then
+    videos', then those of pairs. columns: of the pairs' features, their positions in the sides' pair values.
+    """
+
+    names: tuple[str, ...]
+    users: np.ndarray
+    videos: np.ndarray
+    columns: tuple[int, ...]
+    sides: Sides
+
+    @classmethod
+    def of(cls, sides: Sides, taken: Container[str], settings: Settings) -> "OwnFeatures":
+        """Those of the features of the sides that come from feature_modules.
+
+        taken: names that a row has already; a feature of such a name bears its view's too, as in Feast.
+        """
+        found: dict[str, list[str]] = {"user": [], "video": [], "pair": []}
+        names: dict[str, str] = {}
+        for view in catalogue_of(settings).own:
+            kind = view.entities[0] if len(view.entities) == 1 else "pair"
+            found[kind] += view.ranked
+            names |= {name: f"{view.name}__{name}" if name in taken else name for name in view.ranked}
+        users, videos, pairs = found.values()
+        of_pairs = [sides.names[index] for index in sides.pair_indices[1:]]
+        return cls(
+            tuple(names[name] for name in (*users, *videos, *pairs)),
+            _with_unknown([sides.user_feature(name) for name in users], len(sides.user_factors)),
+            _with_unknown([sides.video_feature(name) for name in videos], len(sides.video_factors)),
+            tuple(of_pairs.index(name) for name in pairs),
+            sides,
+        )
+
+    def values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
+        """A column a feature, float32 [pairs]. user, video: positions in the sides, -1 where unknown."""
+        of_pairs = self.sides.pair_values(user, video) if self.columns else []
+        return [
+            *(column[user] for column in self.users),
+            *(column[video] for column in self.videos),
+            *(of_pairs[column] for column in self.columns),
+        ]
+
+
+def _with_unknown(columns: list[np.ndarray], rows: int) -> np.ndarray:
+    found = np.full((len(columns), rows + 1), np.nan, dtype=np.float32)
+    for row, column in enumerate(columns):
+        found[row, :-1] = column
+    return found

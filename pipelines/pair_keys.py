@@ -1,0 +1,48 @@
+"""The keys of views about a user and a group of videos, such as the author: what a pair of the two has."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.catalogue.entries import GROUPS, Entity
+from nightreel.errors import InputError
+
+_GROUP_BY_KEY = {group.join_key: group for group in GROUPS}
+
+
+def is_of_pairs(store: FeatureStore, view: str) -> bool:
+    """Whether a view's keys are a user and a group of videos."""
+    return len(store.get_feature_view(view).join_keys) > 1
+
+
+def group_of(store: FeatureStore, view: str) -> Entity:
+    """The group of videos that a view of pairs is of. Raises InputError for a view of other keys."""
+    keys: list[str] = store.get_feature_view(view).join_keys
+    if len(keys) != 2 or keys[0] != columns.USER_ID or keys[1] not in _GROUP_BY_KEY:
+        raise InputError(
+            f"Feature view {view}: its keys are {keys}; a row is of a user and a video.",
+            "Key it by user, by video, or by user and one group of videos.",
+        )
+    return _GROUP_BY_KEY[keys[1]]
+
+
+def with_groups(store: FeatureStore, rows: pa.Table, views: Sequence[str]) -> pa.Table:
+    """Rows of videos with the keys of the groups that these views are of, as known at each row's instant.
+
+    rows: video_id and event_timestamp, with other columns or not.
+    """
+    groups = {group.join_key: group for group in (group_of(store, view) for view in views)}
+    if not groups:
+        return rows
+    job = store.get_historical_features(
+        entity_df=rows.select([columns.VIDEO_ID, columns.EVENT_TIMESTAMP]),
+        features=[f"{columns.VIDEO_PROFILE}:{group.of_video}" for group in groups.values()],
+    )
+    positions = job.positions(columns.VIDEO_PROFILE)
+    indices = pa.array(positions, mask=positions < 0)
+    for key, group in groups.items():
+        values = job.source_column(columns.VIDEO_PROFILE, str(group.of_video)).take(indices)
+        rows = rows.append_column(key, values.cast(pa.int64()))
+    return rows
