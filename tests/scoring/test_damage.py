@@ -13,6 +13,7 @@ import pytest
 
 from feature_repo.open_store import apply_definitions
 from nightreel import columns, doctor
+from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.checksums import SUFFIX
 from nightreel.cli import main
 from nightreel.night import night_stages
