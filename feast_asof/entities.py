@@ -12,6 +12,7 @@ from feast.errors import EntityTimestampInferenceException
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
 from feast_asof.errors import AsOfError
+from feast_asof.keys import is_untyped
 from feast_asof.parquet import open_parquet
 from feast_asof.schemas import common_type, without_views
 from feast_asof.times import Instants, Unit, one_chunk, read_instants
@@ -69,10 +70,10 @@ class Entities:
         types = key_types(views)
         types.setdefault(str(self.time_column), pa.timestamp("us", tz="UTC"))
         fields = [
-            field.with_type(types.get(field.name, field.type)) if pa.types.is_null(field.type) else field
+            field.with_type(types.get(field.name, field.type)) if is_untyped(field.type) else field
             for field in self.schema
         ]
-        table = self.table.cast(pa.schema(fields))
+        table = pa.schema(fields).empty_table()
         return Entities(self.what, table, time_column=self.time_column, times=self._times)
 
     @property

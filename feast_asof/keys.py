@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from feast_asof.errors import AsOfError
 
 EXACT = "exact number"
+NULL = str(pa.null())
 # Room for any whole number of 64 bits with any fraction of a decimal of 128 bits.
 WIDEST_DIGITS = 76
 
@@ -38,11 +39,17 @@ def require_same_kind(entity: pa.DataType, source: pa.DataType, *, what: str, co
 
     A column of nulls only, which has no type of its own, fits any.
     """
-    if not (pa.types.is_null(entity) or pa.types.is_null(source)) and _kind(entity) != _kind(source):
+    kinds = {_kind(entity), _kind(source)}
+    if len(kinds - {NULL}) > 1:
         raise AsOfError(
             f"{what}: key column '{column}' is {entity} in the entity dataframe, but {source} in {path}; "
             f"cast one of them."
         )
+
+
+def is_untyped(kind: pa.DataType) -> bool:
+    """Whether a column has nulls only, or categories of nulls, as pandas makes of no rows at all."""
+    return _kind(kind) == NULL
 
 
 def _compared(kind: pa.DataType) -> pa.DataType:

@@ -8,7 +8,8 @@ import pyarrow as pa
 UNITS = ("s", "ms", "us", "ns")
 DECIMAL128_DIGITS = 38
 DECIMAL256_DIGITS = 76
-INT64_DIGITS = 19
+# Of a whole number of 64 bits, with a sign or without: one type may have been made of both.
+WHOLE_DIGITS = 20
 
 
 def unite(files: Sequence[str], schemas: Sequence[pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
@@ -109,15 +110,19 @@ def _integer(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    digits = [
-        (kind.precision - kind.scale, kind.scale) if pa.types.is_decimal(kind) else (INT64_DIGITS, 0)
-        for kind in (one, other)
-    ]
+    digits = [_digits(kind) for kind in (one, other)]
     scale = max(after for _, after in digits)
     precision = max(before for before, _ in digits) + scale
     if precision <= DECIMAL128_DIGITS:
         return pa.decimal128(precision, scale)
     return pa.decimal256(precision, scale) if precision <= DECIMAL256_DIGITS else None
+
+
+def _digits(kind: pa.DataType) -> tuple[int, int]:
+    """How many digits there are before the point, and how many after it."""
+    if pa.types.is_decimal(kind):
+        return kind.precision - kind.scale, kind.scale
+    return WHOLE_DIGITS, 0
 
 
 def _instant(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

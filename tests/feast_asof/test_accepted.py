@@ -159,13 +159,14 @@ def _file(asked: pd.DataFrame, folder: Path) -> Any:
     return folder / "asked.parquet"
 
 
-@pytest.mark.parametrize("kind", ["frame", "frame without types", "table", "polars", "file"])
+@pytest.mark.parametrize("kind", ["frame", "frame without types", "categories", "table", "polars", "file"])
 def test_no_entity_rows_give_no_rows_with_all_columns(tmp_path: Path, kind: str) -> None:
     """To pandas, to Arrow in the right types, and to parquet."""
     asked = ASKED[:0].assign(label=pd.Series([], dtype="float64"))
     given = {
         "frame": lambda: asked,
         "frame without types": lambda: pd.DataFrame(columns=asked.columns),
+        "categories": lambda: asked.assign(user=pd.Categorical([])),
         "table": lambda: pa.Table.from_pandas(asked, preserve_index=False),
         "polars": lambda: pl.from_pandas(asked),
         "file": lambda: _file(asked, tmp_path),
