@@ -9,7 +9,10 @@ from typing import Any
 import polars as pl
 
 from nightreel import columns
+from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.report.charts import Line, bars, colour, lines
+from pipelines.report.next_day import next_day
+from pipelines.report.tables import distinct, html_table
 
 _CURVES = (("ndcg", "NDCG"), ("precision", "Precision"), ("recall", "Recall"), ("map", "MAP"))
 _TABLES = (*_CURVES, ("ndcg_graded", "NDCG, graded"), ("mrr", "MRR"), ("hit_rate", "Hit rate"))
@@ -45,6 +48,7 @@ svg text{font:11px system-ui,sans-serif;fill:#3c4043}.grid{stroke:#e3e5e8}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;margin:.3rem 0 .8rem;break-inside:avoid}
 th,td{padding:.18rem .55rem;border-bottom:1px solid #e3e5e8;text-align:left;vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tr.main{background:#fdeef6;font-weight:600}
+details{margin:.3rem 0}summary{cursor:pointer;font-weight:600}
 small{color:#5f6368}@media print{nav{display:none}body{max-width:none;padding:0;font-size:11px}
 h2{break-after:avoid}.charts{grid-template-columns:1fr 1fr}}
 """
@@ -66,8 +70,10 @@ class Content:
 
 def page(content: Content) -> str:
     """The whole report as one HTML document."""
-    protocols = [name for name in ("kuairec", "impressions") if name in _names(content.figures, "protocol")]
-    sections = [(str(name), f"Protocol {name}", _protocol(content, name)) for name in protocols]
+    protocols = [name for name in ("kuairec", "impressions") if name in distinct(content.figures, "protocol")]
+    judged = next_day(content.figures, content.facts.get(NEXT_DAY, {}))
+    sections = [(NEXT_DAY, "Protocol next_day: the lists of the last days", judged)] if judged else []
+    sections += [(str(name), f"Protocol {name}", _protocol(content, name)) for name in protocols]
     sections += [
         ("leakage", "What leakage and definition are worth", _leakage(content)),
         ("models", "What the models read", _models(content)),
@@ -111,7 +117,7 @@ def _protocol(content: Content, protocol: str) -> str:
     parts.append("<h3>Predictions</h3>")
     single = whole.filter(pl.col("k").is_null(), pl.col("slice") == "all")
     single = single.with_columns(pl.concat_str("metric", pl.lit(" ("), "label", pl.lit(")")).alias("metric"))
-    parts.append(_systems_by(single, _names(single, "metric"), "metric"))
+    parts.append(_systems_by(single, distinct(single, "metric"), "metric"))
     parts.append(
         f'<div class="charts">{_reliability(whole)}{_bias(whole, "popularity")}{_bias(whole, "length")}</div>'
     )
@@ -128,7 +134,7 @@ def _filters(facts: Mapping[str, Any]) -> str:
     if not tried or not facts.get("users_that_chose_settings"):
         return ""
     row = {f"filter_k {k}": value for k, value in tried.items()}
-    return "<p>The hybrid by filter_k, mean of NDCG@10 and @100 of the tuning users:</p>" + _table([row])
+    return "<p>The hybrid by filter_k, mean of NDCG@10 and @100 of the tuning users:</p>" + html_table([row])
 
 
 def _curve(own: pl.DataFrame, metric: str, name: str) -> str:
@@ -136,7 +142,7 @@ def _curve(own: pl.DataFrame, metric: str, name: str) -> str:
     ks = rows["k"].unique().sort().to_list()
     series = [
         Line(system, *(part[column].to_list() for column in ("k", "value", "low", "high")))
-        for system in _names(rows, "system")
+        for system in distinct(rows, "system")
         for part in [rows.filter(pl.col("system") == system)]
     ]
     ticks = [(float(k), str(k)) for k in ks]
@@ -145,7 +151,7 @@ def _curve(own: pl.DataFrame, metric: str, name: str) -> str:
 
 def _at_k(own: pl.DataFrame, metric: str, name: str) -> str:
     rows = []
-    for system in _names(own, "system"):
+    for system in distinct(own, "system"):
         part = own.filter(pl.col("system") == system, pl.col("metric") == metric).sort("k")
         row: dict[str, Any] = {name: system}
         for k, value, low, high in part.select("k", "value", "low", "high").iter_rows():
@@ -153,13 +159,13 @@ def _at_k(own: pl.DataFrame, metric: str, name: str) -> str:
             if k == 10 and low is not None:
                 row["95 % at 10"] = f"[{low:.4f}, {high:.4f}]"
         rows.append(row)
-    return _table(rows, main="hybrid")
+    return html_table(rows, main="hybrid")
 
 
 def _versus_hybrid(own: pl.DataFrame) -> str:
     """Paired differences to the hybrid at 10; those whose interval leaves out 0 are marked."""
     rows = []
-    for system in _names(own, "system"):
+    for system in distinct(own, "system"):
         row: dict[str, Any] = {"minus the hybrid, at 10": system}
         for metric in ("ndcg", "ndcg_graded", "precision", "map"):
             part = own.filter(
@@ -170,16 +176,16 @@ def _versus_hybrid(own: pl.DataFrame) -> str:
                 row[metric] = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]{mark}"
         if len(row) > 1:
             rows.append(row)
-    return _table(rows) + "<small>* the interval leaves out 0.</small>" if rows else ""
+    return html_table(rows) + "<small>* the interval leaves out 0.</small>" if rows else ""
 
 
 def _systems_by(rows: pl.DataFrame, names: Iterable[str], column: str) -> str:
     values = {(s, m): v for s, m, v in rows.select("system", column, "value").iter_rows()}
     table = [
         {"system": system} | {name: values.get((system, name)) for name in names}
-        for system in _names(rows, "system")
+        for system in distinct(rows, "system")
     ]
-    return _table(table, main="hybrid")
+    return html_table(table, main="hybrid")
 
 
 def _reliability(whole: pl.DataFrame) -> str:
@@ -206,11 +212,11 @@ def _bias(whole: pl.DataFrame, family: str) -> str:
         pl.col("k") == 10,
         pl.col("slice").str.starts_with(f"{family}: "),
     )
-    names = _names(rows, "slice")
+    names = distinct(rows, "slice")
     if not names:
         return ""
     series = []
-    for system in [name for name in ("random", *_COMPARED) if name in _names(rows, "system")]:
+    for system in [name for name in ("random", *_COMPARED) if name in distinct(rows, "system")]:
         part = rows.filter(pl.col("system") == system)
         found = {
             name: (v, low, high)
@@ -229,7 +235,7 @@ def _bias(whole: pl.DataFrame, family: str) -> str:
 
 def _slices(whole: pl.DataFrame) -> str:
     rows = []
-    for name in _names(whole, "slice"):
+    for name in distinct(whole, "slice"):
         part = whole.filter(pl.col("slice") == name, pl.col("system") == "hybrid", pl.col("k") == 10)
         row: dict[str, Any] = {"slice": name}
         for label in _LABELS:
@@ -240,7 +246,7 @@ def _slices(whole: pl.DataFrame) -> str:
         row["share of places"] = places[0] if len(places) else None
         if len(row) > 2:
             rows.append(row)
-    return _table(rows)
+    return html_table(rows)
 
 
 def _leakage(content: Content) -> str:
@@ -249,7 +255,7 @@ def _leakage(content: Content) -> str:
         return "<p>Not evaluated: it needs fully observed pairs and as_published_plays above 0.</p>"
     metrics = ("precision", "recall", "ndcg_own_list", "map", "ndcg")
     rows: list[dict[str, Any]] = []
-    for protocol in _names(figures, "protocol"):
+    for protocol in distinct(figures, "protocol"):
         for system in ("classifier", "regressor", "hybrid"):
             part = figures.filter(pl.col("protocol") == protocol, pl.col("system") == system)
             at_10 = part.filter(pl.col("k") == 10)
@@ -267,7 +273,7 @@ def _leakage(content: Content) -> str:
         "were known but its in-sample ALS, and without any leak. Compare each one's AUC on its own random "
         "validation plays with how it ranks pairs that nobody has seen. <em>ndcg_own_list</em> is the "
         "published definition, by the best order of the system's own list, which forgives whatever the list "
-        "leaves out; <em>ndcg</em> is by the best of all videos.</p>" + _table(rows)
+        "leaves out; <em>ndcg</em> is by the best of all videos.</p>" + html_table(rows)
     )
 
 
@@ -289,53 +295,13 @@ def _samples(content: Content) -> str:
             for row in content.samples
             if (row["protocol"], row[columns.USER_ID]) == (protocol, user)
         ]
-        parts.append(f"<h3>User {user}, {escape(protocol)}</h3>{_table(rows)}")
+        parts.append(f"<h3>User {user}, {escape(protocol)}</h3>{html_table(rows)}")
     return "".join(parts)
 
 
 def _run(content: Content) -> str:
     model = [{"fact": name, "value": value} for name, value in content.model.get("data", {}).items()]
-    parts = ["<h3>Data</h3>", _table(content.data), "<h3>Training</h3>", _table(model)]
+    parts = ["<h3>Data</h3>", html_table(content.data), "<h3>Training</h3>", html_table(model)]
     if content.stages:
-        parts += ["<h3>Stages</h3>", _table(content.stages)]
-    return "".join([*parts, "<h3>Settings</h3>", _table(content.settings)])
-
-
-def _table(rows: Sequence[Mapping[str, Any]], main: str | None = None) -> str:
-    if not rows:
-        return ""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    numeric = {
-        name: all(
-            isinstance(row.get(name), int | float | None) and not isinstance(row.get(name), bool)
-            for row in rows
-        )
-        for name in names
-    }
-    head = "".join(f"<th{_class(numeric[name])}>{escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr{' class=main' if main is not None and main in row.values() else ''}>"
-        + "".join(f"<td{_class(numeric[name])}>{escape(_text(row.get(name)))}</td>" for name in names)
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _class(is_number: bool) -> str:
-    return ' class="n"' if is_number else ""
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) and abs(value) >= 100_000 else str(value)
-
-
-def _names(rows: pl.DataFrame, column: str) -> list[str]:
-    found: list[str] = rows[column].unique(maintain_order=True).to_list()
-    return found
+        parts += ["<h3>Stages</h3>", html_table(content.stages)]
+    return "".join([*parts, "<h3>Settings</h3>", html_table(content.settings)])

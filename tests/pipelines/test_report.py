@@ -16,6 +16,7 @@ from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report
 from pipelines.report.charts import Line, bars, lines
+from scoring.backtest import backtest
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
@@ -33,6 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-d
         # The last plays stand in for fully observed pairs: here only the page matters.
         log.interactions.tail(600).write_parquet(settings.paths.table("fully_observed"))
         train(settings)
+        backtest(settings)
         evaluate(settings)
         (settings.paths.state / "timings.json").write_text(
             '{"train": {"seconds": 1.5, "process_peak_mb": 300}}'
@@ -49,6 +51,34 @@ def settings(home) -> Settings:  # type: ignore[no-untyped-def]
 @pytest.fixture
 def html(settings: Settings) -> str:
     return (settings.paths.data / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def _first_table(html: str) -> list[list[str]]:
+    lines = re.findall(r"<tr[^>]*>(.*?)</tr>", html[: html.index("</table>")], flags=re.DOTALL)
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
+
+
+def test_the_first_table_is_that_of_the_last_days_lists(settings: Settings, html: str) -> None:
+    """Systems by metrics, each figure that of metrics.json with its interval; what is of a day is folded."""
+    assert html.index('id="next_day"') < html.index('id="kuairec"')
+    head, *lines = _first_table(html)
+    figures = pl.read_csv(settings.paths.data / "report" / "report.csv")
+    own = figures.filter(pl.col("protocol") == "next_day", pl.col("slice") == "all", pl.col("k") == 10)
+    systems = own["system"].unique(maintain_order=True).to_list()
+    assert [line[0] for line in lines] == systems and "source_ease" in systems
+    metrics = ["recall", "precision", "hit_rate", "ndcg", "map", "micro_recall", "coverage", "gini"]
+    assert head == ["system", *(f"{metric}@10" for metric in metrics)]
+    for line in lines:
+        of_system = own.filter(pl.col("system") == line[0], pl.col("label").is_in(["ratio", "any"]))
+        for metric, cell in zip(metrics, line[1:], strict=True):
+            label = "any" if metric in ("coverage", "gini") else "ratio"
+            row = of_system.filter(pl.col("metric") == metric, pl.col("label") == label)
+            ((value, low, high),) = row.select("value", "low", "high").iter_rows()
+            interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
+            assert cell == f"{value:.4f}{interval}"
+    for day in figures.filter(pl.col("slice").str.starts_with("day: "))["slice"].unique():
+        assert f"<details><summary>{day}</summary>" in html
+    assert "By inverse exposure, at 10" in html and "users without (ratio)" in html
 
 
 def test_the_page_has_every_section(html: str) -> None:
