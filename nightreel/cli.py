@@ -4,13 +4,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightreel import __version__
+from nightreel.clock import require_not_future
 from nightreel.errors import InputError, NightreelError
 
 if TYPE_CHECKING:
@@ -59,7 +60,17 @@ AsOf = Annotated[
         "--as-of",
         metavar="INSTANT",
         show_default="the end of the data's last day",
-        help="Score with what was known at this instant, e.g. 2020-08-15T02:00:00+08:00.",
+        help="Score with what was known at this instant, e.g. 2020-08-15T02:00:00+08:00. Lists of an earlier "
+        "instant than by default are a replay: stored, not shown.",
+    ),
+]
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Show the lists to apps even where they are a replay.")
+]
+RunId = Annotated[
+    int | None,
+    typer.Option(
+        "--run", metavar="RUN_ID", show_default="the one that apps read", help="A run that is kept."
     ),
 ]
 
@@ -205,11 +216,16 @@ def score(
             help="Score a run's night again: its instant, its model, and what had arrived by then.",
         ),
     ] = None,
+    publish: Publish = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Score and audit, and write nothing to the database.")
+    ] = False,
     home: Home = None,
     force: Force = False,
 ) -> None:
-    """Score every user's candidates and publish the top-K lists."""
-    from scoring.publish import score_and_publish as step
+    """Score every user's candidates and publish the top-K lists; a replay of the past is only stored."""
+    from scoring.dry_run import without_writing
+    from scoring.publish import score_and_publish
 
     settings = _engine_settings()
     instant, known = _instant(as_of), _instant(known_at, "--known-at")
@@ -224,27 +240,40 @@ def score(
         instant, model, known = night.as_of, night.model_version, night.known_at
     if known is not None and instant is None:
         raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
-    _report(lambda: step(settings, as_of=instant, model_version=model, known_at=known, force=force))
+
+    def step(settings: "Settings") -> "StepResult":
+        return score_and_publish(
+            settings,
+            as_of=instant,
+            model_version=model,
+            known_at=known,
+            replay=replay is not None,
+            publish=publish,
+            force=force,
+        )
+
+    _report(lambda: without_writing(settings, step) if dry_run else step(settings))
 
 
 @app.command()
-def run(as_of: AsOf = None, home: Home = None, force: Force = False) -> None:
+def run(as_of: AsOf = None, publish: Publish = False, home: Home = None, force: Force = False) -> None:
     """Do all of it: ingest, features, feast apply, train, evaluate, score."""
-    _run_all(_engine_settings(), as_of=_instant(as_of), force=force)
+    _run_all(_engine_settings(), as_of=_instant(as_of), publish=publish, force=force)
 
 
 @app.command()
 def show(
     user_id: Annotated[int, typer.Argument(help="The user whose list to show.")],
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 10,
+    run_id: RunId = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show a user's published list: captions, categories, each stage's score, where each row came from."""
+    """Show a user's list: captions, categories, each stage's score, where each row came from."""
     from nightreel import printing
     from scoring.show import user_list
 
-    rows = user_list(_settings(), user_id, limit)
+    rows = user_list(_settings(), user_id, limit, run_id=run_id)
     if as_json:
         printing.print_json(rows)
     else:
@@ -324,8 +353,6 @@ def schedule(
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
     """Say whether last night's list is there, of data not too old; exit with 1 where it is not."""
-    from datetime import UTC
-
     from nightreel import printing
     from scoring.status import STALE, STALE_DATA
     from scoring.status import status as find_status
@@ -441,7 +468,7 @@ def demo(
     settings = _settings()
     started = time.monotonic()
     _report(lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force))
-    _run_all(settings, as_of=None, force=force)
+    _run_all(settings, as_of=None, publish=False, force=force)
     print(f"\nAll done in {time.monotonic() - started:.0f} s. The lists are in {settings.paths.sqlite}:")
     print(f"  sqlite3 {settings.paths.sqlite} \\")
     print('    "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = 14 ORDER BY rank"\n')
@@ -449,7 +476,7 @@ def demo(
     printing.print_table(user_list(settings, 14, 10))
 
 
-def _run_all(settings: "Settings", *, as_of: datetime | None, force: bool) -> None:
+def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:
     from feature_repo.open_store import apply_definitions
     from pipelines.evaluate import evaluate
     from pipelines.features import build_features
@@ -464,7 +491,7 @@ def _run_all(settings: "Settings", *, as_of: datetime | None, force: bool) -> No
     _report(lambda: train(settings, force=force))
     _report(lambda: backtest(settings, force=force))
     _report(lambda: evaluate(settings, force=force))
-    _report(lambda: score_and_publish(settings, as_of=as_of, force=force))
+    _report(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force))
 
 
 def _settings() -> "Settings":
@@ -499,7 +526,7 @@ def _report(step: "Callable[[], StepResult]") -> None:
     seconds = time.monotonic() - started
     printing.print_result(result, seconds)
     sys.stdout.flush()
-    if not result.skipped:
+    if result.wrote and not result.skipped:
         _note_timing(result.step, seconds)
     _send()
 
@@ -544,6 +571,8 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
         ) from None
     if instant.tzinfo is None:
         raise InputError(f"{option} {text}: the zone is missing.", f"Write it like {text}+08:00, or {text}Z.")
+    # Before anything is made of it: `run` would find out an hour later.
+    require_not_future(option, instant, datetime.now(UTC))
     return instant
 
 

@@ -11,9 +11,10 @@ from nightreel.terminal import as_json, escaped
 def print_result(result: StepResult, seconds: float) -> None:
     """Say what the step read and wrote and its short facts; one line where it was skipped."""
     if result.skipped:
-        print(
-            f"{result.step}: nothing to do, done before for the same inputs and settings (--force redoes it)"
-        )
+        made = "done before for the same inputs and settings (--force redoes it)"
+        run_id = result.summary.get("run_id")
+        which = "" if run_id is None else f": run {run_id}, {result.summary.get('status', 'published')}"
+        print(f"{result.step}: nothing to do, {made}{which}")
         return
     print(f"{result.step}: done in {seconds:.1f} s")
     for verb, places in (("read ", result.read), ("wrote", result.wrote)):

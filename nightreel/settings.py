@@ -302,6 +302,7 @@ class Settings(BaseSettings):
     )
     user_block_rows: int = Field(default=256, description="Users scored at a time.", ge=1)
     keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
+    keep_replays: int = Field(default=3, description="Stored replays that are kept.", ge=1)
     min_share_of_last_run: float = Field(
         default=0.5,
         description="A run with fewer users or rows than this share of the last one's is not published.",

@@ -8,13 +8,15 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from scoring.database import database_url, engine, plainly, reading
+from scoring.kept_runs import require_lists
 from scoring.schema import require_current, upgrade
-from scoring.tables import FAILED, PUBLISHED, published_run, recommendation, recommendation_run
+from scoring.tables import STORED, published_run, recommendation_run
 from scoring.writer import sole_writer
 
 _key = recommendation_run.c[columns.RUN_ID]
 _SHOWN = (
     "status",
+    "replay",
     "as_of",
     "known_at",
     "model_version",
@@ -67,14 +69,8 @@ def rollback(settings: Settings, run_id: int) -> int | None:
 
 
 def _require_published(connection: Connection, run_id: int) -> None:
-    run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
-    remedy = "`nightreel runs` lists those that can be shown."
-    if run is None:
-        raise InputError(f"Run {run_id}: no such run, or it was pruned (setting keep_runs).", remedy)
-    if run.status == FAILED:
-        raise InputError(f"Run {run_id} failed and has no lists: {run.error}", remedy)
-    if run.status != PUBLISHED:
-        raise InputError(f"Run {run_id} was never published.", remedy)
-    any_row = select(recommendation.c.rank).where(recommendation.c[columns.RUN_ID] == run_id).limit(1)
-    if connection.execute(any_row).first() is None:
-        raise InputError(f"Run {run_id} has no rows any more.", remedy)
+    if require_lists(connection, run_id).status == STORED:
+        raise InputError(
+            f"Run {run_id} is a stored replay: it was never published.",
+            f"`nightreel score --replay {run_id} --publish` makes it again, and shows it.",
+        )

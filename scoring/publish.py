@@ -18,20 +18,23 @@ from nightreel.extras import require_extras
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.known import known_now, last_arrival, newest_play, table_files
+from pipelines.known import last_arrival, newest_play, table_files
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import SHOWN, objective_of
 from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates
 from scoring.database import database_url, engine, masked, plainly
-from scoring.eligibility import KeptOff, default_as_of, find_candidates
+from scoring.eligibility import KeptOff, find_candidates
 from scoring.kept_off import read_kept_off
+from scoring.kept_runs import same_run
 from scoring.lists import Lists
-from scoring.replay import as_known_at, known_at_of
-from scoring.runs import NewRun, note_stages, publish, publish_written, shown_run
+from scoring.replay import as_known_at, moment_of
+from scoring.runs import NewRun, note_stages, publish_written
+from scoring.runs import publish as publish_lists
 from scoring.schema import upgrade
 from scoring.score_model import lists_of_model
+from scoring.tables import PUBLISHED, STORED
 from scoring.writer import sole_writer
 
 # What lists depend on, beside their inputs.
@@ -60,16 +63,21 @@ def score_and_publish(
     as_of: datetime | None = None,
     model_version: str | None = None,
     known_at: datetime | None = None,
+    replay: bool = False,
+    publish: bool = False,
     force: bool = False,
 ) -> StepResult:
-    """Score every user with what was known at `as_of`, audit the lists and show them to readers.
+    """Score every user with what was known at `as_of`, audit the lists, and show them or store a replay.
 
     as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
     that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
-    by default everything, or where `as_of` is given, what the newest stored run of it knew. Skipped where the
-    lists that are shown were made of the same inputs, model, instant and settings. Raises InputError for
-    missing or damaged inputs, an instant before the data or a model of other features; AuditError where the
-    lists fail a check and the old ones stay; BusyError where another process publishes.
+    by default everything, or where `as_of` is given, what the newest stored run of it knew. replay: it is one
+    whatever these say. publish: show the lists though they are a replay. Skipped where the lists that are
+    shown, or for a replay some that are kept, were made of the same inputs, model, instant and settings.
+
+    Raises InputError for missing or damaged inputs, an instant before the data or in the future, or a model
+    of other features; AuditError where the lists fail a check and the old ones stay; BusyError where another
+    process publishes.
     """
     require_extras(settings)
     url = database_url(settings)
@@ -79,12 +87,9 @@ def score_and_publish(
         if model_version is None
         else model_registry.find(settings, model_version)
     )
-    instant = _instant(settings, as_of)
-    if as_of is not None and known_at is None:
-        known_at = known_at_of(settings, instant, model_version)
-    # Where nothing arrived since, what was known then is what is known.
-    earlier = known_at is not None and known_at < last_arrival(settings.paths)
-    known_at = known_at or known_now(settings)
+    moment = moment_of(settings, as_of, known_at, model_version, now=datetime.now(UTC))
+    instant, known_at = moment.as_of, moment.known_at
+    replay = replay or moment.is_past
     opened = engine(settings)
     stages = _Stopwatch()
     with plainly(url), sole_writer(opened) as connection:
@@ -93,12 +98,25 @@ def score_and_publish(
             kept_off = read_kept_off(connection)
             newest_play_at = newest_play(settings, instant, known_at)
             # A list that did not say how new its plays are is made again.
-            knew = {"newest_play": newest_play_at, "known_at": known_at if earlier else None}
+            knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
             inputs = _digest(settings, read, model, instant, kept_off, knew=knew)
-            run = NewRun(instant, model.version, inputs, known_at, newest_play_at)
-            shown = shown_run(connection)
-        if shown is not None and shown.inputs == run.inputs and not force:
-            summary = {"run_id": shown.run_id, "as_of": instant.isoformat(), "database": masked(url)}
+            run = NewRun(
+                instant,
+                model.version,
+                inputs,
+                known_at,
+                newest_play_at,
+                replay=replay,
+                show=publish or not replay,
+            )
+            same = same_run(connection, inputs, replay=replay, show=run.show)
+        if same is not None and not force:
+            summary = {
+                "run_id": same.run_id,
+                "status": same.status,
+                "as_of": instant.isoformat(),
+                "database": masked(url),
+            }
             return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
         stages.begin("prepare")
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
@@ -109,10 +127,12 @@ def score_and_publish(
         if settings.engine == "ray" and objective_of(model) == SHOWN:
             from scoring.on_ray import ListsOnRay
 
-            on_ray = ListsOnRay(candidates, sides, model.folder, settings, run.inputs)
+            # Another database's run of the same inputs has its own parts, and removes those alone.
+            parts = fingerprint(inputs=run.inputs, database=masked(url))
+            on_ray = ListsOnRay(candidates, sides, model.folder, settings, parts)
             if force:
                 on_ray.forget()
-            published = publish_written(
+            written = publish_written(
                 connection,
                 run,
                 lambda run_id: counts.update(on_ray.write(connection, run_id)),
@@ -122,7 +142,7 @@ def score_and_publish(
             )
             on_ray.forget()
         else:
-            published = publish(
+            written = publish_lists(
                 connection,
                 run,
                 _counted(lists, counts, len(candidates.user_id)),
@@ -130,19 +150,25 @@ def score_and_publish(
                 settings,
                 begin_stage=stages.begin,
             )
-        note_stages(connection, published.run_id, stages.seconds())
+        note_stages(connection, written.run_id, stages.seconds())
     summary = {
-        "run_id": published.run_id,
+        "run_id": written.run_id,
+        "status": PUBLISHED if run.show else STORED,
         "as_of": instant.isoformat(),
         "known_at": known_at.isoformat(timespec="microseconds"),
         "model": model.version,
-        "users": published.users,
+        "users": written.users,
         "videos": len(candidates.video_id),
-        "rows": published.rows,
+        "rows": written.rows,
         "rows_by_source": dict(sorted(counts.items())),
         "seconds": stages.seconds(),
         "database": masked(url),
     }
+    if not run.show:
+        summary["remarks"] = [
+            f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
+            f"{written.run_id}`, or show it to them with --publish."
+        ]
     return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
 
 
@@ -161,14 +187,6 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
     require_as_written(dict.fromkeys((*table_files(settings.paths), *read, settings.paths.registry)))
     return read
-
-
-def _instant(settings: Settings, as_of: datetime | None) -> datetime:
-    if as_of is None:
-        return default_as_of(settings, datetime.now(UTC))
-    if as_of.tzinfo is None:
-        raise InputError(f"as-of {as_of.isoformat()}: the zone is missing.", "Add it, like +08:00 or Z.")
-    return as_of.astimezone(UTC)
 
 
 def _digest(

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 
@@ -17,12 +17,15 @@ from feature_repo.home import features_in_postgresql, working_on
 from feature_repo.open_store import apply_definitions
 from feature_repo.sources import place_sources
 from nightreel import columns
+from nightreel.clock import SKEW, require_not_future
 from nightreel.errors import InputError
+from nightreel.locks import locked_file
 from nightreel.settings import Settings
 from pipelines.features import build_features
-from pipelines.known import last_arrival, write_tables_as_of
+from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database import database_exists, reading
+from scoring.eligibility import default_as_of
 from scoring.schema import SCHEMA_VERSION, recorded_version, require_current
 from scoring.tables import FAILED, RUNNING, recommendation_run
 
@@ -50,6 +53,47 @@ def night_of(settings: Settings, run_id: int) -> Night:
             "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
         )
     return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What lists are made as of. knew_less: deliveries have arrived since `known_at`.
+
+    is_past: lists made now would be of a later instant, or know more.
+    """
+
+    as_of: datetime
+    known_at: datetime
+    knew_less: bool
+    is_past: bool
+
+
+def moment_of(
+    settings: Settings,
+    as_of: datetime | None,
+    known_at: datetime | None,
+    model_version: str | None,
+    *,
+    now: datetime,
+) -> Moment:
+    """What was asked for, and what it says when nothing was. Raises InputError for an instant after now."""
+    instant = default_as_of(settings, now) if as_of is None else _checked(as_of, now)
+    if as_of is not None and known_at is None:
+        known_at = known_at_of(settings, instant, model_version)
+    known = known_now(settings)
+    # Where nothing arrived since, what was known then is what is known.
+    knew_less = known_at is not None and known_at < last_arrival(settings.paths)
+    # Whoever names this very minute asks for no replay, though some seconds have passed since.
+    earlier = as_of is not None and instant < default_as_of(settings, now - SKEW)
+    # What arrives after now is not known, whatever instant was named.
+    return Moment(instant, min(known_at or known, known), knew_less, earlier or knew_less)
+
+
+def _checked(as_of: datetime, now: datetime) -> datetime:
+    if as_of.tzinfo is None:
+        raise InputError(f"as-of {as_of.isoformat()}: the zone is missing.", "Add it, like +08:00 or Z.")
+    require_not_future("as-of", as_of, now)
+    return as_of.astimezone(UTC)
 
 
 def known_at_of(settings: Settings, as_of: datetime, model_version: str | None) -> datetime | None:
@@ -84,17 +128,19 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
             "Unset FEAST_FS_YAML_FILE_PATH for it.",
         )
     folder = settings.paths.data / FOLDER
-    # A process that was killed has left it.
-    shutil.rmtree(folder, ignore_errors=True)
     then = settings.model_copy(update={"home": folder})
     # The copy must not keep the paths of the home that it was made of.
     then.__dict__.pop("paths", None)
-    try:
-        write_tables_as_of(known_at, settings.paths, then.paths)
-        with working_on(then):
-            build_features(then)
-            apply_definitions(then)
-            yield then
-    finally:
-        place_sources(settings.paths)
+    lock = settings.paths.state / f"{FOLDER}.lock"
+    with locked_file(lock, "makes an earlier night of this home again", wait_s=settings.home_wait_s):
+        # A process that was killed has left it.
         shutil.rmtree(folder, ignore_errors=True)
+        try:
+            write_tables_as_of(known_at, settings.paths, then.paths)
+            with working_on(then):
+                build_features(then)
+                apply_definitions(then)
+                yield then
+        finally:
+            place_sources(settings.paths)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,9 @@
 """A run's life in the database: begun, filled in blocks, audited and shown in one transaction, pruned later.
 
-Readers follow one pointer. It moves in the transaction that ends the audit, so that they see last night's
-lists or tonight's, whole. Whatever fails or is killed before leaves the pointer where it was, and its rows to
-be removed by the next run.
+A run that is not to be shown, as most replays are, ends as `stored` instead. Readers follow one pointer. It
+moves in the transaction that ends the audit, so that they see last night's lists or tonight's, whole.
+Whatever fails or is killed before leaves the pointer where it was, and its rows to be removed by the next
+run.
 """
 
 import json
@@ -12,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 
 from nightreel import columns
 from nightreel.errors import NightreelError
@@ -21,9 +22,19 @@ from nightreel.settings import Settings
 from scoring.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
 from scoring.candidates import Candidates
 from scoring.database import POSTGRESQL, plainly
+from scoring.kept_runs import last_night
 from scoring.lists import Lists, in_batches
 from scoring.loading import insert_lists
-from scoring.tables import FAILED, PUBLISHED, RUNNING, published_run, recommendation, recommendation_run
+from scoring.pruning import prune
+from scoring.tables import (
+    FAILED,
+    PUBLISHED,
+    RUNNING,
+    STORED,
+    published_run,
+    recommendation,
+    recommendation_run,
+)
 
 _ERROR_CHARACTERS = 1_000
 _key = recommendation_run.c[columns.RUN_ID]
@@ -35,9 +46,10 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class NewRun:
-    """What is to be published: the instant of its features, its model, and a digest of all its inputs.
+    """What is to be written: the instant of its features, its model, and a digest of all its inputs.
 
     known_at: by when all had arrived that it uses. newest_play_at: when the newest play of it happened.
+    replay: made of the past on purpose. show: to apps; a run that is not shown is stored.
     """
 
     as_of: datetime
@@ -45,22 +57,17 @@ class NewRun:
     inputs: str
     known_at: datetime | None = None
     newest_play_at: datetime | None = None
+    replay: bool = False
+    show: bool = True
 
 
 @dataclass(frozen=True)
 class Published:
-    """A run that is now shown."""
+    """A run that is complete and audited: shown from now on, or stored."""
 
     run_id: int
     users: int
     rows: int
-
-
-def shown_run(connection: Connection) -> Row[tuple[object, ...]] | None:
-    """The row of recommendation_run that the view shows; None before the first."""
-    return connection.execute(
-        select(recommendation_run).join(published_run, published_run.c[columns.RUN_ID] == _key)
-    ).first()
 
 
 def publish(
@@ -73,7 +80,7 @@ def publish(
     begin_stage: Callable[[str], None] = lambda _stage: None,
     batch_rows: int = 50_000,
 ) -> Published:
-    """Write the blocks as a new run, audit it, and show it: `publish_written` of blocks made here.
+    """Write the blocks as a new run, audit it, and show or store it: `publish_written` of blocks made here.
 
     blocks: every eligible user's whole list, once; each block is made while the one before is being written,
     and no more than two batches are in memory. batch_rows: rows, at least, that a transaction writes.
@@ -95,7 +102,7 @@ def publish_written(
     *,
     begin_stage: Callable[[str], None] = lambda _stage: None,
 ) -> Published:
-    """Have a new run written, audit it, and show it; then remove the runs that are too many.
+    """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
 
     connection: of the only writer. write: is told the run's id, and returns when every eligible user's whole
     list is committed under it, by whomever. begin_stage is told "write", "audit" and "prune".
@@ -116,14 +123,17 @@ def publish_written(
             with connection.begin():
                 rows = _audit(connection, run_id, run, candidates, settings)
                 published = Published(run_id, len(candidates.user_id), rows)
-                _show(connection, published)
+                _end(connection, published, STORED if not run.show else PUBLISHED)
+                if run.show:
+                    connection.execute(delete(published_run))
+                    connection.execute(insert(published_run).values(slot=1, run_id=run_id))
     except BaseException as error:
         _mark_failed(connection.engine, run_id, error)
         raise
     begin_stage("prune")
     try:
         with plainly(connection.engine.url):
-            _prune(connection, settings.keep_runs)
+            prune(connection, settings)
     except NightreelError as error:
         # The lists are out; old ones too many are no failure, and the next run removes them.
         _log.warning("old runs were not removed", reason=str(error))
@@ -186,6 +196,7 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
             inputs=run.inputs,
             known_at=run.known_at,
             newest_play_at=run.newest_play_at,
+            replay=run.replay,
         )
     )
     return run_id
@@ -212,9 +223,10 @@ def _audit(
     connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
 ) -> int:
     rows = audit_lists(connection, run_id, candidates, settings.top_k)
-    last = shown_run(connection)
-    # A run as of an earlier instant is a replay: it may well know fewer users and videos.
-    if last is not None and last.as_of <= run.as_of:
+    last = last_night(connection)
+    # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
+    # and one that says so is no replay's excuse.
+    if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
         share = settings.min_share_of_last_run
         in_line_with_last("users", len(candidates.user_id), last.users, share)
         if last.k == settings.top_k:
@@ -224,18 +236,17 @@ def _audit(
     return rows
 
 
-def _show(connection: Connection, published: Published) -> None:
+def _end(connection: Connection, published: Published, status: str) -> None:
+    published_at = datetime.now(UTC) if status == PUBLISHED else None
     done = connection.execute(
         update(recommendation_run)
         .where(_key == published.run_id, recommendation_run.c.status == RUNNING)
-        .values(status=PUBLISHED, published_at=datetime.now(UTC), users=published.users, rows=published.rows)
+        .values(status=status, published_at=published_at, users=published.users, rows=published.rows)
     )
     if done.rowcount != 1:
         raise NightreelError(
             f"Run {published.run_id} was ended by another process.", "Run `nightreel score`."
         )
-    connection.execute(delete(published_run))
-    connection.execute(insert(published_run).values(slot=1, run_id=published.run_id))
 
 
 def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
@@ -249,21 +260,3 @@ def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
         )
         if marked.rowcount:
             connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
-
-
-def _prune(connection: Connection, keep_runs: int) -> None:
-    """Remove the published runs older than the newest `keep_runs`, never the one that is shown.
-
-    Failed runs older than all that are kept go too. Each run goes in a transaction of its own.
-    """
-    status = recommendation_run.c.status
-    with connection.begin():
-        newest = select(_key).where(status == PUBLISHED).order_by(_key.desc()).limit(keep_runs)
-        shown = select(published_run.c[columns.RUN_ID])
-        kept = [*connection.execute(newest).scalars(), *connection.execute(shown).scalars()]
-        too_many = (status == PUBLISHED) & _key.not_in(kept) | (status == FAILED) & (min(kept) > _key)
-        removed = connection.execute(select(_key).where(too_many).order_by(_key)).scalars().all()
-    for run_id in removed:
-        with connection.begin():
-            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
-            connection.execute(delete(recommendation_run).where(run_id == _key))

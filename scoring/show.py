@@ -1,15 +1,16 @@
-"""One user's published list for people: captions and categories beside each stage's score."""
+"""One user's list for people: captions and categories beside each stage's score."""
 
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, column, select, table
+from sqlalchemy import Connection, select
 
 from nightreel import columns
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import reading
+from scoring.kept_runs import require_lists
 from scoring.schema import require_current
 from scoring.tables import published_run, recommendation
 
@@ -24,20 +25,30 @@ _SHOWN = (
     columns.CANDIDATE_SOURCES,
 )
 _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
-_latest = table(columns.LATEST_RECOMMENDATION, *(column(c.name, c.type) for c in recommendation.c))
 
 
-def user_list(settings: Settings, user_id: int, limit: int) -> list[dict[str, Any]]:
+def user_list(
+    settings: Settings, user_id: int, limit: int, *, run_id: int | None = None
+) -> list[dict[str, Any]]:
     """The first `limit` rows of the user's list, by rank; each a mapping from column to value.
 
-    Beside the table's columns: caption and the three category names, None where unknown. Raises InputError
-    where nothing is published or the user has no list.
+    Beside the table's columns: caption and the three category names, None where unknown. run_id: of a run
+    whose lists are kept, published or stored; by default the one that apps read. Raises InputError where
+    nothing is published, the run has no lists or the user has none.
     """
     with reading(settings) as connection:
         require_current(connection)
-        if connection.execute(select(published_run)).first() is None:
-            raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
-        rows = _rows(connection, user_id, limit)
+        if run_id is None:
+            run_id = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+            if run_id is None:
+                raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
+            is_shown = True
+        else:
+            require_lists(connection, run_id)
+            is_shown = False
+        rows = _rows(connection, run_id, user_id, limit)
+    if not rows and not is_shown:
+        raise InputError(f"User {user_id} has no list in run {run_id}.", "Choose another user or run.")
     if not rows:
         raise InputError(
             f"User {user_id} has no list: not in the user file, and without a play when it was made.",
@@ -47,11 +58,12 @@ def user_list(settings: Settings, user_id: int, limit: int) -> list[dict[str, An
     return [row | described.get(row[columns.VIDEO_ID], dict.fromkeys(_DESCRIBED)) for row in rows]
 
 
-def _rows(connection: Connection, user_id: int, limit: int) -> list[dict[str, Any]]:
+def _rows(connection: Connection, run_id: int, user_id: int, limit: int) -> list[dict[str, Any]]:
+    of_run, of_user = recommendation.c[columns.RUN_ID] == run_id, recommendation.c[columns.USER_ID] == user_id
     query = (
-        select(*(_latest.c[name] for name in _SHOWN))
-        .where(_latest.c[columns.USER_ID] == user_id)
-        .order_by(_latest.c[columns.RANK])
+        select(*(recommendation.c[name] for name in _SHOWN))
+        .where(of_run, of_user)
+        .order_by(recommendation.c[columns.RANK])
         .limit(limit)
     )
     return [dict(row) for row in connection.execute(query).mappings()]

@@ -13,7 +13,7 @@ from nightreel.settings import Settings
 from scoring.database import database_exists, reading
 from scoring.due import last_due, next_due
 from scoring.jobs import NIGHT, RETRAIN, latest_jobs
-from scoring.runs import shown_run
+from scoring.kept_runs import shown_run
 from scoring.schema import recorded_version, require_current
 from scoring.tables import DONE, FAILED
 

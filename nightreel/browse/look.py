@@ -14,13 +14,14 @@ from scoring.database import reading
 from scoring.jobs import NIGHT, RETRAIN, latest_jobs
 from scoring.schema import require_current
 from scoring.show import descriptions, read
-from scoring.tables import FAILED, PUBLISHED, published_run, recommendation, recommendation_run
+from scoring.tables import FAILED, PUBLISHED, STORED, published_run, recommendation, recommendation_run
 
 ROWS_MAX = 200
 RUNS_MAX = 50
 PLAYS_MAX = 30
 _NEARBY = 8
 _JOBS_MAX = 20
+_HAVE_LISTS = (PUBLISHED, STORED)
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,15 @@ def _remark(found: Look, rows: list[dict[str, Any]]) -> str:
 def _runs(connection: Connection, shown: int | None) -> list[dict[str, Any]]:
     key = recommendation_run.c[columns.RUN_ID]
     newest = (connection.execute(select(func.max(key))).scalar() or 0) - RUNS_MAX
-    # Runs with lists are few (keep_runs), and needed however many have failed since.
-    wanted = select(recommendation_run).where(or_(key > newest, recommendation_run.c.status == PUBLISHED))
+    # Runs with lists are few (keep_runs, keep_replays), and needed however many have failed since.
+    has_lists = recommendation_run.c.status.in_(_HAVE_LISTS)
+    wanted = select(recommendation_run).where(or_(key > newest, has_lists))
     runs = [dict(run) for run in connection.execute(wanted.order_by(key.desc())).mappings()]
     for run in runs:
         run["shown"] = run[columns.RUN_ID] == shown
+        run["has_lists"] = run["status"] in _HAVE_LISTS
         run["seconds"] = json.loads(run["stages"] or "{}")
-        run["audit"] = {PUBLISHED: "passed", FAILED: "not passed"}.get(run["status"], "")
+        run["audit"] = {PUBLISHED: "passed", STORED: "passed", FAILED: "not passed"}.get(run["status"], "")
     return runs
 
 
@@ -118,7 +121,7 @@ def _jobs(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _with_lists(runs: list[dict[str, Any]], run_id: int | None) -> dict[str, Any] | None:
-    having = (run for run in runs if run["status"] == PUBLISHED and run[columns.RUN_ID] == run_id)
+    having = (run for run in runs if run["status"] in _HAVE_LISTS and run[columns.RUN_ID] == run_id)
     return next(having, None)
 
 

@@ -11,7 +11,7 @@ import pytest
 from nightreel import cluster
 from nightreel.errors import InputError
 from nightreel.settings import Settings
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
+from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
 
 # As in an environment without the extra: whoever imports Ray fails.
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
@@ -38,7 +38,7 @@ def test_without_the_extra_every_step_works_and_imports_no_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
-    for step in (["features", "--force"], ["train", "--force"], ["score", "--as-of", AS_OF.isoformat()]):
+    for step in (["features", "--force"], ["train", "--force"], ["score", *PAST]):
         done = _nightreel(settings.home, *step)
         assert done.returncode == 0, done.stderr
 

@@ -75,7 +75,7 @@ def test_the_hybrid_lists_are_those_that_score_publishes_as_of_that_day(
 ) -> None:
     settings = home[0]
     for day in JUDGED:
-        done = nightreel("score", "--as-of", midnight(day).isoformat(), home=settings.home)
+        done = nightreel("score", "--as-of", midnight(day).isoformat(), "--publish", home=settings.home)
         assert done.returncode == 0, done.stderr
         published = _published(settings)
         # Users who have seen everything are only shown what they have seen: nothing of it is judged.

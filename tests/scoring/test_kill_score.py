@@ -38,7 +38,7 @@ def _start(settings: Settings) -> "subprocess.Popen[bytes]":
 
 @pytest.mark.slow
 def test_the_command_killed_fifty_times_leaves_whole_lists_and_nothing_else(settings: Settings) -> None:
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)
     started = time.monotonic()
     assert _start(settings).wait(timeout=120) == 0
@@ -55,7 +55,7 @@ def test_the_command_killed_fifty_times_leaves_whole_lists_and_nothing_else(sett
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
         assert shown_lists(settings) == expected
-    score_and_publish(settings, as_of=AS_OF, force=True)
+    score_and_publish(settings, as_of=AS_OF, publish=True, force=True)
     assert shown_lists(settings) == expected
     _verdict(settings, expected)
     assert killed >= 10 and reads > 50, (killed, reads)

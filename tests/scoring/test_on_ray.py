@@ -63,17 +63,17 @@ def _parts(settings: Settings) -> list[Path]:
 
 
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
-    local = score_and_publish(settings, as_of=AS_OF).summary
+    local = score_and_publish(settings, as_of=AS_OF, publish=True).summary
     expected = shown_lists(settings)
-    on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, force=True).summary
+    on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True).summary
     assert on_ray["run_id"] == local["run_id"] + 1
     assert shown_lists(settings) == expected
     for fact in ("users", "rows", "rows_by_source"):
         assert on_ray[fact] == local[fact]
     assert _parts(settings) == []
     # What made the lists is no part of what they depend on.
-    assert score_and_publish(_on_ray(settings), as_of=AS_OF).skipped
-    assert score_and_publish(settings, as_of=AS_OF).skipped
+    assert score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True).skipped
+    assert score_and_publish(settings, as_of=AS_OF, publish=True).skipped
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -88,9 +88,9 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
             "als_search": "approximate",
         }
     )
-    score_and_publish(union, as_of=AS_OF)
+    score_and_publish(union, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)
-    assert not score_and_publish(_on_ray(union), as_of=AS_OF, force=True).skipped
+    assert not score_and_publish(_on_ray(union), as_of=AS_OF, publish=True, force=True).skipped
     assert shown_lists(settings) == expected
 
 
@@ -99,7 +99,7 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
 def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     cluster: Any, settings: Settings
 ) -> None:
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)
     process = start_scoring(
         settings,
@@ -117,7 +117,9 @@ def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     assert shown_lists(settings) == expected
     kept = {part: part.stat().st_mtime_ns for part in _parts(settings)}
     assert kept
-    score_and_publish(_on_ray(settings).model_copy(update={"keep_runs": 5}), as_of=AS_OF, force=True)
+    score_and_publish(
+        _on_ray(settings).model_copy(update={"keep_runs": 5}), as_of=AS_OF, publish=True, force=True
+    )
     assert _statuses(settings) == ["published", "failed", "published"]
     assert shown_lists(settings) == expected
 
@@ -187,7 +189,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
 
 
 def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings) -> None:
-    published = score_and_publish(settings, as_of=AS_OF).summary["run_id"]
+    published = score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"]
     with (
         engine(settings).begin() as connection,
         pytest.raises(NightreelError, match=f"Run {published} is not being written any more"),

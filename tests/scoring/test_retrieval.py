@@ -167,8 +167,8 @@ def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all
     settings = night[0].model_copy(
         update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")}
     )
-    everything = score_and_publish(settings, as_of=AS_OF).summary
-    union = score_and_publish(settings.model_copy(update=SOURCES), as_of=AS_OF)
+    everything = score_and_publish(settings, as_of=AS_OF, publish=True).summary
+    union = score_and_publish(settings.model_copy(update=SOURCES), as_of=AS_OF, publish=True)
     assert not union.skipped
     assert union.summary["rows_by_source"] == everything["rows_by_source"]
 

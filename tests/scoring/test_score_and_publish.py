@@ -60,12 +60,15 @@ def test_another_setting_or_instant_or_force_scores_again(
 ) -> None:
     score_and_publish(settings)
     assert score_and_publish(settings, force=True).summary["run_id"] == 2
-    assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 3
-    assert score_and_publish(settings.model_copy(update=change), as_of=AS_OF).summary["run_id"] == 4
+    assert score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"] == 3
+    assert (
+        score_and_publish(settings.model_copy(update=change), as_of=AS_OF, publish=True).summary["run_id"]
+        == 4
+    )
 
 
 def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     before = shown_rows(settings)
     video, user = before[0][3], before[-1][1]
     with engine(settings).begin() as connection:
@@ -74,37 +77,39 @@ def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
         )
         connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({user})")
     assert shown_rows(settings) == before
-    assert score_and_publish(settings, as_of=AS_OF).summary["run_id"] == 2
+    assert score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"] == 2
     after = shown_rows(settings)
     assert {row[1] for row in before} - {row[1] for row in after} == {user}
     assert video not in {row[3] for row in after} and len(after) == len(before) - 6
     with engine(settings).begin() as connection:
         connection.exec_driver_sql("DELETE FROM blocklist")
         connection.exec_driver_sql("DELETE FROM skip_user")
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     assert [row[1:] for row in shown_rows(settings)] == [row[1:] for row in before]
 
 
 def test_caps_hold_from_settings_to_the_table(settings: Settings) -> None:
-    score_and_publish(settings.model_copy(update={"max_per_category": 2, "max_per_author": 2}), as_of=AS_OF)
+    score_and_publish(
+        settings.model_copy(update={"max_per_category": 2, "max_per_author": 2}), as_of=AS_OF, publish=True
+    )
     categories = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]).iter_rows())
     counts = Counter((row[1], categories[row[3]]) for row in shown_rows(settings))
     assert max(counts.values()) == 2
 
 
 def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     first = [row[1:] for row in shown_rows(settings)]
     score_and_publish(settings)
     assert [row[1:] for row in shown_rows(settings)] != first
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     assert [row[1:] for row in shown_rows(settings)] == first
 
 
 def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
     home: Settings, settings: Settings
 ) -> None:
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     first = shown_rows(settings)
     night = list_runs(settings)[0]
     pointer = home.paths.models / model_registry.CHAMPION
@@ -113,14 +118,14 @@ def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
         assert train(home.model_copy(update={"trees": 3})).summary["version"] != night["model_version"]
         other = [path.name for path in home.paths.models.iterdir() if path.is_dir()]
         pointer.write_text(json.dumps({"version": next(v for v in other if v != night["model_version"])}))
-        score_and_publish(settings, as_of=AS_OF)
+        score_and_publish(settings, as_of=AS_OF, publish=True)
         assert [row[1:] for row in shown_rows(settings)] != [row[1:] for row in first]
-        score_and_publish(settings, as_of=night["as_of"], model_version=night["model_version"])
+        score_and_publish(settings, as_of=night["as_of"], publish=True, model_version=night["model_version"])
         assert [row[1:] for row in shown_rows(settings)] == [row[1:] for row in first]
     finally:
         pointer.write_text(before)
     with pytest.raises(InputError, match="no such model version"):
-        score_and_publish(settings, as_of=AS_OF, model_version="20200101-none")
+        score_and_publish(settings, as_of=AS_OF, publish=True, model_version="20200101-none")
 
 
 def test_a_runs_seconds_by_stage_are_kept_with_it(settings: Settings) -> None:
@@ -148,14 +153,14 @@ def test_nothing_at_or_after_the_instant_has_a_part_in_the_lists(
 ) -> None:
     """The same model, features made with the future and without it: the same rows to the last bit."""
     database = {"database_url": SecretStr(f"sqlite:///{tmp_path / 'with.sqlite'}")}
-    score_and_publish(home.model_copy(update=database), as_of=AS_OF)
+    score_and_publish(home.model_copy(update=database), as_of=AS_OF, publish=True)
     short_lists = "top_k = 6\nfilter_k = 12\n"
     past = make_feature_home(
         tmp_path / "past", _without_the_future(LOG), monkeypatch, more_settings=short_lists
     )
     past.paths.models.parent.mkdir(exist_ok=True)
     past.paths.models.symlink_to(home.paths.models, target_is_directory=True)
-    score_and_publish(past, as_of=AS_OF)
+    score_and_publish(past, as_of=AS_OF, publish=True)
     with_future = shown_rows(home.model_copy(update=database))
     assert shown_rows(past) == with_future
     assert LATE not in {row[1] for row in with_future}
@@ -205,6 +210,6 @@ def test_show_gives_captions_categories_and_each_stages_score(settings: Settings
 def test_show_of_a_user_without_a_list_says_what_to_do(settings: Settings) -> None:
     with pytest.raises(InputError, match="nightreel score"):
         user_list(settings, LATE, 1)
-    score_and_publish(settings, as_of=AS_OF)
+    score_and_publish(settings, as_of=AS_OF, publish=True)
     with pytest.raises(InputError, match=f"User {LATE} has no list"):
         user_list(settings, LATE, 1)
