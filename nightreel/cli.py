@@ -352,9 +352,9 @@ def schedule(
 
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """Say whether last night's list is there, of data not too old; exit with 1 where it is not."""
+    """Say whether apps read last night's list, of data not too old; exit with 1 where they do not."""
     from nightreel import printing
-    from scoring.status import STALE, STALE_DATA
+    from scoring.status import NOT_FRESH
     from scoring.status import status as find_status
 
     found = find_status(_settings(), datetime.now(UTC))
@@ -362,14 +362,16 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
         printing.print_json(found.facts)
     else:
         for name, value in found.facts.items():
-            if isinstance(value, dict):
+            if isinstance(value, list):
+                print(f"{name.replace('_', ' ')}: {printing.shown('; '.join(value))}")
+            elif isinstance(value, dict):
                 print(f"{name}:")
                 printing.print_table(
                     [{"what": key, "value": said} for key, said in value.items()], indent="  "
                 )
             else:
                 print(f"{name.replace('_', ' ')}: {'-' if value is None else printing.shown(value)}")
-    sys.exit(1 if found.state in (STALE, STALE_DATA) else 0)
+    sys.exit(1 if found.state in NOT_FRESH else 0)
 
 
 @app.command()

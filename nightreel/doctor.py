@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 from packaging.markers import Marker
@@ -26,6 +26,9 @@ from nightreel.checksums import checksum_file, require_as_written
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras, wanted_extras
 from nightreel.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from scoring.status import Status
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -314,10 +317,28 @@ def database(settings: Settings) -> Finding:
 
 
 def freshness(settings: Settings, now: datetime) -> Finding:
-    """Whether last night's list is there."""
-    from scoring.status import DUE, FRESH, STALE_DATA, status
+    """Whether apps read last night's list, and no record of a run or a job is of after now."""
+    from scoring.status import status
 
     said = status(settings, now)
+    finding = _freshness(said)
+    later = said.facts.get("after_now", [])
+    if not later:
+        return finding
+    clock = (
+        f"See that the clock is right: {now:%Y-%m-%d %H:%M} UTC. What a wrong one recorded settles no night."
+    )
+    return Finding(
+        finding.inspection,
+        "warning" if finding.state == "ok" else finding.state,
+        f"{finding.found}; {'; '.join(later)}",
+        f"{finding.remedy} {clock}".strip(),
+    )
+
+
+def _freshness(said: "Status") -> Finding:
+    from scoring.status import DUE, FRESH, REPLAY, STALE_DATA
+
     shown = said.facts["shown"]
     if shown is None:
         return Finding("freshness", "wrong", "nothing is published yet.", "Run `nightreel run`.")
@@ -326,6 +347,13 @@ def freshness(settings: Settings, now: datetime) -> Finding:
         return Finding("freshness", "ok", found)
     if said.state == DUE:
         return Finding("freshness", "ok", f"{found}; tonight's is due and has time")
+    if said.state == REPLAY:
+        return Finding(
+            "freshness",
+            "wrong",
+            f"{found}, a replay as of {shown['as_of']:%Y-%m-%d %H:%M} UTC",
+            "`nightreel rollback RUN_ID` shows another run at once; the next night shows its own list.",
+        )
     if said.state == STALE_DATA:
         return Finding(
             "freshness",

@@ -23,6 +23,7 @@ from nightreel.mirror import fetch, send
 from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
 from scoring import jobs
+from scoring.after_now import found_after
 from scoring.database import database_url, engine, plainly
 from scoring.jobs import NIGHT, RETRAIN, Job
 from scoring.stages import Outcome, Stage, run_stages
@@ -88,7 +89,8 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
             with plainly(database_url(settings)):
                 stack.enter_context(sole_job(opened))
             jobs.begin(settings, job)
-            return StepResult("begin", False, (), (), {})
+            remarks = [f"{line}: it counts for nothing" for line in found_after(settings, _now())]
+            return StepResult("begin", False, (), (), {"remarks": remarks})
 
         run_stages([Stage("begin", begin)], settings, outcome, retry_busy=False)
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, inspect, select, update
 
+from nightreel.clock import SKEW, is_future
 from nightreel.settings import Settings
 from scoring.database import database_exists, database_url, engine, plainly, reading
 from scoring.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
@@ -27,19 +28,24 @@ class Job:
     due_at: datetime
 
 
-def is_open(settings: Settings, job: Job) -> bool:
+def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
     """Whether the job is still to be done: not done since it was due, not failed, not begun too often.
 
     A job that is `running` counts as open: whoever runs it holds the lock, and if nobody does it has died.
+    Records of jobs that began after `now` (by default the clock's) count for nothing.
     """
     if not _has_table(settings):
         return True
+    now = now or datetime.now(UTC)
     with reading(settings) as connection:
         later = select(job_run).where(job_run.c.job == job.name, job_run.c.started_at >= job.due_at)
-        if any(run.status == DONE for run in connection.execute(later)):
+        runs = connection.execute(later).all()
+        if any(run.status == DONE and not is_future(run.started_at, now) for run in runs):
             return False
         mine = connection.execute(_of(job)).first()
-    return mine is None or (mine.status == RUNNING and mine.attempts < ATTEMPTS_MAX)
+    if mine is None or is_future(mine.started_at, now):
+        return True
+    return bool(mine.status == RUNNING and mine.attempts < ATTEMPTS_MAX)
 
 
 def begin(settings: Settings, job: Job) -> int:
@@ -49,7 +55,9 @@ def begin(settings: Settings, job: Job) -> int:
     now = datetime.now(UTC)
     with plainly(database_url(settings)), engine(settings).begin() as connection:
         before = connection.execute(_of(job)).first()
-        attempts = 1 if before is None else before.attempts + 1
+        attempts = 1
+        if before is not None and not is_future(before.started_at, now):
+            attempts += before.attempts
         values: dict[str, Any] = {
             "status": RUNNING,
             "attempts": attempts,
@@ -61,7 +69,7 @@ def begin(settings: Settings, job: Job) -> int:
             connection.execute(insert(job_run).values(job=job.name, due_at=job.due_at, **values))
         else:
             connection.execute(_change(job).values(**values))
-        _prune(connection)
+        _prune(connection, now)
     return attempts
 
 
@@ -116,9 +124,13 @@ def forget(settings: Settings, job: Job) -> None:
         connection.execute(job_run.delete().where(job_run.c.job == job.name, job_run.c.due_at == job.due_at))
 
 
-def latest_jobs(connection: Connection, name: str, limit: int) -> Sequence[Row[Any]]:
-    """The job's last runs, newest first."""
+def latest_jobs(
+    connection: Connection, name: str, limit: int, *, by: datetime | None = None
+) -> Sequence[Row[Any]]:
+    """The job's last runs, newest first; by: only those that began, and were due, by this instant."""
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
+    if by is not None:
+        query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
     return connection.execute(query).all()
 
 
@@ -151,8 +163,10 @@ def _change(job: Job) -> Any:
     return update(job_run).where(job_run.c.job == job.name, job_run.c.due_at == job.due_at)
 
 
-def _prune(connection: Connection) -> None:
-    old = select(job_run.c.due_at).order_by(job_run.c.due_at.desc()).offset(_KEPT).limit(1)
-    oldest = connection.execute(old).scalar()
+def _prune(connection: Connection, now: datetime) -> None:
+    """Remove the oldest; what says that it began after now takes none of the room of the others."""
+    began = job_run.c.started_at
+    newest_first = select(began).where(began <= now + SKEW).order_by(began.desc())
+    oldest = connection.execute(newest_first.offset(_KEPT).limit(1)).scalar()
     if oldest is not None:
-        connection.execute(job_run.delete().where(job_run.c.due_at <= oldest))
+        connection.execute(job_run.delete().where(began <= oldest))

@@ -10,7 +10,7 @@ from typing import Any
 from nightreel.errors import NightreelError
 from nightreel.settings import Settings
 from scoring.jobs import NIGHT
-from scoring.status import DUE, FRESH, STALE_DATA, status
+from scoring.status import DUE, FRESH, REPLAY, STALE_DATA, status
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
@@ -31,6 +31,14 @@ def metrics_text(settings: Settings, now: datetime) -> str:
             "nightreel_data_stale": (
                 "1 where the newest play is older than max_data_age_hours.",
                 int(found.state == STALE_DATA),
+            ),
+            "nightreel_replay_shown": (
+                "1 where apps read a replay that was published on purpose.",
+                int(found.state == REPLAY),
+            ),
+            "nightreel_records_after_now": (
+                "Runs and jobs that say a later instant than now; at most the ten newest.",
+                len(found.facts.get("after_now", [])),
             ),
             "nightreel_newest_play_timestamp_seconds": (
                 "When the newest play of the list happened.",

@@ -67,15 +67,20 @@ class Scheduler:
         settings, now = self._settings, self._now()
         grace = timedelta(hours=settings.schedule_grace_hours)
         for name, cron in ((NIGHT, settings.schedule), (RETRAIN, settings.retrain_schedule)):
-            if cron is None or now < self._pause_until.get(name, now):
+            if cron is None or self._is_paused(name, now):
                 continue
             due_at = latest_due(cron, settings.zone_of_schedule, now, grace)
             if due_at is None or self._settled.get(name) == due_at:
                 continue
-            if jobs.is_open(settings, Job(name, due_at)):
+            if jobs.is_open(settings, Job(name, due_at), now):
                 return Job(name, due_at)
             self._settled[name] = due_at
         return None
+
+    def _is_paused(self, name: str, now: datetime) -> bool:
+        # A pause that would last longer was begun before the clock went back: it is over.
+        until = self._pause_until.get(name, now)
+        return now < until <= now + _PAUSE
 
     def tick(self) -> None:
         """Run whatever is due, one after the other."""
@@ -133,7 +138,7 @@ class Scheduler:
         error = _error(self._settings, ended)
         if self._failures[job] + 1 >= jobs.ATTEMPTS_MAX:
             self._settled[job.name] = job.due_at
-        if ended.code >= 0 or ended.why is Why.LIMIT or not jobs.is_open(self._settings, job):
+        if ended.code >= 0 or ended.why is Why.LIMIT or not jobs.is_open(self._settings, job, self._now()):
             jobs.fail_if_running(self._settings, job, error)
         return jobs.error_of(self._settings, job) or error
 
@@ -178,7 +183,8 @@ def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> Non
             ticking.start()
             _log.info("scheduler started", schedule=settings.schedule, zone=str(settings.zone_of_schedule))
             try:
-                scheduler.stop.wait()
+                while not scheduler.stop.wait(TICK_S):
+                    wake(ticking, datetime.now(UTC))
             finally:
                 scheduler.stop.set()
                 ticking.shutdown(wait=True)
@@ -205,6 +211,14 @@ def _ticking(scheduler: Scheduler) -> BackgroundScheduler:
     ticking.add_job(scheduler.beat, "interval", seconds=HEARTBEAT_S, next_run_time=now, id="beat")
     ticking.add_listener(_log_event, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     return ticking
+
+
+def wake(ticking: BackgroundScheduler, now: datetime) -> None:
+    """Let what ticks go on from now where the clock has gone back: APScheduler waits for the time it was."""
+    for job in ticking.get_jobs():
+        if job.next_run_time is not None and job.next_run_time > now + 2 * job.trigger.interval:
+            _log.warning("the clock has gone back", what=job.id, waited_for=job.next_run_time.isoformat())
+            job.modify(next_run_time=now)
 
 
 def _log_event(event: JobExecutionEvent) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from nightreel import columns
 from nightreel.artefacts import written_whole
+from nightreel.clock import SKEW, is_future
 from nightreel.settings import Settings
+from scoring.after_now import records_after
 from scoring.database import database_exists, reading
 from scoring.due import last_due, next_due
 from scoring.jobs import NIGHT, RETRAIN, latest_jobs
@@ -21,14 +23,25 @@ FRESH = "fresh"  # the list of the last night that was due is there
 DUE = "due"  # tonight's is not there yet, and has still time; the one before is there
 STALE = "stale"  # a night that was due has left no list
 STALE_DATA = "stale data"  # the list is there, but its newest play is older than max_data_age_hours
+REPLAY = "replay"  # apps read a replay that was published on purpose, not the last night's list
+NOT_FRESH = (STALE, STALE_DATA, REPLAY)
 HEARTBEAT_S = 15
 _JOB_SHOWN = ("due_at", "status", "attempts", "started_at", "ended_at", "remarks", "error")
-_RUN_SHOWN = (columns.RUN_ID, "as_of", "newest_play_at", "model_version", "published_at", "users", "rows")
+_RUN_SHOWN = (
+    columns.RUN_ID,
+    "replay",
+    "as_of",
+    "newest_play_at",
+    "model_version",
+    "published_at",
+    "users",
+    "rows",
+)
 
 
 @dataclass(frozen=True)
 class Status:
-    """state: FRESH, DUE, STALE or STALE_DATA. facts: what it was seen from, JSON-able but for instants."""
+    """state: one of the words above. facts: what it was seen from, JSON-able but for instants."""
 
     state: str
     facts: Mapping[str, Any]
@@ -41,13 +54,18 @@ def status(settings: Settings, now: datetime) -> Status:
     """
     shown: Mapping[str, Any] | None = None
     jobs: dict[str, list[Mapping[str, Any]]] = {NIGHT: [], RETRAIN: []}
+    future: list[str] = []
     if database_exists(settings):
         with reading(settings) as connection:
             if recorded_version(connection) is not None:
                 require_current(connection)
                 run = shown_run(connection)
                 shown = None if run is None else run._asdict()
-                jobs = {name: [row._asdict() for row in latest_jobs(connection, name, 20)] for name in jobs}
+                jobs = {
+                    name: [row._asdict() for row in latest_jobs(connection, name, 20, by=now)]
+                    for name in jobs
+                }
+                future = records_after(connection, now)
     zone = settings.zone_of_schedule
     last = last_due(settings.schedule, zone, now)
     facts: dict[str, Any] = {
@@ -59,7 +77,11 @@ def status(settings: Settings, now: datetime) -> Status:
     }
     if settings.retrain_schedule is not None:
         facts[RETRAIN] = _shown_job(jobs[RETRAIN])
-    facts["scheduler"] = read_heartbeat(settings, now)
+    facts["scheduler"] = beat_said = read_heartbeat(settings, now)
+    if beat_said is not None and is_future(datetime.fromisoformat(beat_said["at"]), now):
+        future.append(f"the scheduler's heartbeat says {beat_said['at']}, after now")
+    if future:
+        facts["after_now"] = future
     return Status(facts["state"], facts)
 
 
@@ -70,29 +92,36 @@ def _state(
     shown: Mapping[str, Any] | None,
     nights: list[Mapping[str, Any]],
 ) -> str:
+    if shown is None:
+        return STALE
+    if shown["replay"]:
+        return REPLAY
     state = _state_of_list(settings, now, last, shown, nights)
-    newest = None if shown is None else shown["newest_play_at"]
-    if state == STALE or newest is None or settings.max_data_age_hours is None:
+    if state == STALE:
         return state
-    return STALE_DATA if now - newest > timedelta(hours=settings.max_data_age_hours) else state
+    newest, hours = shown["newest_play_at"], settings.max_data_age_hours
+    if newest is None or hours is None:
+        return state
+    # A play that is still to come says nothing of how old the data is.
+    is_old = is_future(newest, now) or now - newest > timedelta(hours=hours)
+    return STALE_DATA if is_old else state
 
 
 def _state_of_list(
     settings: Settings,
     now: datetime,
     last: datetime | None,
-    shown: Mapping[str, Any] | None,
+    shown: Mapping[str, Any],
     nights: list[Mapping[str, Any]],
 ) -> str:
     if last is None:
-        return STALE if shown is None else FRESH
+        return FRESH
+    is_past = not (is_future(shown["published_at"], now) or is_future(shown["as_of"], now))
 
     def is_there(due: datetime) -> bool:
         done = any(night["status"] == DONE and night["started_at"] >= due for night in nights)
-        return done or (shown is not None and shown["published_at"] >= due)
+        return done or (is_past and shown["published_at"] >= due)
 
-    if shown is None:
-        return STALE
     if is_there(last):
         return FRESH
     failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
@@ -125,7 +154,8 @@ def read_heartbeat(settings: Settings, now: datetime) -> dict[str, Any] | None:
     """What the scheduler last said, and whether that is recent enough for it to be alive."""
     try:
         said: dict[str, Any] = json.loads(heartbeat_file(settings).read_text(encoding="utf-8"))
-        age_s = (now - datetime.fromisoformat(said["at"])).total_seconds()
+        age = now - datetime.fromisoformat(said["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return said | {"alive": age_s < 4 * HEARTBEAT_S}
+    # What is said of after now is of a clock that was wrong.
+    return said | {"alive": -SKEW <= age < timedelta(seconds=4 * HEARTBEAT_S)}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from feature_repo.open_store import apply_definitions, store
 from nightreel import columns, doctor
@@ -15,11 +15,11 @@ from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.rankers import train
 from pipelines.synthesize import synthesize
-from scoring.database import reading
+from scoring.database import engine, reading
 from scoring.history import list_runs
 from scoring.publish import score_and_publish
 from scoring.status import FRESH, STALE_DATA, status
-from scoring.tables import recommendation
+from scoring.tables import recommendation, recommendation_run
 from tests.conftest import Nightreel
 
 SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
@@ -198,5 +198,8 @@ def test_a_list_of_old_plays_is_stale_data_for_all_who_ask(home: Settings, night
 def test_data_is_stale_once_its_newest_play_is_older_than_the_limit(home: Settings) -> None:
     newest = pl.read_parquet(home.paths.table("interactions"))["event_timestamp"][-1]
     by_age = home.model_copy(update={"max_data_age_hours": 48.0})
+    # A run counts for no instant before it was published.
+    with engine(home).begin() as connection:
+        connection.execute(update(recommendation_run).values(published_at=newest + timedelta(hours=48)))
     for age, state in ((timedelta(hours=48), FRESH), (timedelta(hours=48, microseconds=1), STALE_DATA)):
         assert status(by_age, newest + age).state == state

@@ -1,0 +1,216 @@
+"""A replay is stored, looked at, and shown to apps only with --publish; a dry run writes nothing."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import inspect
+
+from nightreel.errors import AuditError, InputError
+from nightreel.settings import Settings
+from scoring.database import engine, reading
+from scoring.eligibility import default_as_of
+from scoring.history import rollback
+from scoring.publish import score_and_publish
+from scoring.runs import NewRun, Published, publish
+from scoring.schema import recorded_version, upgrade
+from scoring.show import user_list
+from scoring.writer import sole_writer
+from tests.conftest import Nightreel
+from tests.fixtures.lists import make_blocks, make_candidates
+from tests.fixtures.published_home import shown_rows
+from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
+from tests.scoring.test_publish_atomic import NIGHT, publish_lists, runs, stored_rows
+
+PAST = AS_OF.isoformat()
+CANDIDATES = make_candidates(21)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("replay") / "home"
+        yield make_scored_home(folder, patch, scoring_log())
+
+
+@pytest.fixture
+def scored(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
+    """The home's settings with a database of this test's own."""
+    url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
+    return home.model_copy(update={"database_url": SecretStr(url)})
+
+
+def _store(settings: Settings, seed: int, *, users: int = 40) -> Published:
+    """A replay of an earlier night than NIGHT, stored."""
+    candidates = make_candidates(21, users=users)
+    run = NewRun(NIGHT - timedelta(days=7), "model", f"replay {seed}", replay=True, show=False)
+    with sole_writer(engine(settings)) as connection:
+        with connection.begin():
+            upgrade(connection)
+        return publish(connection, run, make_blocks(candidates, seed, k=10), candidates, settings)
+
+
+def _publish(settings: Settings, night: int) -> Published:
+    return publish_lists(
+        settings, CANDIDATES, make_blocks(CANDIDATES, night, k=10), NIGHT + timedelta(days=night)
+    )
+
+
+def test_a_past_instant_is_stored_looked_at_and_shown_only_with_publish(
+    scored: Settings, nightreel: Nightreel
+) -> None:
+    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
+
+    def run(*command: str) -> str:
+        done = nightreel(*command, home=scored.home, **url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("score")
+    before = shown_rows(scored)
+    said = run("score", "--as-of", PAST)
+    assert "run 2" in said and "--publish" in said
+    assert shown_rows(scored) == before
+    listed = {row["run_id"]: row for row in json.loads(run("runs", "--json"))}
+    assert (listed[2]["status"], listed[2]["replay"], listed[2]["shown"]) == ("stored", True, False)
+    assert listed[2]["published_at"] is None and listed[2]["rows"] > 0 and listed[1]["shown"]
+    assert "nothing to do" in run("score", "--as-of", PAST)
+    stored = json.loads(run("show", str(SEEN_ALL), "--run", "2", "--json"))
+    assert [row["rank"] for row in stored] == [1, 2, 3, 4, 5, 6]
+    published = nightreel("rollback", "2", home=scored.home, **url)
+    assert published.returncode == 2 and "--replay 2 --publish" in published.stderr
+    run("score", "--replay", "2", "--publish")
+    assert {row[0] for row in shown_rows(scored)} == {3}
+    assert json.loads(run("show", str(SEEN_ALL), "--json")) == stored
+    # Apps read a list of the past on purpose, and monitors are not told that it is last night's.
+    status = nightreel("status", "--json", home=scored.home, NIGHTREEL_MAX_DATA_AGE_HOURS="0", **url)
+    assert status.returncode == 1 and json.loads(status.stdout)["state"] == "replay"
+    run("score")
+    assert [row[1:] for row in shown_rows(scored)] == [row[1:] for row in before]
+
+
+def test_a_first_replay_shows_nothing(scored: Settings) -> None:
+    score_and_publish(scored, as_of=AS_OF)
+    assert shown_rows(scored) == [] and runs(scored) == [(1, "stored")]
+    assert user_list(scored, SEEN_ALL, 1, run_id=1)[0]["rank"] == 1
+    with pytest.raises(InputError, match="Nothing is published"):
+        user_list(scored, SEEN_ALL, 1)
+    with pytest.raises(InputError, match="no such run"):
+        user_list(scored, SEEN_ALL, 1, run_id=2)
+
+
+def test_the_instant_that_lists_have_by_default_is_no_replay_and_a_moment_before_it_is(
+    scored: Settings,
+) -> None:
+    usual = default_as_of(scored, AS_OF + timedelta(days=365))
+    score_and_publish(scored, as_of=usual - timedelta(microseconds=1))
+    score_and_publish(scored, as_of=usual)
+    # The data ends there; lists of later know as much.
+    score_and_publish(scored, as_of=usual + timedelta(days=30))
+    assert runs(scored) == [(1, "stored"), (2, "published"), (3, "published")]
+
+
+def test_a_night_is_scored_though_a_replay_of_the_same_is_shown(scored: Settings) -> None:
+    first = score_and_publish(scored).summary["run_id"]
+    assert score_and_publish(scored, replay=True).skipped
+    replay = score_and_publish(scored, replay=True, publish=True, force=True).summary["run_id"]
+    assert score_and_publish(scored, replay=True, publish=True).skipped
+    night = score_and_publish(scored)
+    assert not night.skipped and night.summary["run_id"] == replay + 1 == first + 2
+
+
+def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_runs": 2, "keep_replays": 1})
+    _store(settings, 1)
+    for night in range(3):
+        _publish(settings, night)
+    assert runs(settings) == [(1, "stored"), (3, "published"), (4, "published")]
+    with pytest.raises(AuditError):
+        publish_lists(settings, CANDIDATES, [], NIGHT + timedelta(days=4))
+    _store(settings, 2)
+    assert runs(settings) == [(3, "published"), (4, "published"), (5, "failed"), (6, "stored")]
+    assert set(stored_rows(settings)) == {3, 4, 6}
+    _publish(settings, 5)
+    assert runs(settings) == [(4, "published"), (5, "failed"), (6, "stored"), (7, "published")]
+    assert {row[0] for row in shown_rows(settings)} == {7}
+
+
+def test_replays_alone_are_pruned_too(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_replays": 2})
+    for seed in range(4):
+        _store(settings, seed)
+    assert runs(settings) == [(3, "stored"), (4, "stored")] and shown_rows(settings) == []
+
+
+def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
+    """Neither a stored nor a published one of few users lets a night of few users through, or bars one."""
+    _publish(settings, 1)
+    _store(settings, 2, users=4)
+    few = make_candidates(21, users=10)
+    replay = NewRun(NIGHT - timedelta(days=7), "model", "replay", replay=True)
+    with sole_writer(engine(settings)) as connection:
+        publish(connection, replay, make_blocks(few, 3, k=10), few, settings)
+    assert {row[0] for row in shown_rows(settings)} == {3}
+    with pytest.raises(AuditError, match="users in line with the last run"):
+        publish_lists(settings, few, make_blocks(few, 4, k=10), NIGHT + timedelta(days=2))
+    all_changed = settings.model_copy(update={"max_changed_lists": 0.0})
+    publish_lists(all_changed, CANDIDATES, make_blocks(CANDIDATES, 1, k=10), NIGHT + timedelta(days=2))
+    assert {row[0] for row in shown_rows(settings)} == {5}
+
+
+def test_a_stored_replay_is_shown_by_no_rollback(settings: Settings) -> None:
+    _publish(settings, 1)
+    _store(settings, 2)
+    with pytest.raises(InputError, match="stored replay"):
+        rollback(settings, 2)
+    assert {row[0] for row in shown_rows(settings)} == {1}
+
+
+def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
+    tables = ("recommendation_run", "recommendation", "published_run", "blocklist", "skip_user", "job_run")
+    with reading(settings) as connection:
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")]
+            for name in tables
+        }
+
+
+def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightreel) -> None:
+    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
+    score_and_publish(scored)
+    everyone = {row[1] for row in shown_rows(scored)}
+    with engine(scored).begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({SEEN_ALL})")
+    before = _everything(scored)
+    done = nightreel("score", "--dry-run", home=scored.home, **url)
+    assert done.returncode == 0, done.stderr
+    assert f"users: {len(everyone) - 1}" in done.stdout and "would be published" in done.stdout
+    past = nightreel("score", "--dry-run", "--as-of", PAST, home=scored.home, **url)
+    assert past.returncode == 0 and "would be stored" in past.stdout
+    assert _everything(scored) == before
+    # The audits are those of a publish: against last night's lists, as the real database has them.
+    strict = {"NIGHTREEL_MIN_SHARE_OF_LAST_RUN": "1", **url}
+    short = nightreel("score", "--dry-run", home=scored.home, **strict)
+    assert short.returncode == 1 and "in line with the last run" in short.stderr
+    strict = {"NIGHTREEL_MAX_CHANGED_LISTS": "0", "NIGHTREEL_EXCLUDE_SEEN": "0", **url}
+    changed = nightreel("score", "--dry-run", home=scored.home, **strict)
+    assert changed.returncode == 1 and "changed lists" in changed.stderr
+    assert _everything(scored) == before
+    assert not (scored.paths.data / "dry-run").exists()
+
+
+def test_a_dry_run_makes_no_database_and_upgrades_none(scored: Settings, nightreel: Nightreel) -> None:
+    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
+    done = nightreel("score", "--dry-run", home=scored.home, **url)
+    assert done.returncode == 0, done.stderr
+    with engine(scored).begin() as connection:
+        assert inspect(connection).get_table_names() == []
+        upgrade(connection)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    done = nightreel("score", "--dry-run", home=scored.home, **url)
+    assert done.returncode == 2 and "nightreel db upgrade" in done.stderr
+    with reading(scored) as connection:
+        assert recorded_version(connection) == 3
