@@ -314,6 +314,21 @@ def runs(as_json: AsJson = False, home: Home = None) -> None:
 
 
 @app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    run_id: RunId = None,
+    home: Home = None,
+) -> None:
+    """Write all lists of a run to a file, by user and rank."""
+    from nightreel import printing
+    from scoring.export import export as step
+
+    started = time.monotonic()
+    result = step(_settings(), file, run_id)
+    printing.print_result(result, time.monotonic() - started)
+
+
+@app.command()
 def rollback(
     run_id: Annotated[int, typer.Argument(help="The run to show again; `nightreel runs` lists them.")],
     home: Home = None,

@@ -1,10 +1,10 @@
 """A replay is stored, looked at, and shown to apps only with --publish; a dry run writes nothing."""
 
-import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import inspect
@@ -12,12 +12,15 @@ from sqlalchemy import inspect
 from nightreel.errors import AuditError, InputError
 from nightreel.settings import Settings
 from scoring.database import engine, reading
+from scoring.dry_run import without_writing
 from scoring.eligibility import default_as_of
-from scoring.history import rollback
+from scoring.export import export
+from scoring.history import list_runs, rollback
 from scoring.publish import score_and_publish
 from scoring.runs import NewRun, Published, publish
 from scoring.schema import recorded_version, upgrade
 from scoring.show import user_list
+from scoring.status import FRESH, REPLAY, status
 from scoring.writer import sole_writer
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
@@ -62,34 +65,33 @@ def _publish(settings: Settings, night: int) -> Published:
 def test_a_past_instant_is_stored_looked_at_and_shown_only_with_publish(
     scored: Settings, nightreel: Nightreel
 ) -> None:
-    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
-
-    def run(*command: str) -> str:
-        done = nightreel(*command, home=scored.home, **url)
+    def score(*options: str) -> str:
+        done = nightreel("score", *options, home=scored.home, NIGHTREEL_DATABASE_URL=scored.sqlalchemy_url)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("score")
+    score_and_publish(scored)
     before = shown_rows(scored)
-    said = run("score", "--as-of", PAST)
-    assert "run 2" in said and "--publish" in said
+    said = score("--as-of", PAST)
+    assert "--run 2" in said and "--publish" in said
     assert shown_rows(scored) == before
-    listed = {row["run_id"]: row for row in json.loads(run("runs", "--json"))}
-    assert (listed[2]["status"], listed[2]["replay"], listed[2]["shown"]) == ("stored", True, False)
-    assert listed[2]["published_at"] is None and listed[2]["rows"] > 0 and listed[1]["shown"]
-    assert "nothing to do" in run("score", "--as-of", PAST)
-    stored = json.loads(run("show", str(SEEN_ALL), "--run", "2", "--json"))
-    assert [row["rank"] for row in stored] == [1, 2, 3, 4, 5, 6]
-    published = nightreel("rollback", "2", home=scored.home, **url)
-    assert published.returncode == 2 and "--replay 2 --publish" in published.stderr
-    run("score", "--replay", "2", "--publish")
+    stored, night = list_runs(scored)
+    assert (stored["status"], stored["replay"], stored["shown"]) == ("stored", True, False)
+    assert stored["published_at"] is None and stored["rows"] > 0 and night["shown"]
+    assert score_and_publish(scored, as_of=AS_OF).skipped
+    rows = user_list(scored, SEEN_ALL, 10, run_id=2)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(InputError, match=r"stored replay.*--replay 2 --publish"):
+        rollback(scored, 2)
+    score("--replay", "2", "--publish")
     assert {row[0] for row in shown_rows(scored)} == {3}
-    assert json.loads(run("show", str(SEEN_ALL), "--json")) == stored
+    assert user_list(scored, SEEN_ALL, 10) == rows
     # Apps read a list of the past on purpose, and monitors are not told that it is last night's.
-    status = nightreel("status", "--json", home=scored.home, NIGHTREEL_MAX_DATA_AGE_HOURS="0", **url)
-    assert status.returncode == 1 and json.loads(status.stdout)["state"] == "replay"
-    run("score")
+    ageless = scored.model_copy(update={"max_data_age_hours": None})
+    assert status(ageless, datetime.now(UTC)).state == REPLAY
+    score_and_publish(scored)
     assert [row[1:] for row in shown_rows(scored)] == [row[1:] for row in before]
+    assert status(ageless, datetime.now(UTC)).state == FRESH
 
 
 def test_a_first_replay_shows_nothing(scored: Settings) -> None:
@@ -161,12 +163,23 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     assert {row[0] for row in shown_rows(settings)} == {5}
 
 
-def test_a_stored_replay_is_shown_by_no_rollback(settings: Settings) -> None:
+@pytest.mark.parametrize("name", ["lists.csv", "lists.Parquet"])
+def test_a_runs_lists_are_exported_whole(settings: Settings, tmp_path: Path, name: str) -> None:
     _publish(settings, 1)
     _store(settings, 2)
-    with pytest.raises(InputError, match="stored replay"):
-        rollback(settings, 2)
-    assert {row[0] for row in shown_rows(settings)} == {1}
+    read = pl.read_csv if name.endswith("csv") else pl.read_parquet
+    for run_id, of_run in ((2, "run_id = 2"), (None, "run_id = 1")):
+        export(settings, tmp_path / name, run_id)
+        with reading(settings) as connection:
+            query = f"SELECT * FROM recommendation WHERE {of_run} ORDER BY user_id, rank"
+            expected = [tuple(row) for row in connection.exec_driver_sql(query)]
+        assert read(tmp_path / name).rows() == expected
+    before = (tmp_path / name).read_bytes()
+    for wrong, run in ((name, 9), ("lists.txt", 1), ("none/lists.csv", 1)):
+        with pytest.raises(InputError):
+            export(settings, tmp_path / wrong, run)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.glob("lists*")] == [name]
 
 
 def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
@@ -179,38 +192,35 @@ def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightreel) -> None:
-    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
     score_and_publish(scored)
     everyone = {row[1] for row in shown_rows(scored)}
     with engine(scored).begin() as connection:
         connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({SEEN_ALL})")
     before = _everything(scored)
+    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
     done = nightreel("score", "--dry-run", home=scored.home, **url)
     assert done.returncode == 0, done.stderr
     assert f"users: {len(everyone) - 1}" in done.stdout and "would be published" in done.stdout
-    past = nightreel("score", "--dry-run", "--as-of", PAST, home=scored.home, **url)
-    assert past.returncode == 0 and "would be stored" in past.stdout
-    assert _everything(scored) == before
+    past = without_writing(scored, lambda copied: score_and_publish(copied, as_of=AS_OF))
+    assert "would be stored" in past.summary["remarks"][0] and not past.wrote
     # The audits are those of a publish: against last night's lists, as the real database has them.
-    strict = {"NIGHTREEL_MIN_SHARE_OF_LAST_RUN": "1", **url}
-    short = nightreel("score", "--dry-run", home=scored.home, **strict)
-    assert short.returncode == 1 and "in line with the last run" in short.stderr
-    strict = {"NIGHTREEL_MAX_CHANGED_LISTS": "0", "NIGHTREEL_EXCLUDE_SEEN": "0", **url}
-    changed = nightreel("score", "--dry-run", home=scored.home, **strict)
-    assert changed.returncode == 1 and "changed lists" in changed.stderr
+    strict = scored.model_copy(update={"min_share_of_last_run": 1.0})
+    with pytest.raises(AuditError, match="in line with the last run"):
+        without_writing(strict, score_and_publish)
+    strict = scored.model_copy(update={"max_changed_lists": 0.0, "exclude_seen": False})
+    with pytest.raises(AuditError, match="changed lists"):
+        without_writing(strict, score_and_publish)
     assert _everything(scored) == before
     assert not (scored.paths.data / "dry-run").exists()
 
 
-def test_a_dry_run_makes_no_database_and_upgrades_none(scored: Settings, nightreel: Nightreel) -> None:
-    url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
-    done = nightreel("score", "--dry-run", home=scored.home, **url)
-    assert done.returncode == 0, done.stderr
+def test_a_dry_run_makes_no_database_and_upgrades_none(scored: Settings) -> None:
+    assert without_writing(scored, score_and_publish).summary["rows"] > 0
     with engine(scored).begin() as connection:
         assert inspect(connection).get_table_names() == []
         upgrade(connection)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
-    done = nightreel("score", "--dry-run", home=scored.home, **url)
-    assert done.returncode == 2 and "nightreel db upgrade" in done.stderr
+    with pytest.raises(InputError, match="nightreel db upgrade"):
+        without_writing(scored, score_and_publish)
     with reading(scored) as connection:
         assert recorded_version(connection) == 3

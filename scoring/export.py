@@ -1,0 +1,71 @@
+"""All lists of a run as one file, CSV or Parquet, for whoever compares or keeps them elsewhere."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from sqlalchemy import select
+
+from nightreel import columns
+from nightreel.artefacts import StepResult, written_whole
+from nightreel.errors import InputError, NightreelError
+from nightreel.settings import Settings
+from scoring.database import database_url, masked, reading
+from scoring.kept_runs import require_lists, shown_run
+from scoring.schema import require_current
+from scoring.tables import recommendation
+
+_ROWS_AT_A_TIME = 100_000
+_CSV, _PARQUET = ".csv", ".parquet"
+_SCHEMA = pa.schema(
+    [
+        pa.field(columns.RUN_ID, pa.int32(), nullable=False),
+        pa.field(columns.USER_ID, pa.int64(), nullable=False),
+        pa.field(columns.RANK, pa.int32(), nullable=False),
+        pa.field(columns.VIDEO_ID, pa.int64(), nullable=False),
+        pa.field(columns.SCORE, pa.float64(), nullable=False),
+        pa.field(columns.CLASSIFIER_SCORE, pa.float64()),
+        pa.field(columns.REGRESSOR_SCORE, pa.float64()),
+        pa.field(columns.ALS_SCORE, pa.float64()),
+        pa.field(columns.SOURCE, pa.string(), nullable=False),
+    ]
+)
+
+
+def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
+    """Write a run's rows, by user and rank, as the file's name says; by default those that apps read.
+
+    Nothing stands at `file` before it is whole. Raises InputError for another kind of file, or a run that has
+    no lists; NightreelError where the file cannot be written.
+    """
+    kind = file.suffix.lower()
+    if kind not in (_CSV, _PARQUET):
+        raise InputError(f"{file}: neither {_CSV} nor {_PARQUET}.", "Name the file like lists.csv.")
+    if file.is_dir():
+        raise InputError(f"{file}: a folder.", "Name a file.")
+    if not file.parent.is_dir():
+        raise InputError(f"{file.parent}: no such folder.", "Make it, or name another.")
+    with reading(settings) as connection:
+        require_current(connection)
+        run = shown_run(connection) if run_id is None else require_lists(connection, run_id)
+        if run is None:
+            raise InputError("Nothing is published yet.", "Run `nightreel score` first, or name a --run.")
+        query = (
+            select(*(recommendation.c[name] for name in _SCHEMA.names))
+            .where(recommendation.c[columns.RUN_ID] == run.run_id)
+            .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
+            .execution_options(yield_per=_ROWS_AT_A_TIME)
+        )
+        open_writer = pyarrow.csv.CSVWriter if kind == _CSV else pq.ParquetWriter
+        try:
+            with written_whole(file) as temporary, open_writer(str(temporary), _SCHEMA) as writer:
+                for part in connection.execute(query).partitions():
+                    values = zip(zip(*part, strict=True), _SCHEMA, strict=True)
+                    arrays = [pa.array(column, field.type) for column, field in values]
+                    writer.write_table(pa.table(arrays, schema=_SCHEMA))
+        except OSError as error:
+            raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
+    database = masked(database_url(settings))
+    summary = {"run_id": run.run_id, "status": run.status, "users": run.users, "rows": run.rows}
+    return StepResult("export", False, (), (file,), summary | {"database": database})
