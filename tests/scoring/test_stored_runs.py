@@ -1,0 +1,94 @@
+"""Stored replays beside published runs: pruned by their own limit, exported, and no measure for a night."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nightreel.errors import AuditError, InputError
+from nightreel.settings import Settings
+from scoring.database import engine, reading
+from scoring.export import export
+from scoring.runs import NewRun, Published, publish
+from scoring.schema import upgrade
+from scoring.writer import sole_writer
+from tests.fixtures.lists import make_blocks, make_candidates
+from tests.fixtures.published_home import shown_rows
+from tests.scoring.test_publish_atomic import NIGHT, publish_lists, runs, stored_rows
+
+CANDIDATES = make_candidates(21)
+
+
+def _store(settings: Settings, seed: int, *, users: int = 40) -> Published:
+    """A replay of an earlier night than NIGHT, stored."""
+    candidates = make_candidates(21, users=users)
+    run = NewRun(NIGHT - timedelta(days=7), "model", f"replay {seed}", replay=True, show=False)
+    with sole_writer(engine(settings)) as connection:
+        with connection.begin():
+            upgrade(connection)
+        return publish(connection, run, make_blocks(candidates, seed, k=10), candidates, settings)
+
+
+def _publish(settings: Settings, night: int) -> Published:
+    return publish_lists(
+        settings, CANDIDATES, make_blocks(CANDIDATES, night, k=10), NIGHT + timedelta(days=night)
+    )
+
+
+def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_runs": 2, "keep_replays": 1})
+    _store(settings, 1)
+    for night in range(3):
+        _publish(settings, night)
+    assert runs(settings) == [(1, "stored"), (3, "published"), (4, "published")]
+    with pytest.raises(AuditError):
+        publish_lists(settings, CANDIDATES, [], NIGHT + timedelta(days=4))
+    _store(settings, 2)
+    assert runs(settings) == [(3, "published"), (4, "published"), (5, "failed"), (6, "stored")]
+    assert set(stored_rows(settings)) == {3, 4, 6}
+    _publish(settings, 5)
+    assert runs(settings) == [(4, "published"), (5, "failed"), (6, "stored"), (7, "published")]
+    assert {row[0] for row in shown_rows(settings)} == {7}
+
+
+def test_replays_alone_are_pruned_too(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_replays": 2})
+    for seed in range(4):
+        _store(settings, seed)
+    assert runs(settings) == [(3, "stored"), (4, "stored")] and shown_rows(settings) == []
+
+
+def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
+    """Neither a stored nor a published one of few users lets a night of few users through, or bars one."""
+    _publish(settings, 1)
+    _store(settings, 2, users=4)
+    few = make_candidates(21, users=10)
+    replay = NewRun(NIGHT - timedelta(days=7), "model", "replay", replay=True)
+    with sole_writer(engine(settings)) as connection:
+        publish(connection, replay, make_blocks(few, 3, k=10), few, settings)
+    assert {row[0] for row in shown_rows(settings)} == {3}
+    with pytest.raises(AuditError, match="users in line with the last run"):
+        publish_lists(settings, few, make_blocks(few, 4, k=10), NIGHT + timedelta(days=2))
+    all_changed = settings.model_copy(update={"max_changed_lists": 0.0})
+    publish_lists(all_changed, CANDIDATES, make_blocks(CANDIDATES, 1, k=10), NIGHT + timedelta(days=2))
+    assert {row[0] for row in shown_rows(settings)} == {5}
+
+
+@pytest.mark.parametrize("name", ["lists.csv", "lists.Parquet"])
+def test_a_runs_lists_are_exported_whole(settings: Settings, tmp_path: Path, name: str) -> None:
+    _publish(settings, 1)
+    _store(settings, 2)
+    read = pl.read_csv if name.endswith("csv") else pl.read_parquet
+    for run_id, of_run in ((2, "run_id = 2"), (None, "run_id = 1")):
+        export(settings, tmp_path / name, run_id)
+        with reading(settings) as connection:
+            query = f"SELECT * FROM recommendation WHERE {of_run} ORDER BY user_id, rank"
+            expected = [tuple(row) for row in connection.exec_driver_sql(query)]
+        assert read(tmp_path / name).rows() == expected
+    before = (tmp_path / name).read_bytes()
+    for wrong, run in ((name, 9), ("lists.txt", 1), ("none/lists.csv", 1)):
+        with pytest.raises(InputError):
+            export(settings, tmp_path / wrong, run)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.glob("lists*")] == [name]
