@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Double, Integer, String, Text, select
 
 from nightreel import columns
 from nightreel.artefacts import StepResult, written_whole
@@ -18,18 +18,15 @@ from scoring.tables import recommendation
 
 _ROWS_AT_A_TIME = 100_000
 _CSV, _PARQUET = ".csv", ".parquet"
+_TYPES = {
+    BigInteger: pa.int64(),
+    Integer: pa.int32(),
+    Double: pa.float64(),
+    String: pa.string(),
+    Text: pa.string(),
+}
 _SCHEMA = pa.schema(
-    [
-        pa.field(columns.RUN_ID, pa.int32(), nullable=False),
-        pa.field(columns.USER_ID, pa.int64(), nullable=False),
-        pa.field(columns.RANK, pa.int32(), nullable=False),
-        pa.field(columns.VIDEO_ID, pa.int64(), nullable=False),
-        pa.field(columns.SCORE, pa.float64(), nullable=False),
-        pa.field(columns.CLASSIFIER_SCORE, pa.float64()),
-        pa.field(columns.REGRESSOR_SCORE, pa.float64()),
-        pa.field(columns.ALS_SCORE, pa.float64()),
-        pa.field(columns.SOURCE, pa.string(), nullable=False),
-    ]
+    [pa.field(one.name, _TYPES[type(one.type)], nullable=one.nullable) for one in recommendation.columns]
 )
 
 
@@ -52,7 +49,7 @@ def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
         if run is None:
             raise InputError("Nothing is published yet.", "Run `nightreel score` first, or name a --run.")
         query = (
-            select(*(recommendation.c[name] for name in _SCHEMA.names))
+            select(recommendation)
             .where(recommendation.c[columns.RUN_ID] == run.run_id)
             .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
             .execution_options(yield_per=_ROWS_AT_A_TIME)
