@@ -4,6 +4,8 @@ A table's folder keeps files of rows that were deleted or replaced since. It is 
 """
 
 import os
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -23,6 +25,9 @@ TABLES = {
     "_delta_log": "a Delta table: declare its source with file_format=DeltaFormat()",
     ".hoodie": "a Hudi table, which this store does not read: write its rows to plain parquet",
 }
+# How often a commit to an Iceberg table is begun again, beyond what pyiceberg itself does.
+COMMITS = 20
+LONGEST_PAUSE_S = 1.0
 ICEBERG = "an Iceberg table: declare it as an IcebergSource"
 
 
@@ -146,11 +151,16 @@ def open_iceberg(source: DataSource, *, what: str) -> ScannedRows:
 
 
 def append_to_iceberg(source: DataSource, rows: pa.Table, *, what: str) -> None:
-    """Commit rows to an Iceberg table. Raises AsOfError where that fails."""
-    try:
-        _iceberg_table(source).append(rows)
-    except Exception as error:  # as in open_iceberg
-        raise AsOfError(f"{what}: rows cannot be added to {source.fqn}: {error}") from None
+    """Commit rows to an Iceberg table, again where another writer was first. Raises AsOfError on failure."""
+    overtaken = import_module("pyiceberg.exceptions").CommitFailedException
+    for attempt in range(COMMITS):
+        try:
+            _iceberg_table(source).append(rows)
+            return
+        except Exception as error:  # as in open_iceberg
+            if not isinstance(error, overtaken) or attempt == COMMITS - 1:
+                raise AsOfError(f"{what}: rows cannot be added to {source.fqn}: {error}") from None
+        time.sleep(random.uniform(0, LONGEST_PAUSE_S))
 
 
 def _iceberg_table(source: DataSource) -> Any:

@@ -3,6 +3,7 @@
 import pickle
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,23 @@ def test_rows_that_are_added_are_joined(tmp_path: Path, source: DataSource) -> N
         )
 
 
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_rows_of_threads_that_write_at_once_are_all_kept(tmp_path: Path, kind: str) -> None:
+    """Twenty-four commits of eight threads, of which only one at a time can be the next."""
+    store = _store(tmp_path, KINDS[kind](tmp_path))
+    view = store.get_feature_view("stats")
+
+    def write(user: int) -> None:
+        added = _arrow(ROWS[:1].assign(user=user))
+        type(store._provider.offline_store).offline_write_batch(store.config, view, added, None)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(100, 124)))
+    asked = rows_of("user event_timestamp", *((user, "2020-07-07") for user in range(100, 124)))
+    joined = store.get_historical_features(entity_df=asked, features=["stats:score"]).to_df()
+    assert values(joined["score"]) == [1.0] * 24
+
+
 def test_a_table_is_materialized_and_monitored(tmp_path: Path, source: DataSource) -> None:
     """And the events of a range are its rows."""
     store = _store(tmp_path, source)
@@ -298,14 +316,14 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_delta_table_on_s3_joins(tmp_path: Path, endpoint: str) -> None:
     """Through the endpoint of its source; declared as parquet it is refused there, too."""
     options = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
-    uri = f"s3://{BUCKET}/stats"
+    uri = f"s3://{BUCKET}/lake/stats"
     write_deltalake(uri, _arrow(ROWS), storage_options=options)
     DeltaTable(uri, storage_options=options).delete("user = 1 AND score > 1.5")
     store = _store(tmp_path, _delta_source(uri, s3_endpoint_override=endpoint))
     assert _scores(store) == [1.0, 4.0, None, 5.0, None]
     parquet = _as_parquet(uri)
     parquet.file_options.s3_endpoint_override = endpoint
-    with pytest.raises(AsOfError, match=f"{BUCKET}/stats is a Delta table"):
+    with pytest.raises(AsOfError, match=f"{BUCKET}/lake/stats is a Delta table"):
         _scores(_store(tmp_path / "other", parquet))
 
 
