@@ -249,7 +249,8 @@ def score(
             known_at=known,
             replay=replay is not None,
             publish=publish,
-            force=force,
+            # Whoever asks for a dry run wants the audits, also of what was done before.
+            force=force or dry_run,
         )
 
     _report(lambda: without_writing(settings, step) if dry_run else step(settings))
@@ -311,6 +312,26 @@ def runs(as_json: AsJson = False, home: Home = None) -> None:
         print("no runs yet")
     else:
         printing.print_table([{name: row[name] for name in row if name != "stages"} for row in rows])
+
+
+@app.command()
+def compare(
+    run_id: Annotated[int, typer.Argument(help="A run that is kept, published or stored.")],
+    other_id: Annotated[
+        int | None, typer.Argument(metavar="[OTHER]", show_default="the one that apps read", help="Another.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say how far the lists of two runs agree."""
+    from nightreel import printing
+    from scoring.compare import compare as step
+
+    found = step(_settings(), run_id, other_id)
+    if as_json:
+        printing.print_json(found)
+    else:
+        printing.print_table([{"what": name.replace("_", " "), "value": found[name]} for name in found])
 
 
 @app.command()

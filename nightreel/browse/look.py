@@ -88,6 +88,8 @@ def _remark(found: Look, rows: list[dict[str, Any]]) -> str:
     asked = found.question
     if not found.runs:
         return "Nothing is published yet. Run `nightreel run` first."
+    if found.run is None and asked.run is None:
+        return "No run is published yet; choose one that is stored, or run `nightreel run`."
     if found.run is None:
         return "There is no such run with lists: it failed, was pruned, or never was."
     if asked.other is not None and found.other is None:

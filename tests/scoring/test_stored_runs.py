@@ -1,5 +1,6 @@
 """Stored replays beside published runs: pruned by their own limit, exported, and no measure for a night."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 
 from nightreel.errors import AuditError, InputError
 from nightreel.settings import Settings
+from scoring.compare import compare
 from scoring.database import engine, reading
 from scoring.export import export
 from scoring.runs import NewRun, Published, publish
 from scoring.schema import upgrade
 from scoring.writer import sole_writer
+from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists, runs, stored_rows
@@ -73,6 +76,42 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     all_changed = settings.model_copy(update={"max_changed_lists": 0.0})
     publish_lists(all_changed, CANDIDATES, make_blocks(CANDIDATES, 1, k=10), NIGHT + timedelta(days=2))
     assert {row[0] for row in shown_rows(settings)} == {5}
+
+
+def _as_mapping(settings: Settings, run_id: int) -> dict[int, dict[int, int]]:
+    """The videos of each user's list by rank."""
+    lists: dict[int, dict[int, int]] = {}
+    with reading(settings) as connection:
+        query = f"SELECT user_id, rank, video_id FROM recommendation WHERE run_id = {run_id}"
+        for user, rank, video in connection.exec_driver_sql(query):
+            lists.setdefault(user, {})[rank] = video
+    return lists
+
+
+def test_two_runs_are_compared_over_all_users(settings: Settings, nightreel: Nightreel) -> None:
+    _publish(settings, 1)
+    _store(settings, 2, users=30)
+    first, second = (_as_mapping(settings, run) for run in (1, 2))
+    both = first.keys() & second.keys()
+    kept = [len({*second[user].values()} & {*first[user].values()}) / len(second[user]) for user in both]
+    found = compare(settings, 2, None)
+    assert found == {
+        "run_id": 2,
+        "other_run_id": 1,
+        "users_of_both": len(both),
+        "users_of_this_alone": len(second.keys() - both),
+        "users_of_the_other_alone": len(first.keys() - both),
+        "equal_lists": sum(first[user] == second[user] for user in both),
+        "equal_first_videos": sum(first[user][1] == second[user][1] for user in both),
+        "share_of_videos_in_both": pytest.approx(sum(kept) / len(kept)),
+    }
+    itself = compare(settings, 2, 2)
+    assert itself["equal_lists"] == itself["users_of_both"] == len(second)
+    with pytest.raises(InputError, match="no such run"):
+        compare(settings, 2, 7)
+    url = {"NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
+    done = nightreel("compare", "2", "1", "--json", home=settings.home, **url)
+    assert json.loads(done.stdout)["users_of_both"] == len(both)
 
 
 @pytest.mark.parametrize("name", ["lists.csv", "lists.Parquet"])
