@@ -25,7 +25,7 @@ TABLES = {
     "_delta_log": "a Delta table: declare its source with file_format=DeltaFormat()",
     ".hoodie": "a Hudi table, which this store does not read: write its rows to plain parquet",
 }
-# How often a commit to an Iceberg table is begun again, beyond what pyiceberg itself does.
+# How often a commit is begun again, beyond the attempts that the libraries themselves make of each.
 COMMITS = 20
 LONGEST_PAUSE_S = 1.0
 ICEBERG = "an Iceberg table: declare it as an IcebergSource"
@@ -92,11 +92,16 @@ def open_delta(path: str, *, what: str, options: dict[str, str]) -> ds.Dataset |
 
 
 def append_to_delta(path: str, rows: pa.Table, *, what: str, options: dict[str, str]) -> None:
-    """Commit rows to a Delta table. Raises AsOfError where that fails."""
+    """Commit rows to a Delta table, again where others were first. Raises AsOfError on failure."""
     deltalake = _library("deltalake", what=what)
-    try:
+    exceptions = import_module("deltalake.exceptions")
+
+    def commit() -> None:
         deltalake.write_deltalake(path, rows, mode="append", storage_options=options or None)
-    except (import_module("deltalake.exceptions").DeltaError, OSError, ValueError) as error:
+
+    try:
+        _commit(commit, exceptions.CommitFailedError)
+    except (exceptions.DeltaError, OSError, ValueError) as error:
         raise AsOfError(f"{what}: rows cannot be added to {path}: {error}") from None
 
 
@@ -151,16 +156,23 @@ def open_iceberg(source: DataSource, *, what: str) -> ScannedRows:
 
 
 def append_to_iceberg(source: DataSource, rows: pa.Table, *, what: str) -> None:
-    """Commit rows to an Iceberg table, again where another writer was first. Raises AsOfError on failure."""
+    """Commit rows to an Iceberg table, again where others were first. Raises AsOfError on failure."""
     overtaken = import_module("pyiceberg.exceptions").CommitFailedException
-    for attempt in range(COMMITS):
+    try:
+        _commit(lambda: _iceberg_table(source).append(rows), overtaken)
+    except Exception as error:  # as in open_iceberg
+        raise AsOfError(f"{what}: rows cannot be added to {source.fqn}: {error}") from None
+
+
+def _commit(commit: Callable[[], None], overtaken: type[Exception]) -> None:
+    """Call `commit` until it is not overtaken, COMMITS times at most: what it raises then was not applied."""
+    for _ in range(COMMITS - 1):
         try:
-            _iceberg_table(source).append(rows)
+            commit()
             return
-        except Exception as error:  # as in open_iceberg
-            if not isinstance(error, overtaken) or attempt == COMMITS - 1:
-                raise AsOfError(f"{what}: rows cannot be added to {source.fqn}: {error}") from None
-        time.sleep(random.uniform(0, LONGEST_PAUSE_S))
+        except overtaken:
+            time.sleep(random.uniform(0, LONGEST_PAUSE_S))
+    commit()
 
 
 def _iceberg_table(source: DataSource) -> Any:
