@@ -1,6 +1,9 @@
 """Stored replays beside published runs: pruned by their own limit, exported, and no measure for a night."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,6 +56,41 @@ def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Setting
     _publish(settings, 5)
     assert runs(settings) == [(4, "published"), (5, "failed"), (6, "stored"), (7, "published")]
     assert {row[0] for row in shown_rows(settings)} == {7}
+
+
+_KILLED = """
+import os, sys
+from nightreel.settings import Settings
+from scoring.database import engine
+from scoring.runs import NewRun, publish
+from scoring.writer import sole_writer
+from tests.fixtures.lists import make_blocks, make_candidates
+from tests.scoring.test_publish_atomic import NIGHT
+settings = Settings.model_validate({"home": sys.argv[1], "top_k": 10})
+candidates = make_candidates(21)
+def blocks():
+    yield from make_blocks(candidates, 2, k=10)
+    os.kill(os.getpid(), 9)
+run = NewRun(NIGHT, "model", "replay", replay=True, show=False)
+with sole_writer(engine(settings)) as connection:
+    publish(connection, run, blocks(), candidates, settings, batch_rows=50)
+"""
+
+
+def test_a_replay_that_is_killed_is_removed_and_nothing_else(settings: Settings) -> None:
+    _publish(settings, 1)
+    _store(settings, 2)
+    environment = {**os.environ, "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
+    command = [sys.executable, "-c", _KILLED, str(settings.home)]
+    killed = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+    assert runs(settings)[-1] == (3, "running") and {row[0] for row in shown_rows(settings)} == {1}
+    with pytest.raises(InputError, match="not complete"):
+        export(settings, settings.home / "lists.csv", 3)
+    _store(settings, 4)
+    assert runs(settings) == [(1, "published"), (2, "stored"), (3, "failed"), (4, "stored")]
+    assert set(stored_rows(settings)) == {1, 2, 4}
+    assert {row[0] for row in shown_rows(settings)} == {1}
 
 
 def test_replays_alone_are_pruned_too(settings: Settings) -> None:
