@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 PEERS_VENV ?= .venv-peers
+# Test files run in so many processes side by side.
+TEST_WORKERS ?= 2
 PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
@@ -42,7 +44,7 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 	$(BIN)/nightreel demo --home $(DEMO)
 
 test: check  ## Lint, types, import contract and all tests that are not slow
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -31,6 +31,13 @@ def _run_nightreel(
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of processes side by side, one runs a whole file, and one all that needs the Ray cluster."""
+    for item in items:
+        group = "ray" if "cluster" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def nightreel() -> Nightreel:
     """Run the real command in a process of its own, without settings from outside."""
