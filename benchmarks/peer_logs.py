@@ -16,14 +16,14 @@ class Question:
     """One set of lists to be made and judged.
 
     raw: the folder that lists are made from. plays: the same log, with `liked`, for the peers.
-    relevant: user_id, video_id, each pair once, never played before. like_threshold: nightreel's label.
+    relevant: user_id, video_id, each pair once, never played before. label: nightreel's settings of it.
     """
 
     name: str
     raw: Path
     plays: pd.DataFrame
     relevant: pd.DataFrame
-    like_threshold: float
+    label: dict[str, float]
     by_day: bool
 
 
@@ -34,7 +34,9 @@ def held_out(name: str, raw: Path, like_threshold: float) -> Question:
     small = pd.read_csv(raw / "small_matrix.csv", usecols=columns)
     liked = small[(small.watch_ratio > like_threshold) & small.user_id.isin(plays.user_id)]
     plays["liked"] = plays.watch_ratio > like_threshold
-    return Question(name, raw, plays, _new_pairs(liked, plays), like_threshold, by_day=False)
+    return Question(
+        name, raw, plays, _new_pairs(liked, plays), {"like_threshold": like_threshold}, by_day=False
+    )
 
 
 def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
@@ -57,7 +59,8 @@ def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
     daily = pd.read_csv(raw / "item_daily_features.csv")
     daily[daily.date < day].to_csv(cut / "item_daily_features.csv", index=False)
     relevant = _new_pairs(log[(log.date == day) & log.liked], plays)
-    return Question(name, cut, plays, relevant, FEED_RATIO, by_day=True)
+    label = {"like_threshold": FEED_RATIO, "long_view_s": LONG_VIEW_MS / 1_000}
+    return Question(name, cut, plays, relevant, label, by_day=True)
 
 
 def _new_pairs(liked: pd.DataFrame, plays: pd.DataFrame) -> pd.DataFrame:

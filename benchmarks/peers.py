@@ -51,7 +51,7 @@ def nightreel_lists(
     home.mkdir(parents=True)
     settings = [
         f"raw_dir = {json.dumps(str(question.raw.resolve()))}",
-        f"like_threshold = {question.like_threshold}",
+        *(f"{name} = {value}" for name, value in question.label.items()),
         *more_settings,
     ]
     (home / "nightreel.toml").write_text("\n".join(settings) + "\n", encoding="utf-8")
