@@ -51,15 +51,26 @@ class ScannedRows:
 def refuse_files_of_tables(files: Iterable[str], filesystem: pa.fs.FileSystem | None, *, what: str) -> None:
     """Raise AsOfError where one of the files lies in a Delta, Iceberg or Hudi table."""
     arrow = filesystem or pa.fs.LocalFileSystem()
-    folders = {_without_partitions(PurePosixPath(file).parent) for file in files}
-    for folder in sorted(folders):
-        for mark, kind in TABLES.items():
-            if arrow.get_file_info(f"{folder}/{mark}").type == pa.fs.FileType.Directory:
-                raise AsOfError(f"{what}: {folder} is {kind}.")
-        for table in [folder, *([folder.parent] if folder.name == "data" else [])]:
-            notes = pa.fs.FileSelector(f"{table}/metadata", allow_not_found=True)
-            if any(note.path.endswith(".metadata.json") for note in arrow.get_file_info(notes)):
-                raise AsOfError(f"{what}: {table} is {ICEBERG}.")
+    for folder in sorted({_without_partitions(PurePosixPath(file).parent) for file in files}):
+        try:
+            table = _table_at(arrow, folder)
+        except OSError:
+            # Who may read an object, but not look what lies beside it, means just that object.
+            continue
+        if table is not None:
+            raise AsOfError(f"{what}: {table}.")
+
+
+def _table_at(arrow: pa.fs.FileSystem, folder: PurePosixPath) -> str | None:
+    """Which table has its data in this folder, and how to declare it; None where there is none."""
+    for mark, kind in TABLES.items():
+        if arrow.get_file_info(f"{folder}/{mark}").type == pa.fs.FileType.Directory:
+            return f"{folder} is {kind}"
+    for table in [folder, *([folder.parent] if folder.name == "data" else [])]:
+        notes = pa.fs.FileSelector(f"{table}/metadata", allow_not_found=True)
+        if any(note.path.endswith(".metadata.json") for note in arrow.get_file_info(notes)):
+            return f"{table} is {ICEBERG}"
+    return None
 
 
 def _without_partitions(folder: PurePosixPath) -> PurePosixPath:
