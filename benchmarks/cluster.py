@@ -32,8 +32,8 @@ from typing import Any
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.join_world import make_entities, make_sources, small_feature_store
 from benchmarks.measured_process import machine
-from benchmarks.point_in_time_join import make_entities, make_sources, small_feature_store
 
 RESULT = Path(__file__).parent / "results" / "cluster.json"
 STORES = {"asof": "feast_asof.AsOfOfflineStore", "feast-ray": "ray"}

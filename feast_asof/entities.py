@@ -14,6 +14,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from feast_asof.errors import AsOfError
 from feast_asof.keys import is_untyped
 from feast_asof.parquet import open_parquet
+from feast_asof.reading import read_table
 from feast_asof.schemas import common_type, without_views
 from feast_asof.times import Instants, Unit, one_chunk, read_instants
 from feast_asof.views import JoinedView
@@ -125,7 +126,7 @@ def _in_memory(entity_df: object, *, what: str) -> pa.Table:
 def read_rows(dataset: ds.Dataset, *, what: str) -> pa.Table:
     """All rows of a dataset. Raises AsOfError, saying `what` they are, where they cannot be read."""
     try:
-        return dataset.to_table()
+        return read_table(dataset)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise AsOfError(f"{what}: cannot be read: {error}") from None
 

@@ -12,7 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from feast_asof.key_codes import KeyCodes
-from feast_asof.search import Int32Array, Int64Array, distinct, search, stable_order
+from feast_asof.search import (
+    Int32Array,
+    Int64Array,
+    Runs,
+    distinct,
+    search,
+    stable_order,
+    stable_order_of_few,
+)
 from feast_asof.times import LATEST, MISSING, NANOSECONDS, Instants, Unit
 
 NO_ROW = -1
@@ -54,6 +62,7 @@ class AsOfIndex:
     packed: key code * stride + rank of the time, int64 [rows], ascending; NO_ROW for rows that are never
     found. created: of the sorted rows; None where it is not used as a filter.
     answers: for every packed value, the sorted row that a lookup finds, int32; None where that is too many.
+    runs: of the keys in `packed`; None where there are answers, or where they are too long.
     """
 
     order: Int32Array | None
@@ -62,6 +71,7 @@ class AsOfIndex:
     ranks: TimeRanks
     created: Instants | None
     answers: Int32Array | None
+    runs: Runs | None
 
     @property
     def stride(self) -> int:
@@ -83,6 +93,8 @@ class AsOfIndex:
         found: Int64Array
         if self.answers is not None:
             found = self.answers[asked].astype(np.int64)
+        elif self.runs is not None:
+            found = self.runs.last(self.packed, asked, np.maximum(code, 0))
         else:
             found = _newest(self.packed, asked, before)
         known = (code >= 0) & (found >= 0)
@@ -136,7 +148,9 @@ def build_index(
     ranks, every_packed = _ranks(times, codes.size)
     packed = code * (ranks.size + 1) + ranks.of(times.values)
     packed[(code < 0) | times.missing] = NO_ROW
-    order = _order(packed, created)
+    order = _order_by_key(code, codes.size, times) if created is None else None
+    if order is None:
+        order = _order(packed, created)
     if order is not None:
         packed = packed[order]
         created = None if created is None else Instants(created.values[order], created.unit)
@@ -151,6 +165,7 @@ def build_index(
         ranks=ranks,
         created=created if filter_by_created else None,
         answers=answers,
+        runs=Runs.of(packed, codes.size, ranks.size + 1) if answers is None else None,
     )
 
 
@@ -171,9 +186,11 @@ def _ranks(times: Instants, keys: int) -> tuple[TimeRanks, int]:
 
 def _oldest(times: Instants, ttl_us: int, unit: Unit) -> Int64Array:
     """The oldest instant that a value may have at each time, as far back as int64 goes."""
-    ttl = min(ttl_us * (NANOSECONDS if unit == "ns" else 1), LATEST)
-    newest = times.ceil(unit)
-    return np.where(newest < MISSING + ttl, MISSING, newest - ttl)
+    oldest, ttl = times.ceil(unit), ttl_us * (NANOSECONDS if unit == "ns" else 1)
+    # No two instants lie further apart than two of these steps.
+    for step in (min(ttl, LATEST), min(max(ttl - LATEST, 0), LATEST)):
+        oldest = np.where(oldest < MISSING + step, MISSING, oldest - step)
+    return oldest
 
 
 def _newest(packed: Int64Array, asked: Int64Array, before: Int64Array) -> Int64Array:
@@ -181,6 +198,14 @@ def _newest(packed: Int64Array, asked: Int64Array, before: Int64Array) -> Int64A
     found = search(packed, asked, "right") - 1
     same_key = (found >= 0) & (packed[np.maximum(found, 0)] >= before)
     return np.where(same_key, found, NO_ROW)
+
+
+def _order_by_key(code: Int64Array, keys: int, times: Instants) -> Int32Array | None:
+    """The order by (key, time) of a source that stands in order of time, as a log does; None for others."""
+    values = times.values
+    if len(values) == 0 or values[0] == MISSING or code.min() < 0 or np.any(values[1:] < values[:-1]):
+        return None
+    return stable_order_of_few(code, keys).astype(np.int32)
 
 
 def _order(packed: Int64Array, created: Instants | None) -> Int32Array | None:

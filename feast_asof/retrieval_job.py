@@ -164,10 +164,22 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self.take(slice(None))
+        """The whole result. Sources that nothing else of this job has read come and go one by one."""
+        columns: dict[str, list[pa.Array]] = {}
+        for source in dict.fromkeys(view.shared for view in self._views.values()):
+            views = [view for view in self._views.values() if view.shared is source]
+            kept = source.is_read or views[0].known is not None
+            columns |= {view.name: view.gather(self.positions(view.name)) for view in views}
+            if not kept:
+                source.forget()
+                # Rows of a later reading may be others.
+                for view in views:
+                    del self._positions[view.name]
+        joined = [column for name in self._views for column in columns[name]]
+        return pa.table([*self._entities.table.columns, *joined], schema=self.schema)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        frame: pd.DataFrame = self.take(slice(None)).to_pandas()
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
         return frame
 
     def _view(self, name: str) -> JoinedView:

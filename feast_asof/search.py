@@ -1,5 +1,6 @@
 """Sorting and searching whole numbers the way that a processor's caches like it."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ Int64Array = NDArray[np.int64]
 BLOCK_ROWS = 131_072
 # A haystack of up to so many values lies in the cache, and needles in any order find their way.
 CACHED_ROWS = 4_096
+# From so many values of one key on, a search of its run takes as many steps as one of all values in order.
+LONG_RUN = 1 << 14
 
 
 def stable_order(values: Int64Array) -> Int64Array:
@@ -33,6 +36,13 @@ def stable_order(values: Int64Array) -> Int64Array:
         digit &= (1 << row_bits) - 1
         order = digit if shift == 0 else order[digit]
     return order
+
+
+def stable_order_of_few(values: Int64Array, size: int) -> Int64Array:
+    """The same, for values from 0 up to `size` only: NumPy sorts 16 bits by counting, in linear time."""
+    if size > 1 << 16:
+        return stable_order(values)
+    return np.argsort(values.astype(np.uint16), kind="stable")
 
 
 def distinct(values: Int64Array) -> Int64Array:
@@ -60,3 +70,33 @@ def search(haystack: Int64Array, needles: Int64Array, side: Literal["left", "rig
             order = stable_order(block) if block.min() >= 0 else np.argsort(block)
             answers[order] = np.searchsorted(haystack, block[order], side=side)
     return found
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where each key's values lie in an ascending array. starts: int64 [keys]. longest: values of a key."""
+
+    starts: Int64Array
+    longest: int
+
+    @classmethod
+    def of(cls, haystack: Int64Array, keys: int, stride: int) -> "Runs | None":
+        """The runs of values `key * stride` and above; None where one is so long that `search` is faster."""
+        bounds = np.searchsorted(haystack, np.arange(keys + 1) * stride)
+        longest = int(np.diff(bounds).max(initial=0))
+        return cls(bounds[:-1], longest) if longest < LONG_RUN else None
+
+    def last(self, haystack: Int64Array, needles: Int64Array, keys: Int64Array) -> Int64Array:
+        """Position of the last value of each needle's key up to the needle; -1 where there is none.
+
+        A binary search of all needles at once, each within its key: a few steps, near to each other.
+        """
+        starts = self.starts[keys]
+        found = starts - 1
+        step = 1 << (self.longest.bit_length() - 1) if self.longest else 0
+        while step:
+            # Past the end, the last value is asked again: it belongs to the last key.
+            found += step * (haystack.take(found + step, mode="clip") <= needles)
+            step >>= 1
+        found = np.minimum(found, len(haystack) - 1)
+        return np.where(found >= starts, found, -1)

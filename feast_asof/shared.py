@@ -76,6 +76,15 @@ class SharedSource:
         indexes = {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
         return ReadSource(indexes, {name: one_chunk(table[name]) for name in self._features})
 
+    @property
+    def is_read(self) -> bool:
+        """Whether its rows are in memory."""
+        return "read" in self.__dict__
+
+    def forget(self) -> None:
+        """Let go of what has been read; who asks again reads again."""
+        self.__dict__.pop("read", None)
+
     def __getstate__(self) -> dict[str, Any]:
         # Another process reads for itself; what this one has read may be large.
         return {name: value for name, value in self.__dict__.items() if name != "read"}

@@ -15,7 +15,8 @@ from feast.repo_config import RepoConfig
 from feast_asof.errors import AsOfError
 from feast_asof.lake_tables import ScannedRows, delta_options, is_iceberg, open_delta, open_iceberg
 from feast_asof.parquet import conflict_error, find_parquet
-from feast_asof.times import Instants, one_chunk, read_instants
+from feast_asof.reading import in_one_chunk, read_table
+from feast_asof.times import Instants, read_instants
 
 LOG = logging.getLogger(__name__)
 
@@ -58,10 +59,7 @@ class ParquetSource:
         for column in names:
             self.type_of(column)
         try:
-            read = self.dataset.to_table(columns=list(dict.fromkeys(names.values())))
-            # One at a time, so that of one column only there are two copies.
-            for position, name in enumerate(read.column_names):
-                read = read.set_column(position, name, one_chunk(read[position]))
+            read = in_one_chunk(read_table(self.dataset, list(dict.fromkeys(names.values()))))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise AsOfError(f"{self.what}: {self.path} cannot be read: {error}") from None
         return pa.table({column: read[name] for column, name in names.items()})

@@ -1,5 +1,6 @@
 """One feature view's part of a join: checked at once, read and indexed when a value is first asked for."""
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 
 from feast_asof.errors import AsOfError
 from feast_asof.keys import comparable_to, require_same_kind
+from feast_asof.reading import Gathering
 from feast_asof.search import BLOCK_ROWS, Int32Array
 from feast_asof.shared import IndexedBy, ReadSource, SharedSource, SharedSources
 from feast_asof.sources import ParquetSource
 from feast_asof.times import Instants, one_chunk
 
 # NumPy's search and Arrow's take release the interpreter lock, so threads help on any machine.
-THREADS = ThreadPoolExecutor(thread_name_prefix="feast_asof")
+THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="feast_asof")
 
 
 @dataclass
@@ -89,8 +91,7 @@ class JoinedView:
 
     def gather(self, positions: Int32Array) -> list[pa.Array]:
         """The feature columns at these source rows, null where the position is -1."""
-        indices = pa.array(positions, mask=positions < 0)
-        return list(THREADS.map(lambda column: column.take(indices), self.features.values()))
+        return list(THREADS.map(Gathering(positions).of, self.features.values()))
 
 
 def join_view(

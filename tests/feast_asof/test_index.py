@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feast_asof.index import build_index
@@ -40,6 +40,7 @@ def _exactly(instants: Instants) -> list[int]:
     ttl_us=st.sampled_from([0, 1, 3, 10**18]),
     two=st.booleans(),
 )
+@example([(3, None, -(2**63) + 1)], [(3, None, 1)], ("ns", "ns"), 10**18, False)
 def test_every_row_found_is_that_of_a_walk(
     source: list[Any], asked: list[Any], units: tuple[Unit, Unit], ttl_us: int, two: bool
 ) -> None:
@@ -75,3 +76,28 @@ def test_sorting_and_searching_are_numpys(top: int) -> None:
     for needles in (values, haystack, values - top // 2):
         for side in ("left", "right"):
             assert np.array_equal(search(haystack, needles, side), np.searchsorted(haystack, needles, side))
+
+
+@pytest.mark.parametrize("shape", ["runs", "a long run", "by key", "dense"])
+def test_large_sources_find_what_numpy_finds(shape: str) -> None:
+    """In order of time, as a log is, or by key; short runs of keys or a long one; few instants or many."""
+    random = np.random.default_rng(4)
+    rows, asked = 70_000, 20_000
+    keys = random.integers(0, 900, rows)
+    if shape == "a long run":
+        keys[random.random(rows) < 0.4] = 5
+    times = np.sort(random.choice(50 if shape == "dense" else 10**12, rows))
+    if shape == "by key":
+        order = np.argsort(keys, kind="stable")
+        keys, times = keys[order], times[order]
+    asked_keys, asked_times = random.integers(-3, 905, asked), random.integers(-5, 10**12 + 5, asked)
+    asked_times[:rows:3] = random.choice(times, len(asked_times[:rows:3]))
+    index = build_index([pa.array(keys)], Instants(times, "us"))
+    assert (index.runs is None) == (shape in ("a long run", "dense"))
+    found = index.lookup([pa.array(asked_keys)], Instants(asked_times, "us"))
+    by_key = np.lexsort((np.arange(rows), times, keys))
+    sorted_keys, sorted_times = keys[by_key], times[by_key]
+    for row in range(0, asked, 7):
+        start, end = np.searchsorted(sorted_keys, [asked_keys[row], asked_keys[row] + 1])
+        newest = start + np.searchsorted(sorted_times[start:end], asked_times[row], "right") - 1
+        assert found[row] == (by_key[newest] if newest >= start else -1)

@@ -1,5 +1,6 @@
 """One join, many ways out: whole, in batches, to parquet, any rows of it; computed when it is asked for."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 
 from feast_asof import AsOfError, AsOfRetrievalJob
-from tests.fixtures.small_feature_repo import View, open_store, rows_of
+from tests.fixtures.small_feature_repo import View, open_store, references_to, rows_of
 
 STATS = View(
     "stats",
@@ -172,3 +173,33 @@ def test_a_batch_of_no_rows_is_refused(job: AsOfRetrievalJob) -> None:
     """A limit below one row would never end."""
     with pytest.raises(AsOfError, match="max_rows is 0"):
         next(job.to_arrow_batches(0))
+
+
+def test_every_type_is_null_where_nothing_was_known(tmp_path: Path) -> None:
+    """Numbers, times, text and lists, with and without nulls of their own; no value lies below a null."""
+    at = pd.to_datetime(["2026-01-01"] * 3, utc=True)
+    columns = {
+        "small": pa.array([1, 2, 3], pa.int8()),
+        "large": pa.array([1, 2, 3], pa.uint64()),
+        "ratio": pa.array([1.5, 2.5, 3.5], pa.float32()),
+        "gaps": pa.array([1.5, None, 3.5]),
+        "when": pa.array(at, pa.timestamp("us", "UTC")),
+        "day": pa.array([1, 2, 3], pa.date32()),
+        "yes": pa.array([True, False, True]),
+        "text": pa.array(["a", "b", "c"]),
+        "price": pa.array([Decimal("1.20"), Decimal("2.30"), Decimal("3.40")], pa.decimal128(9, 2)),
+        "vector": pa.array([[1.0], [2.0], [3.0]]),
+    }
+    view = View("stats", ["user"], list(columns), pd.DataFrame())
+    pq.write_table(
+        pa.table({"user": [1, 2, 3], "event_timestamp": at, **columns}), tmp_path / "stats.parquet"
+    )
+    asked = rows_of("user event_timestamp", *((user, "2026-01-02") for user in (3, 9, 2, 1, 9)))
+    store = open_store(tmp_path, [view])
+    joined = store.get_historical_features(entity_df=asked, features=references_to([view])).to_arrow()
+    for name, column in columns.items():
+        first, second, third = column.to_pylist()
+        assert joined[name].to_pylist() == [third, None, second, first, None], name
+        assert joined[name].type == column.type
+    hidden = joined["ratio"].combine_chunks().buffers()[1]
+    assert np.frombuffer(hidden, np.float32).tolist() == [3.5, 0.0, 2.5, 1.5, 0.0]
