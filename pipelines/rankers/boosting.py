@@ -35,12 +35,12 @@ from nightreel.logs import Advance, progress
 from nightreel.settings import Settings
 from pipelines.labels import Targets
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
+from pipelines.rankers.classes import classifier_target
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
 
 _STOP_ROWS = 200_000
-_CLASSIFIER: dict[str, Any] = {"objective": "binary", "metric": "binary_logloss"}
 _REGRESSOR: dict[str, Any] = {"objective": "regression", "metric": "l2"}
 
 
@@ -112,6 +112,7 @@ def fit_rankers(
         parts=parts,
         stop=binning.part(rows_that_stop(slices)),
         wanted=wanted,
+        fit=slices.fit,
         parameters=parameters,
         encoding=encoding,
         settings=settings,
@@ -135,6 +136,7 @@ def grow_rankers(
     parts: int,
     stop: Part,
     wanted: Targets,
+    fit: slice,
     parameters: Mapping[str, Any],
     encoding: FeatureEncoding,
     settings: Settings,
@@ -143,16 +145,17 @@ def grow_rankers(
 ) -> HybridRanker:
     """Fit both rankers on parts, as many as there are, that are binned alike; `stop` says when to stop.
 
-    wanted: of all rows. parameters: LightGBM's, as `common_parameters` gives them. title: of the progress
-    bar. network: LightGBM's own parameters that say where other workers are, which do the same with other
-    parts; None for this one alone.
+    wanted: of all rows. fit: the rows that are fitted on, by all workers together. parameters: LightGBM's, as
+    `common_parameters` gives them. title: of the progress bar. network: LightGBM's own parameters that say
+    where other workers are, which do the same with other parts; None for this one alone.
     """
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
+    of_classifier, classifies = classifier_target(wanted, fit)
     models = [
         _Growing(target, {**parameters, **own}, stop, settings.early_stopping_trees)
         for target, own in (
-            (wanted.liked, _CLASSIFIER | dict(network or {})),
+            (of_classifier, classifies | dict(network or {})),
             (wanted.amount, _REGRESSOR | workers | {"learning_rate": settings.regressor_learning_rate}),
         )
     ]

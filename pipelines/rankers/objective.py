@@ -62,7 +62,9 @@ def choose_objective(data: TrainingData, store: FeatureStore, settings: Settings
     if settings.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
     share = _observed_share(settings)
-    if settings.objective == "auto" and share > _FULL_SHARE:
+    # Where every play is liked, only what is not played can teach what is not liked.
+    only_liked = bool(data.wanted.liked[data.slices.fit].all())
+    if settings.objective == "auto" and share > _FULL_SHARE and not only_liked:
         return Chosen(SHOWN, f"{share:.1%} of the pairs of small_matrix are observed: what is liked if shown")
     end = end_of_day(data.cuts.last_day, settings.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)

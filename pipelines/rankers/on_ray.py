@@ -116,6 +116,7 @@ def _work(config: dict[str, Any]) -> None:
         parts=parts,
         stop=binning.part(rows_that_stop(slices)),
         wanted=_writable(job.wanted),
+        fit=slices.fit,
         parameters=parameters | {"tree_learner": "data", "pre_partition": True},
         encoding=job.encoding,
         settings=settings,

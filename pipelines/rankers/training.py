@@ -10,16 +10,16 @@ import lightgbm as lgb
 from feature_repo.open_store import store as open_store
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
-from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.labels import RATIO, LengthBuckets
+from pipelines.labels import LengthBuckets
 from pipelines.rankers.boosting import common_parameters, fit_rankers
+from pipelines.rankers.classes import Classes
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
 from pipelines.rankers.list_order import PastLists, with_fitted_order
-from pipelines.rankers.objective import Chosen, choose_objective
+from pipelines.rankers.objective import SHOWN, Chosen, choose_objective
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, sources
 from pipelines.training_frame import service_features
@@ -59,10 +59,6 @@ SETTINGS = {
 }
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
-# Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
-_LEAST_SHARE = 0.001
-
-_log = get_logger(__name__)
 
 
 def train(settings: Settings, *, force: bool = False) -> StepResult:
@@ -84,7 +80,10 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("train", True, read, (pointer,), record.summary())
     record.forget()
     data = TrainingData.join(store, settings)
-    liked_share = _liked_share(data, settings)
+    classes = Classes.of(data.wanted, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
+    classes.warn(settings)
+    if settings.objective == SHOWN or not data.wanted.liked.any():
+        classes.require_something_to_learn(settings)
     ranker = with_fitted_order(_fit(data, settings), PastLists.of(data, store, settings))
     listwise = fit_lambdamart(
         data.matrix,
@@ -98,12 +97,14 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     )
     holdout = Holdout.of(data)
     chosen = choose_objective(data, store, settings)
+    if chosen.objective == SHOWN:
+        classes.require_something_to_learn(settings)
     version = model_registry.register(
         settings,
         lambda folder: _write(ranker, listwise, data.buckets, chosen, folder),
         data_end=data.cuts.last_day,
         manifest=_manifest(ranker, data, settings)
-        | {"metrics": holdout.metrics(ranker, settings)}
+        | {"classifier_learns": classes.classifier_learns, "metrics": holdout.metrics(ranker, settings)}
         | chosen.manifest(),
     )
     verdict = promote_if_not_worse(version, holdout, settings)
@@ -111,32 +112,13 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         "version": version.version,
         "verdict": verdict,
         "plays": _counts(data.slices),
-        "liked_share": liked_share,
+        "liked_share": classes.liked_share,
+        "classifier_learns": version.manifest["classifier_learns"],
         **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
         "importances": _printed(ranker),
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
     return StepResult("train", False, read, (version.folder, pointer), summary)
-
-
-def _liked_share(data: TrainingData, settings: Settings) -> float:
-    """Share of the plays to learn from that are liked; warns where that leaves little to learn.
-
-    No refusal: the regressor learns the amounts, and a log of positive events only is a normal one.
-    """
-    share = float(data.wanted.liked[data.slices.fit].mean())
-    if not _LEAST_SHARE <= share <= 1 - _LEAST_SHARE:
-        limit = "like_threshold" if settings.label == RATIO else "like_quantile"
-        meaning = (
-            "the classifier cannot tell plays apart, the regressor alone orders the lists"
-            if share in (0.0, 1.0)
-            else "the classifier has next to nothing to learn from"
-        )
-        _log.warning(
-            f"liked plays are {share:.3%} of those to learn from: {meaning}; "
-            f"check {limit} ({getattr(settings, limit):g}) against watch_ratio"
-        )
-    return share
 
 
 def _fit(data: TrainingData, settings: Settings) -> HybridRanker:

@@ -90,7 +90,7 @@ class Objective:
         if not liked.any():
             raise InputError(
                 "No user who chooses settings has a liked video.",
-                "Set a larger tuning_share, or ingest more.",
+                "Set a larger tuning_share, lower like_threshold, or ingest more.",
             )
         keys = rows.select(columns.USER_ID, columns.VIDEO_ID)
         asked = keys.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
@@ -116,6 +116,7 @@ class Objective:
             parts=len(self.parts),
             stop=self.stop,
             wanted=self.data.wanted,
+            fit=self.data.slices.fit,
             parameters=common_parameters(settings, self.data.slices.fit.stop - self.data.slices.fit.start),
             encoding=self.data.encoding,
             settings=settings,

@@ -1,0 +1,116 @@
+"""What the classifier can learn where the plays to learn from are all liked, or none of them is.
+
+A classifier of one class says the same of every video, and a filter by it keeps whatever stands first. So it
+learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
+it are still told from the others. Where the amounts are all the same too, the objective `shown` has nothing
+to learn; `next_day` still tells what is played from what is not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nightreel.errors import InputError
+from nightreel.logs import get_logger
+from nightreel.settings import Settings
+from pipelines.labels import RATIO, Targets
+
+# Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
+_LEAST_SHARE = 0.001
+_OF_LIKED: dict[str, Any] = {"objective": "binary", "metric": "binary_logloss"}
+_OF_AMOUNTS: dict[str, Any] = {"objective": "cross_entropy", "metric": "cross_entropy"}
+
+_log = get_logger(__name__)
+
+
+def classifier_target(targets: Targets, fit: slice) -> tuple[np.ndarray, dict[str, Any]]:
+    """What the classifier learns of all plays, 0 to 1, and LightGBM's objective for it.
+
+    fit: the plays that are fitted on; they alone decide.
+    """
+    if _has_both_classes(targets.liked[fit]):
+        return targets.liked, _OF_LIKED
+    return targets.amount / np.float32(targets.top), _OF_AMOUNTS
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The plays that are fitted on, by what came of them; highest: the largest watch_ratio among them."""
+
+    plays: int
+    liked: int
+    highest: float
+    amounts_differ: bool
+
+    @classmethod
+    def of(cls, targets: Targets, watch_ratio: np.ndarray, fit: slice) -> "Classes":
+        """Count. targets, watch_ratio: of all plays."""
+        liked, amount = targets.liked[fit], targets.amount[fit]
+        return cls(
+            len(liked),
+            int(liked.sum()),
+            float(watch_ratio[fit].max(initial=0.0)),
+            bool(len(amount)) and bool((amount != amount[0]).any()),
+        )
+
+    @property
+    def liked_share(self) -> float:
+        """Share of the plays that are liked."""
+        return self.liked / max(self.plays, 1)
+
+    @property
+    def classifier_learns(self) -> str:
+        """Of the plays: whether they are `liked`, or their `amount` where that says nothing."""
+        return "amount" if self.is_missing_one else "liked"
+
+    @property
+    def is_missing_one(self) -> bool:
+        """Whether all plays are of one class."""
+        return self.liked in (0, self.plays)
+
+    def warn(self, settings: Settings) -> None:
+        """Say how many plays are liked, where that leaves the classifier little to learn."""
+        if _LEAST_SHARE <= self.liked_share <= 1 - _LEAST_SHARE:
+            return
+        meaning = "the classifier has next to nothing to learn from"
+        if self.liked == self.plays and settings.objective != "shown":
+            meaning = "usual in a log of likes or purchases, from which only objective next_day can learn"
+        elif self.is_missing_one:
+            meaning = "the classifier cannot tell liked plays from others"
+            if self.amounts_differ:
+                meaning += " and learns from watch_ratio itself"
+        setting = _setting(settings)
+        _log.warning(
+            f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
+            f"{meaning}; check {setting} = {getattr(settings, setting):g} against watch_ratio, "
+            f"which is {self.highest:.4g} at most"
+        )
+
+    def require_something_to_learn(self, settings: Settings) -> None:
+        """Raise InputError where neither the classes nor the amounts of the plays differ."""
+        if not self.is_missing_one or self.amounts_differ:
+            return
+        setting = _setting(settings)
+        which = "every play is liked" if self.liked else "no play is liked"
+        if not self.liked:
+            label = "" if settings.label == RATIO else f"label = {RATIO} and "
+            remedy = f"Set {label}like_threshold below {self.highest:.4g}, or check watch_ratio."
+        elif settings.objective == "shown":
+            remedy = "Set objective = next_day, which learns from what is not played, or check watch_ratio."
+        else:
+            remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
+        raise InputError(
+            f"interactions: {which} ({self.liked} of {self.plays}, {self.liked_share:.3%}; {setting} = "
+            f"{getattr(settings, setting):g}) and watch_ratio is {self.highest:.4g} in all of them: there is "
+            "nothing to learn.",
+            remedy,
+        )
+
+
+def _has_both_classes(liked: np.ndarray) -> bool:
+    return bool(liked.any() and not liked.all())
+
+
+def _setting(settings: Settings) -> str:
+    return "like_threshold" if settings.label == RATIO else "like_quantile"

@@ -1,0 +1,124 @@
+"""Logs whose plays are all liked, or none of them: what `train` says, and what the lists are filtered by."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nightreel import columns
+from nightreel.settings import Settings
+from tests.conftest import Nightreel
+from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.small_log import make_log
+
+SETTINGS = (
+    "trees = 30\nearly_stopping_trees = 30\nmin_leaf_plays = 20\nlambdamart_plays = 0\nsource_k = 8\n"
+    "top_k = 6\nfilter_k = 12\n"
+)
+LOG = make_log(5, users=60, videos=120, plays=9_000)
+
+
+def _home(folder: Path, patch: pytest.MonkeyPatch, ratio: pl.Expr, objective: str) -> Settings:
+    """A home of the log with other watch ratios."""
+    plays = LOG.interactions.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
+    more = SETTINGS + f'objective = "{objective}"\n'
+    return make_feature_home(folder, LOG.with_interactions(plays), patch, more_settings=more)
+
+
+def _published(settings: Settings) -> pl.DataFrame:
+    with sqlite3.connect(settings.paths.sqlite) as connection:
+        rows = pl.read_database("SELECT * FROM latest_recommendation", connection)
+    return rows.filter(pl.col("source") == "hybrid")
+
+
+def _trained(settings: Settings) -> dict[str, object]:
+    champion = json.loads((settings.paths.models / "champion.json").read_text(encoding="utf-8"))
+    folder = settings.paths.models / str(champion["version"])
+    manifest: dict[str, object] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return manifest
+
+
+CAPPED = pl.min_horizontal(columns.WATCH_RATIO, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "threshold", "share"),
+    [
+        (CAPPED, "1", "0.000%"),
+        (pl.col(columns.WATCH_RATIO), "500", "0.000%"),
+        (pl.col(columns.WATCH_RATIO) + 2, "1", "100.000%"),
+    ],
+    ids=["an exporter caps the ratio", "a threshold out of reach", "every play is liked"],
+)
+def test_without_two_classes_train_says_so_and_the_filter_follows_what_is_watched(
+    ratio: pl.Expr,
+    threshold: str,
+    share: str,
+    tmp_path: Path,
+    nightreel: Nightreel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = _home(tmp_path / "home", monkeypatch, ratio, "shown")
+    trained = nightreel("train", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    assert trained.returncode == 0, trained.stderr
+    said = trained.stdout + trained.stderr
+    assert f"liked plays are {share}" in said and f"like_threshold = {threshold}" in said
+    assert _trained(settings)["classifier_learns"] == "amount"
+    scored = nightreel("score", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    assert scored.returncode == 0, scored.stderr
+    rows = _published(settings)
+    assert rows["classifier_score"].n_unique() > 20
+    assert rows["video_id"].max() > 0.9 * LOG.video_captions[columns.VIDEO_ID].max()
+
+
+def test_a_log_of_likes_alone_learns_from_what_is_not_played(
+    tmp_path: Path, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), "auto")
+    for step in ("train", "score"):
+        done = nightreel(step, home=settings.home)
+        assert done.returncode == 0, done.stderr
+    manifest = _trained(settings)
+    assert manifest["objective"] == "next_day"
+    assert _published(settings)["classifier_score"].n_unique() > 20
+
+
+def test_a_fully_observed_table_does_not_keep_a_log_of_likes_from_learning(
+    tmp_path: Path, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), "auto")
+    users, videos = (LOG.interactions.select(key).unique() for key in (columns.USER_ID, columns.VIDEO_ID))
+    observed = users.head(5).join(videos.head(9), how="cross")
+    observed.with_columns(pl.lit(2.0, pl.Float32).alias(columns.WATCH_RATIO)).write_parquet(
+        settings.paths.table("fully_observed")
+    )
+    done = nightreel("train", home=settings.home)
+    assert done.returncode == 0, done.stderr
+    assert _trained(settings)["objective"] == "next_day"
+
+
+@pytest.mark.parametrize(
+    ("objective", "threshold", "share", "remedy"),
+    [
+        ("shown", "1", "100.000%", "Set objective = next_day"),
+        ("auto", "3", "0.000%", "Set like_threshold below 2"),
+        ("next_day", "3", "0.000%", "Set like_threshold below 2"),
+    ],
+)
+def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy(
+    objective: str,
+    threshold: str,
+    share: str,
+    remedy: str,
+    tmp_path: Path,
+    nightreel: Nightreel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), objective)
+    done = nightreel("train", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    assert done.returncode == 2, done.stdout + done.stderr
+    refused = done.stderr.splitlines()[-1]
+    assert share in refused and remedy in refused and "watch_ratio is 2 in all" in refused
+    assert not (settings.paths.models / "champion.json").exists()
