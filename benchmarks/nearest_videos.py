@@ -33,7 +33,7 @@ from benchmarks.measured_process import machine
 from benchmarks.scored_home import ScoredHome
 from nightreel.catalogue.formulas import products_with
 from nightreel.settings import CANDIDATE_SOURCES, load_settings
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places
 from scoring.candidates import OpenVideos
 from scoring.groups import Groups
 from scoring.nearest import NearestVideos, equally_long

@@ -80,6 +80,7 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     from nightreel.settings import load_settings
     from pipelines import model_registry
     from pipelines.rankers import HybridRanker, hybrid_scores
+    from pipelines.rankers.filtering import filter_size
     from pipelines.rankers.matrix import FeatureMatrix
     from pipelines.training_frame import FeatureFrame
     from scoring.eligibility import default_as_of
@@ -105,7 +106,7 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
             video_id,
             own["classifier"],
             ranker.ordering(own["regressor"], own["als"]),
-            filter_k=settings.filter_k,
+            filter_k=filter_size(settings),
             catalogue=shape[1],
         )
         for name, values in own.items():

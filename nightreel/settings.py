@@ -240,7 +240,9 @@ class Settings(BaseSettings):
 
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
     filter_k: int = Field(
-        default=500, description="Candidates that the classifier hands to the regressor.", ge=1
+        default=500,
+        description="Candidates that the classifier hands to the regressor; top_k where that is more.",
+        ge=1,
     )
     candidates: str = Field(
         default="all",

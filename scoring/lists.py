@@ -40,7 +40,7 @@ class Lists:
         found = list(parts)
         return cls(*(np.concatenate([getattr(part, field.name) for part in found]) for field in fields(cls)))
 
-    def rows(self, chosen: slice) -> "Lists":
+    def rows(self, chosen: slice | np.ndarray) -> "Lists":
         """Some of the rows."""
         return Lists(*(getattr(self, field.name)[chosen] for field in fields(self)))
 

@@ -4,8 +4,9 @@ The same `Night.rows` composes the rows here and in training.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,26 +15,37 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places, filter_size, hybrid_order, in_turn
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
 from scoring.blocks import made_in_order
-from scoring.candidates import Candidates, first_within_caps
+from scoring.candidates import Candidates, Cap, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 
 _BLOCK_USERS = 64
 
 
 def next_day_lists(
-    candidates: Candidates, night: Night, ranker: NextDayRanker, as_of: datetime, settings: Settings
+    candidates: Candidates,
+    night: Night,
+    ranker: NextDayRanker,
+    as_of: datetime,
+    settings: Settings,
+    *,
+    length: int | None = None,
 ) -> Iterator[Lists]:
     """The lists of all users, in order of their ids, some users at a time. night: as `night_of` gives it.
 
     Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
-    known. Neither blocks nor threads change a list. Raises InputError for a model of other features.
+    known. Neither blocks nor threads change a list. length: the lists of top_k go on to so many rows. Raises
+    InputError for a model of other features.
     """
     ranker.require_features(night.names)
-    return _all_lists(_Scoring(candidates, night, ranker, round(as_of.timestamp() * 1_000_000), settings))
+    as_of_us = round(as_of.timestamp() * 1_000_000)
+    scoring = _Scoring(
+        candidates, night, night.sides.received(), ranker, as_of_us, settings, length or settings.top_k
+    )
+    return _all_lists(scoring)
 
 
 def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
@@ -74,9 +86,11 @@ def night_of(
 class _Scoring:
     candidates: Candidates
     night: Night
+    received: np.ndarray
     ranker: NextDayRanker
     as_of_us: int
     settings: Settings
+    length: int
 
     def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
         """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
@@ -100,40 +114,57 @@ class _Scoring:
     def lists(self, users: np.ndarray) -> Lists:
         """The lists of these users, positions in the candidates."""
         rows = self._rows(users, self.settings.top_k)
-        features = rows.features
-        probability = self.ranker.probability(features)
+        scored = _Scored.of(rows, self.night, self.received, self.ranker)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
-        keep = max(self.settings.filter_k, self.settings.top_k)
-        kept = np.concatenate(
-            [
-                first + best_places(probability[first:last], np.ones(last - first, dtype=bool), keep)
-                for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-            ]
-        )
-        ordering = self.ranker.ordering(features[kept], probability[kept])
-        starts = np.searchsorted(rows.user[kept], np.arange(len(users) + 1))
+        parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
+        kept = [scored.kept(part, filter_size(self.settings)) for part in parts]
+        # All users at once: a call of the models costs more than a few rows.
+        scored.order(np.concatenate([np.zeros(0, np.int64), *kept]))
         rewatch = self.candidates.rewatch(users)
-        found = []
-        for user, (first, last) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
-            order = first + np.argsort(-ordering[first:last], kind="stable")
-            video = self.night.sides_video[rows.video[kept[order]]]
-            taken = np.isin(video, first_within_caps(video, self.candidates.caps, self.settings.top_k))
-            order, video = order[taken], video[taken]
-            brought_by = np.zeros(len(order), np.uint32) if rewatch[user] else rows.brought_by[kept[order]]
-            found.append(
-                Lists(
-                    np.full(len(order), self.candidates.user_id[users[user]]),
-                    np.arange(1, len(order) + 1, dtype=np.int32),
-                    self.candidates.video_id[video],
-                    ordering[order],
-                    probability[kept[order]],
-                    self.ranker.raw(REGRESSOR, features[kept[order]]),
-                    rows.als_score[kept[order]].astype(np.float64),
-                    np.full(len(order), REWATCH if rewatch[user] else HYBRID),
-                    joined_names(brought_by, tuple(self.night.sources)),
-                )
-            )
-        return Lists.concatenate(found)
+        found = [
+            self._list(scored, int(user), part, own, again=bool(of_seen))
+            for user, part, own, of_seen in zip(users, parts, kept, rewatch, strict=True)
+        ]
+        return Lists.concatenate(self._continued(users, found))
+
+    def _list(self, scored: "_Scored", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
+        """One user's list of what the filter keeps. part: the user's rows."""
+        caps, top_k = self.candidates.caps, self.settings.top_k
+        # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
+        most = top_k if caps else max(top_k, self.length)
+        order = scored.first_within_caps(kept, caps, most)
+        if len(order) < min(top_k, part.stop - part.start) and len(kept) < part.stop - part.start:
+            # The caps have no room for enough of the filter's choice: all candidates are ordered.
+            every = np.arange(part.start, part.stop)
+            scored.order(every)
+            order = scored.first_within_caps(every, caps, top_k)
+        rows = scored.rows
+        brought_by = np.zeros(len(order), np.uint32) if again else rows.brought_by[order]
+        return Lists(
+            np.full(len(order), self.candidates.user_id[user]),
+            np.arange(1, len(order) + 1, dtype=np.int32),
+            self.candidates.video_id[scored.video[order]],
+            scored.ordering[order],
+            scored.probability[order],
+            self.ranker.raw(REGRESSOR, rows.features[order]),
+            rows.als_score[order].astype(np.float64),
+            np.full(len(order), REWATCH if again else HYBRID),
+            joined_names(brought_by, tuple(self.night.sources)),
+        )
+
+    def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:
+        """Those shorter than `length` go on with what lists of that length have besides."""
+        short = np.flatnonzero([len(found) < self.length for found in lists])
+        if self.length <= self.settings.top_k or not len(short):
+            return lists
+        settings = self.settings.model_copy(update={"top_k": self.length})
+        longer = replace(self, settings=settings)
+        those = longer._split(longer.lists(users[short]), users[short])
+        for at, more in zip(short.tolist(), those, strict=True):
+            new = np.flatnonzero(~np.isin(more.video_id, lists[at].video_id))
+            whole = Lists.concatenate([lists[at], more.rows(new)]).rows(slice(0, self.length))
+            lists[at] = replace(whole, rank=np.arange(1, len(whole) + 1, dtype=np.int32))
+        return lists
 
     def _rows(self, users: np.ndarray, at_least: int) -> Rows:
         # Caps may pass over many candidates: then everything that is open is one.
@@ -145,3 +176,58 @@ class _Scoring:
             self.candidates.open_to(users),
             at_least=least,
         )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Rows of some users and what the ranker says of them, one entry a row.
+
+    video: int64, its position in the candidates. received: int64, as `filtering.received` has it.
+    probability, ordering: float64; the latter where `order` was asked for it.
+    """
+
+    rows: Rows
+    ranker: NextDayRanker
+    video: np.ndarray
+    received: np.ndarray
+    probability: np.ndarray
+    ordering: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows, night: Night, received: np.ndarray, ranker: NextDayRanker) -> "_Scored":
+        """received: of the night's listable videos."""
+        video = night.sides_video[rows.video]
+        probability = ranker.probability(rows.features)
+        return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan))
+
+    def order(self, rows: np.ndarray) -> None:
+        """Ask the ranker what orders these rows."""
+        self.ordering[rows] = self.ranker.ordering(self.rows.features[rows], self.probability[rows])
+
+    def kept(self, part: slice, most: int) -> np.ndarray:
+        """The rows of one user that the filter keeps, ascending."""
+        probability = self.probability[part]
+
+        def tie_break(tied: np.ndarray) -> np.ndarray:
+            rows = part.start + tied
+            return in_turn(
+                self.ranker.ordering(self.rows.features[rows], self.probability[rows]), self.received[rows]
+            )
+
+        among = np.ones(len(probability), dtype=bool)
+        found: np.ndarray = part.start + best_places(probability, among, most, tie_break)
+        return found
+
+    def first_within_caps(self, rows: np.ndarray, caps: tuple[Cap, ...], most: int) -> np.ndarray:
+        """The first of one user's ordered rows, best first, each where the caps have room for it."""
+        best = hybrid_order(
+            self.probability[rows],
+            self.ordering[rows],
+            self.video[rows],
+            len(rows),
+            received=self.received[rows],
+        )
+        order = rows[best]
+        taken = first_within_caps(self.video[order], caps, most)
+        found: np.ndarray = order[np.isin(self.video[order], taken)]
+        return found

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel import columns
 from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places, filter_size
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, OpenVideos
 from scoring.groups import Groups
@@ -34,7 +33,8 @@ class Retrieval:
 
     size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. authors,
     categories: the videos of each. video_factors: float32 [videos, factors], NaN where there are none.
-    nearest: what searches them; None: all are gone through.
+    received: int64 [videos], what decides between videos that are equally near. nearest: what searches the
+    factors; None: all are gone through.
     """
 
     names: tuple[str, ...]
@@ -44,13 +44,14 @@ class Retrieval:
     authors: Groups
     categories: Groups
     video_factors: np.ndarray
+    received: np.ndarray
     nearest: NearestVideos | None
 
     @classmethod
     def of(cls, candidates: Candidates, sides: Sides, settings: Settings) -> "Retrieval | None":
         """As the settings say; None where every video is scored, which for a small catalogue it is anyway."""
         # The filter and the list are never left short.
-        size = max(settings.candidate_k, settings.filter_k, settings.top_k)
+        size = max(settings.candidate_k, filter_size(settings))
         about = candidates.about
         if settings.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None
@@ -67,6 +68,7 @@ class Retrieval:
             Groups.of(about.author, at),
             Groups.of(about.category, at),
             sides.video_factors,
+            sides.received(),
             NearestVideos.of(sides.video_factors) if searched else None,
         )
 
@@ -94,7 +96,8 @@ class Retrieval:
         if self.nearest is not None:
             return self.nearest.of_user(factors, open_videos, share)
         als_score = products_with(self.video_factors, factors)
-        return best_places(als_score, open_videos.dense() & ~np.isnan(als_score), share)
+        among = open_videos.dense() & ~np.isnan(als_score)
+        return best_places(als_score, among, share, lambda tied: self.received[tied])
 
     def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         return _first_open(self.popular, open_videos, share)
@@ -126,9 +129,7 @@ def best_received(candidates: Candidates, sides: Sides) -> np.ndarray:
 
     A video never played counts as 0.
     """
-    share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
-    views = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_VIEWS))
-    order: np.ndarray = np.lexsort((candidates.video_id, -views, -share))
+    order: np.ndarray = np.lexsort((candidates.video_id, -sides.received()))
     return order
 
 

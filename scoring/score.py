@@ -12,7 +12,7 @@ import numpy as np
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places, filter_size, hybrid_order, in_turn
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
 from scoring.blocks import made_in_order
@@ -46,7 +46,7 @@ def score_users(
 
     Users without history get the best received videos (`popular`). For the others the hybrid orders what they
     have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then what
-    orders. Ties go to the smaller video_id; what a cap has no room for is passed over. Every pair goes
+    orders. Ties are broken as `filtering` says; what a cap has no room for is passed over. Every pair goes
     through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
     nor threads change a list.
     """
@@ -59,7 +59,7 @@ def score_with(
 ) -> Iterator[Lists]:
     """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
     popular = _popular(candidates, ranker.sides, settings.top_k)
-    scoring = _Scoring(candidates, ranker, popular, retrieval, settings)
+    scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings)
     starts = range(0, len(candidates.user_id), settings.user_block_rows)
     yield from made_in_order(scoring.block, starts, settings.threads)
 
@@ -71,6 +71,7 @@ class _Scoring:
     candidates: Candidates
     ranker: PairRanker
     popular: "_List"
+    received: np.ndarray
     retrieval: Retrieval | None
     settings: Settings
 
@@ -116,8 +117,14 @@ class _Scoring:
     def _ordered(self, stages: Stages, source: str) -> "_List":
         candidates = self.candidates
         ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
-        # The videos ascend, and so do ids: a stable sort leaves ties to the smaller video_id.
-        order = np.argsort(-ordering, kind="stable")
+        # The videos ascend, and so do ids.
+        order = hybrid_order(
+            stages.classifier,
+            ordering,
+            stages.videos,
+            len(stages.videos),
+            received=self.received[stages.videos],
+        )
         videos = first_within_caps(stages.videos[order], candidates.caps, self.settings.top_k)
         places = np.searchsorted(stages.videos, videos)
         return _List(
@@ -137,8 +144,7 @@ class _Scoring:
 
     def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
         """What the filter keeps of some of these users after the other."""
-        # It never leaves a list short of candidates.
-        keep = max(self.settings.filter_k, self.settings.top_k)
+        keep = filter_size(self.settings)
         if self.retrieval is not None:
             return self._filtered_union(block, self.retrieval, keep)
         return self._filtered_catalogue(block, keep)
@@ -177,7 +183,7 @@ class _Scoring:
     ) -> np.ndarray:
         """What orders those of a user's videos between which the classifier does not decide."""
         (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
-        return self.ranker.ranker.ordering(regressor, als[tied])
+        return in_turn(self.ranker.ranker.ordering(regressor, als[tied]), self.received[videos[tied]])
 
     def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The user's candidates, their als_score and what brought them."""

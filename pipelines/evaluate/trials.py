@@ -17,7 +17,8 @@ from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import DURATION, LABELS, Label, LengthBuckets, Targets, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.blend import Blend, log_odds, logarithm, tuned_blend
-from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.filtering import filter_size, hybrid_scores, received
+from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
 from pipelines.rankers.sides import sides_as_of
 
@@ -122,7 +123,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         video_id[kept],
         reported,
         models.ranker,
-        filter_k=settings.filter_k,
+        filter_k=filter_size(settings),
         catalogue=pairs.catalogue,
     )
     counting = [system for system, weight in tuned.blend.weights.items() if weight]
@@ -199,7 +200,10 @@ def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _filters(catalogue: int, settings: Settings) -> list[int]:
-    return sorted({k for k in (*_FILTERS, settings.filter_k) if k < catalogue} | {settings.filter_k})
+    """What is tried: no two that come to the same, so none below top_k."""
+    own = filter_size(settings)
+    tried = {filter_size(settings, k) for k in _FILTERS}
+    return sorted({k for k in tried if k < catalogue} | {own})
 
 
 def _hybrid(
@@ -213,7 +217,13 @@ def _hybrid(
 ) -> np.ndarray:
     ordering = ranker.ordering(scores[REGRESSOR], scores[ALS])
     return hybrid_scores(
-        user_id, video_id, scores[CLASSIFIER], ordering, filter_k=filter_k, catalogue=catalogue
+        user_id,
+        video_id,
+        scores[CLASSIFIER],
+        ordering,
+        filter_k=filter_k,
+        catalogue=catalogue,
+        received=received(scores[POPULARITY_BY_ENGAGEMENT], scores[POPULARITY_BY_VIEWS]),
     )
 
 

@@ -18,7 +18,7 @@ from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
 from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places
 from pipelines.rankers.sides import Sides
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser

@@ -1,7 +1,8 @@
 """The two rankers and their hybrid: what they read, how they are trained, saved and combined."""
 
 from pipelines.rankers.encoding import FeatureEncoding
-from pipelines.rankers.hybrid import HybridRanker, hybrid_order, hybrid_scores
+from pipelines.rankers.filtering import hybrid_order, hybrid_scores
+from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.training import train
 
 __all__ = ["FeatureEncoding", "HybridRanker", "hybrid_order", "hybrid_scores", "train"]

@@ -13,6 +13,7 @@ from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
 from pipelines.model_registry import ModelVersion
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.predicted import Predicted
@@ -71,7 +72,7 @@ class Holdout:
         if area is not None:
             found["classifier_auc"] = area
         scores = predicted.hybrid(
-            self.user_id, self.video_id, filter_k=settings.filter_k, catalogue=self.catalogue
+            self.user_id, self.video_id, filter_k=filter_size(settings), catalogue=self.catalogue
         )
         ranked = RankedLists.of(self.user_id, self.video_id, scores, liked)
         if len(ranked.users):

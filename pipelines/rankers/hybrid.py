@@ -4,7 +4,7 @@ Where the log itself shows that als_score deserves more than the regressor gives
 orders: `list_order` has how.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel import columns
-from pipelines.metrics import Order
 from pipelines.rankers.blend import Blend, logarithm
 from pipelines.rankers.encoding import FeatureEncoding
 
@@ -112,70 +111,3 @@ def order_components(regressor_score: np.ndarray, als_score: np.ndarray) -> dict
         columns.REGRESSOR_SCORE: logarithm(regressor_score),
         columns.ALS_SCORE: als_score.astype(np.float64),
     }
-
-
-def best_places(
-    values: np.ndarray,
-    among: np.ndarray,
-    most: int,
-    tie_break: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
-    """Places of the `most` largest values among some videos, ascending.
-
-    values: float [videos], finite where asked for. among: bool [videos]. tie_break: given the places that tie
-    for the last of the room, what decides between them, highest first; ties that it leaves, or all of them
-    without it, go to the first. Same as sorting all of them, but in time linear in the videos.
-    """
-    places = np.flatnonzero(among)
-    if most < 1 or len(places) <= most:
-        return places[:most]
-    of_places = values[places]
-    least = np.partition(of_places, len(places) - most)[len(places) - most]
-    above = of_places > least
-    tied, room = np.flatnonzero(of_places == least), most - int(above.sum())
-    if tie_break is not None and len(tied) > room:
-        tied = tied[np.argsort(-tie_break(places[tied]), kind="stable")]
-    above[tied[:room]] = True
-    found: np.ndarray = places[above]
-    return found
-
-
-def hybrid_order(
-    classifier_score: np.ndarray, ordering: np.ndarray, video_id: np.ndarray, filter_k: int
-) -> np.ndarray:
-    """Positions of one user's candidates in the hybrid's order, best first: int64 [candidates].
-
-    The filter_k most probable by the classifier come first, the highest of `HybridRanker.ordering` leading;
-    the others follow in the classifier's order. Where the classifier ties, the ordering decides: a classifier
-    that knows nothing would keep the smallest ids. What then still ties goes to the smaller video_id.
-    """
-    by_classifier = np.lexsort((video_id, -ordering, -classifier_score))
-    kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
-    ordered = kept[np.lexsort((video_id[kept], -ordering[kept]))]
-    return np.concatenate([ordered, rest])
-
-
-def hybrid_scores(
-    user_id: np.ndarray,
-    video_id: np.ndarray,
-    classifier_score: np.ndarray,
-    ordering: np.ndarray,
-    *,
-    filter_k: int,
-    catalogue: int,
-) -> np.ndarray:
-    """Scores that order the pairs of many users as `hybrid_order` orders one user's: float64 [pairs].
-
-    All arrays have one entry a pair, in any order. catalogue: the number of videos; of a user with pairs for
-    only a part of them, the filter keeps the same share, rounded up.
-    """
-    order = Order.of(user_id, video_id, classifier_score, ordering)
-    places = np.empty(len(user_id), dtype=np.int64)
-    places[order.rows] = np.arange(len(order.rows))
-    kept = np.ceil(order.lengths * filter_k / catalogue).astype(np.int64)
-    for start, end in zip(
-        order.starts[:-1], np.minimum(order.starts[:-1] + kept, order.starts[1:]), strict=True
-    ):
-        rows = order.rows[start:end]
-        places[rows[np.lexsort((video_id[rows], -ordering[rows]))]] = np.arange(start, end)
-    return -places.astype(np.float64)

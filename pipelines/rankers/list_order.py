@@ -18,7 +18,7 @@ log past lists liked 1 best, and in truth NDCG@100 was .006 less with it. How we
 tells the scores apart even less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,8 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.hybrid import HybridRanker, best_places, order_components
+from pipelines.rankers.filtering import best_places, filter_size, in_turn
+from pipelines.rankers.hybrid import HybridRanker, order_components
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides, sides_as_of
 from pipelines.rankers.training_data import TrainingData
@@ -93,10 +94,10 @@ class PastLists:
 
     def best_order(self, ranker: HybridRanker) -> Blend:
         """The order that ranks these lists best."""
-        pairs = PairRanker.of(ranker, self.sides)
+        pairs, well = PairRanker.of(ranker, self.sides), self.sides.received()
         starts = range(0, len(self.seen), _BLOCK_USERS)
         with ThreadPoolExecutor(self.settings.threads) as pool:
-            parts = list(pool.map(lambda start: list(self._kept(pairs, start)), starts))
+            parts = list(pool.map(lambda start: list(self._kept(pairs, well, start)), starts))
         user, video, regressed, als_score = (
             np.concatenate(column) for column in zip(*(row for part in parts for row in part), strict=True)
         )
@@ -124,7 +125,7 @@ class PastLists:
         by_chance = _STANDARD_ERRORS * gain.std() / np.sqrt(len(gain))
         return helped if gain.mean() > by_chance and by_inverse.sum() > 0 else regressor
 
-    def _kept(self, pairs: PairRanker, start: int) -> Iterator[tuple[np.ndarray, ...]]:
+    def _kept(self, pairs: PairRanker, well: np.ndarray, start: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Of each user of a block, what the filter keeps: user, video, and what orders it."""
         users = np.arange(start, min(start + _BLOCK_USERS, len(self.seen)))
         block = pairs.block(users)
@@ -132,9 +133,16 @@ class PastLists:
             places = range(part.start, part.stop)
             for place, own_als, of_videos in zip(places, als, probability, strict=True):
                 regress = partial(_regressed, block, place, own_als)
-                kept = best_places(of_videos, ~self.seen[users[place]], self.settings.filter_k, regress)
+                tie_break = partial(_tie_break, regress, well)
+                kept = best_places(of_videos, ~self.seen[users[place]], filter_size(self.settings), tie_break)
                 regressed = regress(kept)
                 yield np.full(len(kept), users[place]), kept, regressed, own_als[kept]
+
+
+def _tie_break(
+    regress: Callable[[np.ndarray], np.ndarray], well: np.ndarray, videos: np.ndarray
+) -> np.ndarray:
+    return in_turn(regress(videos), well[videos])
 
 
 def _regressed(block: UserBlock, user: int, als_score: np.ndarray, videos: np.ndarray) -> np.ndarray:

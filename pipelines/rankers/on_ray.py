@@ -1,10 +1,11 @@
 """Fits both rankers on a Ray cluster: LightGBM's data-parallel learning, each worker with a share of plays.
 
-Ray Data deals the numbers of the plays out, Ray Train starts a worker for each core and connects LightGBM's
-workers. The joined sources and the positions of the join lie in each node's object store once; a worker
-composes and bins the rows of its own share, so that the wide matrix never exists, here or there. All workers
-bin by the same sample, turn from part to part of the log as one machine does, each with its share of a part,
-and stop by the same plays: all of them grow the same trees, which are near those of one machine.
+Ray Train starts a worker for each core and connects LightGBM's workers. The joined sources and the positions
+of the join lie in each node's object store once; a worker composes and bins the rows of its own share, so
+that the wide matrix never exists. Who has which rows follows from their numbers alone: sums round by
+the shares, so the same data must be dealt the same way to give the same trees. All workers bin by the same
+sample, turn from part to part of the log as one machine does, each with its share of a part, and stop by the
+same plays: all of them grow the same trees. How near those are to one machine's: docs/scale.md.
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import pyarrow as pa
 import ray
-import ray.data
 import ray.train
 from ray.train.lightgbm import LightGBMTrainer, get_network_params
 
@@ -34,10 +33,7 @@ from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData
 
-_ROW = "row"
-_BLOCK_ROWS = 1_000_000
-_BATCH_ROWS = 262_144
-# Of a core: beside each worker there is room for what deals out the rows.
+# Of a core: beside each worker there is room for what looks after it.
 _WORKER_CPUS = 0.75
 _RETRIES = 2
 
@@ -68,13 +64,9 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
         settings.model_copy(update={"threads": 1}),
     )
     with connected(settings), _scratch(settings) as scratch:
-        fit = data.slices.fit
-        starts = range(fit.start, fit.stop, _BLOCK_ROWS)
-        blocks = [pa.table({_ROW: np.arange(start, min(start + _BLOCK_ROWS, fit.stop))}) for start in starts]
         trainer = LightGBMTrainer(
             _work,
             train_loop_config={"job": [ray.put(job)]},
-            datasets={"train": ray.data.from_arrow(blocks)},
             scaling_config=ray.train.ScalingConfig(
                 num_workers=cores(), resources_per_worker={"CPU": _WORKER_CPUS}
             ),
@@ -104,13 +96,12 @@ def _work(config: dict[str, Any]) -> None:
     """What each worker does: bin its share of the rows, and grow the same trees as all others."""
     job: _Job = ray.get(config["job"][0])
     settings, slices = job.settings, job.slices
-    shard = ray.train.get_dataset_shard("train")
-    batches = shard.iter_batches(batch_size=_BATCH_ROWS, batch_format="numpy")
-    rows = np.sort(np.concatenate([np.zeros(0, np.int64), *(batch[_ROW] for batch in batches)]))
     fitted = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(fitted))
     binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
     parts = number_of_parts(settings, len(fitted))
+    context = ray.train.get_context()
+    rows = dealt(fitted, parts, context.get_world_rank(), context.get_world_size())
     ranker = grow_rankers(
         binning.parts(rows, parts),
         parts=parts,
@@ -124,10 +115,17 @@ def _work(config: dict[str, Any]) -> None:
     )
     with TemporaryDirectory(prefix="nightreel-rankers-") as folder:
         checkpoint = None
-        if ray.train.get_context().get_world_rank() == 0:
+        if context.get_world_rank() == 0:
             ranker.save(Path(folder))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
         ray.train.report({}, checkpoint=checkpoint)
+
+
+def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
+    """The rows of one of so many workers, ascending: an even share of each part, of all its days."""
+    rows = np.arange(fitted.start, fitted.stop)
+    found: np.ndarray = rows[(rows - fitted.start) // parts % workers == worker]
+    return found
 
 
 def _writable(wanted: Targets) -> Targets:

@@ -6,9 +6,12 @@ import numpy as np
 
 from nightreel import columns
 from pipelines.rankers.binning import Matrix
-from pipelines.rankers.hybrid import HybridRanker, hybrid_scores
+from pipelines.rankers.filtering import hybrid_scores, received
+from pipelines.rankers.hybrid import HybridRanker
 
 _BLOCK_ROWS = 65_536
+# Features that have a part in the order by themselves.
+_OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
 
 
 @dataclass(frozen=True)
@@ -16,30 +19,39 @@ class Predicted:
     """What a ranker's stages say of some rows, float64 [rows] each.
 
     classifier: probability that the play is liked. regressor: expected amount. ordering: what orders the rows
-    that the filter keeps.
+    that the filter keeps. received: how well all users received the video, as `filtering.received` has it.
     """
 
     classifier: np.ndarray
     regressor: np.ndarray
     ordering: np.ndarray
+    received: np.ndarray
 
     @classmethod
     def of(cls, ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> "Predicted":
         """Of these rows of a matrix with the ranker's features."""
-        classified, regressed, als_score = (np.empty(len(rows)) for _ in range(3))
-        place = ranker.feature_names.index(columns.ALS_SCORE)
+        classified, regressed = (np.empty(len(rows)) for _ in range(2))
+        own = {name: np.full(len(rows), np.nan) for name in _OF_PAIRS if name in ranker.feature_names}
         for start in range(0, len(rows), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
             block = matrix[rows[part]]
             classified[part] = ranker.classify(block)
             regressed[part] = ranker.regress(block)
-            als_score[part] = block[:, place]
-        return cls(classified, regressed, ranker.ordering(regressed, als_score))
+            for name, values in own.items():
+                values[part] = block[:, ranker.feature_names.index(name)]
+        als_score, liked_share, views = (own.get(name, np.full(len(rows), np.nan)) for name in _OF_PAIRS)
+        return cls(classified, regressed, ranker.ordering(regressed, als_score), received(liked_share, views))
 
     def hybrid(
         self, user_id: np.ndarray, video_id: np.ndarray, *, filter_k: int, catalogue: int
     ) -> np.ndarray:
         """As `hybrid_scores`, of the rows' users and videos."""
         return hybrid_scores(
-            user_id, video_id, self.classifier, self.ordering, filter_k=filter_k, catalogue=catalogue
+            user_id,
+            video_id,
+            self.classifier,
+            self.ordering,
+            filter_k=filter_k,
+            catalogue=catalogue,
+            received=self.received,
         )

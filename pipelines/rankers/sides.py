@@ -23,6 +23,7 @@ from nightreel.errors import InputError
 from pipelines.local_days import INSTANT
 from pipelines.pair_keys import is_of_pairs
 from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.rankers.filtering import received
 from pipelines.rankers.pair_table import PairTable, pair_tables
 
 # Of files that bear no time: known once they have arrived.
@@ -98,6 +99,11 @@ class Sides:
     def video_feature(self, name: str) -> np.ndarray:
         """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
         return self._feature(self.videos, name)
+
+    def received(self) -> np.ndarray:
+        """How well all users received each video, as `filtering.received` has it: int64 [videos]."""
+        of_videos = (columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
+        return received(*(self.video_feature(name) for name in of_videos))
 
     def user_feature(self, name: str) -> np.ndarray:
         """A numeric user feature as encoded: float32 [users], NaN where unknown."""

@@ -27,6 +27,7 @@ from pipelines.rankers.boosting import (
     number_of_parts,
     rows_that_stop,
 )
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
@@ -130,11 +131,13 @@ class Objective:
         user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
         outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))
         found: dict[int, dict[int, float]] = {}
-        for filter_k in sorted({k for k in _FILTERS if k < self.catalogue} | {self.settings.filter_k}):
+        own = filter_size(self.settings)
+        tried = {filter_size(self.settings, k) for k in _FILTERS}
+        for filter_k in sorted({k for k in tried if k < self.catalogue} | {own}):
             scores = predicted.hybrid(user, video, filter_k=filter_k, catalogue=self.catalogue)
             lists = RankedLists.ordered(Order.of(user, video, scores), outcome)
             found[filter_k] = {k: float(ndcg_at_k(lists, k).mean()) for k in MEASURED_AT}
-        best = max(found, key=lambda k: (np.mean([*found[k].values()]), k == self.settings.filter_k, -k))
+        best = max(found, key=lambda k: (np.mean([*found[k].values()]), k == own, -k))
         return Measured(
             float(np.mean([*found[best].values()])),
             best,

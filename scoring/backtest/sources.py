@@ -7,7 +7,7 @@ import polars as pl
 
 from nightreel import columns
 from pipelines.model_rows.night import Night
-from pipelines.rankers.hybrid import best_places
+from pipelines.rankers.filtering import best_places
 from scoring.backtest.night import PastNight
 from scoring.blocks import made_in_order
 

@@ -13,6 +13,7 @@ from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest, objective_of
 from pipelines.retrieval.fits import source_names
@@ -41,10 +42,9 @@ def all_systems(
 ) -> tuple[list[Systems], list[str]]:
     """Every system in the order of the tables, the published lists first; and what to say of missing ones."""
     remarks = []
-    hybrids = {SHOWN: _hybrid(lambda night, settings: _shown(night, ranker, settings))}
+    hybrids = {SHOWN: _shown(ranker)}
     if has_backtest(model.folder):
-        next_day = NextDayRanker.load(model.folder, BACKTEST, threads=1)
-        hybrids[NEXT_DAY] = _hybrid(lambda night, settings: _next_day(night, next_day, settings))
+        hybrids[NEXT_DAY] = _next_day(NextDayRanker.load(model.folder, BACKTEST, threads=1))
     else:
         remarks.append(
             f"no lists of objective {NEXT_DAY}: the model has no such rankers ({model.manifest.get('why')})."
@@ -82,27 +82,33 @@ def _popularity(
     )
 
 
-def _shown(night: PastNight, ranker: HybridRanker, settings: Settings) -> Iterator[Lists]:
-    return score_users(night.candidates, night.sides, ranker, settings)
-
-
-def _next_day(night: PastNight, ranker: NextDayRanker, settings: Settings) -> Iterator[Lists]:
-    return next_day_lists(night.candidates, night.night, ranker, night.day.as_of, settings)
-
-
-def _hybrid(
-    lists: Callable[[PastNight, Settings], Iterator[Lists]],
-) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
+def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
     """The lists of `score`; beyond top_k they go on with what longer lists would have had."""
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
+        def lists(settings: Settings) -> Iterator[Lists]:
+            return score_users(night.candidates, night.sides, ranker, settings)
+
         settings, depth = night.settings, night.depth
-        longer = lists(night, settings.model_copy(update={"top_k": max(settings.top_k, depth)}))
-        if settings.top_k >= depth or (settings.filter_k >= depth and not night.candidates.caps):
+        longer = lists(settings.model_copy(update={"top_k": max(settings.top_k, depth)}))
+        if settings.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
             # A longer list begins with the shorter one.
             return (_rows(block, depth) for block in longer)
-        pairs = zip(lists(night, settings), longer, strict=True)
+        pairs = zip(lists(settings), longer, strict=True)
         return (_continued(_rows(short, depth), _rows(long, depth)) for short, long in pairs)
+
+    return make
+
+
+def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
+    """The lists of `score`, which go on beyond top_k."""
+
+    def make(night: PastNight) -> Iterator[pl.DataFrame]:
+        length = max(night.settings.top_k, night.depth)
+        blocks = next_day_lists(
+            night.candidates, night.night, ranker, night.day.as_of, night.settings, length=length
+        )
+        return (_rows(block, night.depth) for block in blocks)
 
     return make
 

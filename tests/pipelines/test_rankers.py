@@ -14,6 +14,7 @@ from nightreel.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
+from pipelines.rankers.filtering import filter_size, received
 from pipelines.rankers.slices import Slices
 
 ROWS = 6_000
@@ -154,6 +155,19 @@ def test_where_the_classifier_ties_the_ordering_decides_what_the_filter_keeps() 
     assert hybrid_order(same, ordering, video, filter_k=2).tolist() == [1, 2, 3, 0]
     scores = hybrid_scores(np.zeros(4), video, same, ordering, filter_k=2, catalogue=4)
     assert np.argsort(-scores).tolist() == [1, 2, 3, 0]
+
+
+def test_where_both_stages_tie_what_all_users_received_better_comes_first() -> None:
+    same, video = np.full(5, 0.5), np.array([1, 2, 3, 4, 5])
+    well = received(np.array([np.nan, 0.2, 0.3, 0.2, 0.3]), np.array([9.0, 5.0, 1.0, 7.0, 1.0]))
+    assert hybrid_order(same, same, video, 2, received=well).tolist() == [2, 4, 3, 1, 0]
+    scores = hybrid_scores(np.zeros(5), video, same, same, filter_k=2, catalogue=5, received=well)
+    assert np.argsort(-scores).tolist() == [2, 4, 3, 1, 0]
+
+
+def test_no_filter_is_smaller_than_a_list() -> None:
+    short = Settings(home=Path(), top_k=100, filter_k=20)
+    assert [filter_size(short), filter_size(short, 50), filter_size(short, 200)] == [100, 100, 200]
 
 
 few = st.sampled_from([0.0, 0.25, 0.5])

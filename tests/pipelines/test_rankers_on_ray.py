@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
+from pipelines.rankers.on_ray import dealt
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import make_scored_home, scoring_log
 
@@ -25,6 +27,21 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
     assert min(found.manifest["trees"].values()) >= 1
     assert set(found.manifest["metrics"]) == set(local.manifest["metrics"])
     assert not list(settings.paths.shared.iterdir())
+    texts = _texts(found)
+    again = train(settings.model_copy(update={"engine": "ray"}), force=True)
+    assert _texts(model_registry.find(settings, again.summary["version"])) == texts
+
+
+def _texts(version: model_registry.ModelVersion) -> list[str]:
+    return [(version.folder / f"{name}.txt").read_text("utf-8") for name in ("classifier", "regressor")]
+
+
+def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() -> None:
+    fitted, parts = range(7, 1_008), 4
+    shares = [dealt(fitted, parts, worker, 3) for worker in range(3)]
+    assert sorted(np.concatenate(shares).tolist()) == list(fitted)
+    sizes = [np.bincount((share - fitted.start) % parts) for share in shares]
+    assert np.ptp(np.stack(sizes), axis=0).max() <= 1
 
 
 def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, float]:

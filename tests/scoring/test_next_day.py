@@ -1,9 +1,11 @@
 """Lists of objective `next_day`: honest about time, whole, and the same however they are made."""
 
+import dataclasses
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
 from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY
 from pipelines.rankers.past_nights import night_rows
@@ -78,7 +81,15 @@ def _as_of(settings: Settings):
     return default_as_of(settings, datetime.now(UTC))
 
 
-def _lists(settings: Settings, instant, **changes: object) -> Lists:
+def _lists(
+    settings: Settings,
+    instant,
+    *,
+    ranker_of=lambda ranker: ranker,
+    length: int | None = None,
+    **changes: object,
+) -> Lists:
+    """The lists of other settings. ranker_of: gives what makes them. length: as a backtest asks."""
     changed = settings.model_copy(update=changes)
     model = model_registry.champion(settings)
     ranker = HybridRanker.load(model.folder)
@@ -91,9 +102,9 @@ def _lists(settings: Settings, instant, **changes: object) -> Lists:
         as_of=instant,
         zone=settings.zone,
     )
-    found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
+    found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY, threads=1))
     night = night_of(candidates, sides, read_plays(changed), instant, changed)
-    return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed))
+    return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
 
 
 def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
@@ -269,6 +280,37 @@ def test_a_longer_list_begins_like_a_short_one_and_holds_all_videos(home: Settin
     candidates = find_candidates(home, open_store(), CUT)
     opened = candidates.open_to(slice(None)).sum(axis=1)
     assert np.array_equal(np.unique(every.user_id, return_counts=True)[1], opened)
+
+
+@pytest.mark.parametrize(("top_k", "filter_k"), [(6, 12), (12, 3), (12, 1_000)])
+@pytest.mark.parametrize("caps", [{}, {"max_per_author": 3}])
+def test_what_a_backtest_judges_begins_with_what_is_published(
+    top_k: int, filter_k: int, caps: dict[str, int], home: Settings
+) -> None:
+    changes = {"top_k": top_k, "filter_k": filter_k, **caps}
+    published, judged = (_lists(home, CUT, length=length, **changes) for length in (None, 35))
+    of_judged = judged.rows(np.flatnonzero(judged.rank <= top_k))
+    for name in ("user_id", "rank", "video_id"):
+        assert np.array_equal(getattr(published, name), getattr(of_judged, name)), name
+    longest = np.unique(judged.user_id, return_counts=True)[1].max()
+    assert longest == 35 if not caps else longest > top_k
+    pairs = np.stack([judged.user_id, judged.video_id])
+    assert np.unique(pairs, axis=1).shape == pairs.shape
+
+
+def test_where_the_classifier_knows_nothing_the_order_decides_what_is_kept(home: Settings) -> None:
+    def without_classifier(ranker: NextDayRanker) -> NextDayRanker:
+        nothing = lgb.Dataset(np.zeros((10, len(ranker.names))), np.arange(10) % 2)
+        constant = lgb.train({"objective": "binary", "verbose": -1}, nothing, 1)
+        order = Blend({"regressor": 1.0}, {"regressor": 0.0}, {"regressor": 1.0})
+        return dataclasses.replace(ranker, models={**ranker.models, "classifier": constant}, order=order)
+
+    few, every = (
+        _lists(home, CUT, ranker_of=without_classifier, top_k=6, filter_k=filter_k)
+        for filter_k in (6, 10_000)
+    )
+    assert len(np.unique(few.classifier_score)) == 1
+    assert np.array_equal(few.score, every.score)
 
 
 def test_caps_hold(home: Settings) -> None:

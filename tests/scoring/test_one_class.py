@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -73,30 +74,11 @@ def test_without_two_classes_train_says_so_and_the_filter_follows_what_is_watche
     assert rows["video_id"].max() > 0.9 * LOG.video_captions[columns.VIDEO_ID].max()
 
 
-def test_a_log_of_likes_alone_learns_from_what_is_not_played(
-    tmp_path: Path, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), "auto")
-    for step in ("train", "score"):
-        done = nightreel(step, home=settings.home)
-        assert done.returncode == 0, done.stderr
-    manifest = _trained(settings)
-    assert manifest["objective"] == "next_day"
-    assert _published(settings)["classifier_score"].n_unique() > 20
-
-
-def test_a_fully_observed_table_does_not_keep_a_log_of_likes_from_learning(
-    tmp_path: Path, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), "auto")
-    users, videos = (LOG.interactions.select(key).unique() for key in (columns.USER_ID, columns.VIDEO_ID))
-    observed = users.head(5).join(videos.head(9), how="cross")
-    observed.with_columns(pl.lit(2.0, pl.Float32).alias(columns.WATCH_RATIO)).write_parquet(
-        settings.paths.table("fully_observed")
-    )
-    done = nightreel("train", home=settings.home)
-    assert done.returncode == 0, done.stderr
-    assert _trained(settings)["objective"] == "next_day"
+@pytest.fixture(scope="module")
+def all_alike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A home of a log of likes alone: watch_ratio is 2 in every play."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _home(tmp_path_factory.mktemp("alike") / "home", patch, pl.lit(2.0), "auto")
 
 
 @pytest.mark.parametrize(
@@ -108,17 +90,28 @@ def test_a_fully_observed_table_does_not_keep_a_log_of_likes_from_learning(
     ],
 )
 def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy(
-    objective: str,
-    threshold: str,
-    share: str,
-    remedy: str,
-    tmp_path: Path,
-    nightreel: Nightreel,
-    monkeypatch: pytest.MonkeyPatch,
+    objective: str, threshold: str, share: str, remedy: str, all_alike: Settings, nightreel: Nightreel
 ) -> None:
-    settings = _home(tmp_path / "home", monkeypatch, pl.lit(2.0), objective)
-    done = nightreel("train", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    done = nightreel(
+        "train", home=all_alike.home, NIGHTREEL_LIKE_THRESHOLD=threshold, NIGHTREEL_OBJECTIVE=objective
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     refused = done.stderr.splitlines()[-1]
     assert share in refused and remedy in refused and "watch_ratio is 2 in all" in refused
-    assert not (settings.paths.models / "champion.json").exists()
+    assert not (all_alike.paths.models / "champion.json").exists()
+
+
+def test_a_log_of_likes_alone_learns_from_what_is_not_played(
+    all_alike: Settings, nightreel: Nightreel
+) -> None:
+    """Also beside a fully observed table, which asks the question that such a log has no answer to."""
+    users, videos = (LOG.interactions.select(key).unique() for key in (columns.USER_ID, columns.VIDEO_ID))
+    observed = users.head(5).join(videos.head(9), how="cross")
+    observed.with_columns(pl.lit(2.0, pl.Float32).alias(columns.WATCH_RATIO)).write_parquet(
+        all_alike.paths.table("fully_observed")
+    )
+    for step in ("train", "score"):
+        done = nightreel(step, home=all_alike.home)
+        assert done.returncode == 0, done.stderr
+    assert _trained(all_alike)["objective"] == "next_day"
+    assert _published(all_alike)["classifier_score"].n_unique() > 20

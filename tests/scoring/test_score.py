@@ -17,7 +17,8 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.hybrid import ORDERED_BY, best_places
+from pipelines.rankers.filtering import best_places
+from pipelines.rankers.hybrid import ORDERED_BY
 from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates, Cap
 from scoring.eligibility import find_candidates
