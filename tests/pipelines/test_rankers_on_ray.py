@@ -51,7 +51,7 @@ def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> 
     return metrics
 
 
-# Twice the largest difference that was seen: from where two splits are worth the same, rounding decides, and the
+# Twice the largest difference seen: where two splits are worth the same, rounding decides, and from there the
 # trees go their own ways, as they do on another processor (docs/scale.md, docs/decisions/quality-tests.md).
 _APART = {"hybrid_ndcg_at_10": 0.012, "classifier_auc": 0.004, "regressor_mean_absolute_error": 0.008}
 
