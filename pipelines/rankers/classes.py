@@ -93,7 +93,9 @@ class Classes:
             return
         setting = _setting(settings)
         which = "every play is liked" if self.liked else "no play is liked"
-        if not self.liked:
+        if self.highest <= 0:
+            remedy = "Check watch_ratio, or play_duration, in the log."
+        elif not self.liked:
             label = "" if settings.label == RATIO else f"label = {RATIO} and "
             remedy = f"Set {label}like_threshold below {self.highest:.4g}, or check watch_ratio."
         elif settings.objective == "shown":

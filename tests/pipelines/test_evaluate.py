@@ -347,7 +347,10 @@ def test_a_sample_evaluates_whole_users(settings: Settings, monkeypatch: pytest.
 
 def test_users_who_liked_nothing_are_counted_and_no_figure_is_made_up(tmp_path: Path) -> None:
     """A log without any liked play has pairs and users, but no figures."""
-    nothing = LOG.interactions.with_columns(pl.col(columns.WATCH_RATIO) * 0)
+    # The first play alone was watched at all: a log without any difference cannot be learnt from.
+    is_first = pl.int_range(pl.len()) == 0
+    ratio = pl.when(is_first).then(0.5).otherwise(0.0).cast(pl.Float32)
+    nothing = LOG.interactions.with_columns(ratio.alias(columns.WATCH_RATIO))
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(
             tmp_path / "home", replace(LOG, interactions=nothing), patch, more_settings=MODELS
