@@ -27,13 +27,6 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
     assert min(found.manifest["trees"].values()) >= 1
     assert set(found.manifest["metrics"]) == set(local.manifest["metrics"])
     assert not list(settings.paths.shared.iterdir())
-    texts = _texts(found)
-    again = train(settings.model_copy(update={"engine": "ray"}), force=True)
-    assert _texts(model_registry.find(settings, again.summary["version"])) == texts
-
-
-def _texts(version: model_registry.ModelVersion) -> list[str]:
-    return [(version.folder / f"{name}.txt").read_text("utf-8") for name in ("classifier", "regressor")]
 
 
 def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() -> None:
