@@ -22,6 +22,7 @@ from nightreel import columns
 from nightreel.artefacts import StepResult
 from nightreel.catalogue import Catalogue, catalogue_of
 from nightreel.catalogue.own import OWN
+from nightreel.disk import full_disk_named
 from nightreel.errors import InputError
 from nightreel.locks import home_lock
 from nightreel.settings import Paths, Settings
@@ -38,7 +39,10 @@ def apply_definitions(settings: Settings) -> StepResult:
         raise InputError(
             f"{settings.home}: this process works on {current.home}.", "Set NIGHTREEL_HOME to the home."
         )
-    with home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s):
+    with (
+        full_disk_named(settings.paths.data),
+        home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s),
+    ):
         return _apply_definitions(settings)
 
 

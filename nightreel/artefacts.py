@@ -16,6 +16,7 @@ from typing import Any
 
 from nightreel import __version__
 from nightreel.checksums import is_usable, replacing
+from nightreel.disk import DiskFullError, disk_full, full_disk_named, place_of, size_of, was_disk_full
 
 
 @contextmanager
@@ -24,17 +25,25 @@ def written_whole(path: Path, *, checksum: bool = False) -> Iterator[Path]:
 
     A file or a folder may be written; checksum: with checksums of what is written. After a failure nothing
     new stands at `path` and the temporary is gone. A crash leaves at most a `.partial-*` neighbour, which
-    nothing reads and the next call removes.
+    nothing reads and the next call removes. Raises DiskFullError, which names `path`, for any error of a full
+    disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".partial-{path.name}")
-    _remove(temporary)
     try:
+        with full_disk_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
         yield temporary
         with replacing(temporary, path) if checksum else nullcontext():
             if path.is_dir():
                 _remove(path)
             temporary.replace(path)
+    except Exception as error:
+        if isinstance(error, DiskFullError) or not was_disk_full(error, path):
+            raise
+        place, needed_bytes = place_of(error, path), max(size_of(path), size_of(temporary))
+        _remove(temporary)
+        raise disk_full(place, error, needed_bytes=needed_bytes) from error
     finally:
         _remove(temporary)
 

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -585,6 +586,7 @@ def _note_timing(step: str, seconds: float) -> None:
     import resource
 
     from nightreel.artefacts import written_whole
+    from nightreel.disk import DiskFullError
     from nightreel.settings import load_settings
 
     path = load_settings().paths.state / "timings.json"
@@ -594,8 +596,20 @@ def _note_timing(step: str, seconds: float) -> None:
         known = {}
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
     known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
-    with written_whole(path) as temporary:
+    # The step is done, and what the report says of its seconds is no reason to fail.
+    with suppress(DiskFullError), written_whole(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+
+
+def _places() -> list[Path]:
+    """Where this command may have written."""
+    from nightreel.settings import load_settings
+
+    try:
+        settings = load_settings()
+    except NightreelError:
+        return [Path.cwd()]
+    return [settings.home, settings.raw_dir, Path.cwd()]
 
 
 def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
@@ -637,5 +651,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
+        from nightreel.disk import disk_full, is_disk_full, place_of
+
+        if is_disk_full(error):
+            print_error(str(disk_full(place_of(error, *_places()), error)))
+            sys.exit(1)
         print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")
         sys.exit(1)

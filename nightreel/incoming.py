@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightreel.artefacts import StepResult
+from nightreel.disk import disk_full, is_disk_full, size_of
 from nightreel.errors import InputError, NightreelError
 from nightreel.logs import get_logger
 from nightreel.settings import Settings
@@ -67,6 +68,9 @@ def take_in(settings: Settings) -> StepResult:
         try:
             archived, good, said = _take(path, settings)
         except _BAD_FILE as error:
+            if is_disk_full(error):
+                # Nothing is wrong with the file: it waits for a night with room.
+                raise disk_full(folder, error, needed_bytes=size_of(path)) from error
             remarks.append(_quarantine(path, _reason(error)))
             _log.warning("file set aside", file=name, reason=_reason(error))
             continue

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nightreel.disk import disk_full, is_disk_full
 from nightreel.errors import BusyError, NightreelError
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
@@ -55,6 +56,8 @@ def locked_file(path: Path, does: str, *, wait_s: float = 0.0) -> Iterator[None]
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(path, error) from None
         raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
     try:
         _wait(descriptor, path, does, wait_s=wait_s)

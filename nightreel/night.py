@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 # Before NumPy is first imported: implicit's ALS is slowed tenfold by a threaded BLAS.
@@ -17,6 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel import logs
 from nightreel.artefacts import StepResult
+from nightreel.disk import disk_full, is_disk_full, place_of
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras
 from nightreel.mirror import fetch, send
@@ -154,6 +156,9 @@ def main() -> None:
         print_error(str(error))
         sys.exit(error.exit_code)
     except Exception as error:
+        if is_disk_full(error):
+            print_error(str(disk_full(place_of(error, Path.cwd()), error)))
+            sys.exit(1)
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             _log.exception("unexpected")
         print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug schedule` shows where.")

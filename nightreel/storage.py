@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightreel.disk import disk_full, is_disk_full
 from nightreel.errors import InputError, NightreelError
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class Folder:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> NightreelError:
+        if is_disk_full(error):
+            return disk_full(Path(self._opened[1]), error)
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return NightreelError(
             f"{self.place}: {said}.", "Check that it may be read and written from here, and the credentials."

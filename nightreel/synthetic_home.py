@@ -1,11 +1,13 @@
 """Put synthetic raw files where real ones would lie, and never over real ones."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nightreel import columns
-from nightreel.artefacts import StepResult
+from nightreel.artefacts import StepResult, written_whole
+from nightreel.disk import full_disk_named
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from pipelines.synthesize import synthesize
@@ -43,9 +45,14 @@ def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResul
         )
     if found == wanted and not force:
         return StepResult("synthesize", skipped=True, read=(), wrote=(folder,), summary={})
-    folder.mkdir(parents=True, exist_ok=True)
+    with full_disk_named(folder):
+        return _make(folder, wanted, request)
+
+
+def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult:
+    mark = folder / MARK
     # The mark goes last: without it, half-written files are not taken for a finished data set.
-    mark.write_text("{}", encoding="utf-8")
+    _write_mark(mark, {})
     with progress("synthesize", total=request.interactions) as advance:
         summary = synthesize(
             folder,
@@ -53,5 +60,10 @@ def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResul
             truth=folder / "truth" / "expected_watch_ratio.parquet",
             on_progress=advance,
         )
-    mark.write_text(json.dumps(wanted), encoding="utf-8")
+    _write_mark(mark, wanted)
     return StepResult("synthesize", skipped=False, read=(), wrote=(folder,), summary=summary)
+
+
+def _write_mark(mark: Path, content: Mapping[str, int]) -> None:
+    with written_whole(mark) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 
 from nightreel.artefacts import written_whole
 from nightreel.checksums import require_as_written
+from nightreel.disk import full_disk_named, size_of
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 
@@ -45,8 +46,19 @@ def register(
     """
     candidate = settings.paths.models / ".partial-version"
     shutil.rmtree(candidate, ignore_errors=True)
-    candidate.mkdir(parents=True)
+    with full_disk_named(settings.paths.models, needed_bytes=_largest_bytes(settings)):
+        return _register(settings, candidate, write, data_end, manifest)
+
+
+def _register(
+    settings: Settings,
+    candidate: Path,
+    write: Callable[[Path], None],
+    data_end: date,
+    manifest: Mapping[str, Any],
+) -> ModelVersion:
     try:
+        candidate.mkdir(parents=True)
         write(candidate)
         files = {path.name: _digest(path) for path in sorted(candidate.iterdir())}
         content = {**manifest, _FILES: files}
@@ -109,6 +121,12 @@ def champion(settings: Settings) -> ModelVersion:
     if name is None:
         raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
     return find(settings, name)
+
+
+def _largest_bytes(settings: Settings) -> int:
+    """Size of the largest version, as the next one may have."""
+    folders = (path.parent for path in settings.paths.models.glob(f"*/{MANIFEST}"))
+    return max(map(size_of, folders), default=0)
 
 
 def _is_whole(folder: Path) -> bool:

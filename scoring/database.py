@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of, require_room, size_of
 from nightreel.errors import InputError, NightreelError
 from nightreel.locks import identity
 from nightreel.settings import Settings, masked_url, parsed_url
@@ -37,6 +38,12 @@ _REMEDIES = {
         "four."
     ),
 }
+_FULL_REMEDY = (
+    "Free some space on the disk of the database's server, or lower keep_runs; then run the same command "
+    "again."
+)
+# What SQLite writes beside the file, in WAL mode, before the first row.
+_WAL_LEAST_BYTES = 2**18
 _BUSY_TIMEOUT_MS = 30_000
 _CONNECT_TIMEOUT_S = 10
 
@@ -109,6 +116,7 @@ def engine(settings: Settings) -> Engine:
     )
     event.listen(opened, "connect", _prepare_sqlite)
     event.listen(opened, "begin", _begin_immediate)
+    event.listen(opened, "close", _leave_for_readers)
     return opened
 
 
@@ -143,13 +151,29 @@ def plainly(url: URL) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
+        file = sqlite_file(url)
+        if file is not None and is_disk_full(error):
+            raise disk_full(place_of(error, file), error, needed_bytes=_run_bytes(file)) from error
         cause = getattr(error, "orig", None) or error
         first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         said = first_line
         for secret in _secrets(url):
             said = said.replace(secret, "***")
+        if is_disk_full(error):
+            raise DiskFullError(f"{masked(url)}: {said.rstrip('.')}.", _FULL_REMEDY) from error
         failure = DatabaseAwayError if _is_away(error) else NightreelError
         raise failure(f"{masked(url)}: {said.rstrip('.')}.", _remedy(said)) from error
+
+
+def _run_bytes(file: Path) -> int:
+    """About what a run takes in a SQLite file: the file has those that are kept."""
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as reader,
+    ):
+        runs = reader.execute("SELECT count(*) FROM recommendation_run WHERE published_at IS NOT NULL")
+        return size_of(file) // max(1, int(runs.fetchone()[0]))
+    return 0
 
 
 def _remedy(said: str) -> str:
@@ -185,9 +209,28 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # Transactions begin when we say so (`_begin_immediate`), not when the driver guesses.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _enter_wal_mode(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _enter_wal_mode(connection: sqlite3.Connection) -> None:
+    """No reader waits for a writer. Raises DiskFullError where that leaves a file that nobody can read."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+        require_room(file, _WAL_LEAST_BYTES)
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _leave_for_readers(connection: sqlite3.Connection, _record: Any) -> None:
+    """Leave the file such that it can be read on a full disk too: in WAL mode a reader needs room to write.
+
+    While anyone else has the file open it stays in WAL mode, in which no reader ever waits for a writer.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _begin_immediate(connection: Connection) -> None:

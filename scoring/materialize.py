@@ -8,6 +8,7 @@ from io import StringIO
 from feature_repo.open_store import store as open_store
 from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
 from nightreel.checksums import require_as_written
+from nightreel.disk import full_disk_named
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN
 
@@ -26,7 +27,7 @@ def materialize(settings: Settings, as_of: datetime) -> StepResult:
     require_as_written(sources)
     record.forget()
     store = open_store()
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+    with full_disk_named(settings.paths.online_store), warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         # Everything, not only what is new: a source may have been written again for days gone by.
         store.materialize(start_date=ALWAYS_KNOWN, end_date=as_of)

@@ -18,6 +18,7 @@ from feature_repo.open_store import apply_definitions
 from feature_repo.sources import place_sources
 from nightreel import columns
 from nightreel.clock import SKEW, require_not_future
+from nightreel.disk import full_disk_named, size_of
 from nightreel.errors import InputError
 from nightreel.locks import locked_file
 from nightreel.settings import Settings
@@ -136,7 +137,8 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
         # A process that was killed has left it.
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            write_tables_as_of(known_at, settings.paths, then.paths)
+            with full_disk_named(folder, needed_bytes=size_of(settings.paths.tables)):
+                write_tables_as_of(known_at, settings.paths, then.paths)
             with working_on(then):
                 build_features(then)
                 apply_definitions(then)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nightreel.artefacts import StepResult
+from nightreel.disk import full_disk_named
 from nightreel.errors import BusyError, NightreelError
 from nightreel.logs import get_logger
 from nightreel.settings import Settings
@@ -65,7 +66,8 @@ def _with_retries(
 ) -> StepResult:
     for attempt in range(settings.stage_retries + 1):
         try:
-            return stage.work()
+            with full_disk_named(settings.home):
+                return stage.work()
         except (DatabaseAwayError, BusyError) as error:
             if attempt == settings.stage_retries or (isinstance(error, BusyError) and not retry_busy):
                 raise

@@ -64,8 +64,9 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
     record.forget()
     taken: dict[Path, Taken] = {}
     with (
-        written_whole(settings.paths.tables, checksum=True) as tables,
         written_whole(settings.paths.rejects) as rejects,
+        # The inner one is named where the disk is full: it is the large one.
+        written_whole(settings.paths.tables, checksum=True) as tables,
     ):
         tables.mkdir()
         rejects.mkdir()

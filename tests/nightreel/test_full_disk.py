@@ -1,0 +1,180 @@
+"""A full disk is one line with the path and the room that is needed; last night's list can still be read."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feature_repo.open_store import apply_definitions
+from nightreel.cli import main
+from nightreel.disk import DiskFullError
+from nightreel.incoming import take_in
+from nightreel.night import night_stages, run_job
+from nightreel.settings import Settings, load_settings
+from pipelines.features import build_features
+from pipelines.ingest import ingest
+from pipelines.rankers import train
+from pipelines.synthesize import synthesize
+from scoring.jobs import NIGHT, Job
+from scoring.materialize import materialize
+from scoring.publish import score_and_publish
+from tests.fixtures.published_home import NIGHT as AN_INSTANT
+
+SETTINGS = """trees = 10
+als_factors = 4
+als_iterations = 2
+threads = 1
+top_k = 5
+filter_k = 20
+lambdamart_plays = 0
+objective = "shown"
+"""
+LIST = "SELECT user_id, rank, video_id FROM latest_recommendation ORDER BY user_id, rank"
+_ROOM_KIB = 6_000
+_PAGE_BYTES = 4_096
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published home, to be copied."""
+    folder = tmp_path_factory.mktemp("full") / "home"
+    folder.mkdir()
+    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREEL_HOME", str(folder))
+        settings = load_settings()
+        settings.raw_dir.mkdir()
+        synthesize(settings.raw_dir, users=40, videos=80, interactions=4_000, days=12, seed=5)
+        ingest(settings)
+        build_features(settings)
+        apply_definitions(settings)
+        train(settings)
+        score_and_publish(settings)
+    return folder
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The home on a disk of its own, with some room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    used = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+    options = f"size={used // 1024 + _ROOM_KIB}k"
+    mounting = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounting.returncode:
+        pytest.skip(f"no file system may be mounted here: {mounting.stderr.decode().strip()}")
+    try:
+        shutil.copytree(made, disk / "home")
+        monkeypatch.setenv("NIGHTREEL_HOME", str(disk / "home"))
+        yield load_settings()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def _fill(settings: Settings, left_bytes: int) -> Path:
+    """Another program takes what is free but so much."""
+    filler = settings.home.parent / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(_PAGE_BYTES))
+        except OSError:
+            pass
+    os.truncate(filler, max(0, filler.stat().st_size - left_bytes))
+    return filler
+
+
+def _remount(disk: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
+
+
+def _nightreel(*arguments: str) -> int:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["nightreel", *arguments])
+        main()
+    return int(ended.value.code or 0)
+
+
+def _list(settings: Settings) -> list[tuple[int, int, int]]:
+    """What an app reads, on a connection of its own."""
+    connection = sqlite3.connect(settings.paths.sqlite)
+    try:
+        return connection.execute(LIST).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("left_bytes", [0, 3 * _PAGE_BYTES])
+@pytest.mark.parametrize("step", ["ingest", "features", "train", "score"])
+def test_a_full_disk_is_one_line_and_the_list_stays(
+    home: Settings, capfd: pytest.CaptureFixture[str], step: str, left_bytes: int
+) -> None:
+    before = _list(home)
+    filler = _fill(home, left_bytes)
+    code = _nightreel(step, "--force")
+    said = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("{")]
+    assert (code, len(said)) == (1, 1), said
+    assert f"nightreel: {home.home}/" in said[0]
+    assert "the disk is full: " in said[0] and " free, " in said[0] and " needed. Free some space" in said[0]
+    assert _list(home) == before
+    assert not list(home.home.rglob(".partial*"))
+    filler.unlink()
+    assert _nightreel(step, *(["--force"] if step == "score" else [])) == 0
+    assert _list(home) == before
+
+
+def test_a_night_on_a_full_disk_fails_with_that_reason(
+    home: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = _list(home)
+    incoming = home.raw_dir / "incoming"
+    incoming.mkdir()
+    delivery = incoming / "user_features_new.csv"
+    lines = (home.raw_dir / "user_features.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    delivery.write_text("".join(lines[:5]), encoding="utf-8")
+    filler = _fill(home, 300_000)
+    taken: list[str] = []
+    for stage in night_stages(home):
+        try:
+            stage.work()
+            _fill(home, 0)
+        except DiskFullError as error:
+            taken.append(stage.name)
+            assert f"{home.home}" in str(error)
+    assert taken
+    assert _list(home) == before
+    filler.unlink()
+    run_job(home, Job(NIGHT, AN_INSTANT), night_stages(home))
+    assert len(_list(home)) == len(before)
+
+
+def test_a_good_delivery_is_not_set_aside_for_want_of_room(home: Settings) -> None:
+    """Of a disk that has room for no other file."""
+    incoming = home.raw_dir / "incoming"
+    incoming.mkdir()
+    delivery = incoming / "user_features_new.csv"
+    delivery.write_bytes((home.raw_dir / "user_features.csv").read_bytes())
+    disk = home.home.parent
+    found = os.statvfs(disk)
+    _remount(disk, f"nr_inodes={found.f_files - found.f_ffree}")
+    with pytest.raises(DiskFullError, match=r"incoming: the disk is full.*another file"):
+        take_in(home)
+    assert delivery.is_file()
+    _remount(disk, f"nr_inodes={found.f_files}")
+    assert take_in(home).summary["remarks"] == []
+    assert not delivery.exists()
+
+
+def test_the_online_store_is_named(home: Settings) -> None:
+    filler = _fill(home, 0)
+    with pytest.raises(DiskFullError, match=r"online_store\.db: the disk is full"):
+        materialize(home, AN_INSTANT)
+    filler.unlink()
+    assert not materialize(home, AN_INSTANT).skipped
