@@ -24,6 +24,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # LightGBM's threads otherwise spin while they wait: on a busy machine training took 414 s instead of 120 s.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+_PATHS = "paths"
+# What this command is to print beside what matters.
+_asked_for: set[str] = set()
+
 app = typer.Typer(
     name="nightreel",
     help="Turn a short-video app's interaction logs into each user's top-K list in a SQL table, every night.",
@@ -52,6 +56,17 @@ Home = Annotated[
         show_default="NIGHTREEL_HOME, else the folder of the nearest nightreel.toml, else this folder",
         help="Folder that everything is written below.",
     ),
+]
+
+
+def _show_paths(value: bool) -> bool:
+    if value:
+        _asked_for.add(_PATHS)
+    return value
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=_show_paths, help="Print the paths read and written too.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Redo the work even where nothing has changed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -88,8 +103,11 @@ def _shared(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Verbose = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
 ) -> None:
+    _asked_for.clear()
+    _show_paths(verbose)
     if debug:
         os.environ["NIGHTREEL_DEBUG_TRACEBACKS"] = "1"
 
@@ -106,12 +124,13 @@ def synthesize(
         typer.Option(show_default="the setting raw_dir", help="Folder to write the CSV files to."),
     ] = None,
     home: Home = None,
+    verbose: Verbose = False,
     force: Force = False,
 ) -> None:
     """Make a KuaiRec-shaped data set with a known truth: seven CSV files."""
     from nightreel import synthetic_home
 
-    settings = _settings()
+    settings = _settings(makes_home=True)
     request = synthetic_home.Request(
         users=users, videos=videos, interactions=interactions, days=days, seed=seed
     )
@@ -119,16 +138,16 @@ def synthesize(
 
 
 @app.command()
-def ingest(home: Home = None, force: Force = False) -> None:
+def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
     from pipelines.ingest import ingest as step
 
-    settings = _settings()
+    settings = _settings(makes_home=True, reads_raw=True)
     _report(lambda: step(settings, force=force))
 
 
 @app.command()
-def features(home: Home = None, force: Force = False) -> None:
+def features(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
     from feature_repo.open_store import fill_tables
     from pipelines.features import build_features as step
@@ -139,7 +158,7 @@ def features(home: Home = None, force: Force = False) -> None:
 
 
 @app.command()
-def train(home: Home = None, force: Force = False) -> None:
+def train(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Join features to interactions as of their time and fit the classifier and the regressor."""
     from pipelines.rankers import train as step
 
@@ -157,6 +176,7 @@ def tune(
         bool, typer.Option("--write", help="Put the best settings into nightreel.toml.")
     ] = False,
     home: Home = None,
+    verbose: Verbose = False,
 ) -> None:
     """Search the rankers' settings that rank best on this data; goes on where it was stopped."""
     from pipelines.tuning import tune as step
@@ -168,7 +188,7 @@ def tune(
 
 
 @app.command()
-def evaluate(home: Home = None, force: Force = False) -> None:
+def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
     from pipelines.evaluate import evaluate as step
     from scoring.backtest import backtest
@@ -179,7 +199,7 @@ def evaluate(home: Home = None, force: Force = False) -> None:
 
 
 @app.command()
-def report(home: Home = None, force: Force = False) -> None:
+def report(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
     from pipelines.report import report as step
 
@@ -222,6 +242,7 @@ def score(
         bool, typer.Option("--dry-run", help="Score and audit, and write nothing to the database.")
     ] = False,
     home: Home = None,
+    verbose: Verbose = False,
     force: Force = False,
 ) -> None:
     """Score every user's candidates and publish the top-K lists; a replay of the past is only stored."""
@@ -258,9 +279,15 @@ def score(
 
 
 @app.command()
-def run(as_of: AsOf = None, publish: Publish = False, home: Home = None, force: Force = False) -> None:
+def run(
+    as_of: AsOf = None,
+    publish: Publish = False,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
     """Do all of it: ingest, features, feast apply, train, evaluate, score."""
-    _run_all(_engine_settings(), as_of=_instant(as_of), publish=publish, force=force)
+    _run_all(_engine_settings(makes_home=True), as_of=_instant(as_of), publish=publish, force=force)
 
 
 @app.command()
@@ -487,6 +514,7 @@ def demo(
     home: Annotated[Path, typer.Option("--home", help="Folder that everything is written below.")] = Path(
         "demo"
     ),
+    verbose: Verbose = False,
     force: Force = False,
 ) -> None:
     """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
@@ -533,12 +561,19 @@ def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, for
     _report(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force))
 
 
-def _settings() -> "Settings":
+def _settings(*, makes_home: bool = False, reads_raw: bool = False) -> "Settings":
+    """The settings in force.
+
+    makes_home: of a command that may begin a new home; reads_raw: and that needs raw files, which then cannot
+    lie in it.
+    """
     from nightreel import logs
-    from nightreel.settings import load_settings
+    from nightreel.settings import load_settings, require_home
 
     logs.configure()
     settings = load_settings()
+    of_itself = reads_raw and settings.raw_url is None and settings.home in settings.raw_dir.parents
+    require_home(settings, may_be_new=makes_home and not of_itself)
     if settings.home_url is None and settings.raw_url is None:
         return settings
     from nightreel.mirror import fetch
@@ -548,11 +583,11 @@ def _settings() -> "Settings":
     return load_settings()
 
 
-def _engine_settings() -> "Settings":
+def _engine_settings(*, makes_home: bool = False) -> "Settings":
     """The settings of a command that works on the engine, which is known to be there."""
     from nightreel.extras import require_extras
 
-    settings = _settings()
+    settings = _settings(makes_home=makes_home, reads_raw=makes_home)
     require_extras(settings)
     return settings
 
@@ -563,7 +598,7 @@ def _report(step: "Callable[[], StepResult]") -> None:
     started = time.monotonic()
     result = step()
     seconds = time.monotonic() - started
-    printing.print_result(result, seconds)
+    printing.print_result(result, seconds, paths=_PATHS in _asked_for)
     sys.stdout.flush()
     if result.wrote and not result.skipped:
         _note_timing(result.step, seconds)
@@ -612,6 +647,14 @@ def _places() -> list[Path]:
     return [settings.home, settings.raw_dir, Path.cwd()]
 
 
+def _keep_list_readable() -> None:
+    from nightreel.settings import load_settings
+    from scoring.database import keep_readable
+
+    with suppress(NightreelError):
+        keep_readable(load_settings())
+
+
 def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
     if text is None:
         return None
@@ -630,6 +673,7 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
 
 def main() -> None:
     """Run the command line; every failure is one line with a remedy and an exit code."""
+    from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of
     from nightreel.printing import print_error
     from nightreel.terminal import replace_what_cannot_be_written
 
@@ -640,6 +684,8 @@ def main() -> None:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
         print_error(str(error))
+        if isinstance(error, DiskFullError):
+            _keep_list_readable()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print_error("stopped. What was finished stays; the same command goes on from there.")
@@ -651,10 +697,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
-        from nightreel.disk import disk_full, is_disk_full, place_of
-
         if is_disk_full(error):
             print_error(str(disk_full(place_of(error, *_places()), error)))
+            _keep_list_readable()
             sys.exit(1)
         print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")
         sys.exit(1)

@@ -57,9 +57,14 @@ def full_disk_named(path: Path, *, needed_bytes: int = 0) -> Iterator[None]:
 
 def require_room(path: Path, needed_bytes: int) -> None:
     """Raise DiskFullError where less than this is free where the path is."""
-    room = _room(path)
-    if room is not None and room[0] < needed_bytes:
+    if has_less_than(path, needed_bytes):
         raise disk_full(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), needed_bytes=needed_bytes)
+
+
+def has_less_than(path: Path, free_bytes: int) -> bool:
+    """Whether less than this is known to be free where the path is or will be."""
+    room = _room(path)
+    return room is not None and room[0] < free_bytes
 
 
 def disk_full(path: Path, error: BaseException, *, needed_bytes: int = 0) -> DiskFullError:

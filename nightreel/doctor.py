@@ -25,7 +25,7 @@ from nightreel import columns
 from nightreel.checksums import checksum_file, require_as_written
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras, wanted_extras
-from nightreel.settings import Settings, load_settings
+from nightreel.settings import Settings, load_settings, require_home
 
 if TYPE_CHECKING:
     from scoring.status import Status
@@ -67,6 +67,10 @@ def inspect_all(now: datetime | None = None) -> list[Finding]:
         settings = load_settings()
     except NightreelError as error:
         return [*findings, Finding("settings", "wrong", error.message, error.remedy)]
+    try:
+        require_home(settings)
+    except NightreelError as error:
+        return [*findings, Finding("settings", "wrong", f"home {error.message}", error.remedy)]
     findings.append(Finding("settings", "ok", f"home {settings.home}"))
     return [*findings, *_of_home(settings, now or datetime.now(UTC))]
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel import logs
 from nightreel.artefacts import StepResult
-from nightreel.disk import disk_full, is_disk_full, place_of
+from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras
 from nightreel.mirror import fetch, send
@@ -26,7 +26,7 @@ from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
 from scoring import jobs
 from scoring.after_now import found_after
-from scoring.database import database_url, engine, plainly
+from scoring.database import database_url, engine, keep_readable, plainly
 from scoring.jobs import NIGHT, RETRAIN, Job
 from scoring.stages import Outcome, Stage, run_stages
 from scoring.writer import sole_job
@@ -154,6 +154,9 @@ def main() -> None:
                 send(settings)
     except NightreelError as error:
         print_error(str(error))
+        if isinstance(error, DiskFullError):
+            with suppress(NightreelError):
+                keep_readable(load_settings())
         sys.exit(error.exit_code)
     except Exception as error:
         if is_disk_full(error):

@@ -8,8 +8,8 @@ from nightreel.artefacts import StepResult
 from nightreel.terminal import as_json, escaped
 
 
-def print_result(result: StepResult, seconds: float) -> None:
-    """Say what the step read and wrote and its short facts; one line where it was skipped."""
+def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> None:
+    """Say the step's short facts, and with `paths` what it read and wrote; one line where it was skipped."""
     if result.skipped:
         made = "done before for the same inputs and settings (--force redoes it)"
         run_id = result.summary.get("run_id")
@@ -17,9 +17,9 @@ def print_result(result: StepResult, seconds: float) -> None:
         print(f"{result.step}: nothing to do, {made}{which}")
         return
     print(f"{result.step}: done in {seconds:.1f} s")
-    for verb, places in (("read ", result.read), ("wrote", result.wrote)):
-        for place in places:
-            print(f"  {verb} {place}")
+    for verb, files in (("read ", result.read), ("wrote", result.wrote)) if paths else ():
+        for file in files:
+            print(f"  {verb} {shown(file)}")
     for name, value in result.summary.items():
         _print_fact(name.replace("_", " "), value, indent="  ")
 

@@ -585,6 +585,22 @@ def _module_name(named: str, home: Path) -> str:
     return str((home / Path(named).expanduser()).resolve()) if named.endswith(".py") else named
 
 
+def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
+    """Raise InputError where the home is not there: a name that was mistyped makes no new one.
+
+    may_be_new: of a command that makes what it needs there.
+    """
+    home = settings.home
+    if settings.home_url is not None or home.is_dir():
+        return
+    if may_be_new and not home.exists():
+        return
+    raise InputError(
+        f"{home}: no such folder.",
+        "Name the home with --home or NIGHTREEL_HOME, or make the folder.",
+    )
+
+
 def url_of(path: Path) -> str | None:
     """The URL that was given for a path, which knows only one slash of it; None for a path."""
     scheme, colon, rest = str(path).partition(":/")

@@ -12,7 +12,15 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of, require_room, size_of
+from nightreel.disk import (
+    DiskFullError,
+    disk_full,
+    has_less_than,
+    is_disk_full,
+    place_of,
+    require_room,
+    size_of,
+)
 from nightreel.errors import InputError, NightreelError
 from nightreel.locks import identity
 from nightreel.settings import Settings, masked_url, parsed_url
@@ -44,6 +52,7 @@ _FULL_REMEDY = (
 )
 # What SQLite writes beside the file, in WAL mode, before the first row.
 _WAL_LEAST_BYTES = 2**18
+_FILLING_BYTES = 2**30
 _BUSY_TIMEOUT_MS = 30_000
 _CONNECT_TIMEOUT_S = 10
 
@@ -223,14 +232,30 @@ def _enter_wal_mode(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def _leave_for_readers(connection: sqlite3.Connection, _record: Any) -> None:
-    """Leave the file such that it can be read on a full disk too: in WAL mode a reader needs room to write.
+def keep_readable(settings: Settings) -> None:
+    """Where the disk of a SQLite file fills up, or is full, see that the list can be read."""
+    file = sqlite_file(database_url(settings))
+    if file is None or not file.is_file() or not has_less_than(file, _FILLING_BYTES):
+        return
+    # The second without any room: the one page that changes is then not copied to the disk before.
+    for mode in ("DELETE", "MEMORY"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=0)) as connection:
+            # Alone, SQLite does without the file that it shares with others.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+            return
 
-    While anyone else has the file open it stays in WAL mode, in which no reader ever waits for a writer.
+
+def _leave_for_readers(connection: sqlite3.Connection, _record: Any) -> None:
+    """On a disk that fills up, end WAL mode, in which a reader needs room of its own, while nobody reads.
+
+    Elsewhere WAL mode stays: in it no writer ever waits for a reader, however long that takes.
     """
     with suppress(sqlite3.Error):
-        connection.execute("PRAGMA busy_timeout = 0")
-        connection.execute("PRAGMA journal_mode = DELETE")
+        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+        if has_less_than(file, _FILLING_BYTES):
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _begin_immediate(connection: Connection) -> None:

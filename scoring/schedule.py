@@ -25,7 +25,7 @@ from nightreel.logs import get_logger
 from nightreel.settings import Settings
 from scoring import jobs
 from scoring.alerts import tell_of_failure
-from scoring.database import DatabaseAwayError
+from scoring.database import DatabaseAwayError, keep_readable
 from scoring.due import latest_due
 from scoring.jobs import NIGHT, RETRAIN, Job
 from scoring.metrics import served_metrics
@@ -154,6 +154,7 @@ class Scheduler:
             facts["state"] = status(self._settings, self._now()).state
         except NightreelError as error:
             facts |= {"state": "unknown", "error": str(error)}
+        keep_readable(self._settings)
         beat(self._settings, facts)
 
 

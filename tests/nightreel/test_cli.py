@@ -1,15 +1,18 @@
 """The command line: help everywhere, light to start, clear when misused."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 import typer
 
 from nightreel import __version__
-from nightreel.cli import app
+from nightreel.cli import app, main
+from tests.fixtures.raw_log import RawLog
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 HEAVY = {"polars", "pandas", "pyarrow", "feast", "lightgbm", "implicit", "sklearn", "sqlalchemy", "scipy"}
@@ -105,3 +108,80 @@ def test_the_version_is_printed_by_the_command_and_by_the_module(tmp_path: Path)
             [*command, "--version"], capture_output=True, text=True, check=False, timeout=60
         )
         assert (done.returncode, done.stdout) == (0, f"nightreel {__version__}\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    (
+        "ingest",
+        "features",
+        "train",
+        "evaluate",
+        "report",
+        "score",
+        "run",
+        "show 14",
+        "runs",
+        "rollback 1",
+        "schedule --once",
+        "status",
+        "browse",
+        "settings",
+        "db upgrade",
+        "tune",
+    ),
+)
+def test_a_home_that_is_not_there_is_said_to_be_missing(command: str, tmp_path: Path) -> None:
+    """And is not made: a name that was mistyped leaves nothing behind."""
+    (tmp_path / "nightreel.toml").write_text("", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NIGHTREEL_HOME", raising=False)
+        code, said = _in_process(f"{command} --home {tmp_path / 'typo'}")
+    assert code == 2
+    assert said == (
+        f"nightreel: {tmp_path / 'typo'}: no such folder. Name the home with --home or NIGHTREEL_HOME, or "
+        "make the folder.\n"
+    )
+    assert not (tmp_path / "typo").exists()
+
+
+def test_doctor_says_that_the_home_is_not_there(tmp_path: Path) -> None:
+    done = _nightreel("doctor", "--home", "typo", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "typo: no such folder" in done.stdout
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_new_home_is_made_by_what_fills_it(tmp_path: Path) -> None:
+    RawLog().write(tmp_path / "elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREEL_RAW_DIR", str(tmp_path / "elsewhere"))
+        patch.setenv("NIGHTREEL_MAX_REJECT_SHARE", "1")
+        code, said = _in_process(f"ingest --home {tmp_path / 'new'}")
+    assert code == 0, said
+    assert (tmp_path / "new" / "data" / "tables" / "interactions.parquet").is_file()
+
+
+@pytest.mark.parametrize("arguments", ["ingest -v", "-v ingest", "ingest --verbose"])
+def test_paths_are_printed_only_when_asked_for(
+    arguments: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RawLog().write(tmp_path / "raw")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTREEL_HOME", str(tmp_path))
+        assert _in_process("ingest")[0] == 0
+        assert "/" not in capsys.readouterr().out.replace("n/a", "")
+        assert _in_process(f"{arguments} --force")[0] == 0
+        said = capsys.readouterr().out
+    assert f"  read  {tmp_path / 'raw' / 'big_matrix.csv'}\n" in said
+    assert f"  wrote {tmp_path / 'data' / 'tables' / 'interactions.parquet'}\n" in said
+
+
+def _in_process(arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of the command in this process."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended, redirect_stderr(said):
+        patch.setattr(sys, "argv", ["nightreel", *arguments.split()])
+        patch.setenv("NIGHTREEL_HOME", os.environ.get("NIGHTREEL_HOME", ""))
+        main()
+    return int(ended.value.code or 0), said.getvalue()
