@@ -43,6 +43,8 @@ class Ease:
 
     def _weights(self, pairs: csr_matrix) -> np.ndarray:
         size = pairs.shape[1]
+        if not size:  # no video has been liked often enough, or none at all: LAPACK takes no empty matrix
+            return np.zeros((0, 0), dtype=np.float32)
         gram = np.zeros((size, size), dtype=np.float32)
         # Dense blocks: sparse products of users with hundreds of plays take several times as long.
         for start in range(0, pairs.shape[0], _BLOCK_USERS):

@@ -25,6 +25,8 @@ class ItemKnn:
     def fit(self, past: Past, settings: Settings) -> Arrays:
         """The similarities of each video to its neighbours, a sparse matrix as arrays."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
+        if not some.liked.any():  # implicit divides by the mean number of likes
+            return sparse_arrays(csr_matrix((len(some.video_id), len(some.video_id)), dtype=np.float32))
         model = _MODELS[self.weighting](K=_NEIGHBOURS, num_threads=settings.threads)
         with implicit_alone():
             model.fit(some.pairs(some.liked), show_progress=False)

@@ -64,6 +64,13 @@ def test_a_source_is_the_same_whatever_happens_from_the_cutoff_on(name, settings
     assert np.array_equal(_scores(name, LOG, settings), _scores(name, pl.concat([before, changed]), settings))
 
 
+@pytest.mark.parametrize("name", RETRIEVAL_SOURCES)
+def test_where_nothing_was_liked_a_source_has_finite_scores(name, settings):
+    scores = _scores(name, LOG, settings.model_copy(update={"like_threshold": 500.0}))
+    assert scores.shape[0] == LOG.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFF)[columns.USER_ID].n_unique()
+    assert np.isfinite(scores).all()
+
+
 @pytest.mark.parametrize("name", sorted(set(RETRIEVAL_SOURCES) - {"fresh"}))
 def test_a_play_just_before_the_cutoff_counts(name, settings):
     before = LOG.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFF)
