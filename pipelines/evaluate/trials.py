@@ -164,7 +164,7 @@ def _tuned(
         for k in _filters(catalogue, settings)
     }
     blended = [system for system in _BLENDED if system in scores]
-    blend = tuned_blend(_components(scores, settings.label, blended), CLASSIFIER, tuning.quality)
+    blend = tuned_blend(_components(scores, settings.label, blended), {CLASSIFIER}, tuning.quality)
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 

@@ -5,7 +5,7 @@ logarithms, all of them standardised. Weights are searched one at a time.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -82,17 +82,19 @@ class Blend:
 
 def tuned_blend(
     components: Mapping[str, np.ndarray],
-    start: str,
+    start: Collection[str],
     quality: Callable[[np.ndarray], float],
+    *,
+    least_gain: float = _LEAST_GAIN,
 ) -> Blend:
-    """Search the weights with the highest quality, beginning with `start` alone.
+    """Search the weights with the highest quality, beginning with the sum of those in `start`.
 
     components: a score a pair, on its scale. quality: of an array of scores; larger is better. Weights
-    change for a gain that matters only, so the same input gives the same, plain blend.
+    change for a gain of more than `least_gain` only, so the same input gives the same, plain blend.
     """
     scales = Blend.scales(components)
     standard = {name: scales.standardised(name, values) for name, values in components.items()}
-    weights = {name: float(name == start) for name in components}
+    weights = {name: float(name in start) for name in components}
     best = quality(_sum(standard, weights))
     for _ in range(_SWEEPS):
         before = dict(weights)
@@ -102,7 +104,7 @@ def tuned_blend(
                 if tried == weights or not any(tried.values()):
                     continue
                 found = quality(_sum(standard, tried))
-                if found > best + _LEAST_GAIN:
+                if found > best + least_gain:
                     best, weights = found, tried
         if weights == before:
             break
