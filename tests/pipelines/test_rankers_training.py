@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,24 +106,29 @@ def test_forced_again_it_makes_the_very_same_version(settings: Settings, result:
 
 
 @pytest.mark.usefixtures("home")
-def test_a_worse_version_does_not_become_champion_and_a_better_one_does(tmp_path: Path) -> None:
-    """One stump against thirty trees, in both orders."""
+@pytest.mark.parametrize("first", ["stump", "trees"])
+def test_a_worse_version_does_not_become_champion_and_a_better_one_does(first: str, tmp_path: Path) -> None:
+    """One stump and thirty trees, in both orders: in one of them the better version comes last."""
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=FEW_TREES)
-        patch.setenv("NIGHTREEL_TREES", "1")
-        patch.setenv("NIGHTREEL_LEAVES", "2")
-        stump = train(load_settings()).summary
-        patch.delenv("NIGHTREEL_TREES")
-        patch.delenv("NIGHTREEL_LEAVES")
-        trees = train(load_settings()).summary
-        assert trees["metrics"]["hybrid_ndcg_at_10"] > stump["metrics"]["hybrid_ndcg_at_10"]
-        assert model_registry.champion(settings).version == trees["version"]
-        patch.setenv("NIGHTREEL_TREES", "1")
-        patch.setenv("NIGHTREEL_LEAVES", "2")
-        again = train(load_settings(), force=True).summary
-        assert again["version"] == stump["version"]
-        assert again["verdict"].startswith(f"kept {trees['version']}")
-        assert model_registry.champion(settings).version == trees["version"]
+
+        def trained(kind: str, *, force: bool = False) -> dict[str, Any]:
+            with pytest.MonkeyPatch.context() as own:
+                if kind == "stump":
+                    own.setenv("NIGHTREEL_TREES", "1")
+                    own.setenv("NIGHTREEL_LEAVES", "2")
+                return train(load_settings(), force=force).summary
+
+        before = trained(first)
+        after = trained("trees" if first == "stump" else "stump")
+        quality = [summary["metrics"]["hybrid_ndcg_at_10"] for summary in (before, after)]
+        assert quality[0] != quality[1]
+        better = before if quality[0] > quality[1] else after
+        assert model_registry.champion(settings).version == better["version"]
+        assert after["verdict"].startswith(f"kept {before['version']}") == (better is before)
+        again = trained(first, force=True)
+        assert again["version"] == before["version"]
+        assert model_registry.champion(settings).version == better["version"]
 
 
 def test_a_champion_that_saw_the_holdout_is_no_measure(tmp_path: Path) -> None:
