@@ -69,6 +69,8 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_show_paths, help="Print the paths read and written too.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Redo the work even where nothing has changed.")]
+# What the columns of both databases hold.
+_ID_MAX, _RUN_ID_MAX = 2**63 - 1, 2**31 - 1
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 AsOf = Annotated[
     str | None,
@@ -86,7 +88,11 @@ Publish = Annotated[
 RunId = Annotated[
     int | None,
     typer.Option(
-        "--run", metavar="RUN_ID", show_default="the one that apps read", help="A run that is kept."
+        "--run",
+        metavar="RUN_ID",
+        max=_RUN_ID_MAX,
+        show_default="the one that apps read",
+        help="A run that is kept.",
     ),
 ]
 
@@ -233,6 +239,7 @@ def score(
         typer.Option(
             "--replay",
             metavar="RUN_ID",
+            max=_RUN_ID_MAX,
             show_default="none",
             help="Score a run's night again: its instant, its model, and what had arrived by then.",
         ),
@@ -292,8 +299,10 @@ def run(
 
 @app.command()
 def show(
-    user_id: Annotated[int, typer.Argument(help="The user whose list to show.")],
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 10,
+    user_id: Annotated[
+        int, typer.Argument(min=-_ID_MAX - 1, max=_ID_MAX, help="The user whose list to show.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, max=_ID_MAX, help="Rows to show.")] = 10,
     run_id: RunId = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -344,9 +353,12 @@ def runs(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def compare(
-    run_id: Annotated[int, typer.Argument(help="A run that is kept, published or stored.")],
+    run_id: Annotated[int, typer.Argument(max=_RUN_ID_MAX, help="A run that is kept, published or stored.")],
     other_id: Annotated[
-        int | None, typer.Argument(metavar="[OTHER]", show_default="the one that apps read", help="Another.")
+        int | None,
+        typer.Argument(
+            metavar="[OTHER]", max=_RUN_ID_MAX, show_default="the one that apps read", help="Another."
+        ),
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
@@ -379,7 +391,9 @@ def export(
 
 @app.command()
 def rollback(
-    run_id: Annotated[int, typer.Argument(help="The run to show again; `nightreel runs` lists them.")],
+    run_id: Annotated[
+        int, typer.Argument(max=_RUN_ID_MAX, help="The run to show again; `nightreel runs` lists them.")
+    ],
     home: Home = None,
 ) -> None:
     """Show an earlier run's lists again, at once; the next published run is shown as ever."""
@@ -660,7 +674,9 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        if instant.tzinfo is not None:
+            instant.astimezone(UTC)  # the first and the last day may not exist there
+    except (ValueError, OverflowError):
         raise InputError(
             f"{option} {text}: not an instant.", "Write it like 2020-08-15T02:00:00+08:00."
         ) from None

@@ -1,9 +1,12 @@
 """Ids are shown as they are typed; amounts have separators."""
 
+from pathlib import Path
+
 import pytest
 
 from nightreel.artefacts import StepResult
 from nightreel.printing import print_result, print_table
+from tests.conftest import Nightreel
 
 LARGE = 9_007_199_254_741_279
 
@@ -22,3 +25,24 @@ def test_ids_among_the_facts_of_a_step_are_shown_without_separators(
     assert f"user id: {LARGE}\n" in shown
     assert f"video ids: {LARGE}, 20000\n" in shown
     assert "rows: 12,345\n" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "99999999999999999999"),
+        ("show", "--", "-99999999999999999999"),
+        ("show", "14", "--run", "99999999999999999999"),
+        ("rollback", "99999999999999999999"),
+        ("compare", "1", "99999999999999999999"),
+        ("score", "--as-of", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_what_no_database_can_hold_is_refused_at_the_prompt(
+    arguments: tuple[str, ...], nightreel: Nightreel, tmp_path: Path
+) -> None:
+    done = nightreel(*arguments, home=tmp_path)
+    assert done.returncode == 2
+    assert "Invalid value for" in done.stderr or arguments[-1] in done.stderr
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
