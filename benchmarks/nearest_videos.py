@@ -33,7 +33,7 @@ from benchmarks.measured_process import machine
 from benchmarks.scored_home import ScoredHome
 from nightreel.catalogue.formulas import products_with
 from nightreel.settings import CANDIDATE_SOURCES, load_settings
-from pipelines.rankers.filtering import best_places
+from pipelines.rankers.filtering import best_positions
 from scoring.candidates import OpenVideos
 from scoring.groups import Groups
 from scoring.nearest import NearestVideos, equally_long
@@ -75,7 +75,7 @@ def measure(users: np.ndarray, videos: np.ndarray, random: np.random.Generator) 
     every = nothing.dense()
 
     def through_all(user: np.ndarray) -> np.ndarray:
-        return best_places(products_with(videos, user), every, NEAREST)
+        return best_positions(products_with(videos, user), every, NEAREST)
 
     exact = [set(through_all(user).tolist()) for user in users]
 

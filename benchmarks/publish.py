@@ -37,7 +37,7 @@ from scoring.lists import HYBRID, Lists
 from scoring.loading import insert_lists
 from scoring.runs import NewRun, publish
 from scoring.schema import upgrade
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 RESULT = Path(__file__).parent / "results" / "publish.json"
 K, VIDEOS = 100, 10_728
@@ -179,15 +179,15 @@ def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
 
     def run() -> None:
         night = NewRun(NIGHT + timedelta(days=next(nights)), "m", "")
-        with sole_writer(engine(settings)) as connection:
+        with exclusive_lock(engine(settings)) as connection:
             publish(connection, night, blocks(lists, 6_400), everyone, settings)
 
     taken: dict[str, list[float]] = {"write": [], "plain": []}
-    with sole_writer(engine(settings)) as connection, connection.begin():
+    with exclusive_lock(engine(settings)) as connection, connection.begin():
         upgrade(connection)
     run()
     prepared = prepare(lists, as_text=settings.database_url is not None)
-    with sole_writer(engine(settings)) as connection:
+    with exclusive_lock(engine(settings)) as connection:
         with connection.begin():
             connection.exec_driver_sql(_RUN.format(-1))
         for _ in range(repeats):

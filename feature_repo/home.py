@@ -22,7 +22,7 @@ from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
 from google.protobuf.message import DecodeError, Message
 from pydantic import Field
 
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Paths, Settings, load_settings
@@ -115,7 +115,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
             path = PurePath(getattr(message, field))
             if path.is_relative_to(self._paths.home):
                 setattr(message, field, path.relative_to(self._paths.home).as_posix())
-        with written_whole(self._filepath, checksum=True) as temporary:
+        with atomic_write(self._filepath, checksum=True) as temporary:
             # Feast stamps what it writes: the same stamp for the copy that Feast keeps in memory.
             self._filepath, final = temporary, self._filepath
             try:

@@ -29,7 +29,7 @@ from psycopg import sql
 from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
 from feature_repo.home import current_settings, repo_config
 from feature_repo.sources import SOURCES, table_name
-from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.checksums import checksum_file, is_usable, require_as_written
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Paths
@@ -179,7 +179,7 @@ def _local(config: RepoConfig, source: DataSource | None) -> FileSource:
         file = folder / f"{name}-{version}.parquet"
         if not file.is_file() or not is_usable(file):
             frame = _take_out(connection, name)
-            with written_whole(file, checksum=True) as temporary:
+            with atomic_write(file, checksum=True) as temporary:
                 frame.write_parquet(temporary)
             for old in folder.glob(f"{name}-*.parquet"):
                 if old != file:

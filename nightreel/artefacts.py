@@ -16,11 +16,11 @@ from typing import Any
 
 from nightreel import __version__
 from nightreel.checksums import is_usable, replacing
-from nightreel.disk import DiskFullError, disk_full, full_disk_named, place_of, size_of, was_disk_full
+from nightreel.disk import DiskFullError, disk_full, full_disk_named, full_path, size_of, was_disk_full
 
 
 @contextmanager
-def written_whole(path: Path, *, checksum: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place when the block ends without an error.
 
     A file or a folder may be written; checksum: with checksums of what is written. After a failure nothing
@@ -41,9 +41,9 @@ def written_whole(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, DiskFullError) or not was_disk_full(error, path):
             raise
-        place, needed_bytes = place_of(error, path), max(size_of(path), size_of(temporary))
+        full, needed_bytes = full_path(error, path), max(size_of(path), size_of(temporary))
         _remove(temporary)
-        raise disk_full(place, error, needed_bytes=needed_bytes) from error
+        raise disk_full(full, error, needed_bytes=needed_bytes) from error
     finally:
         _remove(temporary)
 
@@ -99,7 +99,7 @@ class StepRecord:
     def finish(self, current: str, outputs: Iterable[Path], summary: Mapping[str, Any]) -> None:
         """Record that the step ended: call after every output stands at its final path."""
         record = {"fingerprint": current, "outputs": fingerprint_of_files(outputs), "summary": summary}
-        with written_whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_text(
                 json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
             )

@@ -278,7 +278,7 @@ def score(
             known_at=known,
             replay=replay is not None,
             publish=publish,
-            # Whoever asks for a dry run wants the audits, also of what was done before.
+            # A dry run is asked for its audits, also of what was scored before.
             force=force or dry_run,
         )
 
@@ -634,7 +634,7 @@ def _note_timing(step: str, seconds: float) -> None:
     import json
     import resource
 
-    from nightreel.artefacts import written_whole
+    from nightreel.artefacts import atomic_write
     from nightreel.disk import DiskFullError
     from nightreel.settings import load_settings
 
@@ -646,7 +646,7 @@ def _note_timing(step: str, seconds: float) -> None:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
     known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
     # The step is done, and what the report says of its seconds is no reason to fail.
-    with suppress(DiskFullError), written_whole(path) as temporary:
+    with suppress(DiskFullError), atomic_write(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
@@ -689,7 +689,7 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
 
 def main() -> None:
     """Run the command line; every failure is one line with a remedy and an exit code."""
-    from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of
+    from nightreel.disk import DiskFullError, disk_full, full_path, is_disk_full
     from nightreel.printing import print_error
     from nightreel.terminal import replace_what_cannot_be_written
 
@@ -714,7 +714,7 @@ def main() -> None:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
         if is_disk_full(error):
-            print_error(str(disk_full(place_of(error, *_places()), error)))
+            print_error(str(disk_full(full_path(error, *_places()), error)))
             _keep_list_readable()
             sys.exit(1)
         print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")

@@ -52,7 +52,7 @@ def full_disk_named(path: Path, *, needed_bytes: int = 0) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, DiskFullError) or not was_disk_full(error, path):
             raise
-        raise disk_full(place_of(error, path), error, needed_bytes=needed_bytes) from error
+        raise disk_full(full_path(error, path), error, needed_bytes=needed_bytes) from error
 
 
 def require_room(path: Path, needed_bytes: int) -> None:
@@ -83,15 +83,15 @@ def disk_full(path: Path, error: BaseException, *, needed_bytes: int = 0) -> Dis
     return DiskFullError(f"{path}: the disk is full: {size(free_bytes)} free, {needed} needed.", _REMEDY)
 
 
-def place_of(error: BaseException, *likely: Path) -> Path:
-    """Which place was full: a likely one, else one that the error names, else that of temporary files."""
+def full_path(error: BaseException, *likely: Path) -> Path:
+    """The path whose disk was full: a likely one, or one that the error names, or the temporary folder."""
     named = [
         Path(cause.filename)
         for cause in _causes(error)
         if isinstance(cause, OSError) and isinstance(cause.filename, str)
     ]
-    places = (*likely, *named, Path(tempfile.gettempdir()))
-    return next((place for place in places if _is_short(place)), places[0])
+    paths = (*likely, *named, Path(tempfile.gettempdir()))
+    return next((path for path in paths if _is_short(path)), paths[0])
 
 
 def size_of(path: Path) -> int:
@@ -140,8 +140,8 @@ def _is_quota(error: BaseException) -> bool:
     return any(words in str(error).casefold() for words in _QUOTA_WORDS)
 
 
-def _is_short(place: Path) -> bool:
-    room = _room(place)
+def _is_short(path: Path) -> bool:
+    room = _room(path)
     return room is not None and (room[0] <= _ROOM_BYTES or room[1] == 0)
 
 

@@ -45,7 +45,7 @@ _BAD_FILE = (
 _log = get_logger(__name__)
 
 
-def take_in(settings: Settings) -> StepResult:
+def merge_deliveries(settings: Settings) -> StepResult:
     """Archive every CSV file in `raw_dir/incoming` whose name begins with that of a raw file.
 
     The first file of a kind of which there is no raw file becomes that. Archived files go to

@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel import logs
 from nightreel.artefacts import StepResult
-from nightreel.disk import DiskFullError, disk_full, is_disk_full, place_of
+from nightreel.disk import DiskFullError, disk_full, full_path, is_disk_full
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras
 from nightreel.mirror import fetch, send
@@ -43,7 +43,7 @@ def command(job: Job) -> list[str]:
 def night_stages(settings: Settings) -> list[Stage]:
     """From the files of the day to the published lists."""
     from feature_repo.open_store import apply_definitions
-    from nightreel.incoming import take_in
+    from nightreel.incoming import merge_deliveries
     from pipelines.features import build_features
     from pipelines.ingest import ingest
     from scoring.eligibility import default_as_of
@@ -51,7 +51,7 @@ def night_stages(settings: Settings) -> list[Stage]:
     from scoring.publish import score_and_publish
 
     return [
-        Stage("take in", lambda: take_in(settings), optional=True),
+        Stage("take in", lambda: merge_deliveries(settings), optional=True),
         Stage("ingest", lambda: ingest(settings)),
         Stage("features", lambda: build_features(settings)),
         Stage("feast apply", lambda: apply_definitions(settings)),
@@ -160,7 +160,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Exception as error:
         if is_disk_full(error):
-            print_error(str(disk_full(place_of(error, Path.cwd()), error)))
+            print_error(str(disk_full(full_path(error, Path.cwd()), error)))
             sys.exit(1)
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             _log.exception("unexpected")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nightreel import columns
-from nightreel.artefacts import StepResult, written_whole
+from nightreel.artefacts import StepResult, atomic_write
 from nightreel.disk import full_disk_named
 from nightreel.errors import InputError
 from nightreel.logs import progress
@@ -65,5 +65,5 @@ def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult:
 
 
 def _write_mark(mark: Path, content: Mapping[str, int]) -> None:
-    with written_whole(mark) as temporary:
+    with atomic_write(mark) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.settings import Settings
 
 HYBRID = "hybrid"  # the lists as published
@@ -51,7 +51,7 @@ class Backtest:
     def save(self, settings: Settings) -> Path:
         """Write this beside the lists."""
         path = contents_file(settings)
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, default=_text), encoding="utf-8")
         return path
 

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.checksums import require_as_written
 from nightreel.disk import full_disk_named, size_of
 from nightreel.errors import InputError
@@ -96,7 +96,7 @@ def find(settings: Settings, version: str) -> ModelVersion:
 
 def promote(settings: Settings, version: ModelVersion) -> None:
     """Make this version the champion: one rename moves the pointer."""
-    with written_whole(settings.paths.models / CHAMPION, checksum=True) as temporary:
+    with atomic_write(settings.paths.models / CHAMPION, checksum=True) as temporary:
         temporary.write_text(json.dumps({_VERSION: version.version}), encoding="utf-8")
 
 

@@ -29,7 +29,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.collaborative import refit_cutoffs
@@ -73,7 +73,7 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     if force or not content.is_done(decisive):
         content.forget()
         features = text_features(documents, known, cutoff, seed=settings.seed)
-        with written_whole(wrote[0], checksum=True) as temporary:
+        with atomic_write(wrote[0], checksum=True) as temporary:
             features.write_parquet(temporary)
         content.finish(decisive, wrote, {})
     summary = {

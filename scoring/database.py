@@ -15,9 +15,9 @@ from sqlalchemy.pool import NullPool
 from nightreel.disk import (
     DiskFullError,
     disk_full,
+    full_path,
     has_less_than,
     is_disk_full,
-    place_of,
     require_room,
     size_of,
 )
@@ -162,7 +162,7 @@ def plainly(url: URL) -> Iterator[None]:
     except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
         file = sqlite_file(url)
         if file is not None and is_disk_full(error):
-            raise disk_full(place_of(error, file), error, needed_bytes=_run_bytes(file)) from error
+            raise disk_full(full_path(error, file), error, needed_bytes=_run_bytes(file)) from error
         cause = getattr(error, "orig", None) or error
         first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         said = first_line

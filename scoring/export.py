@@ -1,4 +1,4 @@
-"""All lists of a run as one file, CSV or Parquet, for whoever compares or keeps them elsewhere."""
+"""Writes all lists of a run to one file, CSV or Parquet, to be compared or kept elsewhere."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Double, Integer, String, Text, select
 
 from nightreel import columns
-from nightreel.artefacts import StepResult, written_whole
+from nightreel.artefacts import StepResult, atomic_write
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import database_url, masked, reading
@@ -56,7 +56,7 @@ def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
         )
         open_writer = pyarrow.csv.CSVWriter if kind == _CSV else pq.ParquetWriter
         try:
-            with written_whole(file) as temporary, open_writer(str(temporary), _SCHEMA) as writer:
+            with atomic_write(file) as temporary, open_writer(str(temporary), _SCHEMA) as writer:
                 for part in connection.execute(query).partitions():
                     values = zip(zip(*part, strict=True), _SCHEMA, strict=True)
                     arrays = [pa.array(column, field.type) for column, field in values]

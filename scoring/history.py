@@ -11,7 +11,7 @@ from scoring.database import database_url, engine, plainly, reading
 from scoring.kept_runs import require_lists
 from scoring.schema import require_current, upgrade
 from scoring.tables import STORED, published_run, recommendation_run
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 _key = recommendation_run.c[columns.RUN_ID]
 _SHOWN = (
@@ -56,7 +56,7 @@ def rollback(settings: Settings, run_id: int) -> int | None:
         require_current(connection)
     with (
         plainly(database_url(settings)),
-        sole_writer(engine(settings)) as connection,
+        exclusive_lock(engine(settings)) as connection,
         connection.begin(),
     ):
         upgrade(connection)

@@ -15,7 +15,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.filtering import best_places, filter_size, hybrid_order, in_turn
+from pipelines.rankers.filtering import best_positions, filter_size, hybrid_order, in_turn
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
 from scoring.blocks import made_in_order
@@ -215,7 +215,7 @@ class _Scored:
             )
 
         among = np.ones(len(probability), dtype=bool)
-        found: np.ndarray = part.start + best_places(probability, among, most, tie_break)
+        found: np.ndarray = part.start + best_positions(probability, among, most, tie_break)
         return found
 
     def first_within_caps(self, rows: np.ndarray, caps: tuple[Cap, ...], most: int) -> np.ndarray:

@@ -35,7 +35,7 @@ from scoring.runs import publish as publish_lists
 from scoring.schema import upgrade
 from scoring.score_model import lists_of_model
 from scoring.tables import PUBLISHED, STORED
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 # What lists depend on, beside their inputs.
 LIST_SETTINGS = {
@@ -92,7 +92,7 @@ def score_and_publish(
     replay = replay or moment.is_past
     opened = engine(settings)
     stages = _Stopwatch()
-    with plainly(url), sole_writer(opened) as connection:
+    with plainly(url), exclusive_lock(opened) as connection:
         with connection.begin():
             upgrade(connection)
             kept_off = read_kept_off(connection)

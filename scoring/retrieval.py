@@ -18,7 +18,7 @@ import numpy as np
 
 from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
-from pipelines.rankers.filtering import best_places, filter_size
+from pipelines.rankers.filtering import best_positions, filter_size
 from pipelines.rankers.sides import Sides
 from scoring.candidates import Candidates, OpenVideos
 from scoring.groups import Groups
@@ -97,7 +97,7 @@ class Retrieval:
             return self.nearest.of_user(factors, open_videos, share)
         als_score = products_with(self.video_factors, factors)
         among = open_videos.dense() & ~np.isnan(als_score)
-        return best_places(als_score, among, share, lambda tied: self.received[tied])
+        return best_positions(als_score, among, share, lambda tied: self.received[tied])
 
     def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         return _first_open(self.popular, open_videos, share)

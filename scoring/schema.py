@@ -9,7 +9,7 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings
 from scoring.database import database_url, engine, plainly
 from scoring.tables import metadata
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 SCHEMA_VERSION = 5
 
@@ -23,7 +23,7 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
     Raises InputError where it is newer or another program's, BusyError where another process publishes.
     """
     opened = engine(settings)
-    with plainly(database_url(settings)), sole_writer(opened) as connection, connection.begin():
+    with plainly(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
         before = recorded_version(connection)
         upgrade(connection)
     return before, SCHEMA_VERSION

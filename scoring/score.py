@@ -12,7 +12,7 @@ import numpy as np
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.filtering import best_places, filter_size, hybrid_order, in_turn
+from pipelines.rankers.filtering import best_positions, filter_size, hybrid_order, in_turn
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from pipelines.rankers.sides import Sides
 from scoring.blocks import made_in_order
@@ -156,7 +156,7 @@ class _Scoring:
             users = range(part.start, part.stop)
             for user, of_user, likely, opened in zip(users, als, probability, open_to, strict=True):
                 every = np.arange(len(likely))
-                best = best_places(
+                best = best_positions(
                     likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
                 )
                 found.append((best, of_user[best], np.zeros(len(best), dtype=np.uint32), likely[best]))
@@ -174,7 +174,7 @@ class _Scoring:
             users = range(part.start, part.stop)
             for user, (videos, als, brought_by), likely in zip(users, pairs, probability, strict=True):
                 tie_break = partial(self._tie_break, block, user, videos, als)
-                best = best_places(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
+                best = best_positions(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
                 found.append((videos[best], als[best], brought_by[best], likely[best]))
             yield part, found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel import columns
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.clock import SKEW, is_future
 from nightreel.settings import Settings
 from scoring.after_now import records_after
@@ -145,7 +145,7 @@ def heartbeat_file(settings: Settings) -> Path:
 
 def beat(settings: Settings, facts: Mapping[str, Any]) -> None:
     """Write the heartbeat file, whole."""
-    with written_whole(heartbeat_file(settings)) as temporary:
+    with atomic_write(heartbeat_file(settings)) as temporary:
         text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, default=str)
         temporary.write_text(text, encoding="utf-8")
 

@@ -40,7 +40,7 @@ _HOLDER = text(
 
 
 @contextmanager
-def sole_writer(engine: Engine) -> Iterator[Connection]:
+def exclusive_lock(engine: Engine) -> Iterator[Connection]:
     """A connection that alone may publish to this database until the block ends.
 
     Raises BusyError, which says who writes, where another process does.

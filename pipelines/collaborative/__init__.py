@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.errors import InputError
 from nightreel.logs import progress
 from nightreel.settings import Settings
@@ -86,7 +86,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
             )
             advance()
     for path, key, parts in zip(wrote, (columns.USER_ID, columns.VIDEO_ID), (users, videos), strict=True):
-        with written_whole(path, checksum=True) as temporary:
+        with atomic_write(path, checksum=True) as temporary:
             pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
     past.write(digests)
     summary = {

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import fingerprint_of_files, written_whole
+from nightreel.artefacts import atomic_write, fingerprint_of_files
 from nightreel.checksums import is_usable
 from pipelines.collaborative.fits import Fit, ends_of_pasts
 
@@ -50,7 +50,7 @@ class Past:
     def write(self, digests: Sequence[str]) -> None:
         """Record the fits, when the sources hold them."""
         record = {"settings": self.settings, "sources": self._stamps(), "digests": list(digests)}
-        with written_whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
 
     def fit_at(self, cutoff: datetime) -> Fit:

@@ -11,7 +11,7 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.checksums import require_as_written
 from nightreel.logs import progress
 from nightreel.settings import Settings
@@ -107,9 +107,9 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
             _write_table(original, tables_written[-1])
             summary[AS_PUBLISHED] = _facts_as_published(original)
     tables_written.append(settings.paths.evaluation / SAMPLES)
-    with written_whole(tables_written[-1]) as temporary:
+    with atomic_write(tables_written[-1]) as temporary:
         temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
-    with written_whole(metrics) as temporary:
+    with atomic_write(metrics) as temporary:
         temporary.write_text(json.dumps([asdict(figure) for figure in found], indent=1), encoding="utf-8")
     wrote = (metrics, *tables_written)
     record.finish(current, wrote, summary)
@@ -194,7 +194,7 @@ def _write_table(own: list[Figure], path: Path) -> None:
             key = {name: getattr(figure, name) for name in ("protocol", "label", "system", "k")}
             row = rows.setdefault((figure.protocol, figure.label, figure.system, figure.k), key)
             row[figure.metric] = figure.value
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pl.DataFrame(list(rows.values()), infer_schema_length=None).write_csv(temporary)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.checksums import require_as_written
 from nightreel.cluster import engine
@@ -89,7 +89,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     with engine(settings), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
         for view, frame in _sources(settings, force=force):
-            with written_whole(settings.paths.feature_source(view), checksum=True) as temporary:
+            with atomic_write(settings.paths.feature_source(view), checksum=True) as temporary:
                 BUILTIN.view(view).conformed(frame).write_parquet(temporary, statistics=True)
             rows[f"{view}_rows"] = frame.height
             advance()

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import fingerprint, written_whole
+from nightreel.artefacts import atomic_write, fingerprint
 from nightreel.checksums import is_usable
 from nightreel.cluster import run_all
 from nightreel.settings import Settings
@@ -111,7 +111,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         sums = reduce(DailySums.plus, of_pieces)
     if known:
         sums = DailySums(*(pl.read_parquet(path) for path in _files(folder))).plus(sums)
-    with written_whole(folder, checksum=True) as temporary:
+    with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         frames = (sums.users, sums.videos, sums.durations)
         for frame, path in zip(frames, _files(temporary), strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.catalogue import View, catalogue_of
 from nightreel.catalogue.entries import GROUPS
 from nightreel.catalogue.own import module_files
@@ -50,7 +50,7 @@ def build_own(settings: Settings, *, force: bool = False) -> StepResult:
     rows = {}
     for view, path in zip(views, wrote, strict=True):
         frame = over_days(rows_of(view, settings), view, settings.zone)
-        with written_whole(path, checksum=True) as temporary:
+        with atomic_write(path, checksum=True) as temporary:
             frame.write_parquet(temporary, statistics=True)
         rows[f"{view.name}_rows"] = frame.height
     for path in set(earlier) - set(wrote):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.errors import InputError
 from nightreel.locks import home_lock
 from nightreel.logs import get_logger, progress
@@ -64,9 +64,9 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
     record.forget()
     taken: dict[Path, Taken] = {}
     with (
-        written_whole(settings.paths.rejects) as rejects,
+        atomic_write(settings.paths.rejects) as rejects,
         # The inner one is named where the disk is full: it is the large one.
-        written_whole(settings.paths.tables, checksum=True) as tables,
+        atomic_write(settings.paths.tables, checksum=True) as tables,
     ):
         tables.mkdir()
         rejects.mkdir()
@@ -233,7 +233,7 @@ def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings) -
     wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
     if wrong.height > settings.max_reject_share * rows:
-        with written_whole(kept) as temporary:
+        with atomic_write(kept) as temporary:
             table.rejects.write_parquet(temporary)
         first = wrong.row(0, named=True)
         share = wrong.height / rows

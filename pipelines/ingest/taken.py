@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nightreel.artefacts import fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.checksums import is_usable
 from nightreel.settings import Settings
 from pipelines.ingest.deliveries import Delivery
@@ -102,7 +102,7 @@ def read_taken(settings: Settings) -> dict[str, Taken]:
 def write_taken(settings: Settings, taken: Mapping[Path, Taken]) -> None:
     """Record what was taken in, when its tables stand."""
     files = {str(path): asdict(entry) for path, entry in taken.items()}
-    with written_whole(settings.paths.state / _FILE) as temporary:
+    with atomic_write(settings.paths.state / _FILE) as temporary:
         temporary.write_text(json.dumps({"settings": _settings_digest(settings), "files": files}), "utf-8")
 
 

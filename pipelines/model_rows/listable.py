@@ -14,8 +14,8 @@ FIRST_KNOWN = "first_known"
 def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
     """The videos known at an instant, by video_id, and since when: video_id, FIRST_KNOWN.
 
-    A video is known once a day of its has ended, with a daily record or a play; the caption file alone, which
-    bears no time, does not tell that it was there.
+    A video is known from the end of the first day that has a daily record or a play of it. The caption file
+    has no times, so it does not say that a video was already there.
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     days = [

@@ -18,7 +18,7 @@ from nightreel.catalogue.formulas import products_with
 from nightreel.settings import Settings
 from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
-from pipelines.rankers.filtering import best_places
+from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.sides import Sides
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
@@ -149,7 +149,7 @@ class Night:
         brought_by = np.zeros(opened.shape, dtype=np.uint32)
         for number, name in enumerate(self.sources):
             for row in range(users):
-                best = best_places(scores[name][row], opened[row], self.source_k)
+                best = best_positions(scores[name][row], opened[row], self.source_k)
                 brought_by[row, best[scores[name][row][best] > 0]] |= np.uint32(1 << number)
         chosen = brought_by > 0
         self._fill(chosen, opened, at_least)
@@ -179,7 +179,7 @@ class Night:
         liked = self.video_table[:, self.video_names.index("liked_all")]
         for user in np.flatnonzero(chosen.sum(axis=1) < at_least).tolist():
             missing = at_least - int(chosen[user].sum())
-            chosen[user, best_places(liked, opened[user] & ~chosen[user], missing)] = True
+            chosen[user, best_positions(liked, opened[user] & ~chosen[user], missing)] = True
 
     def _als_scores(self, sides_user: np.ndarray) -> np.ndarray:
         """The product of Feast's factors: float32 [users, catalogue], NaN where unknown."""

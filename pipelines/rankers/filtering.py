@@ -43,29 +43,29 @@ def received(liked_share: np.ndarray, views: np.ndarray) -> np.ndarray:
     return in_turn(np.nan_to_num(liked_share), np.nan_to_num(views))
 
 
-def best_places(
+def best_positions(
     values: np.ndarray,
     among: np.ndarray,
     most: int,
     tie_break: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Places of the `most` largest values among some videos, ascending.
+    """Positions of the `most` largest values among some videos, ascending.
 
-    values: float [videos], finite where asked for. among: bool [videos]. tie_break: given the places that tie
-    for the last of the room, what decides between them, highest first; ties that it leaves, or all of them
-    without it, go to the first. Same as sorting all of them, but in time linear in the videos.
+    values: float [videos], finite where asked for. among: bool [videos]. tie_break: given the positions that
+    tie for the last of the room, what decides between them, highest first; ties that it leaves, or all of
+    them without it, go to the first. Same as sorting all of them, but in time linear in the videos.
     """
-    places = np.flatnonzero(among)
-    if most < 1 or len(places) <= most:
-        return places[:most]
-    of_places = values[places]
-    least = np.partition(of_places, len(places) - most)[len(places) - most]
-    above = of_places > least
-    tied, room = np.flatnonzero(of_places == least), most - int(above.sum())
+    positions = np.flatnonzero(among)
+    if most < 1 or len(positions) <= most:
+        return positions[:most]
+    of_positions = values[positions]
+    least = np.partition(of_positions, len(positions) - most)[len(positions) - most]
+    above = of_positions > least
+    tied, room = np.flatnonzero(of_positions == least), most - int(above.sum())
     if tie_break is not None and len(tied) > room:
-        tied = tied[np.argsort(-tie_break(places[tied]), kind="stable")]
+        tied = tied[np.argsort(-tie_break(positions[tied]), kind="stable")]
     above[tied[:room]] = True
-    found: np.ndarray = places[above]
+    found: np.ndarray = positions[above]
     return found
 
 

@@ -31,7 +31,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.filtering import best_places, filter_size, in_turn
+from pipelines.rankers.filtering import best_positions, filter_size, in_turn
 from pipelines.rankers.hybrid import HybridRanker, order_components
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.sides import Sides, sides_as_of
@@ -130,13 +130,15 @@ class PastLists:
         users = np.arange(start, min(start + _BLOCK_USERS, len(self.seen)))
         block = pairs.block(users)
         for part, als, probability in block.classified():
-            places = range(part.start, part.stop)
-            for place, own_als, of_videos in zip(places, als, probability, strict=True):
-                regress = partial(_regressed, block, place, own_als)
+            rows = range(part.start, part.stop)
+            for row, own_als, of_videos in zip(rows, als, probability, strict=True):
+                regress = partial(_regressed, block, row, own_als)
                 tie_break = partial(_tie_break, regress, well)
-                kept = best_places(of_videos, ~self.seen[users[place]], filter_size(self.settings), tie_break)
+                kept = best_positions(
+                    of_videos, ~self.seen[users[row]], filter_size(self.settings), tie_break
+                )
                 regressed = regress(kept)
-                yield np.full(len(kept), users[place]), kept, regressed, own_als[kept]
+                yield np.full(len(kept), users[row]), kept, regressed, own_als[kept]
 
 
 def _tie_break(

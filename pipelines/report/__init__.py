@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.errors import InputError
 from nightreel.settings import Settings, describe
 from pipelines import model_registry
@@ -48,11 +48,11 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
         data=_data(settings),
         stages=_stages(settings),
     )
-    with written_whole(wrote[0]) as temporary:
+    with atomic_write(wrote[0]) as temporary:
         temporary.write_text(page(content), encoding="utf-8")
-    with written_whole(wrote[1]) as temporary:
+    with atomic_write(wrote[1]) as temporary:
         shutil.copyfile(read[0], temporary)
-    with written_whole(wrote[2]) as temporary:
+    with atomic_write(wrote[2]) as temporary:
         content.figures.write_csv(temporary)
     summary = {"figures": len(records), "model": model.version}
     record.finish(current, wrote, summary)

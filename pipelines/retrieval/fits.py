@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.checksums import is_usable
 from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
@@ -60,7 +60,7 @@ def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:
             _log.warning("cannot be read, so it is made again", file=str(path))
     arrays = SOURCES[name].fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path, checksum=True) as temporary, temporary.open("wb") as file:
+    with atomic_write(path, checksum=True) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     return arrays
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nightreel import columns
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.logs import Advance
 from pipelines.synthesize import exposure, matrices
 from pipelines.synthesize.captions import write_captions, write_item_categories
@@ -63,27 +63,27 @@ def synthesize(
     all_users = make_users(sizes)
     world = _world(sizes, all_users, all_videos)
     rows: dict[str, int] = {}
-    with written_whole(out / columns.CAPTION_FILE) as path:
+    with atomic_write(out / columns.CAPTION_FILE) as path:
         write_captions(path, sizes, all_videos)
-    with written_whole(out / columns.ITEM_CATEGORIES_FILE) as path:
+    with atomic_write(out / columns.ITEM_CATEGORIES_FILE) as path:
         write_item_categories(path, all_videos)
     rows[columns.CAPTION_FILE] = rows[columns.ITEM_CATEGORIES_FILE] = sizes.videos
-    with written_whole(out / columns.ITEM_DAILY_FILE) as path:
+    with atomic_write(out / columns.ITEM_DAILY_FILE) as path:
         rows[columns.ITEM_DAILY_FILE] = write_item_daily(path, sizes, all_videos)
-    with written_whole(out / columns.USER_FEATURES_FILE) as path:
+    with atomic_write(out / columns.USER_FEATURES_FILE) as path:
         all_users.table.write_csv(path)
     rows[columns.USER_FEATURES_FILE] = sizes.users
-    with written_whole(out / columns.SOCIAL_NETWORK_FILE) as path:
+    with atomic_write(out / columns.SOCIAL_NETWORK_FILE) as path:
         _write_friends(path, all_users)
     rows[columns.SOCIAL_NETWORK_FILE] = len(all_users.friends)
     if truth is not None:
-        with written_whole(out / columns.SMALL_MATRIX_FILE) as path, written_whole(truth) as truth_path:
+        with atomic_write(out / columns.SMALL_MATRIX_FILE) as path, atomic_write(truth) as truth_path:
             rows[columns.SMALL_MATRIX_FILE] = matrices.write_small(path, world, truth_path)
     else:
-        with written_whole(out / columns.SMALL_MATRIX_FILE) as path:
+        with atomic_write(out / columns.SMALL_MATRIX_FILE) as path:
             rows[columns.SMALL_MATRIX_FILE] = matrices.write_small(path, world, None)
     plays = exposure.plays_a_user(sizes, all_users.activity)
-    with written_whole(out / columns.BIG_MATRIX_FILE) as path:
+    with atomic_write(out / columns.BIG_MATRIX_FILE) as path:
         rows[columns.BIG_MATRIX_FILE] = matrices.write_big(path, world, plays, on_progress)
     return rows
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from feature_repo.open_store import store as open_store
-from nightreel.artefacts import StepResult, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.settings import Settings, settings_file
 from pipelines.rankers.training import SETTINGS as TRAINING_SETTINGS
 from pipelines.rankers.training_data import sources
@@ -65,5 +65,5 @@ def _write(study: Study, places: tuple[Path, ...]) -> None:
     rows = table(study.finished())
     texts = (rows.write_csv(), as_markdown(rows), fragment(settled(study.best())))
     for path, text in zip(places, texts, strict=True):
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

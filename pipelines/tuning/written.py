@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from optuna.trial import FrozenTrial
 
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from pipelines.tuning.space import SPACE
 
 Settled = Mapping[str, int | float]
@@ -41,7 +41,7 @@ def with_settings(text: str, settings: Settled) -> str:
 def write_settings(file: Path, settings: Settled) -> None:
     """Put the settings into this nightreel.toml, which is made where there is none."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    with written_whole(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text(with_settings(text, settings), encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from nightreel import columns
 from pipelines.model_rows.night import Night
-from pipelines.rankers.filtering import best_places
+from pipelines.rankers.filtering import best_positions
 from scoring.backtest.night import PastNight
 from scoring.blocks import made_in_order
 
@@ -46,7 +46,7 @@ def _ordered(
     """user_id, rank, video_id. scores, opened: [users, videos of the catalogue]."""
     videos = []
     for of_user, of_open in zip(scores, opened, strict=True):
-        best = best_places(of_user, of_open & (of_user > 0), depth)
+        best = best_positions(of_user, of_open & (of_user > 0), depth)
         videos.append(best[np.argsort(-of_user[best], kind="stable")])
     lengths = [len(one) for one in videos]
     rank = [np.arange(1, length + 1, dtype=np.int32) for length in lengths]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightreel import columns
-from nightreel.artefacts import written_whole
+from nightreel.artefacts import atomic_write
 from nightreel.settings import Settings
 
 _INPUTS = b"nightreel.inputs"  # in a file's metadata: what it was made of
@@ -37,7 +37,7 @@ def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[
         # What is entered later is left first: a file is closed before it gets its name.
         writers = {}
         for system, (path, inputs) in files.items():
-            temporary = stack.enter_context(written_whole(path))
+            temporary = stack.enter_context(atomic_write(path))
             schema = _SCHEMA.with_metadata({_INPUTS: inputs})
             writers[system] = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
         for block in blocks:

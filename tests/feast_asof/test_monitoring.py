@@ -271,7 +271,7 @@ def test_the_newest_rows_are_in_every_window_to_the_nanosecond(tmp_path: Path) -
 
 @pytest.mark.parametrize("first", [ASOF, DUCKDB])
 def test_tables_are_shared_with_feasts_own_file_stores(tmp_path: Path, first: str) -> None:
-    """Whoever changes the store keeps the metrics and the baselines."""
+    """Metrics and baselines stay when another store is chosen."""
     rows, features = _rows(), {"score": Float64, "country": String}
     before = _open(tmp_path, first, rows, features)
     MonitoringService(before).auto_compute()

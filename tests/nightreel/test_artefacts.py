@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.artefacts import StepRecord, fingerprint, fingerprint_of_files, written_whole
+from nightreel.artefacts import StepRecord, atomic_write, fingerprint, fingerprint_of_files
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     path.write_text("old")
-    with pytest.raises(RuntimeError), written_whole(path) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -21,7 +21,7 @@ def test_the_rest_of_a_killed_write_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "models" / "v1"
     (path.parent / ".partial-v1").mkdir(parents=True)
     (path.parent / ".partial-v1" / "junk").write_text("half")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.mkdir()
         (temporary / "model.txt").write_text("whole")
     assert [file.name for file in path.iterdir()] == ["model.txt"]

@@ -12,7 +12,7 @@ import pytest
 
 from feature_repo.open_store import apply_definitions
 from nightreel.disk import DiskFullError
-from nightreel.incoming import take_in
+from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings, load_settings
 from pipelines.features import build_features
 from pipelines.ingest import ingest
@@ -148,10 +148,10 @@ def test_a_good_delivery_is_not_set_aside_for_want_of_room(home: Settings) -> No
     found = os.statvfs(disk)
     _remount(disk, f"nr_inodes={found.f_files - found.f_ffree}")
     with pytest.raises(DiskFullError, match=r"incoming: the disk is full.*another file"):
-        take_in(home)
+        merge_deliveries(home)
     assert delivery.is_file()
     _remount(disk, f"nr_inodes={found.f_files}")
-    assert take_in(home).summary["remarks"] == []
+    assert merge_deliveries(home).summary["remarks"] == []
     assert not delivery.exists()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nightreel import doctor
 from nightreel.artefacts import StepResult
-from nightreel.incoming import take_in
+from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import deliveries
@@ -61,7 +61,7 @@ def _drop(home: Settings, name: str, text: str) -> Path:
 def _night(home: Settings) -> StepResult:
     """Take in what was dropped, and ingest; raw files are as they were, byte for byte."""
     before = {path: path.read_bytes() for path in home.raw_dir.glob("*.csv")}
-    taken = take_in(home)
+    taken = merge_deliveries(home)
     ingest(home)
     assert {path: path.read_bytes() for path in before} == before
     return taken
@@ -79,9 +79,9 @@ def _folder(home: Settings, name: str) -> list[str]:
 
 
 def test_nothing_dropped_changes_nothing(home: Settings) -> None:
-    assert take_in(home).skipped
+    assert merge_deliveries(home).skipped
     (home.raw_dir / "incoming").rmdir()
-    assert take_in(home).skipped
+    assert merge_deliveries(home).skipped
 
 
 def test_new_plays_are_added_and_old_ones_are_not(home: Settings) -> None:
@@ -298,13 +298,13 @@ def test_a_file_that_cannot_be_read_does_not_end_the_night(home: Settings, put: 
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from nightreel.incoming import take_in
+from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings
 home = Path(sys.argv[1])
 settings = Settings(home=home, raw_dir=home / "raw")
 os.setegid(65534)
 os.seteuid(65534)
-print(take_in(settings).summary["remarks"])
+print(merge_deliveries(settings).summary["remarks"])
 """
 
 
@@ -333,7 +333,7 @@ def test_a_good_file_whose_name_is_as_long_as_a_name_can_be_is_taken_once(home: 
     assert len(_table(home, "interactions", "user_id")) == 3
     assert all(name.startswith("big_matrix_") for name in _folder(home, "taken"))
     assert len(deliveries(home.raw_dir)) == 3
-    assert take_in(home).skipped and ingest(home).skipped
+    assert merge_deliveries(home).skipped and ingest(home).skipped
 
 
 def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) -> None:
@@ -358,7 +358,7 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
         "incoming/big_matrix_0709.csv.part",
     ]
     beside = ["big_matrix.csv.gz", "big_matrix_2.csv", "more/user_features.csv"]
-    remarks = take_in(home).summary["remarks"]
+    remarks = merge_deliveries(home).summary["remarks"]
     assert [remark.partition(" is not read: ")[0] for remark in remarks] == of_incoming
     for _ in range(2):  # also when nothing has changed
         remarks = ingest(home).summary["remarks"]
@@ -372,7 +372,7 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
 def test_few_bad_rows_are_left_out_and_said(home: Settings) -> None:
     generous = home.model_copy(update={"max_reject_share": 0.5})
     _drop(home, "big_matrix_3.csv", PLAYS + "x,10,1,2,,1594000002,0.5\n4,10,1,2,,1594000003,0.5\n")
-    result = take_in(generous)
+    result = merge_deliveries(generous)
     assert "1 of 4 rows rejected; line 4" in result.summary["remarks"][0]
     # Accepted once, accepted for ever: a stricter setting is for what comes.
     ingest(home)
@@ -382,7 +382,7 @@ def test_few_bad_rows_are_left_out_and_said(home: Settings) -> None:
 def test_a_file_not_yet_whole_waits(home: Settings) -> None:
     _drop(home, ".big_matrix_5.csv", PLAYS)
     _drop(home, "big_matrix_5.csv.part", PLAYS)
-    assert take_in(home).skipped
+    assert merge_deliveries(home).skipped
 
 
 def test_the_raw_files_may_lie_in_a_folder_of_raw_dir(home: Settings) -> None:
@@ -400,18 +400,18 @@ def test_a_first_delivery_becomes_the_raw_file(tmp_path: Path) -> None:
     (raw / "incoming").mkdir(parents=True)
     home = Settings(home=tmp_path, raw_dir=raw)
     _drop(home, "big_matrix.csv", PLAYS)
-    assert take_in(home).summary["rows"] == 2
+    assert merge_deliveries(home).summary["rows"] == 2
     assert (raw / "big_matrix.csv").read_text() == PLAYS
 
 
 def test_arrivals_follow_each_other_whatever_the_clock_does(home: Settings) -> None:
     _drop(home, "big_matrix_1.csv", PLAYS)
-    take_in(home)
+    merge_deliveries(home)
     (first,) = deliveries(home.raw_dir)
     later = first.path.with_name(f"20310101T000000.000000Z-{_folder(home, 'taken')[0]}")
     first.path.rename(later)
     _drop(home, "big_matrix_0.csv", PLAYS)
-    take_in(home)
+    merge_deliveries(home)
     assert [delivery.path.name.partition("Z-")[2] for delivery in deliveries(home.raw_dir)] == [
         "big_matrix_1.csv",
         "big_matrix_0.csv",
@@ -421,7 +421,7 @@ def test_arrivals_follow_each_other_whatever_the_clock_does(home: Settings) -> N
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nightreel.incoming import take_in
+from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings
 home, calls = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -433,7 +433,7 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-take_in(Settings(home=home, raw_dir=home / "raw"))
+merge_deliveries(Settings(home=home, raw_dir=home / "raw"))
 """
 
 
@@ -495,7 +495,7 @@ def test_tables_are_the_same_night_by_night_or_at_once_and_as_a_plain_loop_has_t
         if new_records:
             said = "".join(f"{video},{day},{shown},0,0\n" for video, day, shown in new_records)
             _drop(home, "item_daily_features_x.csv", DAILY.splitlines()[0] + "\n" + said)
-        take_in(home)
+        merge_deliveries(home)
         ingest(home)
         plays |= {(t, u, v, d) for u, v, d, t in new_plays}
         records |= {(v, date.fromisoformat(day)): shown for v, day, shown in new_records}

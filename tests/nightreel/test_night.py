@@ -24,7 +24,7 @@ from scoring.jobs import NIGHT, Job
 from scoring.stages import Stage
 from scoring.status import FRESH, status
 from scoring.tables import job_run
-from scoring.writer import sole_job, sole_writer
+from scoring.writer import exclusive_lock, sole_job
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
 SETTINGS = (
@@ -191,5 +191,5 @@ def test_a_job_that_nobody_watches_any_more_ends_by_itself(
 def test_a_job_begins_while_another_process_publishes(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     run_job(settings, JOB, [])
-    with sole_writer(engine(settings)):
+    with exclusive_lock(engine(settings)):
         run_job(settings, Job(NIGHT, JOB.due_at + timedelta(days=1)), [_step("ingest")])

@@ -85,7 +85,7 @@ def test_every_value_is_what_a_loop_over_the_log_counts(settings: Settings) -> N
 
 
 def test_no_value_knows_of_its_own_day_or_a_later_one(settings: Settings) -> None:
-    """Everything from an instant on is altered or gone, other authors are told: bit for bit the same."""
+    """Changing or removing everything from an instant on, authors too, changes no earlier value by a bit."""
     instant = midnight(FIRST_DAY + timedelta(days=5)) + timedelta(hours=9)
     rows = _asked(LOG, [instant, midnight(FIRST_DAY + timedelta(days=5)), instant - timedelta(days=2)])
     before = _joined(rows)
@@ -171,7 +171,7 @@ def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     train(settings)
     version = model_registry.champion(settings)
     names = NextDayRanker.load(version.folder, "next_day").names
-    # Names that a row of a night has already are told apart by the view.
+    # A name that a row of a night already has gets its view in front.
     own = {
         name if name != "category_plays" else "own_user_first_level_category__category_plays"
         for name in NAMES

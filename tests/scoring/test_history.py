@@ -10,7 +10,7 @@ from nightreel.settings import Settings
 from scoring.database import engine
 from scoring.history import list_runs, rollback
 from scoring.lists import Lists
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
@@ -68,7 +68,7 @@ def test_a_run_that_cannot_be_shown_changes_nothing(three_runs: Settings, run_id
 
 
 def test_there_is_no_way_back_while_another_process_publishes(three_runs: Settings) -> None:
-    with sole_writer(engine(three_runs)), pytest.raises(BusyError) as failure:
+    with exclusive_lock(engine(three_runs)), pytest.raises(BusyError) as failure:
         rollback(three_runs, 1)
     assert failure.value.exit_code == 3
 
@@ -86,6 +86,6 @@ def test_the_commands_list_and_roll_back(three_runs: Settings, nightreel: Nightr
     code, said = run("runs", "--json")
     assert code == 0
     assert [row["run_id"] for row in json.loads(said) if row["shown"]] == [1]
-    with sole_writer(engine(three_runs)):
+    with exclusive_lock(engine(three_runs)):
         code, said = run("rollback", "3")
         assert code == 3 and len(said.splitlines()) == 1 and "is publishing" in said

@@ -30,7 +30,7 @@ from scoring.runs import NewRun, publish_written, require_unpublished
 from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.tables import recommendation_run
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.fixtures import ray_cluster
 from tests.fixtures.published_home import shown_lists
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
@@ -166,7 +166,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
 
         killer = threading.Thread(target=kill)
         counts: Counter[str] = Counter()
-        with sole_writer(engine(settings)) as connection:
+        with exclusive_lock(engine(settings)) as connection:
             with connection.begin():
                 upgrade(connection)
             killer.start()

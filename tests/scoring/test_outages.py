@@ -18,7 +18,7 @@ from scoring.database import DatabaseAwayError, database_url, engine, plainly, r
 from scoring.lists import Lists
 from scoring.stages import Outcome, Stage, run_stages
 from scoring.tables import recommendation_run
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.conftest import Server
@@ -126,7 +126,7 @@ def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
     waits: list[float] = []
 
     def connect() -> StepResult:
-        with plainly(database_url(nowhere)), sole_writer(engine(nowhere)):
+        with plainly(database_url(nowhere)), exclusive_lock(engine(nowhere)):
             pytest.fail("there is no server")
 
     with pytest.raises(DatabaseAwayError):

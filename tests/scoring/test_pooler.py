@@ -18,10 +18,10 @@ from sqlalchemy import make_url
 from nightreel.errors import BusyError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import engine, plainly
-from scoring.writer import sole_job, sole_writer
+from scoring.writer import exclusive_lock, sole_job
 from tests.fixtures.published_home import publish_small_lists, shown_rows
 from tests.scoring.conftest import Server
-from tests.scoring.test_sole_writer import HOLD
+from tests.scoring.test_exclusive_lock import HOLD
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="no pgbouncer on this machine (apt: pgbouncer)")
@@ -115,14 +115,14 @@ def test_one_writer_at_a_time_through_a_pooler_and_a_killed_ones_lock_is_free(
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
         for _ in range(3):
             busy = pytest.raises(BusyError, match=f"process {holder.pid}, since 20")
-            with busy, sole_writer(engine(pooled)):
+            with busy, exclusive_lock(engine(pooled)):
                 pytest.fail("two writers at once")
         with sole_job(engine(pooled)):
             pass
     finally:
         holder.kill()
         holder.communicate()
-    with sole_writer(engine(pooled)):
+    with exclusive_lock(engine(pooled)):
         pass
     assert _locks(postgresql) == 0
 
@@ -139,5 +139,5 @@ def test_an_option_that_the_pooler_refuses_is_named_with_its_remedy(pooled: Sett
     url = pooled.database_url.get_secret_value() + "?options=-c%20search_path%3Dpublic"
     settings = pooled.model_copy(update={"database_url": SecretStr(url)})
     refused = pytest.raises(NightreelError, match=r"unsupported startup parameter.*take the option out")
-    with refused, plainly(make_url(url)), sole_writer(engine(settings)):
+    with refused, plainly(make_url(url)), exclusive_lock(engine(settings)):
         pass

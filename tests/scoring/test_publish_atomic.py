@@ -15,7 +15,7 @@ from scoring.lists import Lists
 from scoring.runs import NewRun, Published, publish
 from scoring.schema import upgrade
 from scoring.tables import recommendation, recommendation_run
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 
@@ -25,7 +25,7 @@ NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 def publish_lists(
     settings: Settings, candidates: Candidates, blocks: Iterable[Lists], night: datetime = NIGHT
 ) -> Published:
-    with sole_writer(engine(settings)) as connection:
+    with exclusive_lock(engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
         run = NewRun(night, "20200814-abc", "digest")

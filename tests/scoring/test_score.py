@@ -17,7 +17,7 @@ from nightreel.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.filtering import best_places
+from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.hybrid import ORDERED_BY
 from pipelines.rankers.sides import Sides, sides_as_of
 from scoring.candidates import Candidates, Cap
@@ -258,4 +258,4 @@ def test_the_filter_keeps_what_a_stable_sort_would(videos: list[tuple[float, boo
     probability = np.array([value for value, _ in videos])
     open_to = np.array([is_open for _, is_open in videos])
     in_order = sorted(np.flatnonzero(open_to).tolist(), key=lambda place: -probability[place])
-    assert best_places(probability, open_to, keep).tolist() == sorted(in_order[:keep])
+    assert best_positions(probability, open_to, keep).tolist() == sorted(in_order[:keep])

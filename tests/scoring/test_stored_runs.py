@@ -17,7 +17,7 @@ from scoring.database import engine, reading
 from scoring.export import export
 from scoring.runs import NewRun, Published, publish
 from scoring.schema import upgrade
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
@@ -30,7 +30,7 @@ def _store(settings: Settings, seed: int, *, users: int = 40) -> Published:
     """A replay of an earlier night than NIGHT, stored."""
     candidates = make_candidates(21, users=users)
     run = NewRun(NIGHT - timedelta(days=7), "model", f"replay {seed}", replay=True, show=False)
-    with sole_writer(engine(settings)) as connection:
+    with exclusive_lock(engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
         return publish(connection, run, make_blocks(candidates, seed, k=10), candidates, settings)
@@ -63,7 +63,7 @@ import os, sys
 from nightreel.settings import Settings
 from scoring.database import engine
 from scoring.runs import NewRun, publish
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import NIGHT
 settings = Settings.model_validate({"home": sys.argv[1], "top_k": 10})
@@ -72,7 +72,7 @@ def blocks():
     yield from make_blocks(candidates, 2, k=10)
     os.kill(os.getpid(), 9)
 run = NewRun(NIGHT, "model", "replay", replay=True, show=False)
-with sole_writer(engine(settings)) as connection:
+with exclusive_lock(engine(settings)) as connection:
     publish(connection, run, blocks(), candidates, settings, batch_rows=50)
 """
 
@@ -106,7 +106,7 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     _store(settings, 2, users=4)
     few = make_candidates(21, users=10)
     replay = NewRun(NIGHT - timedelta(days=7), "model", "replay", replay=True)
-    with sole_writer(engine(settings)) as connection:
+    with exclusive_lock(engine(settings)) as connection:
         publish(connection, replay, make_blocks(few, 3, k=10), few, settings)
     assert {row[0] for row in shown_rows(settings)} == {3}
     with pytest.raises(AuditError, match="users in line with the last run"):

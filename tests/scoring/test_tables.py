@@ -12,7 +12,7 @@ from nightreel.settings import Settings
 from scoring.database import database_url, engine, masked, plainly, reading
 from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade
 from scoring.tables import recommendation, recommendation_run
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 _RUN = {
     "run_id": 1,
@@ -112,7 +112,7 @@ def test_a_url_that_cannot_be_used_is_wrong_input_and_not_shown(tmp_path: Path, 
 
 def test_a_server_that_is_away_is_one_line_without_the_password(tmp_path: Path) -> None:
     opened = engine(_settings(tmp_path, "postgresql://me:secret@127.0.0.1:9/db"))
-    with pytest.raises(NightreelError) as failure, plainly(opened.url), sole_writer(opened):
+    with pytest.raises(NightreelError) as failure, plainly(opened.url), exclusive_lock(opened):
         pytest.fail("there is no server")
     said = str(failure.value)
     assert failure.value.exit_code == 1
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     opened = engine(_settings(tmp_path, "sqlite:///notes.txt"))
     failure = pytest.raises(NightreelError, match=r"notes\.txt: file is not a database")
-    with failure, plainly(opened.url), sole_writer(opened):
+    with failure, plainly(opened.url), exclusive_lock(opened):
         pytest.fail("not a database")
 
 

@@ -9,15 +9,15 @@ import pytest
 from nightreel.errors import BusyError
 from nightreel.settings import Settings
 from scoring.database import engine
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 
 HOLD = """
 import sys
 from nightreel.settings import Settings
 from scoring.database import engine
-from scoring.writer import sole_writer
+from scoring.writer import exclusive_lock
 settings = Settings.model_validate({'home': sys.argv[1]})
-with sole_writer(engine(settings)):
+with exclusive_lock(engine(settings)):
     print("writing", flush=True)
     sys.stdin.read()
 """
@@ -45,7 +45,7 @@ def holder(settings: Settings):  # type: ignore[no-untyped-def]
 
 def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
     busy = pytest.raises(BusyError, match=f"process {holder.pid}, since 20")
-    with busy as failure, sole_writer(engine(settings)):
+    with busy as failure, exclusive_lock(engine(settings)):
         pytest.fail("two writers at once")
     assert failure.value.exit_code == 3
 
@@ -53,13 +53,13 @@ def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> N
 def test_a_killed_writers_place_is_free(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
     holder.kill()
     holder.wait()
-    with sole_writer(engine(settings)):
+    with exclusive_lock(engine(settings)):
         pass
 
 
 def test_one_process_cannot_write_twice_at_once(settings: Settings) -> None:
     busy = pytest.raises(BusyError, match=f"process {os.getpid()}")
-    with sole_writer(engine(settings)), busy, sole_writer(engine(settings)):
+    with exclusive_lock(engine(settings)), busy, exclusive_lock(engine(settings)):
         pytest.fail("two writers at once")
-    with sole_writer(engine(settings)):
+    with exclusive_lock(engine(settings)):
         pass
