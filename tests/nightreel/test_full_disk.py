@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.open_store import apply_definitions
 from nightreel.disk import DiskFullError
 from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings, load_settings
-from pipelines.features import build_features
 from pipelines.ingest import ingest
-from pipelines.rankers import train
-from pipelines.synthesize import synthesize
 from scoring.materialize import materialize
-from scoring.publish import score_and_publish
 from tests.fixtures.published_home import NIGHT as AN_INSTANT
+from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = """trees = 10
 als_factors = 4
@@ -40,18 +36,10 @@ _PAGE_BYTES = 4_096
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published home, to be copied."""
     folder = tmp_path_factory.mktemp("full") / "home"
-    folder.mkdir()
-    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIGHTREEL_HOME", str(folder))
-        settings = load_settings()
-        settings.raw_dir.mkdir()
-        synthesize(settings.raw_dir, users=40, videos=80, interactions=4_000, days=12, seed=5)
+        settings = make_synthetic_home(folder, patch, SETTINGS, users=40, videos=80, plays=4_000, days=12)
         ingest(settings)
-        build_features(settings)
-        apply_definitions(settings)
-        train(settings)
-        score_and_publish(settings)
+        publish_night(settings)
     return folder
 
 

@@ -7,20 +7,18 @@ import polars as pl
 import pytest
 from sqlalchemy import select, update
 
-from feature_repo.open_store import apply_definitions, store
+from feature_repo.open_store import store
 from nightreel import columns, doctor
 from nightreel.night import night_stages, retrain_stages
-from nightreel.settings import Settings, load_settings
-from pipelines.features import build_features
+from nightreel.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.rankers import train
-from pipelines.synthesize import synthesize
 from scoring.database import engine, reading
 from scoring.history import list_runs
 from scoring.publish import score_and_publish
 from scoring.status import FRESH, STALE_DATA, status
 from scoring.tables import recommendation, recommendation_run
 from tests.conftest import Nightreel
+from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
 Rows = list[tuple[object, ...]]
@@ -30,17 +28,10 @@ Rows = list[tuple[object, ...]]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A first night; then deliveries of every kind, a second night and a training."""
     folder = tmp_path_factory.mktemp("knowledge")
-    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIGHTREEL_HOME", str(folder))
-        settings = load_settings()
-        settings.raw_dir.mkdir()
-        synthesize(settings.raw_dir, users=60, videos=120, interactions=8_000, days=21, seed=5)
+        settings = make_synthetic_home(folder, patch, SETTINGS, users=60, videos=120, plays=8_000, days=21)
         ingest(settings)
-        build_features(settings)
-        apply_definitions(settings)
-        train(settings)
-        score_and_publish(settings)
+        publish_night(settings)
         _deliver(settings)
         for stage in [*night_stages(settings), *retrain_stages(settings)]:
             stage.work()

@@ -16,8 +16,7 @@ from sqlalchemy import select
 from nightreel.artefacts import StepResult
 from nightreel.errors import BusyError, NightreelError
 from nightreel.night import night_stages, retrain_stages, run_job
-from nightreel.settings import Settings, load_settings
-from pipelines.synthesize import synthesize
+from nightreel.settings import Settings
 from scoring.database import engine, reading
 from scoring.history import list_runs
 from scoring.jobs import NIGHT, Job
@@ -25,6 +24,7 @@ from scoring.stages import Stage
 from scoring.status import FRESH, status
 from scoring.tables import job_run
 from scoring.writer import exclusive_lock, sole_job
+from tests.fixtures.synthetic_home import make_synthetic_home
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
 SETTINGS = (
@@ -85,12 +85,7 @@ def test_a_second_job_at_once_is_told_who_is_first(tmp_path: Path) -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Sixty users' raw files, and settings for quick models."""
-    (tmp_path / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
-    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    settings = load_settings()
-    settings.raw_dir.mkdir()
-    synthesize(settings.raw_dir, users=60, videos=120, interactions=8_000, days=21, seed=5)
-    return settings
+    return make_synthetic_home(tmp_path, monkeypatch, SETTINGS, users=60, videos=120, plays=8_000, days=21)
 
 
 def _do(settings: Settings, stages: list[Stage]) -> None:

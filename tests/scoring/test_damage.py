@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_repo.open_store import apply_definitions
 from nightreel import columns, doctor
 from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.checksums import SUFFIX
@@ -21,10 +20,9 @@ from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.features import build_features
 from pipelines.ingest import ingest
-from pipelines.rankers import train
-from pipelines.synthesize import synthesize
 from scoring.publish import score_and_publish
 from tests.fixtures.published_home import shown_lists, shown_rows
+from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = """trees = 10
 als_factors = 4
@@ -45,12 +43,8 @@ DAMAGE = "not as it was written"
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A published night of a home that has had a delivery."""
     folder = tmp_path_factory.mktemp("damage")
-    (folder / "nightreel.toml").write_text(SETTINGS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIGHTREEL_HOME", str(folder))
-        settings = load_settings()
-        settings.raw_dir.mkdir()
-        synthesize(settings.raw_dir, users=40, videos=80, interactions=4_000, days=12, seed=5)
+        settings = make_synthetic_home(folder, patch, SETTINGS, users=40, videos=80, plays=4_000, days=12)
         ingest(settings)
         (settings.raw_dir / "incoming").mkdir()
         users = pl.read_csv(settings.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
@@ -59,10 +53,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         )
         for stage in night_stages(settings)[:2]:
             stage.work()
-        build_features(settings)
-        apply_definitions(settings)
-        train(settings)
-        score_and_publish(settings)
+        publish_night(settings)
         yield settings
 
 
