@@ -16,7 +16,7 @@ from typing import Any
 
 from nightreel import __version__
 from nightreel.checksums import is_usable, replacing
-from nightreel.disk import DiskFullError, disk_full, full_disk_named, full_path, size_of, was_disk_full
+from nightreel.disk import DiskFullError, disk_full, full_path, size_of, was_disk_full
 
 
 @contextmanager
@@ -30,8 +30,7 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     """
     temporary = path.with_name(f".partial-{path.name}")
     try:
-        with full_disk_named(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
         yield temporary
         with replacing(temporary, path) if checksum else nullcontext():

@@ -7,10 +7,9 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from nightreel import columns
-from nightreel.errors import InputError
 from nightreel.settings import Settings
 from scoring.database import reading
-from scoring.kept_runs import require_lists, shown_run
+from scoring.kept_runs import require_lists, run_or_shown
 from scoring.loading import read_lists
 from scoring.schema import require_current
 from scoring.tables import recommendation
@@ -28,9 +27,7 @@ def compare(settings: Settings, run_id: int, other_id: int | None) -> dict[str, 
     with reading(settings) as connection:
         require_current(connection)
         run = require_lists(connection, run_id)
-        other = shown_run(connection) if other_id is None else require_lists(connection, other_id)
-        if other is None:
-            raise InputError("Nothing is published yet.", "Name another run to compare with.")
+        other = run_or_shown(connection, other_id, remedy="Name another run to compare with.")
         first, second = _users(connection, run.run_id), _users(connection, other.run_id)
         both = np.intersect1d(first, second)
         kept, equal, equal_firsts = 0.0, 0, 0

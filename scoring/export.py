@@ -12,7 +12,7 @@ from nightreel.artefacts import StepResult, atomic_write
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import database_url, masked, reading
-from scoring.kept_runs import require_lists, shown_run
+from scoring.kept_runs import run_or_shown
 from scoring.schema import require_current
 from scoring.tables import recommendation
 
@@ -45,9 +45,7 @@ def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
         raise InputError(f"{file.parent}: no such folder.", "Make it, or name another.")
     with reading(settings) as connection:
         require_current(connection)
-        run = shown_run(connection) if run_id is None else require_lists(connection, run_id)
-        if run is None:
-            raise InputError("Nothing is published yet.", "Run `nightreel score` first, or name a --run.")
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first, or name a --run.")
         query = (
             select(recommendation)
             .where(recommendation.c[columns.RUN_ID] == run.run_id)

@@ -44,6 +44,20 @@ def same_run(connection: Connection, inputs: str, *, replay: bool, show: bool) -
     return connection.execute(kept.order_by(_key.desc()).limit(1)).first()
 
 
+def run_or_shown(connection: Connection, run_id: int | None, *, remedy: str) -> Row[Any]:
+    """The row of a run that has lists, by default of the one that apps read.
+
+    remedy: what to do where none is asked for and none is shown. Raises InputError there, and for a run
+    without lists.
+    """
+    if run_id is not None:
+        return require_lists(connection, run_id)
+    shown = shown_run(connection)
+    if shown is None:
+        raise InputError("Nothing is published yet.", remedy)
+    return shown
+
+
 def require_lists(connection: Connection, run_id: int) -> Row[Any]:
     """The run's row. Raises InputError, which says why, where there is no such run or it has no lists."""
     run = connection.execute(select(recommendation_run).where(_key == run_id)).first()

@@ -10,9 +10,9 @@ from nightreel import columns
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring.database import reading
-from scoring.kept_runs import require_lists
+from scoring.kept_runs import run_or_shown
 from scoring.schema import require_current
-from scoring.tables import published_run, recommendation
+from scoring.tables import recommendation
 
 _SHOWN = (
     columns.RANK,
@@ -38,16 +38,9 @@ def user_list(
     """
     with reading(settings) as connection:
         require_current(connection)
-        if run_id is None:
-            run_id = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
-            if run_id is None:
-                raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
-            is_shown = True
-        else:
-            require_lists(connection, run_id)
-            is_shown = False
-        rows = _rows(connection, run_id, user_id, limit)
-    if not rows and not is_shown:
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first.")
+        rows = _rows(connection, run.run_id, user_id, limit)
+    if not rows and run_id is not None:
         raise InputError(f"User {user_id} has no list in run {run_id}.", "Choose another user or run.")
     if not rows:
         raise InputError(
