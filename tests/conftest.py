@@ -31,6 +31,8 @@ def _run_nightreel(
     )
 
 
+# Before xdist's own hook, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of processes side by side, one runs a whole file, and one all that needs the Ray cluster."""
     for item in items:
