@@ -44,7 +44,7 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 	$(BIN)/nightreel demo --home $(DEMO)
 
 test: check  ## Lint, types, import contract and all tests that are not slow
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow

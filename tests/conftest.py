@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.fixtures import ray_cluster
 
@@ -31,13 +32,20 @@ def _run_nightreel(
     )
 
 
-# Before xdist's own hook, which reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of processes side by side, one runs a whole file, and one all that needs the Ray cluster."""
-    for item in items:
-        group = "ray" if "cluster" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class _WholeFiles(LoadScopeScheduling):
+    """Of processes side by side, one runs a whole file, and one all files that start Ray.
+
+    `--dist loadgroup` of xdist 3.8 does not see groups under pytest 9.2 and parts files in the middle.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "ray" if file.endswith("on_ray.py") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _WholeFiles(config, log)
 
 
 @pytest.fixture(scope="session")
