@@ -9,9 +9,10 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import UnixTimestamp
 
 from feature_repo.entities import OWNER
-from feature_repo.views import FEAST_TYPES, user_factors, video_factors
+from feature_repo.views import BY_NAME, FEAST_TYPES
 from nightreel import columns
 from nightreel.catalogue.catalogue import BUILTIN
+from nightreel.catalogue.entries import GROUPS, Entity
 
 interaction_request = RequestSource(
     name="interaction_request",
@@ -44,7 +45,7 @@ def _view(name: str, sources: list[Any]) -> Callable[[Callable[[pd.DataFrame], p
     return decorator
 
 
-@_view(columns.ALS_SCORE_VIEW, [user_factors, video_factors])
+@_view(columns.ALS_SCORE_VIEW, [BY_NAME[columns.USER_FACTORS], BY_NAME[columns.VIDEO_FACTORS]])
 def als_score(inputs: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
@@ -69,3 +70,32 @@ def interaction_time(inputs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {"hour_of_day": hour.to_numpy(), "day_of_week": weekday.to_numpy()}, index=inputs.index
     )
+
+
+@_view(
+    columns.VIDEO_TREND_VIEW,
+    [
+        *(BY_NAME[name] for name in (columns.VIDEO_RECENT, columns.VIDEO_ENGAGEMENT, columns.VIDEO_PROFILE)),
+        interaction_request,
+    ],
+)
+def video_trend(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import trend_of_videos
+
+    return trend_of_videos(inputs)
+
+
+def _taste(group: Entity) -> Any:
+    """The on-demand view of users and a group of videos."""
+    name = f"user_{group.name}"
+
+    def taste(inputs: pd.DataFrame) -> pd.DataFrame:
+        from nightreel.catalogue.on_demand import taste_of_group
+
+        return taste_of_group(inputs, name)
+
+    sources = [BY_NAME[name], BY_NAME[columns.USER_ACTIVITY], interaction_request]
+    return _view(f"{name}_taste", sources)(taste)
+
+
+ON_DEMAND = (als_score, interaction_time, video_trend, *(_taste(group) for group in GROUPS))

@@ -14,7 +14,7 @@ from feast.repo_operations import apply_total_with_repo_instance
 
 from feature_repo.entities import FEAST_ENTITIES, nightreel
 from feature_repo.home import REPOSITORY, current_settings, features_in_postgresql
-from feature_repo.on_demand import als_score, interaction_request, interaction_time
+from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
 from feature_repo.sources import place_sources
 from feature_repo.views import VIEWS, own_views
@@ -145,7 +145,7 @@ def _contents(settings: Settings) -> RepoContents:
         data_sources=[*(view.batch_source for view in views), interaction_request],
         entities=[*FEAST_ENTITIES.values(), DUMMY_ENTITY],
         feature_views=list(views),
-        on_demand_feature_views=[als_score, interaction_time],
+        on_demand_feature_views=list(ON_DEMAND),
         feature_services=[service_of(catalogue, views[len(VIEWS) :])],
         stream_feature_views=[],
         label_views=[],

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from feast import FeatureService, FeatureView
 
 from feature_repo.entities import OWNER
-from feature_repo.on_demand import als_score, interaction_time
+from feature_repo.on_demand import ON_DEMAND
 from feature_repo.views import VIEWS
 from nightreel import columns
 from nightreel.catalogue import Catalogue
@@ -13,7 +13,7 @@ from nightreel.catalogue import Catalogue
 
 def service_of(catalogue: Catalogue, own: Iterable[FeatureView]) -> FeatureService:
     """The service of a home's catalogue. own: Feast's views of the user's own modules."""
-    views = {view.name: view for view in (*VIEWS, interaction_time, als_score, *own)}
+    views = {view.name: view for view in (*VIEWS, *ON_DEMAND, *own)}
     return FeatureService(
         name=columns.HYBRID_RANKER,
         features=[

@@ -8,7 +8,6 @@ from feast.types import Array, Float32, Int32, Int64, String, UnixTimestamp
 
 from feature_repo.entities import FEAST_ENTITIES, OWNER
 from feature_repo.sources import SOURCES, source_of
-from nightreel import columns
 from nightreel.catalogue import Catalogue, View
 from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.settings import Paths
@@ -40,7 +39,8 @@ def view_of(view: View, source: DataSource) -> FeatureView:
             ),
         ],
         source=source,
-        online=True,
+        # Pairs are too many for a store that holds each key's newest value.
+        online=not view.is_of_pairs,
         description=view.description,
         owner=OWNER,
         tags={"group": view.group},
@@ -48,8 +48,7 @@ def view_of(view: View, source: DataSource) -> FeatureView:
 
 
 VIEWS = tuple(view_of(view, SOURCES[view.name]) for view in BUILTIN.stored)
-_BY_NAME = {view.name: view for view in VIEWS}
-user_factors, video_factors = _BY_NAME[columns.USER_FACTORS], _BY_NAME[columns.VIDEO_FACTORS]
+BY_NAME = {view.name: view for view in VIEWS}
 
 
 def own_views(catalogue: Catalogue, paths: Paths) -> tuple[FeatureView, ...]:

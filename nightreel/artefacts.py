@@ -80,13 +80,6 @@ class StepRecord:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def outputs(self) -> tuple[Path, ...]:
-        """The files that the step wrote when it ended; none where there is no record."""
-        try:
-            return tuple(map(Path, json.loads(self.path.read_text(encoding="utf-8"))["outputs"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
-
     def summary(self) -> Mapping[str, Any]:
         """What the step said of itself when it ended; empty where there is no record."""
         try:

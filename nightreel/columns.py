@@ -53,6 +53,7 @@ CATEGORY_NAMES: Final = (
     "third_level_category_name",
 )
 CATEGORY_TAGS: Final = "feat"
+VIDEO_TAG: Final = "video_tag_id"
 
 # Daily counts of which `video_daily_popularity` keeps a running mean and yesterday's value.
 DAILY_COUNTS: Final = ("show_cnt", "play_cnt", "like_cnt", "comment_cnt", "share_cnt", "collect_cnt")
@@ -70,6 +71,9 @@ VIDEO_AGG_UNIQUE_USERS: Final = "video_agg_unique_users"
 VIDEO_AGG_LIKED_SHARE: Final = "video_agg_liked_share"
 VIDEO_AGG_WATCH_RATIO: Final = "video_agg_watch_ratio"
 VIDEO_AGG_PLAY_DURATION: Final = "video_agg_play_duration"  # ms, mean so far
+
+# Plays and records of the last days.
+RECENT_DAYS: Final = (1, 3, 7)
 
 # Text and factors.
 TEXT_DIMENSIONS: Final = 50
@@ -90,6 +94,9 @@ VIDEO_PROFILE: Final = "video_profile"
 VIDEO_TEXT: Final = "video_text"
 VIDEO_DAILY_POPULARITY: Final = "video_daily_popularity"
 VIDEO_ENGAGEMENT: Final = "video_engagement"
+VIDEO_RECENT: Final = "video_recent"
+VIDEO_SHOWS: Final = "video_shows"
+VIDEO_TREND_VIEW: Final = "video_trend"
 USER_FACTORS: Final = "user_factors"
 VIDEO_FACTORS: Final = "video_factors"
 ALS_SCORE_VIEW: Final = "als_score"

@@ -180,7 +180,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
     read = (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).stored),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
     )
     for path in read:
         if not path.is_file():

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from nightreel import columns
+from nightreel.catalogue import recent_and_pairs
 from nightreel.catalogue.entries import Feature, Kind, Type, View
 
 _LIKED = "plays with watch_ratio above like_threshold; smoothed by smoothing_plays plays of the overall mean"
@@ -112,6 +113,15 @@ VIDEO_PROFILE: Final = View(
         *(
             Feature(name, "video", meaning, type=type_, kind="description", how=_RECORD, ranked=False)
             for name, type_, meaning in _DESCRIBED
+        ),
+        Feature(
+            columns.VIDEO_TAG,
+            "video",
+            "Its tag.",
+            type="int64",
+            kind="categorical",
+            how=_RECORD,
+            ranked=False,
         ),
         Feature(
             columns.VIDEO_DURATION,
@@ -251,4 +261,5 @@ VIEWS: Final = (
     ALS_SCORE,
     USER_FACTORS,
     VIDEO_FACTORS,
+    *recent_and_pairs.VIEWS,
 )

@@ -31,6 +31,12 @@ class Catalogue:
         return tuple((view, view.ranked) for view in self.views if view.ranked)
 
     @property
+    def needed(self) -> tuple[View, ...]:
+        """The stored views that models are trained on and lists made from."""
+        factors = (builtin.USER_FACTORS, builtin.VIDEO_FACTORS)
+        return tuple(view for view in self.stored if view.ranked or view in factors)
+
+    @property
     def categorical(self) -> frozenset[str]:
         """The features whose values are names or codes, not amounts."""
         return frozenset(one.name for _, one in self.features() if one.kind == "categorical")

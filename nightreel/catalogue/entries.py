@@ -46,6 +46,7 @@ ENTITIES: Final[Mapping[str, Entity]] = {
             Entity(level.removesuffix("_id"), level.removesuffix("_id"), f"A video's {level}.", level)
             for level in columns.CATEGORY_LEVELS
         ),
+        Entity("tag", "tag", "A video's tag: its video_tag_id.", columns.VIDEO_TAG),
     )
 }
 GROUPS: Final = tuple(entity for entity in ENTITIES.values() if entity.of_video is not None)
@@ -56,12 +57,13 @@ class Feature:
     """A feature: its name, what it is about, what it means, and how it is computed.
 
     entity: "user", "video", or a user and a group of videos: "user+author", "user+first_level_category",
-    "user+second_level_category", "user+third_level_category". value: a Polars aggregation over the rows of
-    `table` that belong to the entity; of the last `days` local days, or of all so far. The machine stamps it
-    with the end of each day on which it changes, so a play never sees its own day. Features that nightreel
-    computes in steps of their own have no `value`, and `how` says what is done. combine: how whole numbers of
-    single days add up to those of all days ("sum") or to the largest ("max"), which is much faster than to
-    aggregate all rows again for each day; None where they do not. kind: "categorical" for names and codes.
+    "user+second_level_category", "user+third_level_category", "user+tag". value: a Polars aggregation over
+    the rows of `table` that belong to the entity; of the last `days` local days, or of all so far. The
+    machine stamps it with the end of each day on which it changes, so a play never sees its own day. Features
+    that nightreel computes in steps of their own have no `value`, and `how` says what is done. combine: how
+    whole numbers of single days add up to those of all days ("sum"), or how the largest or the smallest of
+    them is that of all ("max", "min"), which is much faster than to aggregate all rows again for each day;
+    None where they do not. kind: "categorical" for names and codes.
     view: the Feast view; by default one for the entity. ranked: whether the rankers read it.
     """
 
@@ -71,7 +73,7 @@ class Feature:
     value: pl.Expr | None = None
     days: int | None = None
     table: Table = "plays"
-    combine: Literal["sum", "max"] | None = None
+    combine: Literal["sum", "max", "min"] | None = None
     type: Type = "float32"
     kind: Kind = "numeric"
     how: str = ""
@@ -117,6 +119,16 @@ class View:
     def join_keys(self) -> tuple[str, ...]:
         """The columns by which it is joined."""
         return tuple(ENTITIES[entity].join_key for entity in self.entities)
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether its values are of a user and a group of videos, so that there are many."""
+        return self.is_stored and len(self.entities) > 1
+
+    @property
+    def is_expressed(self) -> bool:
+        """Whether its features have expressions, from which the machine makes its source."""
+        return self.is_stored and all(one.value is not None for one in self.features)
 
     @property
     def names(self) -> tuple[str, ...]:

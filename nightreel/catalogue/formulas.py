@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+DAY_US = 86_400_000_000
+# Plays of what is usual in a share of the plays of a video, and of a user with a group of videos.
+VIDEO_PRIOR_PLAYS, GROUP_PRIOR_PLAYS = 10.0, 5.0
 _BLAS_ROWS = 8
 
 
@@ -17,6 +20,16 @@ def hour_and_weekday(instants: pl.Series, zone: ZoneInfo) -> tuple[pl.Series, pl
     """
     local = instants.dt.convert_time_zone(zone.key)
     return local.dt.hour().cast(pl.Int64), local.dt.weekday().cast(pl.Int64) - 1
+
+
+def shrunk_share(liked: Any, plays: Any, usual: Any, weight: float) -> Any:
+    """The share of plays that were liked, as if `weight` plays more had been liked as usual; of arrays."""
+    return (liked + weight * usual) / (plays + weight)
+
+
+def days_between(earlier_us: Any, later_us: Any) -> Any:
+    """Days from one instant to another, in microseconds since 1970 UTC; of arrays."""
+    return (later_us - earlier_us) / DAY_US
 
 
 def products_of_rows(users: np.ndarray, videos: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

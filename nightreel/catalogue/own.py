@@ -68,9 +68,9 @@ def own_views(settings: Settings, taken: Sequence[View]) -> tuple[View, ...]:
     )
 
 
-def module_files(settings: Settings) -> tuple[Path, ...]:
-    """The files of the modules, for fingerprints. Raises InputError where one cannot be read."""
-    return tuple(Path(str(_module(named).__file__)) for named in settings.feature_modules)
+def module_text(named: str) -> str:
+    """The text of a module, for fingerprints. Raises InputError where it cannot be read."""
+    return Path(str(_module(named).__file__)).read_text(encoding="utf-8")
 
 
 def _reserved() -> Iterable[str]:
@@ -156,7 +156,7 @@ def _check(feature: Feature, named: str) -> None:
     for said, allowed, what in (
         (feature.type, ("int32", "int64", "float32", "string"), "type"),
         (feature.kind, ("numeric", "categorical"), "kind"),
-        (feature.combine, (None, "sum", "max"), "combine"),
+        (feature.combine, (None, "sum", "max", "min"), "combine"),
     ):
         if said not in allowed:
             shown = ", ".join(str(one) for one in allowed)

@@ -20,7 +20,7 @@ from nightreel.settings import Settings
 from pipelines import collaborative, text
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
-from pipelines.features.own import build_own
+from pipelines.features.expressed import build_expressed
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
@@ -53,7 +53,7 @@ def _build_features(settings: Settings, *, force: bool) -> StepResult:
     require_as_written(table_files(settings.paths))
     parts = (
         build_aggregates(settings, force=force),
-        build_own(settings, force=force),
+        build_expressed(settings, force=force),
         text.build_text(settings, force=force),
         collaborative.build_factors(settings, force=force),
     )
@@ -107,10 +107,10 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     yield columns.USER_ACTIVITY, activity
     engagement = by_key(video_engagement, columns.VIDEO_ID, [sums.videos], settings, overall)
     yield columns.VIDEO_ENGAGEMENT, engagement
-    daily = pl.read_parquet(
-        table("video_daily"),
-        columns=[columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS],
-    )
+    read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS)
+    scan = pl.scan_parquet(table("video_daily"))
+    # Tables of small logs may have no tag.
+    daily = scan.select(name for name in read if name in scan.collect_schema()).collect()
     popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings)
     yield columns.VIDEO_DAILY_POPULARITY, popularity
     captions = read_known(settings.paths, "video_captions").versions()

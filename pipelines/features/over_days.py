@@ -37,15 +37,20 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     for nobody. Raises InputError for an expression that cannot be evaluated, or that gives several values.
     """
     keys = list(view.join_keys)
-    ordered = rows.drop_nulls([*keys, VISIBLE]).sort(*keys, VISIBLE, maintain_order=True)
-    if ordered.is_empty():
+    known = rows.drop_nulls([*keys, VISIBLE])
+    if known.is_empty():
         types: dict[str, pl.DataType] = dict.fromkeys(keys, pl.Int64())
         types |= {columns.EVENT_TIMESTAMP: INSTANT}
         return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})
-    points = _Points.of(ordered, keys, {feature.days for feature in view.features})
-    found = points.keys
-    for days, features in groupby(view.features, key=lambda feature: feature.days):
-        found = found.with_columns(points.values(ordered, list(features), days, view))
+    fast = [one for one in view.features if one.combine == "sum" or (one.combine and one.days is None)]
+    daily = _evaluated(known.group_by(*keys, VISIBLE), fast, view).sort(*keys, VISIBLE)
+    points = _Points.of(daily, keys, {feature.days for feature in view.features})
+    found = points.keys.with_columns(points.combined(daily, feature, view) for feature in fast)
+    slow = [one for one in view.features if one not in fast]
+    if slow:
+        ordered = known.sort(*keys, VISIBLE, maintain_order=True)
+        for days, features in groupby(slow, key=lambda feature: feature.days):
+            found = found.with_columns(points.aggregated(ordered, list(features), days, view))
     stamps = starts_of_dates(found[VISIBLE], zone).alias(columns.EVENT_TIMESTAMP)
     return _changes(view.conformed(found.with_columns(stamps)), keys)
 
@@ -54,84 +59,67 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
 class _Points:
     """The keys and days at which values are made.
 
-    keys: the key columns and VISIBLE, sorted. key: int64, a number a key; day: int32, VISIBLE in days since
-    1970. row_keys: one ascending int64 for each of the ordered rows, of its key and day.
+    keys: the key columns and VISIBLE, sorted. key: int64, a number a key; day: int64, VISIBLE in days since
+    the first. stride: above all days: key * stride + day is one ascending number for both.
     """
 
     keys: pl.DataFrame
     key: np.ndarray
     day: np.ndarray
-    row_keys: np.ndarray
+    first: int
     stride: int
 
     @classmethod
-    def of(cls, ordered: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
-        number = ordered.select(pl.struct(keys).rle_id().cast(pl.Int64)).to_series()
-        dated = ordered.select(*keys, VISIBLE, number.alias(_POINT))
-        active = dated.unique([_POINT, VISIBLE])
+    def of(cls, daily: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
+        """daily: a row a key and day with rows, sorted by both."""
+        active = daily.select(*keys, VISIBLE, _number(daily, keys))
         lengths = [days for days in windows if days is not None]
         left = [active.with_columns(pl.col(VISIBLE) + pl.duration(days=days)) for days in lengths]
-        points = pl.concat([active, *left]).unique([_POINT, VISIBLE]).sort(_POINT, VISIBLE)
-        first = int(points[VISIBLE].to_physical().min() or 0)  # type: ignore[arg-type]
-        day = points[VISIBLE].to_physical().to_numpy().astype(np.int64) - first
-        stride = int(day.max()) + 2
-        row_day = ordered[VISIBLE].to_physical().to_numpy().astype(np.int64) - first
-        return cls(
-            points.select(*keys, VISIBLE),
-            points[_POINT].to_numpy(),
-            day,
-            number.to_numpy() * stride + row_day,
-            stride,
-        )
+        points = active
+        if left:
+            points = pl.concat([active, *left]).unique([_POINT, VISIBLE]).sort(_POINT, VISIBLE)
+        days = points[VISIBLE].to_physical().to_numpy().astype(np.int64)
+        first = int(days.min())
+        stride = int(days.max()) - first + 2
+        return cls(points.select(*keys, VISIBLE), points[_POINT].to_numpy(), days - first, first, stride)
 
-    def values(
-        self, ordered: pl.DataFrame, features: list[Feature], days: int | None, view: View
-    ) -> list[pl.Series]:
-        """The features of one window at every point."""
-        begin = self.key * self.stride
-        if days is not None:
-            # Nothing of an earlier key: a day's number is never below 0.
-            begin = begin + np.maximum(self.day - days + 1, 0)
-        starts = np.searchsorted(self.row_keys, begin, side="left")
-        stops = np.searchsorted(self.row_keys, self.key * self.stride + self.day, side="right")
-        fast = [one for one in features if one.combine == "sum" or (one.combine == "max" and days is None)]
-        slow = [one for one in features if one not in fast]
-        found = [self._combined(ordered, feature, starts, stops, view) for feature in fast]
-        if slow:
-            found += self._aggregated(ordered, slow, starts, stops, view)
-        return found
-
-    def _combined(
-        self, ordered: pl.DataFrame, feature: Feature, starts: np.ndarray, stops: np.ndarray, view: View
-    ) -> pl.Series:
+    def combined(self, daily: pl.DataFrame, feature: Feature, view: View) -> pl.Series:
         """What is made of each day's own value: by running sums, or by the running maximum of a key."""
-        rows = pl.Series(_POINT, self.row_keys)
-        daily = _evaluated(ordered.with_columns(rows).group_by(_POINT, maintain_order=True), [feature], view)
-        values, at = daily[feature.name], daily[_POINT].to_numpy()
+        values = daily[feature.name]
         if not (values.dtype.is_integer() or values.dtype.is_temporal() or values.dtype == pl.Boolean):
             raise InputError(
                 f"{_where(view)}: feature {feature.name!r}: {values.dtype} is no whole number to combine.",
                 "Leave combine out, or round the values to whole numbers.",
             )
+        starts, stops = self._windows(daily, feature.days)
         if feature.combine == "sum":
             sums = np.append(0, np.cumsum(values.cast(pl.Int64).fill_null(0).to_numpy()))
-            first, last = (np.searchsorted(at, _border(self.row_keys, rows_)) for rows_ in (starts, stops))
-            return pl.Series(feature.name, sums[last] - sums[first])
-        key = pl.Series("key", at // self.stride)
-        running = pl.select(values.alias("value"), key).select(pl.col("value").cum_max().over("key"))
-        position = np.searchsorted(at, self.key * self.stride + self.day, side="right") - 1
-        found: pl.Series = running.to_series()[position]
-        return found.alias(feature.name)
+            return pl.Series(feature.name, sums[stops] - sums[starts])
+        value = pl.col(feature.name)
+        running = value.cum_max() if feature.combine == "max" else value.cum_min()
+        found: pl.Series = daily.select(running.over(self.keys.columns[:-1])).to_series()[stops - 1]
+        return found
 
-    def _aggregated(
-        self,
-        ordered: pl.DataFrame,
-        features: list[Feature],
-        starts: np.ndarray,
-        stops: np.ndarray,
-        view: View,
+    def _windows(self, rows: pl.DataFrame, days: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Of each point the first of the rows that it is made of, and the first after them.
+
+        rows: sorted by key and VISIBLE.
+        """
+        day = rows[VISIBLE].to_physical().to_numpy().astype(np.int64) - self.first
+        row_keys = _number(rows, self.keys.columns[:-1]).to_numpy() * self.stride + day
+        begin = self.key * self.stride
+        if days is not None:
+            # Nothing of an earlier key: a day's number is never below 0.
+            begin = begin + np.maximum(self.day - days + 1, 0)
+        starts = np.searchsorted(row_keys, begin, side="left")
+        stops = np.searchsorted(row_keys, self.key * self.stride + self.day, side="right")
+        return starts, stops
+
+    def aggregated(
+        self, ordered: pl.DataFrame, features: list[Feature], days: int | None, view: View
     ) -> list[pl.Series]:
         """What is made of all rows of each window together."""
+        starts, stops = self._windows(ordered, days)
         read = {name for feature in features for name in _expression(feature).meta.root_names()}
         used = ordered.select(name for name in ordered.columns if name in read or name == VISIBLE)
         lengths = stops - starts
@@ -161,10 +149,10 @@ class _Points:
         ]
 
 
-def _border(row_keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The key of each of these positions among the rows; beyond the last, one above all."""
-    found: np.ndarray = np.append(row_keys, np.iinfo(np.int64).max)[rows]
-    return found
+def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
+    """A number a key, ascending, from 0: int64. rows: sorted by the keys."""
+    new = pl.any_horizontal(pl.col(key).ne(pl.col(key).shift(1)) for key in keys)
+    return rows.select(new.fill_null(value=False).cast(pl.Int64).cum_sum().alias(_POINT)).to_series()
 
 
 def _of_nothing(nothing: pl.DataFrame, name: str) -> object:

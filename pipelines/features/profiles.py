@@ -18,6 +18,7 @@ DESCRIPTION = (
     columns.UPLOAD_TYPE,
     columns.VISIBLE_STATUS,
     columns.VIDEO_DURATION,
+    columns.VIDEO_TAG,
 )
 _PLAYED_DURATION = "played_duration"
 
@@ -42,13 +43,16 @@ def video_profile(
     """Each video's categories, from when they were known, and its description from the end of its day.
 
     captions: the caption table and the rows that were replaced in it, for the categories; created_timestamp
-    may be missing. video_daily: video_id, date and the DESCRIPTION. durations: video_id, event_timestamp (a
+    may be missing. video_daily: video_id, date and the DESCRIPTION, of which
+    the tag may be missing. durations: video_id, event_timestamp (a
     day's end), video_duration of the plays of that day; it stands in where no daily record has told the
     length so far.
     Returns a row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
     changed them, and one at the end of each day on which something else became known or changed; a value once
     known stays until another one comes.
     """
+    if columns.VIDEO_TAG not in video_daily.columns:
+        video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))
     told = video_daily.select(
         columns.VIDEO_ID,
         ends_of_dates(video_daily[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP),
@@ -76,7 +80,7 @@ def video_profile(
             columns.VIDEO_ID,
             columns.EVENT_TIMESTAMP,
             pl.col(columns.CATEGORY_LEVELS).cast(pl.Int32),
-            pl.col(columns.AUTHOR_ID).cast(pl.Int64),
+            pl.col(columns.AUTHOR_ID, columns.VIDEO_TAG).cast(pl.Int64),
             pl.col(columns.VIDEO_TYPE, columns.UPLOAD_TYPE, columns.VISIBLE_STATUS).cast(pl.String),
             pl.col(columns.UPLOAD_DATE).cast(INSTANT),
             pl.col(columns.VIDEO_DURATION).cast(pl.Int32),

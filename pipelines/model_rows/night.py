@@ -14,7 +14,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel import columns
-from nightreel.catalogue.formulas import products_with
+from nightreel.catalogue.formulas import GROUP_PRIOR_PLAYS, products_with, shrunk_share
 from nightreel.settings import Settings
 from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
@@ -28,7 +28,6 @@ from pipelines.retrieval.same_group import groups_of
 from pipelines.retrieval.sources import Catalogue, Fitted
 
 _USER_FEATURES = (columns.USER_AGG_LIKED_SHARE, columns.USER_AGG_WATCH_RATIO, columns.USER_AGG_PLAY_DURATION)
-_PRIOR_PLAYS = 5.0
 _TINY = 1e-9
 
 
@@ -198,7 +197,7 @@ class Night:
                 _of_own_group((rows @ groups).tocsr(), groups, user, video)
                 for rows in (histories.played, histories.liked)
             )
-            share = (likes + _PRIOR_PLAYS * usual[user]) / (plays + _PRIOR_PLAYS)
+            share = shrunk_share(likes, plays, usual[user], GROUP_PRIOR_PLAYS)
             found += [plays, share, likes / (histories.likes[user] + 1.0)]
         return found
 

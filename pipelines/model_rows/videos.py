@@ -3,13 +3,13 @@
 import numpy as np
 
 from nightreel import columns
+from nightreel.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
 from pipelines.rankers.sides import Sides
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 
 _WINDOWS_DAYS = {"1d": 1.0, "3d": 3.0, "7d": 7.0, "all": np.inf}
-_PRIOR_PLAYS, _USUAL_RATIO = 10.0, 0.5
-_DAY_US = 86_400_000_000
+_USUAL_RATIO = 0.5
 _FROM_FEAST = (
     columns.VIDEO_AGG_LIKED_SHARE,
     columns.VIDEO_AGG_WATCH_RATIO,
@@ -39,10 +39,10 @@ def video_features(
         found[f"shown_{window}"] = _relative(catalogue.spread(shown), listable)
         found[f"liked_{window}"] = _relative(catalogue.spread(liked), listable)
         share = np.full(len(catalogue), usual, dtype=np.float32)
-        share[catalogue.columns] = (liked + _PRIOR_PLAYS * usual) / (shown + _PRIOR_PLAYS)
+        share[catalogue.columns] = shrunk_share(liked, shown, usual, VIDEO_PRIOR_PLAYS)
         found[f"liked_share_{window}"] = share
         watched = np.full(len(catalogue), _USUAL_RATIO, dtype=np.float32)
-        watched[catalogue.columns] = (amount + _PRIOR_PLAYS * _USUAL_RATIO) / (shown + _PRIOR_PLAYS)
+        watched[catalogue.columns] = shrunk_share(amount, shown, _USUAL_RATIO, VIDEO_PRIOR_PLAYS)
         found[f"watched_{window}"] = watched
     found["liked_trend"] = found["liked_1d"] - found["liked_7d"]
     first, last = (np.full(len(catalogue), np.nan) for _ in range(2))
@@ -50,7 +50,7 @@ def video_features(
     last[catalogue.columns[past.video]] = past.at_us
     uploaded = np.where(catalogue.uploaded_us > 0, catalogue.uploaded_us, np.nan)
     for name, at_us in (("first_play", first), ("last_play", last), ("upload", uploaded)):
-        found[f"days_since_{name}"] = (past.cutoff_us - at_us) / _DAY_US
+        found[f"days_since_{name}"] = days_between(at_us, past.cutoff_us)
     for name in _FROM_FEAST:
         values = np.full(len(catalogue), np.nan, dtype=np.float32)
         values[listable] = sides.video_feature(name)

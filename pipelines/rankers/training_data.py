@@ -64,7 +64,7 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     """
     paths = (
         settings.paths.table("interactions"),
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).stored),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
     )
     for path in paths:
         if not path.is_file():

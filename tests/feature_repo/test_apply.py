@@ -20,6 +20,7 @@ from nightreel.settings import load_settings
 from pipelines.features import build_features
 from tests.fixtures.small_log import make_log, settings_for
 
+GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag")
 VIEWS = {
     "user_profile",
     "user_activity",
@@ -29,6 +30,9 @@ VIEWS = {
     "video_engagement",
     "user_factors",
     "video_factors",
+    "video_recent",
+    "video_shows",
+    *(f"user_{group}" for group in GROUPS),
 }
 
 
@@ -118,10 +122,10 @@ def _lasting(stored: bytes) -> dict[str, list[str]]:
 def test_from_a_clean_state_everything_is_registered(applied: Applied) -> None:
     registry = _registry(applied.first_once)
     assert {view.spec.name for view in registry.feature_views} == VIEWS
-    assert {view.spec.name for view in registry.on_demand_feature_views} == {"als_score", "interaction_time"}
+    on_demand = {"als_score", "interaction_time", "video_trend", *(f"user_{group}_taste" for group in GROUPS)}
+    assert {view.spec.name for view in registry.on_demand_feature_views} == on_demand
     assert {service.spec.name for service in registry.feature_services} == {"hybrid_ranker"}
-    groups = {"author", *(f"{level}_level_category" for level in ("first", "second", "third"))}
-    assert {entity.spec.name for entity in registry.entities} == {"user", "video", "__dummy"} | groups
+    assert {entity.spec.name for entity in registry.entities} == {"user", "video", "__dummy", *GROUPS}
     assert {project.spec.name for project in registry.projects} == {"nightreel"}
     assert len(registry.data_sources) == len(VIEWS) + 1
 

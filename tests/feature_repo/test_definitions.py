@@ -47,6 +47,7 @@ SCHEMAS = {
         "upload_dt": UnixTimestamp,
         "upload_type": String,
         "visible_status": String,
+        "video_tag_id": Int64,
         "video_duration": Int32,
     },
     "video_text": TEXT,
@@ -54,10 +55,38 @@ SCHEMAS = {
     "video_engagement": VIDEO_ENGAGEMENT,
     "user_factors": {"user_factor": Array(Float32)},
     "video_factors": {"video_factor": Array(Float32)},
+    "video_recent": {
+        **{f"video_plays_{days}d": Int32 for days in (1, 3, 7)},
+        **{f"video_liked_{days}d": Int32 for days in (1, 3, 7)},
+        "video_first_play": UnixTimestamp,
+    },
+    "video_shows": {f"video_shows_{days}d": Int64 for days in (1, 3, 7)},
+}
+GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag")
+SCHEMAS |= {
+    f"user_{group}": {
+        f"user_{group}_plays": Int32,
+        f"user_{group}_liked": Int32,
+        f"user_{group}_last_play": UnixTimestamp,
+    }
+    for group in GROUPS
 }
 ON_DEMAND = {
     "als_score": {"als_score": Float32},
     "interaction_time": {"hour_of_day": Int64, "day_of_week": Int64},
+    "video_trend": {
+        **{f"video_liked_share_{days}d": Float32 for days in (1, 3, 7)},
+        "video_liked_trend": Float32,
+        "days_since_upload": Float32,
+        "days_since_first_play": Float32,
+    },
+    **{
+        f"user_{group}_taste": {
+            f"user_{group}_liked_share": Float32,
+            f"user_{group}_days_since": Float32,
+        }
+        for group in GROUPS
+    },
 }
 
 
@@ -75,12 +104,16 @@ def test_every_view_is_there_with_its_types(registered: FeatureStore) -> None:
     assert {view.name: {f.name: f.dtype for f in view.features} for view in on_demand} == ON_DEMAND
 
 
-def test_every_view_is_of_users_or_of_videos_and_served_online(registered: FeatureStore) -> None:
+def test_every_view_is_of_users_or_of_videos_and_served_online_or_of_both(registered: FeatureStore) -> None:
+    """Those of users and groups of videos are not served online: they have too many keys."""
     for view in registered.list_feature_views():
         key = "user" if view.name.startswith("user") else "video"
-        assert view.entities == [key] and view.join_keys == [f"{key}_id"], view.name
-        assert [(c.name, c.dtype) for c in view.entity_columns] == [(f"{key}_id", Int64)], view.name
-        assert view.online and view.ttl.days == 36_500, view.name
+        group = view.name.removeprefix("user_")
+        groups = [group] if group in GROUPS else []
+        assert view.entities == [key, *groups] and view.join_keys == [f"{key}_id", *groups], view.name
+        keys = [(name, Int64) for name in (f"{key}_id", *groups)]
+        assert [(c.name, c.dtype) for c in view.entity_columns] == keys, view.name
+        assert view.online == (not groups) and view.ttl.days == 36_500, view.name
 
 
 def test_everything_says_what_it_is_and_whose(registered: FeatureStore) -> None:

@@ -17,7 +17,7 @@ from nightreel.errors import InputError
 from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.features import build_features
-from pipelines.features.own import build_own
+from pipelines.features.expressed import build_expressed
 from pipelines.pair_keys import with_groups
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.matrix import FeatureMatrix
@@ -182,7 +182,7 @@ def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_feature_that_is_taken_out_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _home(tmp_path / "out", monkeypatch)
-    assert build_own(settings).skipped
+    assert build_expressed(settings).skipped
     file = settings.paths.feature_source("own_shows")
     assert file.is_file()
     module = tmp_path / "out" / "my_features.py"
@@ -233,7 +233,7 @@ def test_what_is_wrong_is_said_in_a_line(settings: Settings, tmp_path: Path, tex
     module.write_text((head + text if text.startswith("(") else text), encoding="utf-8")
     changed = settings.model_copy(update={"feature_modules": (str(module),)})
     with pytest.raises(InputError, match=said) as caught:
-        build_own(changed)
+        build_expressed(changed)
     assert "wrong.py" in str(caught.value) and "\n" not in str(caught.value)
 
 

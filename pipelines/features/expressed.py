@@ -10,7 +10,7 @@ from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.catalogue import View, catalogue_of
 from nightreel.catalogue.entries import GROUPS
-from nightreel.catalogue.own import module_files
+from nightreel.catalogue.own import module_text
 from nightreel.checksums import checksum_file
 from nightreel.errors import InputError
 from nightreel.settings import Settings
@@ -26,44 +26,63 @@ _FILES = {
     "video_captions": "video_captions",
 }
 _KEY_KNOWN = "key_known"
+_RECORD = "features-of-"
 
 
-def build_own(settings: Settings, *, force: bool = False) -> StepResult:
-    """Write the views of the user's modules; those of modules that are no longer named are removed.
+def build_expressed(settings: Settings, *, force: bool = False) -> StepResult:
+    """Write the views whose features have expressions; those of modules that are no longer named are removed.
 
-    Skipped where tables, modules and settings are the same. Raises InputError where a module, or one of its
-    expressions, is wrong.
+    Each view is skipped where its table, entries and settings are the same. Raises InputError where a module
+    of the user's, or one of its expressions, is wrong.
     """
-    views = catalogue_of(settings).own
-    read = _inputs(views, settings)
-    wrote = tuple(settings.paths.feature_source(view.name) for view in views)
-    record = StepRecord(settings.paths.state / "own_features.json")
+    views = [view for view in catalogue_of(settings).stored if view.is_expressed]
+    parts = [_build(view, settings, force=force) for view in views]
+    _remove_others(views, settings)
+    return StepResult(
+        "features from expressions",
+        all(part.skipped for part in parts),
+        tuple(dict.fromkeys(path for part in parts for path in part.read)),
+        tuple(path for part in parts for path in part.wrote),
+        {name: value for part in parts for name, value in part.summary.items()},
+    )
+
+
+def _build(view: View, settings: Settings, *, force: bool) -> StepResult:
+    read = _inputs(view, settings)
+    path = settings.paths.feature_source(view.name)
+    record = StepRecord(settings.paths.state / f"{_RECORD}{view.name}.json")
     current = fingerprint(
         files=fingerprint_of_files(read),
-        modules=[path.read_text(encoding="utf-8") for path in module_files(settings)],
-        settings=settings.model_dump(include={"time_zone", "like_threshold", "feature_modules"}),
+        entries=[(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
+        # What an expression calls may have changed where it reads the same.
+        module=module_text(view.module) if view.module else None,
+        settings=settings.model_dump(include={"time_zone", "like_threshold"}),
     )
     if not force and record.is_done(current):
-        return StepResult("own features", True, read, wrote, record.summary())
-    earlier = record.outputs()
+        return StepResult(view.name, True, read, (path,), record.summary())
     record.forget()
-    rows = {}
-    for view, path in zip(views, wrote, strict=True):
-        frame = over_days(rows_of(view, settings), view, settings.zone)
-        with atomic_write(path, checksum=True) as temporary:
-            frame.write_parquet(temporary, statistics=True)
-        rows[f"{view.name}_rows"] = frame.height
-    for path in set(earlier) - set(wrote):
-        path.unlink(missing_ok=True)
-        checksum_file(path).unlink(missing_ok=True)
-    record.finish(current, wrote, rows)
-    return StepResult("own features", False, read, wrote, rows)
+    frame = over_days(rows_of(view, settings), view, settings.zone)
+    with atomic_write(path, checksum=True) as temporary:
+        frame.write_parquet(temporary, statistics=True)
+    rows = {f"{view.name}_rows": frame.height}
+    record.finish(current, (path,), rows)
+    return StepResult(view.name, False, read, (path,), rows)
 
 
-def _inputs(views: Iterable[View], settings: Settings) -> tuple[Path, ...]:
-    tables = {_FILES[view.features[0].table] for view in views}
-    read = [settings.paths.table(name) for name in sorted(tables)]
-    if any(len(view.entities) > 1 for view in views):
+def _remove_others(views: Iterable[View], settings: Settings) -> None:
+    known = {view.name for view in views}
+    for record in settings.paths.state.glob(f"{_RECORD}*.json"):
+        name = record.stem.removeprefix(_RECORD)
+        if name not in known:
+            path = settings.paths.feature_source(name)
+            path.unlink(missing_ok=True)
+            checksum_file(path).unlink(missing_ok=True)
+            record.unlink()
+
+
+def _inputs(view: View, settings: Settings) -> tuple[Path, ...]:
+    read = [settings.paths.table(_FILES[view.features[0].table])]
+    if view.features[0].table == "plays":
         read.append(settings.paths.feature_source(columns.VIDEO_PROFILE))
     for path in read:
         if not path.is_file():
