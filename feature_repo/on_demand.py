@@ -12,7 +12,6 @@ from feature_repo.entities import OWNER
 from feature_repo.views import BY_NAME, FEAST_TYPES
 from nightreel import columns
 from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.catalogue.entries import GROUPS, Entity
 
 interaction_request = RequestSource(
     name="interaction_request",
@@ -28,8 +27,8 @@ interaction_request = RequestSource(
 )
 
 
-# Feast stores these functions by their code, so each imports what it uses; and it refuses descriptions on the
-# fields of on-demand views, so the view's own says what they are.
+# Feast stores these functions by their code, so each imports what it uses and knows no name from outside; and
+# it refuses descriptions on the fields of on-demand views, so the view's own says what they are.
 def _view(name: str, sources: list[Any]) -> Callable[[Callable[[pd.DataFrame], pd.DataFrame]], Any]:
     """Feast's on-demand view of an entry of the catalogue."""
     view = BUILTIN.view(name)
@@ -85,17 +84,52 @@ def video_trend(inputs: pd.DataFrame) -> pd.DataFrame:
     return trend_of_videos(inputs)
 
 
-def _taste(group: Entity) -> Any:
-    """The on-demand view of users and a group of videos."""
-    name = f"user_{group.name}"
-
-    def taste(inputs: pd.DataFrame) -> pd.DataFrame:
-        from nightreel.catalogue.on_demand import taste_of_group
-
-        return taste_of_group(inputs, name)
-
-    sources = [BY_NAME[name], BY_NAME[columns.USER_ACTIVITY], interaction_request]
-    return _view(f"{name}_taste", sources)(taste)
+def _sources_of(pair_view: str) -> list[Any]:
+    return [BY_NAME[pair_view], BY_NAME[columns.USER_ACTIVITY], interaction_request]
 
 
-ON_DEMAND = (als_score, interaction_time, video_trend, *(_taste(group) for group in GROUPS))
+@_view("user_author_taste", _sources_of("user_author"))
+def user_author_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_author")
+
+
+@_view("user_first_level_category_taste", _sources_of("user_first_level_category"))
+def user_first_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_first_level_category")
+
+
+@_view("user_second_level_category_taste", _sources_of("user_second_level_category"))
+def user_second_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_second_level_category")
+
+
+@_view("user_third_level_category_taste", _sources_of("user_third_level_category"))
+def user_third_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_third_level_category")
+
+
+@_view("user_tag_taste", _sources_of("user_tag"))
+def user_tag_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_tag")
+
+
+ON_DEMAND = (
+    als_score,
+    interaction_time,
+    video_trend,
+    user_author_taste,
+    user_first_level_category_taste,
+    user_second_level_category_taste,
+    user_third_level_category_taste,
+    user_tag_taste,
+)

@@ -245,10 +245,10 @@ def test_sources_are_sorted_narrow_and_stamped_in_utc_microseconds(home: Setting
     types = {Float32: pl.Float32, Int32: pl.Int32, Int64: pl.Int64, String: pl.String, UnixTimestamp: INSTANT}
     for view in VIEWS:
         source = pl.read_parquet(home.paths.feature_source(view.name))
-        key = view.entity_columns[0].name
+        keys = [key.name for key in view.entity_columns]
         assert source.schema[columns.EVENT_TIMESTAMP] == INSTANT, view.name
-        assert source.select(key, columns.EVENT_TIMESTAMP).equals(
-            source.select(key, columns.EVENT_TIMESTAMP).unique().sort(key, columns.EVENT_TIMESTAMP)
+        assert source.select(*keys, columns.EVENT_TIMESTAMP).equals(
+            source.select(*keys, columns.EVENT_TIMESTAMP).unique().sort(*keys, columns.EVENT_TIMESTAMP)
         ), view.name
         for field in view.features:
             declared = types.get(field.dtype, pl.List(pl.Float32))

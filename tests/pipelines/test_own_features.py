@@ -221,7 +221,7 @@ BAD: list[tuple[str, str]] = [
     ("('a', entity='user', description='x', value=pl.col('watch_ratio'))]", "several values"),
     (
         "('a', entity='user', description='x', value=pl.col('watch_ratio').sum(), combine='sum')]",
-        "whole number",
+        "not whole",
     ),
 ]
 
