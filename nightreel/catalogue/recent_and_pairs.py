@@ -10,6 +10,7 @@ import polars as pl
 from nightreel import columns
 from nightreel.catalogue.entries import GROUPS, Entity, Feature, View
 
+# Instants are of whole seconds: the online store keeps no parts of one.
 _PLAYS, _LIKED = pl.len(), pl.col("liked").sum()
 
 
@@ -42,7 +43,7 @@ VIDEO_RECENT: Final = View(
             "video_first_play",
             "video",
             "When the first play was.",
-            value=pl.col(columns.EVENT_TIMESTAMP).min(),
+            value=pl.col(columns.EVENT_TIMESTAMP).min().dt.truncate("1s"),
             combine="min",
             type="timestamp",
             kind="description",
@@ -125,7 +126,7 @@ def pair_view(group: Entity) -> View:
                 f"{name}_last_play",
                 entity,
                 "When the last play was.",
-                value=pl.col(columns.EVENT_TIMESTAMP).max(),
+                value=pl.col(columns.EVENT_TIMESTAMP).max().dt.truncate("1s"),
                 combine="max",
                 type="timestamp",
                 kind="description",
