@@ -144,14 +144,15 @@ def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl
         ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
         NEW_PAIR,
-        _is_liked(ratio, settings).alias(LIKED),
+        is_liked(ratio, settings).alias(LIKED),
         (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
         columns.VIDEO_DURATION,
     )
 
 
-def _is_liked(ratio: pl.Expr, settings: Settings) -> pl.Expr:
+def is_liked(ratio: pl.Expr, settings: Settings) -> pl.Expr:
+    """Whether a play counts as liked: by its watch_ratio, or by how long it lasted."""
     above = ratio > settings.like_threshold
     if settings.long_view_s is None:
         return above

@@ -64,7 +64,8 @@ class _Points:
     """The keys and days at which values are made.
 
     keys: the key columns and VISIBLE, sorted. key: int64, a number a key; day: int64, VISIBLE in days since
-    the first. stride: above all days: key * stride + day is one ascending number for both.
+    the first. stride: above all days: key * stride + day is one ascending number for both. are_daily: whether
+    they are the days with rows, and no others.
     """
 
     keys: pl.DataFrame
@@ -72,6 +73,7 @@ class _Points:
     day: np.ndarray
     first: int
     stride: int
+    are_daily: bool
 
     @classmethod
     def of(cls, daily: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
@@ -85,13 +87,19 @@ class _Points:
         days = points[VISIBLE].to_physical().to_numpy().astype(np.int64)
         first = int(days.min())
         stride = int(days.max()) - first + 2
-        return cls(points.select(*keys, VISIBLE), points[_POINT].to_numpy(), days - first, first, stride)
+        return cls(
+            points.select(*keys, VISIBLE), points[_POINT].to_numpy(), days - first, first, stride, not left
+        )
 
     def combined(
         self, daily: pl.DataFrame, features: list[Feature], days: int | None, view: View
     ) -> list[pl.Series]:
         """What is made of each day's own value: by running sums, or by the running maximum of a key."""
-        starts, stops = self._windows(daily, days)
+        if days is None and self.are_daily:
+            stops = np.arange(1, daily.height + 1)
+            starts = np.searchsorted(self.key, np.arange(self.key[-1] + 1))[self.key]
+        else:
+            starts, stops = self._windows(daily, days)
         found = []
         for feature in features:
             values = daily[feature.name]
@@ -104,11 +112,8 @@ class _Points:
                 sums = np.append(0, np.cumsum(values.cast(pl.Int64).fill_null(0).to_numpy()))
                 found.append(pl.Series(feature.name, sums[stops] - sums[starts]))
                 continue
-            value = pl.col(feature.name)
-            running = value.cum_max() if feature.combine == "max" else value.cum_min()
-            key = _number(daily, self.keys.columns[:-1]).set_sorted()
-            column = daily.select(feature.name, key).select(running.over(_POINT)).to_series()
-            found.append(column[stops - 1])
+            running = _running(values, _number(daily, self.keys.columns[:-1]).to_numpy(), feature.combine)
+            found.append(running[stops - 1])
         return found
 
     def _windows(self, rows: pl.DataFrame, days: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -193,6 +198,25 @@ def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
     """A number a key, ascending, from 0: int64. rows: sorted by the keys."""
     new = pl.any_horizontal(pl.col(key).ne(pl.col(key).shift(1)) for key in keys)
     return rows.select(new.fill_null(value=False).cast(pl.Int64).cum_sum().alias(_POINT)).to_series()
+
+
+def _running(values: pl.Series, key: np.ndarray, combine: str | None) -> pl.Series:
+    """The largest ("max") or smallest so far of each key. key: ascending, whole numbers.
+
+    Each step looks twice as far back as the one before, so there are few even for a key with many days.
+    """
+    larger = combine == "max"
+    bounds = np.iinfo(np.int64)
+    unknown = bounds.min if larger else bounds.max
+    best = values.to_physical().cast(pl.Int64).fill_null(unknown).to_numpy(writable=True)
+    back = 1
+    while back < len(best) and (same := key[back:] == key[:-back]).any():
+        earlier = np.where(same, best[:-back], unknown)
+        (np.maximum if larger else np.minimum)(best[back:], earlier, out=best[back:])
+        back *= 2
+    found = pl.Series(values.name, best)
+    physical = values.to_physical().dtype
+    return found.set(found == unknown, None).cast(physical).cast(values.dtype)
 
 
 def _of_nothing(nothing: pl.DataFrame, name: str) -> object:

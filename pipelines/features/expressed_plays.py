@@ -1,0 +1,119 @@
+"""The plays that expressions aggregate, with the groups of their videos: read once for all views of a run."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+import polars as pl
+
+from nightreel import columns
+from nightreel.catalogue import View
+from nightreel.catalogue.entries import GROUPS, Entity
+from nightreel.settings import Settings
+from pipelines.features.daily_sums import LIKED, is_liked
+from pipelines.features.over_days import VISIBLE, visible_from
+
+_KEY_KNOWN = "key_known"
+_CELL = "cell"
+
+
+class ExpressedPlays:
+    """The plays of the log with `liked`, VISIBLE and what some views read, in order of time.
+
+    Many plays are of one video and day, so a group is looked up once for each of these cells.
+    """
+
+    def __init__(self, views: Collection[View], settings: Settings) -> None:
+        """Read the columns that the views need."""
+        self._settings = settings
+        scan = pl.scan_parquet(settings.paths.table("interactions"))
+        self._stored = frozenset(scan.collect_schema())
+        always = {
+            columns.USER_ID,
+            columns.VIDEO_ID,
+            columns.EVENT_TIMESTAMP,
+            columns.WATCH_RATIO,
+            columns.PLAY_DURATION,
+        }
+        needed = always.union(*(roots_of(view) for view in views))
+        plays = scan.select(name for name in scan.collect_schema() if name in needed).collect()
+        plays = plays.with_columns(
+            is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings).alias(LIKED),
+            visible_from(plays[columns.EVENT_TIMESTAMP], settings.zone),
+        )
+        of_cell = [columns.VIDEO_ID, VISIBLE]
+        self._cells = plays.select(of_cell).unique().sort(VISIBLE, columns.VIDEO_ID).with_row_index(_CELL)
+        found = plays.select(of_cell).join(self._cells, on=of_cell, how="left", maintain_order="left")
+        self._plays, self._cell = plays, found[_CELL]
+
+    def rows(self, view: View) -> pl.DataFrame:
+        """The plays with the view's keys and what its expressions read.
+
+        A play counts for its video's author or category once both are known: from the end of its day on, or
+        of the later day that told it.
+        """
+        read, keys = roots_of(view), set(view.join_keys)
+        plays = self._plays.select(
+            name for name in self._plays.columns if name in read | keys | {VISIBLE, columns.EVENT_TIMESTAMP}
+        )
+        for group in GROUPS:
+            if group.join_key not in read | keys or group.join_key in self._stored:
+                continue
+            of_cells = self._groups(group)
+            own, known = (of_cells[name].gather(self._cell) for name in (group.join_key, _KEY_KNOWN))
+            if group.join_key in keys:
+                late = pl.max_horizontal(VISIBLE, known)
+                plays = plays.with_columns(own, late.alias(VISIBLE))
+            else:
+                in_time = known <= plays[VISIBLE]
+                plays = plays.with_columns(pl.when(in_time).then(own).alias(group.join_key))
+        return plays
+
+    def _groups(self, group: Entity) -> pl.DataFrame:
+        """Each cell's group at the day's end or, if it was not known yet, the first that became known.
+
+        With _KEY_KNOWN, the local day from whose beginning on it is known.
+        """
+        told = (
+            pl.scan_parquet(self._settings.paths.feature_source(columns.VIDEO_PROFILE))
+            .select(
+                columns.VIDEO_ID,
+                columns.EVENT_TIMESTAMP,
+                pl.col(str(group.of_video)).cast(pl.Int64).alias(group.join_key),
+            )
+            .drop_nulls()
+            .collect()
+        )
+        days = visible_from(told[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.zone)
+        changes = (
+            told.with_columns(days.alias(_KEY_KNOWN))
+            .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
+            .unique([columns.VIDEO_ID, _KEY_KNOWN], keep="last", maintain_order=True)
+        )
+        changed = pl.col(columns.VIDEO_ID).is_first_distinct() | pl.col(group.join_key).ne(
+            pl.col(group.join_key).shift(1)
+        )
+        changes = (
+            changes.filter(changed)
+            .select(columns.VIDEO_ID, group.join_key, _KEY_KNOWN)
+            .sort(_KEY_KNOWN, columns.VIDEO_ID)
+        )
+        before, after = (
+            self._cells.join_asof(
+                changes,
+                left_on=VISIBLE,
+                right_on=_KEY_KNOWN,
+                by=columns.VIDEO_ID,
+                strategy=strategy,
+                coalesce=False,
+                check_sortedness=False,
+            )
+            for strategy in ("backward", "forward")
+        )
+        return before.select(
+            pl.coalesce(name, after[name]).alias(name) for name in (group.join_key, _KEY_KNOWN)
+        )
+
+
+def roots_of(view: View) -> set[str]:
+    """The columns that a view's expressions read."""
+    return {name for one in view.features if one.value is not None for name in one.value.meta.root_names()}
