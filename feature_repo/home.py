@@ -5,6 +5,7 @@ reads its own files.
 """
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path, PurePath
@@ -98,6 +99,8 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
                 f"{self._filepath}: damaged, no registry of Feast's.",
                 "Remove it, then run `cd feature_repo && feast apply`.",
             ) from None
+        # Feast's caches know a registry by its address in memory and this id, which a copied home's has too.
+        registry.version_id = str(uuid.uuid4())
         _put_below_home(registry, self._paths)
         for record in registry.feature_view_version_history.records:
             # Feast keeps each earlier version of a view as bytes.
