@@ -365,6 +365,14 @@ def _freshness(said: "Status") -> Finding:
             f"{found}; its newest play is of {shown['newest_play_at']:%Y-%m-%d %H:%M} UTC",
             "See why no newer plays arrive; for data that does not grow, set max_data_age_hours = 0.",
         )
+    night = said.facts["night"]
+    if night is not None and night["status"] == "done" and night["run_id"] not in (None, shown["run_id"]):
+        return Finding(
+            "freshness",
+            "wrong",
+            f"{found}; the last night made run {night['run_id']}, which is not shown",
+            f"`nightreel rollback {night['run_id']}` shows it; the next night shows its own list.",
+        )
     return Finding(
         "freshness",
         "wrong",

@@ -24,13 +24,16 @@ from pipelines.ingest.deliveries import (
     KINDS,
     QUARANTINE,
     archived_name,
+    delivered_after,
     fitting_name,
     kind_of,
     next_arrival,
+    stamp_anew,
 )
 from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import CSV, printable, shortened, unread_deliveries
+from pipelines.known import deliveries_after
 
 # What reading a file may raise; whatever it is, the night goes on with the other files.
 _BAD_FILE = (
@@ -60,7 +63,7 @@ def merge_deliveries(settings: Settings) -> StepResult:
         raise InputError(f"{folder}: {error.strerror}.", "Let this user read and write the folder.") from None
     for line in unread:
         _log.warning("not read", file=line)
-    remarks: list[str] = []
+    remarks = _stamped_anew(settings)
     wrote: list[Path] = []
     rows = 0
     for path in files:
@@ -82,6 +85,27 @@ def merge_deliveries(settings: Settings) -> StepResult:
             _log.info("file taken in", file=name, rows=good)
     summary = {"files": len(files), "rows": rows, "remarks": [*remarks, *unread]}
     return StepResult("take in", not files, tuple(files), tuple(wrote), summary)
+
+
+def _stamped_anew(settings: Settings) -> list[str]:
+    """Give deliveries of a clock that was ahead a stamp of now; returns what is to be said of it."""
+    now = datetime.now(UTC)
+    if not delivered_after(settings.raw_dir, now):
+        return []
+    try:
+        stamped = stamp_anew(settings.raw_dir, now)
+    except OSError as error:
+        _log.warning("delivery of after now", reason=error.strerror)
+        return [f"deliveries of after now cannot be stamped anew: {error.strerror}"]
+    remarks = [
+        f"{printable(one.path.name)} was stamped {one.arrived:%Y-%m-%d %H:%M} UTC, after now: it counts as "
+        f"arrived {arrived:%Y-%m-%d %H:%M} UTC"
+        for one, arrived in stamped
+    ]
+    remarks += deliveries_after(settings, now)
+    for remark in remarks:
+        _log.warning("delivery of after now", delivery=remark)
+    return remarks
 
 
 def _waiting(folder: Path) -> list[Path]:

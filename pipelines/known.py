@@ -12,12 +12,14 @@ import polars as pl
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Paths, Settings
-from pipelines.ingest.deliveries import deliveries
+from pipelines.ingest.deliveries import delivered_after, deliveries
 from pipelines.ingest.merging import Known
 from pipelines.ingest.output import superseded_path
 from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, ITEM_DAILY, USER_FEATURES
+from pipelines.ingest.unread import printable
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
+_NAMED_MAX = 5
 _READ_BY_FEATURES = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
 
 
@@ -55,6 +57,15 @@ def known_now(settings: Settings) -> datetime:
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
     return max(newest, now)
+
+
+def deliveries_after(settings: Settings, now: datetime) -> list[str]:
+    """Deliveries that are stamped later than now, a line each, newest first; the first few."""
+    later = reversed(delivered_after(settings.raw_dir, now)[-_NAMED_MAX:])
+    return [
+        f"delivery {printable(one.path.name)} arrived {one.arrived:%Y-%m-%d %H:%M} UTC, after now"
+        for one in later
+    ]
 
 
 def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> datetime | None:

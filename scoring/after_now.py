@@ -15,7 +15,13 @@ from scoring.database import reading
 from scoring.tables import job_run, recommendation_run
 
 _NAMED_MAX = 5
-_OF_RUN = {"published_at": "was published", "started_at": "began", "as_of": "is as of"}
+_OF_RUN = {
+    "published_at": "was published",
+    "started_at": "began",
+    "as_of": "is as of",
+    "known_at": "knew what had arrived by",
+    "newest_play_at": "has a play of",
+}
 _OF_JOB = {"started_at": "began", "due_at": "was due"}
 
 

@@ -11,6 +11,7 @@ from nightreel import columns
 from nightreel.artefacts import atomic_write
 from nightreel.clock import SKEW, is_future
 from nightreel.settings import Settings
+from pipelines.known import deliveries_after
 from scoring.after_now import records_after
 from scoring.database import database_exists, reading
 from scoring.due import last_due, next_due
@@ -21,12 +22,12 @@ from scoring.tables import DONE, FAILED
 
 FRESH = "fresh"  # the list of the last night that was due is there
 DUE = "due"  # tonight's is not there yet, and has still time; the one before is there
-STALE = "stale"  # a night that was due has left no list
+STALE = "stale"  # a night that was due has left no list, or another list than its own is shown
 STALE_DATA = "stale data"  # the list is there, but its newest play is older than max_data_age_hours
 REPLAY = "replay"  # apps read a replay that was published on purpose, not the last night's list
 NOT_FRESH = (STALE, STALE_DATA, REPLAY)
 HEARTBEAT_S = 15
-_JOB_SHOWN = ("due_at", "status", "attempts", "started_at", "ended_at", "remarks", "error")
+_JOB_SHOWN = ("due_at", "status", columns.RUN_ID, "attempts", "started_at", "ended_at", "remarks", "error")
 _RUN_SHOWN = (
     columns.RUN_ID,
     "replay",
@@ -80,6 +81,7 @@ def status(settings: Settings, now: datetime) -> Status:
     facts["scheduler"] = beat_said = read_heartbeat(settings, now)
     if beat_said is not None and is_future(datetime.fromisoformat(beat_said["at"]), now):
         future.append(f"the scheduler's heartbeat says {beat_said['at']}, after now")
+    future += deliveries_after(settings, now)
     if future:
         facts["after_now"] = future
     return Status(facts["state"], facts)
@@ -119,15 +121,27 @@ def _state_of_list(
     is_past = not (is_future(shown["published_at"], now) or is_future(shown["as_of"], now))
 
     def is_there(due: datetime) -> bool:
-        done = any(night["status"] == DONE and night["started_at"] >= due for night in nights)
-        return done or (is_past and shown["published_at"] >= due)
+        made_it = any(_is_shown(night, shown) for night in _done_since(nights, due))
+        return made_it or (is_past and shown["published_at"] >= due)
 
     if is_there(last):
         return FRESH
+    if _done_since(nights, last):
+        # Its list was made, and someone went back to an older one: nothing is waited for.
+        return STALE
     failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
     before = last_due(settings.schedule, settings.zone_of_schedule, last - timedelta(microseconds=1))
     has_time = now < last + timedelta(minutes=settings.job_limit_minutes)
     return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
+
+
+def _done_since(nights: list[Mapping[str, Any]], due: datetime) -> list[Mapping[str, Any]]:
+    return [night for night in nights if night["status"] == DONE and night["started_at"] >= due]
+
+
+def _is_shown(night: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
+    """Whether apps read the list that a night made or found unchanged."""
+    return night[columns.RUN_ID] in (None, shown[columns.RUN_ID])
 
 
 def _shown_job(jobs: list[Mapping[str, Any]]) -> dict[str, Any] | None:

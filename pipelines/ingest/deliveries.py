@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, INCOMING, ITEM_DAILY, USER_FEATURES, RawFile
+from nightreel.clock import SKEW, is_future
+from pipelines.ingest.raw_files import (
+    BIG_MATRIX,
+    CAPTIONS,
+    INCOMING,
+    ITEM_DAILY,
+    USER_FEATURES,
+    RawFile,
+    find_raw_folder,
+)
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
 KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
@@ -52,9 +61,40 @@ def deliveries(raw_dir: Path) -> list[Delivery]:
 
 
 def next_arrival(raw_dir: Path, now: datetime) -> datetime:
-    """The instant of a delivery that arrives now: later than that of every other, whatever the clock did."""
-    last = max((delivery.arrived for delivery in deliveries(raw_dir)), default=None)
-    return now if last is None else max(now, last + _MICROSECOND)
+    """The instant of a delivery that arrives now: later than that of every other that had arrived by now."""
+    arrived = [delivery.arrived for delivery in deliveries(raw_dir) if not is_future(delivery.arrived, now)]
+    return max([now, *(instant + _MICROSECOND for instant in arrived)])
+
+
+def delivered_after(raw_dir: Path, now: datetime) -> list[Delivery]:
+    """Deliveries that a wrong clock has stamped later than now, in order of arrival."""
+    return [delivery for delivery in deliveries(raw_dir) if is_future(delivery.arrived, now)]
+
+
+def stamp_anew(raw_dir: Path, now: datetime) -> list[tuple[Delivery, datetime]]:
+    """Give deliveries that are stamped later than now the present instant, and return both stamps of each.
+
+    When they came is not known, but it was before now. With their old stamp, what they brought would count as
+    unknown until then, and replace what arrives in the meantime. Nothing is done where the raw files too are
+    of later than now: then it is the present clock that is wrong.
+    """
+    later = delivered_after(raw_dir, now)
+    if not later or _is_before_raw_files(now, raw_dir):
+        return []
+    stamped = []
+    for delivery in later:
+        arrived = next_arrival(raw_dir, now)
+        match = _ARCHIVED.fullmatch(delivery.path.name)
+        assert match is not None
+        delivery.path.rename(delivery.path.with_name(archived_name(match[2], arrived)))
+        stamped.append((delivery, arrived))
+    return stamped
+
+
+def _is_before_raw_files(now: datetime, raw_dir: Path) -> bool:
+    folder = find_raw_folder(raw_dir)
+    raw = [folder / kind.name for kind in KINDS]
+    return any(path.stat().st_mtime > (now + SKEW).timestamp() for path in raw if path.is_file())
 
 
 def archived_name(name: str, arrived: datetime) -> str:

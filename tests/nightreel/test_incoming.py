@@ -19,7 +19,9 @@ from nightreel.artefacts import StepResult
 from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings
 from pipelines.ingest import ingest
-from pipelines.ingest.deliveries import deliveries
+from pipelines.ingest.deliveries import archived_name, deliveries
+from pipelines.known import known_now, last_arrival
+from tests.conftest import Nightreel
 
 PLAYS = (
     "user_id,video_id,play_duration,video_duration,time,timestamp,watch_ratio\n"
@@ -518,3 +520,47 @@ def _both(home: Settings) -> list[pl.DataFrame]:
         daily,
         pl.read_parquet(superseded) if superseded.is_file() else daily.clear(),
     ]
+
+
+LATER = datetime(2131, 6, 1, 12, tzinfo=UTC)
+
+
+def _archived_by_a_wrong_clock(home: Settings) -> None:
+    """What a night leaves whose machine said LATER: a user's record, in the archive and in the table."""
+    _drop(home, "user_features_1.csv", "user_id,user_active_degree\n1,middle_active\n")
+    merge_deliveries(home)
+    (archived,) = deliveries(home.raw_dir)
+    archived.path.rename(archived.path.with_name(archived_name("user_features_1.csv", LATER)))
+    ingest(home)
+
+
+def test_a_delivery_of_later_is_reported_and_does_not_stand_before_what_comes(
+    home: Settings, nightreel: Nightreel
+) -> None:
+    _archived_by_a_wrong_clock(home)
+    told = nightreel("status", home=home.home).stdout
+    assert "after now: delivery 21310601T120000.000000Z-user_features_1.csv arrived 2131-06-01 12:00" in told
+    assert "2131-06-01" in doctor.freshness(home, datetime.now(UTC)).found
+    earliest = datetime.now(UTC)
+    _drop(home, "user_features_2.csv", "user_id,user_active_degree\n1,low_active\n")
+    (remark,) = _night(home).summary["remarks"]
+    assert "was stamped 2131-06-01 12:00 UTC, after now: it counts as arrived" in remark
+    # In the order in which they came, each at an instant that has passed.
+    assert _folder(home, "taken") == ["user_features_1.csv", "user_features_2.csv"]
+    first, second = (one.arrived for one in deliveries(home.raw_dir))
+    assert earliest <= first < second <= datetime.now(UTC)
+    found = _table(home, "users", "user_id", "user_active_degree", "created_timestamp")
+    assert found[0] == (1, "low_active", second)
+    assert last_arrival(home.paths) == second and known_now(home) <= datetime.now(UTC)
+    assert "after now" not in nightreel("status", home=home.home).stdout
+    assert _night(home).summary["remarks"] == []
+
+
+def test_a_clock_that_is_behind_stamps_no_delivery_anew(home: Settings) -> None:
+    """Raw files of after now say that the present clock is wrong, not the one that stamped the delivery."""
+    _archived_by_a_wrong_clock(home)
+    for path in home.raw_dir.glob("*.csv"):
+        os.utime(path, (LATER.timestamp(), LATER.timestamp()))
+    (remark,) = merge_deliveries(home).summary["remarks"]
+    assert "arrived 2131-06-01 12:00 UTC, after now" in remark
+    assert [one.arrived for one in deliveries(home.raw_dir)] == [LATER]

@@ -106,6 +106,14 @@ def test_a_run_of_later_is_not_fresh_until_a_night_was_done(published: Settings,
     assert told.state == "warning" and line in told.found and "clock" in told.remedy
 
 
+@pytest.mark.parametrize("what", ["known_at", "newest_play_at"])
+def test_a_run_that_knew_what_came_later_is_reported(published: Settings, what: str) -> None:
+    now = datetime.now(UTC)
+    _change_run(published, published_at=now, **{what: LATER})
+    (line,) = status(published, now).facts["after_now"]
+    assert line.startswith("run 1 ") and line.endswith("2131-06-01 12:00 UTC, after now")
+
+
 def test_clocks_of_two_machines_may_differ_a_little(published: Settings) -> None:
     now = datetime.now(UTC)
     _change_run(published, published_at=now + timedelta(minutes=4))

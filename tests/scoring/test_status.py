@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from nightreel import doctor
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
 from scoring import jobs
@@ -19,6 +21,8 @@ from scoring.metrics import metrics_text, served_metrics
 from scoring.schedule import Scheduler
 from scoring.schema import upgrade_database
 from scoring.status import DUE, FRESH, STALE, read_heartbeat, status
+from scoring.tables import recommendation_run
+from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists
 
@@ -77,6 +81,30 @@ def test_a_night_that_found_nothing_new_is_fresh(published: Settings) -> None:
     jobs.begin(published, job)
     jobs.end(published, job, run_id=1)
     assert status(published, datetime.now(UTC)).state == FRESH
+
+
+def test_the_state_is_that_of_the_list_that_is_shown(settings: Settings, nightreel: Nightreel) -> None:
+    """After a rollback to an older night's list, that list is judged, though tonight's job is done."""
+    for seed in (1, 2):
+        publish_lists(settings, CANDIDATES, make_blocks(CANDIDATES, seed, k=10))
+    due = _last_due(settings)
+    with engine(settings).begin() as connection:
+        older = recommendation_run.c.run_id == 1
+        connection.execute(update(recommendation_run).where(older).values(published_at=due - HOUR))
+    job = Job(NIGHT, due)
+    jobs.begin(settings, job)
+    jobs.end(settings, job, run_id=2)
+    now = datetime.now(UTC)
+    assert status(settings, now).state == FRESH
+    home = {"home": settings.home, "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
+    assert nightreel("rollback", "1", **home).returncode == 0
+    told = nightreel("status", **home)
+    assert told.returncode == 1 and told.stdout.startswith("state: stale\n"), told.stdout
+    found = doctor.freshness(settings, now)
+    assert found.state == "wrong" and "the last night made run 2" in found.found
+    assert "nightreel rollback 2" in found.remedy
+    assert nightreel("rollback", "2", **home).returncode == 0
+    assert status(settings, now).state == FRESH
 
 
 def test_the_heartbeat_says_that_the_scheduler_lives_and_whether_the_list_is_fresh(
