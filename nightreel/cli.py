@@ -689,33 +689,57 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
 
 def main() -> None:
     """Run the command line; every failure is one line with a remedy and an exit code."""
+    from nightreel.printing import print_error
+    from nightreel.terminal import StandardOutputError, drop_output, guard_streams
+
+    guard_streams()
+    exit_code = _run()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except StandardOutputError as error:
+        drop_output()
+        print_error(str(error))
+        exit_code = exit_code or error.exit_code
+    except BrokenPipeError:
+        drop_output()
+        exit_code = exit_code or 1
+    sys.exit(exit_code)
+
+
+def _run() -> int | str | None:
+    """Run the command, say what failed, and return what to exit with."""
     from nightreel.disk import DiskFullError, disk_full, full_path, is_disk_full
     from nightreel.printing import print_error
-    from nightreel.terminal import replace_what_cannot_be_written
+    from nightreel.terminal import StandardOutputError, drop_output
 
-    replace_what_cannot_be_written()
     try:
         app()
+    except SystemExit as ended:
+        return ended.code
     except NightreelError as error:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
+        if isinstance(error, StandardOutputError):
+            drop_output()
         print_error(str(error))
         if isinstance(error, DiskFullError):
             _keep_list_readable()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         print_error("stopped. What was finished stays; the same command goes on from there.")
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        drop_output()
+        return 1
     except Exception as error:
         if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
             raise
         if is_disk_full(error):
             print_error(str(disk_full(full_path(error, *_places()), error)))
             _keep_list_readable()
-            sys.exit(1)
-        print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")
-        sys.exit(1)
+        else:
+            print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug ...` shows where.")
+        return 1
+    return 0

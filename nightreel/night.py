@@ -24,6 +24,7 @@ from nightreel.extras import require_extras
 from nightreel.mirror import fetch, send
 from nightreel.printing import print_error
 from nightreel.settings import Settings, load_settings
+from nightreel.terminal import guard_streams
 from scoring import jobs
 from scoring.after_now import found_after
 from scoring.database import database_url, engine, keep_readable, plainly
@@ -139,6 +140,7 @@ def _limited(settings: Settings) -> Iterator[None]:
 
 def main() -> None:
     """Run one job; exit as the command line does."""
+    guard_streams()
     logs.configure()
     try:
         settings = load_settings()

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,52 @@ def test_json_of_a_caption_is_the_same_text_without_control_characters(
     out = capsys.readouterr().out
     assert json.loads(out) == {"caption": HOSTILE}
     assert not set(HOSTILE) & set(out) - set("a]0;owned31mb")
+
+
+_FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not _FULL.is_char_device(), reason="there is no /dev/full here")
+
+
+def _nightreel(*arguments: str, home: Path, unbuffered: str = "", **streams: Any) -> tuple[int, str]:
+    """The command with a stream of its own; exit code and standard error."""
+    with _FULL.open("w") as full:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("nightreel"), *arguments],
+            env=os.environ | {"NIGHTREEL_HOME": str(home), "PYTHONUNBUFFERED": unbuffered},
+            **{"stderr": subprocess.PIPE} | dict.fromkeys(streams, full),
+            check=False,
+            timeout=60,
+        )
+    return done.returncode, (done.stderr or b"").decode()
+
+
+@needs_full
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [("settings",), ("settings", "--json"), ("--help",), ("--version",), ("catalogue",)]
+)
+def test_standard_output_that_takes_nothing_is_said_as_that(
+    arguments: tuple[str, ...], unbuffered: str, tmp_path: Path
+) -> None:
+    code, said = _nightreel(*arguments, home=tmp_path, unbuffered=unbuffered, stdout=_FULL)
+    assert code == 1
+    assert said.startswith("nightreel: Standard output could not be written: No space left on device.")
+    assert len(said.splitlines()) == 1 and str(tmp_path) not in said and " free" not in said
+
+
+@needs_full
+def test_an_error_is_still_the_one_that_is_said_where_standard_output_takes_nothing(tmp_path: Path) -> None:
+    code, said = _nightreel("ingest", home=tmp_path, stdout=_FULL)
+    assert code == 2 and "raw" in said and "Standard output" not in said
+
+
+@needs_full
+def test_standard_error_that_takes_nothing_stops_no_work(tmp_path: Path) -> None:
+    size = ("--users", "40", "--videos", "60", "--interactions", "2000", "--days", "10")
+    assert _nightreel("synthesize", *size, home=tmp_path, stderr=_FULL, stdout=_FULL)[0] == 1
+    assert (tmp_path / "raw" / "big_matrix.csv").is_file()
+    code, _ = _nightreel("ingest", home=tmp_path, stderr=_FULL)
+    assert code == 0 and list((tmp_path / "data" / "tables").glob("*.parquet"))
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
