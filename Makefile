@@ -19,19 +19,19 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.python requirements.lock pyproject.toml
+$(VENV)/.installed: $(VENV)/.python requirements.lock pyproject.toml feast_asof/pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
 	@touch $@
 
-$(VENV)/.installed-ray: $(VENV)/.python requirements-ray.lock pyproject.toml
+$(VENV)/.installed-ray: $(VENV)/.python requirements-ray.lock pyproject.toml feast_asof/pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-ray.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml feast_asof/pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Make .venv with the pinned packages
@@ -65,9 +65,9 @@ format: $(VENV)/.installed-dev  ## Format the code
 
 lock: $(VENV)/.python  ## Resolve the lock files again
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search -c requirements.lock -o requirements-ray.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra ray --extra search -c requirements.lock -o requirements-ray.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header benchmarks/requirements-peers.in -o benchmarks/requirements-peers.lock
 
 $(PEERS_VENV)/.installed: benchmarks/requirements-peers.lock

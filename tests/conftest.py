@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.fixtures import ray_cluster
+from asof_fixtures import ray_cluster
 
 Nightreel = Callable[..., subprocess.CompletedProcess[str]]
 

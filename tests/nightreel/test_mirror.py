@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from asof_fixtures import s3
 from nightreel.errors import InputError, NightreelError
 from nightreel.mirror import fetch, send
 from nightreel.settings import Settings, load_settings
 from nightreel.storage import Folder
 from tests.conftest import Nightreel
-from tests.fixtures import s3
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from asof_fixtures import ray_cluster
 from feature_repo.open_store import store as open_store
 from nightreel.errors import NightreelError
 from nightreel.settings import Settings
@@ -31,7 +32,6 @@ from scoring.schema import upgrade
 from scoring.score import score_users
 from scoring.tables import recommendation_run
 from scoring.writer import exclusive_lock
-from tests.fixtures import ray_cluster
 from tests.fixtures.published_home import shown_lists
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 

@@ -1,0 +1,271 @@
+"""The offline store that Feast calls: a thin adapter around the as-of index."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL, FeatureView
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from feast.utils import compute_non_entity_date_range
+
+from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between
+from feast_asof.errors import AsOfError
+from feast_asof.index import build_index
+from feast_asof.keys import comparable
+from feast_asof.retrieval_job import AsOfRetrievalJob
+from feast_asof.shared import SharedSources
+from feast_asof.sources import open_source
+from feast_asof.sql_entities import is_sql, run_sql
+from feast_asof.times import Instants, is_text, one_chunk, read_instants, read_text
+from feast_asof.views import check_entities, join_view
+from feast_asof.writing import append_logged_features, append_to_source
+
+if find_spec("feast.monitoring"):
+    from feast_asof.monitoring import MonitoredStore
+else:
+
+    class MonitoredStore:  # type: ignore[no-redef]
+        """Feast before 0.64 has no monitoring."""
+
+
+LOG = logging.getLogger(__name__)
+
+
+class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """`offline_store:` of `feature_store.yaml`; there is nothing to set but the type."""
+
+    type: Literal["feast_asof.AsOfOfflineStore"] = "feast_asof.AsOfOfflineStore"
+
+
+class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
+    """Point-in-time joins over parquet by binary search, on one machine."""
+
+    supports_filter_by_created_timestamp = True
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: Any,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        *,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        filter_by_created_timestamp: bool = False,
+    ) -> AsOfRetrievalJob:
+        """Join each entity row with the newest values known at its time; see `AsOfRetrievalJob`.
+
+        entity_df: a frame of pandas or Polars, an Arrow table, a path to parquet (file, folder or glob), or
+        SQL, which DuckDB runs over the sources; None for every event of the views from start_date to
+        end_date. Sources, and entity rows at a path, are opened and checked here, and read when the job is
+        asked for rows. Raises AsOfError for input that cannot be joined.
+        """
+        sources = SharedSources(config)
+        views = [
+            join_view(
+                sources,
+                view,
+                feature_refs,
+                full_feature_names=full_feature_names,
+                filter_by_created=filter_by_created_timestamp,
+            )
+            for view in feature_views
+        ]
+        if entity_df is None:
+            start, end = compute_non_entity_date_range(
+                feature_views, start_date=start_date, end_date=end_date
+            )
+            events = events_between(views, start, end)
+            if events.num_rows == 0 and start_date is None:
+                LOG.warning(
+                    "no entity dataframe and no start_date: Feast's default asks for events from %s to %s, "
+                    "and the views (%s) have none; give start_date and end_date.",
+                    start.isoformat(timespec="seconds"),
+                    end.isoformat(timespec="seconds"),
+                    ", ".join(view.name for view in views),
+                )
+            entities = Entities("events of the views", events, time_column=EVENT_TIMESTAMP)
+        else:
+            if is_sql(entity_df):
+                entity_df = run_sql(str(entity_df), config, registry, project)
+            entities = Entities.of(entity_df).typed_as(views)
+        check_entities(entities.schema, views)
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        _check_request_columns(entities.schema.names, on_demand)
+        return AsOfRetrievalJob(
+            config,
+            entities,
+            views,
+            on_demand=on_demand,
+            full_feature_names=full_feature_names,
+            feature_refs=feature_refs,
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime,
+        end_date: datetime,
+    ) -> RetrievalJob:
+        """The newest row of each key between two instants, both included: what materialization stores."""
+        table = _rows_between(
+            config,
+            data_source,
+            [*join_key_columns, *feature_name_columns],
+            timestamp_field,
+            created_timestamp_column,
+            (start_date, end_date),
+            keys=join_key_columns,
+        )
+        what = f"source {data_source.name}"
+        created = (
+            read_instants(table[created_timestamp_column], what=what, nulls_allowed=True)
+            if created_timestamp_column
+            else None
+        )
+        index = build_index(
+            [comparable(one_chunk(table[key])) for key in join_key_columns],
+            read_instants(table[timestamp_field], what=what),
+            created,
+        )
+        newest = table.take(pa.array(index.last_rows()))
+        return _plain_job(config, newest if join_key_columns else _with_dummy_key(newest))
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Every row between two instants, both included; an end that is not given is open.
+
+        Rows with a null key are left out with a warning: no online store can hold them. Without feature
+        columns every column is given. Without keys, rows are in order of time: the online store keeps the
+        last of them.
+        """
+        table = _rows_between(
+            config,
+            data_source,
+            [*join_key_columns, *feature_name_columns] if feature_name_columns else None,
+            timestamp_field,
+            created_timestamp_column,
+            (start_date, end_date),
+            keys=join_key_columns,
+        )
+        if not join_key_columns:
+            by = [(name, "ascending") for name in (timestamp_field, created_timestamp_column) if name]
+            order = pc.sort_indices(table, sort_keys=by, null_placement="at_start")
+            table = _with_dummy_key(table.take(order).combine_chunks())
+        return _plain_job(config, table)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append rows to the view's parquet source."""
+        append_to_source(config, feature_view, table)
+        if progress is not None:
+            progress(table.num_rows)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Append logged features to their destination folder."""
+        append_logged_features(data, logging_config, config)
+
+
+def _plain_job(config: RepoConfig, table: pa.Table) -> AsOfRetrievalJob:
+    times = Instants(np.zeros(table.num_rows, dtype=np.int64), "us")
+    return AsOfRetrievalJob(config, Entities("rows of a source", table, time_column=None, times=times))
+
+
+def _with_dummy_key(table: pa.Table) -> pa.Table:
+    """With the key under which Feast stores, and asks for, the values of a view without entities."""
+    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))
+
+
+def _rows_between(
+    config: RepoConfig,
+    data_source: DataSource,
+    columns: list[str] | None,
+    timestamp_field: str,
+    created_timestamp_column: str | None,
+    ends: tuple[datetime | None, datetime | None],
+    *,
+    keys: list[str],
+) -> pa.Table:
+    """A source's rows between two instants, both included, that have all `keys`; text times become instants.
+
+    columns: None for all of them.
+    """
+    source = open_source(config, data_source, what=f"source {data_source.name}")
+    created = [created_timestamp_column] if created_timestamp_column else []
+    # Feast asks for the file's own names here, not for mapped ones.
+    source = replace(source, original={})
+    wanted = source.dataset.schema.names if columns is None else columns
+    table = source.read([*wanted, timestamp_field, *created])
+    keep = source.instants(table, timestamp_field).between(*ends)
+    has_keys = np.ones(len(keep), dtype=bool)
+    for key in keys:
+        has_keys &= pc.invert(pc.is_null(table[key], nan_is_null=True)).to_numpy()
+    if without := int(np.count_nonzero(keep & ~has_keys)):
+        LOG.warning(
+            "%s: left out %d of %d rows of %s whose key (%s) is null.",
+            source.what,
+            without,
+            int(np.count_nonzero(keep)),
+            source.path,
+            ", ".join(keys),
+        )
+    rows = table.filter(pa.array(keep & has_keys)).combine_chunks()
+    # Feast, which reads these columns next, would give a text without an offset that of the text before it.
+    for name in (timestamp_field, *created):
+        if is_text(rows.schema.field(name).type):
+            instants = read_text(
+                one_chunk(rows[name]), what=f"{source.what}, column '{name}' of {source.path}"
+            )
+            rows = rows.set_column(rows.schema.get_field_index(name), name, instants)
+    return rows
+
+
+def _check_request_columns(columns: list[str], on_demand: list[OnDemandFeatureView]) -> None:
+    for view in on_demand:
+        for name in view.get_request_data_schema():
+            if name not in columns:
+                raise AsOfError(
+                    f"on-demand feature view {view.name}: request column '{name}' is not in the entity "
+                    f"dataframe, which has {', '.join(columns)}."
+                )

@@ -1,0 +1,22 @@
+"""What the tests of several files share: the cluster, and a word on what they are compared with."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from asof_fixtures import ray_cluster
+from asof_fixtures.installed import FEAST, HAS_REFERENCE, module_or_skip
+
+
+def pytest_report_header() -> str:
+    """Which Feast is tested, and whether its own store is there to compare with."""
+    return f"feast {FEAST}, compared with its DuckDB store: {'yes' if HAS_REFERENCE else 'no'}"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes, which the tests' process has joined."""
+    module_or_skip("ray")
+    with ray_cluster.started() as cluster:
+        yield cluster
