@@ -1,6 +1,5 @@
 """Writers of one source at the same time, and writers that are killed: nothing is lost or half-written."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from feast import FeatureStore
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 
+from asof_fixtures.installed import with_fixtures
 from asof_fixtures.small_feature_repo import View, open_store, rows_of, values, write_parquet
 from asof_fixtures.writer import row
 from feast_asof import AsOfError
@@ -35,10 +35,7 @@ def test_rows_of_threads_that_write_at_once_are_all_kept(tmp_path: Path) -> None
 
 def _start(tmp_path: Path, first: int, last: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-W", "ignore", str(WRITER), str(first), str(last), str(tmp_path)]
-    tests = str(Path(__file__).parent)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": tests}
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=with_fixtures())
 
 
 def test_rows_of_processes_that_write_at_once_are_all_kept(tmp_path: Path) -> None:

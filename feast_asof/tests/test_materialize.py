@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from feast import BatchFeatureView, Entity, FeatureStore, Field, FileSource, ValueType
 from feast.cli.cli import cli
 from feast.types import Float64, Int64
+from packaging.version import Version
 
+from asof_fixtures.installed import FEAST
 from asof_fixtures.small_feature_repo import ASOF, DUCKDB, View, open_store, rows_of, values, write_parquet
 from feast_asof import AsOfError, AsOfOfflineStore
 
@@ -60,6 +62,7 @@ def test_a_view_without_entities_is_materialized(tmp_path: Path) -> None:
     assert online.to_dict()["load"] == [5.0] * 3
 
 
+@pytest.mark.skipif(Version("0.63") > FEAST, reason="Feast 0.62 asks for the result's columns")
 def test_a_batch_view_with_a_transformation_reads_every_column_of_its_source(tmp_path: Path) -> None:
     """Feast asks for no column by name then; the transformation finds the raw ones, as with dask."""
     write_parquet(STATS.rows.rename(columns={"score": "raw"}), tmp_path / "raw.parquet")

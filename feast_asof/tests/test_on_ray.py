@@ -1,6 +1,5 @@
 """The join on a real Ray cluster gives the rows of the local one; the caller's process holds none of them."""
 
-import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -18,6 +17,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
 from asof_fixtures import ray_cluster
+from asof_fixtures.installed import with_fixtures
 from asof_fixtures.many_rows import entities_of, views_of
 from asof_fixtures.small_feature_repo import View, open_store, references_to, rows_of
 from feast_asof import AsOfError, AsOfRetrievalJob
@@ -156,9 +156,8 @@ def test_the_driver_s_memory_stays_flat_while_the_rows_grow(cluster: Any, tmp_pa
     for rows in (200_000, 8_000_000):
         pq.write_table(entities_of(14, rows), tmp_path / f"entities-{rows}.parquet", row_group_size=131_072)
         driver = [sys.executable, str(DRIVER), cluster.address, str(tmp_path), str(rows)]
-        environment = {**os.environ, "PYTHONPATH": str(DRIVER.parents[1])}
         done = subprocess.run(
-            driver, env=environment, capture_output=True, text=True, check=False, timeout=500
+            driver, env=with_fixtures(), capture_output=True, text=True, check=False, timeout=500
         )
         assert done.returncode == 0, done.stderr
         peaks_mb[rows] = int(done.stdout.splitlines()[-1])

@@ -79,10 +79,12 @@ def test_ports_lead_to_this_machine_only_and_no_secret_stands_in_the_environment
 def test_the_image_has_every_package_pinned_and_runs_as_nobody_special() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    for package in [*packages, "feast_asof"]:
         assert f"COPY {package} {package}\n" in DOCKERFILE
         assert f"!{package}" in ignore
     assert "--require-hashes -r requirements.lock" in DOCKERFILE
+    assert "--no-deps --no-build-isolation ./feast_asof . " in DOCKERFILE
     assert re.search(r"^USER 10001", DOCKERFILE, flags=re.MULTILINE)
     assert re.search(r'HEALTHCHECK .*"status"\]', DOCKERFILE)
     for source in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, flags=re.MULTILINE):

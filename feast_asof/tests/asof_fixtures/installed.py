@@ -1,7 +1,9 @@
 """What is installed beside the package, and marks for tests that need more than that."""
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import feast
@@ -27,6 +29,12 @@ HAS_CREATED_FILTER = Version("0.66") <= FEAST
 needs_created_filter = pytest.mark.skipif(
     not HAS_CREATED_FILTER, reason="filter_by_created_timestamp came with Feast 0.66"
 )
+
+
+def with_fixtures() -> dict[str, str]:
+    """The environment of a process that imports what the tests share."""
+    path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def created_filter(asked: bool) -> dict[str, bool]:
