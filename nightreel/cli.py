@@ -155,10 +155,10 @@ def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) ->
 @app.command()
 def features(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
+    settings = _engine_settings()
     from feature_repo.open_store import fill_tables
     from pipelines.features import build_features as step
 
-    settings = _engine_settings()
     _report(lambda: step(settings, force=force))
     fill_tables(settings)
 
@@ -166,9 +166,10 @@ def features(home: Home = None, verbose: Verbose = False, force: Force = False) 
 @app.command()
 def train(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Join features to interactions as of their time and fit the classifier and the regressor."""
+    settings = _engine_settings()
+    _import_feast()
     from pipelines.rankers import train as step
 
-    settings = _engine_settings()
     _report(lambda: step(settings, force=force))
 
 
@@ -185,9 +186,10 @@ def tune(
     verbose: Verbose = False,
 ) -> None:
     """Search the rankers' settings that rank best on this data; goes on where it was stopped."""
+    settings = _settings()
+    _import_feast()
     from pipelines.tuning import tune as step
 
-    settings = _settings()
     _report(lambda: step(settings, trials=trials, minutes=minutes, write=write))
     best = (settings.paths.tuning / "best.toml").read_text(encoding="utf-8")
     typer.echo(f"\nFor nightreel.toml:\n\n{best}", nl=False)
@@ -196,10 +198,11 @@ def tune(
 @app.command()
 def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
+    settings = _settings()
+    _import_feast()
     from pipelines.evaluate import evaluate as step
     from scoring.backtest import backtest
 
-    settings = _settings()
     _report(lambda: backtest(settings, force=force))
     _report(lambda: step(settings, force=force))
 
@@ -207,9 +210,10 @@ def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) 
 @app.command()
 def report(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
+    settings = _settings()
+    _import_feast()
     from pipelines.report import report as step
 
-    settings = _settings()
     _report(lambda: step(settings, force=force))
 
 
@@ -253,13 +257,10 @@ def score(
     force: Force = False,
 ) -> None:
     """Score every user's candidates and publish the top-K lists; a replay of the past is only stored."""
-    from scoring.dry_run import without_writing
-    from scoring.publish import score_and_publish
-
     settings = _engine_settings()
     instant, known = _instant(as_of), _instant(known_at, "--known-at")
     if replay is not None:
-        from scoring.replay import night_of
+        from scoring.kept_runs import night_of
 
         if instant or known or model:
             raise InputError(
@@ -269,6 +270,9 @@ def score(
         instant, model, known = night.as_of, night.model_version, night.known_at
     if known is not None and instant is None:
         raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
+    _import_feast()
+    from scoring.dry_run import without_writing
+    from scoring.publish import score_and_publish
 
     def step(settings: "Settings") -> "StepResult":
         return score_and_publish(
@@ -558,6 +562,7 @@ def demo(
 
 
 def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:
+    _import_feast()
     from feature_repo.open_store import apply_definitions
     from pipelines.evaluate import evaluate
     from pipelines.features import build_features
@@ -604,6 +609,11 @@ def _engine_settings(*, makes_home: bool = False) -> "Settings":
     settings = _settings(makes_home=makes_home, reads_raw=makes_home)
     require_extras(settings)
     return settings
+
+
+def _import_feast() -> None:
+    """Import Feast as feature_repo does, and only where nothing is left to refuse: it takes seconds."""
+    import feature_repo  # noqa: F401
 
 
 def _report(step: "Callable[[], StepResult]") -> None:

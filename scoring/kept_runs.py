@@ -1,11 +1,17 @@
 """Finds single runs in the table: the one that is shown, the last night's, one of the same inputs."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from nightreel import columns
 from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines.local_days import ALWAYS_KNOWN
+from scoring.database import reading
+from scoring.schema import require_current
 from scoring.tables import FAILED, PUBLISHED, STORED, published_run, recommendation, recommendation_run
 
 _key = recommendation_run.c[columns.RUN_ID]
@@ -74,3 +80,25 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
     if connection.execute(any_row).first() is None:
         raise InputError(f"Run {run_id} has no rows any more.", remedy)
     return run
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a run was made of: its instant, model, and the instant by which all that it knew had arrived."""
+
+    as_of: datetime
+    model_version: str
+    known_at: datetime
+
+
+def night_of(settings: Settings, run_id: int) -> Night:
+    """What a stored run was made of. Raises InputError where there is no such run."""
+    with reading(settings) as connection:
+        require_current(connection)
+        run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
+    if run is None:
+        raise InputError(
+            f"Run {run_id}: no such run, or it was pruned (setting keep_runs).",
+            "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
+        )
+    return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)

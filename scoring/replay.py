@@ -27,33 +27,11 @@ from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database import database_exists, reading
 from scoring.eligibility import default_as_of
-from scoring.schema import SCHEMA_VERSION, recorded_version, require_current
+from scoring.schema import SCHEMA_VERSION, recorded_version
 from scoring.tables import FAILED, RUNNING, recommendation_run
 
 FOLDER = "replay"
 _key = recommendation_run.c[columns.RUN_ID]
-
-
-@dataclass(frozen=True)
-class Night:
-    """What a run was made of: its instant, model, and the instant by which all that it knew had arrived."""
-
-    as_of: datetime
-    model_version: str
-    known_at: datetime
-
-
-def night_of(settings: Settings, run_id: int) -> Night:
-    """What a stored run was made of. Raises InputError where there is no such run."""
-    with reading(settings) as connection:
-        require_current(connection)
-        run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
-    if run is None:
-        raise InputError(
-            f"Run {run_id}: no such run, or it was pruned (setting keep_runs).",
-            "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
-        )
-    return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)
 
 
 @dataclass(frozen=True)
