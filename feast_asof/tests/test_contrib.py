@@ -1,0 +1,66 @@
+"""What lies ready for Feast: its creators choose this store, the script for its suite takes a checkout."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CONTRIB = Path(__file__).parents[1] / "contrib"
+# The part of Feast's own creators that ours stand on: which class asks which for the store's configuration.
+FEASTS = """
+class FileDataSourceCreator:
+    def create_offline_store_config(self): return "dask"
+class FileParquetDatasetSourceCreator(FileDataSourceCreator): pass
+class DeltaFileSourceCreator(FileDataSourceCreator): pass
+class RemoteOfflineStoreDataSourceCreator(FileDataSourceCreator):
+    def setup(self): return super().create_offline_store_config()
+    def create_offline_store_config(self): return "remote"
+"""
+ASKED = """
+from asof_repo_configuration import AVAILABLE_OFFLINE_STORES
+for _, creator in AVAILABLE_OFFLINE_STORES:
+    made = creator()
+    config = made.setup() if hasattr(made, "setup") else made.create_offline_store_config()
+    print(config.type)
+    assert not hasattr(made, "setup") or made.create_offline_store_config() == "remote"
+"""
+
+
+def test_every_creator_tests_this_store(tmp_path: Path) -> None:
+    """Behind `feast serve_offline`, it is the server's store, and the client's stays remote."""
+    sources = tmp_path / "tests/universal/feature_repos/universal/data_sources"
+    sources.mkdir(parents=True)
+    for folder in (sources, *sources.parents[:4]):
+        (folder / "__init__.py").touch()
+    (sources / "file.py").write_text(FEASTS)
+    code = f"import sys; sys.path[:0] = {[str(tmp_path), str(CONTRIB)]!r}\n{ASKED}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["feast_asof.AsOfOfflineStore"] * 4
+
+
+def test_the_script_says_what_is_no_checkout(tmp_path: Path) -> None:
+    """In a line, with the path."""
+    script = [sys.executable, str(CONTRIB / "run_universal_tests.py")]
+    done = subprocess.run([*script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path}/sdk/python/tests: not the tests of a checkout" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert subprocess.run(script, capture_output=True, check=False).returncode == 1
+
+
+def test_the_page_for_feast_has_the_matrix_of_the_readme() -> None:
+    """Line by line; what is `S3` or `on Ray` in ours is `no` in the terms of Feast's."""
+    page, readme = (
+        dict(
+            re.findall(r"^\| (export .*?|read .*?|persist .*?|local .*?|preview .*?)\s*\| (\w+)", text, re.M)
+        )
+        for text in (
+            (CONTRIB / "docs" / "asof.md").read_text(encoding="utf-8"),
+            (CONTRIB.parent / "README.md").read_text(encoding="utf-8"),
+        )
+    )
+    assert len(page) == 11
+    assert page == readme | {"export to data lake (S3, GCS, etc.)": "no"}
