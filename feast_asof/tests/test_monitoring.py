@@ -28,7 +28,9 @@ from feast.data_format import ParquetFormat
 from feast.feature_logging import LoggingConfig
 from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.types import Array, Bool, Float64, Int64, String
+from packaging.version import Version
 
+from asof_fixtures.installed import FEAST
 from asof_fixtures.small_feature_repo import ASOF, DUCKDB
 from feast_asof import AsOfError, AsOfOfflineStore
 
@@ -302,9 +304,10 @@ def test_jobs_are_kept_with_their_result(tmp_path: Path) -> None:
     service = MonitoringService(_open(tmp_path, ASOF, _rows(), {"score": Float64}))
     (job,) = service.submit_baseline_for_new_features("small")
     assert service.get_job(job)["status"] == "pending"  # type: ignore[index]
-    assert service.get_job(job, project="another") is None
+    if Version("0.67") <= FEAST:  # earlier, a job is found whatever its project is
+        assert service.get_job(job, project="another") is None
     assert service.execute_job(job)["computed_features"] == 1
-    done = service.get_job(job, project="small")
+    done = service.get_job(job)
     assert done is not None
     assert (done["status"], done["result_summary"]["status"]) == ("completed", "completed")
     assert done["parameters"] == {"feature_names": ["score"]}
