@@ -2,8 +2,9 @@
 
 A disk that loses bits and a program that writes where it should not leave size and time as they were, so
 neither says that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
-hand. A file without one was written by an older nightreel, and is used as it is until its step writes it
-again.
+hand. `.files.sha256` in each folder names the files that have had a checksum: one that has lost it counts as
+damaged. Any other file without one was written by an older nightreel, and is used as it is until its step
+writes it again.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from nightreel.errors import InputError
 from nightreel.logs import get_logger
 
 SUFFIX = ".sha256"
+_NAMES = f".files{SUFFIX}"
 _NAMED_MAX = 5
 # By the folder of the home's data that a file lies in: what makes the file again.
 _REMEDIES: Mapping[str, str] = {
@@ -43,12 +45,14 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
         for file in sorted(temporary.rglob("*")):
             if file.is_file() and not file.name.endswith(SUFFIX):
                 _write(checksum_file(file), _carried_over(file, path / file.relative_to(temporary)))
+                _remember(file)
         yield
         return
     new = _digest(temporary)
     known = _recorded(path)
     before = known if known is not None else [_digest(path)] if path.is_file() else []
     _write(checksum_file(path), [*before, new], path.name)
+    _remember(path)
     yield
     _write(checksum_file(path), [new], path.name)
 
@@ -56,6 +60,8 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
 def is_as_written(path: Path) -> bool:
     """Whether a file has the content that its step wrote, as far as that is known; a missing file has."""
     known = _recorded(path)
+    if known is None and has_lost_checksum(path):
+        return False
     while known is not None:
         try:
             if _digest(path) in known:
@@ -67,6 +73,16 @@ def is_as_written(path: Path) -> bool:
             return False
         # Its step has replaced it meanwhile.
     return True
+
+
+def has_lost_checksum(path: Path) -> bool:
+    """Whether a file that is there had a checksum once, and has none now."""
+    if checksum_file(path).exists() or not path.is_file():
+        return False
+    try:
+        return path.name in path.with_name(_NAMES).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return False
 
 
 def is_usable(path: Path) -> bool:
@@ -90,8 +106,9 @@ def require_as_written(paths: Iterable[Path]) -> None:
     if damaged:
         others = [path.name for path in damaged[1:_NAMED_MAX]]
         rest = f" (and {', '.join(others)}{', ...' if len(damaged) > _NAMED_MAX else ''})" if others else ""
+        how = "is missing" if has_lost_checksum(damaged[0]) else "differs"
         raise InputError(
-            f"{damaged[0]}{rest}: not as it was written (its checksum differs): the disk or another program "
+            f"{damaged[0]}{rest}: not as it was written (its checksum {how}): the disk or another program "
             "has changed it.",
             remedy_for(damaged),
         )
@@ -122,6 +139,15 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remember(path: Path) -> None:
+    """Note that the file has a checksum, which is there by now; a line added is a line whole."""
+    names = path.with_name(_NAMES)
+    known = names.read_text(encoding="utf-8").splitlines() if names.exists() else []
+    if path.name not in known:
+        with names.open("a", encoding="utf-8") as file:
+            file.write(f"{path.name}\n")
 
 
 def _recorded(path: Path) -> list[str] | None:

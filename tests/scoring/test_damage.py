@@ -62,7 +62,7 @@ def _files(settings: Settings) -> dict[str, Path]:
     paths = settings.paths
     model = model_registry.champion(settings).folder
     tables = [paths.table(name) for name in ("interactions", "users", "video_daily", "video_captions")]
-    features = [paths.feature_source(view.name) for view in BUILTIN.stored]
+    features = [paths.feature_source(view.name) for view in BUILTIN.needed]
     return {
         **{f"table {path.stem}": path for path in tables},
         "replaced rows": paths.tables / "superseded" / "users.parquet",
@@ -108,6 +108,37 @@ def test_no_list_is_made_from_a_damaged_file(home: Settings, capsys: pytest.Capt
                 assert path.parent.name in said and "un `" in said, said
                 assert shown_rows(home) == before
     assert _nightreel("score") == 0
+
+
+def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
+    home: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Damaged or not: that cannot be seen any more. Files of an older nightreel never had one."""
+    before = shown_rows(home)
+    for kind, path in _files(home).items():
+        checksum = path.with_name(path.name + SUFFIX)
+        if not checksum.exists():  # a model's files have theirs in its manifest
+            assert kind.startswith("model")
+            continue
+        said = checksum.read_bytes()
+        checksum.unlink()
+        try:
+            with _flipped(path, 0.5):
+                assert _nightreel("score", "--force") == 2, kind
+            told = capsys.readouterr().err.strip()
+            assert len(told.splitlines()) == 1 and f"{path.name}: not as it was written" in told, told
+            assert "is missing" in told and "un `" in told, told
+            assert _nightreel("score") == 2, kind
+            capsys.readouterr()
+            (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]
+            assert finding.state == "wrong" and path.name in finding.found and "older" not in finding.found
+            assert shown_rows(home) == before
+        finally:
+            checksum.write_bytes(said)
+    source = home.paths.feature_source(columns.VIDEO_FACTORS)
+    source.with_name(source.name + SUFFIX).unlink()
+    assert not build_features(home).skipped
+    assert score_and_publish(home).summary["run_id"]
 
 
 @pytest.mark.parametrize(
