@@ -12,6 +12,7 @@ import polars as pl
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Paths, Settings
+from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
 from pipelines.ingest.merging import Known
 from pipelines.ingest.output import superseded_path
@@ -57,6 +58,16 @@ def known_now(settings: Settings) -> datetime:
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
     return max(newest, now)
+
+
+def raw_changes_since(paths: Paths, known_at: datetime, as_of: datetime) -> list[str]:
+    """A line for each raw file by which lists of a night may differ from those that it made then."""
+    return [
+        f"The raw file {name} has changed since that night knew it (found {at:%Y-%m-%d %H:%M} UTC): what it "
+        "brought counts as known from the start, so the lists may differ from that night's. Deliver new rows "
+        "in incoming/ instead."
+        for name, at in changed_since(paths, known_at, as_of)
+    ]
 
 
 def deliveries_after(settings: Settings, now: datetime) -> list[str]:

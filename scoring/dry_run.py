@@ -57,7 +57,9 @@ def without_writing(settings: Settings, score: Callable[[Settings], StepResult])
     if not result.skipped:
         end = "be stored as a replay" if summary["status"] == STORED else "be published"
         remark = f"Nothing was written. The lists are sound, and would {end}."
-        summary |= {"run_id": None, "status": "dry run", "remarks": [remark]}
+        # The last one says where to look at what was stored.
+        others = summary.get("remarks", [])[: -1 if summary["status"] == STORED else None]
+        summary |= {"run_id": None, "status": "dry run", "remarks": [remark, *others]}
     return replace(result, wrote=(), summary=summary)
 
 

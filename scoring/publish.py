@@ -15,10 +15,10 @@ from nightreel.catalogue import catalogue_of
 from nightreel.checksums import require_as_written
 from nightreel.errors import InputError
 from nightreel.extras import require_extras
-from nightreel.logs import progress
+from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.known import last_arrival, newest_play, table_files
+from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import SHOWN, objective_of
@@ -36,6 +36,8 @@ from scoring.schema import upgrade
 from scoring.score_model import lists_of_model
 from scoring.tables import PUBLISHED, STORED
 from scoring.writer import exclusive_lock
+
+_log = get_logger(__name__)
 
 # What lists depend on, beside their inputs.
 LIST_SETTINGS = {
@@ -164,11 +166,16 @@ def score_and_publish(
         "seconds": stages.seconds(),
         "database": masked(url),
     }
+    remarks = raw_changes_since(settings.paths, known_at, instant)
+    for remark in remarks:
+        _log.warning("not the same as then", run_id=written.run_id, reason=remark)
     if not run.show:
-        summary["remarks"] = [
+        remarks.append(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
             f"{written.run_id}`, or show it to them with --publish."
-        ]
+        )
+    if remarks:
+        summary["remarks"] = remarks
     return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
 
 

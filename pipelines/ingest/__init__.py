@@ -16,8 +16,9 @@ from nightreel.errors import InputError
 from nightreel.locks import home_lock
 from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
+from pipelines.ingest.changes import first_difference, has_changed, note_changes
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
-from pipelines.ingest.deliveries import Delivery, deliveries
+from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, present_columns
@@ -74,6 +75,8 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             for plan in plans:
                 taken[plan.path] = _take(plan, output, settings, advance)
+    names = [kind.name for kind in KINDS if folder / kind.name in taken]
+    note_changes(settings.paths, {name: taken[folder / name].digest for name in names}, output.earliest)
     write_taken(settings, taken)
     written = [Path(name) for entry in taken.values() for name in entry.written]
     summary = summary_of(
@@ -182,6 +185,9 @@ def _read_raw(
     if table.rejects.height:
         table.rejects.write_parquet(output.new(kept_rejects))
     known = Known.first(table.frame)
+    if source.file is BIG_MATRIX and has_changed(settings.paths, source.path.name, source.header.digest):
+        before_it = earlier.frame if earlier is not None else output.raw_rows(plan.file)
+        output.earliest |= first_difference(source.path.name, before_it, table.frame)
     if delivered is not None:
         known, _ = add_plays(known, delivered)
     return known, Taken(

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from datetime import datetime
 from pathlib import Path
+
+import polars as pl
 
 from nightreel.artefacts import fingerprint_of_files
 from nightreel.settings import Settings
@@ -23,10 +26,14 @@ def rejects_path(rejects: Path, file: Path) -> Path:
 
 
 class Output:
-    """The folders of tables and rejects: as they stand, and the new ones while ingest is at work."""
+    """The folders of tables and rejects: as they stand, and the new ones while ingest is at work.
+
+    earliest: of raw files of plays that have changed, by name, when the first play happened that differs.
+    """
 
     def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:
         self._now = {settings.paths.tables: tables, settings.paths.rejects: rejects}
+        self.earliest: dict[str, datetime] = {}
         self.tables, self.rejects = settings.paths.tables, settings.paths.rejects
 
     def new(self, path: Path) -> Path:
@@ -41,6 +48,12 @@ class Output:
     def known(self, file: RawFile) -> Known:
         """The file's table as it stands."""
         return Known.read(self.tables / f"{file.table}.parquet", superseded_path(self.tables, file.table))
+
+    def raw_rows(self, file: RawFile) -> pl.DataFrame | None:
+        """The rows of the raw file in its table as it stands; None where there is no such table."""
+        if not (self.tables / f"{file.table}.parquet").is_file():
+            return None
+        return self.known(file).of_raw_file()
 
     def write(self, file: RawFile, known: Known) -> list[Path]:
         """Write a new table; returns where it will stand."""

@@ -87,12 +87,15 @@ class Night:
             values[position] = listable[name].to_numpy()
             return values
 
+        received = np.full(len(video_id), -1, dtype=np.int64)
+        received[position] = sides.received()
         catalogue = Catalogue(
             video_id,
             np.searchsorted(video_id, past.video_id),
             spread("author", -1),
             spread("category", -1),
             spread("uploaded_us", 0),
+            received,
         )
         arrays = fitted_arrays(past, settings)
         sides_video = np.full(len(video_id), -1, dtype=np.int64)
@@ -148,16 +151,17 @@ class Night:
         brought_by = np.zeros(opened.shape, dtype=np.uint32)
         for number, name in enumerate(self.sources):
             for row in range(users):
-                best = best_positions(scores[name][row], opened[row], self.source_k)
-                brought_by[row, best[scores[name][row][best] > 0]] |= np.uint32(1 << number)
+                of_user = scores[name][row]
+                best = best_positions(of_user, opened[row] & (of_user > 0), self.source_k, self._tie_break)
+                brought_by[row, best] |= np.uint32(1 << number)
         chosen = brought_by > 0
         self._fill(chosen, opened, at_least)
         user, video = np.nonzero(chosen)
-        starts = np.searchsorted(user, np.arange(users + 1))
+        by_reception = np.lexsort((-self.catalogue.received[video], user))
         features = [
             column
             for values in scores.values()
-            for column in _of_scores(values, self.is_listable, user, video, starts)
+            for column in _of_scores(values[:, self.is_listable], values[user, video], user, by_reception)
         ]
         features += self._of_groups(histories, user, video)
         features += list(self.video_table[video].T)
@@ -178,7 +182,12 @@ class Night:
         liked = self.video_table[:, self.video_names.index("liked_all")]
         for user in np.flatnonzero(chosen.sum(axis=1) < at_least).tolist():
             missing = at_least - int(chosen[user].sum())
-            chosen[user, best_positions(liked, opened[user] & ~chosen[user], missing)] = True
+            among = opened[user] & ~chosen[user]
+            chosen[user, best_positions(liked, among, missing, self._tie_break)] = True
+
+    def _tie_break(self, tied: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.catalogue.received[tied]
+        return found
 
     def _als_scores(self, sides_user: np.ndarray) -> np.ndarray:
         """The product of Feast's factors: float32 [users, catalogue], NaN where unknown."""
@@ -242,14 +251,17 @@ def _of_own_group(sums: csr_matrix, groups: csr_matrix, user: np.ndarray, video:
 
 
 def _of_scores(
-    values: np.ndarray, is_listable: np.ndarray, user: np.ndarray, video: np.ndarray, starts: np.ndarray
+    listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
 ) -> list[np.ndarray]:
-    """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0."""
+    """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0.
+
+    listable: [users, listable videos]. own, user: of each pair, users ascending. by_reception: int64 [pairs],
+    the pairs user after user, the best received video first, which decides between equal scores.
+    """
     # In rows, so that a sum does not depend on how many users are asked for.
-    known = np.ascontiguousarray(values[:, is_listable])
+    known = np.ascontiguousarray(listable)
     mean, deviation = known.mean(axis=1), known.std(axis=1) + _TINY
-    own = values[user, video]
-    order = np.lexsort((-own, user))
+    order = by_reception[np.lexsort((-own[by_reception], user[by_reception]))]
     rank = np.empty(len(own))
-    rank[order] = np.arange(len(own)) - starts[user[order]]
+    rank[order] = np.arange(len(own)) - np.searchsorted(user, user)
     return [(own - mean[user]) / deviation[user], np.log1p(rank)]

@@ -28,7 +28,7 @@ class Recent:
 
 
 class Fresh:
-    """Videos by when they were uploaded, or first known; the newest first."""
+    """Videos by when they were uploaded, or first known; the newest first, of those the best received."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
         """Nothing: what counts is known of the catalogue."""
@@ -36,7 +36,7 @@ class Fresh:
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:  # noqa: ARG002
         """The same list for everyone."""
-        order = np.argsort(catalogue.uploaded_us, kind="stable")
+        order = np.lexsort((catalogue.received, catalogue.uploaded_us))
         rank = np.empty(len(order), dtype=np.float32)
         rank[order] = np.arange(len(order))
         return SameForAll(rank)

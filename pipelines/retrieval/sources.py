@@ -54,7 +54,8 @@ class Catalogue:
 
     video_id: int64, ascending. columns: int64 [videos of the past], position of each in `video_id`. author,
     category: int64 [videos], negative where unknown. uploaded_us: int64 [videos], microseconds since
-    1970 UTC.
+    1970 UTC. received: int64 [videos], as `filtering.received` has it, what decides between videos of equal
+    scores.
     """
 
     video_id: np.ndarray
@@ -62,6 +63,7 @@ class Catalogue:
     author: np.ndarray
     category: np.ndarray
     uploaded_us: np.ndarray
+    received: np.ndarray
 
     def __len__(self) -> int:
         return len(self.video_id)

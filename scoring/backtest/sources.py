@@ -19,7 +19,7 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
     """The first `depth` unseen videos of each user by the score of each source, some users at a time.
 
     names: of the source by that of the system. What a source scores 0 it does not name, as for candidates;
-    ties go to the smaller video_id.
+    ties go to what all users received better.
     """
     made, candidates = night.night, night.candidates
 
@@ -44,10 +44,10 @@ def _ordered(
     scores: np.ndarray, opened: np.ndarray, user_id: np.ndarray, night: Night, depth: int
 ) -> pl.DataFrame:
     """user_id, rank, video_id. scores, opened: [users, videos of the catalogue]."""
-    videos = []
+    videos, received = [], night.catalogue.received
     for of_user, of_open in zip(scores, opened, strict=True):
-        best = best_positions(of_user, of_open & (of_user > 0), depth)
-        videos.append(best[np.argsort(-of_user[best], kind="stable")])
+        best = best_positions(of_user, of_open & (of_user > 0), depth, lambda tied: received[tied])
+        videos.append(best[np.lexsort((-received[best], -of_user[best]))])
     lengths = [len(one) for one in videos]
     rank = [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
     return pl.DataFrame(

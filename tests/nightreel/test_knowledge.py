@@ -1,7 +1,9 @@
 """Two clocks: a night again has what had arrived by that night, whatever was delivered and trained since."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -155,6 +157,39 @@ def test_profiles_and_texts_are_those_that_had_arrived(
     assert (
         found[0] == keys.to_frame().join(first, on=key, how="left", maintain_order="left")[feature].to_list()
     )
+
+
+def test_a_replay_says_that_a_raw_file_has_changed_since(
+    home: Settings, nightreel: Nightreel, tmp_path: Path
+) -> None:
+    """Rows of a raw file count as known from the start; plays after the night cannot have a part in it."""
+    copy = tmp_path / "home"
+    shutil.copytree(home.home, copy)
+    raw = copy / "raw" / "big_matrix.csv"
+    newest = pl.read_csv(raw, infer_schema=False).tail(5).with_columns(watch_ratio=pl.lit("3.5"))
+
+    def replay_after(*, shifted_days: int) -> tuple[str, str]:
+        """What a replay of the first run prints after such plays were appended."""
+        at = pl.col("timestamp").cast(pl.Float64) + shifted_days * 86_400
+        more = newest.with_columns(at.cast(pl.String).alias("timestamp"), pl.lit(None).alias("time"))
+        raw.write_text(raw.read_text() + more.write_csv(include_header=False))
+        for command in (["ingest"], ["features"], ["score", "--replay", "1", "--force"]):
+            done = nightreel(*command, home=copy)
+            assert done.returncode == 0, done.stderr
+        return done.stdout, done.stderr
+
+    for said in replay_after(shifted_days=3):
+        assert "has changed" not in said
+    for said in replay_after(shifted_days=-3):
+        assert "The raw file big_matrix.csv has changed since that night knew it" in said
+    # Once found, it is not forgotten: neither by an ingest anew nor for a dry run.
+    assert nightreel("ingest", "--force", home=copy).returncode == 0
+    assert nightreel("features", home=copy).returncode == 0
+    done = nightreel("score", "--replay", "1", "--dry-run", home=copy)
+    assert done.returncode == 0 and "big_matrix.csv has changed" in done.stdout
+    # The next night's own list is of what is there now.
+    done = nightreel("score", "--force", home=copy)
+    assert done.returncode == 0 and "has changed" not in done.stdout + done.stderr
 
 
 def test_options_of_a_replay_that_do_not_go_together_are_refused(

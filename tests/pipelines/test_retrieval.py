@@ -1,5 +1,6 @@
 """Candidate sources learn from plays strictly before their cutoff, and from nothing else."""
 
+import dataclasses
 from datetime import timedelta
 
 import numpy as np
@@ -35,6 +36,7 @@ def _catalogue(past: Past) -> Catalogue:
         np.arange(videos) % 5,
         np.arange(videos) % 3,
         np.arange(videos)[::-1].copy(),
+        np.zeros(videos, dtype=np.int64),
     )
 
 
@@ -97,6 +99,20 @@ def test_a_users_scores_depend_on_no_other_user_that_is_asked_for(name, settings
     every = scores(past.user_id)
     assert np.array_equal(every[7:8], scores(past.user_id[7:8]))
     assert np.array_equal(every[3:20], scores(past.user_id[3:20]))
+
+
+def test_of_videos_that_are_equally_fresh_the_better_received_is_first(settings):
+    """Uploads are days: many videos have the same."""
+    past = Past.of(LOG, CUTOFF, settings)
+    videos = len(past.video_id)
+    uploaded, received = np.arange(videos) // 10, np.random.default_rng(1).permutation(videos)
+    catalogue = dataclasses.replace(_catalogue(past), uploaded_us=uploaded, received=received)
+    source = SOURCES["fresh"]
+    of_users = PlaysByUser(past).histories(
+        past.user_id[:1], np.array([past.cutoff_us]), np.arange(videos), videos
+    )
+    (scores,) = source.over(source.fit(past, settings), catalogue).scores(of_users)
+    assert np.argsort(-scores).tolist() == sorted(range(videos), key=lambda v: (-uploaded[v], -received[v]))
 
 
 def test_ease_is_its_closed_form(settings):

@@ -157,6 +157,7 @@ class _Alone:
             spread(about.author, -1),
             spread(about.category, -1),
             spread(about.uploaded_us, 0),
+            self._by_reception(settings, as_of),
         )
         instants = np.full(len(self.user_id), past.cutoff_us)
         self._histories = PlaysByUser(past).histories(
@@ -166,14 +167,27 @@ class _Alone:
         self.opened[:, listable] = candidates.open_to(slice(None))
         self.has_all = candidates.rewatch(slice(None))
 
-    def lists(self, name: str, most: int) -> dict[int, list[int]]:
+    def _by_reception(self, settings: Settings, as_of) -> np.ndarray:
+        """Of each video how well all users had received it: its share of liked plays, then its views."""
+        source = pl.read_parquet(settings.paths.feature_source(columns.VIDEO_ENGAGEMENT))
+        names = [columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS]
+        last = source.filter(pl.col(columns.EVENT_TIMESTAMP) <= as_of).sort(columns.EVENT_TIMESTAMP)
+        last = last.unique(columns.VIDEO_ID, keep="last").select(columns.VIDEO_ID, *names)
+        videos = pl.DataFrame({columns.VIDEO_ID: self.video_id}).join(
+            last, on=columns.VIDEO_ID, how="left", maintain_order="left"
+        )
+        pairs = videos.select(pl.struct(pl.col(names).fill_null(0).cast(pl.Float32))).to_series()
+        return pairs.rank("dense").to_numpy().astype(np.int64)
+
+    def lists(self, name: str, most: int, *, ties_by_id: bool = False) -> dict[int, list[int]]:
         """Each user's videos, best first, those scored 0 left out."""
         source = SOURCES[name]
         scores = source.over(source.fit(self._past, self._settings), self._catalogue).scores(self._histories)
+        received = np.zeros(len(self.video_id)) if ties_by_id else self._catalogue.received
         found = {}
         for row, user in enumerate(self.user_id.tolist()):
             of_user = np.where(self.opened[row] & (scores[row] > 0), scores[row], -np.inf)
-            best = np.argsort(-of_user, kind="stable")[:most]
+            best = np.lexsort((-received, -of_user))[:most]
             found[user] = self.video_id[best[of_user[best] > 0]].tolist()
         return found
 
@@ -190,6 +204,27 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
             columns.USER_ID, columns.VIDEO_ID, "candidate_sources"
         ).iter_rows():
             assert (name in (names or "").split(",")) == (video in best[user]), (name, user, video)
+
+
+def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: Settings) -> None:
+    """Few plays are liked here, so that many videos tie for the last of a source's room."""
+    changes: dict[str, object] = {"like_threshold": 6.0, "exclude_seen": False}
+    lists = _lists(home, CUT, length=40, **changes)
+    alone = _Alone(home.model_copy(update=changes), CUT)
+    decided = set()
+    for name in home.retrieval_sources.split(","):
+        best = alone.lists(name, home.source_k)
+        decided |= {name} if best != alone.lists(name, home.source_k, ties_by_id=True) else set()
+        for user, video, source, names in zip(
+            lists.user_id.tolist(),
+            lists.video_id.tolist(),
+            lists.source,
+            lists.candidate_sources,
+            strict=True,
+        ):
+            if source == HYBRID:
+                assert (name in names.split(",")) == (video in best[user]), (name, user, video)
+    assert {"ease_played", "item_knn"} <= decided
 
 
 @pytest.fixture(scope="module")
