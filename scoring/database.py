@@ -1,6 +1,7 @@
 """Opens the database of the lists: SQLite by default, PostgreSQL by URL; its failures become one line."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,10 @@ _FULL_REMEDY = (
 _WAL_LEAST_BYTES = 2**18
 _FILLING_BYTES = 2**30
 _BUSY_TIMEOUT_MS = 30_000
+# How long a publish waits for a reader to end its transaction, and how long each try keeps new ones waiting.
+_READERS_WAIT_S = 300.0
+_TRY_MS, _PAUSE_S = 50, 0.2
+_PUBLISHES = "publishes"
 _CONNECT_TIMEOUT_S = 10
 
 
@@ -218,18 +223,43 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # Transactions begin when we say so (`_begin_immediate`), not when the driver guesses.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    _enter_wal_mode(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _enter_wal_mode(connection: sqlite3.Connection) -> None:
-    """No reader waits for a writer. Raises DiskFullError where that leaves a file that nobody can read."""
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
-        require_room(file, _WAL_LEAST_BYTES)
-        connection.execute("PRAGMA journal_mode = WAL")
+def enter_wal_mode(connection: Connection) -> None:
+    """On SQLite, let no reader wait for this connection until it is closed, nor it for any reader.
+
+    Outside of it the file is in no WAL mode, in which a reader on a disk that has filled up meanwhile cannot
+    read: docs/decisions/sqlite-journal.md. Raises DiskFullError where there is no room for it, and
+    DatabaseAwayError where a reader's transaction does not end.
+    """
+    file = sqlite_file(connection.engine.url)
+    if file is None:
+        return
+    connection.info[_PUBLISHES] = True
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    (mode,) = driver.execute("PRAGMA journal_mode").fetchone()
+    if mode == "wal":
+        return
+    require_room(file, _WAL_LEAST_BYTES)
+    driver.execute(f"PRAGMA busy_timeout = {_TRY_MS}")
+    end = time.monotonic() + _READERS_WAIT_S
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if time.monotonic() > end:
+                raise DatabaseAwayError(
+                    f"{file}: a reader has kept a transaction open for {_READERS_WAIT_S / 60:g} minutes.",
+                    f"End that reader (`fuser {file}` names its process), then run the same command again.",
+                ) from None
+        time.sleep(_PAUSE_S)
+    driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
 
 def keep_readable(settings: Settings) -> None:
@@ -246,15 +276,17 @@ def keep_readable(settings: Settings) -> None:
             return
 
 
-def _leave_for_readers(connection: sqlite3.Connection, _record: Any) -> None:
-    """On a disk that fills up, end WAL mode, in which a reader needs room of its own, while nobody reads.
+def _leave_for_readers(connection: sqlite3.Connection, record: Any) -> None:
+    """After a publish, or on a disk that fills up, end WAL mode, unless others have the file open.
 
-    Elsewhere WAL mode stays: in it no writer ever waits for a reader, however long that takes.
+    These share the memory that a reader needs in that mode, and leave it there for new ones.
     """
     with suppress(sqlite3.Error):
         file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
-        if has_less_than(file, _FILLING_BYTES):
+        if record.info.get(_PUBLISHES) or has_less_than(file, _FILLING_BYTES):
             connection.execute("PRAGMA busy_timeout = 0")
+            # While readers read; what is left to be done then keeps them out for an instant only.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("PRAGMA journal_mode = DELETE")
 
 

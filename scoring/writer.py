@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nightreel.errors import BusyError
 from nightreel.locks import locked_file
-from scoring.database import plainly, sqlite_file
+from scoring.database import enter_wal_mode, plainly, sqlite_file
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 # Numbers for the database, as PostgreSQL wants them.
@@ -46,6 +46,7 @@ def exclusive_lock(engine: Engine) -> Iterator[Connection]:
     Raises BusyError, which says who writes, where another process does.
     """
     with _sole(engine, _WRITER_KEY, "lock", "is publishing to this database") as connection:
+        enter_wal_mode(connection)
         yield connection
 
 

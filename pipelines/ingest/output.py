@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from nightreel.artefacts import fingerprint_of_files
+from nightreel.checksums import is_as_written
 from nightreel.settings import Settings
 from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_files import RawFile
@@ -50,10 +52,11 @@ class Output:
         return Known.read(self.tables / f"{file.table}.parquet", superseded_path(self.tables, file.table))
 
     def raw_rows(self, file: RawFile) -> pl.DataFrame | None:
-        """The rows of the raw file in its table as it stands; None where there is no such table."""
-        if not (self.tables / f"{file.table}.parquet").is_file():
-            return None
-        return self.known(file).of_raw_file()
+        """The rows of the raw file in its table as it stands; None where that is missing or damaged."""
+        table = self.tables / f"{file.table}.parquet"
+        with suppress(pl.exceptions.PolarsError, OSError):
+            return self.known(file).of_raw_file() if table.is_file() and is_as_written(table) else None
+        return None
 
     def write(self, file: RawFile, known: Known) -> list[Path]:
         """Write a new table; returns where it will stand."""

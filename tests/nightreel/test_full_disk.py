@@ -112,6 +112,18 @@ def test_a_full_disk_is_one_line_and_the_list_stays(home: Settings, step: str, l
     assert _list(home) == before
 
 
+def test_a_disk_that_fills_after_a_publish_leaves_the_list_readable(home: Settings) -> None:
+    """No nightreel process meets the full disk; and there was room enough while one was at work."""
+    _remount(home.home.parent, "size=3g")
+    before = _list(home)
+    assert _nightreel("score", "--force")[0] == 0
+    assert sorted(path.name for path in home.paths.sqlite.parent.glob(f"{home.paths.sqlite.name}-*")) == []
+    used = sum(file.stat().st_size for file in home.home.rglob("*") if file.is_file())
+    _remount(home.home.parent, f"size={used // 1024 + _ROOM_KIB}k")
+    _fill(home, 0)
+    assert _list(home) == before
+
+
 def test_a_night_on_a_full_disk_fails_with_that_reason(home: Settings) -> None:
     before = _list(home)
     users = home.raw_dir / "user_features.csv"

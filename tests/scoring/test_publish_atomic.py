@@ -1,7 +1,9 @@
 """Readers see one complete list, last night's or tonight's, whatever the run meets."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +103,34 @@ def test_while_a_run_is_written_readers_see_the_old_list(settings: Settings) -> 
 
     publish_lists(settings, candidates, watched(), NIGHT + timedelta(days=1))
     assert shown_rows(settings) == expected_rows(2, make_blocks(candidates, 6, k=10))
+
+
+def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of SQLite, which is in no WAL mode between two publishes."""
+    settings = Settings.model_validate({"home": tmp_path, "top_k": 10})
+    candidates = make_candidates(5)
+    publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
+    before = shown_rows(settings)
+    monkeypatch.setattr("scoring.database._READERS_WAIT_S", 0.3)
+    app = sqlite3.connect(settings.paths.sqlite, isolation_level=None)
+    app.execute("BEGIN")
+    assert app.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0] == len(before)
+    with pytest.raises(NightreelError, match=r"a reader has kept a transaction open .*fuser"):
+        publish_lists(settings, candidates, make_blocks(candidates, 6, k=10), NIGHT + timedelta(days=1))
+    assert shown_rows(settings) == before
+    app.execute("COMMIT")
+
+    def read_meanwhile() -> Iterator[Lists]:
+        # From now on a transaction of the app's stops nothing.
+        app.execute("BEGIN")
+        assert app.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0] == len(before)
+        yield from make_blocks(candidates, 6, k=10)
+
+    publish_lists(settings, candidates, read_meanwhile(), NIGHT + timedelta(days=1))
+    assert shown_rows(settings) != before
+    app.close()
 
 
 def test_scoring_that_fails_half_way_leaves_the_old_list_and_no_rows(settings: Settings) -> None:
