@@ -5,10 +5,12 @@ reads its own files.
 """
 
 import os
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path, PurePath
+from types import TracebackType
 from typing import Any, Literal
 
 import yaml
@@ -25,7 +27,8 @@ from pydantic import Field
 
 from nightreel.artefacts import atomic_write
 from nightreel.checksums import require_as_written
-from nightreel.errors import InputError
+from nightreel.errors import InputError, NightreelError
+from nightreel.printing import print_error
 from nightreel.settings import Paths, Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent
@@ -36,6 +39,18 @@ _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOffline
 # only then changes into the repository.
 _STARTED_IN = Path.cwd()
 _working_on: list[Settings] = []
+
+
+def _say_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Let what stops the `feast` command be said as `nightreel` says it, with its exit code."""
+    if isinstance(error, NightreelError):
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    sys.__excepthook__(kind, error, trace)
+
+
+if Path(sys.argv[0]).stem == "feast":
+    sys.excepthook = _say_in_one_line
 
 
 @contextmanager

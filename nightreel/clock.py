@@ -6,6 +6,9 @@ from nightreel.errors import InputError
 
 # By how much the clocks of two machines on one database may differ.
 SKEW = timedelta(minutes=5)
+# Lower bounds of Unix times of about today, by the unit that they must be in, and what a second has of each.
+UNIX_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 1e8}
+UNIX_PER_SECOND = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3, "seconds": 1}
 
 
 def is_future(instant: datetime | None, now: datetime) -> bool:

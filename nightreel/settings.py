@@ -596,7 +596,7 @@ def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
     if may_be_new and not home.exists():
         return
     raise InputError(
-        f"{home}: no such folder.",
+        f"{home}: a file, not a folder." if home.exists() else f"{home}: no such folder.",
         "Name the home with --home or NIGHTREEL_HOME, or make the folder.",
     )
 

@@ -31,6 +31,9 @@ def as_json(value: Any, indent: int | None = None) -> str:
     return _DRIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", readable)
 
 
+_unguarded: list[Any] = []
+
+
 class StandardOutputError(NightreelError):
     """What a command had to say could not be written; what it did stands."""
 
@@ -94,14 +97,14 @@ def _guarded(stream: Any, kind: type[io.TextIOWrapper]) -> Any:
     """The same stream watched over; streams that are no files of the system stay as they are."""
     if type(stream) is not io.TextIOWrapper:
         return stream
-    encoding, line_buffering, write_through = stream.encoding, stream.line_buffering, stream.write_through
-    errors = "replace" if stream.errors == "strict" else stream.errors
+    # Who has the stream itself may go on with it; without a reference it would close what both write to.
+    _unguarded.append(stream)
     return kind(
-        stream.detach(),
-        encoding=encoding,
-        errors=errors,
-        line_buffering=line_buffering,
-        write_through=write_through,
+        stream.buffer,
+        encoding=stream.encoding,
+        errors="replace" if stream.errors == "strict" else stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )
 
 

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from nightreel.clock import UNIX_UNITS
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
-from pipelines.ingest.raw_files import FIRST_DAY, Kind, RawColumn, RawFile
+from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 
 # What programs write where there is no value, in a column of any kind.
 _NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
@@ -17,7 +18,7 @@ _NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
 _SHOWN_CHARACTERS = 40
 _OUT_OF_RANGE = "is not between {} and a day past now"
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
-_FINER_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11}
+_FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "seconds"}
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,36 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime) -> LocalTimes
     """Local times like 2020-07-05 00:08:23.438 as instants."""
     text = text.str.strip_chars()
     text = _only(text, ~text.is_in(_NO_NUMBER))
-    naive = text.str.replace("T", " ", literal=True).str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
-    )
+    naive = _naive(text)
     # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
     in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
     local = _only(naive, in_range).dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
     instants = local.dt.convert_time_zone("UTC")
     problem = (
         pl.when(naive.is_null())
-        .then(pl.lit(f"is not {Kind.LOCAL_TIME.value}"))
+        .then(_no_local_time(text))
         .when(~in_range)
         .then(pl.lit(_OUT_OF_RANGE.format(FIRST_DAY)))
         .otherwise(pl.lit(f"does not exist in {zone.key}, where clocks went forward"))
     )
     return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
+
+
+def _naive(text: pl.Series) -> pl.Series:
+    return text.str.replace("T", " ", literal=True).str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
+    )
+
+
+def _no_local_time(text: pl.Series) -> pl.Expr:
+    """What is wrong with each text that is no local time: a Unix time stands in the wrong column."""
+    number = floats(text)
+    words = pl.lit(f"is not {Kind.LOCAL_TIME.value}")
+    for unit, least in reversed(UNIX_UNITS.items()):
+        advice = "" if unit == "seconds" else ", as seconds"
+        said = f"is no local time but Unix {unit}: put them in column {TIMESTAMP}{advice}"
+        words = pl.when((number >= least) & number.is_finite()).then(pl.lit(said)).otherwise(words)
+    return words
 
 
 def raw_text(names: list[str]) -> pl.Expr:
@@ -128,6 +144,9 @@ def _problem(column: RawColumn, text: pl.Series) -> pl.Expr:
                 for unit, least in _FINER_UNITS.items()
             ),
             pl.when(number.is_finite()).then(pl.lit(f"is not {kind.value}: it {out_of_range}")),
+            pl.when(_naive(text.str.strip_chars()).is_not_null()).then(
+                pl.lit(f"is not {kind.value} but a local time: put it in column {LOCAL_TIME}")
+            ),
             words,
         )
     return words

@@ -92,7 +92,7 @@ class Classes:
         if not self.is_missing_one or self.amounts_differ:
             return
         setting = _setting(settings)
-        which = "every play is liked" if self.liked else "no play is liked"
+        which = "every one" if self.liked else "none"
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
@@ -103,9 +103,9 @@ class Classes:
         else:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
-            f"interactions: {which} ({self.liked} of {self.plays}, {self.liked_share:.3%}; {setting} = "
-            f"{getattr(settings, setting):g}) and watch_ratio is {self.highest:.4g} in all of them: there is "
-            "nothing to learn.",
+            f"interactions: of the {self.plays} plays that models are fitted on {which} is liked "
+            f"({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in all of "
+            "these: there is nothing to learn.",
             remedy,
         )
 

@@ -74,6 +74,24 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Applied:
     return Applied(first, second, once[0], twice[0], once[1], twice[1], before)
 
 
+@pytest.mark.parametrize("where", ["in the repository", "from elsewhere"])
+def test_a_bad_setting_is_one_line_of_feasts_own_command_too(where: str, tmp_path: Path) -> None:
+    (tmp_path / "nightreel.toml").write_text("top_k = 0\n", encoding="utf-8")
+    inside = where == "in the repository"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("feast"), *([] if inside else ["-c", str(REPOSITORY)]), "apply"],
+        cwd=REPOSITORY if inside else tmp_path,
+        env=os.environ | {"NIGHTREEL_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("nightreel: ") and "top_k" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def _feast(*arguments: str, cwd: Path, home: Path | None = None) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
     if home is not None:

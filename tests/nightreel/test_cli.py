@@ -145,6 +145,34 @@ def test_a_home_that_is_not_there_is_said_to_be_missing(command: str, tmp_path: 
     assert not (tmp_path / "typo").exists()
 
 
+@pytest.mark.parametrize("command", ["ingest", "score", "status", "run"])
+def test_a_home_that_is_a_file_is_said_to_be_one(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "nightreel.toml"
+    file.write_text("", encoding="utf-8")
+    code, said = _in_process(f"{command} --home {file}")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert said.startswith(f"nightreel: {file}: a file, not a folder. ")
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("1597449600", "These Unix seconds are written 2020-08-15T00:00:00Z."),
+        ("1597449600123", "These Unix milliseconds are written 2020-08-15T00:00:00.123000Z."),
+        ("20200815", "Write it like 2020-08-15T00:00:00+08:00, or 2020-08-15T00:00:00Z."),
+        ("2020-08-15 02:00", "Write it like 2020-08-15T02:00:00+08:00, or 2020-08-15T02:00:00Z."),
+        ("yesterday", "Write it like 2020-08-15T02:00:00+08:00."),
+        ("inf", "Write it like 2020-08-15T02:00:00+08:00."),
+    ],
+)
+def test_an_instant_that_is_none_is_quoted_with_how_to_write_it(
+    written: str, remedy: str, tmp_path: Path
+) -> None:
+    done = _nightreel("score", "--as-of", written, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"nightreel: --as-of {written}: ") and done.stderr.endswith(f" {remedy}\n")
+
+
 def test_doctor_says_that_the_home_is_not_there(tmp_path: Path) -> None:
     done = _nightreel("doctor", "--home", "typo", cwd=tmp_path)
     assert done.returncode == 1

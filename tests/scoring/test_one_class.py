@@ -1,6 +1,7 @@
 """Logs whose plays are all liked, or none of them: what `train` says, and what the lists are filtered by."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,20 @@ def _trained(settings: Settings) -> dict[str, object]:
     folder = settings.paths.models / str(champion["version"])
     manifest: dict[str, object] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     return manifest
+
+
+def test_a_refusal_speaks_of_the_plays_that_are_fitted(
+    tmp_path: Path, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later ones may be liked: they are held out."""
+    last = LOG.interactions[columns.EVENT_TIMESTAMP].max()
+    ratio = pl.when(pl.col(columns.EVENT_TIMESTAMP) == pl.lit(last)).then(4.0).otherwise(0.5)
+    home = _home(tmp_path / "home", monkeypatch, ratio, "shown").home
+    done = nightreel("train", home=home)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    said = re.search(r"of the (\d+) plays that models are fitted on none is liked", done.stderr)
+    assert said is not None and int(said[1]) < LOG.interactions.height, done.stderr
+    assert "0.5 in all of these" in done.stderr
 
 
 CAPPED = pl.min_horizontal(columns.WATCH_RATIO, 1.0)
