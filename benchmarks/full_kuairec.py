@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.measured_process import machine, run_measured
 from nightreel.settings import Settings
-from pipelines.evaluate.protocols import choose_settings
 from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.training_frame import choose_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -143,3 +143,10 @@ def uniform_hash(values: np.ndarray, seed: int) -> np.ndarray:
         mixed ^= mixed >> np.uint64(31)
     uniform: np.ndarray = mixed / 2.0**64
     return uniform
+
+
+def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
+    """Which of these users choose settings and are reported nowhere, by a hash: bool, one entry a user."""
+    # Another seed than that of samples, or a sample of users would hold only those that choose.
+    chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.tuning_share
+    return chosen

@@ -19,7 +19,7 @@ from nightreel.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
-from pipelines.training_frame import PLAY_COLUMNS, of_sampled_users, scan_plays, uniform_hash
+from pipelines.training_frame import PLAY_COLUMNS, choose_settings, of_sampled_users, scan_plays
 
 KUAIREC = "kuairec"
 IMPRESSIONS = "impressions"
@@ -47,13 +47,6 @@ class Pairs:
     def is_tuning(self, settings: Settings) -> np.ndarray:
         """Which pairs are of users that choose settings: bool [pairs]."""
         return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings)
-
-
-def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
-    """Which of these users choose settings and are reported nowhere, by a hash: bool, one entry a user."""
-    # Another seed than that of samples, or a sample of users would hold only those that choose.
-    chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.tuning_share
-    return chosen
 
 
 def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:

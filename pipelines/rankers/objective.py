@@ -1,8 +1,7 @@
 """What a model is trained for: what is liked if shown, or what is liked on the next day out of all videos.
 
-`auto` takes what wins on past data. A table of fully observed pairs asks the first question by itself: every
-user has seen nearly every one of its videos. Without one, both are asked which of the candidates of past
-nights were liked, by users that the next day's rankers have not seen.
+`auto` takes what wins on past data, as `contest` has it: on the users of a fully observed matrix who choose
+settings, else on the days before the holdout. Other users and later days, which are reported, have no part.
 """
 
 from dataclasses import dataclass
@@ -16,9 +15,11 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
+from pipelines.rankers.contest import USERS_MIN, Contest, arena_of_matrix, arenas_of_days, contest
+from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.next_day_training import fit_next_day
-from pipelines.rankers.past_nights import night_rows
+from pipelines.rankers.past_nights import NightRows, night_rows
 from pipelines.rankers.training_data import TrainingData
 
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
@@ -35,6 +36,7 @@ class Chosen:
     next_day: NextDayRanker | None = None
     backtest: NextDayRanker | None = None
     facts: dict[str, Any] | None = None
+    contest: Contest | None = None
 
     def save(self, folder: Path) -> None:
         """Write the rankers into the version's folder."""
@@ -44,7 +46,12 @@ class Chosen:
 
     def manifest(self) -> dict[str, Any]:
         """What the version's manifest says of it."""
-        return {"objective": self.objective, "why": self.why, NEXT_DAY: self.facts}
+        return {
+            "objective": self.objective,
+            "why": self.why,
+            NEXT_DAY: self.facts,
+            "contest": None if self.contest is None else self.contest.facts(),
+        }
 
 
 def objective_of(model: ModelVersion) -> str:
@@ -57,19 +64,42 @@ def has_backtest(folder: Path) -> bool:
     return (folder / f"{BACKTEST}.json").is_file()
 
 
-def choose_objective(data: TrainingData, store: FeatureStore, settings: Settings) -> Chosen:
-    """Train the next day's rankers where they may be wanted, and say which objective the version has."""
+def choose_objective(
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
+) -> Chosen:
+    """Train the next day's rankers where they may be wanted, and say which objective the version has.
+
+    ranker: that of shown pairs, trained on these data.
+    """
     if settings.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
-    share = _observed_share(settings)
+    is_auto = settings.objective == "auto"
     # Where every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.wanted.liked[data.slices.fit].all())
-    if settings.objective == "auto" and share > _FULL_SHARE and not only_liked:
-        return Chosen(SHOWN, f"{share:.1%} of the pairs of small_matrix are observed: what is liked if shown")
+    if is_auto and _observed_share(settings) > _FULL_SHARE and not only_liked:
+        return _chosen_on_matrix(data, store, ranker, settings)
     end = end_of_day(data.cuts.last_day, settings.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
     if rows is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
+    earlier = rows.before(data.cuts.holdout_from)
+    backtest = None if earlier is None else fit_next_day(earlier, settings)[0]
+    if not is_auto:
+        return _next_day(rows, backtest, "objective = next_day", settings)
+    found, why = _contest_of_days(data, store, ranker, rows, settings)
+    if found is not None and found.shown > found.next_day:
+        return Chosen(SHOWN, why, backtest=backtest, contest=found)
+    return _next_day(rows, backtest, why, settings, contest=found)
+
+
+def _next_day(
+    rows: NightRows,
+    backtest: NextDayRanker | None,
+    why: str,
+    settings: Settings,
+    *,
+    contest: Contest | None = None,
+) -> Chosen:
     next_day, quality = fit_next_day(rows, settings)
     facts = {
         "rows": len(rows.liked),
@@ -78,9 +108,50 @@ def choose_objective(data: TrainingData, store: FeatureStore, settings: Settings
         "order": {name: weight for name, weight in next_day.order.weights.items() if weight},
         "ndcg": quality,
     }
-    earlier = rows.before(data.cuts.holdout_from)
-    backtest = None if earlier is None else fit_next_day(earlier, settings)[0]
-    return Chosen(NEXT_DAY, "what is liked on the next day, out of all videos", next_day, backtest, facts)
+    return Chosen(NEXT_DAY, why, next_day, backtest, facts, contest)
+
+
+def _chosen_on_matrix(
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
+) -> Chosen:
+    """By the users of the matrix who choose settings; the next day's rankers are those of the backtest."""
+    earlier = night_rows(data.plays, store, data.encoding, data.cuts.holdout_from, settings)
+    if earlier is None:
+        return Chosen(SHOWN, "no candidate of a past night was liked")
+    backtest = fit_next_day(earlier, settings)[0]
+    arena = arena_of_matrix(data, settings)
+    if arena is None:
+        why = "small_matrix is fully observed, and too few of its users who choose settings liked anything"
+        return Chosen(SHOWN, why, backtest=backtest)
+    days = ("the tuning users of small_matrix", "its other users")
+    found = contest([arena], (ranker, backtest), data, store, settings, days=days)
+    if found.next_day <= found.shown:
+        return Chosen(SHOWN, str(found), backtest=backtest, contest=found)
+    end = end_of_day(data.cuts.last_day, settings.zone)
+    rows = night_rows(data.plays, store, data.encoding, end, settings)
+    assert rows is not None  # there were rows before the holdout
+    return _next_day(rows, backtest, str(found), settings, contest=found)
+
+
+def _contest_of_days(
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: Settings
+) -> tuple[Contest | None, str]:
+    """On the days before the holdout that stop the models early; and why, where nothing could be compared."""
+    if data.wanted.liked[data.slices.fit].all():
+        return None, "every play is liked: what is liked if shown cannot be learnt"
+    earlier = rows.before(data.cuts.stop_from)
+    arenas = arenas_of_days(data, settings)
+    users = sum(len(arena.user_id) for _, arena in arenas)
+    if earlier is None or users < USERS_MIN:
+        return (
+            None,
+            "what is liked on the next day; the log is too short to compare objectives before the holdout",
+        )
+    since = data.cuts.holdout_from.astimezone(settings.zone)
+    days = (", ".join(day for day, _ in arenas), f"the days from {since:%Y-%m-%d} on")
+    rankers = (ranker, fit_next_day(earlier, settings)[0])
+    found = contest([arena for _, arena in arenas], rankers, data, store, settings, days=days)
+    return found, str(found)
 
 
 def _observed_share(settings: Settings) -> float:

@@ -51,6 +51,7 @@ SETTINGS = {
     "early_stopping_trees",
     "filter_k",
     "objective",
+    "tuning_share",
     "retrieval_sources",
     "source_k",
     "training_nights",
@@ -71,7 +72,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     store = open_store()
     record = StepRecord(settings.paths.state / "train.json")
     current = fingerprint(
-        files=fingerprint_of_files(read),
+        files=fingerprint_of_files([*read, *_matrix(settings)]),
         settings=settings.model_dump(include=SETTINGS),
         features=service_features(store),
     )
@@ -96,7 +97,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
         settings=settings,
     )
     holdout = Holdout.of(data)
-    chosen = choose_objective(data, store, settings)
+    chosen = choose_objective(data, store, ranker, settings)
     if chosen.objective == SHOWN:
         classes.require_something_to_learn(settings)
     version = model_registry.register(
@@ -119,6 +120,12 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     }
     record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
     return StepResult("train", False, read, (version.folder, pointer), summary)
+
+
+def _matrix(settings: Settings) -> list[Path]:
+    """The fully observed pairs, which choose the objective where that is left to the data."""
+    path = settings.paths.table("fully_observed")
+    return [path] if settings.objective == "auto" and path.is_file() else []
 
 
 def _fit(data: TrainingData, settings: Settings) -> HybridRanker:

@@ -1,0 +1,134 @@
+"""Which objective's lists are better on past data: both rankers' lists of some users, and what these liked.
+
+Where a fully observed matrix exists, lists are of its users who choose settings, from its videos, as of the
+log's end. Else they are of the days that stop the models early, each as of its start, from the whole
+catalogue: rankers of the next day are trained anew without these days, and no tree of the others has learnt
+from them. What is reported later, the matrix's other users and the days of the holdout, has no part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.logs import progress
+from nightreel.settings import Settings
+from pipelines.labels import targets
+from pipelines.local_days import end_of_day, start_of_day
+from pipelines.model_rows.listable import known_videos
+from pipelines.rankers.contest_lists import Arena, next_day_lists, shown_lists
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.next_day import NextDayRanker
+from pipelines.rankers.slices import log_days
+from pipelines.rankers.training_data import TrainingData
+from pipelines.training_frame import choose_settings, uniform_hash
+
+_USERS_MAX = 500
+USERS_MIN = 20  # with fewer, chance decides
+
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What it was decided on, over how many users' lists, and the mean NDCG at 10 and 100 of each side."""
+
+    chosen_on: str
+    judged_on: str
+    users: int
+    shown: float
+    next_day: float
+
+    def facts(self) -> dict[str, object]:
+        """As the manifest has it."""
+        return {
+            "chosen_on": self.chosen_on,
+            "judged_on": self.judged_on,
+            "lists": self.users,
+            "ndcg": {"shown": self.shown, "next_day": self.next_day},
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"mean NDCG@10 and @100 of next_day {self.next_day:.4f}, of shown {self.shown:.4f}, on "
+            f"{self.chosen_on} ({self.users} lists); {self.judged_on} judge"
+        )
+
+
+def contest(
+    arenas: Sequence[Arena],
+    rankers: tuple[HybridRanker, NextDayRanker],
+    data: TrainingData,
+    store: FeatureStore,
+    settings: Settings,
+    *,
+    days: tuple[str, str],
+) -> Contest:
+    """Compare both rankers' lists in every arena. days: what chooses, and what judges later, in words."""
+    shown, next_day = rankers
+    qualities: list[tuple[np.ndarray, np.ndarray]] = []
+    with progress("objectives", total=len(arenas)) as advance:
+        for arena in arenas:
+            sides = arena.sides(data, store, settings)
+            of_both = (
+                shown_lists(arena, sides, shown, settings),
+                next_day_lists(arena, sides, next_day, data.plays, settings),
+            )
+            qualities.append((arena.quality(of_both[0]), arena.quality(of_both[1])))
+            advance()
+    means = [float(np.concatenate(side).mean()) for side in zip(*qualities, strict=True)]
+    return Contest(*days, sum(len(arena.user_id) for arena in arenas), means[0], means[1])
+
+
+def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
+    """The matrix's users who choose settings; None where too few of them liked anything."""
+    pairs = pl.read_parquet(
+        settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
+    ).unique(_PAIR, keep="first", maintain_order=True)
+    pairs = pairs.filter(pl.Series(choose_settings(pairs[columns.USER_ID].to_numpy(), settings)))
+    liked = _of_some_users(_liked(pairs, data, settings), settings)
+    if liked[columns.USER_ID].n_unique() < USERS_MIN:
+        return None
+    as_of = end_of_day(data.cuts.last_day, settings.zone)
+    known = known_videos(settings, as_of)
+    listable = (
+        pairs.select(pl.col(columns.VIDEO_ID).unique().sort())
+        .join(known, on=columns.VIDEO_ID, how="left", maintain_order="left")
+        .with_columns(pl.col("author", "category").fill_null(-1), pl.col("uploaded_us").fill_null(0))
+    )
+    return Arena.of(as_of, listable, liked, pairs.select(_PAIR), closed=False)
+
+
+def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Arena]]:
+    """The days that stop the models early, with the users who had played before them; those that have any."""
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    stop = data.plays[data.slices.stop]
+    found = []
+    for day in log_days(stop[columns.EVENT_TIMESTAMP], settings.zone):
+        as_of, until = start_of_day(day, settings.zone), end_of_day(day, settings.zone)
+        before = data.plays.head(data.plays[columns.EVENT_TIMESTAMP].search_sorted(as_of, side="left"))
+        of_day = stop.filter(stamp >= as_of, stamp < until)
+        new = of_day.join(before.select(_PAIR), on=_PAIR, how="anti")
+        known = before.select(pl.col(columns.USER_ID).unique())
+        liked = _liked(new, data, settings).join(known, on=columns.USER_ID, how="semi")
+        liked = _of_some_users(liked, settings)
+        if not liked.is_empty():
+            listable = known_videos(settings, as_of)
+            arena = Arena.of(as_of, listable, liked, before.select(_PAIR), closed=True)
+            found.append((day.isoformat(), arena))
+    return found
+
+
+def _liked(plays: pl.DataFrame, data: TrainingData, settings: Settings) -> pl.DataFrame:
+    ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+    liked = targets(settings.label, data.buckets, ratio, length, settings).liked
+    return plays.filter(pl.Series(liked)).select(_PAIR).unique(_PAIR, maintain_order=True).sort(_PAIR)
+
+
+def _of_some_users(liked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    user_id = liked[columns.USER_ID].unique().sort().to_numpy()
+    drawn = np.argsort(uniform_hash(user_id.astype(np.uint64), settings.seed), kind="stable")[:_USERS_MAX]
+    return liked.filter(pl.col(columns.USER_ID).is_in(pl.Series(user_id[drawn]).implode()))

@@ -1,0 +1,135 @@
+"""Users and what may be listed for them, both objectives' lists of that, and how good a list is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+
+from nightreel import columns
+from nightreel.settings import Settings
+from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.model_rows.tonight import night_as_of
+from pipelines.rankers.hybrid import HybridRanker, best_places
+from pipelines.rankers.next_day import NextDayRanker
+from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.sides import Sides, sides_as_of
+from pipelines.rankers.training_data import TrainingData
+
+_MEASURED_AT = (10, 100)
+_DEPTH = max(_MEASURED_AT)
+_BLOCK_USERS = 32
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Users whose lists are compared. listable: as `Night.of` takes it; opened: bool [users, listable].
+
+    liked: user_id, video_id of what they liked, each pair once, every user in it.
+    """
+
+    as_of: datetime
+    user_id: np.ndarray
+    listable: pl.DataFrame
+    opened: np.ndarray
+    liked: pl.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        as_of: datetime,
+        listable: pl.DataFrame,
+        liked: pl.DataFrame,
+        pairs: pl.DataFrame,
+        *,
+        closed: bool,
+    ) -> "Arena":
+        """pairs: user_id, video_id of what is closed to the users, or of what alone is open."""
+        user_id = np.sort(liked[columns.USER_ID].unique().to_numpy())
+        video_id = listable[columns.VIDEO_ID].to_numpy()
+        own = pairs.filter(
+            pl.col(columns.USER_ID).is_in(pl.Series(user_id).implode()),
+            pl.col(columns.VIDEO_ID).is_in(pl.Series(video_id).implode()),
+        )
+        named = np.zeros((len(user_id), len(video_id)), dtype=bool)
+        user, video = (own[name].to_numpy() for name in _PAIR)
+        named[np.searchsorted(user_id, user), np.searchsorted(video_id, video)] = True
+        return cls(as_of, user_id, listable, ~named if closed else named, liked)
+
+    def sides(self, data: TrainingData, store: FeatureStore, settings: Settings) -> Sides:
+        """Feast's features of these users and videos."""
+        video_id = self.listable[columns.VIDEO_ID].to_numpy()
+        return sides_as_of(store, data.encoding, self.user_id, video_id, as_of=self.as_of, zone=settings.zone)
+
+    def quality(self, lists: Sequence[np.ndarray]) -> np.ndarray:
+        """The mean NDCG at 10 and 100 of each user. lists: positions among the listable, best first."""
+        video_id = self.listable[columns.VIDEO_ID].to_numpy()
+        found = pl.DataFrame(
+            {
+                columns.USER_ID: np.repeat(self.user_id, [len(one) for one in lists]),
+                columns.VIDEO_ID: video_id[np.concatenate(lists).astype(np.int64)],
+                "rank": np.concatenate([np.arange(len(one)) for one in lists]),
+            }
+        )
+        hits = found.join(self.liked, on=_PAIR, how="inner").sort(columns.USER_ID, "rank")
+        liked_user = np.searchsorted(self.user_id, self.liked[columns.USER_ID].to_numpy())
+        hit_user = np.searchsorted(self.user_id, hits[columns.USER_ID].to_numpy())
+        ranked = RankedLists.of_hits(
+            self.user_id,
+            (liked_user, np.ones(len(liked_user))),
+            (hit_user, hits["rank"].to_numpy(), np.ones(len(hit_user))),
+            _DEPTH,
+        )
+        of_users: np.ndarray = np.mean([ndcg_at_k(ranked, k) for k in _MEASURED_AT], axis=0)
+        return of_users
+
+
+def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Settings) -> list[np.ndarray]:
+    """Each user's list by the rankers of shown pairs: positions among the listable, best first."""
+    pairs = PairRanker.of(ranker, sides)
+    found = []
+    for users in _blocks(arena):
+        block = pairs.block(users)
+        for part, als, probability in block.classified():
+            for at, own_als, likely in zip(range(part.start, part.stop), als, probability, strict=True):
+                kept = _kept(likely, arena.opened[users[at]], settings)
+                regressed = block.regressed(np.full(len(kept), at), kept, own_als[kept])
+                found.append(_first(kept, ranker.ordering(regressed, own_als[kept])))
+    return found
+
+
+def next_day_lists(
+    arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: Settings
+) -> list[np.ndarray]:
+    """The same by the rankers of the next day. plays: the log."""
+    night = night_as_of(plays, arena.as_of, sides, arena.listable, settings)
+    found = []
+    as_of_us = round(arena.as_of.timestamp() * 1_000_000)
+    for users in _blocks(arena):
+        instants = np.full(len(users), as_of_us)
+        rows = night.rows(arena.user_id[users], instants, users, arena.opened[users], at_least=_DEPTH)
+        probability = ranker.probability(rows.features)
+        for user in range(len(users)):
+            own = np.flatnonzero(rows.user == user)
+            own = own[_kept(probability[own], np.ones(len(own), dtype=bool), settings)]
+            best = _first(own, ranker.ordering(rows.features[own], probability[own]))
+            found.append(night.sides_video[rows.video[best]])
+    return found
+
+
+def _blocks(arena: Arena) -> Iterator[np.ndarray]:
+    for start in range(0, len(arena.user_id), _BLOCK_USERS):
+        yield np.arange(start, min(start + _BLOCK_USERS, len(arena.user_id)))
+
+
+def _kept(likely: np.ndarray, among: np.ndarray, settings: Settings) -> np.ndarray:
+    """What the classifier keeps, and at least what is measured."""
+    return best_places(likely, among, max(settings.filter_k, _DEPTH))
+
+
+def _first(kept: np.ndarray, ordering: np.ndarray) -> np.ndarray:
+    best: np.ndarray = kept[np.argsort(-ordering, kind="stable")][:_DEPTH]
+    return best
