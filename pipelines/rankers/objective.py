@@ -25,6 +25,8 @@ from pipelines.rankers.training_data import TrainingData
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
+# Of each past night, where a matrix asks: these rankers compete and stand in the backtest, and no more.
+_CONTEST_USERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def _chosen_on_matrix(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
 ) -> Chosen:
     """By the users of the matrix who choose settings; the next day's rankers are those of the backtest."""
-    earlier = night_rows(data.plays, store, data.encoding, data.cuts.holdout_from, settings)
+    few = settings.model_copy(update={"training_users": min(settings.training_users, _CONTEST_USERS)})
+    earlier = night_rows(data.plays, store, data.encoding, data.cuts.holdout_from, few)
     if earlier is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
     backtest = fit_next_day(earlier, settings)[0]
