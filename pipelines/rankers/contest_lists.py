@@ -12,7 +12,8 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.hybrid import HybridRanker, best_places
+from pipelines.rankers.filtering import best_places
+from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import PairRanker
 from pipelines.rankers.sides import Sides, sides_as_of
