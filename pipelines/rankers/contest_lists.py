@@ -12,7 +12,7 @@ from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.filtering import best_places
+from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import PairRanker
@@ -128,7 +128,7 @@ def _blocks(arena: Arena) -> Iterator[np.ndarray]:
 
 def _kept(likely: np.ndarray, among: np.ndarray, settings: Settings) -> np.ndarray:
     """What the classifier keeps, and at least what is measured."""
-    return best_places(likely, among, max(settings.filter_k, _DEPTH))
+    return best_positions(likely, among, max(settings.filter_k, _DEPTH))
 
 
 def _first(kept: np.ndarray, ordering: np.ndarray) -> np.ndarray:
