@@ -153,8 +153,11 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
     days = days[counts >= _DAY_SHARE * np.median(counts)]
     # As many again come before the days of the backtest.
     nights = settings.training_nights + settings.holdout_days
+    examples = nights * settings.training_users
     if len(past) <= _SMALL_LOG_PLAYS:
+        # More nights for a log of few users, but no more examples for one of many.
         nights = max(nights, _SMALL_LOG_NIGHTS)
+    users = max(1, examples // nights)
     first = np.full(len(past.user_id), np.iinfo(np.int64).max)
     np.minimum.at(first, past.user, past.at_us)
     found: list[Examples] = []
@@ -169,7 +172,7 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
         # A user who liked nothing tells no two candidates apart.
         active = np.unique(past.user[of_day][past.liked[of_day]])
         drawn = np.argsort(uniform_hash(past.user_id[active].astype(np.uint64), settings.seed + day % 997))
-        chosen = np.sort(active[drawn[: settings.training_users]])
+        chosen = np.sort(active[drawn[:users]])
         warm += int((first[chosen] < cutoff_us).sum())
         found.append(
             Examples(
