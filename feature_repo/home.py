@@ -7,8 +7,9 @@ reads its own files.
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
+from functools import cache
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from feast.protos.feast.core.OnDemandFeatureView_pb2 import OnDemandFeatureView
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.core.SqliteTable_pb2 import SqliteTable
 from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from pydantic import Field
 
@@ -103,19 +105,33 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
         super().__init__(registry_config, repo_path)
         self._paths = current_settings().paths
         self._filepath = self._paths.registry
+        self._read: tuple[bytes, Registry] | None = None
 
     def get_registry_proto(self) -> Registry:
         """The registry, its paths below this home. Raises InputError where the file is damaged."""
         require_as_written([self._filepath])
+        if not self._filepath.exists():
+            # Feast's own words for it.
+            return super().get_registry_proto()
+        # Feast asks for every view anew: dozens of times in a step, nearly always of the same file.
+        content = self._filepath.read_bytes()
+        if self._read is None or self._read[0] != content:
+            self._read = (content, self._parsed(content))
+        registry = Registry()
+        registry.CopyFrom(self._read[1])
+        # Feast's caches know a registry by its address in memory and this id, which a copied home's has too.
+        registry.version_id = str(uuid.uuid4())
+        return registry
+
+    def _parsed(self, content: bytes) -> Registry:
+        registry = Registry()
         try:
-            registry = super().get_registry_proto()
+            registry.ParseFromString(content)
         except DecodeError:
             raise InputError(
                 f"{self._filepath}: damaged, no registry of Feast's.",
                 "Remove it, then run `cd feature_repo && feast apply`.",
             ) from None
-        # Feast's caches know a registry by its address in memory and this id, which a copied home's has too.
-        registry.version_id = str(uuid.uuid4())
         _put_below_home(registry, self._paths)
         for record in registry.feature_view_version_history.records:
             # Feast keeps each earlier version of a view as bytes.
@@ -180,14 +196,29 @@ def _path_fields(message: Message) -> Iterator[tuple[Any, str]]:
         yield message, "uri"
     elif isinstance(message, SqliteTable):
         yield message, "path"
-    for _, value in message.ListFields():
+    for field, value in message.ListFields():
+        # Most of a registry are the fields of its views.
+        if field.message_type is None or not _may_hold_paths(field.message_type):
+            continue
         parts = value.values() if isinstance(value, Mapping) else value
-        if isinstance(parts, Message):
-            yield from _path_fields(parts)
-        elif not isinstance(parts, str | bytes) and isinstance(parts, Iterable):
-            for part in parts:
-                if isinstance(part, Message):
-                    yield from _path_fields(part)
+        for part in [parts] if isinstance(parts, Message) else parts:
+            if isinstance(part, Message):
+                yield from _path_fields(part)
+
+
+@cache
+def _may_hold_paths(kind: Descriptor) -> bool:
+    """Whether a message of this kind may hold a path, itself or in any part of it."""
+    seen: set[str] = set()
+    left = [kind]
+    while left:
+        one = left.pop()
+        if one.full_name not in seen:
+            seen.add(one.full_name)
+            left += [field.message_type for field in one.fields if field.message_type is not None]
+    return not seen.isdisjoint(
+        {DataSource.FileOptions.DESCRIPTOR.full_name, SqliteTable.DESCRIPTOR.full_name}
+    )
 
 
 class HomeSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]

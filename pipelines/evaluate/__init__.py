@@ -1,7 +1,6 @@
 """Compares every system on held-out data: a record a figure in metrics.json, a table for each protocol."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,9 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     with atomic_write(tables_written[-1]) as temporary:
         temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
     with atomic_write(metrics) as temporary:
-        temporary.write_text(json.dumps([asdict(figure) for figure in found], indent=1), encoding="utf-8")
+        # A line a record: there are tens of thousands, and json indents in Python.
+        lines = ",\n".join(json.dumps(vars(figure)) for figure in found)
+        temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     wrote = (metrics, *tables_written)
     record.finish(current, wrote, summary)
     return StepResult("evaluate", False, read, wrote, summary)
