@@ -44,7 +44,8 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 	$(BIN)/nightreel demo --home $(DEMO)
 
 test: check  ## Lint, types, import contract and all tests that are not slow
-	$(BIN)/python -m pytest -n $(TEST_WORKERS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) tests
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow

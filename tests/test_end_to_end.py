@@ -127,7 +127,8 @@ def _make_home(folder: Path, nightreel) -> Path:  # type: ignore[no-untyped-def]
 def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
     homes = [_make_home(tmp_path / name, nightreel) for name in ("one", "two")]
     for home in homes:
-        done = nightreel("run", home=home)
+        # The original's figures are no part of the lists, and half of the time.
+        done = nightreel("run", home=home, NIGHTREEL_AS_PUBLISHED_PLAYS="0")
         assert done.returncode == 0, done.stderr
     one, two = (_lists(home) for home in homes)
     assert one == two
