@@ -30,7 +30,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.types import Array, Bool, Float64, Int64, String
 from packaging.version import Version
 
-from asof_fixtures.installed import FEAST
+from asof_fixtures.installed import FEAST, HAS_REFERENCE, NO_REFERENCE
 from asof_fixtures.small_feature_repo import ASOF, DUCKDB
 from feast_asof import AsOfError, AsOfOfflineStore
 
@@ -63,6 +63,8 @@ def _open(
     folder: Path, offline_store: str, rows: pa.Table, features: dict[str, Any], *, log: Path | None = None
 ) -> FeatureStore:
     """A repository of its own, with the view `stats` over these rows, and a service that logs to `log`."""
+    if offline_store == DUCKDB and not HAS_REFERENCE:
+        pytest.skip(NO_REFERENCE)
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows, folder / "stats.parquet")
     user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)

@@ -14,7 +14,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from feast_asof.errors import AsOfError
 from feast_asof.keys import is_untyped
 from feast_asof.parquet import open_parquet
-from feast_asof.reading import read_table
+from feast_asof.reading import in_one_chunk, read_table
 from feast_asof.schemas import common_type, without_views
 from feast_asof.times import Instants, Unit, one_chunk, read_instants
 from feast_asof.views import JoinedView
@@ -82,7 +82,9 @@ class Entities:
         """All rows."""
         if self._table is None:
             assert self.dataset is not None
-            self._table = read_rows(self.dataset, what=self.what)
+            # Times in one piece are read where they lie, without a copy beside the column.
+            table = read_rows(self.dataset, what=self.what)
+            self._table = in_one_chunk(table, [self.time_column] if self.time_column else [])
         return self._table
 
     @property

@@ -36,11 +36,11 @@ def read_table(dataset: ds.Dataset | Rows, columns: Sequence[str] | None = None)
     return dataset.to_table(columns=names, **options)
 
 
-def in_one_chunk(table: pa.Table) -> pa.Table:
-    """The table with each column in one chunk; of one column at a time there are two copies."""
+def in_one_chunk(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+    """The table with these columns, or each, in one chunk; of one column at a time there are two copies."""
     for position, name in enumerate(table.column_names):
         column = table[position]
-        if column.num_chunks != 1:
+        if column.num_chunks != 1 and (names is None or name in names):
             table = table.set_column(position, name, column.combine_chunks(memory_pool=POOL))
     return table
 
@@ -50,15 +50,21 @@ class Gathering:
 
     def __init__(self, positions: Int32Array) -> None:
         unknown = positions < 0
-        self._rows = pa.array(positions, mask=unknown)
-        # Arrow gathers without nulls several times as fast; which rows are null is the same in every column.
-        self._any_rows = pa.array(positions.clip(0)) if self._rows.null_count else None
         self._unknown = unknown.nonzero()[0]
+        nulls = None
+        if len(self._unknown):
+            nulls = pa.py_buffer(np.packbits(~unknown, bitorder="little"))
+            positions = positions.clip(0)
+        buffer, rows = pa.py_buffer(np.ascontiguousarray(positions)), len(positions)
+        count = len(self._unknown)
+        # Arrow gathers without nulls several times as fast; which rows are null is the same in every column.
+        self._any_rows = pa.Array.from_buffers(pa.int32(), rows, [None, buffer], null_count=0)
+        self._rows = pa.Array.from_buffers(pa.int32(), rows, [nulls, buffer], null_count=count)
 
     def of(self, column: pa.Array) -> pa.Array:
         """A column's values at the positions."""
         numbers = _numbers(column.type)
-        if self._any_rows is None or numbers is None or column.null_count or not len(column):
+        if not len(self._unknown) or numbers is None or column.null_count or not len(column):
             return pc.take(column, self._rows, memory_pool=POOL)
         values = pc.take(column, self._any_rows, memory_pool=POOL).buffers()[1]
         # No value of another row lies hidden below a null.

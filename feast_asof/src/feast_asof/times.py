@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feast_asof.errors import AsOfError
+from feast_asof.reading import POOL
 from feast_asof.search import Int64Array
 
 Unit = Literal["us", "ns"]
@@ -28,7 +29,7 @@ CLOCK_WORD = r"(?i)^\s*(now|today)\s*$"
 def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """The column as a single array."""
     if isinstance(column, pa.ChunkedArray):
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks(memory_pool=POOL)
     return column
 
 
@@ -153,7 +154,9 @@ def read_instants(column: pa.ChunkedArray | pa.Array, *, what: str, nulls_allowe
         numbers = array.cast(pa.timestamp(unit, tz=array.type.tz)).cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise AsOfError(f"{what}: {error}") from None
-    values: Int64Array = np.asarray(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False))
+    # Arrow copies what it fills, whether anything is null or not.
+    whole = pc.fill_null(numbers, 0) if numbers.null_count else numbers
+    values: Int64Array = np.asarray(whole.to_numpy(zero_copy_only=False))
     if unit == "ns" and not np.any(values % NANOSECONDS):
         values, unit = values // NANOSECONDS, "us"
     if numbers.null_count:
