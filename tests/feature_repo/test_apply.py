@@ -164,6 +164,7 @@ def test_two_homes_do_not_touch(applied: Applied) -> None:
     assert {path.name for path in (applied.second / "data").iterdir()} == {
         "registry.db",
         "registry.db.sha256",
+        ".files.sha256",
         "online_store.db",
     }
 
@@ -218,7 +219,8 @@ def test_a_moved_home_reads_its_own_files(
                 if one.file_options.uri:
                     one.file_options.uri = str(applied.first / one.file_options.uri)
         registry.write_bytes(older.SerializeToString())
-        (copy / "data" / "registry.db.sha256").unlink()  # that version wrote none
+        for checksum in (copy / "data").glob("*.sha256"):
+            checksum.unlink()  # that version wrote none
     monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
     opened = store()
     for view in opened.list_feature_views():
