@@ -121,7 +121,9 @@ def test_killed_while_it_sends_the_url_still_gives_the_state_before(tmp_path: Pa
         (here / name).write_bytes(os.urandom(2**20))
     objects = tmp_path / "remote" / "files" / "data"
     count = len(list(objects.iterdir()))
-    process = subprocess.Popen([sys.executable, "-c", _SENDER, str(here), url], cwd=ROOT)
+    # It finds what this process finds, the tests' own folders among it.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", _SENDER, str(here), url], cwd=ROOT, env=environment)
     end = time.monotonic() + 60
     while len(list(objects.iterdir())) < count + 3:
         assert process.poll() is None and time.monotonic() < end
