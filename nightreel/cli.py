@@ -156,11 +156,15 @@ def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) ->
 def features(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
     settings = _engine_settings()
-    from feature_repo.open_store import fill_tables
     from pipelines.features import build_features as step
 
     _report(lambda: step(settings, force=force))
-    fill_tables(settings)
+    # The repository's own feature_store.yaml reads the files themselves. Feast takes seconds to import, and
+    # is only asked where another file may name tables.
+    if os.environ.get("FEAST_FS_YAML_FILE_PATH"):
+        from feature_repo.open_store import fill_tables
+
+        fill_tables(settings)
 
 
 @app.command()
