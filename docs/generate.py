@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nightreel.catalogue.catalogue import BUILTIN
+from nightreel.catalogue.night import night_view
 from nightreel.cli import app
 from nightreel.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
 
@@ -38,12 +39,15 @@ def features_page() -> str:
         _NOTE,
         "",
         "What the views of Feast hold. Ranked features are what the service `hybrid_ranker` names, in order.",
-        "`nightreel catalogue` lists these and [your own](own-features.md).",
+        "`nightreel catalogue` lists these and [your own](own-features.md). The last table is what a row of",
+        "objective `next_day` holds: sources and features as of a night's beginning, composed in one place.",
         "",
     ]
-    for view in BUILTIN.views:
+    night = night_view(Settings.model_fields["retrieval_sources"].default.split(","))
+    for view in (*BUILTIN.views, night):
         about = " and ".join(view.entities) or "the instant asked for"
         kept = "stored" if view.is_stored else "computed on demand"
+        kept = "not in Feast: read by objective `next_day`" if view is night else kept
         lines += [f"## `{view.name}`: {about}, {kept}", "", view.description, ""]
         lines += ["| feature | type | kind | ranked | meaning | how it is computed |", "|---" * 6 + "|"]
         for one in view.features:

@@ -123,6 +123,13 @@ def user_tag_taste(inputs: pd.DataFrame) -> pd.DataFrame:
     return taste_of_group(inputs, "user_tag")
 
 
+@_view("user_length_taste", _sources_of("user_length"))
+def user_length_taste(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.catalogue.on_demand import taste_of_group
+
+    return taste_of_group(inputs, "user_length")
+
+
 ON_DEMAND = (
     als_score,
     interaction_time,
@@ -132,4 +139,5 @@ ON_DEMAND = (
     user_second_level_category_taste,
     user_third_level_category_taste,
     user_tag_taste,
+    user_length_taste,
 )

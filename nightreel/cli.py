@@ -497,7 +497,10 @@ def catalogue(as_json: AsJson = False, home: Home = None) -> None:
     """List every feature: its view, type and kind, what it means, and how it is computed."""
     from nightreel import printing
     from nightreel.catalogue import catalogue_of
+    from nightreel.catalogue.night import night_view
 
+    settings = _settings()
+    night = night_view(settings.retrieval_sources.split(","))
     rows = [
         {
             "feature": one.name,
@@ -510,7 +513,7 @@ def catalogue(as_json: AsJson = False, home: Home = None) -> None:
             "computed": one.computed,
             "module": view.module or None,
         }
-        for view, one in catalogue_of(_settings()).features()
+        for view, one in (*catalogue_of(settings).features(), *((night, one) for one in night.features))
     ]
     if as_json:
         printing.print_json(rows)

@@ -54,6 +54,7 @@ CATEGORY_NAMES: Final = (
 )
 CATEGORY_TAGS: Final = "feat"
 VIDEO_TAG: Final = "video_tag_id"
+VIDEO_LENGTH: Final = "video_length"  # the number of a range of lengths
 
 # Daily counts of which `video_daily_popularity` keeps a running mean and yesterday's value.
 DAILY_COUNTS: Final = ("show_cnt", "play_cnt", "like_cnt", "comment_cnt", "share_cnt", "collect_cnt")

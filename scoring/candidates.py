@@ -1,6 +1,7 @@
 """Who gets a list and which videos may stand in it: a bit for each user and video says what was seen."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +24,22 @@ class Cap:
 class About:
     """What is known of videos beside their features, one entry a video.
 
-    author, category: int64, of the first level, negative where unknown. uploaded_us: int64, microseconds
-    since 1970 UTC, or when the video was first known.
+    groups: int64 of each of the catalogue's groups by its key, such as the author; negative where unknown.
+    uploaded_us: int64, microseconds since 1970 UTC, or when the video was first known.
     """
 
-    author: np.ndarray
-    category: np.ndarray
+    groups: Mapping[str, np.ndarray]
     uploaded_us: np.ndarray
+
+    @property
+    def author(self) -> np.ndarray:
+        """Who uploaded each video."""
+        return self.groups["author"]
+
+    @property
+    def category(self) -> np.ndarray:
+        """The category of the first level."""
+        return self.groups["first_level_category"]
 
 
 @dataclass(frozen=True)

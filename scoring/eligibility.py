@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from feast import FeatureStore
 
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
@@ -26,8 +27,9 @@ _DESCRIPTION = (
     columns.VIDEO_TYPE,
     columns.UPLOAD_DATE,
     columns.AUTHOR_ID,
+    columns.VIDEO_TAG,
+    columns.VIDEO_LENGTH,
 )
-_CATEGORY = (columns.CATEGORY_LEVELS[0],)
 _UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), FIRST_KNOWN)
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
@@ -122,12 +124,12 @@ def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
 
 
 def _about(videos: pl.DataFrame) -> About:
-    author, category = (
-        videos[name].cast(pl.Int64).fill_null(-1).to_numpy()
-        for name in (columns.AUTHOR_ID, columns.CATEGORY_LEVELS[0])
-    )
+    groups = {
+        group.join_key: videos[str(group.of_video)].cast(pl.Int64).fill_null(-1).to_numpy()
+        for group in GROUPS
+    }
     uploaded = videos.select(_UPLOADED).to_series()
-    return About(author, category, uploaded.dt.timestamp("us").to_numpy())
+    return About(groups, uploaded.dt.timestamp("us").to_numpy())
 
 
 def _listable_videos(
@@ -144,7 +146,7 @@ def _listable_videos(
             "Choose an instant after the end of the data's first day.",
         )
     described = known
-    for names, at in ((_DESCRIPTION, as_of), (_CATEGORY, profiles_at)):
+    for names, at in ((_DESCRIPTION, as_of), (columns.CATEGORY_LEVELS, profiles_at)):
         stamped = known.select(columns.VIDEO_ID, pl.lit(at, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
         joined: pa.Table = store.get_historical_features(
             entity_df=stamped.to_arrow(), features=[f"{columns.VIDEO_PROFILE}:{name}" for name in names]

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS
 from nightreel.settings import Settings
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.tonight import night_as_of
@@ -68,17 +69,11 @@ def night_of(
     """What is known of these candidates as of an instant. plays: the whole log, as `read_plays` gives it."""
     about = candidates.about
     unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
-    author, category, uploaded_us = (
-        (unknown, unknown, unknown) if about is None else (about.author, about.category, about.uploaded_us)
-    )
-    listable = pl.DataFrame(
-        {
-            columns.VIDEO_ID: candidates.video_id,
-            "author": author,
-            "category": category,
-            "uploaded_us": uploaded_us,
-        }
-    )
+    of_videos = {
+        group.join_key: unknown if about is None else about.groups[group.join_key] for group in GROUPS
+    }
+    uploaded_us = unknown if about is None else about.uploaded_us
+    listable = pl.DataFrame({columns.VIDEO_ID: candidates.video_id, **of_videos, "uploaded_us": uploaded_us})
     return night_as_of(plays, as_of, sides, listable, settings)
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from nightreel import columns
 from nightreel.catalogue import recent_and_pairs
 from nightreel.catalogue.entries import Feature, Kind, Type, View
+from nightreel.catalogue.formulas import LENGTH_EDGES_MS
 
 _LIKED = "plays with watch_ratio above like_threshold; smoothed by smoothing_plays plays of the overall mean"
 _SHARE = "Share of plays with watch_ratio above like_threshold, smoothed to the usual."
@@ -121,6 +122,15 @@ VIDEO_PROFILE: Final = View(
             type="int64",
             kind="categorical",
             how=_RECORD,
+            ranked=False,
+        ),
+        Feature(
+            columns.VIDEO_LENGTH,
+            "video",
+            "In which range its length is, the shortest 0.",
+            type="int32",
+            kind="categorical",
+            how=f"video_duration from {', '.join(str(ms // 1_000) for ms in LENGTH_EDGES_MS)} s on",
             ranked=False,
         ),
         Feature(

@@ -47,6 +47,7 @@ ENTITIES: Final[Mapping[str, Entity]] = {
             for level in columns.CATEGORY_LEVELS
         ),
         Entity("tag", "tag", "A video's tag: its video_tag_id.", columns.VIDEO_TAG),
+        Entity("length", "length", "A range of lengths: a video's video_length.", columns.VIDEO_LENGTH),
     )
 }
 GROUPS: Final = tuple(entity for entity in ENTITIES.values() if entity.of_video is not None)
@@ -57,9 +58,9 @@ class Feature:
     """A feature: its name, what it is about, what it means, and how it is computed.
 
     entity: "user", "video", or a user and a group of videos: "user+author", "user+first_level_category",
-    "user+second_level_category", "user+third_level_category", "user+tag". value: a Polars aggregation over
-    the rows of `table` that belong to the entity; of the last `days` local days, or of all so far. The
-    machine stamps it with the end of each day on which it changes, so a play never sees its own day. Features
+    "user+second_level_category", "user+third_level_category", "user+tag", "user+length". value: a Polars
+    aggregation over the rows of `table` that belong to the entity; of the last `days` local days, or of all
+    so far. The machine stamps it with the end of each day on which it changes, so a play never sees its own day. Features
     that nightreel computes in steps of their own have no `value`, and `how` says what is done. combine: how
     whole numbers of single days add up to those of all days ("sum"), or how the largest or the smallest of
     them is that of all ("max", "min"), which is much faster than to aggregate all rows again for each day;

@@ -10,6 +10,21 @@ import polars as pl
 DAY_US = 86_400_000_000
 # Plays of what is usual in a share of the plays of a video, and of a user with a group of videos.
 VIDEO_PRIOR_PLAYS, GROUP_PRIOR_PLAYS = 10.0, 5.0
+# Where ranges of video_duration begin: most short videos last 5 to 20 s.
+LENGTH_EDGES_MS = (
+    3_000,
+    5_000,
+    7_000,
+    9_000,
+    11_000,
+    14_000,
+    18_000,
+    25_000,
+    40_000,
+    60_000,
+    120_000,
+    300_000,
+)
 _BLAS_ROWS = 8
 
 

@@ -79,6 +79,8 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
     record = StepRecord(settings.paths.state / "features.json")
     current = fingerprint(
         files=fingerprint_of_files(read),
+        # A source of before a feature was added lacks its column.
+        features={view: BUILTIN.view(view).names for view in _VIEWS},
         settings=settings.model_dump(
             include={"time_zone", "like_threshold", "long_view_s", "watch_ratio_clip", "smoothing_plays"}
         ),

@@ -1,10 +1,11 @@
 """The features whose catalogue entries have an expression: built from the validated tables, view by view."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
@@ -63,13 +64,24 @@ def _build(view: View, plays: Callable[[], ExpressedPlays], settings: Settings, 
         return StepResult(view.name, True, read, (path,), record.summary())
     record.forget()
     is_of_plays = view.features[0].table == "plays"
-    rows = plays().rows(view) if is_of_plays else _rows_of(view, settings)
-    frame = over_days(rows, view, settings.zone)
+    parts = plays().parts(view) if is_of_plays else iter((_rows_of(view, settings),))
     with atomic_write(path, checksum=True) as temporary:
-        frame.write_parquet(temporary, statistics=True)
-    summary = {f"{view.name}_rows": frame.height}
+        rows = _write((over_days(part, view, settings.zone) for part in parts), temporary)
+    summary = {f"{view.name}_rows": rows}
     record.finish(current, (path,), summary)
     return StepResult(view.name, False, read, (path,), summary)
+
+
+def _write(frames: Iterator[pl.DataFrame], path: Path) -> int:
+    """Write frames of the same columns, at least one, to one file; returns their rows."""
+    first = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = first.num_rows
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for frame in frames:
+            writer.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            rows += frame.height
+    return rows
 
 
 def _remove_others(views: Iterable[View], settings: Settings) -> None:

@@ -1,8 +1,10 @@
 """The plays that expressions aggregate, with the groups of their videos: read once for all views of a run."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import timedelta
+from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from nightreel import columns
@@ -14,6 +16,7 @@ from pipelines.features.over_days import VISIBLE, visible_from
 
 _KEY_KNOWN = "key_known"
 _CELL = "cell"
+_PLAYS_AT_A_TIME = 1_000_000
 
 
 class ExpressedPlays:
@@ -44,22 +47,43 @@ class ExpressedPlays:
         self._cells = plays.select(of_cell).unique().sort(VISIBLE, columns.VIDEO_ID).with_row_index(_CELL)
         found = plays.select(of_cell).join(self._cells, on=of_cell, how="left", maintain_order="left")
         self._plays, self._cell = plays, found[_CELL]
+        self._of_cells: dict[str, pl.DataFrame] = {}
 
-    def rows(self, view: View) -> pl.DataFrame:
-        """The plays with the view's keys and what its expressions read.
+    def parts(self, view: View) -> Iterator[pl.DataFrame]:
+        """The plays with the view's keys and what its expressions read, at least one part.
 
         A play counts for its video's author or category once both are known: from the end of its day on, or
-        of the later day that told it.
+        of the later day that told it. What is asked of users comes some users at a time, in order of their
+        ids, so that memory does not grow with the log.
         """
+        if view.join_keys[0] != columns.USER_ID:
+            yield self._rows(view, slice(None))
+            return
+        for chosen in self._of_users:
+            yield self._rows(view, chosen)
+
+    @cached_property
+    def _of_users(self) -> list[np.ndarray]:
+        """The plays of some users each, in order of time."""
+        user = self._plays[columns.USER_ID].to_numpy()
+        by_user = np.argsort(user, kind="stable")
+        ordered = user[by_user]
+        borders = np.searchsorted(ordered, ordered[_PLAYS_AT_A_TIME::_PLAYS_AT_A_TIME])
+        return [np.sort(part) for part in np.split(by_user, np.unique(borders))]
+
+    def _rows(self, view: View, chosen: np.ndarray | slice) -> pl.DataFrame:
         read, keys = roots_of(view), set(view.join_keys)
         plays = self._plays.select(
             name for name in self._plays.columns if name in read | keys | {VISIBLE, columns.EVENT_TIMESTAMP}
-        )
+        )[chosen]
+        cell = self._cell[chosen]
         for group in GROUPS:
             if group.join_key not in read | keys or group.join_key in self._stored:
                 continue
-            of_cells = self._groups(group)
-            own, known = (of_cells[name].gather(self._cell) for name in (group.join_key, _KEY_KNOWN))
+            if group.name not in self._of_cells:
+                self._of_cells[group.name] = self._groups(group)
+            of_cells = self._of_cells[group.name]
+            own, known = (of_cells[name].gather(cell) for name in (group.join_key, _KEY_KNOWN))
             if group.join_key in keys:
                 late = pl.max_horizontal(VISIBLE, known)
                 plays = plays.with_columns(own, late.alias(VISIBLE))

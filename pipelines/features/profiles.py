@@ -7,6 +7,7 @@ changed, from the instant at which it arrived, so that no earlier play sees it.
 import polars as pl
 
 from nightreel import columns
+from nightreel.catalogue.formulas import LENGTH_EDGES_MS
 from nightreel.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates, starts_of_dates
 
@@ -85,8 +86,15 @@ def video_profile(
             pl.col(columns.UPLOAD_DATE).cast(INSTANT),
             pl.col(columns.VIDEO_DURATION).cast(pl.Int32),
         )
+        .with_columns(length_range(columns.VIDEO_DURATION).alias(columns.VIDEO_LENGTH))
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
     )
+
+
+def length_range(duration_ms: str) -> pl.Expr:
+    """The number of the range that a length is in, from 0; null where it is unknown: int32."""
+    above = (pl.col(duration_ms) >= edge for edge in LENGTH_EDGES_MS)
+    return pl.sum_horizontal(*above, ignore_nulls=False).cast(pl.Int32)
 
 
 def _changes(versions: pl.DataFrame, key: str, values: list[str]) -> pl.DataFrame:

@@ -1,10 +1,11 @@
-"""Which videos were known at an instant, with author, category and upload: a past night's catalogue."""
+"""Which videos were known at an instant, with their groups and upload: a past night's catalogue."""
 
 from datetime import datetime
 
 import polars as pl
 
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS
 from nightreel.settings import Settings
 from pipelines.local_days import INSTANT
 
@@ -32,7 +33,7 @@ def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
 
 
 def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
-    """video_id ascending, author and category (int64, -1 where unknown), uploaded_us (int64).
+    """video_id ascending, each group by its key (int64, -1 where unknown), uploaded_us (int64).
 
     Where a video's upload is unknown, its age counts from when it was first known.
     """
@@ -43,17 +44,19 @@ def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
         .group_by(columns.VIDEO_ID)
         .agg(
-            pl.col(columns.AUTHOR_ID).drop_nulls().last().cast(pl.Int64).alias("author"),
-            pl.col(columns.CATEGORY_LEVELS[0]).drop_nulls().last().cast(pl.Int64).alias("category"),
+            *(
+                pl.col(str(group.of_video)).drop_nulls().last().cast(pl.Int64).alias(group.join_key)
+                for group in GROUPS
+            ),
             pl.col(columns.UPLOAD_DATE).drop_nulls().last().cast(INSTANT).alias("uploaded"),
         )
     )
     known = (
         first_known(settings, as_of)
         .join(profile, on=columns.VIDEO_ID, how="left")
-        .with_columns(pl.col("author", "category").fill_null(-1))
+        .with_columns(pl.col(group.join_key for group in GROUPS).fill_null(-1))
         .sort(columns.VIDEO_ID)
         .collect()
     )
     uploaded = pl.coalesce("uploaded", FIRST_KNOWN).dt.timestamp("us").alias("uploaded_us")
-    return known.select(columns.VIDEO_ID, "author", "category", uploaded)
+    return known.select(columns.VIDEO_ID, *(group.join_key for group in GROUPS), uploaded)

@@ -6,16 +6,18 @@ user's instant, from sources fitted strictly before the night's cutoff, and from
 Numbers are relative to the night or to the user where their level says only how old the log is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_matrix
 
 from nightreel import columns
-from nightreel.catalogue.formulas import GROUP_PRIOR_PLAYS, products_with, shrunk_share
+from nightreel.catalogue.entries import GROUPS
+from nightreel.catalogue.formulas import products_with
+from nightreel.catalogue.night import OF_USER_IN_FEAST, night_view
 from nightreel.settings import Settings
+from pipelines.model_rows.groups import codes_of, group_features, repeat_features
 from pipelines.model_rows.own import OwnFeatures
 from pipelines.model_rows.videos import video_features
 from pipelines.rankers.filtering import best_positions
@@ -24,10 +26,8 @@ from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
-from pipelines.retrieval.same_group import groups_of
 from pipelines.retrieval.sources import Catalogue, Fitted
 
-_USER_FEATURES = (columns.USER_AGG_LIKED_SHARE, columns.USER_AGG_WATCH_RATIO, columns.USER_AGG_PLAY_DURATION)
 _TINY = 1e-9
 
 
@@ -52,7 +52,9 @@ class Night:
     """What is known at the beginning of a night.
 
     plays_columns: int64, the position in the catalogue of each video of `plays`. sides_video: int64 [videos],
-    the position of each in `sides`, -1 where it may not be listed. video_table: float32 [videos, features].
+    the position of each in `sides`, -1 where it may not be listed. groups: int64 [videos] by the group's key,
+    as `codes_of` gives them. of_videos: float32 [videos] by feature. entries: the names of the catalogue's
+    features of a row, in order.
     """
 
     catalogue: Catalogue
@@ -62,9 +64,9 @@ class Night:
     plays_columns: np.ndarray
     sides: Sides
     sides_video: np.ndarray
-    video_names: tuple[str, ...]
-    video_table: np.ndarray
-    groups: Mapping[str, csr_matrix]
+    groups: Mapping[str, np.ndarray]
+    of_videos: Mapping[str, np.ndarray]
+    entries: tuple[str, ...]
     own: OwnFeatures
     source_k: int
 
@@ -76,7 +78,7 @@ class Night:
 
         past: plays before the cutoff. plays: of the same log, asked only for what is before an instant; its
         videos may be more than those of the past. listable: the videos of `sides` in their order: video_id,
-        author, category (negative where unknown) and uploaded_us.
+        uploaded_us, and each group of the catalogue by its key, negative where unknown.
         """
         listable_id = listable[columns.VIDEO_ID].to_numpy()
         video_id = np.union1d(plays.video_id, listable_id)
@@ -93,15 +95,14 @@ class Night:
             video_id,
             np.searchsorted(video_id, past.video_id),
             spread("author", -1),
-            spread("category", -1),
+            spread(columns.CATEGORY_LEVELS[0].removesuffix("_id"), -1),
             spread("uploaded_us", 0),
             received,
         )
         arrays = fitted_arrays(past, settings)
         sides_video = np.full(len(video_id), -1, dtype=np.int64)
         sides_video[position] = np.arange(len(position))
-        names, table = video_features(past, catalogue, sides, position)
-        groups = {"author": groups_of(catalogue.author), "category": groups_of(catalogue.category)}
+        entries = night_view(arrays).names
         return cls(
             catalogue,
             sides_video >= 0,
@@ -110,17 +111,17 @@ class Night:
             np.searchsorted(video_id, plays.video_id),
             sides,
             sides_video,
-            names,
-            table,
-            groups,
-            OwnFeatures.of(sides, _names(arrays, groups, names), settings),
+            {group.join_key: codes_of(spread(group.join_key, -1)) for group in GROUPS},
+            video_features(past, catalogue, sides, position),
+            entries,
+            OwnFeatures.of(sides, entries, settings),
             settings.source_k,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """The features of a row, in order."""
-        return (*_names(self.sources, self.groups, self.video_names), *self.own.names)
+        return (*self.entries, *self.own.names)
 
     def rows(
         self,
@@ -158,19 +159,23 @@ class Night:
         self._fill(chosen, opened, at_least)
         user, video = np.nonzero(chosen)
         by_reception = np.lexsort((-self.catalogue.received[video], user))
-        features = [
-            column
-            for values in scores.values()
-            for column in _of_scores(values[:, self.is_listable], values[user, video], user, by_reception)
-        ]
-        features += self._of_groups(histories, user, video)
-        features += list(self.video_table[video].T)
-        features += [column[user] for column in self._of_users(histories, sides_user)]
-        features += self.own.values(sides_user[user], self.sides_video[video])
+        found: dict[str, np.ndarray] = {}
+        for name, values in scores.items():
+            found[name], found[f"{name}_rank"] = _of_scores(
+                values[:, self.is_listable], values[user, video], user, by_reception
+            )
+        for name, codes in self.groups.items():
+            found |= group_features(name, codes, histories, user, video)
+        found |= repeat_features(histories, user, video, len(self.catalogue))
+        found |= {name: values[video] for name, values in self.of_videos.items()}
+        found |= {name: values[user] for name, values in self._of_users(histories, sides_user).items()}
+        own = self.own.values(sides_user[user], self.sides_video[video])
         return Rows(
             user,
             video,
-            np.column_stack([column.astype(np.float32) for column in features]),
+            np.column_stack(
+                [values.astype(np.float32) for values in (*(found[name] for name in self.entries), *own)]
+            ),
             als[user, video],
             brought_by[user, video],
         )
@@ -179,7 +184,7 @@ class Night:
         """Add the most liked open videos until each user has enough."""
         if not at_least:
             return
-        liked = self.video_table[:, self.video_names.index("liked_all")]
+        liked = self.of_videos["liked_all"]
         for user in np.flatnonzero(chosen.sum(axis=1) < at_least).tolist():
             missing = at_least - int(chosen[user].sum())
             among = opened[user] & ~chosen[user]
@@ -198,61 +203,23 @@ class Night:
                 found[row, self.is_listable] = scores[self.sides_video[self.is_listable]]
         return found
 
-    def _of_groups(self, histories: Histories, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
-        found: list[np.ndarray] = []
-        usual = histories.liked_share
-        for groups in self.groups.values():
-            plays, likes = (
-                _of_own_group((rows @ groups).tocsr(), groups, user, video)
-                for rows in (histories.played, histories.liked)
-            )
-            share = shrunk_share(likes, plays, usual[user], GROUP_PRIOR_PLAYS)
-            found += [plays, share, likes / (histories.likes[user] + 1.0)]
-        return found
-
-    def _of_users(self, histories: Histories, sides_user: np.ndarray) -> list[np.ndarray]:
-        found = [
-            histories.plays,
-            histories.likes,
-            histories.liked_share,
-            histories.since_days,
-            histories.watched,
-        ]
-        for name in _USER_FEATURES:
+    def _of_users(self, histories: Histories, sides_user: np.ndarray) -> dict[str, np.ndarray]:
+        found = {
+            "history_plays": histories.plays,
+            "history_likes": histories.likes,
+            "history_liked_share": histories.liked_share,
+            "days_since_play": histories.since_days,
+            "history_watched": histories.watched,
+        }
+        for name in OF_USER_IN_FEAST:
             values = np.append(self.sides.user_feature(name), np.float32(np.nan))
-            found.append(values[sides_user])
+            found[name] = values[sides_user]
         return found
-
-
-def _names(sources: Iterable[str], groups: Iterable[str], of_videos: Iterable[str]) -> tuple[str, ...]:
-    """The features of a row but those of the user's own modules, in order."""
-    return (
-        *(f"{name}{part}" for name in sources for part in ("", "_rank")),
-        columns.ALS_SCORE,
-        "als_score_rank",
-        *(f"{group}_{part}" for group in groups for part in ("plays", "liked_share", "of_liked")),
-        *of_videos,
-        *("history_plays", "history_likes", "history_liked_share", "days_since_play", "history_watched"),
-        *_USER_FEATURES,
-    )
-
-
-def _of_own_group(sums: csr_matrix, groups: csr_matrix, user: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """The user's sum of the group of the pair's video, 0 without one: float64 [pairs].
-
-    sums: [users, groups]. groups: [videos, groups], at most one a video.
-    """
-    has_group = np.diff(groups.indptr) > 0
-    member = has_group[video]
-    code = groups.indices[groups.indptr[:-1][video[member]]]
-    found = np.zeros(len(video))
-    found[member] = np.asarray(sums[user[member], code]).ravel()
-    return found
 
 
 def _of_scores(
     listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
-) -> list[np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0.
 
     listable: [users, listable videos]. own, user: of each pair, users ascending. by_reception: int64 [pairs],
@@ -264,4 +231,4 @@ def _of_scores(
     order = by_reception[np.lexsort((-own[by_reception], user[by_reception]))]
     rank = np.empty(len(own))
     rank[order] = np.arange(len(own)) - np.searchsorted(user, user)
-    return [(own - mean[user]) / deviation[user], np.log1p(rank)]
+    return (own - mean[user]) / deviation[user], np.log1p(rank)

@@ -4,25 +4,18 @@ import numpy as np
 
 from nightreel import columns
 from nightreel.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
+from nightreel.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
 from pipelines.rankers.sides import Sides
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 
-_WINDOWS_DAYS = {"1d": 1.0, "3d": 3.0, "7d": 7.0, "all": np.inf}
 _USUAL_RATIO = 0.5
-_FROM_FEAST = (
-    columns.VIDEO_AGG_LIKED_SHARE,
-    columns.VIDEO_AGG_WATCH_RATIO,
-    columns.VIDEO_AGG_PLAY_DURATION,
-    columns.VIDEO_DURATION,
-    *columns.LAST_DAY_COUNTS,
-)
 
 
 def video_features(
     past: Past, catalogue: Catalogue, sides: Sides, listable: np.ndarray
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and values, float32 [videos of the catalogue, features].
+) -> dict[str, np.ndarray]:
+    """Values by name: float32 [videos of the catalogue].
 
     listable: int64, the position in the catalogue of each video of `sides`. Counts are logarithms relative to
     the mean video's, so that they mean the same on each night of a growing log.
@@ -31,8 +24,8 @@ def video_features(
     age = past.age_days
     usual = float(past.liked.mean()) if len(past) else 0.3
     found: dict[str, np.ndarray] = {}
-    for window, days in _WINDOWS_DAYS.items():
-        recent = age <= days
+    for window, days in WINDOWS_DAYS.items():
+        recent = age <= (np.inf if days is None else days)
         shown = np.bincount(past.video[recent], minlength=videos)
         liked = np.bincount(past.video[recent & past.liked], minlength=videos)
         amount = np.bincount(past.video[recent], past.amount[recent], minlength=videos)
@@ -51,13 +44,13 @@ def video_features(
     uploaded = np.where(catalogue.uploaded_us > 0, catalogue.uploaded_us, np.nan)
     for name, at_us in (("first_play", first), ("last_play", last), ("upload", uploaded)):
         found[f"days_since_{name}"] = days_between(at_us, past.cutoff_us)
-    for name in _FROM_FEAST:
+    for name in OF_VIDEO_IN_FEAST:
         values = np.full(len(catalogue), np.nan, dtype=np.float32)
         values[listable] = sides.video_feature(name)
         found[name] = (
             _relative(np.nan_to_num(values), listable) if name in columns.LAST_DAY_COUNTS else values
         )
-    return tuple(found), np.column_stack([values.astype(np.float32) for values in found.values()])
+    return {name: values.astype(np.float32) for name, values in found.items()}
 
 
 def _relative(counts: np.ndarray, listable: np.ndarray) -> np.ndarray:

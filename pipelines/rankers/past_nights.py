@@ -59,8 +59,8 @@ class NightRows:
     """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
 
     is_validation: bool, whether the example's user validates; of those every candidate is there, of the
-    others a sample, which is_sampled marks of all. until_us: int64, when what counts ends. kind:
-    "nights" or "sittings".
+    others a sample, which is_sampled marks of all. video_id: int64. until_us: int64, when what counts ends.
+    kind: "nights" or "sittings".
     """
 
     names: tuple[str, ...]
@@ -70,6 +70,7 @@ class NightRows:
     group: np.ndarray
     is_validation: np.ndarray
     is_sampled: np.ndarray
+    video_id: np.ndarray
     until_us: np.ndarray
     kind: str
 
@@ -86,6 +87,7 @@ class NightRows:
             group=self.group[early],
             is_validation=self.is_validation[early],
             is_sampled=self.is_sampled[early],
+            video_id=self.video_id[early],
             until_us=self.until_us[early],
         )
 
@@ -120,12 +122,12 @@ def night_rows(
                 groups += _BLOCK_USERS
     if not parts:
         return None
-    features, liked, amount, validation, sampled, until_us, group = (
+    features, liked, amount, validation, sampled, video_id, until_us, group = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     if not liked.any():
         return None
-    return NightRows(names, features, liked, amount, group, validation, sampled, until_us, kind)
+    return NightRows(names, features, liked, amount, group, validation, sampled, video_id, until_us, kind)
 
 
 def _night_of(
@@ -242,6 +244,7 @@ def _rows_of(
             own_amount[kept],
             validation[kept],
             sampled[kept],
+            night.catalogue.video_id[rows.video[kept]],
             one.until_us[part][rows.user[kept]],
             rows.user[kept],
         )

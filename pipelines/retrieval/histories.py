@@ -20,7 +20,8 @@ class Histories:
     played, liked: 1 where the user had played, or liked, the video. recent_liked, recent_played: the same,
     fading with each later (liked) play of the user. plays, likes: float64 [users], how many. since_days:
     float64 [users], since the last play, NaN where there is none. watched: the mean clipped watch_ratio,
-    NaN likewise.
+    NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked: the plays themselves,
+    by user and time: row and column above, microseconds since 1970 UTC, and whether it was liked.
     """
 
     played: csr_matrix
@@ -31,6 +32,11 @@ class Histories:
     likes: np.ndarray
     since_days: np.ndarray
     watched: np.ndarray
+    instant_us: np.ndarray
+    play_user: np.ndarray
+    play_video: np.ndarray
+    play_us: np.ndarray
+    play_liked: np.ndarray
 
     @property
     def liked_share(self) -> np.ndarray:
@@ -102,4 +108,9 @@ class PlaysByUser:
             likes,
             since,
             watched,
+            instant_us,
+            row,
+            column,
+            past.at_us[self._order[play]],
+            liked,
         )

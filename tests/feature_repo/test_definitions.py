@@ -48,6 +48,7 @@ SCHEMAS = {
         "upload_type": String,
         "visible_status": String,
         "video_tag_id": Int64,
+        "video_length": Int32,
         "video_duration": Int32,
     },
     "video_text": TEXT,
@@ -62,7 +63,7 @@ SCHEMAS = {
     },
     "video_shows": {f"video_shows_{days}d": Int64 for days in (1, 3, 7)},
 }
-GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag")
+GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag", "length")
 SCHEMAS |= {
     f"user_{group}": {
         f"user_{group}_plays": Int32,

@@ -14,6 +14,7 @@ import pytest
 
 from feature_repo.open_store import store as open_store
 from nightreel import columns
+from nightreel.catalogue.night import night_view
 from nightreel.settings import RETRIEVAL_SOURCES, Settings
 from pipelines.backtest_files import Backtest, lists_file
 from pipelines.rankers import train
@@ -68,7 +69,17 @@ def two_futures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]
     counts = [
         pl.when(of_day).then(pl.col(name) + 1_000).otherwise(pl.col(name)) for name in columns.DAILY_COUNTS
     ]
-    daily = LOG.video_daily.with_columns(counts)
+    # So is who a video is by, its tag and its length.
+    others = {
+        columns.AUTHOR_ID: pl.col(columns.VIDEO_ID) % 3,
+        columns.VIDEO_TAG: pl.col(columns.VIDEO_TAG).fill_null(0) + 1,
+        columns.VIDEO_DURATION: pl.col(columns.VIDEO_DURATION) + 20_000,
+    }
+    said = [
+        pl.when(of_day).then(other.cast(LOG.video_daily.schema[name])).otherwise(pl.col(name)).alias(name)
+        for name, other in others.items()
+    ]
+    daily = LOG.video_daily.with_columns(counts).with_columns(said)
     other = replace(LOG.with_interactions(pl.concat([before, turned, new])), video_daily=daily)
     was, now = (_as_of_cut(tmp_path_factory.mktemp("future") / "home", log) for log in (LOG, other))
     return was, now
@@ -131,7 +142,7 @@ def _by_feature(night: Any, rows: Any, users: np.ndarray) -> Found:
     """Features by name, of the pairs in their order, and which pairs there are."""
     pairs = np.column_stack([users[rows.user], night.catalogue.video_id[rows.video]])
     named = {name: rows.features[:, number] for number, name in enumerate(night.names)}
-    return {"pairs": pairs, "als": rows.als_score, "brought_by": rows.brought_by} | named
+    return {"pairs": pairs, "raw_als_score": rows.als_score, "brought_by": rows.brought_by} | named
 
 
 @pytest.mark.parametrize("rows_of", ["training", "scoring"])
@@ -140,7 +151,12 @@ def test_no_feature_of_a_night_sees_the_day_that_it_begins(
 ) -> None:
     was, now = (found[rows_of] for found in two_futures)
     assert was.keys() == now.keys() and len(was["pairs"]) > 500
-    assert {*RETRIEVAL_SOURCES, *(f"{name}_rank" for name in RETRIEVAL_SOURCES)} <= was.keys()
+    features = {*night_view(RETRIEVAL_SOURCES).names}
+    assert {*RETRIEVAL_SOURCES, *(f"{name}_rank" for name in RETRIEVAL_SOURCES)} <= features
+    assert features == was.keys() - {"pairs", "raw_als_score", "brought_by"}
+    # Nobody is listed a video that they had played; any other feature that is empty would always be the same.
+    empty = {name for name in features if np.isnan(was[name]).all() or not was[name].any()}
+    assert empty == (set() if rows_of == "training" else {"video_played", "days_since_video"})
     assert [name for name in was if not np.array_equal(was[name], now[name], equal_nan=True)] == []
 
 

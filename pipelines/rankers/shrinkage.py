@@ -1,0 +1,90 @@
+"""How much a score's personal part counts, by how long a user's history is.
+
+A score's mean over users says how good a video is; what a user's own score says beyond it is taste, and noise
+where little is known of the user. Past nights say how much of it to believe: for each segment of history
+length the weight is fitted on users whom the models have not seen, and stays 1, the score as it is, unless
+another is better by more than chance.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_WEIGHTS = (0.0, 0.25, 0.5, 0.75)
+_SEGMENTS = 3  # of those who have a history
+_STANDARD_ERRORS = 2.0
+_EXAMPLES_MIN = 30
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """borders: ascending, the plays from which on the next segment begins. weights: one a segment."""
+
+    borders: tuple[float, ...] = ()
+    weights: tuple[float, ...] = (1.0,)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every score stays as it is."""
+        return all(weight == 1.0 for weight in self.weights)
+
+    def applied(self, scores: np.ndarray, common: np.ndarray, plays: np.ndarray) -> np.ndarray:
+        """Scores with their personal part weighed: float64 [rows].
+
+        common: the mean over users of the row's video, NaN where it is unknown, which leaves the score. plays:
+        of the row's user.
+        """
+        weight = np.array(self.weights)[np.searchsorted(self.borders, plays, side="right")]
+        return np.where(np.isnan(common), scores, common + weight * (scores - common))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"borders": list(self.borders), "weights": list(self.weights)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any] | None) -> "Shrinkage":
+        """What `to_dict` gave; of a version of before there was any, none."""
+        return cls() if content is None else cls(tuple(content["borders"]), tuple(content["weights"]))
+
+
+def fitted_shrinkage(
+    scores: np.ndarray,
+    common: np.ndarray,
+    plays: np.ndarray,
+    first_rows: np.ndarray,
+    quality: Callable[[np.ndarray], np.ndarray],
+) -> Shrinkage:
+    """The weights that rank best.
+
+    scores, common, plays: of each row, as `Shrinkage.applied` takes them. first_rows: the first row of each
+    example. quality: of scores, a figure an example, higher is better.
+    """
+    of_example = plays[first_rows]
+    some = of_example[of_example > 0]
+    shares = np.arange(1, _SEGMENTS) / _SEGMENTS
+    inner = np.quantile(some, shares, method="higher").tolist() if len(some) else []
+    borders = tuple(sorted({1.0, *inner}))
+    segment = np.searchsorted(borders, of_example, side="right")
+    before = quality(scores)
+    best = np.ones(len(borders) + 1)
+    best_gain = np.zeros(len(best))
+    for weight in _WEIGHTS:
+        alike = Shrinkage((), (weight,))
+        gain = quality(alike.applied(scores, common, plays)) - before
+        for number in range(len(best)):
+            own = gain[segment == number]
+            if len(own) < _EXAMPLES_MIN:
+                continue
+            by_chance = _STANDARD_ERRORS * own.std() / np.sqrt(len(own))
+            if own.mean() > max(by_chance, best_gain[number]):
+                best[number], best_gain[number] = weight, own.mean()
+    return Shrinkage(borders, tuple(best.tolist()))
+
+
+def mean_of_others(scores: np.ndarray, of_same: np.ndarray) -> np.ndarray:
+    """Of each row the mean score of the other rows of the same number, NaN where there is no other: float64."""
+    count = np.bincount(of_same)[of_same]
+    total = np.bincount(of_same, scores)[of_same]
+    return np.where(count > 1, (total - scores) / np.maximum(count - 1, 1), np.nan)
