@@ -15,7 +15,7 @@ from nightreel import columns
 from nightreel.catalogue.entries import GROUPS
 from nightreel.settings import Settings
 from pipelines.model_rows.night import Night, Rows
-from pipelines.model_rows.tonight import night_as_of
+from pipelines.model_rows.tonight import drawn_users, night_as_of
 from pipelines.rankers.filtering import best_positions, filter_size, hybrid_order, in_turn
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from pipelines.rankers.sides import Sides
@@ -24,6 +24,7 @@ from scoring.candidates import Candidates, Cap, first_within_caps
 from scoring.lists import HYBRID, POPULAR, REWATCH, Lists, joined_names
 
 _BLOCK_USERS = 64
+_MEAN_USERS = 256  # over whom what orders is averaged
 
 
 def next_day_lists(
@@ -46,6 +47,8 @@ def next_day_lists(
     scoring = _Scoring(
         candidates, night, night.sides.received(), ranker, as_of_us, settings, length or settings.top_k
     )
+    if not ranker.shrinkage.changes_nothing:
+        scoring = replace(scoring, common=scoring.means_over_users())
     return _all_lists(scoring)
 
 
@@ -79,6 +82,8 @@ def night_of(
 
 @dataclass(frozen=True)
 class _Scoring:
+    """common: float64 [videos of the catalogue], each one's mean over users, NaN where it is unknown."""
+
     candidates: Candidates
     night: Night
     received: np.ndarray
@@ -86,6 +91,20 @@ class _Scoring:
     as_of_us: int
     settings: Settings
     length: int
+    common: np.ndarray | None = None
+
+    def means_over_users(self) -> np.ndarray:
+        """`common`, over some users with a history, chosen by a hash of their ids."""
+        warm = np.flatnonzero(self.candidates.has_history)
+        users = warm[drawn_users(self.candidates.user_id[warm], _MEAN_USERS, self.settings.seed)]
+        total, count = np.zeros((2, len(self.night.catalogue)))
+        for start in range(0, len(users), _BLOCK_USERS):
+            rows = self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
+            ordering = self.ranker.ordering(rows.features, self.ranker.probability(rows.features))
+            total += np.bincount(rows.video, ordering, minlength=len(total))
+            count += np.bincount(rows.video, minlength=len(count))
+        found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return found
 
     def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
         """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
@@ -109,7 +128,7 @@ class _Scoring:
     def lists(self, users: np.ndarray) -> Lists:
         """The lists of these users, positions in the candidates."""
         rows = self._rows(users, self.settings.top_k)
-        scored = _Scored.of(rows, self.night, self.received, self.ranker)
+        scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
         parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
         kept = [scored.kept(part, filter_size(self.settings)) for part in parts]
@@ -187,17 +206,31 @@ class _Scored:
     received: np.ndarray
     probability: np.ndarray
     ordering: np.ndarray
+    common: np.ndarray | None
 
     @classmethod
-    def of(cls, rows: Rows, night: Night, received: np.ndarray, ranker: NextDayRanker) -> "_Scored":
-        """received: of the night's listable videos."""
+    def of(
+        cls,
+        rows: Rows,
+        night: Night,
+        received: np.ndarray,
+        ranker: NextDayRanker,
+        common: np.ndarray | None,
+    ) -> "_Scored":
+        """received: of the night's listable videos. common: of those of its catalogue, None if not needed."""
         video = night.sides_video[rows.video]
         probability = ranker.probability(rows.features)
-        return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan))
+        of_rows = None if common is None else common[rows.video]
+        return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan), of_rows)
 
     def order(self, rows: np.ndarray) -> None:
         """Ask the ranker what orders these rows."""
-        self.ordering[rows] = self.ranker.ordering(self.rows.features[rows], self.probability[rows])
+        self.ordering[rows] = self._ordering_of(rows)
+
+    def _ordering_of(self, rows: np.ndarray) -> np.ndarray:
+        features = self.rows.features[rows]
+        ordering = self.ranker.ordering(features, self.probability[rows])
+        return ordering if self.common is None else self.ranker.shrunk(ordering, self.common[rows], features)
 
     def kept(self, part: slice, most: int) -> np.ndarray:
         """The rows of one user that the filter keeps, ascending."""
@@ -205,9 +238,7 @@ class _Scored:
 
         def tie_break(tied: np.ndarray) -> np.ndarray:
             rows = part.start + tied
-            return in_turn(
-                self.ranker.ordering(self.rows.features[rows], self.probability[rows]), self.received[rows]
-            )
+            return in_turn(self._ordering_of(rows), self.received[rows])
 
         among = np.ones(len(probability), dtype=bool)
         found: np.ndarray = part.start + best_positions(probability, among, most, tie_break)

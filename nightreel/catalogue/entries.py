@@ -60,11 +60,11 @@ class Feature:
     entity: "user", "video", or a user and a group of videos: "user+author", "user+first_level_category",
     "user+second_level_category", "user+third_level_category", "user+tag", "user+length". value: a Polars
     aggregation over the rows of `table` that belong to the entity; of the last `days` local days, or of all
-    so far. The machine stamps it with the end of each day on which it changes, so a play never sees its own day. Features
-    that nightreel computes in steps of their own have no `value`, and `how` says what is done. combine: how
-    whole numbers of single days add up to those of all days ("sum"), or how the largest or the smallest of
-    them is that of all ("max", "min"), which is much faster than to aggregate all rows again for each day;
-    None where they do not. kind: "categorical" for names and codes.
+    so far. The machine stamps it with the end of each day on which it changes, so a play never sees its own
+    day. Features that nightreel computes in steps of their own have no `value`, and `how` says what is done.
+    combine: how whole numbers of single days add up to those of all days ("sum"), or how the largest or the
+    smallest of them is that of all ("max", "min"), which is much faster than to aggregate all rows again for
+    each day; None where they do not. kind: "categorical" for names and codes.
     view: the Feast view; by default one for the entity. ranked: whether the rankers read it.
     """
 

@@ -75,7 +75,7 @@ def _build(view: View, plays: Callable[[], ExpressedPlays], settings: Settings, 
 def _write(frames: Iterator[pl.DataFrame], path: Path) -> int:
     """Write frames of the same columns, at least one, to one file; returns their rows."""
     first = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest())
-    rows = first.num_rows
+    rows = int(first.num_rows)
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
         for frame in frames:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from nightreel.settings import Settings
@@ -10,9 +11,9 @@ from pipelines.rankers.sides import Sides
 from pipelines.retrieval.fits import last_cutoff
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
-from pipelines.training_frame import read_plays
+from pipelines.training_frame import read_plays, uniform_hash
 
-__all__ = ["night_as_of", "read_plays"]
+__all__ = ["drawn_users", "night_as_of", "read_plays"]
 
 
 def night_as_of(
@@ -27,3 +28,9 @@ def night_as_of(
     cutoff = last_cutoff(as_of, settings)
     fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
     return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
+
+
+def drawn_users(user_id: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Positions of at most so many of the users, ascending: chosen by a hash of their ids."""
+    order = np.argsort(uniform_hash(user_id.astype(np.uint64), seed), kind="stable")
+    return np.sort(order[:most])

@@ -5,7 +5,7 @@ classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightgbm as lgb
@@ -15,8 +15,10 @@ from scipy.special import expit
 from nightreel import columns
 from nightreel.errors import InputError
 from pipelines.rankers.blend import Blend
+from pipelines.rankers.shrinkage import Shrinkage
 
 CLASSIFIER, REGRESSOR, LAMBDAMART, SOURCES = "classifier", "regressor", "lambdamart", "sources"
+HISTORY_PLAYS = "history_plays"
 _MODELS = (CLASSIFIER, REGRESSOR, LAMBDAMART)
 # Sources that know the user; their mean score orders well where there is little to learn from.
 PERSONAL = (
@@ -33,12 +35,16 @@ PERSONAL = (
 
 @dataclass(frozen=True)
 class NextDayRanker:
-    """names: the features of a row of `model_rows.night`, in order. order: over CLASSIFIER and the others."""
+    """names: the features of a row of `model_rows.night`, in order. order: over CLASSIFIER and the others.
+
+    shrinkage: of what orders towards its mean over users.
+    """
 
     names: tuple[str, ...]
     models: dict[str, lgb.Booster]
     order: Blend
     threads: int = 0
+    shrinkage: Shrinkage = field(default_factory=Shrinkage)
 
     def require_features(self, names: tuple[str, ...]) -> None:
         """Raise InputError unless a night's rows have the features that this was trained on."""
@@ -74,11 +80,20 @@ class NextDayRanker:
         components[SOURCES] = mean_of_sources(self.names, features)
         return self.order.scores(components)
 
+    def shrunk(self, ordering: np.ndarray, common: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """What `ordering` gave, its personal part weighed. common: as `Shrinkage.applied` takes it."""
+        plays = features[:, self.names.index(HISTORY_PLAYS)].astype(np.float64)
+        return self.shrinkage.applied(ordering, common, plays)
+
     def save(self, folder: Path, prefix: str) -> None:
         """Write the models in LightGBM's text format, names and order as JSON; nothing is pickled."""
         for name, model in self.models.items():
             (folder / f"{prefix}_{name}.txt").write_text(model.model_to_string(), encoding="utf-8")
-        content = {"features": self.names, "order": json.loads(self.order.to_json())}
+        content = {
+            "features": self.names,
+            "order": json.loads(self.order.to_json()),
+            "shrinkage": self.shrinkage.to_dict(),
+        }
         (folder / f"{prefix}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -89,7 +104,8 @@ class NextDayRanker:
             name: lgb.Booster(model_str=(folder / f"{prefix}_{name}.txt").read_text(encoding="utf-8"))
             for name in _MODELS
         }
-        return cls(tuple(content["features"]), models, Blend(**content["order"]), threads)
+        shrinkage = Shrinkage.from_dict(content.get("shrinkage"))
+        return cls(tuple(content["features"]), models, Blend(**content["order"]), threads, shrinkage)
 
 
 def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:

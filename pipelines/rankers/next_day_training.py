@@ -11,6 +11,7 @@ from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.blend import Blend, tuned_blend
 from pipelines.rankers.next_day import (
     CLASSIFIER,
+    HISTORY_PLAYS,
     LAMBDAMART,
     REGRESSOR,
     SOURCES,
@@ -18,6 +19,7 @@ from pipelines.rankers.next_day import (
     mean_of_sources,
 )
 from pipelines.rankers.past_nights import NightRows
+from pipelines.rankers.shrinkage import Shrinkage, fitted_shrinkage, mean_of_others
 
 _TREES = 150
 _MEASURED_AT = (10, 100)
@@ -35,10 +37,10 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
     """The rankers of all rows, ordered as was best for the validation users; and NDCG by what orders.
 
     The order is chosen with models that have seen only the other users: classifier and LambdaMART together,
-    unless other weights are clearly better.
+    unless other weights are clearly better. So is the weight of its personal part.
     """
     fitted = ~rows.is_validation & rows.is_sampled
-    order = Blend.alone(CLASSIFIER)
+    order, shrinkage = Blend.alone(CLASSIFIER), Shrinkage()
     quality: dict[str, float] = {}
     if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
         trial = NextDayRanker(rows.names, _fit(rows, fitted, settings), order, settings.threads)
@@ -53,9 +55,24 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
             judge,
             least_gain=_LEAST_RELATIVE_GAIN * max(quality.values()),
         )
-        quality["order"] = judge(order.scores(components))
+        scores = order.scores(components)
+        quality["order"] = judge(scores)
+        shrinkage, shrunk = _shrinkage(rows, scores, judge)
+        quality["shrunk"] = judge(shrunk)
     models = _fit(rows, rows.is_sampled, settings)
-    return NextDayRanker(rows.names, models, order, settings.threads), quality
+    return NextDayRanker(rows.names, models, order, settings.threads, shrinkage), quality
+
+
+def _shrinkage(rows: NightRows, scores: np.ndarray, judge: "Judge") -> tuple[Shrinkage, np.ndarray]:
+    """How much the personal part of the order counts, and the scores with it. scores: of validation rows."""
+    chosen = rows.is_validation
+    pairs = np.column_stack([rows.night[chosen], rows.video_id[chosen]])
+    same = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
+    common = mean_of_others(scores, same)
+    plays = rows.features[chosen, rows.names.index(HISTORY_PLAYS)].astype(np.float64)
+    first_rows = np.unique(rows.group[chosen], return_index=True)[1]
+    found = fitted_shrinkage(scores, common, plays, first_rows, judge.of_examples)
+    return found, found.applied(scores, common, plays)
 
 
 class Judge:
@@ -68,9 +85,14 @@ class Judge:
 
     def __call__(self, scores: np.ndarray) -> float:
         """scores: float64, a validation row each."""
+        return float(self.of_examples(scores).mean())
+
+    def of_examples(self, scores: np.ndarray) -> np.ndarray:
+        """The same of each example: float64 [examples]."""
         video = np.arange(len(scores))
         lists = RankedLists.ordered(Order.of(self._group, video, scores), self._outcome)
-        return float(np.mean([ndcg_at_k(lists, k).mean() for k in _MEASURED_AT]))
+        found: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in _MEASURED_AT], axis=0)
+        return found
 
 
 def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, lgb.Booster]:

@@ -108,6 +108,7 @@ def _next_day(
         "liked": int(rows.liked.sum()),
         "examples": rows.kind,
         "order": {name: weight for name, weight in next_day.order.weights.items() if weight},
+        "shrinkage": next_day.shrinkage.to_dict(),
         "ndcg": quality,
     }
     return Chosen(NEXT_DAY, why, next_day, backtest, facts, contest)

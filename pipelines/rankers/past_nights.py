@@ -59,7 +59,8 @@ class NightRows:
     """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
 
     is_validation: bool, whether the example's user validates; of those every candidate is there, of the
-    others a sample, which is_sampled marks of all. video_id: int64. until_us: int64, when what counts ends.
+    others a sample, which is_sampled marks of all. video_id: int64. night: int64, the same number for
+    examples of one cutoff. until_us: int64, when what counts ends.
     kind: "nights" or "sittings".
     """
 
@@ -71,6 +72,7 @@ class NightRows:
     is_validation: np.ndarray
     is_sampled: np.ndarray
     video_id: np.ndarray
+    night: np.ndarray
     until_us: np.ndarray
     kind: str
 
@@ -88,6 +90,7 @@ class NightRows:
             is_validation=self.is_validation[early],
             is_sampled=self.is_sampled[early],
             video_id=self.video_id[early],
+            night=self.night[early],
             until_us=self.until_us[early],
         )
 
@@ -105,29 +108,41 @@ def night_rows(
     names: tuple[str, ...] = ()
     groups = 0
     index = PlaysByUser(past)
-    number = max(1, sum(len(one.user_id) for one in examples))
+    of_all = max(1, sum(len(one.user_id) for one in examples))
     drawn = _Drawn(
-        min(1.0, _ROWS_MAX / (number * _CANDIDATES_USUAL)),
-        min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / number),
+        min(1.0, _ROWS_MAX / (of_all * _CANDIDATES_USUAL)),
+        min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / of_all),
     )
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
-        for one in examples:
+        for number, one in enumerate(examples):
             night = _night_of(
                 one, plays=plays, index=index, store=store, encoding=encoding, settings=settings
             )
             names = night.names
             for part in _rows_of(one, night, past, drawn, settings):
-                parts.append((*part[:-1], part[-1] + groups))
+                parts.append((*part[:-1], np.full(len(part[-1]), number), part[-1] + groups))
                 advance(int(part[-1].max(initial=-1)) + 1)
                 groups += _BLOCK_USERS
     if not parts:
         return None
-    features, liked, amount, validation, sampled, video_id, until_us, group = (
+    features, liked, amount, validation, sampled, video_id, until_us, night_number, group = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     if not liked.any():
         return None
-    return NightRows(names, features, liked, amount, group, validation, sampled, video_id, until_us, kind)
+    return NightRows(
+        names,
+        features,
+        liked,
+        amount,
+        group,
+        validation,
+        sampled,
+        video_id,
+        night_number,
+        until_us,
+        kind,
+    )
 
 
 def _night_of(

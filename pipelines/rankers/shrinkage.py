@@ -14,7 +14,7 @@ import numpy as np
 
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75)
 _SEGMENTS = 3  # of those who have a history
-_STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS = 3.0
 _EXAMPLES_MIN = 30
 
 
@@ -33,8 +33,8 @@ class Shrinkage:
     def applied(self, scores: np.ndarray, common: np.ndarray, plays: np.ndarray) -> np.ndarray:
         """Scores with their personal part weighed: float64 [rows].
 
-        common: the mean over users of the row's video, NaN where it is unknown, which leaves the score. plays:
-        of the row's user.
+        common: the mean over users of the row's video; NaN where it is unknown, which leaves the score.
+        plays: of the row's user.
         """
         weight = np.array(self.weights)[np.searchsorted(self.borders, plays, side="right")]
         return np.where(np.isnan(common), scores, common + weight * (scores - common))
@@ -84,7 +84,7 @@ def fitted_shrinkage(
 
 
 def mean_of_others(scores: np.ndarray, of_same: np.ndarray) -> np.ndarray:
-    """Of each row the mean score of the other rows of the same number, NaN where there is no other: float64."""
+    """Each row's mean score of the other rows of the same number, NaN where there is none: float64."""
     count = np.bincount(of_same)[of_same]
     total = np.bincount(of_same, scores)[of_same]
     return np.where(count > 1, (total - scores) / np.maximum(count - 1, 1), np.nan)

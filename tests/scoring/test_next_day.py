@@ -21,6 +21,7 @@ from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY
 from pipelines.rankers.past_nights import night_rows
+from pipelines.rankers.shrinkage import Shrinkage
 from pipelines.rankers.sides import sides_as_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.retrieval.histories import PlaysByUser
@@ -132,6 +133,25 @@ def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings)
     ordered = lists.sort(columns.USER_ID, "rank")
     falls = ordered.select(pl.col("score").diff().over(columns.USER_ID).fill_null(0).max()).item()
     assert falls <= 0
+
+
+def test_lists_without_a_personal_part_have_one_order_for_all(home: Settings) -> None:
+    """What orders is then a figure of each video alone, whatever the threads; the filter stays personal."""
+
+    def common(ranker: NextDayRanker) -> NextDayRanker:
+        return dataclasses.replace(ranker, shrinkage=Shrinkage((), (0.0,)))
+
+    lists = _lists(home, _as_of(home), ranker_of=common)
+    of_warm = np.isin(lists.source, [HYBRID])
+    by_video: dict[int, set[float]] = {}
+    for video, score in zip(lists.video_id[of_warm].tolist(), lists.score[of_warm].tolist(), strict=True):
+        by_video.setdefault(video, set()).add(round(score, 9))
+    assert len(by_video) > 5 and all(len(scores) == 1 for scores in by_video.values())
+    personal = _lists(home, _as_of(home))
+    assert not np.array_equal(lists.video_id, personal.video_id)
+    threads = _lists(home, _as_of(home), ranker_of=common, threads=2)
+    np.testing.assert_array_equal(lists.video_id, threads.video_id)
+    np.testing.assert_array_equal(lists.score, threads.score)
 
 
 class _Alone:
