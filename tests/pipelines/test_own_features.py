@@ -173,7 +173,7 @@ def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names = NextDayRanker.load(version.folder, "next_day").names
     # A name that a row of a night already has gets its view in front.
     own = {
-        name if name != "category_plays" else "own_user_first_level_category__category_plays"
+        (name if name != "first_level_category_plays" else f"own_user_first_level_category__{name}")
         for name in NAMES
     }
     assert own <= set(names)
