@@ -79,5 +79,15 @@ def repeat_features(
     histories: Histories, user: np.ndarray, video: np.ndarray, videos: int
 ) -> dict[str, np.ndarray]:
     """Whether and when the user of a pair had played its video. videos: of the catalogue."""
-    plays, _, last_us = WithGroups.of(histories, np.arange(videos)).of_pairs(user, video)
-    return {"video_played": plays, "days_since_video": days_between(last_us, histories.instant_us[user])}
+    # Not by cells: users times videos would be many.
+    pair = histories.play_user * videos + histories.play_video
+    order = np.argsort(pair, kind="stable")
+    asked = user * videos + video
+    starts, stops = (np.searchsorted(pair[order], asked, side=side) for side in ("left", "right"))
+    last_us = np.full(len(user), np.nan)
+    some = stops > starts
+    last_us[some] = histories.play_us[order[stops[some] - 1]]
+    return {
+        "video_played": (stops - starts).astype(np.float64),
+        "days_since_video": days_between(last_us, histories.instant_us[user]),
+    }
