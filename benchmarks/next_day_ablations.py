@@ -30,6 +30,7 @@ from benchmarks.measured_process import machine
 from feature_repo.home import working_on
 from feature_repo.open_store import store
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS as CATALOGUE_GROUPS
 from nightreel.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.local_days import end_of_day
@@ -47,7 +48,7 @@ METRICS = ("ndcg@10", "recall@20", "recall@100")
 # Features by how their names begin; a source's own go with the source.
 GROUPS = {
     "Feast's als_score": (columns.ALS_SCORE,),
-    "the user with the author and the category": ("author_", "category_"),
+    "the user with the video's groups": tuple(f"{group.join_key}_" for group in CATALOGUE_GROUPS),
     "the video's last days": ("shown_", "liked_", "watched_"),
     "the video's ages": ("days_since_first_play", "days_since_last_play", "days_since_upload"),
     "the video's aggregates and length": ("video_",),
@@ -98,7 +99,17 @@ class _Split:
 
 
 def _some(rows: NightRows, chosen: np.ndarray) -> NightRows:
-    parts = ("features", "liked", "amount", "group", "is_validation", "is_sampled", "until_us")
+    parts = (
+        "features",
+        "liked",
+        "amount",
+        "group",
+        "is_validation",
+        "is_sampled",
+        "video_id",
+        "night",
+        "until_us",
+    )
     return replace(rows, **{name: getattr(rows, name)[chosen] for name in parts})
 
 

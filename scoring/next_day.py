@@ -47,9 +47,7 @@ def next_day_lists(
     scoring = _Scoring(
         candidates, night, night.sides.received(), ranker, as_of_us, settings, length or settings.top_k
     )
-    if not ranker.shrinkage.changes_nothing:
-        scoring = replace(scoring, common=scoring.means_over_users())
-    return _all_lists(scoring)
+    return _all_lists(replace(scoring, common=scoring.means_over_users()))
 
 
 def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
@@ -93,18 +91,17 @@ class _Scoring:
     length: int
     common: np.ndarray | None = None
 
-    def means_over_users(self) -> np.ndarray:
+    def means_over_users(self) -> np.ndarray | None:
         """`common`, over some users with a history, chosen by a hash of their ids."""
         warm = np.flatnonzero(self.candidates.has_history)
         users = warm[drawn_users(self.candidates.user_id[warm], _MEAN_USERS, self.settings.seed)]
-        total, count = np.zeros((2, len(self.night.catalogue)))
-        for start in range(0, len(users), _BLOCK_USERS):
-            rows = self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
-            ordering = self.ranker.ordering(rows.features, self.ranker.probability(rows.features))
-            total += np.bincount(rows.video, ordering, minlength=len(total))
-            count += np.bincount(rows.video, minlength=len(count))
-        found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-        return found
+        parts = (
+            self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
+            for start in range(0, len(users), _BLOCK_USERS)
+        )
+        return self.ranker.means_over_users(
+            ((rows.video, rows.features) for rows in parts), len(self.night.catalogue)
+        )
 
     def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
         """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""

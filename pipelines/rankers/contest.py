@@ -14,6 +14,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel import columns
+from nightreel.catalogue.entries import GROUPS
 from nightreel.logs import progress
 from nightreel.settings import Settings
 from pipelines.labels import targets
@@ -97,7 +98,9 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
     listable = (
         pairs.select(pl.col(columns.VIDEO_ID).unique().sort())
         .join(known, on=columns.VIDEO_ID, how="left", maintain_order="left")
-        .with_columns(pl.col("author", "category").fill_null(-1), pl.col("uploaded_us").fill_null(0))
+        .with_columns(
+            pl.col(group.join_key for group in GROUPS).fill_null(-1), pl.col("uploaded_us").fill_null(0)
+        )
     )
     return Arena.of(as_of, listable, liked, pairs.select(_PAIR), closed=False)
 

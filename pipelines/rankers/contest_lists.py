@@ -11,6 +11,7 @@ from feast import FeatureStore
 from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.model_rows.night import Rows
 from pipelines.model_rows.tonight import night_as_of
 from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.hybrid import HybridRanker
@@ -109,14 +110,23 @@ def next_day_lists(
     night = night_as_of(plays, arena.as_of, sides, arena.listable, settings)
     found = []
     as_of_us = round(arena.as_of.timestamp() * 1_000_000)
-    for users in _blocks(arena):
+
+    def rows_of(users: np.ndarray) -> Rows:
         instants = np.full(len(users), as_of_us)
-        rows = night.rows(arena.user_id[users], instants, users, arena.opened[users], at_least=_DEPTH)
+        return night.rows(arena.user_id[users], instants, users, arena.opened[users], at_least=_DEPTH)
+
+    parts = (rows_of(users) for users in _blocks(arena))
+    common = ranker.means_over_users(((rows.video, rows.features) for rows in parts), len(night.catalogue))
+    for users in _blocks(arena):
+        rows = rows_of(users)
         probability = ranker.probability(rows.features)
         for user in range(len(users)):
             own = np.flatnonzero(rows.user == user)
             own = own[_kept(probability[own], np.ones(len(own), dtype=bool), settings)]
-            best = _first(own, ranker.ordering(rows.features[own], probability[own]))
+            ordering = ranker.ordering(rows.features[own], probability[own])
+            if common is not None:
+                ordering = ranker.shrunk(ordering, common[rows.video[own]], rows.features[own])
+            best = _first(own, ordering)
             found.append(night.sides_video[rows.video[best]])
     return found
 

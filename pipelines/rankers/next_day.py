@@ -5,6 +5,7 @@ classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,6 +80,23 @@ class NextDayRanker:
                 components[name] = self.raw(name, features)
         components[SOURCES] = mean_of_sources(self.names, features)
         return self.order.scores(components)
+
+    def means_over_users(
+        self, parts: Iterable[tuple[np.ndarray, np.ndarray]], videos: int
+    ) -> np.ndarray | None:
+        """What orders each video in the mean over some users: float64 [videos], NaN where it is unknown.
+
+        parts: the videos of these users' candidates, and their features. None where no score is shrunk.
+        """
+        if self.shrinkage.changes_nothing:
+            return None
+        total, count = np.zeros((2, videos))
+        for video, features in parts:
+            ordering = self.ordering(features, self.probability(features))
+            total += np.bincount(video, ordering, minlength=videos)
+            count += np.bincount(video, minlength=videos)
+        found: np.ndarray = np.divide(total, count, out=np.full(videos, np.nan), where=count > 0)
+        return found
 
     def shrunk(self, ordering: np.ndarray, common: np.ndarray, features: np.ndarray) -> np.ndarray:
         """What `ordering` gave, its personal part weighed. common: as `Shrinkage.applied` takes it."""

@@ -57,8 +57,9 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
         )
         scores = order.scores(components)
         quality["order"] = judge(scores)
-        shrinkage, shrunk = _shrinkage(rows, scores, judge)
-        quality["shrunk"] = judge(shrunk)
+        if HISTORY_PLAYS in rows.names:
+            shrinkage, shrunk = _shrinkage(rows, scores, judge)
+            quality["shrunk"] = judge(shrunk)
     models = _fit(rows, rows.is_sampled, settings)
     return NextDayRanker(rows.names, models, order, settings.threads, shrinkage), quality
 
