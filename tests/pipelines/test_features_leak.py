@@ -60,7 +60,7 @@ def _altered(log: SmallLog, instant: datetime, random: np.random.Generator) -> S
     daily = log.video_daily.with_columns(
         *(
             pl.when(ends_after).then(pl.col(name).fill_null(0) * 3 + 1).otherwise(name).alias(name)
-            for name in (*columns.DAILY_COUNTS, columns.AUTHOR_ID, columns.VIDEO_DURATION)
+            for name in (*columns.DAILY_COUNTS, columns.AUTHOR_ID, columns.VIDEO_TAG, columns.VIDEO_DURATION)
         ),
         *(
             pl.when(ends_after).then(pl.lit("other")).otherwise(name).alias(name)
@@ -250,7 +250,8 @@ def test_what_happened_a_microsecond_before_a_days_end_is_known_at_its_end(home:
         pl.lit(end - _MICROSECOND, INSTANT).alias(columns.EVENT_TIMESTAMP),
         pl.lit(4.5, pl.Float32).alias(columns.WATCH_RATIO),
     )
-    more = [just_before.with_columns(new_user), just_before.with_columns(new_video)]
+    # Their own videos again too, which have groups; the new one has none.
+    more = [just_before.with_columns(new_user), just_before.with_columns(new_video), just_before]
     plays = pl.concat([log.interactions, *more]).unique(list(_KEYS), keep="first", maintain_order=True)
     _sources_of(log, settings)
     before = every_feature(rows)
@@ -259,6 +260,7 @@ def test_what_happened_a_microsecond_before_a_days_end_is_known_at_its_end(home:
     after = every_feature(rows)
     changed = {name for name in before.columns if _bits(before[name]) != _bits(after[name])}
     static = {*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES, *columns.CATEGORY_LEVELS}
+    static |= {level.removesuffix("_id") for level in columns.CATEGORY_LEVELS}  # the keys of their views
     unmoved = {columns.HOUR_OF_DAY, columns.DAY_OF_WEEK, columns.INTERACTION_TIMESTAMP, *_KEYS}
     # Text too: with more plays the first refit, whose cutoff is that of the vocabulary, is a day earlier.
     assert changed == set(before.columns) - static - unmoved
