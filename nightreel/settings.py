@@ -128,6 +128,11 @@ class Settings(BaseSettings):
         description="Your own Python modules with features: names, or paths of files from the home; in the "
         "environment with commas between.",
     )
+    pair_views: bool = Field(
+        default=False,
+        description="Build the Feast views of a user with an author, a category, a tag and a length too. For "
+        "models of your own: nightreel's rankers compute what they need of these as they read the plays.",
+    )
     like_threshold: float = Field(
         default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0
     )

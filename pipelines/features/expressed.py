@@ -29,12 +29,17 @@ _RECORD = "features-of-"
 
 
 def build_expressed(settings: Settings, *, force: bool = False) -> StepResult:
-    """Write the views whose features have expressions; those of modules that are no longer named are removed.
+    """Write the views whose features have expressions; those that are no longer asked for are removed.
 
     Each view is skipped where its table, entries and settings are the same. Raises InputError where a module
     of the user's, or one of its expressions, is wrong.
     """
-    views = [view for view in catalogue_of(settings).stored if view.is_expressed]
+    views = [
+        view
+        for view in catalogue_of(settings).stored
+        # A module's own views of pairs are built: they are there because somebody reads them.
+        if view.is_expressed and (settings.pair_views or view.module or not view.is_of_pairs)
+    ]
     of_plays = [view for view in views if view.features[0].table == "plays"]
     plays = cache(lambda: ExpressedPlays(of_plays, settings))
     parts = [_build(view, plays, settings, force=force) for view in views]

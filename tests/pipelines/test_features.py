@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from feature_repo.views import VIEWS
 from nightreel import columns
+from nightreel.catalogue.catalogue import BUILTIN
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.features import build_features
@@ -260,7 +261,6 @@ def test_features_are_skipped_where_done_and_made_anew_after_a_change(tmp_path: 
     LOG.write(settings)
     assert not build_features(settings).skipped
     files = {path: path.read_bytes() for path in settings.paths.features.glob("*.parquet")}
-    assert len(files) == len(VIEWS)
     assert build_features(settings).skipped
     assert not build_features(settings, force=True).skipped
     assert {path: path.read_bytes() for path in files} == files
@@ -272,6 +272,17 @@ def test_features_are_skipped_where_done_and_made_anew_after_a_change(tmp_path: 
     assert engagement.read_bytes() != by_threshold
     LOG.with_interactions(LOG.interactions.head(300)).write(settings)
     assert not build_features(settings).skipped
+
+
+def test_the_views_of_pairs_are_there_while_they_are_asked_for(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    LOG.write(settings)
+    every = {view.name for view in BUILTIN.stored}
+    pairs = {view.name for view in BUILTIN.stored if view.is_of_pairs}
+    assert pairs
+    for asked, expected in ((False, every - pairs), (True, every), (False, every - pairs)):
+        build_features(settings.model_copy(update={"pair_views": asked}))
+        assert {path.stem for path in settings.paths.features.glob("*.parquet")} == expected
 
 
 @pytest.mark.parametrize("table", ["interactions", "users", "video_daily", "video_captions"])
