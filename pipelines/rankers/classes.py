@@ -92,7 +92,6 @@ class Classes:
         if not self.is_missing_one or self.amounts_differ:
             return
         setting = _setting(settings)
-        which = "every one" if self.liked else "none"
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
@@ -103,8 +102,8 @@ class Classes:
         else:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
-            f"interactions: of the {self.plays} plays that models are fitted on {which} is liked "
-            f"({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in all of "
+            f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
+            f"liked ({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in all of "
             "these: there is nothing to learn.",
             remedy,
         )

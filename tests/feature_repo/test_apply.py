@@ -20,7 +20,7 @@ from nightreel.settings import load_settings
 from pipelines.features import build_features
 from tests.fixtures.small_log import make_log, settings_for
 
-GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag")
+GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag", "length")
 VIEWS = {
     "user_profile",
     "user_activity",

@@ -51,7 +51,7 @@ def test_a_refusal_speaks_of_the_plays_that_are_fitted(
     home = _home(tmp_path / "home", monkeypatch, ratio, "shown").home
     done = nightreel("train", home=home)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    said = re.search(r"of the (\d+) plays that models are fitted on none is liked", done.stderr)
+    said = re.search(r"of the (\d+) plays that models are fitted on 0.000% are liked", done.stderr)
     assert said is not None and int(said[1]) < LOG.interactions.height, done.stderr
     assert "0.5 in all of these" in done.stderr
 
