@@ -19,6 +19,8 @@ def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
 
     Raises ValueError, saying why, for an expression that is not understood.
     """
+    if not cron.isascii():
+        raise ValueError("write digits and names in ASCII")
     fields = cron.split()
     if any(character.isdigit() for character in "".join(fields[-1:])):
         # APScheduler counts weekdays from Monday, cron itself from Sunday.

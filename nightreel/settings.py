@@ -45,6 +45,10 @@ ENVIRONMENT_PREFIX = "NIGHTREEL_"
 _WITH_PASSWORD = re.compile(
     r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
 )
+# An option that holds an `@`, and no user: what comes before it would be taken for one, the rest for a host.
+_OPTION_WITH_AT = re.compile(
+    r"(?!sqlite)[\w+]+://[^@]*\?([^@]*&)?[a-z_]+=[^@]*@.*", re.DOTALL | re.IGNORECASE
+)
 # What nightreel itself sets, and what Kubernetes sets in a pod for a service called nightreel or nightreel-*.
 _NO_SETTING = re.compile(
     r"DEBUG_TRACEBACKS|(\w+_)?SERVICE_(HOST|PORT(=\d+|_\w+))|(\w+_)?PORT(=\w+://.*|_\d+_(TCP|UDP|SCTP)(_\w+)?)"
@@ -709,6 +713,8 @@ def parsed_url(url: "str | URL") -> "URL":
     """
     from sqlalchemy.engine import make_url
 
+    if isinstance(url, str) and _OPTION_WITH_AT.fullmatch(url):
+        raise ValueError("an option that holds an `@`")
     written = _WITH_PASSWORD.fullmatch(url) if isinstance(url, str) else None
     if written is None:
         return make_url(url)

@@ -12,7 +12,8 @@ from nightreel.cron import cron_triggers, next_fire
 
 # A clock change moves the wall by less than this.
 _SLACK = timedelta(hours=4)
-_LOOKBACK_DAYS_MAX = 400
+# 29 February may come once in eight years.
+_LOOKBACK_DAYS_MAX = 7_000
 
 
 def latest_due(cron: str, zone: ZoneInfo, now: datetime, within: timedelta) -> datetime | None:
@@ -22,7 +23,7 @@ def latest_due(cron: str, zone: ZoneInfo, now: datetime, within: timedelta) -> d
 
 
 def last_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
-    """The last instant at which the job was due in a year; None where there was none."""
+    """The last instant at which the job was due in the last 18 years; None where there was none."""
     days = 1
     while days <= _LOOKBACK_DAYS_MAX:
         found = latest_due(cron, zone, now, timedelta(days=days))

@@ -13,8 +13,8 @@ from pipelines.local_days import INSTANT
 
 IN_EXPONENTS = "is in exponent notation and may have lost digits: write all of them"
 
-_WHOLE = r"^[+-]?\d+(\.0*)?$"
-_PARTS = r"^([+-]?\d+)(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?$"
+_WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
+_PARTS = r"^([+-]?[0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]{1,2}))?$"
 _EXPONENT = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+$"
 _SECOND_US = 1_000_000
 

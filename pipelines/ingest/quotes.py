@@ -15,7 +15,7 @@ _FIELD = r'(?:"(?:[^"]|"")*"|[^",\n][^,\n]*|)'
 _STRICT = re.compile(rf"{_FIELD}(?:,{_FIELD})*")
 _FIELDS = re.compile(rf"(?:^|,)({_FIELD})")
 _OPENING = re.compile(r'(?:^|,)"(?:[^"]|"")*\n', re.MULTILINE)
-_KEY = re.compile(r'\s*"?\s*[+-]?\d+(\.0*)?\s*"?\s*')
+_KEY = re.compile(r'\s*"?\s*[+-]?[0-9]+(\.0*)?\s*"?\s*')
 
 
 def key_index(file: RawFile, names: list[str]) -> int:

@@ -103,8 +103,8 @@ class Classes:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
-            f"liked ({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in all of "
-            "these: there is nothing to learn.",
+            f"liked ({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in "
+            "all of these: there is nothing to learn.",
             remedy,
         )
 

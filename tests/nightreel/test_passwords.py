@@ -94,6 +94,8 @@ def test_a_webhook_with_a_token_is_masked(said, monkeypatch: pytest.MonkeyPatch)
 
 
 AT_SIGNS = {
+    "in an option, without a user": "postgresql+psycopg://127.0.0.1:1/lists?password=s3cr3t@t4il&user=reader&sslpassword=t4il",
+    "in an option before the password": "postgresql+psycopg://127.0.0.1?user=a@b&password=s3cr3t",
     "in the password": "postgresql+psycopg://reader:s3cr3t@t4il@3nd@127.0.0.1:1/lists",
     "short scheme": "postgres://reader:s3cr3t@t4il@3nd@127.0.0.1:1/lists",
     "with a slash": "postgresql+psycopg://reader:s3cr3t@t4il/3nd@127.0.0.1:1/lists",
@@ -117,6 +119,7 @@ def test_a_password_with_at_signs_ends_at_the_last(said) -> None:
 
 
 def test_where_a_password_ends_is_asked_for_where_it_cannot_be_told(said) -> None:
-    text, code = said("runs", AT_SIGNS["with a slash"])
-    assert code == 2
-    assert "`@` as %40" in text
+    for url in ("with a slash", "in an option, without a user", "in an option before the password"):
+        text, code = said("runs", AT_SIGNS[url])
+        assert code == 2
+        assert "`@` as %40" in text

@@ -48,6 +48,17 @@ def test_missed_by_more_than_the_grace_is_due_no_more() -> None:
     assert last_due("0 2 * * mon", SHANGHAI, now) == datetime(2020, 8, 9, 18, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("cron", "due"),
+    [
+        ("0 2 1 1 *", datetime(2025, 12, 31, 18, tzinfo=UTC)),
+        ("0 2 29 2 *", datetime(2024, 2, 28, 18, tzinfo=UTC)),
+    ],
+)
+def test_a_job_of_once_a_year_or_less_was_due_too(cron: str, due: datetime) -> None:
+    assert last_due(cron, SHANGHAI, datetime(2026, 11, 29, 16, tzinfo=UTC)) == due
+
+
 @pytest.mark.parametrize("cron", ["30 2 * * *", "0 2 * * *", "30 1 * * *", "0 3 * * *"])
 @pytest.mark.parametrize("change", [datetime(2021, 3, 14, tzinfo=UTC), datetime(2021, 11, 7, tzinfo=UTC)])
 def test_once_a_day_on_days_when_clocks_change(cron: str, change: datetime) -> None:
@@ -88,6 +99,7 @@ def test_an_expression_that_never_comes_is_never_due() -> None:
         ("SCHEDULE", "at two", "Wrong number of fields"),
         ("SCHEDULE", "0 25 * * *", "25"),
         ("RETRAIN_SCHEDULE", "0 5 * * 0", "weekdays as names"),
+        ("SCHEDULE", "0 2 \uff11 * *", "ASCII"),
         ("SCHEDULE_ZONE", "Mars/Olympus", "time zone"),
     ],
 )

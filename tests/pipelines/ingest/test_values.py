@@ -49,6 +49,7 @@ def test_an_id_is_stored_to_its_last_digit(ingested: Ingested, written: str, sto
         ("1_000", NOT_WHOLE),
         ("inf", NOT_WHOLE),
         ("5.5", NOT_WHOLE),
+        ("\u0663", NOT_WHOLE),  # a digit, but not of ASCII
         ("5.10900000000000000001", NOT_WHOLE),
         ('"1,000"', NOT_WHOLE),
     ],
