@@ -50,14 +50,35 @@ def kind_of(name: str) -> RawFile | None:
 
 def deliveries(raw_dir: Path) -> list[Delivery]:
     """Every archived delivery in order of arrival."""
-    found = []
-    for path in sorted((raw_dir / INCOMING / ARCHIVE).glob("*")):
-        match = _ARCHIVED.fullmatch(path.name)
-        kind = kind_of(match[2]) if match else None
-        if match and kind is not None:
-            arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
-            found.append(Delivery(path, kind, arrived))
-    return found
+    found = (_delivery(path) for path in _archived(raw_dir))
+    return [one for one in found if isinstance(one, Delivery)]
+
+
+def no_deliveries(raw_dir: Path) -> list[tuple[Path, str]]:
+    """What lies in the archive and is no delivery, hidden files left out, each with the reason."""
+    found = ((path, _delivery(path)) for path in _archived(raw_dir) if not path.name.startswith("."))
+    return [(path, reason) for path, reason in found if isinstance(reason, str)]
+
+
+def _archived(raw_dir: Path) -> list[Path]:
+    return sorted((raw_dir / INCOMING / ARCHIVE).glob("*"))
+
+
+def _delivery(path: Path) -> Delivery | str:
+    """The delivery that an entry of the archive is, or why it is none."""
+    match = _ARCHIVED.fullmatch(path.name)
+    if match is None:
+        return f"nightreel did not archive it; deliver it in {INCOMING}/"
+    kind = kind_of(match[2])
+    if kind is None:
+        return "its name, after the instant of arrival, begins with that of none of the raw files"
+    try:
+        arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
+    except ValueError:
+        return f"its name begins with {match[1]}, which is no instant"
+    if not path.is_file():
+        return "a link to nothing" if path.is_symlink() and not path.exists() else "not a file"
+    return Delivery(path, kind, arrived)
 
 
 def next_arrival(raw_dir: Path, now: datetime) -> datetime:

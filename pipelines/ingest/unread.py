@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nightreel.errors import InputError
-from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of
+from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of, no_deliveries
 from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder
 
 CSV = ".csv"
@@ -36,13 +36,15 @@ def unread_files(raw_dir: Path) -> list[str]:
 
 
 def unread_deliveries(raw_dir: Path) -> list[str]:
-    """What lies in `incoming` and will not be taken in as it is."""
+    """What lies in `incoming` and will not be taken in as it is, and in its archive and is no delivery."""
     folder = raw_dir / INCOMING
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         reason = "" if path.name in (ARCHIVE, QUARANTINE) else _reason(path)
         if reason:
             found.append(f"{printable(f'{INCOMING}/{path.name}')} is not read: {reason}")
+    for path, reason in no_deliveries(raw_dir):
+        found.append(f"{printable(f'{INCOMING}/{ARCHIVE}/{path.name}')} is not read: {reason}")
     return found
 
 

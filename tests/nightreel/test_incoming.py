@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -369,6 +370,40 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     assert found.state == "warning"
     assert all(name in found.found for name in [*of_incoming, *beside])
     assert len(_table(home, "interactions", "user_id")) == 3
+
+
+def _text_file(path: Path) -> None:
+    path.write_text(HEADER + "7,10,500,2000,,1594000002,0.25\n")
+
+
+def _dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "why"),
+    [
+        ("20201399T000000.000000Z-big_matrix.csv", _text_file, "no instant"),
+        ("20201101T000000.000000Z-plays.csv", _text_file, "none of the raw files"),
+        ("20201101T000000.000000Z-user_features_9.csv", _dangling_link, "a link to nothing"),
+        ("20201101T000000.000000Z-big_matrix_9.csv", Path.mkdir, "not a file"),
+        ("big_matrix_dropped.csv", _text_file, "deliver it in incoming/"),
+    ],
+)
+def test_an_odd_entry_of_the_archive_is_named_and_ends_no_night(
+    home: Settings, name: str, make: Callable[[Path], None], why: str
+) -> None:
+    _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\n")
+    _night(home)
+    make(home.raw_dir / "incoming" / "taken" / name)
+    _drop(home, "big_matrix_3.csv", HEADER + "4,10,500,2000,,1594000003,0.25\n")
+    for remarks in (merge_deliveries(home).summary["remarks"], ingest(home).summary["remarks"]):
+        (remark,) = remarks
+        assert remark.startswith(f"incoming/taken/{name} is not read: ") and why in remark
+    assert f"taken/{name}" in doctor.unread(home).found
+    ingest(home, force=True)
+    assert [user for (user,) in _table(home, "interactions", "user_id")] == [1, 2, 3, 4]
+    assert known_now(home) >= last_arrival(home.paths)
 
 
 def test_few_bad_rows_are_left_out_and_said(home: Settings) -> None:
