@@ -30,7 +30,7 @@ from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
 from feature_repo.home import current_settings, repo_config
 from feature_repo.sources import SOURCES, table_name
 from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
-from nightreel.checksums import checksum_file, is_usable, require_as_written
+from nightreel.checksums import is_usable, remove_with_checksum, require_as_written
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Paths
 
@@ -183,8 +183,7 @@ def _local(config: RepoConfig, source: DataSource | None) -> FileSource:
                 frame.write_parquet(temporary)
             for old in folder.glob(f"{name}-*.parquet"):
                 if old != file:
-                    old.unlink(missing_ok=True)
-                    checksum_file(old).unlink(missing_ok=True)
+                    remove_with_checksum(old)
     return FileSource(
         name=source.name,
         path=str(file),

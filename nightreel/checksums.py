@@ -3,8 +3,8 @@
 A disk that loses bits and a program that writes where it should not leave size and time as they were, so
 neither says that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
 hand. `.files.sha256` in each folder names the files that have had a checksum: one that has lost it counts as
-damaged. Any other file without one was written by an older nightreel, and is used as it is until its step
-writes it again.
+damaged, and so does one that is missing. Any other file without one was written by an older nightreel, and
+is used as it is until its step writes it again.
 """
 
 import hashlib
@@ -58,7 +58,10 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
 
 
 def is_as_written(path: Path) -> bool:
-    """Whether a file has the content that its step wrote, as far as that is known; a missing file has."""
+    """Whether a file has the content that its step wrote, as far as that is known.
+
+    A missing file has where nothing says that it was ever written.
+    """
     known = _recorded(path)
     if known is None and has_lost_checksum(path):
         return False
@@ -67,22 +70,42 @@ def is_as_written(path: Path) -> bool:
             if _digest(path) in known:
                 return True
         except FileNotFoundError:
-            return True
+            break
         before, known = known, _recorded(path)
         if before == known:
             return False
         # Its step has replaced it meanwhile.
-    return True
+    return not is_lost(path)
 
 
 def has_lost_checksum(path: Path) -> bool:
     """Whether a file that is there had a checksum once, and has none now."""
-    if checksum_file(path).exists() or not path.is_file():
-        return False
-    try:
-        return path.name in path.with_name(_NAMES).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return False
+    return path.is_file() and not checksum_file(path).exists() and path.name in _names(path.parent)
+
+
+def is_lost(path: Path) -> bool:
+    """Whether a file is missing that has a checksum, or had one once."""
+    # It is looked for last, as its step may be putting it there, its checksum first.
+    recorded = checksum_file(path).exists() or path.name in _names(path.parent)
+    return recorded and not path.is_file()
+
+
+def lost_files(folder: Path) -> list[Path]:
+    """The files of a folder that are missing though they have a checksum, or had one once."""
+    names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"[!.]*{SUFFIX}")}
+    return [path for name in sorted(names | set(_names(folder))) if is_lost(path := folder / name)]
+
+
+def remove_with_checksum(path: Path) -> None:
+    """Remove a file that is not needed any more, and all that says that it was written."""
+    names = path.with_name(_NAMES)
+    known = _names(path.parent)
+    if path.name in known:
+        temporary = names.with_name(f".partial{_NAMES}")
+        temporary.write_text("".join(f"{name}\n" for name in known if name != path.name), encoding="utf-8")
+        temporary.replace(names)
+    checksum_file(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def is_usable(path: Path) -> bool:
@@ -106,10 +129,13 @@ def require_as_written(paths: Iterable[Path]) -> None:
     if damaged:
         others = [path.name for path in damaged[1:_NAMED_MAX]]
         rest = f" (and {', '.join(others)}{', ...' if len(damaged) > _NAMED_MAX else ''})" if others else ""
-        how = "is missing" if has_lost_checksum(damaged[0]) else "differs"
+        how, what = ("its checksum differs", "changed")
+        if is_lost(damaged[0]):
+            how, what = "it is missing", "lost or removed"
+        elif has_lost_checksum(damaged[0]):
+            how = "its checksum is missing"
         raise InputError(
-            f"{damaged[0]}{rest}: not as it was written (its checksum {how}): the disk or another program "
-            "has changed it.",
+            f"{damaged[0]}{rest}: not as it was written ({how}): the disk or another program has {what} it.",
             remedy_for(damaged),
         )
 
@@ -144,10 +170,17 @@ def _digest(path: Path) -> str:
 def _remember(path: Path) -> None:
     """Note that the file has a checksum, which is there by now; a line added is a line whole."""
     names = path.with_name(_NAMES)
-    known = names.read_text(encoding="utf-8").splitlines() if names.exists() else []
-    if path.name not in known:
+    if path.name not in _names(path.parent):
         with names.open("a", encoding="utf-8") as file:
             file.write(f"{path.name}\n")
+
+
+def _names(folder: Path) -> list[str]:
+    """The names of the files of a folder that have had a checksum."""
+    try:
+        return (folder / _NAMES).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _recorded(path: Path) -> list[str] | None:

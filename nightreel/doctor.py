@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from nightreel import columns
-from nightreel.checksums import checksum_file, require_as_written
+from nightreel.checksums import checksum_file, is_lost, lost_files, require_as_written
 from nightreel.errors import NightreelError
 from nightreel.extras import require_extras, wanted_extras
 from nightreel.settings import Settings, load_settings, require_home
@@ -228,8 +228,9 @@ def checksums(settings: Settings) -> Finding:
 
     paths = settings.paths
     pointer = paths.models / model_registry.CHAMPION
-    found = [*table_files(paths), *sorted(paths.features.glob("*.parquet")), paths.registry, pointer]
-    there = [path for path in found if path.is_file()]
+    features = [*sorted(paths.features.glob("*.parquet")), *lost_files(paths.features)]
+    found = [*table_files(paths), *features, paths.registry, pointer]
+    there = [path for path in found if path.is_file() or is_lost(path)]
     require_as_written(there)
     if pointer in there:
         model_registry.champion(settings)

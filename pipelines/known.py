@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from nightreel import columns
+from nightreel.checksums import is_lost, require_as_written
 from nightreel.errors import InputError
 from nightreel.settings import Paths, Settings
 from pipelines.ingest.changes import changed_since
@@ -30,10 +31,13 @@ def read_known(paths: Paths, table: str) -> Known:
 
 
 def table_files(paths: Paths) -> tuple[Path, ...]:
-    """The tables that features and lists are made from, and the rows that deliveries replaced in them."""
+    """The tables that features and lists are made from, and the rows that deliveries replaced in them.
+
+    Those that are there, and those that are missing though they were written: a lost one is to be refused.
+    """
     names = [file.table for file in _READ_BY_FEATURES]
     superseded = [superseded_path(paths.tables, name) for name in names]
-    return tuple(path for path in (*map(paths.table, names), *superseded) if path.is_file())
+    return tuple(path for path in (*map(paths.table, names), *superseded) if path.is_file() or is_lost(path))
 
 
 def last_arrival(paths: Paths) -> datetime:
@@ -93,6 +97,7 @@ def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> date
 
 def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:
     """Write the tables that features are built from as they were at an instant to another home."""
+    require_as_written(table_files(paths))
     superseded_path(target.tables, "").parent.mkdir(parents=True, exist_ok=True)
     for file in _READ_BY_FEATURES:
         _require(paths.table(file.table))

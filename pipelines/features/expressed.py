@@ -11,7 +11,7 @@ from nightreel import columns
 from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.catalogue import View, catalogue_of
 from nightreel.catalogue.own import module_text
-from nightreel.checksums import checksum_file
+from nightreel.checksums import remove_with_checksum
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines.features.expressed_plays import ExpressedPlays
@@ -94,9 +94,7 @@ def _remove_others(views: Iterable[View], settings: Settings) -> None:
     for record in settings.paths.state.glob(f"{_RECORD}*.json"):
         name = record.stem.removeprefix(_RECORD)
         if name not in known:
-            path = settings.paths.feature_source(name)
-            path.unlink(missing_ok=True)
-            checksum_file(path).unlink(missing_ok=True)
+            remove_with_checksum(settings.paths.feature_source(name))
             record.unlink()
 
 

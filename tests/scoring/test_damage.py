@@ -36,6 +36,7 @@ objective = "next_day"
 retrieval_sources = "als,recent_2d"
 training_nights = 1
 """
+AS_OF = "2020-07-10T00:00:00Z"
 DAMAGE = "not as it was written"
 
 
@@ -139,6 +140,49 @@ def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
     source.with_name(source.name + SUFFIX).unlink()
     assert not build_features(home).skipped
     assert score_and_publish(home).summary["run_id"]
+
+
+@contextmanager
+def _lost(path: Path, *, with_checksum: bool) -> Iterator[None]:
+    """The file is missing, its checksum too where asked for; that it had one is still on record."""
+    gone = [path, *([path.with_name(path.name + SUFFIX)] if with_checksum else [])]
+    held = [(one, one.read_bytes(), one.stat().st_mtime_ns) for one in gone]
+    try:
+        for one in gone:
+            one.unlink()
+        yield
+    finally:
+        for one, whole, changed_ns in held:
+            one.write_bytes(whole)
+            os.utime(one, ns=(changed_ns, changed_ns))
+
+
+@pytest.mark.parametrize("with_checksum", [False, True])
+def test_a_lost_file_is_refused_and_named(
+    home: Settings, capsys: pytest.CaptureFixture[str], *, with_checksum: bool
+) -> None:
+    """Replaced rows above all: without them, a table is still one, but not what was known at a night."""
+    before = shown_rows(home)
+    replaced = home.paths.tables / "superseded" / "users.parquet"
+    for path in (replaced, home.paths.table("users"), home.paths.feature_source(columns.USER_FACTORS)):
+        remedy = f"nightreel {'features' if path.parent == home.paths.features else 'ingest'} --force"
+        with _lost(path, with_checksum=with_checksum):
+            steps = [("score",), ("score", "--force"), ("train", "--force"), ("evaluate", "--force")]
+            if path == replaced:
+                steps += [("features",), ("score", "--as-of", AS_OF, "--known-at", "2000-01-01T00:00:00Z")]
+            for step in steps:
+                assert _nightreel(*step) == 2, (step, path)
+                said = capsys.readouterr().err.strip()
+                assert len(said.splitlines()) == 1 and path.name in said, (step, said)
+                # Where nothing can be made without the file, that may be said before it is looked for.
+                assert (remedy if path == replaced else remedy.removesuffix(" --force")) in said, (step, said)
+            (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]
+            assert finding.state == "wrong" and str(path) in finding.found and remedy in finding.remedy
+            assert shown_rows(home) == before
+    rows = pl.read_parquet(replaced)
+    replaced.unlink()
+    assert _nightreel("ingest", "--force") == 0
+    assert pl.read_parquet(replaced).equals(rows)
 
 
 @pytest.mark.parametrize(
