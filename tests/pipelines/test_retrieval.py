@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nightreel import columns
 from nightreel.settings import RETRIEVAL_SOURCES
 from pipelines.retrieval.histories import PlaysByUser
-from pipelines.retrieval.past import Past
+from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Catalogue
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
@@ -173,3 +173,13 @@ def test_a_history_is_what_came_strictly_before_the_instant(seed, hours):
         liked = own.filter(pl.col(columns.WATCH_RATIO) > 1)[columns.VIDEO_ID].unique().sort().to_list()
         assert past.video_id[np.flatnonzero(found.liked[row].toarray()[0])].tolist() == liked
         assert np.isnan(found.since_days[row]) == own.is_empty()
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 9), max_size=40), st.booleans())
+def test_codes_are_those_of_numpys_unique(ids: list[int], close: bool) -> None:
+    values = np.array(ids, dtype=np.int64)
+    values = values % 50 + 2**62 if close else values
+    found, codes = ids_and_codes(values)
+    expected, inverse = np.unique(values, return_inverse=True)
+    assert found.dtype == np.int64 and codes.dtype == np.int32
+    assert found.tolist() == expected.tolist() and codes.tolist() == inverse.tolist()
