@@ -1,5 +1,6 @@
 """What lies among the raw files and in `incoming` and is not read, each with the reason."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +12,33 @@ CSV = ".csv"
 NAMED_MAX = 20
 _WAY = f"deliver it in {INCOMING}/"
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz"}
-_OTHER_TABLES = {
-    ".parquet",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-    ".feather",
-    ".arrow",
-    ".orc",
-    ".avro",
-    ".xlsx",
+# What lies beside data in downloads and homes, and holds none.
+_NO_DATA = {
+    "",
+    ".bib",
+    ".gif",
+    ".html",
+    ".ipynb",
+    ".jpeg",
+    ".jpg",
+    ".log",
+    ".md",
+    ".md5",
+    ".pdf",
+    ".png",
+    ".py",
+    ".rst",
+    ".sh",
+    ".sha256",
+    ".sql",
+    ".svg",
+    ".toml",
+    ".yaml",
+    ".yml",
 }
-_DATA = {CSV, *_PACKED, *_OTHER_TABLES}
+# What `nightreel synthesize` says of the world behind its files.
+_SYNTHETIC = {"synthetic.json", "truth"}
+_FILES_MAX = 10_000  # of a folder beside the raw files, looked at
 
 
 def unread_files(raw_dir: Path) -> list[str]:
@@ -82,12 +97,36 @@ def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
         for path in sorted(place.iterdir()) if place.is_dir() else []:
             if path.name.startswith(".") or path in (raw_dir / INCOMING, folder, *folder.parents):
                 continue
+            if path.name in _SYNTHETIC and (place / "synthetic.json").is_file():
+                continue
             name = printable(path.relative_to(raw_dir).as_posix())
             if path.is_dir():
-                inside = [file.name for file in sorted(path.glob("*")) if kind_of(file.name) is not None]
-                if inside:
-                    yield f"{name}/{printable(inside[0])} is not read: a folder beside the raw files; {_WAY}"
+                yield from _of_folder(path, name)
             elif kind_of(path.name) is not None and (place != folder or path.name not in known):
                 yield f"{name} is not read: it is none of the raw files; {_WAY}"
-            elif place == folder and path.name not in known and path.suffix.casefold() in _DATA:
+            elif _may_hold_data(path.name) and (place != folder or path.name not in known):
                 yield f"{name} is not read: it is none of the raw files"
+
+
+def _of_folder(folder: Path, name: str) -> Iterator[str]:
+    """The first file with data of a folder beside the raw files, at any depth, and how many there are."""
+    if (folder / "state" / "home.lock").is_file():
+        return  # what nightreel itself writes, where the raw files lie in the home
+    inside = []
+    looked_at = 0
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        inside += [Path(place, file) for file in sorted(files) if _may_hold_data(file)]
+        looked_at += len(files)
+        if looked_at > _FILES_MAX:
+            break
+    if inside:
+        first = printable(inside[0].relative_to(folder).as_posix())
+        others = f" (and {len(inside) - 1} more there)" if len(inside) > 1 else ""
+        yield f"{name}/{first}{others} is not read: a folder beside the raw files; {_WAY}"
+
+
+def _may_hold_data(name: str) -> bool:
+    if name.startswith("."):
+        return False
+    return kind_of(name) is not None or Path(name).suffix.casefold() not in _NO_DATA

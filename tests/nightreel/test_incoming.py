@@ -353,6 +353,13 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     (home.raw_dir / "big_matrix.csv.gz").write_bytes(gzip.compress(row.encode()))
     (home.raw_dir / "more").mkdir()
     (home.raw_dir / "more" / "user_features.csv").write_text(USERS)
+    (home.raw_dir / "old" / "x").mkdir(parents=True)
+    for name in ("big_matrix.csv", "plays.csv"):
+        (home.raw_dir / "old" / "x" / name).write_text(row)
+    for name in ("item_categories.tsv.br", "plays.h5", "README.md", "LICENSE"):
+        (home.raw_dir / name).write_bytes(b"\x00")
+    (home.raw_dir / "figures").mkdir()
+    (home.raw_dir / "figures" / "watch_ratio.png").write_bytes(b"\x00")
     of_incoming = [
         "incoming/.big_matrix_0710.csv",
         "incoming/2020-07-07",
@@ -360,7 +367,14 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
         "incoming/big_matrix_0708.parquet",
         "incoming/big_matrix_0709.csv.part",
     ]
-    beside = ["big_matrix.csv.gz", "big_matrix_2.csv", "more/user_features.csv"]
+    beside = [
+        "big_matrix.csv.gz",
+        "big_matrix_2.csv",
+        "item_categories.tsv.br",
+        "more/user_features.csv",
+        "old/x/big_matrix.csv (and 1 more there)",
+        "plays.h5",
+    ]
     remarks = merge_deliveries(home).summary["remarks"]
     assert [remark.partition(" is not read: ")[0] for remark in remarks] == of_incoming
     for _ in range(2):  # also when nothing has changed
