@@ -44,10 +44,9 @@ def video_profile(
     """Each video's categories, from when they were known, and its description from the end of its day.
 
     captions: the caption table and the rows that were replaced in it, for the categories; created_timestamp
-    may be missing. video_daily: video_id, date and the DESCRIPTION, of which
-    the tag may be missing. durations: video_id, event_timestamp (a
-    day's end), video_duration of the plays of that day; it stands in where no daily record has told the
-    length so far.
+    may be missing. video_daily: video_id, date and the DESCRIPTION, of which the tag may be missing.
+    durations: video_id, event_timestamp (a day's end), video_duration of the plays of that day; it stands in
+    where no daily record has given the length so far.
     Returns a row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
     changed them, and one at the end of each day on which something else became known or changed; a value once
     known stays until another one comes.

@@ -93,18 +93,18 @@ def _reason(path: Path) -> str:
 
 def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
     known = {file.name for file in RAW_FILES}
-    for place in dict.fromkeys((folder, raw_dir)):
-        for path in sorted(place.iterdir()) if place.is_dir() else []:
+    for parent in dict.fromkeys((folder, raw_dir)):
+        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
             if path.name.startswith(".") or path in (raw_dir / INCOMING, folder, *folder.parents):
                 continue
-            if path.name in _SYNTHETIC and (place / "synthetic.json").is_file():
+            if path.name in _SYNTHETIC and (parent / "synthetic.json").is_file():
                 continue
             name = printable(path.relative_to(raw_dir).as_posix())
             if path.is_dir():
                 yield from _of_folder(path, name)
-            elif kind_of(path.name) is not None and (place != folder or path.name not in known):
+            elif kind_of(path.name) is not None and (parent != folder or path.name not in known):
                 yield f"{name} is not read: it is none of the raw files; {_WAY}"
-            elif _may_hold_data(path.name) and (place != folder or path.name not in known):
+            elif _may_hold_data(path.name) and (parent != folder or path.name not in known):
                 yield f"{name} is not read: it is none of the raw files"
 
 
@@ -114,9 +114,9 @@ def _of_folder(folder: Path, name: str) -> Iterator[str]:
         return  # what nightreel itself writes, where the raw files lie in the home
     inside = []
     looked_at = 0
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        inside += [Path(place, file) for file in sorted(files) if _may_hold_data(file)]
+        inside += [Path(parent, file) for file in sorted(files) if _may_hold_data(file)]
         looked_at += len(files)
         if looked_at > _FILES_MAX:
             break

@@ -20,12 +20,13 @@ from nightreel.settings import Settings
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.listable import known_videos
+from pipelines.model_rows.tonight import drawn_users
 from pipelines.rankers.contest_lists import Arena, next_day_lists, shown_lists
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.slices import log_days
 from pipelines.rankers.training_data import TrainingData
-from pipelines.training_frame import choose_settings, uniform_hash
+from pipelines.training_frame import choose_settings
 
 _USERS_MAX = 500
 USERS_MIN = 20  # with fewer, chance decides
@@ -133,5 +134,5 @@ def _liked(plays: pl.DataFrame, data: TrainingData, settings: Settings) -> pl.Da
 
 def _of_some_users(liked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     user_id = liked[columns.USER_ID].unique().sort().to_numpy()
-    drawn = np.argsort(uniform_hash(user_id.astype(np.uint64), settings.seed), kind="stable")[:_USERS_MAX]
+    drawn = drawn_users(user_id, _USERS_MAX, settings.seed)
     return liked.filter(pl.col(columns.USER_ID).is_in(pl.Series(user_id[drawn]).implode()))

@@ -20,6 +20,7 @@ from nightreel.settings import Settings
 from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night
+from pipelines.model_rows.tonight import drawn_users
 from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.sides import sides_as_of
 from pipelines.retrieval.histories import PlaysByUser
@@ -188,8 +189,7 @@ def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str,
         of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
         # A user who liked nothing tells no two candidates apart.
         active = np.unique(past.user[of_day][past.liked[of_day]])
-        drawn = np.argsort(uniform_hash(past.user_id[active].astype(np.uint64), settings.seed + day % 997))
-        chosen = np.sort(active[drawn[:users]])
+        chosen = active[drawn_users(past.user_id[active], users, settings.seed + day % 997)]
         warm += int((first[chosen] < cutoff_us).sum())
         found.append(
             Examples(
