@@ -51,8 +51,10 @@ class Ease:
             block = pairs[start : start + _BLOCK_USERS].toarray()
             gram += block.T @ block
         gram[np.diag_indices(size)] += self.regularization
-        lower, failed = lapack.spotrf(gram, lower=1)
-        inverse, failed_too = lapack.spotri(lower, lower=1) if not failed else (lower, failed)
+        # In double precision: OpenBLAS's float32 kernels for processors without AVX end the process here
+        # (strsm, an aligned load of an unaligned address) from 137 videos on.
+        lower, failed = lapack.dpotrf(gram, lower=1)
+        inverse, failed_too = lapack.dpotri(lower, lower=1) if not failed else (lower, failed)
         if failed or failed_too:
             raise NightreelError(
                 "The source ease could not be fitted: its matrix is singular.",

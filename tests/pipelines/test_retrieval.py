@@ -1,6 +1,9 @@
 """Candidate sources learn from plays strictly before their cutoff, and from nothing else."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import numpy as np
@@ -130,6 +133,27 @@ def test_ease_is_its_closed_form(settings):
         assert np.allclose(weights, expected, atol=1e-5)
     else:
         assert (pairs.sum(0)[~used] < 2).all()
+
+
+_EASE_OF_200_VIDEOS = """
+import numpy as np
+from scipy.sparse import csr_matrix
+from pipelines.retrieval.ease import Ease
+plays = csr_matrix(np.random.default_rng(0).random((300, 200)) < 0.2, dtype=np.float32)
+print(np.isfinite(Ease(liked_only=True, regularization=100.0)._weights(plays)).all())
+"""
+
+
+def test_ease_is_fitted_on_a_processor_without_avx():
+    """OpenBLAS's float32 kernel for such processors ends the process, so this one is a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", _EASE_OF_200_VIDEOS],
+        env={**os.environ, "OPENBLAS_CORETYPE": "Prescott"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_what_is_liked_next_is_pointed_to(settings):
