@@ -52,7 +52,7 @@ class Ease:
             gram += block.T @ block
         gram[np.diag_indices(size)] += self.regularization
         # In double precision: OpenBLAS's float32 kernels for processors without AVX end the process here
-        # (strsm, an aligned load of an unaligned address) from 137 videos on.
+        # (spotri, an aligned load of an unaligned address) for some numbers of videos: 137, 139, 141.
         lower, failed = lapack.dpotrf(gram, lower=1)
         inverse, failed_too = lapack.dpotri(lower, lower=1) if not failed else (lower, failed)
         if failed or failed_too:

@@ -135,11 +135,11 @@ def test_ease_is_its_closed_form(settings):
         assert (pairs.sum(0)[~used] < 2).all()
 
 
-_EASE_OF_200_VIDEOS = """
+_EASE_OF_139_VIDEOS = """
 import numpy as np
 from scipy.sparse import csr_matrix
 from pipelines.retrieval.ease import Ease
-plays = csr_matrix(np.random.default_rng(0).random((300, 200)) < 0.2, dtype=np.float32)
+plays = csr_matrix(np.random.default_rng(0).random((300, 139)) < 0.2, dtype=np.float32)
 print(np.isfinite(Ease(liked_only=True, regularization=100.0)._weights(plays)).all())
 """
 
@@ -147,7 +147,7 @@ print(np.isfinite(Ease(liked_only=True, regularization=100.0)._weights(plays)).a
 def test_ease_is_fitted_on_a_processor_without_avx():
     """OpenBLAS's float32 kernel for such processors ends the process, so this one is a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", _EASE_OF_200_VIDEOS],
+        [sys.executable, "-c", _EASE_OF_139_VIDEOS],
         env={**os.environ, "OPENBLAS_CORETYPE": "Prescott"},
         capture_output=True,
         text=True,
