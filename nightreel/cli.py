@@ -360,6 +360,42 @@ def runs(as_json: AsJson = False, home: Home = None) -> None:
 
 
 @app.command()
+def scorecard(
+    days: Annotated[
+        int, typer.Option(min=1, max=36_500, help="Nights of so many days, up to the last.")
+    ] = 30,
+    replays: Annotated[
+        bool, typer.Option("--replays", help="Nights that were made again later, which no app read.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Count first what has been played since; each night does.")
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say what was made of each night's lists: whom they reached, beside yesterday's popularity."""
+    from nightreel import printing
+    from scoring.outcomes.scorecard import as_rows
+    from scoring.outcomes.scorecard import scorecard as step
+
+    settings = _settings()
+    if update:
+        from scoring.outcomes import record_outcomes
+
+        record_outcomes(settings)
+    card = step(settings, days=days, replays=replays)
+    if as_json:
+        printing.print_json(card)
+        return
+    for line in card["alarms"]:
+        print(f"out of the band: {printing.shown(line)}")
+    if card["nights"]:
+        printing.print_table(as_rows(card))
+    else:
+        print("no night has been counted yet: each scheduled night counts, and so does --update")
+
+
+@app.command()
 def compare(
     run_id: Annotated[int, typer.Argument(max=_RUN_ID_MAX, help="A run that is kept, published or stored.")],
     other_id: Annotated[

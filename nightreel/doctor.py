@@ -39,6 +39,8 @@ _GIB = 2**30
 _DISK_SCARCE_BYTES, _DISK_FULL_BYTES = 5 * _GIB, _GIB // 2
 _MEMORY_SCARCE_BYTES, _MEMORY_SHORT_BYTES = 4 * _GIB, _GIB
 _NAMED_MAX = 5
+# The newest ones, to find the last night of which enough is known and those before it.
+_OUTCOME_NIGHTS = 60
 _NEEDED_FILES = (
     columns.BIG_MATRIX_FILE,
     columns.USER_FEATURES_FILE,
@@ -95,6 +97,7 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
         ("memory", memory),
         ("database", lambda: database(settings)),
         ("freshness", lambda: freshness(settings, now)),
+        ("outcomes", lambda: outcomes(settings)),
     ]
     for name, look in inspections:
         try:
@@ -380,6 +383,26 @@ def _freshness(said: "Status") -> Finding:
         found,
         "See why with `nightreel status` and `nightreel runs`; `nightreel schedule --once` makes it now.",
     )
+
+
+def outcomes(settings: Settings) -> Finding:
+    """Whether what was made of the last nights' lists is within the band of those before."""
+    from scoring.database import database_exists, reading
+    from scoring.outcomes.scorecard import newest_judged, nights
+    from scoring.schema import SCHEMA_VERSION, recorded_version
+
+    night = None
+    if database_exists(settings):
+        with reading(settings) as connection:
+            if recorded_version(connection) == SCHEMA_VERSION:
+                night = newest_judged(nights(connection, most=_OUTCOME_NIGHTS))
+    if night is None:
+        return Finding("outcomes", "ok", "no night's outcome is known yet")
+    run = f"run {night.facts['run_id']}"
+    if not night.band:
+        return Finding("outcomes", "ok", f"{run}: as the nights before it")
+    remedy = "See `nightreel scorecard`; whether all plays arrived; and what changed that night."
+    return Finding("outcomes", "warning", f"{run}: {'; '.join(night.band)}", remedy)
 
 
 def _size(size_bytes: int) -> str:

@@ -49,11 +49,13 @@ def night_stages(settings: Settings) -> list[Stage]:
     from pipelines.ingest import ingest
     from scoring.eligibility import default_as_of
     from scoring.materialize import materialize
+    from scoring.outcomes import record_outcomes
     from scoring.publish import score_and_publish
 
     return [
         Stage("take in", lambda: merge_deliveries(settings), optional=True),
         Stage("ingest", lambda: ingest(settings)),
+        Stage("outcomes", lambda: record_outcomes(settings), optional=True),
         Stage("features", lambda: build_features(settings)),
         Stage("feast apply", lambda: apply_definitions(settings)),
         Stage("materialize", lambda: materialize(settings, default_as_of(settings, _now())), optional=True),

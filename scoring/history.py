@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from scoring.database import database_url, engine, plainly, reading
 from scoring.kept_runs import require_lists
+from scoring.runs import show
 from scoring.schema import require_current, upgrade
 from scoring.tables import STORED, published_run, recommendation_run
 from scoring.writer import exclusive_lock
@@ -63,8 +64,7 @@ def rollback(settings: Settings, run_id: int) -> int | None:
         _require_published(connection, run_id)
         before = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
         if before != run_id:
-            connection.execute(delete(published_run))
-            connection.execute(insert(published_run).values(slot=1, run_id=run_id))
+            show(connection, run_id)
     return before
 
 

@@ -9,11 +9,21 @@ from typing import Any
 
 from nightreel.errors import NightreelError
 from nightreel.settings import Settings
+from scoring.database import database_exists, reading
 from scoring.jobs import NIGHT
+from scoring.outcomes.scorecard import as_facts, newest_judged, nights
+from scoring.schema import recorded_version
 from scoring.status import DUE, FRESH, REPLAY, STALE_DATA, status
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
+_NIGHTS = 60
+_REACH = {
+    "reach": "Share of the active users with a hit among the first of their list.",
+    "reach_popularity": "The same of yesterday's most liked videos.",
+    "reach_low": "Lower end of the 95 % interval of the difference of the two.",
+    "reach_high": "Its upper end.",
+}
 
 
 def metrics_text(settings: Settings, now: datetime) -> str:
@@ -23,42 +33,87 @@ def metrics_text(settings: Settings, now: datetime) -> str:
     except NightreelError:
         return _lines({"nightreel_database_up": ("1 where the database can be read.", 0)})
     shown, night = found.facts["shown"] or {}, found.facts[NIGHT] or {}
-    return _lines(
-        {
-            "nightreel_database_up": ("1 where the database can be read.", 1),
-            "nightreel_list_fresh": ("1 where the list that is due is there.", int(found.state == FRESH)),
-            "nightreel_list_due": ("1 where tonight's list still has time.", int(found.state == DUE)),
-            "nightreel_data_stale": (
-                "1 where the newest play is older than max_data_age_hours.",
-                int(found.state == STALE_DATA),
-            ),
-            "nightreel_replay_shown": (
-                "1 where apps read a replay that was published on purpose.",
-                int(found.state == REPLAY),
-            ),
-            "nightreel_records_after_now": (
-                "Runs and jobs that say a later instant than now; at most the ten newest.",
-                len(found.facts.get("after_now", [])),
-            ),
-            "nightreel_newest_play_timestamp_seconds": (
-                "When the newest play of the list happened.",
-                shown.get("newest_play_at"),
-            ),
-            "nightreel_run_id": ("The run that apps read.", shown.get("run_id")),
-            "nightreel_published_timestamp_seconds": ("When it was published.", shown.get("published_at")),
-            "nightreel_as_of_timestamp_seconds": ("The instant that it was made of.", shown.get("as_of")),
-            "nightreel_users": ("Users with a list.", shown.get("users")),
-            "nightreel_rows": ("Rows of the lists.", shown.get("rows")),
-            "nightreel_next_due_timestamp_seconds": ("The next night's.", found.facts["next_due"]),
-            "nightreel_night_ok": (
-                "1 where the last night's job did not fail.",
-                int(night.get("status") != "failed"),
-            ),
-        }
-    ) + "".join(
-        f'nightreel_stage_seconds{{stage="{stage}"}} {seconds}\n'
-        for stage, seconds in (night.get("seconds") or {}).items()
+    return (
+        _lines(
+            {
+                "nightreel_database_up": ("1 where the database can be read.", 1),
+                "nightreel_list_fresh": ("1 where the list that is due is there.", int(found.state == FRESH)),
+                "nightreel_list_due": ("1 where tonight's list still has time.", int(found.state == DUE)),
+                "nightreel_data_stale": (
+                    "1 where the newest play is older than max_data_age_hours.",
+                    int(found.state == STALE_DATA),
+                ),
+                "nightreel_replay_shown": (
+                    "1 where apps read a replay that was published on purpose.",
+                    int(found.state == REPLAY),
+                ),
+                "nightreel_records_after_now": (
+                    "Runs and jobs that say a later instant than now; at most the ten newest.",
+                    len(found.facts.get("after_now", [])),
+                ),
+                "nightreel_newest_play_timestamp_seconds": (
+                    "When the newest play of the list happened.",
+                    shown.get("newest_play_at"),
+                ),
+                "nightreel_run_id": ("The run that apps read.", shown.get("run_id")),
+                "nightreel_published_timestamp_seconds": (
+                    "When it was published.",
+                    shown.get("published_at"),
+                ),
+                "nightreel_as_of_timestamp_seconds": ("The instant that it was made of.", shown.get("as_of")),
+                "nightreel_users": ("Users with a list.", shown.get("users")),
+                "nightreel_rows": ("Rows of the lists.", shown.get("rows")),
+                "nightreel_next_due_timestamp_seconds": ("The next night's.", found.facts["next_due"]),
+                "nightreel_night_ok": (
+                    "1 where the last night's job did not fail.",
+                    int(night.get("status") != "failed"),
+                ),
+            }
+        )
+        + _outcomes(settings)
+        + "".join(
+            f'nightreel_stage_seconds{{stage="{stage}"}} {seconds}\n'
+            for stage, seconds in (night.get("seconds") or {}).items()
+        )
     )
+
+
+def _outcomes(settings: Settings) -> str:
+    """What was made of the newest night of which enough is known; none before there is one."""
+    try:
+        if not database_exists(settings):
+            return ""
+        with reading(settings) as connection:
+            if recorded_version(connection) is None:
+                return ""
+            night = newest_judged(nights(connection, most=_NIGHTS, cells=True))
+    except NightreelError:
+        return ""
+    if night is None:
+        return ""
+    found = as_facts(night)
+    figures = {
+        "out_of_band": (
+            "Figures of the night that fall out of the band of those before it.",
+            len(night.band),
+        ),
+        "run_id": ("The newest run whose outcome is known.", found["run_id"]),
+        "active_users": ("Users with a list who played anything.", found["active_users"]),
+        "played": ("Listed videos that their users played.", found["played"]),
+        "liked": ("Listed videos that their users liked.", found["liked"]),
+        "watch_seconds": ("Time that they were watched.", found["watch_ms"] / 1_000),
+        "coverage": ("Share of the known videos that stand in a list.", found["coverage"]),
+        "fresh": ("Share of the listed videos that were uploaded of late.", found["fresh"]),
+    }
+    text = _lines({f"nightreel_outcome_{name}": figure for name, figure in figures.items()})
+    for name, meaning in _REACH.items():
+        text += f"# HELP nightreel_outcome_{name} {meaning}\n# TYPE nightreel_outcome_{name} gauge\n"
+        key = {"reach": "share_list", "reach_popularity": "share_popularity"}.get(name, name[6:])
+        text += "".join(
+            f'nightreel_outcome_{name}{{hit="{one["hit"]}",depth="{one["depth"]}"}} {one[key]}\n'
+            for one in found["reach"]
+        )
+    return text
 
 
 def _lines(figures: dict[str, tuple[str, Any]]) -> str:

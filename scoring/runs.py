@@ -31,6 +31,7 @@ from scoring.tables import (
     PUBLISHED,
     RUNNING,
     STORED,
+    list_flip,
     published_run,
     recommendation,
     recommendation_run,
@@ -125,8 +126,7 @@ def publish_written(
                 published = Published(run_id, len(candidates.user_id), rows)
                 _end(connection, published, STORED if not run.show else PUBLISHED)
                 if run.show:
-                    connection.execute(delete(published_run))
-                    connection.execute(insert(published_run).values(slot=1, run_id=run_id))
+                    show(connection, run_id)
     except BaseException as error:
         _mark_failed(connection.engine, run_id, error)
         raise
@@ -138,6 +138,13 @@ def publish_written(
         # The lists are out; old ones too many are no failure, and the next run removes them.
         _log.warning("old runs were not removed", reason=str(error))
     return published
+
+
+def show(connection: Connection, run_id: int) -> None:
+    """Have the view show this run from now on, and note since when; in the only writer's transaction."""
+    connection.execute(delete(published_run))
+    connection.execute(insert(published_run).values(slot=1, run_id=run_id))
+    connection.execute(insert(list_flip).values(shown_at=datetime.now(UTC), run_id=run_id))
 
 
 def require_unpublished(connection: Connection, run_id: int) -> None:

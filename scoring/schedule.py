@@ -151,7 +151,8 @@ class Scheduler:
             "doing": None if doing is None else doing.name,
         }
         try:
-            facts["state"] = status(self._settings, self._now()).state
+            said = status(self._settings, self._now())
+            facts |= {"state": said.state, "out_of_band": said.facts.get("out_of_band", [])}
         except NightreelError as error:
             facts |= {"state": "unknown", "error": str(error)}
         keep_readable(self._settings)

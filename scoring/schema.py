@@ -11,7 +11,7 @@ from scoring.database import database_url, engine, plainly
 from scoring.tables import metadata
 from scoring.writer import exclusive_lock
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Alembic's own table; apart from ours, which its migrations make.
 _version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

@@ -17,6 +17,7 @@ from scoring.database import database_exists, reading
 from scoring.due import last_due, next_due
 from scoring.jobs import NIGHT, RETRAIN, latest_jobs
 from scoring.kept_runs import shown_run
+from scoring.outcomes.scorecard import alarms
 from scoring.schema import recorded_version, require_current
 from scoring.tables import DONE, FAILED
 
@@ -56,6 +57,7 @@ def status(settings: Settings, now: datetime) -> Status:
     shown: Mapping[str, Any] | None = None
     jobs: dict[str, list[Mapping[str, Any]]] = {NIGHT: [], RETRAIN: []}
     future: list[str] = []
+    out_of_band: list[str] = []
     if database_exists(settings):
         with reading(settings) as connection:
             if recorded_version(connection) is not None:
@@ -67,6 +69,7 @@ def status(settings: Settings, now: datetime) -> Status:
                     for name in jobs
                 }
                 future = records_after(connection, now)
+                out_of_band = alarms(connection)
     zone = settings.zone_of_schedule
     last = last_due(settings.schedule, zone, now)
     facts: dict[str, Any] = {
@@ -84,6 +87,8 @@ def status(settings: Settings, now: datetime) -> Status:
     future += deliveries_after(settings, now)
     if future:
         facts["after_now"] = future
+    if out_of_band:
+        facts["out_of_band"] = out_of_band
     return Status(facts["state"], facts)
 
 

@@ -160,3 +160,80 @@ job_run = Table(
     CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),
     CheckConstraint("attempts >= 1", name="attempts_from_1"),
 )
+
+# Since when apps have read which run: a row for each move of the pointer, by a publish or a rollback.
+list_flip = Table(
+    "list_flip",
+    metadata,
+    Column("shown_at", UtcTimestamp, primary_key=True),
+    Column(columns.RUN_ID, Integer, primary_key=True, autoincrement=False),
+)
+
+# What was made of a run's lists. It outlives the run's own rows, which are pruned.
+list_night = Table(
+    "list_night",
+    metadata,
+    Column(columns.RUN_ID, Integer, primary_key=True, autoincrement=False),
+    # Whether apps read the lists; a replay's count as shown from their as_of on.
+    Column("shown", Boolean, nullable=False),
+    Column("as_of", UtcTimestamp, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("shown_from", UtcTimestamp, nullable=False),
+    Column("shown_until", UtcTimestamp, nullable=False),
+    # The newest play of the log when this was counted.
+    Column("log_until", UtcTimestamp),
+    Column("k", Integer, nullable=False),
+    Column("users", Integer, nullable=False),
+    # Those of them who played anything while the lists were shown.
+    Column("active_users", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("dated_rows", BigInteger, nullable=False),
+    Column("fresh_rows", BigInteger, nullable=False),
+    Column("videos_listed", Integer, nullable=False),
+    Column("videos_known", Integer, nullable=False),
+    Column("plays", BigInteger, nullable=False),
+    # Digest of what was counted: the same again is skipped.
+    Column("inputs", String(64), nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+)
+
+list_outcome = Table(
+    "list_outcome",
+    metadata,
+    Column(
+        columns.RUN_ID,
+        Integer,
+        ForeignKey(list_night.c[columns.RUN_ID]),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(columns.SOURCE, String(32), primary_key=True),
+    Column("rank_from", Integer, primary_key=True, autoincrement=False),
+    Column("rank_to", Integer, nullable=False),
+    Column("segment", String(16), primary_key=True),
+    # Rows of lists; of these, rows whose video the user played or liked while the lists were shown.
+    Column("listed", BigInteger, nullable=False),
+    Column("played", BigInteger, nullable=False),
+    Column("liked", BigInteger, nullable=False),
+    Column("watch_ms", BigInteger, nullable=False),
+)
+
+# Users with a hit among the first `depth`, of their list and of yesterday's most liked videos.
+list_reach = Table(
+    "list_reach",
+    metadata,
+    Column(
+        columns.RUN_ID,
+        Integer,
+        ForeignKey(list_night.c[columns.RUN_ID]),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("hit", String(16), primary_key=True),
+    Column("depth", Integer, primary_key=True, autoincrement=False),
+    Column("users_list", Integer, nullable=False),
+    Column("users_popularity", Integer, nullable=False),
+    # Reached by one of the two and not by the other: what a paired interval is made of.
+    Column("list_only", Integer, nullable=False),
+    Column("popularity_only", Integer, nullable=False),
+)

@@ -1,4 +1,4 @@
-"""The web application: one page, made on the server, from a database that it only reads.
+"""The web application: two pages, made on the server, from a database that it only reads.
 
 Nothing on the page comes from elsewhere and no script runs there; every value is escaped by the template.
 """
@@ -17,11 +17,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from nightreel.browse.look import Question, look
+from nightreel.browse.scorecard import scorecard_page
 from nightreel.errors import InputError, NightreelError
 from nightreel.settings import Settings
+from scoring.outcomes.log import LIKED, PLAYED
 
 _FOLDER = Path(__file__).parent / "templates"
 _LARGEST = 2**63 - 1
+_DAYS, _DAYS_MAX = 30, 36_500
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
@@ -53,6 +56,17 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
         text = environment.get_template("page.html").render(found=found, asked=found.question)
         return HTMLResponse(text, 404 if found.remark else 200, _HEADERS)
 
+    def scorecard(request: Request) -> Response:
+        try:
+            days = _number(request, "days") or _DAYS
+            hit = LIKED if request.query_params.get("hit") != PLAYED else PLAYED
+            replays = bool(request.query_params.get("replays"))
+            card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=replays)
+        except NightreelError as error:
+            text = environment.get_template("error.html").render(error=error)
+            return HTMLResponse(text, 400 if isinstance(error, InputError) else 503, _HEADERS)
+        return HTMLResponse(environment.get_template("scorecard.html").render(card=card), 200, _HEADERS)
+
     def style(_request: Request) -> Response:
         return Response((_FOLDER / "style.css").read_bytes(), 200, _HEADERS, "text/css")
 
@@ -61,7 +75,7 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
 
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {Exception: unexpected}
     return Starlette(
-        routes=[Route("/", page), Route("/style.css", style)],
+        routes=[Route("/", page), Route("/scorecard", scorecard), Route("/style.css", style)],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
         exception_handlers=handlers,
     )

@@ -104,7 +104,17 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
     assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
     lines = [json.loads(line) for line in done.stderr.splitlines()]  # type: ignore[attr-defined]
     seconds = {line["stage"]: line["seconds"] for line in lines if line["event"] == "stage"}
-    stages = {"begin", "take in", "ingest", "features", "feast apply", "materialize", "score", "record"}
+    stages = {
+        "begin",
+        "take in",
+        "ingest",
+        "outcomes",
+        "features",
+        "feast apply",
+        "materialize",
+        "score",
+        "record",
+    }
     assert set(seconds) == stages
     second = list_runs(home)[0]
     assert second["run_id"] == 2 and second["as_of"] == first["as_of"] + timedelta(days=1)

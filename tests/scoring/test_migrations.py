@@ -10,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 
 from nightreel.errors import InputError
@@ -20,7 +20,7 @@ from scoring.database import engine, reading
 from scoring.history import list_runs, rollback
 from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
 from scoring.show import user_list
-from scoring.tables import job_run, metadata, recommendation_run
+from scoring.tables import job_run, list_flip, metadata, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
@@ -106,7 +106,7 @@ def test_the_column_of_candidate_sources_can_be_taken_away_again(older: Settings
     with engine(older).begin() as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
-        command.downgrade(config, "-1")
+        command.downgrade(config, "0004")
         earlier = recorded_version(connection)
     assert _everything(older) == before
     with reading(older) as connection:
@@ -115,6 +115,29 @@ def test_the_column_of_candidate_sources_can_be_taken_away_again(older: Settings
             assert list(found.keys()) == _ROW.split(", ")
             found.close()  # what is read by halves is a reader's open transaction
     assert upgrade_database(older) == (earlier, SCHEMA_VERSION)
+
+
+def test_the_tables_of_outcomes_come_with_what_was_shown_and_go_again(older: Settings) -> None:
+    before = _everything(older)
+    upgrade_database(older)
+    names = {"list_flip", "list_night", "list_outcome", "list_reach"}
+    with engine(older).connect() as connection:
+        assert names <= {*inspect(connection).get_table_names()}
+        flips = connection.execute(select(list_flip).order_by(list_flip.c.shown_at)).all()
+        runs = connection.execute(
+            select(recommendation_run).where(recommendation_run.c.status == "published")
+        )
+        assert [(flip.run_id, flip.shown_at) for flip in flips] == [
+            (run.run_id, run.published_at) for run in sorted(runs, key=lambda run: run.published_at)
+        ]
+        assert len(flips) == 2
+    with engine(older).begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+        command.downgrade(config, "0005")
+        assert not names & {*inspect(connection).get_table_names()}
+    assert _everything(older) == before
+    assert upgrade_database(older) == (5, SCHEMA_VERSION)
 
 
 def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:

@@ -1,0 +1,5 @@
+"""Attribution: each night the lists that apps read meet the plays that followed, and the figures are kept."""
+
+from scoring.outcomes.recording import record_outcomes
+
+__all__ = ["record_outcomes"]

@@ -1,0 +1,160 @@
+"""The log as one run's outcome needs it: what had happened and was known before it, what was played after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from pipelines import model_registry
+from pipelines.labels import RATIO, LengthBuckets, is_liked
+from pipelines.local_days import INSTANT
+from scoring.popularity import LikedPlays
+
+_PAIR = (columns.USER_ID, columns.VIDEO_ID)
+_STAMP = pl.col(columns.EVENT_TIMESTAMP)
+LIKED, PLAYED = "liked", "played"
+NEW, COLD, WARM = "new", "cold", "warm"
+
+
+@dataclass(frozen=True)
+class Log:
+    """The validated plays, and the days of videos, of one home."""
+
+    settings: Settings
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are plays to count."""
+        return self.settings.paths.table("interactions").is_file()
+
+    @cached_property
+    def plays(self) -> pl.LazyFrame:
+        """All plays."""
+        return pl.scan_parquet(self.settings.paths.table("interactions"))
+
+    @cached_property
+    def newest(self) -> datetime | None:
+        """When the newest play happened."""
+        newest: datetime | None = self.plays.select(_STAMP.max()).collect().item()
+        return newest
+
+    def within(self, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
+        """The plays of these spans of time, each from its first instant to just before its last."""
+        is_in = pl.any_horizontal(*((_at(start) <= _STAMP) & (_at(end) > _STAMP) for start, end in spans))
+        names = [*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION, columns.PLAY_DURATION]
+        return self.plays.filter(is_in).select(names).collect()
+
+    def before(self, as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:
+        """The plays that had happened before an instant and, of these, had arrived by another."""
+        known = self.plays.filter(_at(as_of) > _STAMP)
+        if known_at is not None and columns.CREATED_TIMESTAMP in self.plays.collect_schema():
+            known = known.filter(pl.col(columns.CREATED_TIMESTAMP) <= _at(known_at))
+        return known
+
+    def buckets(self, model_version: str, before: pl.LazyFrame) -> LengthBuckets:
+        """The lengths by which a play counts as liked: the run's model's own, or where it is gone, fitted."""
+        if self.settings.label == RATIO:
+            return LengthBuckets.fit(np.zeros(0), np.zeros(0))
+        try:
+            return LengthBuckets.load(model_registry.find(self.settings, model_version).folder)
+        except (InputError, OSError):
+            known = before.select(columns.WATCH_RATIO, columns.VIDEO_DURATION).collect()
+            return LengthBuckets.fit(*(known[name].to_numpy() for name in known.columns))
+
+    def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
+        """Each pair that was played: user_id, video_id, liked, watch_ms of all its plays."""
+        ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
+        liked = is_liked(self.settings.label, buckets, ratio, length, self.settings)
+        return (
+            plays.with_columns(pl.Series(LIKED, liked))
+            .group_by(_PAIR)
+            .agg(pl.col(LIKED).any(), pl.col(columns.PLAY_DURATION).cast(pl.Int64).sum().alias("watch_ms"))
+        )
+
+    def segments(self, users: pl.DataFrame, before: pl.LazyFrame) -> pl.DataFrame:
+        """Each user's segment by plays so far: none is new, fewer than `cold_plays` cold, others warm."""
+        counts = before.group_by(columns.USER_ID).agg(pl.len().alias("n")).collect()
+        n = pl.col("n").fill_null(0)
+        segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < self.settings.cold_plays).then(pl.lit(COLD))
+        known = users.join(counts, on=columns.USER_ID, how="left")
+        return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
+
+    def videos_known(self, before: pl.LazyFrame, as_of: datetime) -> int:
+        """How many videos had been played, or had a daily record, by then."""
+        parts = [before.select(columns.VIDEO_ID)]
+        daily = self.settings.paths.table("video_daily")
+        if daily.is_file():
+            today = as_of.astimezone(self.settings.zone).date()
+            days = pl.scan_parquet(daily).filter(pl.col(columns.LOCAL_DATE) < today)
+            parts.append(days.select(pl.col(columns.VIDEO_ID).cast(pl.Int64)))
+        return int(pl.concat(parts).select(pl.col(columns.VIDEO_ID).n_unique()).collect().item())
+
+    def age_days(self, as_of: datetime) -> pl.DataFrame:
+        """video_id and days since its upload at an instant, of the videos whose day of upload is known."""
+        daily = self.settings.paths.table("video_daily")
+        if not daily.is_file() or columns.UPLOAD_DATE not in pl.scan_parquet(daily).collect_schema():
+            return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, "age_days": pl.Int64})
+        today = as_of.astimezone(self.settings.zone).date()
+        age = (pl.lit(today) - pl.col(columns.UPLOAD_DATE).min()).dt.total_days().alias("age_days")
+        ages = pl.scan_parquet(daily).group_by(columns.VIDEO_ID).agg(age)
+        return ages.filter(pl.col("age_days").is_not_null()).collect()
+
+    def popular_ranks(
+        self, pairs: pl.DataFrame, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets
+    ) -> pl.DataFrame:
+        """Where the pairs would have stood in lists of the last day's most liked videos.
+
+        Such a list leaves out what its user has seen, as lists do by the settings; of equals the smaller
+        video_id comes first. Returns user_id, liked, rank from 1, of the pairs that would have been listed.
+        """
+        order = self._popular_order(before, as_of, buckets)
+        asked = pairs.join(order, on=columns.VIDEO_ID).select(*_PAIR, LIKED, "place")
+        seen = self._seen(asked, order, before, as_of)
+        asked = asked.join(seen, on=list(_PAIR), how="anti")
+        both = pl.concat(
+            [
+                asked.select(columns.USER_ID, "place", LIKED, pl.lit(0).alias("is_seen")),
+                seen.select(columns.USER_ID, "place", pl.lit(False).alias(LIKED), pl.lit(1).alias("is_seen")),
+            ]
+        ).sort(columns.USER_ID, "place")
+        seen_before = pl.col("is_seen").cum_sum().over(columns.USER_ID)
+        ranked = both.with_columns((pl.col("place") + 1 - seen_before).alias(columns.RANK))
+        return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
+
+    def _popular_order(self, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
+        """video_id and place from 0 of the videos that were liked on the log's last day before an instant."""
+        newest: datetime | None = before.select(_STAMP.max()).collect().item()
+        empty = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, "place": pl.Int64})
+        if newest is None:
+            return empty
+        # The last day that had ended may be the one before that of the newest play.
+        names = [columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO, columns.VIDEO_DURATION]
+        last = before.filter(_at(newest - timedelta(days=3)) <= _STAMP).select(names).collect()
+        liked = LikedPlays.count(last, self.settings, buckets)
+        value = liked.of_last(1, as_of)
+        order = np.argsort(-value, kind="stable")
+        order = order[value[order] > 0]
+        found = {columns.VIDEO_ID: liked.video_id[order], "place": np.arange(len(order), dtype=np.int64)}
+        return pl.DataFrame(found, schema=empty.schema)
+
+    def _seen(
+        self, asked: pl.DataFrame, order: pl.DataFrame, before: pl.LazyFrame, as_of: datetime
+    ) -> pl.DataFrame:
+        if not self.settings.exclude_seen:
+            return asked.select(*_PAIR, "place").clear()
+        if self.settings.exclude_seen_days is not None:
+            since = as_of - timedelta(days=self.settings.exclude_seen_days)
+            before = before.filter(_at(since) <= _STAMP)
+        users = asked.select(columns.USER_ID).unique()
+        of_users = before.select(_PAIR).join(users.lazy(), on=columns.USER_ID, how="semi")
+        return of_users.join(order.lazy(), on=columns.VIDEO_ID).unique().collect()
+
+
+def _at(instant: datetime) -> pl.Expr:
+    return pl.lit(instant, dtype=INSTANT)

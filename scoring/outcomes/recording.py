@@ -1,0 +1,120 @@
+"""The nightly step: counts what was made of the lists that were shown, and keeps it in the database."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, delete, insert, select
+
+from nightreel import columns
+from nightreel.artefacts import StepResult, fingerprint
+from nightreel.checksums import require_as_written
+from nightreel.settings import Settings
+from pipelines.known import table_files
+from scoring.database import database_exists, database_url, engine, masked, plainly, reading
+from scoring.outcomes.counting import Figures, count
+from scoring.outcomes.log import Log
+from scoring.outcomes.scorecard import alarms
+from scoring.outcomes.windows import ShownRun, shown_runs
+from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade_database
+from scoring.tables import list_flip, list_night, list_outcome, list_reach
+from scoring.writer import exclusive_lock
+
+_KEPT = 800
+# What the figures depend on, beside plays and lists.
+_SETTINGS = (
+    "time_zone",
+    "label",
+    "like_threshold",
+    "like_quantile",
+    "long_view_s",
+    "cold_plays",
+    "fresh_days",
+    "exclude_seen",
+    "exclude_seen_days",
+)
+
+
+def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResult:
+    """Count, or count again where plays have come since, what was made of each kept run's lists.
+
+    Only plays before `now` count, by default the clock's. The same plays give the same rows, and are not
+    counted again. The summary's remarks say where the newest night falls out of the band of those before.
+    """
+    now, log = now or datetime.now(UTC), Log(settings)
+    if not database_exists(settings) or not log.exists:
+        return StepResult("outcomes", True, (), (), {"rows": 0})
+    require_as_written(table_files(settings.paths))
+    with reading(settings) as connection:
+        version = recorded_version(connection)
+    if version is None:
+        return StepResult("outcomes", True, (), (), {"rows": 0})
+    if version < SCHEMA_VERSION:
+        upgrade_database(settings)
+    rows, counted = 0, []
+    with reading(settings) as connection:
+        before = select(list_night.c[columns.RUN_ID], list_night.c.inputs)
+        known = {row[0]: row[1] for row in connection.execute(before)}
+        for shown in shown_runs(connection, now):
+            plays = log.within(shown.spans)
+            inputs = _digest(settings, shown, plays, log.newest)
+            if known.get(shown.run.run_id) == inputs:
+                continue
+            figures = count(connection, shown, log, plays)
+            counted.append((shown, inputs, figures))
+            rows += len(figures.outcome)
+    if counted:
+        with plainly(database_url(settings)), exclusive_lock(engine(settings)) as writing, writing.begin():
+            for shown, inputs, figures in counted:
+                recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
+                _write(writing, shown, figures, recorded)
+            _prune(writing)
+    with reading(settings) as connection:
+        remarks = alarms(connection)
+    summary = {"rows": rows, "runs": [shown.run.run_id for shown, *_ in counted], "remarks": remarks}
+    where = (masked(database_url(settings)),)
+    return StepResult("outcomes", not counted, table_files(settings.paths), where, summary)
+
+
+def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until: datetime | None) -> str:
+    """Of all that a run's figures come from, and of how far the log has come in its spans."""
+    hashes = plays.hash_rows(seed=1).to_numpy()
+    return fingerprint(
+        spans=[(str(start), str(end)) for start, end in shown.spans],
+        log_until=None if log_until is None else str(min(log_until, shown.shown_until)),
+        plays=[len(hashes), int(hashes.sum(dtype="uint64"))],
+        settings={name: str(getattr(settings, name)) for name in _SETTINGS},
+        run=[str(shown.run.as_of), str(shown.run.started_at), shown.shown],
+    )
+
+
+def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: dict[str, Any]) -> None:
+    """Put a run's figures in the place of those that it had."""
+    run = shown.run
+    _remove(connection, [run.run_id])
+    facts: dict[str, Any] = {
+        "shown": shown.shown,
+        "as_of": run.as_of,
+        "model_version": run.model_version,
+        "shown_from": shown.shown_from,
+        "shown_until": shown.shown_until,
+        **recorded,
+    }
+    connection.execute(insert(list_night).values(run_id=run.run_id, **facts, **figures.night))
+    for table, rows in ((list_outcome, figures.outcome), (list_reach, figures.reach)):
+        if rows:
+            connection.execute(insert(table), [{columns.RUN_ID: run.run_id, **row} for row in rows])
+
+
+def _prune(connection: Connection) -> None:
+    """Remove the oldest nights beyond those that are kept, and the flips before them."""
+    newest = select(list_night.c[columns.RUN_ID], list_night.c.shown_from)
+    nights = connection.execute(newest.order_by(list_night.c.shown_from.desc())).all()
+    if len(nights) > _KEPT:
+        _remove(connection, [night.run_id for night in nights[_KEPT:]])
+        connection.execute(delete(list_flip).where(list_flip.c.shown_at < nights[_KEPT - 1].shown_from))
+
+
+def _remove(connection: Connection, run_ids: list[int]) -> None:
+    for table in (list_outcome, list_reach, list_night):
+        connection.execute(delete(table).where(table.c[columns.RUN_ID].in_(run_ids)))

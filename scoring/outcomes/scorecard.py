@@ -1,0 +1,226 @@
+"""The figures that are kept, as people and monitors read them: shares, paired intervals, the usual band."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Table, select
+
+from nightreel import columns
+from nightreel.errors import InputError
+from nightreel.settings import Settings
+from scoring.database import database_exists, reading
+from scoring.outcomes.log import LIKED, PLAYED
+from scoring.schema import require_current
+from scoring.tables import list_night, list_outcome, list_reach
+
+_Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
+# The band: so many nights before, at least and at most, and so many standard deviations to each side.
+_BAND_NIGHTS_MIN, _BAND_NIGHTS_MAX, _BAND_WIDTH = 5, 14, 3.0
+_MAD_TO_SD = 1.4826
+_LEAST_WIDTH = 0.005
+# Nights that are read to find the newest judged one and those before it; replays may lie between.
+_ALARM_NIGHTS = 60
+# A night is judged when its lists were shown for most of a day and the log covers most of that time.
+_JUDGED_SPAN = timedelta(hours=12)
+_JUDGED_SHARE = 0.8
+
+
+@dataclass
+class Night:
+    """One run's figures. facts: its row of list_night. reach, cells: its rows of the other two tables.
+
+    band: a line for each figure that falls out of what the nights before it had.
+    """
+
+    facts: dict[str, Any]
+    reach: list[dict[str, Any]]
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    band: list[str] = field(default_factory=list)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether enough of the time in which it was shown is over, and in the log."""
+        span = self.facts["shown_until"] - self.facts["shown_from"]
+        if span < _JUDGED_SPAN or self.facts["log_until"] is None:
+            return False
+        covered = min(self.facts["log_until"], self.facts["shown_until"]) - self.facts["shown_from"]
+        return bool(covered >= _JUDGED_SHARE * span)
+
+    def figures(self) -> dict[str, tuple[float, int]]:
+        """What is held against other nights, by name: a share, and of how many."""
+        facts = self.facts
+        active = facts["active_users"]
+        found = {
+            f"reach at {row['depth']} ({row['hit']})": (_share(row["users_list"], active), active)
+            for row in self.reach
+        }
+        found["coverage"] = (_share(facts["videos_listed"], facts["videos_known"]), facts["videos_known"])
+        found["fresh"] = (_share(facts["fresh_rows"], facts["dated_rows"]), facts["dated_rows"])
+        found["active users"] = (_share(active, facts["users"]), facts["users"])
+        return found
+
+
+def paired_difference(only_one: int, only_other: int, pairs: int) -> tuple[float, float, float]:
+    """Difference of two shares of the same users, with its 95 % interval: estimate, low, high.
+
+    only_one, only_other: users reached by one and not by the other. Source: Bonett and Price, Adjusted Wald
+    Confidence Interval for a Difference of Binomial Proportions Based on Paired Data (J. Educational and
+    Behavioral Statistics 37, 2012).
+    """
+    estimate = _share(only_one - only_other, pairs)
+    one, other = (only_one + 1) / (pairs + 2), (only_other + 1) / (pairs + 2)
+    half = _Z * math.sqrt((one + other - (one - other) ** 2) / (pairs + 2))
+    return estimate, max(-1.0, one - other - half), min(1.0, one - other + half)
+
+
+def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) -> list[Night]:
+    """The newest nights that are kept, oldest first, each held against the judged ones before it."""
+    newest = (list_night.c.shown_from.desc(), list_night.c[columns.RUN_ID].desc())
+    chosen = connection.execute(select(list_night).order_by(*newest).limit(most)).mappings().all()[::-1]
+    runs = [facts[columns.RUN_ID] for facts in chosen]
+    rows = _by_run(connection, list_reach, runs)
+    of_cells = _by_run(connection, list_outcome, runs) if cells else {}
+    found = [
+        Night(dict(facts), rows.get(facts[columns.RUN_ID], []), of_cells.get(facts[columns.RUN_ID], []))
+        for facts in chosen
+    ]
+    for shown in (True, False):
+        same = [night for night in found if night.is_judged and night.facts["shown"] == shown]
+        for n, night in enumerate(same):
+            night.band = _out_of_band(night, same[max(0, n - _BAND_NIGHTS_MAX) : n])
+    return found
+
+
+def alarms(connection: Connection) -> list[str]:
+    """A line for each figure of the newest judged night that falls out of the band; empty where none does."""
+    judged = newest_judged(nights(connection, most=_ALARM_NIGHTS))
+    return [] if judged is None else [f"run {judged.facts[columns.RUN_ID]}: {line}" for line in judged.band]
+
+
+def newest_judged(found: Sequence[Night]) -> Night | None:
+    """The newest night that apps read and of which enough is known."""
+    return next((night for night in reversed(found) if night.is_judged and night.facts["shown"]), None)
+
+
+def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> dict[str, Any]:
+    """The nights of the last `days` that have figures, newest first; JSON-able but for instants.
+
+    replays: those of stored replays, which no app read, instead of those that were shown. Raises InputError
+    where there is no database yet.
+    """
+    if not database_exists(settings):
+        raise InputError("Nothing is published yet.", "Run `nightreel run` first.")
+    with reading(settings) as connection:
+        require_current(connection)
+        every = nights(connection, cells=True)
+        said = [] if replays else alarms(connection)
+    chosen = [night for night in every if night.facts["shown"] != replays]
+    if chosen:
+        first = chosen[-1].facts["shown_from"] - timedelta(days=days)
+        chosen = [night for night in chosen if night.facts["shown_from"] > first]
+    return {"days": days, "alarms": said, "nights": [as_facts(night) for night in reversed(chosen)]}
+
+
+def as_facts(night: Night) -> dict[str, Any]:
+    """A night with all that follows from its counts."""
+    facts = {name: value for name, value in night.facts.items() if name not in ("inputs", "recorded_at")}
+    users, active = facts["users"], facts["active_users"]
+    reach = []
+    for row in night.reach:
+        estimate, low, high = paired_difference(row["list_only"], row["popularity_only"], active)
+        reach.append(
+            {name: value for name, value in row.items() if name != columns.RUN_ID}
+            | {
+                "share_list": _share(row["users_list"], active),
+                "share_popularity": _share(row["users_popularity"], active),
+                "difference": estimate,
+                "low": low,
+                "high": high,
+            }
+        )
+    totals = {name: sum(cell[name] for cell in night.cells) for name in ("listed", PLAYED, LIKED, "watch_ms")}
+    cells = [{name: cell[name] for name in cell if name != columns.RUN_ID} for cell in night.cells]
+    return (
+        facts
+        | totals
+        | {
+            "active_share": _share(active, users),
+            "coverage": _share(facts["videos_listed"], facts["videos_known"]),
+            "fresh": _share(facts["fresh_rows"], facts["dated_rows"]),
+            "judged": night.is_judged,
+            "out_of_band": night.band,
+            "reach": reach,
+            "cells": cells,
+        }
+    )
+
+
+def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The nights as a table for a terminal: reach in per cent of the users who played anything."""
+    rows = []
+    for night in card["nights"]:
+        row: dict[str, Any] = {
+            columns.RUN_ID: night[columns.RUN_ID],
+            "shown_from": f"{night['shown_from']:%Y-%m-%d %H:%M}",
+            "users": night["users"],
+            "active": night["active_users"],
+        }
+        for one in night["reach"]:
+            if one["hit"] == LIKED:
+                row[f"@{one['depth']}"] = _percent(one["share_list"])
+                row[f"popular @{one['depth']}"] = _percent(one["share_popularity"])
+                row[f"difference @{one['depth']}"] = (
+                    f"{100 * one['difference']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}]"
+                )
+        row |= {"played": night[PLAYED], "liked": night[LIKED], "hours": round(night["watch_ms"] / 3.6e6, 1)}
+        row |= {"fresh": _percent(night["fresh"]), "coverage": _percent(night["coverage"])}
+        rows.append(row | {"remark": _remark(night)})
+    return rows
+
+
+def _remark(night: Mapping[str, Any]) -> str:
+    return "; ".join(night["out_of_band"]) if night["judged"] else "not all played yet"
+
+
+def _by_run(connection: Connection, table: Table, runs: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    query = select(table).where(table.c[columns.RUN_ID].in_(runs)).order_by(*table.primary_key.columns)
+    for row in connection.execute(query).mappings():
+        found.setdefault(row[columns.RUN_ID], []).append(dict(row))
+    return found
+
+
+def _out_of_band(night: Night, before: Sequence[Night]) -> list[str]:
+    """What of a night falls out of the median of those before it by three standard deviations.
+
+    The deviation is that of the nights (by their median absolute deviation) and that of a share of so many.
+    """
+    lines = []
+    for name, (value, of) in night.figures().items():
+        values = np.array([one.figures()[name][0] for one in before if name in one.figures()])
+        if len(values) < _BAND_NIGHTS_MIN:
+            continue
+        middle = float(np.median(values))
+        of_nights = _MAD_TO_SD * float(np.median(np.abs(values - middle)))
+        of_share = math.sqrt(middle * (1 - middle) / of) if of else 0.0
+        width = max(_BAND_WIDTH * math.hypot(of_nights, of_share), _LEAST_WIDTH)
+        if abs(value - middle) > width:
+            low, high = max(0.0, middle - width), min(1.0, middle + width)
+            side = "above" if value > middle else "below"
+            lines.append(
+                f"{name} is {_percent(value)}, {side} the {_percent(low)} to {_percent(high)} that the "
+                f"{len(values)} nights before it suggest"
+            )
+    return lines
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

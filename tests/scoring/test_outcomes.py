@@ -1,0 +1,333 @@
+"""Attribution: what was made of each night's lists, counted by hand on a log of a few plays."""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import select, text, update
+
+from nightreel.night import night_stages
+from nightreel.settings import Settings
+from scoring.candidates import Candidates, no_seen
+from scoring.database import engine, reading
+from scoring.history import rollback
+from scoring.lists import HYBRID, POPULAR, Lists
+from scoring.metrics import metrics_text
+from scoring.outcomes import record_outcomes
+from scoring.outcomes.scorecard import paired_difference, scorecard
+from scoring.runs import NewRun, publish
+from scoring.schema import upgrade
+from scoring.status import status
+from scoring.tables import list_flip, list_night, list_outcome, list_reach, recommendation_run
+from scoring.writer import exclusive_lock
+from tests.conftest import Nightreel
+from tests.fixtures.small_log import INTERACTION_SCHEMA
+from tests.nightreel.browse.conftest import served
+
+FLIP = datetime(2020, 8, 15, 18, 30, tzinfo=UTC)  # 02:30 in Shanghai
+AS_OF = datetime(2020, 8, 15, 16, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+K = 12
+LISTED = np.arange(101, 101 + K)
+
+
+def _lists(users: Sequence[int]) -> Lists:
+    """Each user's list is the videos 101 to 112 in this order; the first user's is a fallback's."""
+    n = len(users) * K
+    none = np.full(n, np.nan)
+    sources = np.repeat([POPULAR, *[HYBRID] * (len(users) - 1)], K)
+    return Lists(
+        np.repeat(np.array(users), K),
+        np.tile(np.arange(1, K + 1, dtype=np.int32), len(users)),
+        np.tile(LISTED, len(users)),
+        np.tile(np.arange(K, 0, -1) / K, len(users)),
+        none,
+        none,
+        none,
+        sources,
+        np.full(n, ""),
+    )
+
+
+def publish_night(settings: Settings, shown_at: datetime, *, users: Sequence[int] = (1, 2, 3, 4)) -> int:
+    """Publish these users' lists as if at an instant; the run's id."""
+    settings = settings.model_copy(update={"top_k": K, "keep_runs": 40})
+    has_history = np.array([n > 0 for n in range(len(users))])
+    everyone = Candidates(
+        user_id=np.array(users),
+        has_history=has_history,
+        video_id=np.arange(101, 131),
+        seen=no_seen(len(users), 30),
+    )
+    run = NewRun(shown_at - 2.5 * HOUR, "20200815-test", f"{shown_at}", known_at=shown_at - 2 * HOUR)
+    with exclusive_lock(engine(settings)) as connection:
+        with connection.begin():
+            upgrade(connection)
+        run_id = publish(connection, run, [_lists(users)], everyone, settings).run_id
+        with connection.begin():
+            moved = update(list_flip).where(list_flip.c.run_id == run_id).values(shown_at=shown_at)
+            connection.execute(moved)
+            row = update(recommendation_run).where(recommendation_run.c.run_id == run_id)
+            connection.execute(row.values(published_at=shown_at))
+    return run_id
+
+
+def play(user: int, video: int, at: datetime, ratio: float = 0.5) -> dict[str, Any]:
+    """A play of a video of ten seconds."""
+    return {
+        "user_id": user,
+        "video_id": video,
+        "event_timestamp": at,
+        "play_duration": round(10_000 * ratio),
+        "video_duration": 10_000,
+        "watch_ratio": ratio,
+    }
+
+
+def write_log(settings: Settings, plays: Sequence[dict[str, Any]]) -> None:
+    """Put the plays where ingest would, and days of the videos 101 to 106, 101 and 102 uploaded of late."""
+    settings.paths.tables.mkdir(parents=True, exist_ok=True)
+    table = pl.DataFrame(plays, schema=INTERACTION_SCHEMA).sort("event_timestamp", "user_id", "video_id")
+    table.write_parquet(settings.paths.table("interactions"))
+    days = [
+        {"video_id": video, "date": (AS_OF - 2 * DAY).date(), "upload_dt": (AS_OF - age * DAY).date()}
+        for video, age in ((101, 3), (102, 3), (103, 90), (104, 90), (105, 90), (106, 90))
+    ]
+    pl.DataFrame(days).write_parquet(settings.paths.table("video_daily"))
+
+
+YESTERDAY = [
+    # Of the local day before as_of: 120 is liked by two, 111 by one, 101 by one; user 2 has seen 120.
+    play(2, 120, AS_OF - 5 * HOUR, 2.0),
+    play(9, 120, AS_OF - 5 * HOUR, 2.0),
+    play(9, 111, AS_OF - 4 * HOUR, 2.0),
+    play(9, 101, AS_OF - 4 * HOUR, 2.0),
+    *[play(3, 200 + n, AS_OF - 6 * HOUR) for n in range(25)],
+    # Known as happened, yet not before as_of: no part of what was popular.
+    *[play(9, 130, AS_OF + HOUR, 3.0)] * 1,
+]
+SHOWN = [
+    play(1, 101, FLIP + HOUR, 0.5),  # rank 1: played, not liked
+    play(1, 101, FLIP + 2 * HOUR, 2.0),  # again, and liked now
+    play(2, 111, FLIP + 3 * HOUR, 2.0),  # rank 11; popularity, without 120, has it second after 101
+    play(3, 120, FLIP + 4 * HOUR, 2.0),  # in no list; popularity's first for user 3
+    play(8, 101, FLIP + 4 * HOUR, 2.0),  # has no list
+    play(4, 101, FLIP - timedelta(microseconds=1), 2.0),  # before the flip
+    play(4, 101, FLIP + DAY, 2.0),  # a day has passed
+]
+
+
+def rows(settings: Settings, table: Any) -> list[dict[str, Any]]:
+    """All rows of a table, in the order of its key."""
+    with reading(settings) as connection:
+        query = select(table).order_by(*table.primary_key.columns)
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def cells(settings: Settings) -> dict[tuple[str, int, str], tuple[int, ...]]:
+    """listed, played, liked, watch_ms by source, first rank and segment."""
+    return {
+        (row["source"], row["rank_from"], row["segment"]): tuple(
+            row[name] for name in ("listed", "played", "liked", "watch_ms")
+        )
+        for row in rows(settings, list_outcome)
+    }
+
+
+def reach(settings: Settings) -> dict[tuple[str, int], tuple[int, ...]]:
+    """Users of lists, of popularity, of one alone, by hit and depth."""
+    names = ("users_list", "users_popularity", "list_only", "popularity_only")
+    return {
+        (row["hit"], row["depth"]): tuple(row[name] for name in names) for row in rows(settings, list_reach)
+    }
+
+
+def test_lists_meet_the_plays_of_the_day_after_their_flip(settings: Settings) -> None:
+    publish_night(settings, FLIP)
+    write_log(settings, YESTERDAY + SHOWN)
+    record_outcomes(settings, FLIP + 3 * DAY)
+    assert cells(settings) == {
+        ("popular", 1, "new"): (10, 1, 1, 25_000),
+        ("popular", 11, "new"): (2, 0, 0, 0),
+        ("hybrid", 1, "cold"): (10, 0, 0, 0),  # user 2, with one play before
+        ("hybrid", 11, "cold"): (2, 1, 1, 20_000),
+        ("hybrid", 1, "warm"): (10, 0, 0, 0),  # user 3
+        ("hybrid", 11, "warm"): (2, 0, 0, 0),
+        ("hybrid", 1, "new"): (10, 0, 0, 0),  # user 4
+        ("hybrid", 11, "new"): (2, 0, 0, 0),
+    }
+    # Popularity is 120, 101, 111. Both reach user 1 at 10, and user 2 at 12; it alone 2 at 10, and user 3.
+    assert reach(settings) == {
+        ("liked", 10): (1, 3, 0, 2),
+        ("liked", 12): (2, 3, 0, 1),
+        ("played", 10): (1, 3, 0, 2),
+        ("played", 12): (2, 3, 0, 1),
+    }
+    (night,) = rows(settings, list_night)
+    assert (night["users"], night["active_users"], night["plays"], night["k"]) == (4, 3, 4, 12)
+    assert (night["rows"], night["dated_rows"], night["fresh_rows"]) == (48, 24, 8)
+    # 120, 111, 101, 25 others, and 102 to 106 by their days.
+    assert (night["videos_listed"], night["videos_known"]) == (12, 33)
+    assert (night["shown_from"], night["shown_until"]) == (FLIP, FLIP + DAY)
+
+
+def test_the_next_flip_ends_a_nights_time_and_a_rollback_begins_it_again(settings: Settings) -> None:
+    first = publish_night(settings, FLIP)
+    second = publish_night(settings, FLIP + 4 * HOUR)
+    write_log(
+        settings,
+        [play(1, 101, FLIP + n * HOUR, 2.0) for n in (1, 3)]
+        + [play(2, 101, FLIP + 5 * HOUR, 2.0), play(3, 101, FLIP + 9 * HOUR, 2.0)],
+    )
+    record_outcomes(settings, FLIP + 3 * DAY)
+    assert [night["active_users"] for night in rows(settings, list_night)] == [1, 2]
+    assert rollback(settings, first) == second
+    with engine(settings).begin() as connection:
+        back = update(list_flip).where(list_flip.c.shown_at > FLIP + DAY).values(shown_at=FLIP + 8 * HOUR)
+        assert connection.execute(back).rowcount == 1
+    record_outcomes(settings, FLIP + 3 * DAY)
+    assert [night["active_users"] for night in rows(settings, list_night)] == [2, 1]
+
+
+def test_nothing_of_after_now_counts(settings: Settings) -> None:
+    publish_night(settings, FLIP)
+    write_log(settings, YESTERDAY + SHOWN)
+    record_outcomes(settings, FLIP + 2 * HOUR)
+    (night,) = rows(settings, list_night)
+    assert (night["plays"], night["shown_until"]) == (1, FLIP + 2 * HOUR)
+    record_outcomes(settings, FLIP - HOUR)
+    assert rows(settings, list_night) == [night]
+
+
+def test_the_same_again_changes_nothing_and_late_plays_do(settings: Settings) -> None:
+    publish_night(settings, FLIP)
+    write_log(settings, YESTERDAY + SHOWN)
+    assert record_outcomes(settings, FLIP + 3 * DAY).summary["runs"] == [1]
+    before = [rows(settings, table) for table in (list_night, list_outcome, list_reach)]
+    again = record_outcomes(settings, FLIP + 4 * DAY)
+    assert again.skipped and again.summary["runs"] == []
+    assert [rows(settings, table) for table in (list_night, list_outcome, list_reach)] == before
+    write_log(settings, [*YESTERDAY, *SHOWN, play(4, 105, FLIP + 20 * HOUR, 1.5)])
+    record_outcomes(settings, FLIP + 5 * DAY)
+    assert cells(settings)["hybrid", 1, "new"] == (10, 1, 1, 15_000)
+    assert reach(settings)["liked", 10] == (2, 3, 1, 2)
+
+
+def test_figures_outlive_the_runs_that_are_pruned(settings: Settings) -> None:
+    publish_night(settings, FLIP)
+    write_log(settings, YESTERDAY + SHOWN)
+    record_outcomes(settings, FLIP + DAY)
+    with engine(settings).begin() as connection:
+        for name in ("published_run", "recommendation", "recommendation_run"):
+            connection.execute(text(f"DELETE FROM {name}"))
+    record_outcomes(settings, FLIP + 2 * DAY)
+    assert [night["run_id"] for night in rows(settings, list_night)] == [1]
+
+
+def test_the_paired_interval_is_that_of_its_source() -> None:
+    """Against the formula by hand; and with simulated users it covers the truth as often as it says."""
+    estimate, low, high = paired_difference(9, 1, 100)
+    one, other = 10 / 102, 2 / 102
+    half = 1.959964 * math.sqrt((one + other - (one - other) ** 2) / 102)
+    assert estimate == pytest.approx(0.08)
+    assert (low, high) == pytest.approx((one - other - half, one - other + half), abs=1e-6)
+    random = np.random.default_rng(3)
+    drawn = random.multinomial(200, [0.08, 0.03, 0.89], size=2_000)
+    covered = [low <= 0.05 <= high for _, low, high in (paired_difference(b, c, 200) for b, c, _ in drawn)]
+    assert 0.93 < np.mean(covered) < 0.975
+    assert paired_difference(0, 0, 0)[0] == 0
+
+
+def _usual_nights(settings: Settings, n: int, *, last_played: int) -> datetime:
+    """Nights of 60 users, of whom 40 play and 20 (in the last night another number) are reached; now."""
+    users = range(1, 61)
+    plays = []
+    for night in range(n):
+        at = FLIP + night * DAY
+        publish_night(settings, at, users=users)
+        reached = last_played if night == n - 1 else 20 + night % 2
+        plays += [play(user, 103 if user <= reached else 500, at + 5 * HOUR, 2.0) for user in users[:40]]
+        plays.append(play(999, 500, at + 23.9 * HOUR))
+    write_log(settings, plays)
+    return FLIP + n * DAY
+
+
+@pytest.mark.parametrize(("last_played", "is_odd"), [(20, False), (2, True)])
+def test_a_night_out_of_the_band_is_a_remark_and_a_warning(
+    settings: Settings, last_played: int, is_odd: bool, nightreel: Nightreel
+) -> None:
+    settings = settings.model_copy(update={"fresh_days": 60})
+    now = _usual_nights(settings, 7, last_played=last_played)
+    remarks = record_outcomes(settings, now).summary["remarks"]
+    assert any("run 7: reach at 10 (liked) is 5.0 %, below the" in line for line in remarks) == is_odd
+    assert bool(remarks) == is_odd
+    assert bool(status(settings, now).facts.get("out_of_band")) == is_odd
+    assert f"nightreel_outcome_out_of_band {len(remarks)}\n" in metrics_text(settings, now)
+    environment = {"NIGHTREEL_MAX_DATA_AGE_HOURS": "0"}
+    if settings.database_url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    done = nightreel("doctor", "--json", home=settings.home, **environment)
+    (found,) = [one for one in json.loads(done.stdout) if one["inspection"] == "outcomes"]
+    assert found["state"] == ("warning" if is_odd else "ok")
+    assert ("run 7: reach at 10 (liked) is 5.0 %" in found["found"]) == is_odd
+
+
+def test_the_command_shows_the_nights_and_their_figures(settings: Settings, nightreel: Nightreel) -> None:
+    publish_night(settings, FLIP)
+    write_log(settings, YESTERDAY + SHOWN)
+    environment = {"NIGHTREEL_HOME": str(settings.home)}
+    if settings.database_url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    none = nightreel("scorecard", **environment)
+    assert none.returncode == 0 and "no night has been counted" in none.stdout
+    done = nightreel("scorecard", "--update", "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    (night,) = card["nights"]
+    assert (night["listed"], night["played"], night["liked"], night["watch_ms"]) == (48, 2, 2, 45_000)
+    at_10 = next(one for one in night["reach"] if (one["hit"], one["depth"]) == ("liked", 10))
+    assert (at_10["share_list"], at_10["share_popularity"]) == pytest.approx((1 / 3, 1))
+    assert at_10["difference"] == pytest.approx(-2 / 3)
+    assert at_10["low"] < at_10["difference"] < at_10["high"]
+    assert (night["fresh"], night["coverage"]) == pytest.approx((8 / 24, 12 / 33))
+    table = nightreel("scorecard", **environment)
+    assert "-66.7 [" in table.stdout and "2020-08-15 18:30" in table.stdout
+    assert scorecard(settings, days=1)["nights"][0]["run_id"] == 1
+
+
+def test_a_database_that_is_not_there_is_one_line(tmp_path: Any, nightreel: Nightreel) -> None:
+    done = nightreel("scorecard", home=tmp_path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_the_night_counts_after_ingest_and_before_it_publishes(settings: Settings) -> None:
+    names = [stage.name for stage in night_stages(settings)]
+    assert names.index("ingest") < names.index("outcomes") < names.index("score")
+
+
+def test_the_page_has_each_night_and_its_trend(settings: Settings) -> None:
+    """Over HTTP: figures as the command has them, a line for lists and one for popularity, no script."""
+    now = _usual_nights(settings, 7, last_played=2)
+    record_outcomes(settings, now)
+    for url in served(settings):
+        with urlopen(f"{url}/scorecard", timeout=30) as response:
+            page = response.read().decode()
+        with urlopen(f"{url}/scorecard?hit=played&days=2", timeout=30) as response:
+            short = response.read().decode()
+        for odd in ("days=x", "days=" + "9" * 18):
+            with pytest.raises(HTTPError) if odd == "days=x" else nullcontext():
+                urlopen(f"{url}/scorecard?{odd}", timeout=30).close()
+    table = page.partition('<section id="nights">')[2].partition("</section>")[0]
+    assert table.split('<td class="n">')[1].startswith("7</td>")
+    assert "5.0 %" in table and "run 7: reach at 10 (liked) is 5.0 %, below" in page
+    assert page.count('class="popularity"') == page.count('class="lists"/>') == 2
+    assert page.count("<circle") == 14 and "<script" not in page
+    assert short.count("<circle") == 4
