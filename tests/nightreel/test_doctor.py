@@ -35,6 +35,7 @@ def test_a_fresh_home_is_told_what_to_do_and_left_as_it_was(nightreel: Nightreel
         "memory",
         "database",
         "freshness",
+        "outcomes",
     ]
     assert "raw_dir" in findings["data folder"]["remedy"]
     assert "nightreel run" in findings["freshness"]["remedy"]

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from nightreel.settings import Settings
 from scoring.candidates import Candidates
 from scoring.database import reading
-from scoring.tables import recommendation, recommendation_run
+from scoring.tables import list_flip, recommendation, recommendation_run
 from tests.fixtures.lists import make_blocks
 from tests.fixtures.publisher import K, candidates, publish_seed
 
@@ -98,6 +98,7 @@ def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
     """Read everything: published runs have all their rows, others none; returns how many ended how."""
     with reading(settings) as connection:
         runs = connection.execute(select(recommendation_run)).all()
+        flips = set(connection.execute(select(list_flip.c.run_id)).scalars())
         key = (recommendation.c.run_id, recommendation.c.user_id, recommendation.c.rank)
         stored = connection.execute(select(*key, recommendation.c.video_id).order_by(*key)).all()
     rows: dict[int, list[tuple[int, ...]]] = {}
@@ -107,6 +108,8 @@ def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
     assert {run.status for run in runs} <= {"published", "failed"}
     assert rows == {run_id: expected.rows(_seed(inputs)) for run_id, inputs in published.items()}
     assert all(run.error for run in runs if run.status == "failed")
+    # Since when a run was shown is noted with the flip, or not at all.
+    assert published.keys() <= flips and not flips & {run.run_id for run in runs if run.status == "failed"}
     return Counter(run.status for run in runs)
 
 
