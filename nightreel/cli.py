@@ -448,6 +448,24 @@ def rollback(
 
 
 @app.command()
+def forget(
+    user_id: Annotated[
+        int, typer.Argument(min=-_ID_MAX - 1, max=_ID_MAX, help="The user to forget; this cannot be undone.")
+    ],
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Remove a user from raw files, deliveries, tables, features and all lists; keep a record of how much."""
+    settings = _settings()
+    _import_feast()
+    from nightreel.forgetting import forget as step
+
+    _report(lambda: step(settings, user_id, retrain=retrain))
+
+
+@app.command()
 def schedule(
     once: Annotated[
         bool, typer.Option("--once", help="Run the nightly job now, and exit with its code.")
