@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -291,6 +291,34 @@ def score(
         )
 
     _report(lambda: without_writing(settings, step) if dry_run else step(settings))
+
+
+@app.command()
+def backfill(
+    first: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="First day whose lists are made, e.g. 2020-08-15.")
+    ],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last such day.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="VERSION",
+            show_default="for each day the newest that was fitted on earlier plays only",
+            help="Model that scores.",
+        ),
+    ] = None,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Make the lists of past nights as they would have been known then; stored and counted, never shown."""
+    settings = _engine_settings()
+    days = _day(first, "--from"), _day(last, "--to")
+    _import_feast()
+    from scoring.backfill import backfill as step
+
+    _report(lambda: step(settings, *days, model_version=model, force=force))
 
 
 @app.command()
@@ -757,6 +785,13 @@ def _instant(text: str | None, option: str = "--as-of") -> datetime | None:
     # Before anything is made of it: `run` would find out an hour later.
     require_not_future(option, instant, datetime.now(UTC))
     return instant
+
+
+def _day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text}: not a day.", "Write it like 2020-08-15.") from None
 
 
 def _written_as(text: str) -> str:
