@@ -90,6 +90,10 @@ class LengthBuckets:
         return cls(np.array(content["edges_ms"]), np.array(content["ratios"]))
 
 
+# Of no play: for the label `ratio`, which does not ask.
+NO_BUCKETS = LengthBuckets(np.zeros(0), np.ones((1, len(_GRID))))
+
+
 @dataclass(frozen=True)
 class Targets:
     """What the models are to predict, one entry a play: liked bool, amount float32, at most `top`."""

@@ -10,6 +10,7 @@ from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 
 _USUAL_RATIO = 0.5
+_DAY_US = 86_400_000_000
 
 
 def video_features(
@@ -21,13 +22,14 @@ def video_features(
     the mean video's, so that they mean the same on each night of a growing log.
     """
     videos = len(past.video_id)
-    age = past.age_days
     usual = float(past.liked.mean()) if len(past) else 0.3
     found: dict[str, np.ndarray] = {}
     for window, days in WINDOWS_DAYS.items():
-        recent = age <= (np.inf if days is None else days)
+        # Plays are in order of time: the recent ones are a slice, not a copy.
+        since_us = past.cutoff_us - (days or 0) * _DAY_US
+        recent = slice(0 if days is None else int(np.searchsorted(past.at_us, since_us)), None)
         shown = np.bincount(past.video[recent], minlength=videos)
-        liked = np.bincount(past.video[recent & past.liked], minlength=videos)
+        liked = np.bincount(past.video[recent][past.liked[recent]], minlength=videos)
         amount = np.bincount(past.video[recent], past.amount[recent], minlength=videos)
         found[f"shown_{window}"] = _relative(catalogue.spread(shown), listable)
         found[f"liked_{window}"] = _relative(catalogue.spread(liked), listable)

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.labels import LengthBuckets, targets
+from pipelines.labels import DURATION, NO_BUCKETS, LengthBuckets, targets
 from pipelines.training_frame import uniform_hash
 
 _EPOCH_US = 1_000_000
@@ -42,7 +42,9 @@ class Past:
         """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
         before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
         ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        outcome = targets(settings.label, LengthBuckets.fit(ratio, length), ratio, length, settings)
+        # Only the label `duration` asks for the buckets, and they take a sort of all plays.
+        buckets = LengthBuckets.fit(ratio, length) if settings.label == DURATION else NO_BUCKETS
+        outcome = targets(settings.label, buckets, ratio, length, settings)
         user_id, user = ids_and_codes(before[columns.USER_ID].to_numpy())
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         return cls(
@@ -53,7 +55,7 @@ class Past:
             video,
             before[columns.EVENT_TIMESTAMP].dt.timestamp("us").to_numpy(),
             outcome.liked,
-            outcome.amount.astype(np.float32),
+            outcome.amount.astype(np.float32, copy=False),
         )
 
     def __len__(self) -> int:
