@@ -185,6 +185,9 @@ def extras(settings: Settings) -> Finding:
 
 def data_folder(settings: Settings) -> Finding:
     """Whether the raw files that are needed are there and readable."""
+    from pipelines.ingest.formats import stamp_of
+    from pipelines.ingest.raw_files import RAW_FILES, raw_path
+
     folder = settings.raw_dir
     remedy = (
         "Set raw_dir in nightreel.toml, or NIGHTREEL_RAW_DIR, to the folder of the CSV files; "
@@ -192,10 +195,11 @@ def data_folder(settings: Settings) -> Finding:
     )
     if not folder.is_dir():
         return Finding("data folder", "wrong", f"{folder}: no such folder.", remedy)
-    missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
+    by_name = {file.name: raw_path(folder, file) for file in RAW_FILES if file.name in _NEEDED_FILES}
+    missing = [name for name in _NEEDED_FILES if not by_name[name].exists()]
     if missing:
         return Finding("data folder", "wrong", f"{folder} lacks {', '.join(missing)}.", remedy)
-    unreadable = [name for name in _NEEDED_FILES if not os.access(folder / name, os.R_OK)]
+    unreadable = [name for name in _NEEDED_FILES if not os.access(by_name[name], os.R_OK)]
     if unreadable:
         return Finding(
             "data folder",
@@ -203,7 +207,7 @@ def data_folder(settings: Settings) -> Finding:
             f"{folder}: {', '.join(unreadable)} may not be read by this user.",
             "Give this user leave to read them: `chmod a+r`.",
         )
-    size_bytes = sum((folder / name).stat().st_size for name in _NEEDED_FILES)
+    size_bytes = sum(stamp_of(path)[0] for path in by_name.values())
     return Finding(
         "data folder", "ok", f"{folder}, {_size(size_bytes)} in the {len(_NEEDED_FILES)} needed files"
     )
@@ -220,7 +224,7 @@ def unread(settings: Settings) -> Finding:
         "unread files",
         "warning",
         "; ".join(lines),
-        "Deliver them as .csv, unpacked, directly in `incoming`; or put them elsewhere.",
+        "Deliver them in a known format, directly in `incoming`; or put them elsewhere.",
     )
 
 

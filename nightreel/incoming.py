@@ -30,9 +30,10 @@ from pipelines.ingest.deliveries import (
     next_arrival,
     stamp_anew,
 )
-from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder
+from pipelines.ingest.formats import ending_of
+from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
 from pipelines.ingest.tables import DUPLICATE
-from pipelines.ingest.unread import CSV, printable, shortened, unread_deliveries
+from pipelines.ingest.unread import printable, shortened, unread_deliveries
 from pipelines.known import deliveries_after
 
 # What reading a file may raise; whatever it is, the night goes on with the other files.
@@ -49,7 +50,7 @@ _log = get_logger(__name__)
 
 
 def merge_deliveries(settings: Settings) -> StepResult:
-    """Archive every CSV file in `raw_dir/incoming` whose name begins with that of a raw file.
+    """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
 
     The first file of a kind of which there is no raw file becomes that. Archived files go to
     `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` say what
@@ -109,12 +110,12 @@ def _stamped_anew(settings: Settings) -> list[str]:
 
 
 def _waiting(folder: Path) -> list[Path]:
-    """The CSV files, oldest first, so that of two records of one key the later delivery stays."""
+    """The files of known formats, oldest first: of two records of one key the later delivery stays."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else []:
         status = path.lstat()
-        is_csv = path.suffix.casefold() == CSV and not path.name.startswith(".")
-        if is_csv and not stat.S_ISDIR(status.st_mode):
+        is_known = ending_of(path.name) is not None and not path.name.startswith(".")
+        if is_known and not stat.S_ISDIR(status.st_mode):
             found.append((status.st_mtime_ns, path.name, path))
     return [path for _, _, path in sorted(found)]
 
@@ -135,9 +136,9 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return None, 0, "still being written; the next night takes it in"
-    raw = _raw_folder(settings) / file.name
+    raw = raw_path(_raw_folder(settings), file)
     if not raw.exists():
-        return path.rename(raw), good, said
+        return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
     archive = path.parent / ARCHIVE
     archive.mkdir(exist_ok=True)
     arrived = next_arrival(settings.raw_dir, datetime.now(UTC))

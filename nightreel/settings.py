@@ -4,6 +4,7 @@ Precedence: environment, then the file, then the default. `home` is the one fold
 written below.
 """
 
+import codecs
 import hashlib
 import os
 import re
@@ -125,6 +126,30 @@ class Settings(BaseSettings):
     )
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
+    )
+
+    delimiter: str | None = Field(
+        default=None,
+        description="What stands between the columns of CSV files, e.g. `;` or `::`; not set: recognised.",
+        min_length=1,
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of text files, e.g. `gbk`; not set: UTF-8, or UTF-16 where a file says so.",
+    )
+    time_format: Literal[
+        "auto",
+        "seconds",
+        "milliseconds",
+        "microseconds",
+        "nanoseconds",
+        "iso",
+        "day_first",
+        "month_first",
+    ] = Field(
+        default="auto",
+        description="How plays' times are written: Unix time in a unit, ISO 8601 with or without a zone, or "
+        "dates like 31/12/2020 or 12/31/2020; `auto`: recognised from the first rows.",
     )
 
     feature_modules: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -393,6 +418,16 @@ class Settings(BaseSettings):
             from nightreel.cron import require_coming
 
             require_coming(value)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.lookup(value)
+            except (LookupError, ValueError) as error:
+                raise ValueError(f"{value!r} is no known encoding; use a name like gbk or latin-1") from error
         return value
 
     @field_validator("candidates")

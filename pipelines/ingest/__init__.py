@@ -1,4 +1,4 @@
-"""Ingest: raw CSV files and deliveries in, validated tables out; rejects are kept with line and reason.
+"""Ingest: raw files and deliveries in, validated tables out; rejects are kept with line and reason.
 
 A file that only grew since the last time is read from where it grew; one that has not changed, not at all; a
 delivery is read once. Nothing of a run is put in place before all of it is right: a failed ingest leaves the
@@ -17,14 +17,16 @@ from nightreel.locks import home_lock
 from nightreel.logs import get_logger, progress
 from nightreel.settings import Settings
 from pipelines.ingest.changes import first_difference, has_changed, note_changes
-from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA, inspect_csv
+from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
+from pipelines.ingest.formats import Form, files_of
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
-from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, present_columns
+from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, raw_path
+from pipelines.ingest.sources import Source, scratch_folder, source_of
 from pipelines.ingest.summary import counted, reasons, size_of, summary_of
-from pipelines.ingest.tables import DUPLICATE, Source, Table, read_table
-from pipelines.ingest.taken import Delivered, Taken, read_taken, write_taken
+from pipelines.ingest.tables import DUPLICATE, Table, read_table
+from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
 from pipelines.ingest.unread import unread_files
 
 __all__ = ["ingest"]
@@ -40,13 +42,16 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
     Raises InputError, with nothing replaced, where a file or column is missing, where a file is no CSV or was
     cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not count).
     """
-    with home_lock(settings.paths.state, "ingest", wait_s=settings.home_wait_s):
-        return _ingest(settings, force=force)
+    with (
+        home_lock(settings.paths.state, "ingest", wait_s=settings.home_wait_s),
+        scratch_folder(settings) as scratch,
+    ):
+        return _ingest(settings, scratch, force=force)
 
 
-def _ingest(settings: Settings, *, force: bool) -> StepResult:
+def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     folder = find_raw_folder(settings.raw_dir)
-    paths = [folder / file.name for file in RAW_FILES]
+    paths = [part for file in RAW_FILES for part in files_of(raw_path(folder, file))]
     arrived = deliveries(settings.raw_dir)
     read = (*(path for path in paths if path.is_file()), *(delivery.path for delivery in arrived))
     unread = unread_files(settings.raw_dir)
@@ -56,12 +61,12 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
     record = StepRecord(settings.paths.state / "ingest.json")
     current = fingerprint(
         files=fingerprint_of_files([*paths, *(delivery.path for delivery in arrived)]),
-        settings=settings.model_dump(include={"time_zone", "max_reject_share"}),
+        settings=settings.model_dump(include={*READING, "max_reject_share"}),
     )
     if not force and record.is_done(current):
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
         return StepResult("ingest", True, read, wrote, {**record.summary(), **remarks})
-    plans, missing = _plan(folder, arrived, {} if force else read_taken(settings))
+    plans, missing = _plan(folder, arrived, {} if force else read_taken(settings), Form.of(settings), scratch)
     record.forget()
     taken: dict[Path, Taken] = {}
     with (
@@ -75,13 +80,14 @@ def _ingest(settings: Settings, *, force: bool) -> StepResult:
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             for plan in plans:
                 taken[plan.path] = _take(plan, output, settings, advance)
-    names = [kind.name for kind in KINDS if folder / kind.name in taken]
-    note_changes(settings.paths, {name: taken[folder / name].digest for name in names}, output.earliest)
+    of_file = {plan.file: taken[plan.path] for plan in plans}
+    digests = {kind.name: of_file[kind].digest for kind in KINDS if kind in of_file}
+    note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken)
     written = [Path(name) for entry in taken.values() for name in entry.written]
-    summary = summary_of(
-        {file: taken[folder / file.name] for file in RAW_FILES if folder / file.name in taken}
-    )
+    summary = summary_of(of_file)
+    if recognised := [said for plan in plans for said in plan.recognised]:
+        summary["recognised"] = recognised
     if missing:
         summary["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
     record.finish(current, written, summary)
@@ -108,14 +114,19 @@ class _Plan:
         return self.arrived[len(self.before.delivered) if self.before is not None else 0 :]
 
     @property
+    def recognised(self) -> list[dict[str, str]]:
+        """What was recognised of its format and of its times."""
+        return [self.source.recognised] if self.source is not None and self.source.recognised else []
+
+    @property
     def new_bytes(self) -> int:
         """Bytes to be read."""
-        raw = self.path.stat().st_size - self.source.header.start if self.source is not None else 0
+        raw = self.source.header.size - self.source.header.start if self.source is not None else 0
         return raw + sum(delivery.path.stat().st_size for delivery in self.new)
 
 
 def _plan(
-    folder: Path, arrived: list[Delivery], before: Mapping[str, Taken]
+    folder: Path, arrived: list[Delivery], before: Mapping[str, Taken], form: Form, scratch: Path
 ) -> tuple[list[_Plan], list[RawFile]]:
     """What is to be done, in order of RAW_FILES, and the optional files that are not there.
 
@@ -123,7 +134,7 @@ def _plan(
     """
     plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
-        path = folder / file.name
+        path = raw_path(folder, file)
         if file.without is not None and not path.exists() and not path.is_symlink():
             missing.append(file)
             continue
@@ -131,13 +142,13 @@ def _plan(
         known = before.get(str(path))
         if known is not None and not known.begins(of_file):
             known = None
-        if known is not None and path.is_file() and known.is_same(path):
+        if known is not None and path.exists() and known.is_same(path):
             plans[file] = _Plan(file, path, known, None, of_file)
             continue
         # What a record of the raw file would have replaced, had it been there, cannot be told from the table.
         resumable = known if known is not None and not (file.key and known.delivered) else None
-        header = inspect_csv(path, resumable)
-        source = Source(path, file, present_columns(file, header.names, path), header)
+        source = source_of(path, file, form, scratch, resumable)
+        header = source.header
         plans[file] = _Plan(file, path, resumable if header.start else None, source, of_file)
     return [plans[file] for file in RAW_FILES if file in plans], missing
 
@@ -181,18 +192,18 @@ def _read_raw(
         rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
         earlier, delivered = Table(before.of_raw_file(), rejects), before.delivered()
     table = read_table(source, settings.zone, advance, earlier)
-    _refuse_too_many(source.path, table, kept_rejects, settings)
+    _refuse_too_many(source.path, table, kept_rejects, settings, source.header.unit)
     if table.rejects.height:
         table.rejects.write_parquet(output.new(kept_rejects))
     known = Known.first(table.frame)
-    if source.file is BIG_MATRIX and has_changed(settings.paths, source.path.name, source.header.digest):
+    if source.file is BIG_MATRIX and has_changed(settings.paths, source.file.name, source.header.digest):
         before_it = earlier.frame if earlier is not None else output.raw_rows(plan.file)
-        output.earliest |= first_difference(source.path.name, before_it, table.frame)
+        output.earliest |= first_difference(source.file.name, before_it, table.frame)
     if delivered is not None:
         known, _ = add_plays(known, delivered)
     return known, Taken(
-        size=source.header.size,
-        modified_ns=source.header.modified_ns,
+        size=source.header.stamp[0],
+        modified_ns=source.header.stamp[1],
         digest=source.header.digest,
         lines=source.header.lines,
         names=source.header.names,
@@ -207,10 +218,10 @@ def read_delivery(path: Path, file: RawFile, settings: Settings) -> tuple[Table,
 
     Raises InputError where it is refused as a raw file would be.
     """
-    header = inspect_csv(path)
-    source = Source(path, file, present_columns(file, header.names, path), header)
-    names = [column.name for column in source.present.columns]
-    return read_table(source, settings.zone, lambda _bytes: None), names
+    with scratch_folder(settings) as scratch:
+        source = source_of(path, file, Form.of(settings), scratch)
+        names = [column.name for column in source.present.columns]
+        return read_table(source, settings.zone, lambda _bytes: None), names
 
 
 def _merge(
@@ -235,7 +246,7 @@ def _merge(
     )
 
 
-def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings) -> None:
+def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings, unit: str) -> None:
     wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
     if wrong.height > settings.max_reject_share * rows:
@@ -248,7 +259,7 @@ def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings) -
             few = "No row is good" if wrong.height == rows else "Most rows are bad"
             remedy = f"{few}: repair the file, or put the right one there."
         raise InputError(
-            f"{path}, line {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
+            f"{path}, {unit} {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
             f"them are in {kept}.",
             remedy,

@@ -1,16 +1,18 @@
 """Turns a raw file's text columns into typed ones; a row with a bad value is set apart, with the reason."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from nightreel.clock import UNIX_UNITS
+from nightreel.clock import UNIX_PER_SECOND, UNIX_UNITS
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.times import ISO, as_iso
 
+_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
 # What programs write where there is no value, in a column of any kind.
 _NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
 # In a text these may be words of their own.
@@ -29,19 +31,23 @@ class Converted:
     rejects: pl.DataFrame
 
 
-def convert(rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime) -> Converted:
+def convert(
+    rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime, time_format: str
+) -> Converted:
     """Type the rows of a batch.
 
     rows: text columns and `line`. file: with only the columns that are there. names: the header, for the raw
-    text of rejected rows. latest: in the business time zone, the last instant (and day) that is believed.
+    text of rejected rows.
+    time_format: of Unix times, their unit. latest: in the business time zone, the last instant (and day) that
+    is believed.
     """
     typed = [rows[LINE]]
     reasons: list[pl.Series] = []
     for column in file.columns:
         text = _with_nulls(rows[column.name], column)
-        values = _parsed(text, column, latest)
+        values = _parsed(text, column, latest, time_format)
         typed.append(values)
-        reasons += _reasons(column, text, values)
+        reasons += _reasons(column, text, values, time_format)
     if not reasons:
         return Converted(pl.DataFrame(typed), pl.DataFrame(schema=REJECT_SCHEMA))
     reason = pl.select(pl.coalesce(reasons).alias(REASON)).to_series()
@@ -57,11 +63,16 @@ class LocalTimes:
     reasons: pl.Series
 
 
-def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime) -> LocalTimes:
-    """Local times like 2020-07-05 00:08:23.438 as instants."""
+def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str = ISO) -> LocalTimes:
+    """Local times like 2020-07-05 00:08:23.438 as instants; those with a zone of their own are of that."""
     text = text.str.strip_chars()
     text = _only(text, ~text.is_in(_NO_NUMBER))
-    naive = _naive(text)
+    naive = _naive(as_iso(text, time_format))
+    offset = text.str.extract(_ZONED, 1)
+    if offset.null_count() < len(offset):
+        zoned = _zoned(text, offset, latest)
+        without = local_times(_only(text, zoned.is_null()), zone, latest, time_format)
+        return LocalTimes(zoned.zip_with(zoned.is_not_null(), without.instants), without.reasons)
     # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
     in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
     local = _only(naive, in_range).dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
@@ -76,10 +87,22 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime) -> LocalTimes
     return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
 
 
+def _zoned(text: pl.Series, offset: pl.Series, latest: datetime) -> pl.Series:
+    """The instants of ISO 8601 times with a zone, null where that is not from the first day to the last."""
+    sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
+    digits = offset.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
+    hours, minutes = (digits.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0) for at in (0, 2))
+    ahead = pl.select(pl.duration(minutes=sign * (hours * 60 + minutes))).to_series()
+    body = _naive(text.str.replace(r"\s?(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$", ""))
+    instants = (_only(body, offset.is_not_null()) - ahead).dt.replace_time_zone("UTC")
+    first = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
+    return _only(instants, instants.is_between(first, latest.astimezone(UTC)))
+
+
 def _naive(text: pl.Series) -> pl.Series:
-    return text.str.replace("T", " ", literal=True).str.to_datetime(
-        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False
-    )
+    text = text.str.replace("T", " ", literal=True)
+    text = text.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})$", "$1:00")
+    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
 
 
 def _no_local_time(text: pl.Series) -> pl.Expr:
@@ -109,14 +132,14 @@ def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
     return text
 
 
-def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.Series]:
+def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format: str) -> list[pl.Series]:
     """Why rows' values are bad, null where they are not; no series at all where all are good."""
     found = []
     unread = values.is_null() & text.is_not_null()
     if unread.any():
         # Other programs' words for nothing are no errors where nothing is allowed.
         unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
-        found.append(_said(text, unread, column.name, _problem(column, text)))
+        found.append(_said(text, unread, column.name, _problem(column, text, time_format)))
     if column.at_least is not None and (low := values < column.at_least).any():
         found.append(_said(text, low, column.name, pl.lit(f"is below {column.at_least:g}")))
     if not column.nullable and (missing := values.is_null() & ~unread).any():
@@ -125,7 +148,7 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series) -> list[pl.S
     return found
 
 
-def _problem(column: RawColumn, text: pl.Series) -> pl.Expr:
+def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
     """What is wrong with each text that is not of the column's kind."""
     kind, out_of_range = column.kind, _OUT_OF_RANGE.format(column.earliest)
     words = pl.lit(f"is not {kind.value}")
@@ -135,6 +158,8 @@ def _problem(column: RawColumn, text: pl.Series) -> pl.Expr:
         return pl.when(is_inexact(text)).then(pl.lit(IN_EXPONENTS)).otherwise(words)
     if kind is Kind.DAY:
         return pl.when(_any_day(text).is_not_null()).then(pl.lit(out_of_range)).otherwise(words)
+    if kind is Kind.SECONDS and time_format in _FINER_UNITS:
+        return pl.lit(f"is not Unix {time_format}, as the others are, of a day up to now")
     if kind is Kind.SECONDS:
         number = floats(text)
         return pl.coalesce(
@@ -163,10 +188,10 @@ def _only(values: pl.Series, keep: pl.Series) -> pl.Series:
     return pl.select(pl.when(keep).then(values).alias(values.name)).to_series()
 
 
-def _parsed(text: pl.Series, column: RawColumn, latest: datetime) -> pl.Series:
+def _parsed(text: pl.Series, column: RawColumn, latest: datetime, time_format: str) -> pl.Series:
     kind = column.kind
     if kind is Kind.SECONDS:
-        return seconds(text, latest)
+        return seconds(text, latest, UNIX_PER_SECOND.get(time_format, 1))
     if kind is Kind.DAY:
         days = _any_day(text)
         return _only(days, days.is_between(column.earliest, latest.date()))

@@ -22,7 +22,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nightreel.errors import InputError
+from pipelines.ingest.formats import DELIMITERS, Form, Text, files_of, stamp_of, text_of
 from pipelines.ingest.quotes import never_closed, opening_line, spans_of
+from pipelines.ingest.raw_files import RawFile
 from pipelines.ingest.taken import Taken
 
 LINE, RAW, REASON = "line", "raw", "reason"
@@ -36,8 +38,6 @@ _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _COPY_AGAIN = "Download or copy the file again."
 _NOT_CSV = {
     b"PK\x03\x04": "a zip archive (or an Excel workbook)",
-    b"\x1f\x8b": "compressed with gzip",
-    b"PAR1": "a parquet file",
     b"7z\xbc\xaf": "a 7z archive",
     b"%PDF": "a PDF",
     b"SQLite format 3": "a SQLite database",
@@ -52,10 +52,14 @@ class Header:
     four captions of KuaiRec have, without quotes around them. Both are told of what follows byte `start` and
     `lines_before` lines, where the rows begin that are to be read (0: all but the header). digest: SHA-256 of
     the whole file; lines: line ends in it. size, modified_ns: as it was before it was looked at; what is
-    added after that is not read.
+    added after that is not read; of a folder, or of a file that was unpacked, converted or written in UTF-8,
+    `size` is that of the text, `stamp` that of the file itself.
     """
 
     names: list[str]
+    text: Text
+    delimiter: str
+    stamp: tuple[int, int]
     has_quotes: bool
     lone_returns: bool
     start: int
@@ -63,7 +67,16 @@ class Header:
     digest: str
     lines: int
     size: int
-    modified_ns: int
+
+    @property
+    def skips_line(self) -> bool:
+        """Whether the rows to be read begin with a header line."""
+        return not self.start and not self.text.names
+
+    @property
+    def unit(self) -> str:
+        """What is counted: lines of a file, or rows of Parquet."""
+        return "row" if self.text.format == "Parquet" else "line"
 
 
 @dataclass(frozen=True)
@@ -80,14 +93,15 @@ class TextBatch:
     spans: pl.DataFrame
 
 
-def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
+def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken | None = None) -> Header:
     """Read the whole file once as bytes, and its header.
 
+    file: what it should hold, by which its delimiter is recognised. scratch: where copies are made.
     taken: as the file was taken in before; where it only grew since, only what is new is to be read.
     Raises InputError where it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
     """
     try:
-        return _inspected(path, taken)
+        return _inspected(path, file, form, scratch, taken)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}.",
@@ -95,30 +109,40 @@ def inspect_csv(path: Path, taken: Taken | None = None) -> Header:
         ) from None
 
 
-def _inspected(path: Path, taken: Taken | None) -> Header:
-    if not path.is_file():
+def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Taken | None) -> Header:
+    if not path.is_file() and not (path.is_dir() and files_of(path)):
         if path.is_symlink():
             raise InputError(f"{path}: a link that leads to no file.", "Put the file itself there.")
         if path.exists():
             raise InputError(f"{path}: not a file.", "Put a CSV file there.")
         raise InputError(f"{path}: no such file.", "Put it there, or set raw_dir to the folder that has it.")
-    with path.open("rb") as opened:
+    stamp = stamp_of(path)
+    text_file = text_of(path, form, scratch)
+    taken = None if text_file.is_copy else taken
+    with text_file.path.open("rb") as opened:
         status = os.fstat(opened.fileno())
         file = _UpTo(opened, status.st_size)
         head = file.read(_HEADER_BYTES_MAX)
-        _refuse_other_formats(path, head)
+        if not text_file.names:
+            _refuse_other_formats(path, head)
         digest = hashlib.sha256()
         start = _end_of_taken(file, taken, digest) if taken is not None else 0
         lines_before = taken.lines if taken is not None and start else 0
         if not start:
             file.seek(0)
             digest = hashlib.sha256()
-        names = [name.strip() for name in next(csv.reader([_first_line(path, head)]), [])]
+        names, delimiter = _names(path, kind, text_file, head)
         text = _check_text(path, file, lines_before, digest)
     if text.quotes % 2:
-        _refuse_open_quote(path, text, start, lines_before, len(names))
+        with text_file.path.open("rb") as rest:
+            rest.seek(start)
+            opened_on = lines_before + never_closed(rest, len(names), delimiter)
+        _refuse_open_quote(path, text, opened_on)
     return Header(
         names=names,
+        text=text_file,
+        delimiter=delimiter,
+        stamp=stamp if text_file.is_copy else (status.st_size, status.st_mtime_ns),
         has_quotes=text.quotes > 0,
         # Where nothing but returns ends lines, as on old Macs, they are what they seem.
         lone_returns=text.lone_returns > 0 and text.lines > 0,
@@ -127,14 +151,23 @@ def _inspected(path: Path, taken: Taken | None) -> Header:
         digest=digest.hexdigest(),
         lines=text.lines,
         size=status.st_size,
-        modified_ns=status.st_mtime_ns,
     )
 
 
-def _refuse_open_quote(path: Path, text: "_Text", start: int, lines_before: int, fields: int) -> None:
-    with path.open("rb") as file:
-        file.seek(start)
-        line = lines_before + never_closed(file, fields)
+def _names(path: Path, kind: RawFile, text: Text, head: bytes) -> tuple[list[str], str]:
+    """The columns, and what stands between them: what finds most of the columns that the file may have."""
+    if text.names:
+        return list(text.names), text.delimiter or ","
+    line = _first_line(path, head)
+    known = {column.name for column in kind.columns}
+    found = [
+        ([name.strip() for name in next(csv.reader([line], delimiter=one), [])], one)
+        for one in ((text.delimiter,) if text.delimiter else DELIMITERS)
+    ]
+    return max(found, key=lambda names: len(known & set(names[0])))
+
+
+def _refuse_open_quote(path: Path, text: "_Text", line: int) -> None:
     raise InputError(
         f'{path}: an odd number of quotes ("), the last on line {text.last_quote}: the one that opens on '
         f"line {line} is never closed. Was the file cut off?",
@@ -155,11 +188,11 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
             yield batch
 
 
-def lines_of(path: Path, header: Header, wanted: pl.Series) -> list[str]:
+def lines_of(header: Header, wanted: pl.Series) -> list[str]:
     """The text of these lines, ascending, without their ends. Only of files where a line is a row."""
     numbers = wanted.to_numpy()
     found: list[str] = []
-    with path.open("rb") as file:
+    with header.text.path.open("rb") as file:
         file.seek(header.start)
         begin = header.lines_before + 1  # the line on which a block begins
         rest = b""
@@ -193,7 +226,7 @@ def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
         return "skip"
 
     numbers = _LineNumbers(header)
-    with path.open("rb") as opened:
+    with header.text.path.open("rb") as opened:
         file = _UpTo(opened, header.size)
         file.seek(header.start)
         try:
@@ -210,7 +243,7 @@ def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
                 f"{path}, after line {numbers.last}: not a CSV: {error}.", "Repair the file."
             ) from None
         numbers.skip([(n, text.count("\n")) for n, _, text in pending])
-        if pending and fields_of_last < len(header.names) and not ends_with_newline(path, header.size):
+        if pending and fields_of_last < len(header.names) and not ends_with_newline(header):
             line = int(_broken(pending, numbers)[LINE][-1])
             raise InputError(f"{path}, line {line}: the file ends in the middle of a row.", _COPY_AGAIN)
         yield TextBatch(nothing, _broken(pending, numbers), file.tell(), _NO_SPANS)
@@ -225,10 +258,13 @@ def _open(
             use_threads=False,
             block_size=_BLOCK_BYTES,
             column_names=header.names,
-            skip_rows=0 if header.start else 1,
+            skip_rows=1 if header.skips_line else 0,
         ),
         parse_options=pa_csv.ParseOptions(
-            newlines_in_values=header.has_quotes, ignore_empty_lines=False, invalid_row_handler=keep_broken
+            delimiter=header.delimiter,
+            newlines_in_values=header.has_quotes,
+            ignore_empty_lines=False,
+            invalid_row_handler=keep_broken,
         ),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(header.names, pa.string()),
@@ -248,15 +284,16 @@ def _broken(rows: list[tuple[int, str, str]], numbers: "_LineNumbers") -> pl.Dat
         why = reason
         if len(parts) > 1:
             last = line + len(parts) - 1
-            why = f"{reason}; a quote opens on line {opening_line(text, line)}, the row ends on line {last}"
+            opened = opening_line(text, line, numbers.delimiter)
+            why = f"{reason}; a quote opens on line {opened}, the row ends on line {last}"
         found += [(line + at, why, part.rstrip("\r")) for at, part in enumerate(parts)]
     return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row")
 
 
-def ends_with_newline(path: Path, size: int) -> bool:
-    """Whether the last of `size` bytes ends a line; that of a file that was cut off rarely does."""
-    with path.open("rb") as file:
-        file.seek(size - 1)
+def ends_with_newline(header: Header) -> bool:
+    """Whether the last byte that is read ends a line; that of a file that was cut off rarely does."""
+    with header.text.path.open("rb") as file:
+        file.seek(header.size - 1)
         return file.read(1) in b"\n\r"
 
 
@@ -307,12 +344,13 @@ class _LineNumbers:
     """Gives each row its line in the file, counting skipped rows and the line breaks within quotes."""
 
     def __init__(self, header: Header) -> None:
-        self._has_breaks = header.has_quotes
+        self._has_breaks = header.has_quotes and not header.text.by_record
+        self.delimiter = header.delimiter
         self.spans = _NO_SPANS
         self._breaks: list[tuple[int, int]] = []  # record number, line breaks within it
         self._lines_before = header.lines_before
         # The number of the next record. Where reading begins at the top, the header is record 1.
-        self.next = 1 if header.start else 2
+        self.next = 2 if header.skips_line else 1
         self.last = max(header.lines_before, 1)  # the last line given
 
     def given(self, rows: pl.DataFrame, skipped: list[tuple[int, int]]) -> pl.DataFrame:
@@ -359,8 +397,6 @@ def _refuse_other_formats(path: Path, head: bytes) -> None:
             raise InputError(f"{path}: not a CSV but {name}.", "Unpack or convert it to CSV.")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise InputError(f"{path}: not a CSV but a web page.", "Download the file itself.")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path}: text in UTF-16.", "Write it in UTF-8.")
 
 
 @dataclass(frozen=True)
@@ -399,7 +435,8 @@ def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._
         except UnicodeDecodeError as error:
             line = lines + block.count(b"\n", 0, max(error.start, 0)) + 1
             raise InputError(
-                f"{path}, line {line}: not text in UTF-8.", "Write the file in UTF-8 (not GBK or Latin-1)."
+                f"{path}, line {line}: not text in UTF-8. Which encoding is it in?",
+                'Set encoding, like encoding = "gbk" or "latin-1", or write the file in UTF-8.',
             ) from None
         if b"\0" in block:
             line = lines + block.count(b"\n", 0, block.index(b"\0")) + 1

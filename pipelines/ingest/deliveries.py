@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nightreel.clock import SKEW, is_future
+from pipelines.ingest.formats import files_of
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
@@ -19,6 +20,7 @@ from pipelines.ingest.raw_files import (
     USER_FEATURES,
     RawFile,
     find_raw_folder,
+    raw_path,
 )
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
@@ -114,8 +116,8 @@ def stamp_anew(raw_dir: Path, now: datetime) -> list[tuple[Delivery, datetime]]:
 
 def _is_before_raw_files(now: datetime, raw_dir: Path) -> bool:
     folder = find_raw_folder(raw_dir)
-    raw = [folder / kind.name for kind in KINDS]
-    return any(path.stat().st_mtime > (now + SKEW).timestamp() for path in raw if path.is_file())
+    files = [file for kind in KINDS for file in files_of(raw_path(folder, kind)) if file.is_file()]
+    return any(file.stat().st_mtime > (now + SKEW).timestamp() for file in files)
 
 
 def archived_name(name: str, arrived: datetime) -> str:

@@ -58,12 +58,14 @@ def floats(text: pl.Series) -> pl.Series:
     return text.str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def seconds(text: pl.Series, latest: datetime) -> pl.Series:
-    """Unix seconds as instants, null where they are before the first day or after `latest`.
+def seconds(text: pl.Series, latest: datetime, per_second: float = 1) -> pl.Series:
+    """Unix times as instants, null where they are before the first day or after `latest`.
+
+    per_second: how many of their unit make a second.
 
     With an exponent, only where all digits are written to the second: 1.59E+09 may be any second of months.
     """
-    number = floats(text)
+    number = floats(text) / per_second
     first = (FIRST_DAY - FIRST_DAY.replace(day=1)).total_seconds()
     values = pl.select(pl.when(number.is_between(first, latest.timestamp())).then(number)).to_series()
     marked = text.str.contains("[eE]")

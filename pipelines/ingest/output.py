@@ -24,7 +24,8 @@ def superseded_path(tables: Path, table: str) -> Path:
 
 def rejects_path(rejects: Path, file: Path) -> Path:
     """The rejects of a raw file or of a delivery."""
-    return rejects / f"{file.stem}.parquet"
+    is_csv = file.suffix.casefold() == ".csv"
+    return rejects / f"{file.stem if is_csv else file.name}.parquet"
 
 
 class Output:

@@ -9,6 +9,7 @@ import polars as pl
 
 from nightreel import columns
 from nightreel.errors import InputError
+from pipelines.ingest.formats import ENDINGS
 from pipelines.local_days import INSTANT
 
 # A time before is a word for nothing that another program wrote.
@@ -235,8 +236,9 @@ def find_raw_folder(raw_dir: Path) -> Path:
             "Unzip KuaiRec there, or set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to where it lies.",
         )
     wanted = columns.BIG_MATRIX_FILE
+    # The plays may be of any format.
     for folders in ([raw_dir], [raw_dir / "data"], sorted(raw_dir.glob("*/data")), sorted(raw_dir.glob("*"))):
-        found = [one for one in folders if one != raw_dir / INCOMING and _is_file(one / wanted)]
+        found = [one for one in folders if one != raw_dir / INCOMING and _is_there(one)]
         if len(found) > 1:
             raise InputError(
                 f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",
@@ -250,11 +252,38 @@ def find_raw_folder(raw_dir: Path) -> Path:
     )
 
 
-def _is_file(path: Path) -> bool:
+def _is_there(folder: Path) -> bool:
     try:
-        return path.is_file()
+        return folder.is_dir() and raw_path(folder, BIG_MATRIX).exists()
     except OSError:  # a folder that this user may not look into
         return False
+
+
+def raw_path(folder: Path, file: RawFile) -> Path:
+    """Where a raw file lies: under its own name, or with the ending of another format, or as a folder.
+
+    Its own name where it is not there. Raises InputError where several may be meant.
+    """
+    path = folder / file.name
+    if path.exists() or path.is_symlink():
+        return path
+    stem = Path(file.name).stem
+    found = [
+        one
+        for one in sorted(folder.iterdir())
+        if (one.name in _names_of_folders(stem) and one.is_dir())
+        or (one.name in {stem + ending for ending in ENDINGS} and one.is_file())
+    ]
+    if len(found) > 1:
+        raise InputError(
+            f"{folder}: {found[0].name} and {found[1].name}: which of them holds the rows?",
+            "Keep one of them.",
+        )
+    return found[0] if found else path
+
+
+def _names_of_folders(stem: str) -> tuple[str, str]:
+    return stem, f"{stem}.parquet"
 
 
 def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
@@ -271,13 +300,8 @@ def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
         missing.append(" or ".join(file.any_of))
     if missing:
         shown = ", ".join(header[:8]) + (", ..." if len(header) > 8 else "")
-        separators = [name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header[0]]
-        remedy = (
-            f"The columns stand between {separators[0]}: write the file with commas."
-            if separators
-            else "Is it the right file, with its header line? Add the column, or rename it to this."
-        )
         raise InputError(
-            f"{path}, line 1: no column {', '.join(missing)}; the header has {shown or 'nothing'}.", remedy
+            f"{path}, line 1: no column {', '.join(missing)}; the header has {shown or 'nothing'}.",
+            "Is it the right file, with its header line? Add the column, or rename it to this.",
         )
     return replace(file, columns=tuple(column for column in file.columns if column.name in header))

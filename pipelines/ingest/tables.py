@@ -25,23 +25,11 @@ from pipelines.ingest.csv_reading import (
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
 from pipelines.ingest.schemas import schema_of
+from pipelines.ingest.sources import Source
 from pipelines.local_days import INSTANT
 
 DUPLICATE = "duplicate"
 _RATIO_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class Source:
-    """A raw file that is there: all columns that it may have, those that it does have, and its header.
-
-    Where the header tells that reading begins in the file's midst, the table of what stands before is needed.
-    """
-
-    path: Path
-    file: RawFile
-    present: RawFile
-    header: Header
 
 
 @dataclass(frozen=True)
@@ -61,11 +49,12 @@ def read_table(
     Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
     """
     path, file, header = source.path, source.file, source.header
-    typed, rejects, spans = [], [], []
+    typed, spans = [], []
+    rejects = [pl.DataFrame(header.text.bad, schema=REJECT_SCHEMA, orient="row")]
     done = header.start
     latest = datetime.now(zone) + timedelta(days=1)
     for batch in read_batches(path, header):
-        found = convert(batch.rows, source.present, header.names, latest)
+        found = convert(batch.rows, source.present, header.names, latest, source.time_format)
         rejects += [batch.broken, found.rejects]
         if file.has_plays:
             rows, untimed = _with_instant(found.typed, batch.rows, source, latest)
@@ -83,7 +72,7 @@ def read_table(
         frame = frame.filter(~pl.col(LINE).is_in(records))
         rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
     if file.has_plays:
-        _refuse_cut_ratio(path, header.size, frame)
+        _refuse_cut_ratio(path, header, frame)
     schema = schema_of(file)
     absent = [
         pl.lit(None, dtype=column.dtype.type).alias(name)
@@ -113,10 +102,10 @@ def read_table(
 
 def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
     """The lines of rows that a quote swallowed, each a reject, and the lines where such records begin."""
-    path, names = source.path, source.header.names
+    names, delimiter = source.header.names, source.header.delimiter
     key = key_index(source.file, names)
     numbers = spans.select(pl.int_ranges(LINE, pl.col(LINE) + pl.col("breaks") + 1).explode()).to_series()
-    texts = lines_of(path, source.header, numbers.drop_nulls())
+    texts = lines_of(source.header, numbers.drop_nulls())
     found: list[tuple[int, str, str]] = []
     records = []
     done = 0
@@ -124,8 +113,8 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
         parts = texts[done : done + breaks + 1]
         done += breaks + 1
         record = "\n".join(parts)
-        if is_swallowing(record, len(names), key):
-            opened = opening_line(record, line)
+        if is_swallowing(record, len(names), key, delimiter):
+            opened = opening_line(record, line, delimiter)
             reason = f"a quote that opens on line {opened} takes the rows to line {line + breaks} with it"
             found += [(line + at, reason, part) for at, part in enumerate(parts)]
             records.append(line)
@@ -160,7 +149,7 @@ def _with_instant(
     reasons = pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
     if LOCAL_TIME in rows.columns and instants.null_count():
         assert isinstance(latest.tzinfo, ZoneInfo)
-        read = local_times(rows[LOCAL_TIME], latest.tzinfo, latest)
+        read = local_times(rows[LOCAL_TIME], latest.tzinfo, latest, source.time_format)
         instants = instants.zip_with(instants.is_not_null(), read.instants)
         reasons = read.reasons
     kept = rows.drop(TIMESTAMP, LOCAL_TIME, strict=False).with_columns(
@@ -175,9 +164,9 @@ def _with_instant(
     return kept.filter(~untimed), rejects
 
 
-def _refuse_cut_ratio(path: Path, size: int, frame: pl.DataFrame) -> None:
+def _refuse_cut_ratio(path: Path, header: Header, frame: pl.DataFrame) -> None:
     """Refuse a file whose last number was cut off: no line end, and only the last ratio is not the play's."""
-    if frame.height < 2 or ends_with_newline(path, size):
+    if frame.height < 2 or ends_with_newline(header):
         return
     last = frame.tail(2).with_columns(
         (pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)).alias("true")
@@ -217,7 +206,7 @@ def _with_raw_text(repeated: pl.DataFrame, path: Path, header: Header) -> pl.Dat
         return pl.DataFrame(schema=REJECT_SCHEMA)
     if not header.has_quotes and not header.lone_returns:
         rows = repeated.sort(LINE)
-        return rows.with_columns(pl.Series(RAW, lines_of(path, header, rows[LINE])))
+        return rows.with_columns(pl.Series(RAW, lines_of(header, rows[LINE])))
     found = [
         batch.rows.join(repeated, on=LINE, how="inner").select(LINE, REASON, raw_text(header.names))
         for batch in read_batches(path, header)

@@ -13,8 +13,11 @@ from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.checksums import is_usable
 from nightreel.settings import Settings
 from pipelines.ingest.deliveries import Delivery
+from pipelines.ingest.formats import stamp_of
 
 _FILE = "ingest_files.json"
+# Settings that say how raw files are read.
+READING = ("time_zone", "delimiter", "encoding", "time_format")
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,7 @@ class Taken:
 
     def is_same(self, path: Path) -> bool:
         """Whether the raw file stands as it was taken in."""
-        status = path.stat()
-        return (status.st_size, status.st_mtime_ns) == (self.size, self.modified_ns)
+        return stamp_of(path) == (self.size, self.modified_ns)
 
     def begins(self, arrived: Sequence[Delivery]) -> bool:
         """Whether what was merged are the first of these deliveries, unchanged."""
@@ -112,4 +114,4 @@ def _taken(entry: dict[str, Any]) -> Taken:
 
 
 def _settings_digest(settings: Settings) -> str:
-    return fingerprint(settings=settings.model_dump(include={"time_zone"}))
+    return fingerprint(settings=settings.model_dump(include=set(READING)))

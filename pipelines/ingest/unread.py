@@ -6,12 +6,12 @@ from pathlib import Path
 
 from nightreel.errors import InputError
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of, no_deliveries
-from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder
+from pipelines.ingest.formats import ENDINGS, ending_of
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder, raw_path
 
-CSV = ".csv"
 NAMED_MAX = 20
 _WAY = f"deliver it in {INCOMING}/"
-_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz"}
+_PACKED = {".bz2", ".xz", ".zip", ".7z", ".tar", ".tgz"}
 # What lies beside data in downloads and homes, and holds none.
 _NO_DATA = {
     "",
@@ -83,16 +83,16 @@ def _reason(path: Path) -> str:
         return "its name begins with a dot, as of a file that is not yet whole"
     if not path.is_symlink() and path.is_dir():
         return "a folder; move its files up"
-    suffix = path.suffix.casefold()
-    if suffix == CSV:
+    if ending_of(path.name) is not None:
         return ""
+    suffix = path.suffix.casefold()
     if suffix in _PACKED:
         return "a packed file; unpack it"
-    return "not a .csv"
+    return f"its name ends with none of {', '.join(ENDINGS)}"
 
 
 def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
-    known = {file.name for file in RAW_FILES}
+    known = {raw_path(folder, file).name for file in RAW_FILES} if folder.is_dir() else set()
     for parent in dict.fromkeys((folder, raw_dir)):
         for path in sorted(parent.iterdir()) if parent.is_dir() else []:
             if path.name.startswith(".") or path in (raw_dir / INCOMING, folder, *folder.parents):
@@ -100,6 +100,8 @@ def _beside_raw_files(raw_dir: Path, folder: Path) -> Iterator[str]:
             if path.name in _SYNTHETIC and (parent / "synthetic.json").is_file():
                 continue
             name = printable(path.relative_to(raw_dir).as_posix())
+            if path.is_dir() and parent == folder and path.name in known:
+                continue
             if path.is_dir():
                 yield from _of_folder(path, name)
             elif kind_of(path.name) is not None and (parent != folder or path.name not in known):

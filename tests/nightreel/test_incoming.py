@@ -343,8 +343,8 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     incoming = home.raw_dir / "incoming"
     row = HEADER + "3,10,500,2000,,1594000002,0.25\n"
     _drop(home, "Big_Matrix_0706.CSV", row)  # the one that can be read
-    (incoming / "big_matrix_0707.csv.gz").write_bytes(gzip.compress(row.encode()))
-    (incoming / "big_matrix_0708.parquet").write_bytes(b"PAR1")
+    (incoming / "big_matrix_0707.csv.bz2").write_bytes(b"BZh9")
+    (incoming / "big_matrix_0708.orc").write_bytes(b"ORC")
     _drop(home, "big_matrix_0709.csv.part", row)
     _drop(home, ".big_matrix_0710.csv", row)
     (incoming / "2020-07-07").mkdir()
@@ -363,8 +363,8 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     of_incoming = [
         "incoming/.big_matrix_0710.csv",
         "incoming/2020-07-07",
-        "incoming/big_matrix_0707.csv.gz",
-        "incoming/big_matrix_0708.parquet",
+        "incoming/big_matrix_0707.csv.bz2",
+        "incoming/big_matrix_0708.orc",
         "incoming/big_matrix_0709.csv.part",
     ]
     beside = [

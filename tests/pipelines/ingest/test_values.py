@@ -165,7 +165,6 @@ LOCAL = "is not a local time like 2020-07-05 00:08:23.438 or 2020-07-05T00:08:23
     ("written", "problem"),
     [
         ("05/07/2020 00:08", LOCAL),
-        ("2020-07-05T00:08:23Z", LOCAL),
         ("1593878903.438", "is no local time but Unix seconds: put them in column timestamp"),
         ("1593878903438", "is no local time but Unix milliseconds: put them in column timestamp, as seconds"),
         ("20200705", LOCAL),

@@ -1,0 +1,97 @@
+"""A raw file that is there: its header, which of its columns it has, and how its times are written."""
+
+import csv
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+
+from nightreel.settings import Settings
+from pipelines.ingest.csv_reading import Header, inspect_csv
+from pipelines.ingest.formats import Form
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile, present_columns
+from pipelines.ingest.taken import Taken
+from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown
+
+_USUAL = {TIMESTAMP: SECONDS, LOCAL_TIME: ISO}
+_SAMPLE_ROWS = 1000
+_SCRATCH = "unpacked-"
+_LEFT_BEHIND_S = 86_400
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw file that is there: all columns that it may have, those that it does have, and its header.
+
+    time_format: of the times of its plays. Where the header says that reading begins in the file's midst, the
+    table of what stands before is needed. recognised: of its format, for people; empty where it is plain CSV.
+    """
+
+    path: Path
+    file: RawFile
+    present: RawFile
+    header: Header
+    time_format: str
+    recognised: dict[str, str]
+
+
+@contextmanager
+def scratch_folder(settings: Settings) -> Iterator[Path]:
+    """A folder for copies of raw files, in the home; what a process that was killed left there is removed."""
+    settings.paths.state.mkdir(parents=True, exist_ok=True)
+    for old in settings.paths.state.glob(f"{_SCRATCH}*"):
+        if old.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
+            rmtree(old, ignore_errors=True)
+    with TemporaryDirectory(prefix=_SCRATCH, dir=settings.paths.state, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def source_of(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken | None = None) -> Source:
+    """Look at a raw file or a delivery. taken: as it was taken in before.
+
+    Raises InputError where it cannot be read, lacks a column, or writes times that may mean two things.
+    """
+    header = inspect_csv(path, file, form, scratch, taken)
+    time_format, read_as = ISO, {}
+    if file.has_plays:
+        header, column, time_format = _with_times(path, header, form)
+        if column and time_format != _USUAL[column]:
+            read_as = {"times": f"{column}: {shown(time_format)}"}
+    if header.text.format != "CSV" or header.delimiter != ",":
+        between = "" if header.delimiter == "," else f", {header.delimiter!r} between columns"
+        read_as = {"format": header.text.format + between, **read_as}
+    present = present_columns(file, header.names, path)
+    return Source(path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {})
+
+
+def _with_times(path: Path, header: Header, form: Form) -> tuple[Header, str, str]:
+    """The header, its time column named after what it holds, that column's own name, and its format."""
+    column = next((name for name in (TIMESTAMP, LOCAL_TIME) if name in header.names), "")
+    if not column:
+        return header, "", ISO
+    usual = _USUAL[column]
+    time_format = form.time_format
+    if time_format == AUTO:
+        at = header.names.index(column)
+        values = [row[at] for row in _sample(header) if len(row) > at]
+        time_format = recognised(values, usual, path, column)
+    named = TIMESTAMP if time_format in UNITS else LOCAL_TIME
+    if named != column and named not in header.names:
+        header = replace(header, names=[named if name == column else name for name in header.names])
+    elif named != column:
+        time_format = usual
+    return header, column, time_format
+
+
+def _sample(header: Header) -> list[list[str]]:
+    """The fields of the first rows."""
+    with header.text.path.open(encoding="utf-8", errors="replace", newline="") as text:
+        rows = csv.reader(text, delimiter=header.delimiter)
+        try:
+            return list(islice(rows, 0 if header.text.names else 1, _SAMPLE_ROWS))
+        except csv.Error:
+            return []
