@@ -12,7 +12,7 @@ from nightreel.artefacts import StepResult, atomic_write
 from nightreel.errors import InputError
 from nightreel.forgetting.databases import remove_from_lists, remove_from_online_store
 from nightreel.forgetting.identity import Person
-from nightreel.forgetting.raw_files import Removed, remove_from_raw_files
+from nightreel.forgetting.raw_files import Removed, remove_from_raw_files, require_searchable
 from nightreel.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
 from nightreel.locks import home_lock
 from nightreel.settings import Settings
@@ -38,6 +38,7 @@ def forget(settings: Settings, user_id: int, *, retrain: bool = False) -> StepRe
         )
     person, removed = Person(user_id), Removed()
     with _alone(settings):
+        require_searchable(settings.raw_dir)
         remove_from_raw_files(settings.raw_dir, person, removed)
         remove_from_stored_files(settings, person, removed)
         if os.environ.get(_STORE_FILE):

@@ -15,15 +15,20 @@ from pathlib import Path
 
 from nightreel import columns
 from nightreel.artefacts import atomic_write
+from nightreel.errors import InputError
 from nightreel.forgetting.identity import Person
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE
-from pipelines.ingest.raw_files import INCOMING
-from pipelines.ingest.unread import CSV, printable
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES
+from pipelines.ingest.unread import printable
 
+CSV = ".csv"
 _FRIENDS = "friend_list"
 _REASON = ".txt"
 _HIDDEN = "***"
 _EXPONENT = (b"e", b"E")
+_HEADER_BYTES_MAX = 65_536
+# What archived deliveries have before their names.
+_ARRIVAL = re.compile(r"^\d{8}T\d{6}\.\d{6}Z-")
 
 
 @dataclass
@@ -52,6 +57,35 @@ def remove_from_raw_files(raw_dir: Path, person: Person, removed: Removed) -> No
             _from_reason(path, person, removed)
         elif not path.name.startswith("."):
             removed.left.append(f"{printable(path.name)}: not a CSV file, not looked through")
+
+
+def require_searchable(raw_dir: Path) -> None:
+    """Raise InputError where a file that ingest reads is none from which single rows can be taken out.
+
+    Ingest reads more than CSV in UTF-8 with commas; what is packed, columnar, or has other delimiters is
+    refused before anything is removed, as what is left in it would bring the user back.
+    """
+    stems = tuple(Path(file.name).stem for file in RAW_FILES)
+    for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
+        parts = path.relative_to(raw_dir).parts
+        if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
+            continue
+        plain = [_ARRIVAL.sub("", part).casefold() for part in parts]
+        if not any(part.startswith(stems) for part in plain) or _is_plain_csv(path):
+            continue
+        raise InputError(
+            f"{path}: not a CSV file in UTF-8 with commas, so a user's rows cannot be taken out of it.",
+            "Write it as such a file in its place, then forget again; nothing was removed.",
+        )
+
+
+def _is_plain_csv(path: Path) -> bool:
+    if path.suffix.casefold() != CSV:
+        return False
+    with path.open("rb") as file:
+        header = file.readline(_HEADER_BYTES_MAX)
+    names = {name.strip() for name in _fields(header)}
+    return b"\0" not in header and bool(names & {columns.USER_ID, columns.VIDEO_ID})
 
 
 def _where(path: Path) -> str:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from sqlalchemy import select, text
 
+from nightreel.errors import InputError
 from nightreel.forgetting import forget
 from nightreel.incoming import merge_deliveries
 from nightreel.settings import Settings
@@ -217,8 +218,30 @@ def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
 
 def test_what_was_not_looked_through_is_named(tmp_path: Path) -> None:
     settings = Settings.model_validate({"home": tmp_path, "raw_dir": RawLog().write(tmp_path / "raw")})
-    (settings.raw_dir / "big_matrix.csv.gz").write_bytes(b"\x1f\x8b")
+    (settings.raw_dir / "notes.csv.gz").write_bytes(b"\x1f\x8b")
     (settings.raw_dir / "incoming").mkdir()
     (settings.raw_dir / "incoming" / ".big_matrix_3.csv").write_text(f"user_id\n{USER}\n", encoding="utf-8")
     left = forget(settings, USER).summary["not looked through"]
-    assert [one.partition(":")[0] for one in left] == ["big_matrix.csv.gz", ".big_matrix_3.csv"]
+    assert [one.partition(":")[0] for one in left] == [".big_matrix_3.csv", "notes.csv.gz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("big_matrix/part-0.parquet", b"PAR1"),
+        ("social_network.csv", f"user_id;friend_list\n{USER};[15]\n".encode()),
+        ("incoming/taken/20261129T191936.771205Z-big_matrix_1.csv.gz", b"\x1f\x8b"),
+        ("incoming/user_features_2.csv", f"user_id\n{USER}\n".encode("utf-16")),
+    ],
+)
+def test_what_cannot_be_searched_though_ingest_reads_it_is_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    log = RawLog().spoil("user_features.csv", "16,high", f"{USER},high")
+    settings = Settings.model_validate({"home": tmp_path, "raw_dir": log.write(tmp_path / "raw")})
+    file = settings.raw_dir / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="nothing was removed"):
+        forget(settings, USER)
+    assert str(USER) in (settings.raw_dir / "user_features.csv").read_text()
