@@ -63,5 +63,7 @@ def sparse_arrays(matrix: csr_matrix) -> Arrays:
 
 def sparse_over(arrays: Arrays, catalogue: Catalogue) -> csr_matrix:
     """The same matrix at the columns of the catalogue."""
-    row, column = (catalogue.columns[arrays[name]] for name in ("row", "column"))
+    # As narrow as the matrix will have them: with wider ones their copies are most of its making.
+    of_videos = catalogue.columns.astype(np.int32)
+    row, column = (of_videos[arrays[name]] for name in ("row", "column"))
     return csr_matrix((arrays["value"], (row, column)), (len(catalogue), len(catalogue)))
