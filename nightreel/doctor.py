@@ -41,12 +41,7 @@ _MEMORY_SCARCE_BYTES, _MEMORY_SHORT_BYTES = 4 * _GIB, _GIB
 _NAMED_MAX = 5
 # The newest ones, to find the last night of which enough is known and those before it.
 _OUTCOME_NIGHTS = 60
-_NEEDED_FILES = (
-    columns.BIG_MATRIX_FILE,
-    columns.USER_FEATURES_FILE,
-    columns.ITEM_DAILY_FILE,
-    columns.CAPTION_FILE,
-)
+_NEEDED_FILES = (columns.BIG_MATRIX_FILE,)
 _PINNED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\]+))?"
 )

@@ -19,6 +19,7 @@ from nightreel.settings import Settings
 from pipelines.ingest.changes import first_difference, has_changed, note_changes
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
+from pipelines.ingest.derived import DERIVED, derived
 from pipelines.ingest.formats import Form, files_of
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
@@ -80,11 +81,18 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             for plan in plans:
                 taken[plan.path] = _take(plan, output, settings, advance)
+        plays = pl.scan_parquet(output.new(settings.paths.table(BIG_MATRIX.table)))
+        written = [
+            path
+            for file in DERIVED
+            if file in missing
+            for path in output.write(file, derived(file, plays, settings.zone))
+        ]
     of_file = {plan.file: taken[plan.path] for plan in plans}
     digests = {kind.name: of_file[kind].digest for kind in KINDS if kind in of_file}
     note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken)
-    written = [Path(name) for entry in taken.values() for name in entry.written]
+    written += [Path(name) for entry in taken.values() for name in entry.written]
     summary = summary_of(of_file)
     if recognised := [said for plan in plans for said in plan.recognised]:
         summary["recognised"] = recognised
@@ -135,10 +143,10 @@ def _plan(
     plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
         path = raw_path(folder, file)
-        if file.without is not None and not path.exists() and not path.is_symlink():
+        of_file = tuple(delivery for delivery in arrived if delivery.file is file)
+        if file.without is not None and not of_file and not path.exists() and not path.is_symlink():
             missing.append(file)
             continue
-        of_file = tuple(delivery for delivery in arrived if delivery.file is file)
         known = before.get(str(path))
         if known is not None and not known.begins(of_file):
             known = None

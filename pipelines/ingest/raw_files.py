@@ -106,7 +106,8 @@ _PLAY = (
     RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, required=True, nullable=False, at_least=1),
     RawColumn(LOCAL_TIME, Kind.LOCAL_TIME),
     RawColumn(TIMESTAMP, Kind.SECONDS),
-    RawColumn(columns.WATCH_RATIO, Kind.NUMBER, required=True, nullable=False, at_least=0),
+    # Play over length where it is missing.
+    RawColumn(columns.WATCH_RATIO, Kind.NUMBER, nullable=False, at_least=0),
 )
 BIG_MATRIX = RawFile(
     columns.BIG_MATRIX_FILE, "interactions", _PLAY, any_of=(TIMESTAMP, LOCAL_TIME), has_plays=True
@@ -164,6 +165,8 @@ ITEM_DAILY = RawFile(
         *(_counted(name) for name in _COUNTED),
     ),
     key=(columns.VIDEO_ID, columns.LOCAL_DATE),
+    without="daily counts are counted from the plays, each of them one show; likes, comments and all that "
+    "describes a video but its length are unknown",
 )
 
 USER_FEATURES = RawFile(
@@ -183,6 +186,7 @@ USER_FEATURES = RawFile(
         *(RawColumn(name, Kind.INTEGER) for name in columns.ONEHOT_FEATURES),
     ),
     key=(columns.USER_ID,),
+    without="the users are those of the plays, without a profile",
 )
 
 CAPTIONS = RawFile(
@@ -203,6 +207,7 @@ CAPTIONS = RawFile(
         ),
     ),
     key=(columns.VIDEO_ID,),
+    without="the videos are those of the plays, without captions and categories",
 )
 
 CATEGORIES = RawFile(

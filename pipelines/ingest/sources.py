@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
+from nightreel import columns
 from nightreel.settings import Settings
 from pipelines.ingest.csv_reading import Header, inspect_csv
 from pipelines.ingest.formats import Form
@@ -65,6 +66,8 @@ def source_of(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken
         between = "" if header.delimiter == "," else f", {header.delimiter!r} between columns"
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
+    if file.has_plays and columns.WATCH_RATIO not in header.names:
+        read_as = {**read_as, columns.WATCH_RATIO: f"{columns.PLAY_DURATION} / {columns.VIDEO_DURATION}"}
     return Source(path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {})
 
 

@@ -11,6 +11,8 @@ from pipelines.ingest.raw_files import RawFile
 from pipelines.ingest.tables import DUPLICATE, Table
 from pipelines.ingest.taken import Taken
 
+_COMPUTED = (columns.WATCH_RATIO,)  # not left empty
+
 
 def counted(table: Table) -> dict[str, int | None]:
     """The rows of a raw file that are not in its table."""
@@ -66,7 +68,9 @@ def summary_of(taken: Mapping[RawFile, Taken]) -> dict[str, Any]:
     absent = [
         {"file": file.name, "columns": ", ".join(names)}
         for file, entry in taken.items()
-        if (names := [column.name for column in file.columns if column.name not in entry.names])
+        if (
+            names := [column.name for column in file.columns if column.name not in {*entry.names, *_COMPUTED}]
+        )
     ]
     if absent:
         summary["columns_not_there_and_left_empty"] = absent

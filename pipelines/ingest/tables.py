@@ -71,7 +71,10 @@ def read_table(
     if records:
         frame = frame.filter(~pl.col(LINE).is_in(records))
         rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
-    if file.has_plays:
+    if file.has_plays and columns.WATCH_RATIO not in frame.columns:
+        ratio = pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)
+        frame = frame.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
+    elif file.has_plays:
         _refuse_cut_ratio(path, header, frame)
     schema = schema_of(file)
     absent = [

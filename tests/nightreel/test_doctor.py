@@ -108,11 +108,11 @@ def test_this_environment_has_what_nightreel_requires(tmp_path: Path) -> None:
 
 def test_a_folder_without_all_files_names_those_that_lack(settings: Settings) -> None:
     settings.raw_dir.mkdir()
-    (settings.raw_dir / "big_matrix.csv").write_text("")
+    (settings.raw_dir / "user_features.csv").write_text("")
     found = doctor.data_folder(settings)
     assert found.state == "wrong"
-    assert "user_features.csv" in found.found
-    assert "big_matrix.csv" not in found.found
+    assert "big_matrix.csv" in found.found
+    assert "user_features.csv" not in found.found
 
 
 @pytest.mark.parametrize(("gib", "state"), [(0.3, "wrong"), (2, "warning"), (16, "ok")])

@@ -241,12 +241,12 @@ def test_captions_are_read_as_python_csv_reads_them(
 
 
 def test_a_missing_required_file_is_named(raw: RawLog, tmp_path: Path) -> None:
-    del raw.files[USERS]
-    assert f"{USERS}: no such file" in _refused(raw, tmp_path)
+    del raw.files[BIG]
+    assert f"no {BIG} there" in _refused(raw, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("file", "column"), [(BIG, "watch_ratio"), (DAILY, "show_cnt"), (USERS, "user_id"), (SMALL, "video_id")]
+    ("file", "column"), [(BIG, "video_duration"), (DAILY, "show_cnt"), (USERS, "user_id"), (SMALL, "video_id")]
 )
 def test_a_missing_column_is_named_with_its_file(raw: RawLog, tmp_path: Path, file: str, column: str) -> None:
     said = _refused(raw.spoil(file, column, "other"), tmp_path)

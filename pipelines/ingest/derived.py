@@ -1,0 +1,46 @@
+"""Tables of side files that are missing, derived from the plays, so that no later step lacks a table.
+
+Each row bears the arrival of the plays that it was derived from: a replay sees the counts of what it knew.
+"""
+
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from nightreel import columns
+from pipelines.ingest.merging import CREATED, Known
+from pipelines.ingest.raw_files import CAPTIONS, ITEM_DAILY, USER_FEATURES, RawFile
+from pipelines.ingest.schemas import schema_of
+
+DERIVED = (USER_FEATURES, CAPTIONS, ITEM_DAILY)
+
+
+def derived(file: RawFile, plays: pl.LazyFrame, zone: ZoneInfo) -> Known:
+    """The table of a file of DERIVED from the table of plays; what plays do not say is null."""
+    if file is ITEM_DAILY:
+        versions = _days(plays, zone)
+    else:
+        versions = plays.group_by(file.key).agg(pl.col(CREATED).min()).collect()
+    empty = [
+        pl.lit(None, dtype=column.dtype.type).alias(name)
+        for name, column in schema_of(file).columns.items()
+        if name not in versions.columns
+    ]
+    names = [*schema_of(file).columns, CREATED]
+    versions = versions.with_columns(empty).select(names).sort(*file.key, CREATED)
+    last = (pl.struct(file.key) != pl.struct(file.key).shift(-1)).fill_null(value=True)
+    is_last = versions.select(last.alias("last"))["last"]
+    return Known(versions.filter(is_last), versions.filter(~is_last))
+
+
+def _days(plays: pl.LazyFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Each video's plays of each local day, as they were known after each arrival of some."""
+    day = pl.col(columns.EVENT_TIMESTAMP).dt.convert_time_zone(zone.key).dt.date()
+    counted = (
+        plays.with_columns(day.alias(columns.LOCAL_DATE))
+        .group_by(*ITEM_DAILY.key, CREATED)
+        .agg(pl.len().cast(pl.Int64).alias("play_cnt"), pl.col(columns.VIDEO_DURATION).max())
+        .sort(*ITEM_DAILY.key, CREATED)
+        .with_columns(pl.col("play_cnt").cum_sum().over(ITEM_DAILY.key))
+    )
+    return counted.with_columns(pl.col("play_cnt").alias("show_cnt")).collect()
