@@ -246,7 +246,7 @@ def test_a_missing_required_file_is_named(raw: RawLog, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "column"), [(BIG, "video_duration"), (DAILY, "show_cnt"), (USERS, "user_id"), (SMALL, "video_id")]
+    ("file", "column"), [(BIG, "play_duration"), (DAILY, "show_cnt"), (USERS, "user_id"), (SMALL, "video_id")]
 )
 def test_a_missing_column_is_named_with_its_file(raw: RawLog, tmp_path: Path, file: str, column: str) -> None:
     said = _refused(raw.spoil(file, column, "other"), tmp_path)
