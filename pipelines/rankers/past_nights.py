@@ -105,6 +105,7 @@ def night_rows(
     """
     past = Past.of(plays, until, settings)
     kind, examples = _examples(past, plays, settings)
+    blocks: list[np.ndarray] = []
     parts: list[tuple[np.ndarray, ...]] = []
     names: tuple[str, ...] = ()
     groups = 0
@@ -120,20 +121,21 @@ def night_rows(
                 one, plays=plays, index=index, store=store, encoding=encoding, settings=settings
             )
             names = night.names
-            for part in _rows_of(one, night, past, drawn, settings):
+            for features, *part in _rows_of(one, night, past, drawn, settings):
+                blocks.append(features)
                 parts.append((*part[:-1], np.full(len(part[-1]), number), part[-1] + groups))
                 advance(int(part[-1].max(initial=-1)) + 1)
                 groups += _BLOCK_USERS
     if not parts:
         return None
-    features, liked, amount, validation, sampled, video_id, until_us, night_number, group = (
+    liked, amount, validation, sampled, video_id, until_us, night_number, group = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     if not liked.any():
         return None
     return NightRows(
         names,
-        features,
+        _stacked(blocks),
         liked,
         amount,
         group,
@@ -144,6 +146,19 @@ def night_rows(
         until_us,
         kind,
     )
+
+
+def _stacked(blocks: list[np.ndarray]) -> np.ndarray:
+    """Blocks of rows as one array. The list is emptied on the way, so that memory never holds all twice."""
+    last_first = blocks[::-1]
+    found = np.empty((sum(len(block) for block in blocks), blocks[0].shape[1]), dtype=blocks[0].dtype)
+    blocks.clear()
+    start = 0
+    while last_first:
+        block = last_first.pop()
+        found[start : start + len(block)] = block
+        start += len(block)
+    return found
 
 
 def _night_of(
