@@ -160,13 +160,18 @@ def _file(asked: pd.DataFrame, folder: Path) -> Any:
     return folder / "asked.parquet"
 
 
-@pytest.mark.parametrize("kind", ["frame", "frame without types", "categories", "table", "polars", "file"])
+NO_ROWS = ["frame", "frame without types", "lists", "categories", "table", "polars", "file", "file of lists"]
+
+
+@pytest.mark.parametrize("kind", NO_ROWS)
 def test_no_entity_rows_give_no_rows_with_all_columns(tmp_path: Path, kind: str) -> None:
     """To pandas, to Arrow in the right types, and to parquet."""
     asked = ASKED[:0].assign(label=pd.Series([], dtype="float64"))
     given = {
         "frame": lambda: asked,
         "frame without types": lambda: pd.DataFrame(columns=asked.columns),
+        "lists": lambda: pd.DataFrame({name: [] for name in asked.columns}),
+        "file of lists": lambda: _file(pd.DataFrame({name: [] for name in asked.columns}), tmp_path),
         "categories": lambda: asked.assign(user=pd.Categorical([])),
         "table": lambda: pa.Table.from_pandas(asked, preserve_index=False),
         "polars": lambda: _polars().from_pandas(asked),

@@ -50,7 +50,7 @@ class Entities:
         """The caller's entity dataframe: of pandas, Polars or Arrow, or a path to parquet.
 
         Raises AsOfError for anything else, and without a time. The times of rows in memory are checked at
-        once, those of a path when they are read.
+        once, those of a path when they are read, and where there are no rows, by `typed_as`.
         """
         what = "entity dataframe"
         source: pa.Table | ds.Dataset
@@ -60,13 +60,14 @@ class Entities:
         else:
             source = _in_memory(entity_df, what=what)
         entities = cls(what, source, time_column=time_column(source.schema))
-        if entities.dataset is None:
+        # Without rows, the column of times may have no type yet: `typed_as` checks it.
+        if entities.dataset is None and entities.num_rows:
             _ = entities.times
         return entities
 
     def typed_as(self, views: Sequence[JoinedView]) -> "Entities":
         """Without rows, columns have no types of their own: with the types that `views` give them."""
-        if self.num_rows or self.dataset is not None:
+        if self.num_rows:
             return self
         types = key_types(views)
         types.setdefault(str(self.time_column), pa.timestamp("us", tz="UTC"))
@@ -75,7 +76,9 @@ class Entities:
             for field in self.schema
         ]
         table = pa.schema(fields).empty_table()
-        return Entities(self.what, table, time_column=self.time_column, times=self._times)
+        typed = Entities(self.what, table, time_column=self.time_column)
+        _ = typed.times
+        return typed
 
     @property
     def table(self) -> pa.Table:

@@ -48,8 +48,8 @@ def require_same_kind(entity: pa.DataType, source: pa.DataType, *, what: str, co
 
 
 def is_untyped(kind: pa.DataType) -> bool:
-    """Whether a column has nulls only, or categories of nulls, as pandas makes of no rows at all."""
-    return _kind(kind) == NULL
+    """Whether a column without rows may be what pandas makes of none: nulls, their categories, or floats."""
+    return _kind(kind) == NULL or pa.types.is_floating(kind)
 
 
 def _compared(kind: pa.DataType) -> pa.DataType:

@@ -13,6 +13,8 @@ from feast_asof.search import Int32Array
 
 # Rows of a piece at most: a row group is decoded at once, and its columns seldom have to be put together.
 PIECE_ROWS = 1 << 20
+# What is read of a column of a local file at a time.
+READ_BYTES = 1 << 17
 # Columns are large, few, and written once. Arrow's own pool takes up to three times as long for new memory
 # (measured with mimalloc 3.4), and gives it back late.
 POOL = pa.system_memory_pool()
@@ -31,8 +33,11 @@ def read_table(dataset: ds.Dataset | Rows, columns: Sequence[str] | None = None)
         return dataset.to_table(columns=names)
     options: dict[str, Any] = {"batch_size": PIECE_ROWS, "memory_pool": POOL}
     if isinstance(dataset.filesystem, pa.fs.LocalFileSystem):
-        # Reading ahead is for object stores: it keeps the whole file in memory beside its columns.
-        options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(pre_buffer=False)
+        # Reading ahead is for object stores: it keeps the whole file in memory beside its columns. Without a
+        # buffered stream a column's compressed pages would all be there at once.
+        options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(
+            pre_buffer=False, use_buffered_stream=True, buffer_size=READ_BYTES
+        )
     return dataset.to_table(columns=names, **options)
 
 

@@ -164,9 +164,13 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        """The whole result. Sources that nothing else of this job has read come and go one by one."""
+        """The whole result. Sources that nothing else of this job has read come and go one by one.
+
+        The largest comes first, when there is least of the result beside it.
+        """
         columns: dict[str, list[pa.Array]] = {}
-        for source in dict.fromkeys(view.shared for view in self._views.values()):
+        sources = dict.fromkeys(view.shared for view in self._views.values())
+        for source in sorted(sources, key=lambda source: source.values, reverse=True):
             views = [view for view in self._views.values() if view.shared is source]
             kept = source.is_read or views[0].known is not None
             columns |= {view.name: view.gather(self.positions(view.name)) for view in views}

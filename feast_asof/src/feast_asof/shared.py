@@ -1,5 +1,6 @@
 """One source under all the views of a join that name it: read in one pass, each of its indexes made once."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
@@ -69,12 +71,21 @@ class SharedSource:
     def read(self) -> ReadSource:
         """Every index and feature that a view needs. Raises AsOfError where the source cannot be read."""
         source = replace(self.opened, original={})
-        names = dict.fromkeys(self._features)
-        for by in self._indexes:
-            names.update(dict.fromkeys([*by.keys, by.timestamp, *([by.created] if by.created else [])]))
-        table = source.read(list(names))
+        table = source.read(self._columns())
         indexes = {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
         return ReadSource(indexes, {name: one_chunk(table[name]) for name in self._features})
+
+    @property
+    def values(self) -> float:
+        """How many values it has to hold in memory; infinite where only reading tells."""
+        dataset = self.opened.dataset
+        if not isinstance(dataset, ds.Dataset):
+            return math.inf
+        try:
+            return float(dataset.count_rows() * len(self._columns()))
+        except (pa.ArrowInvalid, OSError):
+            # Who reads it says what is wrong with it.
+            return math.inf
 
     @property
     def is_read(self) -> bool:
@@ -84,6 +95,12 @@ class SharedSource:
     def forget(self) -> None:
         """Let go of what has been read; who asks again reads again."""
         self.__dict__.pop("read", None)
+
+    def _columns(self) -> list[str]:
+        names = dict.fromkeys(self._features)
+        for by in self._indexes:
+            names.update(dict.fromkeys([*by.keys, by.timestamp, *([by.created] if by.created else [])]))
+        return list(names)
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process reads for itself; what this one has read may be large.

@@ -1,0 +1,58 @@
+"""How much memory a join takes beside its result, counted by Arrow itself in a process of its own."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asof_fixtures.small_feature_repo import View, open_store, references_to, rows_of, write_parquet
+
+LARGE, SMALL, ASKED = 400_000, 10, 200_000
+VALUE_BYTES = 8
+FEW, MANY = 4, 24
+TIME = np.datetime64("2026-01-01", "us")
+JOIN = """
+import sys
+from pathlib import Path
+from feast import FeatureStore, RepoConfig
+from feast_asof.reading import POOL
+
+folder, *references = sys.argv[1:]
+store = FeatureStore(config=RepoConfig(
+    project="small", provider="local", registry=f"{folder}/feast_asof_AsOfOfflineStore/registry.db",
+    online_store=None, offline_store={"type": "feast_asof.AsOfOfflineStore"},
+    entity_key_serialization_version=3, repo_path=Path(folder),
+))
+table = store.get_historical_features(entity_df=f"{folder}/asked.parquet", features=references).to_arrow()
+print(POOL.max_memory(), table.num_rows, sum(len(c) - c.null_count for c in table.columns))
+"""
+
+
+def _source(path: Path, name: str, rows: int, features: int) -> View:
+    names = [f"{name}_{number}" for number in range(features)]
+    random = np.random.default_rng(1)
+    times = pa.array(np.full(rows, TIME)).cast(pa.timestamp("us", "UTC"))
+    columns = {"user": np.arange(rows), "event_timestamp": times}
+    write_parquet(pa.table({**columns, **{feature: random.random(rows) for feature in names}}), path)
+    return View(name, ["user"], names, rows_of("user event_timestamp"), ttl=timedelta())
+
+
+def test_a_large_source_is_not_held_beside_the_columns_of_the_others(tmp_path: Path) -> None:
+    """Whatever the order of the views: the largest source is read, and let go of, before all others."""
+    small = _source(tmp_path / "small.parquet", "small", SMALL, MANY)
+    large = _source(tmp_path / "large.parquet", "large", LARGE, FEW)
+    asked = {"user": np.arange(ASKED) % SMALL, "event_timestamp": np.full(ASKED, TIME)}
+    pq.write_table(pa.table(asked), tmp_path / "asked.parquet")
+    open_store(tmp_path, [small, large])
+    command = [sys.executable, "-c", JOIN, str(tmp_path), *references_to([small, large])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak, rows, values = map(int, done.stdout.split()[-3:])
+    assert rows == ASKED
+    assert values == ASKED * (2 + MANY + FEW)
+    result = ASKED * VALUE_BYTES * (2 + MANY + FEW)
+    source = LARGE * VALUE_BYTES * (2 + FEW)
+    assert peak < result + source / 4
