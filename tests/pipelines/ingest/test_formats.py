@@ -210,15 +210,16 @@ def test_times_that_may_be_two_things_are_asked_for(
 
 
 def test_delimiter_and_encoding_are_asked_for_or_set(ingested: Ingested) -> None:
+    settings = ingested.settings()
+    ingested.raw.write(settings.raw_dir)
+    (settings.raw_dir / CAPTIONS).write_bytes("video_id,caption\n148,好\n".encode("gbk"))
+    with pytest.raises(InputError, match=r"Which encoding is it in.*Set encoding"):
+        ingest(settings)
     ingested.raw.files = {
         name: text.replace(",", "::") if name == BIG else text for name, text in ingested.raw.files.items()
     }
-    settings = ingested.settings()
     ingested.raw.write(settings.raw_dir)
     with pytest.raises(InputError, match="no column user_id"):
-        ingest(settings)
-    (settings.raw_dir / CAPTIONS).write_bytes("video_id,caption\n148,好\n".encode("gbk"))
-    with pytest.raises(InputError, match=r"Which encoding is it in.*Set encoding"):
         ingest(settings)
     for name, text in ingested.raw.files.items():
         plain = text if name == BIG else text.replace(",", "::").replace("[15:: 16]", "[15]")
