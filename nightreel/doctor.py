@@ -39,8 +39,6 @@ _GIB = 2**30
 _DISK_SCARCE_BYTES, _DISK_FULL_BYTES = 5 * _GIB, _GIB // 2
 _MEMORY_SCARCE_BYTES, _MEMORY_SHORT_BYTES = 4 * _GIB, _GIB
 _NAMED_MAX = 5
-# The newest ones, to find the last night of which enough is known and those before it.
-_OUTCOME_NIGHTS = 60
 _NEEDED_FILES = (columns.BIG_MATRIX_FILE,)
 _PINNED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\]+))?"
@@ -387,14 +385,14 @@ def _freshness(said: "Status") -> Finding:
 def outcomes(settings: Settings) -> Finding:
     """Whether what was made of the last nights' lists is within the band of those before."""
     from scoring.database import database_exists, reading
-    from scoring.outcomes.scorecard import newest_judged, nights
+    from scoring.outcomes.scorecard import newest_judged
     from scoring.schema import SCHEMA_VERSION, recorded_version
 
     night = None
     if database_exists(settings):
         with reading(settings) as connection:
             if recorded_version(connection) == SCHEMA_VERSION:
-                night = newest_judged(nights(connection, most=_OUTCOME_NIGHTS))
+                night = newest_judged(connection)
     if night is None:
         return Finding("outcomes", "ok", "no night's outcome is known yet")
     run = f"run {night.facts['run_id']}"

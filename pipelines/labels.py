@@ -94,6 +94,11 @@ class LengthBuckets:
 NO_BUCKETS = LengthBuckets(np.zeros(0), np.ones((1, len(_GRID))))
 
 
+def buckets_for(label: Label, watch_ratio: np.ndarray, video_duration_ms: np.ndarray) -> LengthBuckets:
+    """What a label asks of these plays: for `duration` their buckets, which take a sort of all of them."""
+    return LengthBuckets.fit(watch_ratio, video_duration_ms) if label == DURATION else NO_BUCKETS
+
+
 @dataclass(frozen=True)
 class Targets:
     """What the models are to predict, one entry a play: liked bool, amount float32, at most `top`."""

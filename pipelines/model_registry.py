@@ -94,6 +94,11 @@ def find(settings: Settings, version: str) -> ModelVersion:
     return ModelVersion(folder, version, manifest)
 
 
+def version_names(settings: Settings) -> list[str]:
+    """The names of all versions on disk, ascending."""
+    return sorted(path.parent.name for path in settings.paths.models.glob(f"*/{MANIFEST}"))
+
+
 def promote(settings: Settings, version: ModelVersion) -> None:
     """Make this version the champion: one rename moves the pointer."""
     with atomic_write(settings.paths.models / CHAMPION, checksum=True) as temporary:
@@ -125,7 +130,7 @@ def champion(settings: Settings) -> ModelVersion:
 
 def _largest_bytes(settings: Settings) -> int:
     """Size of the largest version, as the next one may have."""
-    folders = (path.parent for path in settings.paths.models.glob(f"*/{MANIFEST}"))
+    folders = (settings.paths.models / name for name in version_names(settings))
     return max(map(size_of, folders), default=0)
 
 

@@ -20,7 +20,7 @@ from scoring.database import database_exists, database_url, masked, reading
 from scoring.due import next_due
 from scoring.outcomes import record_outcomes
 from scoring.publish import score_and_publish
-from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade_database
+from scoring.schema import recorded_version, upgrade_if_there
 from scoring.tables import STORED, list_night, recommendation_run
 
 # With what a home would keep by itself; so that no night of a long backfill is pruned by a later one.
@@ -61,11 +61,7 @@ def backfill(
     """
     now = now or datetime.now(UTC)
     nights = list(_nights(settings, first, last, model_version, now))
-    if database_exists(settings):
-        with reading(settings) as connection:
-            version = recorded_version(connection)
-        if version is not None and version < SCHEMA_VERSION:
-            upgrade_database(settings)
+    upgrade_if_there(settings)
     keeping = settings.model_copy(update={"keep_replays": _KEEP_ALL})
     made: list[int] = []
     before = 0
@@ -132,7 +128,7 @@ def _nights(
 
 def _models(settings: Settings, model_version: str | None) -> list[tuple[datetime, ModelVersion]]:
     """Models by the instant up to which their rankers were fitted, earliest first; at least one."""
-    names = [model_version] if model_version is not None else _versions(settings)
+    names = [model_version] if model_version is not None else model_registry.version_names(settings)
     found = []
     for name in names:
         model = model_registry.find(settings, name)
@@ -144,10 +140,6 @@ def _models(settings: Settings, model_version: str | None) -> list[tuple[datetim
     if not found:
         raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
     return sorted(found, key=lambda one: (one[0], one[1].version))
-
-
-def _versions(settings: Settings) -> list[str]:
-    return [path.parent.name for path in settings.paths.models.glob(f"*/{model_registry.MANIFEST}")]
 
 
 def _is_there(settings: Settings, night: PastNight) -> bool:

@@ -11,13 +11,12 @@ from nightreel.errors import NightreelError
 from nightreel.settings import Settings
 from scoring.database import database_exists, reading
 from scoring.jobs import NIGHT
-from scoring.outcomes.scorecard import as_facts, newest_judged, nights
+from scoring.outcomes.scorecard import as_facts, newest_judged
 from scoring.schema import recorded_version
 from scoring.status import DUE, FRESH, REPLAY, STALE_DATA, status
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
-_NIGHTS = 60
 _REACH = {
     "reach": "Share of the active users with a hit among the first of their list.",
     "reach_popularity": "The same of yesterday's most liked videos.",
@@ -86,7 +85,7 @@ def _outcomes(settings: Settings) -> str:
         with reading(settings) as connection:
             if recorded_version(connection) is None:
                 return ""
-            night = newest_judged(nights(connection, most=_NIGHTS, cells=True))
+            night = newest_judged(connection, cells=True)
     except NightreelError:
         return ""
     if night is None:

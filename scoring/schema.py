@@ -7,7 +7,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
-from scoring.database import database_url, engine, plainly
+from scoring.database import database_exists, database_url, engine, plainly, reading
 from scoring.tables import metadata
 from scoring.writer import exclusive_lock
 
@@ -27,6 +27,20 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
         before = recorded_version(connection)
         upgrade(connection)
     return before, SCHEMA_VERSION
+
+
+def upgrade_if_there(settings: Settings) -> bool:
+    """Whether there is a database with our schema, which is then of this version; none is made.
+
+    Raises what `upgrade_database` does.
+    """
+    if not database_exists(settings):
+        return False
+    with reading(settings) as connection:
+        version = recorded_version(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        upgrade_database(settings)
+    return version is not None
 
 
 def upgrade(connection: Connection) -> None:

@@ -197,16 +197,21 @@ list_night = Table(
     Column("recorded_at", UtcTimestamp, nullable=False),
 )
 
-list_outcome = Table(
-    "list_outcome",
-    metadata,
-    Column(
+
+def _night_key() -> Column[int]:
+    return Column(
         columns.RUN_ID,
         Integer,
         ForeignKey(list_night.c[columns.RUN_ID]),
         primary_key=True,
         autoincrement=False,
-    ),
+    )
+
+
+list_outcome = Table(
+    "list_outcome",
+    metadata,
+    _night_key(),
     Column(columns.SOURCE, String(32), primary_key=True),
     Column("rank_from", Integer, primary_key=True, autoincrement=False),
     Column("rank_to", Integer, nullable=False),
@@ -222,13 +227,7 @@ list_outcome = Table(
 list_reach = Table(
     "list_reach",
     metadata,
-    Column(
-        columns.RUN_ID,
-        Integer,
-        ForeignKey(list_night.c[columns.RUN_ID]),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    _night_key(),
     Column("hit", String(16), primary_key=True),
     Column("depth", Integer, primary_key=True, autoincrement=False),
     Column("users_list", Integer, nullable=False),

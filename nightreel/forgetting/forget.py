@@ -51,7 +51,7 @@ def forget(settings: Settings, user_id: int, *, retrain: bool = False) -> StepRe
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:
             counts = {}  # these are removed without a look
-        models = _versions(settings)
+        models = model_registry.version_names(settings)
         if retrain:
             _retrain(settings)
         record = _record(settings, counts, removed.left, models, retrain=retrain) if counts else None
@@ -80,10 +80,6 @@ def _alone(settings: Settings) -> Iterator[None]:
             yield
 
 
-def _versions(settings: Settings) -> list[str]:
-    return sorted(path.parent.name for path in settings.paths.models.glob(f"*/{model_registry.MANIFEST}"))
-
-
 def _retrain(settings: Settings) -> None:
     """A champion that has seen nothing of the user; versions that have are removed."""
     from feature_repo.open_store import apply_definitions
@@ -96,7 +92,7 @@ def _retrain(settings: Settings) -> None:
     apply_definitions(settings)
     version = str(train(settings, force=True).summary["version"])
     model_registry.promote(settings, model_registry.find(settings, version))
-    for name in _versions(settings):
+    for name in model_registry.version_names(settings):
         if name != version:
             shutil.rmtree(settings.paths.models / name)
 

@@ -17,18 +17,16 @@ from nightreel import columns
 from nightreel.artefacts import atomic_write
 from nightreel.errors import InputError
 from nightreel.forgetting.identity import Person
-from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE
+from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name
 from pipelines.ingest.raw_files import INCOMING, RAW_FILES
 from pipelines.ingest.unread import printable
 
 CSV = ".csv"
-_FRIENDS = "friend_list"
+FRIENDS = "friend_list"
 _REASON = ".txt"
 _HIDDEN = "***"
 _EXPONENT = (b"e", b"E")
 _HEADER_BYTES_MAX = 65_536
-# What archived deliveries have before their names.
-_ARRIVAL = re.compile(r"^\d{8}T\d{6}\.\d{6}Z-")
 
 
 @dataclass
@@ -70,12 +68,12 @@ def require_searchable(raw_dir: Path) -> None:
         parts = path.relative_to(raw_dir).parts
         if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
             continue
-        plain = [_ARRIVAL.sub("", part).casefold() for part in parts]
+        plain = [delivered_name(part).casefold() for part in parts]
         if not any(part.startswith(stems) for part in plain) or _is_plain_csv(path):
             continue
         raise InputError(
             f"{path}: not a CSV file in UTF-8 with commas, so a user's rows cannot be taken out of it.",
-            "Write it as such a file in its place, then forget again; nothing was removed.",
+            "Replace it by such a file, then forget again; nothing was removed.",
         )
 
 
@@ -102,7 +100,7 @@ def _from_csv(path: Path, person: Person, removed: Removed, where: str) -> None:
         header_bytes = next(_records(file), b"")
         names = [name.strip() for name in _fields(header_bytes)]
         users = [n for n, name in enumerate(names) if name == columns.USER_ID]
-        friends = [n for n, name in enumerate(names) if name == _FRIENDS]
+        friends = [n for n, name in enumerate(names) if name == FRIENDS]
         if users or friends:
             file.seek(0)
             if not any(_changed(record, users, friends, person) is not record for record in _body(file)):

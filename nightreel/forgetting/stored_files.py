@@ -12,11 +12,10 @@ from nightreel.artefacts import atomic_write
 from nightreel.checksums import checksum_file, remove_with_checksum
 from nightreel.errors import InputError
 from nightreel.forgetting.identity import Person
-from nightreel.forgetting.raw_files import Removed
+from nightreel.forgetting.raw_files import FRIENDS, Removed
 from nightreel.settings import Settings
 from pipelines.ingest.csv_reading import RAW, REASON
 
-_FRIENDS = "friend_list"
 _TEXTS = (".json", ".jsonl", ".html", ".csv", ".txt", ".log", ".toml")
 # What is made again from tables and lists when it is needed, and holds rows of single users.
 _FOLDERS_MADE_AGAIN = ("shared", "replay", "dry-run", "features_from_postgresql")
@@ -57,7 +56,7 @@ def _quotes_rows(path: Path, settings: Settings) -> bool:
 def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
     try:
         names = pq.read_schema(path).names
-        if not {columns.USER_ID, _FRIENDS, RAW} & set(names):
+        if not {columns.USER_ID, FRIENDS, RAW} & set(names):
             return
         before = pl.read_parquet(path)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
@@ -77,13 +76,11 @@ def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
         )
         frame = frame.filter(~of_person)
     rows = before.height - frame.height
-    if _FRIENDS in names and frame.schema[_FRIENDS] == pl.List(pl.Int64):
-        friends = pl.col(_FRIENDS).list.eval(pl.element().filter(pl.element() != person.user_id))
-        named = frame[_FRIENDS].list.contains(person.user_id).fill_null(value=False)
+    if FRIENDS in names and frame.schema[FRIENDS] == pl.List(pl.Int64):
+        friends = pl.col(FRIENDS).list.eval(pl.element().filter(pl.element() != person.user_id))
+        named = frame[FRIENDS].list.contains(person.user_id).fill_null(value=False)
         if named.any():
-            frame = frame.with_columns(
-                pl.when(named).then(friends).otherwise(pl.col(_FRIENDS)).alias(_FRIENDS)
-            )
+            frame = frame.with_columns(pl.when(named).then(friends).otherwise(pl.col(FRIENDS)).alias(FRIENDS))
             removed.counts["lists of friends"] += int(named.sum())
     if frame is before or frame.equals(before):
         return

@@ -50,6 +50,12 @@ def kind_of(name: str) -> RawFile | None:
     return None
 
 
+def delivered_name(name: str) -> str:
+    """The name that an archived file was delivered under; any other name as it is."""
+    match = _ARCHIVED.fullmatch(name)
+    return name if match is None else match[2]
+
+
 def deliveries(raw_dir: Path) -> list[Delivery]:
     """Every archived delivery in order of arrival."""
     found = (_delivery(path) for path in _archived(raw_dir))

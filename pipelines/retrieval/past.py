@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from nightreel import columns
 from nightreel.settings import Settings
-from pipelines.labels import DURATION, NO_BUCKETS, LengthBuckets, targets
+from pipelines.labels import buckets_for, targets
 from pipelines.training_frame import uniform_hash
 
 _EPOCH_US = 1_000_000
@@ -42,8 +42,7 @@ class Past:
         """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
         before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
         ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        # Only the label `duration` asks for the buckets, and they take a sort of all plays.
-        buckets = LengthBuckets.fit(ratio, length) if settings.label == DURATION else NO_BUCKETS
+        buckets = buckets_for(settings.label, ratio, length)
         outcome = targets(settings.label, buckets, ratio, length, settings)
         user_id, user = ids_and_codes(before[columns.USER_ID].to_numpy())
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())

@@ -12,13 +12,14 @@ from nightreel import columns
 from nightreel.errors import InputError
 from nightreel.settings import Settings
 from pipelines import model_registry
-from pipelines.labels import RATIO, LengthBuckets, is_liked
+from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from scoring.popularity import LikedPlays
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)
 LIKED, PLAYED = "liked", "played"
+_POSITION = "position"
 NEW, COLD, WARM = "new", "cold", "warm"
 
 
@@ -60,7 +61,7 @@ class Log:
     def buckets(self, model_version: str, before: pl.LazyFrame) -> LengthBuckets:
         """The lengths by which a play counts as liked: the run's model's own, or where it is gone, fitted."""
         if self.settings.label == RATIO:
-            return LengthBuckets.fit(np.zeros(0), np.zeros(0))
+            return NO_BUCKETS
         try:
             return LengthBuckets.load(model_registry.find(self.settings, model_version).folder)
         except (InputError, OSError):
@@ -114,23 +115,25 @@ class Log:
         video_id comes first. Returns user_id, liked, rank from 1, of the pairs that would have been listed.
         """
         order = self._popular_order(before, as_of, buckets)
-        asked = pairs.join(order, on=columns.VIDEO_ID).select(*_PAIR, LIKED, "place")
+        asked = pairs.join(order, on=columns.VIDEO_ID).select(*_PAIR, LIKED, _POSITION)
         seen = self._seen(asked, order, before, as_of)
         asked = asked.join(seen, on=list(_PAIR), how="anti")
         both = pl.concat(
             [
-                asked.select(columns.USER_ID, "place", LIKED, pl.lit(0).alias("is_seen")),
-                seen.select(columns.USER_ID, "place", pl.lit(False).alias(LIKED), pl.lit(1).alias("is_seen")),
+                asked.select(columns.USER_ID, _POSITION, LIKED, pl.lit(0).alias("is_seen")),
+                seen.select(
+                    columns.USER_ID, _POSITION, pl.lit(False).alias(LIKED), pl.lit(1).alias("is_seen")
+                ),
             ]
-        ).sort(columns.USER_ID, "place")
+        ).sort(columns.USER_ID, _POSITION)
         seen_before = pl.col("is_seen").cum_sum().over(columns.USER_ID)
-        ranked = both.with_columns((pl.col("place") + 1 - seen_before).alias(columns.RANK))
+        ranked = both.with_columns((pl.col(_POSITION) + 1 - seen_before).alias(columns.RANK))
         return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
 
     def _popular_order(self, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
-        """video_id and place from 0 of the videos that were liked on the log's last day before an instant."""
+        """video_id and position from 0 of the videos liked on the log's last day before an instant."""
         newest: datetime | None = before.select(_STAMP.max()).collect().item()
-        empty = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, "place": pl.Int64})
+        empty = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _POSITION: pl.Int64})
         if newest is None:
             return empty
         # The last day that had ended may be the one before that of the newest play.
@@ -140,14 +143,14 @@ class Log:
         value = liked.of_last(1, as_of)
         order = np.argsort(-value, kind="stable")
         order = order[value[order] > 0]
-        found = {columns.VIDEO_ID: liked.video_id[order], "place": np.arange(len(order), dtype=np.int64)}
+        found = {columns.VIDEO_ID: liked.video_id[order], _POSITION: np.arange(len(order), dtype=np.int64)}
         return pl.DataFrame(found, schema=empty.schema)
 
     def _seen(
         self, asked: pl.DataFrame, order: pl.DataFrame, before: pl.LazyFrame, as_of: datetime
     ) -> pl.DataFrame:
         if not self.settings.exclude_seen:
-            return asked.select(*_PAIR, "place").clear()
+            return asked.select(*_PAIR, _POSITION).clear()
         if self.settings.exclude_seen_days is not None:
             since = as_of - timedelta(days=self.settings.exclude_seen_days)
             before = before.filter(_at(since) <= _STAMP)

@@ -11,12 +11,12 @@ from nightreel.artefacts import StepResult, fingerprint
 from nightreel.checksums import require_as_written
 from nightreel.settings import Settings
 from pipelines.known import table_files
-from scoring.database import database_exists, database_url, engine, masked, plainly, reading
+from scoring.database import database_url, engine, masked, plainly, reading
 from scoring.outcomes.counting import Figures, count
 from scoring.outcomes.log import Log
 from scoring.outcomes.scorecard import alarms
 from scoring.outcomes.windows import ShownRun, shown_runs
-from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade_database
+from scoring.schema import upgrade_if_there
 from scoring.tables import list_flip, list_night, list_outcome, list_reach
 from scoring.writer import exclusive_lock
 
@@ -42,15 +42,9 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
     counted again. The summary's remarks say where the newest night falls out of the band of those before.
     """
     now, log = now or datetime.now(UTC), Log(settings)
-    if not database_exists(settings) or not log.exists:
+    if not log.exists or not upgrade_if_there(settings):
         return StepResult("outcomes", True, (), (), {"rows": 0})
     require_as_written(table_files(settings.paths))
-    with reading(settings) as connection:
-        version = recorded_version(connection)
-    if version is None:
-        return StepResult("outcomes", True, (), (), {"rows": 0})
-    if version < SCHEMA_VERSION:
-        upgrade_database(settings)
     rows, counted = 0, []
     with reading(settings) as connection:
         before = select(list_night.c[columns.RUN_ID], list_night.c.inputs)
@@ -89,7 +83,7 @@ def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until:
 
 
 def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: dict[str, Any]) -> None:
-    """Put a run's figures in the place of those that it had."""
+    """Replace the figures that a run had."""
     run = shown.run
     _remove(connection, [run.run_id])
     facts: dict[str, Any] = {

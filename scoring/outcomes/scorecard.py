@@ -97,12 +97,13 @@ def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) ->
 
 def alarms(connection: Connection) -> list[str]:
     """A line for each figure of the newest judged night that falls out of the band; empty where none does."""
-    judged = newest_judged(nights(connection, most=_ALARM_NIGHTS))
+    judged = newest_judged(connection)
     return [] if judged is None else [f"run {judged.facts[columns.RUN_ID]}: {line}" for line in judged.band]
 
 
-def newest_judged(found: Sequence[Night]) -> Night | None:
-    """The newest night that apps read and of which enough is known."""
+def newest_judged(connection: Connection, *, cells: bool = False) -> Night | None:
+    """The newest night that apps read and of which enough is known, held against those before it."""
+    found = nights(connection, most=_ALARM_NIGHTS, cells=cells)
     return next((night for night in reversed(found) if night.is_judged and night.facts["shown"]), None)
 
 

@@ -97,8 +97,8 @@ def test_no_file_of_the_home_has_the_user_any_more(
     materialize(home, default_as_of(home, datetime.now(UTC)))
     assert nightreel("evaluate", home=tmp_path).returncode == 0
     before = found_in(tmp_path)
-    for place in ("raw/big_matrix.csv", "incoming/taken", "set_aside", "data/tables", "data/features"):
-        assert any(place in one for one in before), (place, before)
+    for where in ("raw/big_matrix.csv", "incoming/taken", "set_aside", "data/tables", "data/features"):
+        assert any(where in one for one in before), (where, before)
     for file in ("data/nightreel.sqlite", "data/online_store.db", "data/features/user_factors.parquet"):
         assert file in before
     done = nightreel("forget", str(USER), home=tmp_path)
