@@ -1,0 +1,44 @@
+"""Instants and days as they are typed: refused at once where they say too little, or lie in the future."""
+
+from contextlib import suppress
+from datetime import UTC, date, datetime
+
+from nightreel.clock import UNIX_PER_SECOND, UNIX_UNITS, require_not_future
+from nightreel.errors import InputError
+
+
+def parse_instant(text: str | None, option: str = "--as-of") -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is not None:
+            instant.astimezone(UTC)  # the first and the last day may not exist there
+    except (ValueError, OverflowError):
+        raise InputError(f"{option} {text}: not an instant.", _written_as(text)) from None
+    if instant.tzinfo is None:
+        whole = instant.isoformat()
+        raise InputError(
+            f"{option} {text}: the zone is missing.", f"Write it like {whole}+08:00, or {whole}Z."
+        )
+    # Before anything is made of it: `run` would find out an hour later.
+    require_not_future(option, instant, datetime.now(UTC))
+    return instant
+
+
+def parse_day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text}: not a day.", "Write it like 2020-08-15.") from None
+
+
+def _written_as(text: str) -> str:
+    """How to write an instant, by the example of what was given where that is a Unix time."""
+    with suppress(ValueError, OverflowError, OSError):
+        number = float(text)
+        unit = next((unit for unit, least in UNIX_UNITS.items() if number >= least), None)
+        if unit is not None:
+            instant = datetime.fromtimestamp(number / UNIX_PER_SECOND[unit], UTC)
+            return f"These Unix {unit} are written {instant.replace(tzinfo=None).isoformat()}Z."
+    return "Write it like 2020-08-15T02:00:00+08:00."

@@ -1,0 +1,165 @@
+"""The commands that look at the published lists, and those that change which of them there are."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightreel.cli.options import ID_MAX, RUN_ID_MAX, AsJson, Home, RunId
+from nightreel.cli.root import app
+from nightreel.cli.running import command_settings, import_feast, report_step
+
+
+@app.command()
+def show(
+    user_id: Annotated[int, typer.Argument(min=-ID_MAX - 1, max=ID_MAX, help="The user whose list to show.")],
+    limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
+    run_id: RunId = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show a user's list: captions, categories, each stage's score, where each row came from."""
+    from nightreel import printing
+    from scoring.show import user_list
+
+    rows = user_list(command_settings(), user_id, limit, run_id=run_id)
+    if as_json:
+        printing.print_json(rows)
+    else:
+        printing.print_table(rows)
+
+
+@app.command()
+def runs(as_json: AsJson = False, home: Home = None) -> None:
+    """List the runs that are kept, newest first, and which of them apps read."""
+    from nightreel import printing
+    from scoring.history import list_runs
+
+    rows = list_runs(command_settings())
+    if as_json:
+        printing.print_json(rows)
+    elif not rows:
+        print("no runs yet")
+    else:
+        printing.print_table([{name: row[name] for name in row if name != "stages"} for row in rows])
+
+
+@app.command()
+def scorecard(
+    days: Annotated[
+        int, typer.Option(min=1, max=36_500, help="Nights of so many days, up to the last.")
+    ] = 30,
+    replays: Annotated[
+        bool, typer.Option("--replays", help="Nights that were made again later, which no app read.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Count first what has been played since; each night does.")
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say what was made of each night's lists: whom they reached, beside yesterday's popularity."""
+    from nightreel import printing
+    from scoring.outcomes.scorecard import as_rows
+    from scoring.outcomes.scorecard import scorecard as step
+
+    settings = command_settings()
+    if update:
+        from scoring.outcomes import record_outcomes
+
+        record_outcomes(settings)
+    card = step(settings, days=days, replays=replays)
+    if as_json:
+        printing.print_json(card)
+        return
+    for line in card["alarms"]:
+        print(f"out of the band: {printing.shown(line)}")
+    if card["nights"]:
+        printing.print_table(as_rows(card))
+    else:
+        print("no night has been counted yet: each scheduled night counts, and so does --update")
+
+
+@app.command()
+def compare(
+    run_id: Annotated[int, typer.Argument(max=RUN_ID_MAX, help="A run that is kept, published or stored.")],
+    other_id: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[OTHER]", max=RUN_ID_MAX, show_default="the one that apps read", help="Another."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say how far the lists of two runs agree."""
+    from nightreel import printing
+    from scoring.compare import compare as step
+
+    found = step(command_settings(), run_id, other_id)
+    if as_json:
+        printing.print_json(found)
+    else:
+        printing.print_table([{"what": name.replace("_", " "), "value": found[name]} for name in found])
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    run_id: RunId = None,
+    home: Home = None,
+) -> None:
+    """Write all lists of a run to a file, by user and rank."""
+    from nightreel import printing
+    from scoring.export import export as step
+
+    started = time.monotonic()
+    result = step(command_settings(), file, run_id)
+    printing.print_result(result, time.monotonic() - started)
+
+
+@app.command()
+def rollback(
+    run_id: Annotated[
+        int, typer.Argument(max=RUN_ID_MAX, help="The run to show again; `nightreel runs` lists them.")
+    ],
+    home: Home = None,
+) -> None:
+    """Show an earlier run's lists again, at once; the next published run is shown as ever."""
+    from scoring.history import rollback as step
+
+    before = step(command_settings(), run_id)
+    print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
+
+
+@app.command()
+def forget(
+    user_id: Annotated[
+        int, typer.Argument(min=-ID_MAX - 1, max=ID_MAX, help="The user to forget; this cannot be undone.")
+    ],
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Remove a user from raw files, deliveries, tables, features and all lists; keep a record of how much."""
+    settings = command_settings()
+    import_feast()
+    from nightreel.forgetting import forget as step
+
+    report_step(lambda: step(settings, user_id, retrain=retrain))
+
+
+@app.command()
+def browse(
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; another than this machine's own lets others read.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
+    home: Home = None,
+) -> None:
+    """Serve a page to look at the lists, for this machine only unless told otherwise; Ctrl-C ends it."""
+    from nightreel.browse.serve import serve
+
+    serve(command_settings(), host, port)

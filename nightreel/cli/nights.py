@@ -1,0 +1,210 @@
+"""The commands that make lists: of a night, of past nights, on a schedule, and all steps at once."""
+
+import os
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nightreel.cli.instants import parse_day, parse_instant
+from nightreel.cli.options import RUN_ID_MAX, AsOf, Force, Home, Publish, Verbose, use_home
+from nightreel.cli.root import app
+from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
+from nightreel.errors import InputError
+
+if TYPE_CHECKING:
+    from nightreel.artefacts import StepResult
+    from nightreel.settings import Settings
+
+
+@app.command()
+def score(
+    as_of: AsOf = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="VERSION",
+            show_default="the champion",
+            help="Model that scores; with --as-of and what `nightreel runs` tells, a night again.",
+        ),
+    ] = None,
+    known_at: Annotated[
+        str | None,
+        typer.Option(
+            "--known-at",
+            metavar="INSTANT",
+            show_default="what the newest run of that --as-of knew, else all",
+            help="With --as-of: use only what had arrived in `incoming` by this instant.",
+        ),
+    ] = None,
+    replay: Annotated[
+        int | None,
+        typer.Option(
+            "--replay",
+            metavar="RUN_ID",
+            max=RUN_ID_MAX,
+            show_default="none",
+            help="Score a run's night again: its instant, its model, and what had arrived by then.",
+        ),
+    ] = None,
+    publish: Publish = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Score and audit, and write nothing to the database.")
+    ] = False,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Score every user's candidates and publish the top-K lists; a replay of the past is only stored."""
+    settings = engine_settings()
+    instant, known = parse_instant(as_of), parse_instant(known_at, "--known-at")
+    if replay is not None:
+        from scoring.kept_runs import night_of
+
+        if instant or known or model:
+            raise InputError(
+                "--replay: the run itself says as of when, with which model.", "Leave the rest out."
+            )
+        night = night_of(settings, replay)
+        instant, model, known = night.as_of, night.model_version, night.known_at
+    if known is not None and instant is None:
+        raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
+    import_feast()
+    from scoring.dry_run import without_writing
+    from scoring.publish import score_and_publish
+
+    def step(settings: "Settings") -> "StepResult":
+        return score_and_publish(
+            settings,
+            as_of=instant,
+            model_version=model,
+            known_at=known,
+            replay=replay is not None,
+            publish=publish,
+            # A dry run is asked for its audits, also of what was scored before.
+            force=force or dry_run,
+        )
+
+    report_step(lambda: without_writing(settings, step) if dry_run else step(settings))
+
+
+@app.command()
+def backfill(
+    first: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="First day whose lists are made, e.g. 2020-08-15.")
+    ],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last such day.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="VERSION",
+            show_default="for each day the newest that was fitted on earlier plays only",
+            help="Model that scores.",
+        ),
+    ] = None,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Make the lists of past nights as they would have been known then; stored and counted, never shown."""
+    settings = engine_settings()
+    days = parse_day(first, "--from"), parse_day(last, "--to")
+    import_feast()
+    from scoring.backfill import backfill as step
+
+    report_step(lambda: step(settings, *days, model_version=model, force=force))
+
+
+@app.command()
+def run(
+    as_of: AsOf = None,
+    publish: Publish = False,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Do all of it: ingest, features, feast apply, train, evaluate, score."""
+    _run_all(engine_settings(makes_home=True), as_of=parse_instant(as_of), publish=publish, force=force)
+
+
+@app.command()
+def schedule(
+    once: Annotated[
+        bool, typer.Option("--once", help="Run the nightly job now, and exit with its code.")
+    ] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="With --once: train instead, and promote if not worse.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Run the nightly job, and the training where it is set, whenever due; in the foreground."""
+    from nightreel.night import command
+    from scoring import jobs
+    from scoring.schedule import run_once
+    from scoring.schedule import schedule as run_forever
+
+    settings = command_settings()
+    if not once:
+        if retrain:
+            raise InputError("--retrain: only with --once.", "Set retrain_schedule to train regularly.")
+        run_forever(settings, command)
+        return
+    sys.exit(run_once(settings, command, jobs.RETRAIN if retrain else jobs.NIGHT))
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option("--home", help="Folder that everything is written below.")] = Path(
+        "demo"
+    ),
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
+    from nightreel import printing, synthetic_home
+    from nightreel.settings import SETTINGS_FILE
+    from scoring.show import user_list
+
+    # A demo touches nothing of the user's: neither their raw data nor their database.
+    for name in [name for name in os.environ if name.upper().startswith("NIGHTREEL_")]:
+        del os.environ[name]
+    use_home(home)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / SETTINGS_FILE).exists():
+        # The data is of 2020 and stays so.
+        (home / SETTINGS_FILE).write_text(
+            "max_data_age_hours = 0  # the data does not grow\n", encoding="utf-8"
+        )
+    settings = command_settings()
+    started = time.monotonic()
+    report_step(lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force))
+    _run_all(settings, as_of=None, publish=False, force=force)
+    print(f"\nAll done in {time.monotonic() - started:.0f} s. The lists are in {settings.paths.sqlite}:")
+    print(f"  sqlite3 {settings.paths.sqlite} \\")
+    print('    "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = 14 ORDER BY rank"\n')
+    print(f"User 14's list (nightreel show 14 --home {home}):")
+    printing.print_table(user_list(settings, 14, 10))
+
+
+def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:
+    import_feast()
+    from feature_repo.open_store import apply_definitions
+    from pipelines.evaluate import evaluate
+    from pipelines.features import build_features
+    from pipelines.ingest import ingest
+    from pipelines.rankers import train
+    from scoring.backtest import backtest
+    from scoring.publish import score_and_publish
+
+    report_step(lambda: ingest(settings, force=force))
+    report_step(lambda: build_features(settings, force=force))
+    report_step(lambda: apply_definitions(settings))
+    report_step(lambda: train(settings, force=force))
+    report_step(lambda: backtest(settings, force=force))
+    report_step(lambda: evaluate(settings, force=force))
+    report_step(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force))

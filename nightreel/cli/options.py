@@ -1,0 +1,83 @@
+"""Options that several commands share; those that act do so through their callbacks."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PATHS = "paths"
+
+
+# What this command is to print beside what matters.
+asked_for: set[str] = set()
+
+
+def use_home(value: Path | None) -> Path | None:
+    # Through the environment, so that the Feast repository in this process resolves the same home.
+    if value is not None:
+        from nightreel.settings import url_of
+
+        os.environ["NIGHTREEL_HOME"] = url_of(value) or str(value.expanduser().resolve())
+    return value
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        callback=use_home,
+        show_default="NIGHTREEL_HOME, else the folder of the nearest nightreel.toml, else this folder",
+        help="Folder that everything is written below.",
+    ),
+]
+
+
+def show_paths(value: bool) -> bool:
+    if value:
+        asked_for.add(PATHS)
+    return value
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=show_paths, help="Print the paths read and written too.")
+]
+
+
+Force = Annotated[bool, typer.Option("--force", help="Redo the work even where nothing has changed.")]
+
+
+# What the columns of both databases hold.
+ID_MAX, RUN_ID_MAX = 2**63 - 1, 2**31 - 1
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="INSTANT",
+        show_default="the end of the data's last day",
+        help="Score with what was known at this instant, e.g. 2020-08-15T02:00:00+08:00. Lists of an earlier "
+        "instant than by default are a replay: stored, not shown.",
+    ),
+]
+
+
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Show the lists to apps even where they are a replay.")
+]
+
+
+RunId = Annotated[
+    int | None,
+    typer.Option(
+        "--run",
+        metavar="RUN_ID",
+        max=RUN_ID_MAX,
+        show_default="the one that apps read",
+        help="A run that is kept.",
+    ),
+]

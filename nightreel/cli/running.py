@@ -1,0 +1,93 @@
+"""What a command does around its step: settings before it, the result, timing and mirror after it."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nightreel.cli.options import PATHS, asked_for
+
+if TYPE_CHECKING:
+    from nightreel.artefacts import StepResult
+    from nightreel.settings import Settings
+
+
+def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "Settings":
+    """The settings in force.
+
+    makes_home: of a command that may begin a new home; reads_raw: and that needs raw files, which then cannot
+    lie in it.
+    """
+    from nightreel import logs
+    from nightreel.settings import load_settings, require_home
+
+    logs.configure()
+    settings = load_settings()
+    of_itself = reads_raw and settings.raw_url is None and settings.home in settings.raw_dir.parents
+    require_home(settings, may_be_new=makes_home and not of_itself)
+    if settings.home_url is None and settings.raw_url is None:
+        return settings
+    from nightreel.mirror import fetch
+
+    fetch(settings)
+    # What came with the home may say more.
+    return load_settings()
+
+
+def engine_settings(*, makes_home: bool = False) -> "Settings":
+    """The settings of a command that works on the engine, which is known to be there."""
+    from nightreel.extras import require_extras
+
+    settings = command_settings(makes_home=makes_home, reads_raw=makes_home)
+    require_extras(settings)
+    return settings
+
+
+def import_feast() -> None:
+    """Import Feast as feature_repo does, and only where nothing is left to refuse: it takes seconds."""
+    import feature_repo  # noqa: F401
+
+
+def report_step(step: "Callable[[], StepResult]") -> None:
+    from nightreel import printing
+
+    started = time.monotonic()
+    result = step()
+    seconds = time.monotonic() - started
+    printing.print_result(result, seconds, paths=PATHS in asked_for)
+    sys.stdout.flush()
+    if result.wrote and not result.skipped:
+        _note_timing(result.step, seconds)
+    _send()
+
+
+def _send() -> None:
+    from nightreel.settings import load_settings
+
+    settings = load_settings()
+    if settings.home_url is not None or settings.raw_url is not None:
+        from nightreel.mirror import send
+
+        send(settings)
+
+
+def _note_timing(step: str, seconds: float) -> None:
+    """Keep the seconds and the peak memory of a step's last run, for the report."""
+    import json
+    import resource
+
+    from nightreel.artefacts import atomic_write
+    from nightreel.disk import DiskFullError
+    from nightreel.settings import load_settings
+
+    path = load_settings().paths.state / "timings.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
+    known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
+    # The step is done, and what the report says of its seconds is no reason to fail.
+    with suppress(DiskFullError), atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")

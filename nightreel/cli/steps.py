@@ -1,0 +1,114 @@
+"""The commands that lead from raw files to models and their judgement."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightreel.cli.options import Force, Home, Verbose
+from nightreel.cli.root import app
+from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
+
+
+@app.command()
+def synthesize(
+    users: Annotated[int, typer.Option(help="Users.")] = 7_176,
+    videos: Annotated[int, typer.Option(help="Videos.")] = 10_728,
+    interactions: Annotated[int, typer.Option(help="Rows of big_matrix.csv.")] = 12_530_806,
+    days: Annotated[int, typer.Option(help="Days from the first to the last.")] = 63,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 20200705,
+    out: Annotated[
+        Path | None,
+        typer.Option(show_default="the setting raw_dir", help="Folder to write the CSV files to."),
+    ] = None,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
+) -> None:
+    """Make a KuaiRec-shaped data set with a known truth: seven CSV files."""
+    from nightreel import synthetic_home
+
+    settings = command_settings(makes_home=True)
+    request = synthetic_home.Request(
+        users=users, videos=videos, interactions=interactions, days=days, seed=seed
+    )
+    report_step(lambda: synthetic_home.prepare(out or settings.raw_dir, request, force=force))
+
+
+@app.command()
+def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+    """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
+    from pipelines.ingest import ingest as step
+
+    settings = command_settings(makes_home=True, reads_raw=True)
+    report_step(lambda: step(settings, force=force))
+
+
+@app.command()
+def features(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+    """Build the parquet sources of the feature views, each value stamped when it became known."""
+    settings = engine_settings()
+    from pipelines.features import build_features as step
+
+    report_step(lambda: step(settings, force=force))
+    # The repository's own feature_store.yaml reads the files themselves. Feast takes seconds to import, and
+    # is only asked where another file may name tables.
+    if os.environ.get("FEAST_FS_YAML_FILE_PATH"):
+        from feature_repo.open_store import fill_tables
+
+        fill_tables(settings)
+
+
+@app.command()
+def train(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+    """Join features to interactions as of their time and fit the classifier and the regressor."""
+    settings = engine_settings()
+    import_feast()
+    from pipelines.rankers import train as step
+
+    report_step(lambda: step(settings, force=force))
+
+
+@app.command()
+def tune(
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the whole study, over all runs.")] = 40,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="No trial is begun that would not end within so many minutes.")
+    ] = 30.0,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the best settings into nightreel.toml.")
+    ] = False,
+    home: Home = None,
+    verbose: Verbose = False,
+) -> None:
+    """Search the rankers' settings that rank best on this data; goes on where it was stopped."""
+    settings = command_settings()
+    import_feast()
+    from pipelines.tuning import tune as step
+
+    report_step(lambda: step(settings, trials=trials, minutes=minutes, write=write))
+    best = (settings.paths.tuning / "best.toml").read_text(encoding="utf-8")
+    typer.echo(f"\nFor nightreel.toml:\n\n{best}", nl=False)
+
+
+@app.command()
+def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+    """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
+    settings = command_settings()
+    import_feast()
+    from pipelines.evaluate import evaluate as step
+    from scoring.backtest import backtest
+
+    report_step(lambda: backtest(settings, force=force))
+    report_step(lambda: step(settings, force=force))
+
+
+@app.command()
+def report(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+    """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
+    settings = command_settings()
+    import_feast()
+    from pipelines.report import report as step
+
+    report_step(lambda: step(settings, force=force))
