@@ -30,8 +30,8 @@ import polars as pl
 from benchmarks.full_kuairec import RESULTS, ROOT, make_raw, run_step
 from benchmarks.measured_process import machine
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate.protocols import Pairs, kuairec_pairs
 from pipelines.labels import DURATION, LABELS, RATIO, Label, targets
 from pipelines.local_days import INSTANT

@@ -26,8 +26,8 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured_process import machine
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import biased_fits
 
 RESULT = Path(__file__).parent / "results" / "als_size.json"

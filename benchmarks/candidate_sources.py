@@ -26,12 +26,12 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine
 from benchmarks.scored_home import ScoredHome
-from nightreel.settings import CANDIDATE_SOURCES, Settings, load_settings
+from nightreel.core.settings import CANDIDATE_SOURCES, Settings, load_settings
 from pipelines.rankers.pair_ranker import PairRanker
-from scoring.candidates import Candidates
-from scoring.lists import Lists
-from scoring.retrieval import Retrieval
-from scoring.score import score_with
+from scoring.lists.candidates import Candidates
+from scoring.lists.retrieval import Retrieval
+from scoring.lists.rows import Lists
+from scoring.lists.score import score_with
 
 RESULT = Path(__file__).parent / "results" / "candidate_sources.json"
 ALL_SOURCES = ",".join(CANDIDATE_SOURCES)

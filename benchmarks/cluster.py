@@ -90,9 +90,9 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     from sqlalchemy import create_engine
 
     from benchmarks.scored_home import ScoredHome
-    from nightreel.settings import load_settings
-    from scoring.on_ray import ListsOnRay
-    from scoring.tables import metadata
+    from nightreel.core.settings import load_settings
+    from scoring.database.on_ray import ListsOnRay
+    from scoring.database.tables import metadata
 
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(engine="ray", shared_dir=folder)

@@ -29,7 +29,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.measured_process import machine, run_measured
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.training_frame import choose_settings
 

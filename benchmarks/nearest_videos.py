@@ -31,13 +31,13 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine
 from benchmarks.scored_home import ScoredHome
-from nightreel.catalogue.formulas import products_with
-from nightreel.settings import CANDIDATE_SOURCES, load_settings
-from pipelines.rankers.filtering import best_positions
-from scoring.candidates import OpenVideos
-from scoring.groups import Groups
-from scoring.nearest import NearestVideos, equally_long
-from scoring.retrieval import Retrieval
+from nightreel.core.catalogue.formulas import products_with
+from nightreel.core.settings import CANDIDATE_SOURCES, load_settings
+from pipelines.model_rows.ordering import best_positions
+from scoring.lists.candidates import OpenVideos
+from scoring.lists.groups import Groups
+from scoring.lists.nearest import NearestVideos, equally_long
+from scoring.lists.retrieval import Retrieval
 
 RESULT = Path(__file__).parent / "results" / "nearest_videos.json"
 CATALOGUES = (10_000, 30_000, 100_000, 300_000, 1_000_000)

@@ -29,9 +29,9 @@ from benchmarks.full_kuairec import RESULTS
 from benchmarks.measured_process import machine
 from feature_repo.home import working_on
 from feature_repo.open_store import store
-from nightreel import columns
-from nightreel.catalogue.entries import GROUPS as CATALOGUE_GROUPS
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS as CATALOGUE_GROUPS
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.local_days import end_of_day
 from pipelines.metrics import Bootstrap, Order, Outcome, RankedLists, ndcg_at_k, recall_at_k

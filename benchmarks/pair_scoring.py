@@ -49,12 +49,12 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     """All ways on the same users and videos. Raises AssertionError where a score differs."""
     os.environ["NIGHTREEL_HOME"] = str(home)
     from feature_repo.open_store import store
-    from nightreel.settings import load_settings
+    from nightreel.core.settings import load_settings
     from pipelines import model_registry
+    from pipelines.model_rows.sides import Sides, sides_as_of
     from pipelines.rankers import HybridRanker
     from pipelines.rankers.pair_forest import PairForest
-    from pipelines.rankers.sides import Sides, sides_as_of
-    from scoring.eligibility import default_as_of, find_candidates
+    from scoring.lists.eligibility import default_as_of, find_candidates
 
     settings = load_settings()
     ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)

@@ -30,14 +30,14 @@ if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measured_process import machine
-from nightreel.settings import Settings
-from scoring.candidates import Candidates, no_seen
-from scoring.database import database_url, engine
-from scoring.lists import HYBRID, Lists
-from scoring.loading import insert_lists
-from scoring.runs import NewRun, publish
-from scoring.schema import upgrade
-from scoring.writer import exclusive_lock
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_url, engine
+from scoring.database.loading import insert_lists
+from scoring.database.runs import NewRun, publish
+from scoring.database.schema import upgrade
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates, no_seen
+from scoring.lists.rows import HYBRID, Lists
 
 RESULT = Path(__file__).parent / "results" / "publish.json"
 K, VIDEOS = 100, 10_728

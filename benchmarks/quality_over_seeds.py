@@ -28,8 +28,8 @@ import numpy as np
 
 from benchmarks.measured_process import machine
 from feature_repo.open_store import store as open_store
-from nightreel.settings import load_settings
-from nightreel.synthetic_home import DEMO
+from nightreel.core.settings import load_settings
+from nightreel.operations.synthetic_home import DEMO
 from pipelines import model_registry
 from pipelines.evaluate.protocols import kuairec_pairs
 from pipelines.evaluate.trials import Models, trial

@@ -33,11 +33,11 @@ from sqlalchemy import insert, text
 from benchmarks.full_kuairec import RESULTS, run_step
 from benchmarks.measured_process import machine
 from benchmarks.real_pieces import Pairs, Pieces, read_pieces, write_raw
-from nightreel.settings import load_settings
+from nightreel.core.settings import load_settings
 from pipelines.metrics import Bootstrap, Order, Outcome, RankedLists, ndcg_at_k, precision_at_k
-from scoring.database import engine, reading
-from scoring.schema import upgrade
-from scoring.tables import blocklist
+from scoring.database.connection import engine, reading
+from scoring.database.schema import upgrade
+from scoring.database.tables import blocklist
 
 RESULT = RESULTS / "real_hole.json"
 SETTINGS = "like_threshold = 2.0\nmax_data_age_hours = 0\ntop_k = 20\n"

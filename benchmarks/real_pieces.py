@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.training_frame import uniform_hash
 
 Exposure = Literal["even", "root", "positives"]

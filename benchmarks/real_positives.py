@@ -77,13 +77,13 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     users: places of the users to be ranked for.
     """
     from feature_repo.open_store import store as open_store
-    from nightreel.settings import load_settings
+    from nightreel.core.settings import load_settings
     from pipelines import model_registry
     from pipelines.rankers import HybridRanker, hybrid_scores
     from pipelines.rankers.filtering import filter_size
     from pipelines.rankers.matrix import FeatureMatrix
     from pipelines.training_frame import FeatureFrame
-    from scoring.eligibility import default_as_of
+    from scoring.lists.eligibility import default_as_of
 
     settings = load_settings()
     ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=settings.threads)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.open_store import store as open_store
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.sides import Sides, sides_as_of
-from scoring.candidates import Candidates
-from scoring.eligibility import default_as_of, find_candidates
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import default_as_of, find_candidates
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.catalogue.night import night_view
 from nightreel.cli import app
-from nightreel.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.catalogue.night import night_view
+from nightreel.core.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
 
 FOLDER = Path(__file__).resolve().parent
 _NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"

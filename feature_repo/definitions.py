@@ -7,7 +7,7 @@ from feature_repo.home import current_settings
 from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
 from feature_repo.views import VIEWS, own_views
-from nightreel.catalogue import catalogue_of
+from nightreel.core.catalogue import catalogue_of
 
 __all__ = ["hybrid_ranker", "interaction_request", "nightreel"]
 

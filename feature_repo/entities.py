@@ -2,7 +2,7 @@
 
 from feast import Entity, Project, ValueType
 
-from nightreel.catalogue.entries import ENTITIES
+from nightreel.core.catalogue.entries import ENTITIES
 
 OWNER = "nightreel"
 

@@ -27,11 +27,11 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from pydantic import Field
 
-from nightreel.artefacts import atomic_write
-from nightreel.checksums import require_as_written
-from nightreel.errors import InputError, NightreelError
-from nightreel.printing import print_error
-from nightreel.settings import Paths, Settings, load_settings
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.checksums import require_as_written
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.printing import print_error
+from nightreel.core.settings import Paths, Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent
 _KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}

@@ -10,8 +10,8 @@ from feast.types import UnixTimestamp
 
 from feature_repo.entities import OWNER
 from feature_repo.views import BY_NAME, FEAST_TYPES
-from nightreel import columns
-from nightreel.catalogue.catalogue import BUILTIN
+from nightreel.core import columns
+from nightreel.core.catalogue.catalogue import BUILTIN
 
 interaction_request = RequestSource(
     name="interaction_request",
@@ -48,7 +48,7 @@ def _view(name: str, sources: list[Any]) -> Callable[[Callable[[pd.DataFrame], p
 def als_score(inputs: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    from nightreel.catalogue.formulas import products_of_lists
+    from nightreel.core.catalogue.formulas import products_of_lists
 
     scores = products_of_lists(list(inputs["user_factor"]), list(inputs["video_factor"]))
     return pd.DataFrame({"als_score": scores}, index=inputs.index)
@@ -60,7 +60,7 @@ def interaction_time(inputs: pd.DataFrame) -> pd.DataFrame:
     import polars as pl
 
     from feature_repo.home import current_settings
-    from nightreel.catalogue.formulas import hour_and_weekday
+    from nightreel.core.catalogue.formulas import hour_and_weekday
 
     utc = pd.to_datetime(inputs["interaction_timestamp"], utc=True).dt.tz_localize(None)
     hour, weekday = hour_and_weekday(
@@ -79,7 +79,7 @@ def interaction_time(inputs: pd.DataFrame) -> pd.DataFrame:
     ],
 )
 def video_trend(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import trend_of_videos
+    from nightreel.core.catalogue.on_demand import trend_of_videos
 
     return trend_of_videos(inputs)
 
@@ -90,42 +90,42 @@ def _sources_of(pair_view: str) -> list[Any]:
 
 @_view("user_author_taste", _sources_of("user_author"))
 def user_author_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_author")
 
 
 @_view("user_first_level_category_taste", _sources_of("user_first_level_category"))
 def user_first_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_first_level_category")
 
 
 @_view("user_second_level_category_taste", _sources_of("user_second_level_category"))
 def user_second_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_second_level_category")
 
 
 @_view("user_third_level_category_taste", _sources_of("user_third_level_category"))
 def user_third_level_category_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_third_level_category")
 
 
 @_view("user_tag_taste", _sources_of("user_tag"))
 def user_tag_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_tag")
 
 
 @_view("user_length_taste", _sources_of("user_length"))
 def user_length_taste(inputs: pd.DataFrame) -> pd.DataFrame:
-    from nightreel.catalogue.on_demand import taste_of_group
+    from nightreel.core.catalogue.on_demand import taste_of_group
 
     return taste_of_group(inputs, "user_length")
 

@@ -18,14 +18,14 @@ from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
 from feature_repo.sources import place_sources
 from feature_repo.views import VIEWS, own_views
-from nightreel import columns
-from nightreel.artefacts import StepResult
-from nightreel.catalogue import Catalogue, catalogue_of
-from nightreel.catalogue.own import OWN
-from nightreel.disk import full_disk_named
-from nightreel.errors import InputError
-from nightreel.locks import home_lock
-from nightreel.settings import Paths, Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult
+from nightreel.core.catalogue import Catalogue, catalogue_of
+from nightreel.core.catalogue.own import OWN
+from nightreel.core.disk import full_disk_named
+from nightreel.core.errors import InputError
+from nightreel.core.locks import home_lock
+from nightreel.core.settings import Paths, Settings
 
 
 def apply_definitions(settings: Settings) -> StepResult:

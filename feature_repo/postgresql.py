@@ -29,10 +29,10 @@ from psycopg import sql
 from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
 from feature_repo.home import current_settings, repo_config
 from feature_repo.sources import SOURCES, table_name
-from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
-from nightreel.checksums import is_usable, remove_with_checksum, require_as_written
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Paths
+from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.checksums import is_usable, remove_with_checksum, require_as_written
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Paths
 
 _VERSIONS = "feature_table"
 _COLUMN_TYPES: dict[Any, str] = {

@@ -7,8 +7,8 @@ from feast import FeatureService, FeatureView
 from feature_repo.entities import OWNER
 from feature_repo.on_demand import ON_DEMAND
 from feature_repo.views import VIEWS
-from nightreel import columns
-from nightreel.catalogue import Catalogue
+from nightreel.core import columns
+from nightreel.core.catalogue import Catalogue
 
 
 def service_of(catalogue: Catalogue, own: Iterable[FeatureView]) -> FeatureService:

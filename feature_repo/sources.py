@@ -6,10 +6,10 @@ from feast.data_source import DataSource
 
 from feature_repo.entities import OWNER
 from feature_repo.home import current_settings, features_in_postgresql
-from nightreel import columns
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.catalogue.entries import View
-from nightreel.settings import Paths
+from nightreel.core import columns
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.catalogue.entries import View
+from nightreel.core.settings import Paths
 
 
 def table_name(view: str) -> str:

@@ -8,9 +8,9 @@ from feast.types import Array, Float32, Int32, Int64, String, UnixTimestamp
 
 from feature_repo.entities import FEAST_ENTITIES, OWNER
 from feature_repo.sources import SOURCES, source_of
-from nightreel.catalogue import Catalogue, View
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.settings import Paths
+from nightreel.core.catalogue import Catalogue, View
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.settings import Paths
 
 # No value goes stale. Feast's ttl of zero says the same, but there `feast materialize-incremental` looks back
 # a single year from today, which leaves out older logs and all that is always known.

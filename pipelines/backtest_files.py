@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from nightreel.artefacts import atomic_write
-from nightreel.settings import Settings
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.settings import Settings
 
 HYBRID = "hybrid"  # the lists as published
 HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is published among them

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.checksums import is_lost, require_as_written
-from nightreel.errors import InputError
-from nightreel.settings import Paths, Settings
+from nightreel.core import columns
+from nightreel.core.checksums import is_lost, require_as_written
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Paths, Settings
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
 from pipelines.ingest.merging import Known

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 
 Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"

@@ -13,11 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from nightreel.artefacts import atomic_write
-from nightreel.checksums import require_as_written
-from nightreel.disk import full_disk_named, size_of
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.checksums import require_as_written
+from nightreel.core.disk import full_disk_named, size_of
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 
 MANIFEST = "manifest.json"
 CHAMPION = "champion.json"

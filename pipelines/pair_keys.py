@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.catalogue.entries import GROUPS, Entity
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS, Entity
+from nightreel.core.errors import InputError
 
 _GROUP_BY_KEY = {group.join_key: group for group in GROUPS}
 

@@ -28,10 +28,10 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.collaborative import refit_cutoffs
 from pipelines.known import read_known
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates

@@ -15,9 +15,9 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from feast_asof import AsOfRetrievalJob
-from nightreel import columns
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
 from pipelines.pair_keys import is_of_pairs, with_groups
 
 PLAY_COLUMNS = (

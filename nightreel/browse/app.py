@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from nightreel.browse.look import Question, look
 from nightreel.browse.scorecard import scorecard_page
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
 from scoring.outcomes.log import LIKED, PLAYED
 
 _FOLDER = Path(__file__).parent / "templates"

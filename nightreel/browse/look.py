@@ -8,13 +8,20 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, func, or_, select
 
-from nightreel import columns
-from nightreel.settings import Settings
-from scoring.database import reading
-from scoring.jobs import NIGHT, RETRAIN, latest_jobs
-from scoring.schema import require_current
-from scoring.show import descriptions, read
-from scoring.tables import FAILED, PUBLISHED, STORED, published_run, recommendation, recommendation_run
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
+from scoring.database.connection import reading
+from scoring.database.schema import require_current
+from scoring.database.show import descriptions, read
+from scoring.database.tables import (
+    FAILED,
+    PUBLISHED,
+    STORED,
+    published_run,
+    recommendation,
+    recommendation_run,
+)
 
 ROWS_MAX = 200
 RUNS_MAX = 50

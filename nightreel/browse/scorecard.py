@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from scoring.outcomes.log import LIKED, PLAYED
 from scoring.outcomes.scorecard import scorecard
 

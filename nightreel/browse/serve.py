@@ -5,8 +5,8 @@ import socket
 import uvicorn
 
 from nightreel.browse.app import make_app
-from nightreel.errors import BusyError, InputError
-from nightreel.settings import Settings
+from nightreel.core.errors import BusyError, InputError
+from nightreel.core.settings import Settings
 
 _OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 

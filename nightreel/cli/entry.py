@@ -6,13 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from nightreel.cli.root import app
-from nightreel.errors import NightreelError
+from nightreel.core.errors import NightreelError
 
 
 def main() -> None:
     """Run the command line; every failure is one line with a remedy and an exit code."""
-    from nightreel.printing import print_error
-    from nightreel.terminal import StandardOutputError, drop_output, guard_streams
+    from nightreel.core.printing import print_error
+    from nightreel.core.terminal import StandardOutputError, drop_output, guard_streams
 
     guard_streams()
     exit_code = _run()
@@ -31,9 +31,9 @@ def main() -> None:
 
 def _run() -> int | str | None:
     """Run the command, say what failed, and return what to exit with."""
-    from nightreel.disk import DiskFullError, disk_full, full_path, is_disk_full
-    from nightreel.printing import print_error
-    from nightreel.terminal import StandardOutputError, drop_output
+    from nightreel.core.disk import DiskFullError, disk_full, full_path, is_disk_full
+    from nightreel.core.printing import print_error
+    from nightreel.core.terminal import StandardOutputError, drop_output
 
     try:
         app()
@@ -69,7 +69,7 @@ def _run() -> int | str | None:
 
 def _written_to() -> list[Path]:
     """Where this command may have written."""
-    from nightreel.settings import load_settings
+    from nightreel.core.settings import load_settings
 
     try:
         settings = load_settings()
@@ -79,8 +79,8 @@ def _written_to() -> list[Path]:
 
 
 def _keep_list_readable() -> None:
-    from nightreel.settings import load_settings
-    from scoring.database import keep_readable
+    from nightreel.core.settings import load_settings
+    from scoring.database.connection import keep_readable
 
     with suppress(NightreelError):
         keep_readable(load_settings())

@@ -3,8 +3,8 @@
 from contextlib import suppress
 from datetime import UTC, date, datetime
 
-from nightreel.clock import UNIX_PER_SECOND, UNIX_UNITS, require_not_future
-from nightreel.errors import InputError
+from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS, require_not_future
+from nightreel.core.errors import InputError
 
 
 def parse_instant(text: str | None, option: str = "--as-of") -> datetime | None:

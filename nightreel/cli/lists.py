@@ -20,8 +20,8 @@ def show(
     home: Home = None,
 ) -> None:
     """Show a user's list: captions, categories, each stage's score, where each row came from."""
-    from nightreel import printing
-    from scoring.show import user_list
+    from nightreel.core import printing
+    from scoring.database.show import user_list
 
     rows = user_list(command_settings(), user_id, limit, run_id=run_id)
     if as_json:
@@ -33,8 +33,8 @@ def show(
 @app.command()
 def runs(as_json: AsJson = False, home: Home = None) -> None:
     """List the runs that are kept, newest first, and which of them apps read."""
-    from nightreel import printing
-    from scoring.history import list_runs
+    from nightreel.core import printing
+    from scoring.database.history import list_runs
 
     rows = list_runs(command_settings())
     if as_json:
@@ -60,7 +60,7 @@ def scorecard(
     home: Home = None,
 ) -> None:
     """Say what was made of each night's lists: whom they reached, beside yesterday's popularity."""
-    from nightreel import printing
+    from nightreel.core import printing
     from scoring.outcomes.scorecard import as_rows
     from scoring.outcomes.scorecard import scorecard as step
 
@@ -94,8 +94,8 @@ def compare(
     home: Home = None,
 ) -> None:
     """Say how far the lists of two runs agree."""
-    from nightreel import printing
-    from scoring.compare import compare as step
+    from nightreel.core import printing
+    from scoring.database.compare import compare as step
 
     found = step(command_settings(), run_id, other_id)
     if as_json:
@@ -111,8 +111,8 @@ def export(
     home: Home = None,
 ) -> None:
     """Write all lists of a run to a file, by user and rank."""
-    from nightreel import printing
-    from scoring.export import export as step
+    from nightreel.core import printing
+    from scoring.database.export import export as step
 
     started = time.monotonic()
     result = step(command_settings(), file, run_id)
@@ -127,7 +127,7 @@ def rollback(
     home: Home = None,
 ) -> None:
     """Show an earlier run's lists again, at once; the next published run is shown as ever."""
-    from scoring.history import rollback as step
+    from scoring.database.history import rollback as step
 
     before = step(command_settings(), run_id)
     print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
@@ -146,7 +146,7 @@ def forget(
     """Remove a user from raw files, deliveries, tables, features and all lists; keep a record of how much."""
     settings = command_settings()
     import_feast()
-    from nightreel.forgetting import forget as step
+    from nightreel.operations.forgetting import forget as step
 
     report_step(lambda: step(settings, user_id, retrain=retrain))
 

@@ -13,11 +13,11 @@ from nightreel.cli.instants import parse_day, parse_instant
 from nightreel.cli.options import RUN_ID_MAX, AsOf, Force, Home, Publish, Verbose, use_home
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
-from nightreel.errors import InputError
+from nightreel.core.errors import InputError
 
 if TYPE_CHECKING:
-    from nightreel.artefacts import StepResult
-    from nightreel.settings import Settings
+    from nightreel.core.artefacts import StepResult
+    from nightreel.core.settings import Settings
 
 
 @app.command()
@@ -63,7 +63,7 @@ def score(
     settings = engine_settings()
     instant, known = parse_instant(as_of), parse_instant(known_at, "--known-at")
     if replay is not None:
-        from scoring.kept_runs import night_of
+        from scoring.database.kept_runs import night_of
 
         if instant or known or model:
             raise InputError(
@@ -74,8 +74,8 @@ def score(
     if known is not None and instant is None:
         raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
     import_feast()
-    from scoring.dry_run import without_writing
-    from scoring.publish import score_and_publish
+    from scoring.database.dry_run import without_writing
+    from scoring.database.publish import score_and_publish
 
     def step(settings: "Settings") -> "StepResult":
         return score_and_publish(
@@ -115,7 +115,7 @@ def backfill(
     settings = engine_settings()
     days = parse_day(first, "--from"), parse_day(last, "--to")
     import_feast()
-    from scoring.backfill import backfill as step
+    from nightreel.operations.backfill import backfill as step
 
     report_step(lambda: step(settings, *days, model_version=model, force=force))
 
@@ -143,10 +143,10 @@ def schedule(
     home: Home = None,
 ) -> None:
     """Run the nightly job, and the training where it is set, whenever due; in the foreground."""
-    from nightreel.night import command
-    from scoring import jobs
-    from scoring.schedule import run_once
-    from scoring.schedule import schedule as run_forever
+    from nightreel.operations import jobs
+    from nightreel.operations.night import command
+    from nightreel.operations.schedule import run_once
+    from nightreel.operations.schedule import schedule as run_forever
 
     settings = command_settings()
     if not once:
@@ -166,9 +166,10 @@ def demo(
     force: Force = False,
 ) -> None:
     """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
-    from nightreel import printing, synthetic_home
-    from nightreel.settings import SETTINGS_FILE
-    from scoring.show import user_list
+    from nightreel.core import printing
+    from nightreel.core.settings import SETTINGS_FILE
+    from nightreel.operations import synthetic_home
+    from scoring.database.show import user_list
 
     # A demo touches nothing of the user's: neither their raw data nor their database.
     for name in [name for name in os.environ if name.upper().startswith("NIGHTREEL_")]:
@@ -199,7 +200,7 @@ def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, for
     from pipelines.ingest import ingest
     from pipelines.rankers import train
     from scoring.backtest import backtest
-    from scoring.publish import score_and_publish
+    from scoring.database.publish import score_and_publish
 
     report_step(lambda: ingest(settings, force=force))
     report_step(lambda: build_features(settings, force=force))

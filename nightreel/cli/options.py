@@ -16,7 +16,7 @@ asked_for: set[str] = set()
 def use_home(value: Path | None) -> Path | None:
     # Through the environment, so that the Feast repository in this process resolves the same home.
     if value is not None:
-        from nightreel.settings import url_of
+        from nightreel.core.settings import url_of
 
         os.environ["NIGHTREEL_HOME"] = url_of(value) or str(value.expanduser().resolve())
     return value

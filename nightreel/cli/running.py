@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from nightreel.cli.options import PATHS, asked_for
 
 if TYPE_CHECKING:
-    from nightreel.artefacts import StepResult
-    from nightreel.settings import Settings
+    from nightreel.core.artefacts import StepResult
+    from nightreel.core.settings import Settings
 
 
 def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "Settings":
@@ -19,8 +19,8 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
     makes_home: of a command that may begin a new home; reads_raw: and that needs raw files, which then cannot
     lie in it.
     """
-    from nightreel import logs
-    from nightreel.settings import load_settings, require_home
+    from nightreel.core import logs
+    from nightreel.core.settings import load_settings, require_home
 
     logs.configure()
     settings = load_settings()
@@ -28,7 +28,7 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
     require_home(settings, may_be_new=makes_home and not of_itself)
     if settings.home_url is None and settings.raw_url is None:
         return settings
-    from nightreel.mirror import fetch
+    from nightreel.core.mirror import fetch
 
     fetch(settings)
     # What came with the home may say more.
@@ -37,7 +37,7 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
 
 def engine_settings(*, makes_home: bool = False) -> "Settings":
     """The settings of a command that works on the engine, which is known to be there."""
-    from nightreel.extras import require_extras
+    from nightreel.core.extras import require_extras
 
     settings = command_settings(makes_home=makes_home, reads_raw=makes_home)
     require_extras(settings)
@@ -50,7 +50,7 @@ def import_feast() -> None:
 
 
 def report_step(step: "Callable[[], StepResult]") -> None:
-    from nightreel import printing
+    from nightreel.core import printing
 
     started = time.monotonic()
     result = step()
@@ -63,11 +63,11 @@ def report_step(step: "Callable[[], StepResult]") -> None:
 
 
 def _send() -> None:
-    from nightreel.settings import load_settings
+    from nightreel.core.settings import load_settings
 
     settings = load_settings()
     if settings.home_url is not None or settings.raw_url is not None:
-        from nightreel.mirror import send
+        from nightreel.core.mirror import send
 
         send(settings)
 
@@ -77,9 +77,9 @@ def _note_timing(step: str, seconds: float) -> None:
     import json
     import resource
 
-    from nightreel.artefacts import atomic_write
-    from nightreel.disk import DiskFullError
-    from nightreel.settings import load_settings
+    from nightreel.core.artefacts import atomic_write
+    from nightreel.core.disk import DiskFullError
+    from nightreel.core.settings import load_settings
 
     path = load_settings().paths.state / "timings.json"
     try:

@@ -27,7 +27,7 @@ def synthesize(
     force: Force = False,
 ) -> None:
     """Make a KuaiRec-shaped data set with a known truth: seven CSV files."""
-    from nightreel import synthetic_home
+    from nightreel.operations import synthetic_home
 
     settings = command_settings(makes_home=True)
     request = synthetic_home.Request(

@@ -13,9 +13,9 @@ from nightreel.cli.running import command_settings
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
     """Say whether apps read last night's list, of data not too old; exit with 1 where they do not."""
-    from nightreel import printing
-    from scoring.status import NOT_FRESH
-    from scoring.status import status as find_status
+    from nightreel.core import printing
+    from nightreel.operations.status import NOT_FRESH
+    from nightreel.operations.status import status as find_status
 
     found = find_status(command_settings(), datetime.now(UTC))
     if as_json:
@@ -37,8 +37,8 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
 @app.command()
 def doctor(as_json: AsJson = False, home: Home = None) -> None:
     """Check Python, packages, extras, data, disk, memory, database and freshness; exit with 1 if wrong."""
-    from nightreel import doctor as inspections
-    from nightreel import logs, printing
+    from nightreel.core import logs, printing
+    from nightreel.operations import doctor as inspections
 
     logs.configure()
     findings = inspections.inspect_all()
@@ -55,9 +55,9 @@ def doctor(as_json: AsJson = False, home: Home = None) -> None:
 @app.command()
 def catalogue(as_json: AsJson = False, home: Home = None) -> None:
     """List every feature: its view, type and kind, what it means, and how it is computed."""
-    from nightreel import printing
-    from nightreel.catalogue import catalogue_of
-    from nightreel.catalogue.night import night_view
+    from nightreel.core import printing
+    from nightreel.core.catalogue import catalogue_of
+    from nightreel.core.catalogue.night import night_view
 
     settings = command_settings()
     night = night_view(settings.retrieval_sources.split(","))
@@ -84,8 +84,8 @@ def catalogue(as_json: AsJson = False, home: Home = None) -> None:
 @app.command(name="settings")
 def show_settings(as_json: AsJson = False, home: Home = None) -> None:
     """Print the effective settings and where each came from; secrets are masked."""
-    from nightreel import printing
-    from nightreel.settings import describe
+    from nightreel.core import printing
+    from nightreel.core.settings import describe
 
     rows = describe(command_settings())
     if as_json:
@@ -105,8 +105,8 @@ app.add_typer(database, name="db")
 @database.command(name="upgrade")
 def upgrade_database(home: Home = None) -> None:
     """Bring the database's schema to this version of nightreel; nothing is lost."""
-    from scoring.database import database_url, masked
-    from scoring.schema import upgrade_database as step
+    from scoring.database.connection import database_url, masked
+    from scoring.database.schema import upgrade_database as step
 
     settings = command_settings()
     before, now = step(settings)

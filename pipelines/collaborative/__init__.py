@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.errors import InputError
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.errors import InputError
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
 from pipelines.collaborative.implicit_als import implicit_fits

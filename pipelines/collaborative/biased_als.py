@@ -22,8 +22,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
 from pipelines.collaborative.least_squares import Plays, Side, solve
 

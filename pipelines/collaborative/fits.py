@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 
 
 @dataclass(frozen=True)

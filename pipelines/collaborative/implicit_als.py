@@ -24,8 +24,8 @@ import polars as pl
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
 
 # How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import atomic_write, fingerprint_of_files
-from nightreel.checksums import is_usable
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write, fingerprint_of_files
+from nightreel.core.checksums import is_usable
 from pipelines.collaborative.fits import Fit, ends_of_pasts
 
 

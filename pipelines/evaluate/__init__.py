@@ -9,11 +9,11 @@ import polars as pl
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.checksums import require_as_written
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.checksums import require_as_written
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring

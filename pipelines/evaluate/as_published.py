@@ -18,10 +18,10 @@ from feast import FeatureStore
 from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from nightreel import columns
-from nightreel.catalogue import catalogue_of
-from nightreel.catalogue.formulas import hour_and_weekday
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue import catalogue_of
+from nightreel.core.catalogue.formulas import hour_and_weekday
+from nightreel.core.settings import Settings
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
 from pipelines.evaluate.protocols import Pairs, times_of_tested_watches
 from pipelines.labels import RATIO

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.evaluate.slices import pair_families, user_families
 from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
 from pipelines.labels import LABELS, Label

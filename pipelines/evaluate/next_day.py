@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.backtest_files import DEPTH, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LABELS, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID, YESTERDAY
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
 from pipelines.evaluate.next_day import ANY_PLAY, NextDay, day_facts

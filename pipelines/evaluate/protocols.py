@@ -14,8 +14,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts

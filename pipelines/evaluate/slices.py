@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.evaluate.trials import KINDS, Trial
 
 _QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")

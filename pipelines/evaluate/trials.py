@@ -10,17 +10,18 @@ import polars as pl
 from feast import FeatureStore
 from scipy.special import expit
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import DURATION, LABELS, Label, LengthBuckets, Targets, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
+from pipelines.model_rows.ordering import received
+from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers.blend import Blend, log_odds, logarithm, tuned_blend
-from pipelines.rankers.filtering import filter_size, hybrid_scores, received
+from pipelines.rankers.filtering import filter_size, hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
-from pipelines.rankers.sides import sides_as_of
 
 # The systems, in the order of the tables.
 RANDOM = "random"

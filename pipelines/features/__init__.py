@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.checksums import require_as_written
-from nightreel.cluster import engine
-from nightreel.errors import InputError
-from nightreel.locks import home_lock
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.checksums import require_as_written
+from nightreel.core.cluster import engine
+from nightreel.core.errors import InputError
+from nightreel.core.locks import home_lock
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines import collaborative, text
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums

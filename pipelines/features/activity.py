@@ -5,8 +5,8 @@ They run over sums by day, which are whole numbers, so a row is the same to the 
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
 _TOTALS = (PLAYS, LIKED, RATIO)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import atomic_write, fingerprint
-from nightreel.checksums import is_usable
-from nightreel.cluster import run_all
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write, fingerprint
+from nightreel.core.checksums import is_usable
+from nightreel.core.cluster import run_all
+from nightreel.core.settings import Settings
 from pipelines.features.pieces import number_of_pieces
 from pipelines.local_days import ends_of_days
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.catalogue import View, catalogue_of
-from nightreel.catalogue.own import module_text
-from nightreel.checksums import remove_with_checksum
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.catalogue import View, catalogue_of
+from nightreel.core.catalogue.own import module_text
+from nightreel.core.checksums import remove_with_checksum
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.features.expressed_plays import ExpressedPlays
 from pipelines.features.over_days import VISIBLE, over_days, visible_from
 from pipelines.known import read_known

@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.catalogue import View
-from nightreel.catalogue.entries import GROUPS, Entity
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue import View
+from nightreel.core.catalogue.entries import GROUPS, Entity
+from nightreel.core.settings import Settings
 from pipelines.features.daily_sums import LIKED, is_liked
 from pipelines.features.over_days import VISIBLE, visible_from
 

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from polars.dataframe.group_by import GroupBy
 
-from nightreel import columns
-from nightreel.catalogue import Feature, View
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.catalogue import Feature, View
+from nightreel.core.errors import InputError
 from pipelines.local_days import INSTANT, ends_of_days, starts_of_dates
 
 VISIBLE = "visible_from"  # pl.Date: the local day from whose beginning on a row may be used

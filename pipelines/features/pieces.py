@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nightreel.cluster import run_all, workers
-from nightreel.settings import Settings
+from nightreel.core.cluster import run_all, workers
+from nightreel.core.settings import Settings
 
 # On a cluster: fewer rows than this are not worth a task.
 PIECE_ROWS_MIN = 500

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.local_days import ends_of_dates
 
 

@@ -6,9 +6,9 @@ changed, from the instant at which it arrived, so that no earlier play sees it.
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.catalogue.formulas import LENGTH_EDGES_MS
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
+from nightreel.core.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates, starts_of_dates
 
 # What a video's daily record says of it, besides its counts.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.errors import InputError
-from nightreel.locks import home_lock
-from nightreel.logs import get_logger, progress
-from nightreel.settings import Settings
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.errors import InputError
+from nightreel.core.locks import home_lock
+from nightreel.core.logs import get_logger, progress
+from nightreel.core.settings import Settings
 from pipelines.ingest.changes import first_difference, has_changed, note_changes
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries

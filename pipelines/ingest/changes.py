@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import atomic_write
-from nightreel.settings import Paths
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.settings import Paths
 
 _FILE = "raw_changes.json"
 _KEPT = 400

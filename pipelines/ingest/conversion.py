@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from nightreel.clock import UNIX_PER_SECOND, UNIX_UNITS
+from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile

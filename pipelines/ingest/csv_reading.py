@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from nightreel.errors import InputError
+from nightreel.core.errors import InputError
 from pipelines.ingest.formats import DELIMITERS, Form, Text, files_of, stamp_of, text_of
 from pipelines.ingest.quotes import never_closed, opening_line, spans_of
 from pipelines.ingest.raw_files import RawFile

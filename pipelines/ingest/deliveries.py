@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nightreel.clock import SKEW, is_future
+from nightreel.core.clock import SKEW, is_future
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,

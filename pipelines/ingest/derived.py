@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.ingest.merging import CREATED, Known
 from pipelines.ingest.raw_files import CAPTIONS, ITEM_DAILY, USER_FEATURES, RawFile
 from pipelines.ingest.schemas import schema_of

@@ -19,8 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
 
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 
 DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.ingest.raw_files import RawFile
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 

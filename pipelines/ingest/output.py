@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel.artefacts import fingerprint_of_files
-from nightreel.checksums import is_as_written
-from nightreel.settings import Settings
+from nightreel.core.artefacts import fingerprint_of_files
+from nightreel.core.checksums import is_as_written
+from nightreel.core.settings import Settings
 from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_files import RawFile
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.errors import InputError
 from pipelines.ingest.formats import ENDINGS
 from pipelines.local_days import INSTANT
 

@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 from pipelines.local_days import INSTANT
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.ingest.csv_reading import Header, inspect_csv
 from pipelines.ingest.formats import Form
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile, present_columns

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.raw_files import RawFile
 from pipelines.ingest.tables import DUPLICATE, Table

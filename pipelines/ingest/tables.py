@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pandera.errors
 import polars as pl
 
-from nightreel import columns
-from nightreel.errors import InputError, NightreelError
+from nightreel.core import columns
+from nightreel.core.errors import InputError, NightreelError
 from pipelines.ingest.conversion import convert, local_times, raw_text
 from pipelines.ingest.csv_reading import (
     LINE,

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nightreel.artefacts import atomic_write, fingerprint, fingerprint_of_files
-from nightreel.checksums import is_usable
-from nightreel.settings import Settings
+from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.checksums import is_usable
+from nightreel.core.settings import Settings
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import stamp_of
 

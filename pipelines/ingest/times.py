@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from nightreel.clock import UNIX_UNITS
-from nightreel.errors import InputError
+from nightreel.core.clock import UNIX_UNITS
+from nightreel.core.errors import InputError
 
 AUTO, ISO, DAY_FIRST, MONTH_FIRST, SECONDS = "auto", "iso", "day_first", "month_first", "seconds"
 UNITS = tuple(UNIX_UNITS)

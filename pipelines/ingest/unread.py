@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nightreel.errors import InputError
+from nightreel.core.errors import InputError
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of, no_deliveries
 from pipelines.ingest.formats import ENDINGS, ending_of
 from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder, raw_path

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.catalogue.formulas import GROUP_PRIOR_PLAYS, days_between, shrunk_share
+from nightreel.core.catalogue.formulas import GROUP_PRIOR_PLAYS, days_between, shrunk_share
 from pipelines.retrieval.histories import Histories
 
 _NEVER = -1

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.catalogue.entries import GROUPS
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.settings import Settings
 from pipelines.local_days import INSTANT
 
 FIRST_KNOWN = "first_known"

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.catalogue.entries import GROUPS
-from nightreel.catalogue.formulas import products_with
-from nightreel.catalogue.night import OF_USER_IN_FEAST, night_view
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.catalogue.formulas import products_with
+from nightreel.core.catalogue.night import OF_USER_IN_FEAST, night_view
+from nightreel.core.settings import Settings
 from pipelines.model_rows.groups import codes_of, group_features, repeat_features
+from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.own import OwnFeatures
+from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.videos import video_features
-from pipelines.rankers.filtering import best_positions
-from pipelines.rankers.sides import Sides
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past

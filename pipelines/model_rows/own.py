@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.catalogue import catalogue_of
-from nightreel.settings import Settings
-from pipelines.rankers.sides import Sides
+from nightreel.core.catalogue import catalogue_of
+from nightreel.core.settings import Settings
+from pipelines.model_rows.sides import Sides
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.model_rows.night import Night
-from pipelines.rankers.sides import Sides
+from pipelines.model_rows.sides import Sides
 from pipelines.retrieval.fits import last_cutoff
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from nightreel import columns
-from nightreel.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
-from nightreel.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
-from pipelines.rankers.sides import Sides
+from nightreel.core import columns
+from nightreel.core.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
+from nightreel.core.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
+from pipelines.model_rows.sides import Sides
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 

@@ -1,6 +1,6 @@
 """The two rankers and their hybrid: what they read, how they are trained, saved and combined."""
 
-from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.filtering import hybrid_order, hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.training import train

@@ -17,7 +17,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 
-from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.model_rows.encoding import FeatureEncoding
 
 SAMPLE_ROWS = 200_000
 

@@ -31,12 +31,12 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from nightreel.logs import Advance, progress
-from nightreel.settings import Settings
+from nightreel.core.logs import Advance, progress
+from nightreel.core.settings import Settings
 from pipelines.labels import Targets
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
 from pipelines.rankers.classes import classifier_target
-from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
 

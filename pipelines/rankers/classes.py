@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nightreel.errors import InputError
-from nightreel.logs import get_logger
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.logs import get_logger
+from nightreel.core.settings import Settings
 from pipelines.labels import RATIO, Targets
 
 # Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.

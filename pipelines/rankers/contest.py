@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.catalogue.entries import GROUPS
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.listable import known_videos

@@ -8,16 +8,16 @@ import numpy as np
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.night import Rows
+from pipelines.model_rows.ordering import best_positions
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import PairRanker
-from pipelines.rankers.sides import Sides, sides_as_of
 from pipelines.rankers.training_data import TrainingData
 
 _MEASURED_AT = (10, 100)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import lightgbm as lgb
 import numpy as np
 
-from nightreel.errors import InputError
+from nightreel.core.errors import InputError
 
 LEAVES_MAX = 64
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2

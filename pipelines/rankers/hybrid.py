@@ -11,9 +11,9 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 
-from nightreel import columns
+from nightreel.core import columns
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.blend import Blend, logarithm
-from pipelines.rankers.encoding import FeatureEncoding
 
 _ENCODING = "encoding.json"
 _CLASSIFIER = "classifier.txt"

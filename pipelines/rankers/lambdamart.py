@@ -10,11 +10,11 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.labels import Targets
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import Matrix
-from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.slices import Slices
 
 _FILE = "lambdamart.txt"

@@ -27,14 +27,15 @@ import numpy as np
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists
+from pipelines.model_rows.ordering import best_positions, in_turn
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.filtering import best_positions, filter_size, in_turn
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker, order_components
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
-from pipelines.rankers.sides import Sides, sides_as_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.training_frame import uniform_hash
 

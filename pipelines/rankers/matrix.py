@@ -1,7 +1,7 @@
 """The matrix that the rankers read, composed block by block from the encoded sources by the join's positions.
 
 `als_score` and the time features, which Feast computes on demand, come here from the same inputs by the same
-functions (`nightreel.catalogue.formulas`), in bulk; a test holds them equal to Feast's.
+functions (`nightreel.core.catalogue.formulas`), in bulk; a test holds them equal to Feast's.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from nightreel import columns
-from nightreel.catalogue.formulas import hour_and_weekday, products_of_rows
+from nightreel.core import columns
+from nightreel.core.catalogue.formulas import hour_and_weekday, products_of_rows
 from pipelines.local_days import INSTANT
-from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.training_frame import FeatureFrame
 
 _FACTOR_ROWS = 16_384

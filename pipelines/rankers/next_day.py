@@ -13,8 +13,8 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
-from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.errors import InputError
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.shrinkage import Shrinkage
 

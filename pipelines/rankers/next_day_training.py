@@ -5,8 +5,8 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.blend import Blend, tuned_blend
 from pipelines.rankers.next_day import (

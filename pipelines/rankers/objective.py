@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.contest import USERS_MIN, Contest, arena_of_matrix, arenas_of_days, contest

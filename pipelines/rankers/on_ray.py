@@ -21,13 +21,13 @@ import ray
 import ray.train
 from ray.train.lightgbm import LightGBMTrainer, get_network_params
 
-from nightreel.cluster import connected, cores
-from nightreel.settings import Settings
-from nightreel.storage import Folder
+from nightreel.core.cluster import connected, cores
+from nightreel.core.settings import Settings
+from nightreel.core.storage import Folder
 from pipelines.labels import Targets
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import Binning
 from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
-from pipelines.rankers.encoding import FeatureEncoding
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices

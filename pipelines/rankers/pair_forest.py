@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
+from pipelines.model_rows.sides import Sides
 from pipelines.rankers.forest import LEAVES_MAX, Question, Tree, open_leaves, read_trees
-from pipelines.rankers.sides import Sides
 
 # The top six bits of a power of two times this number tell which power it is: a de Bruijn sequence.
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)

@@ -9,10 +9,10 @@ import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
+from pipelines.model_rows.pair_table import PairTable
+from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_forest import PairForest
-from pipelines.rankers.pair_table import PairTable
-from pipelines.rankers.sides import Side, Sides
 
 # What is worked on at a time: five arrays of so many numbers stay near the processor.
 PAIRS_AT_A_TIME = 65_536

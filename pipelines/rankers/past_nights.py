@@ -14,15 +14,15 @@ import numpy as np
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.local_days import ends_of_days, start_of_day
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night
+from pipelines.model_rows.sides import sides_as_of
 from pipelines.model_rows.tonight import drawn_users
-from pipelines.rankers.encoding import FeatureEncoding
-from pipelines.rankers.sides import sides_as_of
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.training_frame import uniform_hash

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel import columns
+from nightreel.core import columns
+from pipelines.model_rows.ordering import received
 from pipelines.rankers.binning import Matrix
-from pipelines.rankers.filtering import hybrid_scores, received
+from pipelines.rankers.filtering import hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 
 _BLOCK_ROWS = 65_536

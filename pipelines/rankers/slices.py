@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.local_days import ends_of_days, start_of_day
 
 # A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few

@@ -8,9 +8,9 @@ from typing import Any
 import lightgbm as lgb
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.labels import LengthBuckets
 from pipelines.rankers.boosting import common_parameters, fit_rankers

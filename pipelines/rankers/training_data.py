@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 from feast import FeatureStore
 
-from nightreel import columns
-from nightreel.catalogue import catalogue_of
-from nightreel.checksums import require_as_written
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue import catalogue_of
+from nightreel.core.checksums import require_as_written
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.known import table_files
 from pipelines.labels import LengthBuckets, Targets, targets
-from pipelines.rankers.encoding import FeatureEncoding
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, time_cuts
 from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays

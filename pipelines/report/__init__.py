@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from nightreel import columns
-from nightreel.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.errors import InputError
-from nightreel.settings import Settings, describe
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, describe
 from pipelines import model_registry
 from pipelines.evaluate import SAMPLES
 from pipelines.rankers.training import IMPORTANCES

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.report.charts import Line, bars, colour, lines
 from pipelines.report.next_day import next_day

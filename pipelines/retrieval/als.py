@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from implicit.als import AlternatingLeastSquares
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone

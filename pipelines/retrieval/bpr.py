@@ -7,7 +7,7 @@ folding in, so a user's factors are approximated from the videos that they had l
 import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone

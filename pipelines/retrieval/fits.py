@@ -8,10 +8,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from nightreel.artefacts import atomic_write
-from nightreel.checksums import is_usable
-from nightreel.logs import get_logger, progress
-from nightreel.settings import Settings
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.checksums import is_usable
+from nightreel.core.logs import get_logger, progress
+from nightreel.core.settings import Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES

@@ -7,7 +7,7 @@ import numpy as np
 from implicit.nearest_neighbours import BM25Recommender, TFIDFRecommender
 from scipy.sparse import csr_matrix
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone

@@ -8,7 +8,7 @@ does not follow everything. Measured in docs/decisions/candidate-sources.md.
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.item_knn import SparseNeighbours, sparse_arrays, sparse_over
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted

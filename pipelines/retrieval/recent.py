@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted, SameForAll
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted

@@ -10,7 +10,7 @@ import numpy as np
 from implicit.utils import ParameterWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 

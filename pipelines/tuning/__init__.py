@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from feature_repo.open_store import store as open_store
-from nightreel.artefacts import StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.settings import Settings, settings_file
+from nightreel.core.artefacts import StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.settings import Settings, settings_file
 from pipelines.rankers.training import SETTINGS as TRAINING_SETTINGS
 from pipelines.rankers.training_data import sources
 from pipelines.training_frame import service_features

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines.evaluate.protocols import Pairs, holdout_from, impression_pairs, kuairec_pairs
 from pipelines.labels import targets
 from pipelines.local_days import INSTANT

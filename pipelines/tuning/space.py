@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 
 Values = Mapping[str, int | float]
 

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nightreel.errors import BusyError
+from nightreel.core.errors import BusyError
 from pipelines.tuning.objective import Measured
 from pipelines.tuning.space import Values, suggested
 

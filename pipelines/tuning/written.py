@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from optuna.trial import FrozenTrial
 
-from nightreel.artefacts import atomic_write
+from nightreel.core.artefacts import atomic_write
 from pipelines.tuning.space import SPACE
 
 Settled = Mapping[str, int | float]

@@ -8,9 +8,9 @@ says, as only other videos are judged; who or what the owner keeps off today's l
 from datetime import datetime
 from typing import Any
 
-from nightreel.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
-from nightreel.logs import progress
-from nightreel.settings import Settings
+from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.core.logs import progress
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, contents_file, lists_file
 from pipelines.model_registry import ModelVersion
@@ -20,7 +20,7 @@ from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from scoring.backtest.night import PastNight, PastNights
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
-from scoring.publish import LIST_SETTINGS, list_inputs
+from scoring.database.publish import LIST_SETTINGS, list_inputs
 
 __all__ = ["backtest"]
 

@@ -9,18 +9,18 @@ import polars as pl
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.backtest_files import DEPTH, BacktestDay
 from pipelines.local_days import INSTANT, end_of_day, start_of_day
+from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.night import Night
-from pipelines.rankers.encoding import FeatureEncoding
-from pipelines.rankers.sides import Sides, sides_as_of
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers.slices import log_days
-from scoring.candidates import Candidates
-from scoring.eligibility import find_candidates
-from scoring.next_day import night_of
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import find_candidates
+from scoring.lists.next_day import night_of
 
 
 @dataclass(frozen=True)

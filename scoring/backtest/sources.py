@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from nightreel import columns
+from nightreel.core import columns
 from pipelines.model_rows.night import Night
-from pipelines.rankers.filtering import best_positions
+from pipelines.model_rows.ordering import best_positions
 from scoring.backtest.night import PastNight
-from scoring.blocks import made_in_order
+from scoring.lists.blocks import made_in_order
 
 _BLOCK_USERS = 256
 _US = 1_000_000

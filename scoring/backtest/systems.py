@@ -7,8 +7,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
@@ -19,10 +19,10 @@ from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest,
 from pipelines.retrieval.fits import source_names
 from scoring.backtest.night import PastNight
 from scoring.backtest.sources import lists_of_sources
-from scoring.lists import Lists
-from scoring.next_day import next_day_lists
-from scoring.popularity import POPULARITIES, LikedPlays, one_list_for_all
-from scoring.score import score_users
+from scoring.lists.next_day import next_day_lists
+from scoring.lists.popularity import POPULARITIES, LikedPlays, one_list_for_all
+from scoring.lists.rows import Lists
+from scoring.lists.score import score_users
 
 _RANK = "rank"
 # Lists of some users after the other, by the name of the system: user_id, rank, video_id.

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightreel import columns
-from nightreel.artefacts import atomic_write
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.settings import Settings
 
 _INPUTS = b"nightreel.inputs"  # in a file's metadata: what it was made of
 _SCHEMA = pa.schema(

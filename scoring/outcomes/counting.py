@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, select
 
-from nightreel import columns
+from nightreel.core import columns
+from scoring.database.tables import recommendation
 from scoring.outcomes.log import LIKED, PLAYED, Log
 from scoring.outcomes.windows import ShownRun
-from scoring.tables import recommendation
 
 HITS = (PLAYED, LIKED)
 _DEPTHS = (10, 20)

@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
-from scoring.popularity import LikedPlays
+from scoring.lists.popularity import LikedPlays
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)

@@ -6,19 +6,19 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, delete, insert, select
 
-from nightreel import columns
-from nightreel.artefacts import StepResult, fingerprint
-from nightreel.checksums import require_as_written
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult, fingerprint
+from nightreel.core.checksums import require_as_written
+from nightreel.core.settings import Settings
 from pipelines.known import table_files
-from scoring.database import database_url, engine, masked, plainly, reading
+from scoring.database.connection import database_url, engine, masked, plainly, reading
+from scoring.database.schema import upgrade_if_there
+from scoring.database.tables import list_flip, list_night, list_outcome, list_reach
+from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
 from scoring.outcomes.log import Log
 from scoring.outcomes.scorecard import alarms
 from scoring.outcomes.windows import ShownRun, shown_runs
-from scoring.schema import upgrade_if_there
-from scoring.tables import list_flip, list_night, list_outcome, list_reach
-from scoring.writer import exclusive_lock
 
 _KEPT = 800
 # What the figures depend on, beside plays and lists.

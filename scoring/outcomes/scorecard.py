@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Table, select
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
-from scoring.database import database_exists, reading
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_exists, reading
+from scoring.database.schema import require_current
+from scoring.database.tables import list_night, list_outcome, list_reach
 from scoring.outcomes.log import LIKED, PLAYED
-from scoring.schema import require_current
-from scoring.tables import list_night, list_outcome, list_reach
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
 # The band: so many nights before, at least and at most, and so many standard deviations to each side.

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from nightreel import columns
-from scoring.tables import PUBLISHED, STORED, list_flip, recommendation_run
+from nightreel.core import columns
+from scoring.database.tables import PUBLISHED, STORED, list_flip, recommendation_run
 
 LONGEST = timedelta(hours=24)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from tests.fixtures.published_home import publish_small_lists
 
 PAGE = (Path(__file__).parents[2] / "docs" / "read-the-table.md").read_text(encoding="utf-8")

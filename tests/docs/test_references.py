@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from nightreel import errors
-from nightreel.errors import NightreelError
-from nightreel.settings import Settings
+from nightreel.core import errors
+from nightreel.core.errors import NightreelError
+from nightreel.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from nightreel.settings import Settings
-from scoring.history import list_runs, rollback
-from scoring.schema import SCHEMA_VERSION, upgrade_database
+from nightreel.core.settings import Settings
+from scoring.database.history import list_runs, rollback
+from scoring.database.schema import SCHEMA_VERSION, upgrade_database
 from tests.fixtures.published_home import publish_small_lists
 from tests.scoring.conftest import Server
 

@@ -14,9 +14,9 @@ from google.protobuf.json_format import MessageToDict
 
 from feature_repo.home import REPOSITORY
 from feature_repo.open_store import apply_definitions, store
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import load_settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import load_settings
 from pipelines.features import build_features
 from tests.fixtures.small_log import make_log, settings_for
 

@@ -15,8 +15,8 @@ import pytest
 from feature_repo.home import REPOSITORY
 from feature_repo.open_store import store as open_store
 from feature_repo.views import VIEWS
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 

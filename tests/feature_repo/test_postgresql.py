@@ -27,7 +27,7 @@ warnings.simplefilter("ignore")
 import polars as pl
 from feature_repo.open_store import apply_definitions, store
 from feature_repo.postgresql import fill_tables
-from nightreel.settings import load_settings
+from nightreel.core.settings import load_settings
 from tests.fixtures.feature_home import every_feature
 settings = load_settings()
 print(apply_definitions(settings).skipped)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.open_store import apply_definitions
-from nightreel.settings import load_settings
+from nightreel.core.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.artefacts import StepRecord, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint, fingerprint_of_files
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

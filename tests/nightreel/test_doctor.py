@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightreel import doctor
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
+from nightreel.operations import doctor
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import publish_small_lists
 
@@ -82,7 +82,7 @@ def test_published_lists_are_fresh(settings: Settings) -> None:
 
 def test_an_older_schema_asks_for_the_upgrade(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_small_lists(settings)
-    monkeypatch.setattr("scoring.schema.SCHEMA_VERSION", 99)
+    monkeypatch.setattr("scoring.database.schema.SCHEMA_VERSION", 99)
     found = doctor.database(settings)
     assert found.state == "wrong"
     assert "nightreel db upgrade" in found.remedy

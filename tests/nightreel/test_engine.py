@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from nightreel import cluster
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import cluster
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
 
 # As in an environment without the extra: whoever imports Ray fails.
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
 
 _JOIN = (
-    "from nightreel import cluster; from nightreel.settings import load_settings; "
+    "from nightreel import cluster; from nightreel.core.settings import load_settings; "
     "cluster.connected(load_settings()).__enter__()"
 )
 
@@ -71,7 +71,7 @@ def test_a_cluster_that_is_not_there_is_one_error_that_names_its_address(tmp_pat
             timeout=300,
         )
     said = joined.stderr.strip().splitlines()[-1]
-    assert said.startswith(f"nightreel.errors.NightreelError: Ray cluster {address}")
+    assert said.startswith(f"nightreel.core.errors.NightreelError: Ray cluster {address}")
     assert "ray_address" in said
 
 

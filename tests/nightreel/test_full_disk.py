@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.disk import DiskFullError
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import Settings, load_settings
+from nightreel.core.disk import DiskFullError
+from nightreel.core.settings import Settings, load_settings
+from nightreel.operations.incoming import merge_deliveries
+from nightreel.operations.materialize import materialize
 from pipelines.ingest import ingest
-from scoring.materialize import materialize
 from tests.fixtures.published_home import NIGHT as AN_INSTANT
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 

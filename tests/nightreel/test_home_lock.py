@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nightreel.locks import locked_file
+from nightreel.core.locks import locked_file
 from tests.fixtures.small_log import make_log, settings_for
 
 

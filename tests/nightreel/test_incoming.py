@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from nightreel import doctor
-from nightreel.artefacts import StepResult
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import Settings
+from nightreel.core.artefacts import StepResult
+from nightreel.core.settings import Settings
+from nightreel.operations import doctor
+from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import archived_name, deliveries
 from pipelines.known import known_now, last_arrival
@@ -301,8 +301,8 @@ def test_a_file_that_cannot_be_read_does_not_end_the_night(home: Settings, put: 
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import Settings
+from nightreel.operations.incoming import merge_deliveries
+from nightreel.core.settings import Settings
 home = Path(sys.argv[1])
 settings = Settings(home=home, raw_dir=home / "raw")
 os.setegid(65534)
@@ -472,8 +472,8 @@ def test_arrivals_follow_each_other_whatever_the_clock_does(home: Settings) -> N
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import Settings
+from nightreel.operations.incoming import merge_deliveries
+from nightreel.core.settings import Settings
 home, calls = Path(sys.argv[1]), int(sys.argv[2])
 
 def watch(event, arguments):

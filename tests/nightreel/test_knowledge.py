@@ -10,15 +10,16 @@ import pytest
 from sqlalchemy import select, update
 
 from feature_repo.open_store import store
-from nightreel import columns, doctor
-from nightreel.night import night_stages, retrain_stages
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from nightreel.operations import doctor
+from nightreel.operations.night import night_stages, retrain_stages
+from nightreel.operations.status import FRESH, STALE_DATA, status
 from pipelines.ingest import ingest
-from scoring.database import engine, reading
-from scoring.history import list_runs
-from scoring.publish import score_and_publish
-from scoring.status import FRESH, STALE_DATA, status
-from scoring.tables import recommendation, recommendation_run
+from scoring.database.connection import engine, reading
+from scoring.database.history import list_runs
+from scoring.database.publish import score_and_publish
+from scoring.database.tables import recommendation, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from asof_fixtures import s3
-from nightreel.errors import InputError, NightreelError
-from nightreel.mirror import fetch, send
-from nightreel.settings import Settings, load_settings
-from nightreel.storage import Folder
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.mirror import fetch, send
+from nightreel.core.settings import Settings, load_settings
+from nightreel.core.storage import Folder
 from tests.conftest import Nightreel
 
 ROOT = Path(__file__).parents[2]

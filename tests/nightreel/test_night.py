@@ -13,17 +13,17 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from nightreel.artefacts import StepResult
-from nightreel.errors import BusyError, NightreelError
-from nightreel.night import night_stages, retrain_stages, run_job
-from nightreel.settings import Settings
-from scoring.database import engine, reading
-from scoring.history import list_runs
-from scoring.jobs import NIGHT, Job
-from scoring.stages import Stage
-from scoring.status import FRESH, status
-from scoring.tables import job_run
-from scoring.writer import exclusive_lock, sole_job
+from nightreel.core.artefacts import StepResult
+from nightreel.core.errors import BusyError, NightreelError
+from nightreel.core.settings import Settings
+from nightreel.operations.jobs import NIGHT, Job
+from nightreel.operations.night import night_stages, retrain_stages, run_job
+from nightreel.operations.stages import Stage
+from nightreel.operations.status import FRESH, status
+from scoring.database.connection import engine, reading
+from scoring.database.history import list_runs
+from scoring.database.tables import job_run
+from scoring.database.writer import exclusive_lock, sole_job
 from tests.fixtures.synthetic_home import make_synthetic_home
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
@@ -142,13 +142,13 @@ def _drop_a_day(home: Settings) -> None:
 
 _WAITING = """
 import time
-import nightreel.night
-from scoring.stages import Stage
+import nightreel.operations.night
+from nightreel.operations.stages import Stage
 def wait():
     print("waits", flush=True)
     time.sleep(600)
-nightreel.night.night_stages = lambda settings: [Stage("wait", wait)]
-nightreel.night.main()
+nightreel.operations.night.night_stages = lambda settings: [Stage("wait", wait)]
+nightreel.operations.night.main()
 """
 
 

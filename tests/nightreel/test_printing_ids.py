@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.artefacts import StepResult
-from nightreel.printing import print_result, print_table
+from nightreel.core.artefacts import StepResult
+from nightreel.core.printing import print_result, print_table
 from tests.conftest import Nightreel
 
 LARGE = 9_007_199_254_741_279

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.errors import InputError
-from nightreel.settings import describe, load_settings, masked_url
+from nightreel.core.errors import InputError
+from nightreel.core.settings import describe, load_settings, masked_url
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nightreel.printing import print_error, print_json, print_table
+from nightreel.core.printing import print_error, print_json, print_table
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\x7f\u202eb"
 CODE = "a\\x1b]0;owned\\x07\\x9b31m\\x7f\\u202eb"

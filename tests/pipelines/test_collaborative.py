@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.collaborative import Fit, build_factors, fits, refit_cutoffs
 from pipelines.local_days import INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for

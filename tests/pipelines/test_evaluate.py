@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.artefacts import StepResult
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.evaluate import evaluate
 from pipelines.evaluate.protocols import protocol_pairs

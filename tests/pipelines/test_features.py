@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.views import VIEWS
-from nightreel import columns
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.features import build_features
 from pipelines.features.daily_sums import DailySums
 from pipelines.local_days import INSTANT, ends_of_days

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.features import build_features
 from pipelines.training_frame import entity_table
 from tests.fixtures.feature_home import every_feature, make_feature_home

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.features import build_aggregates, pieces
 from tests.fixtures.small_log import make_log, settings_for
 

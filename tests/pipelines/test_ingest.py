@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.ingest import csv_reading, ingest
 from pipelines.ingest.formats import Form
 from pipelines.ingest.raw_files import BIG_MATRIX

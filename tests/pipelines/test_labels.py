@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.labels import DURATION, RATIO, LengthBuckets, targets
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend

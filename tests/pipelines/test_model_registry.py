@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 
 DAY = date(2020, 9, 5)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import train
 from pipelines.rankers.objective import has_backtest

@@ -11,21 +11,21 @@ import pytest
 
 from feature_repo.open_store import apply_definitions
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.catalogue import catalogue_of
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.catalogue import catalogue_of
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.features import build_features
 from pipelines.features.expressed import build_expressed
+from pipelines.model_rows.sides import sides_as_of
 from pipelines.pair_keys import with_groups
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import scores_of_pairs
-from pipelines.rankers.sides import sides_as_of
 from pipelines.training_frame import FeatureFrame, entity_table
-from scoring.publish import score_and_publish
+from scoring.database.publish import score_and_publish
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.own_features import MODULE, NAMES, VIEWS, expected
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight
@@ -229,7 +229,7 @@ BAD: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("text", "said"), BAD, ids=[said for _, said in BAD])
 def test_what_is_wrong_is_said_in_a_line(settings: Settings, tmp_path: Path, text: str, said: str) -> None:
     module = tmp_path / "wrong.py"
-    head = "import polars as pl\nfrom nightreel.catalogue import Feature\nfeatures = [Feature"
+    head = "import polars as pl\nfrom nightreel.core.catalogue import Feature\nfeatures = [Feature"
     module.write_text((head + text if text.startswith("(") else text), encoding="utf-8")
     changed = settings.model_copy(update={"feature_modules": (str(module),)})
     with pytest.raises(InputError, match=said) as caught:

@@ -6,10 +6,10 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from nightreel.errors import InputError
+from nightreel.core.errors import InputError
+from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.pair_forest import PairForest
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
-from pipelines.rankers.sides import Side, Sides
 
 NAMES = ("user_code", "user_amount", "video_code", "video_amount", "hour", "als_score")
 CATEGORICAL = ["user_code", "video_code"]

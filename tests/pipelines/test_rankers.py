@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
+from pipelines.model_rows.ordering import received
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
-from pipelines.rankers.filtering import filter_size, received
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.slices import Slices
 
 ROWS = 6_000

@@ -6,8 +6,8 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.binning import Binning, Part
 from pipelines.rankers.boosting import common_parameters, number_of_parts, rows_that_stop

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.errors import InputError
 from pipelines.rankers import FeatureEncoding
 
 DEGREE = columns.USER_CATEGORICALS[0]

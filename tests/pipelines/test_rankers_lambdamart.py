@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, targets
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.rankers import FeatureEncoding

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightreel.settings import Settings, load_settings
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
 from pipelines.rankers.on_ray import dealt

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.rankers.slices import Slices, time_cuts
 
 # 2020-07-05 00:00 in Shanghai.

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nightreel import columns
-from nightreel.artefacts import StepResult
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker, train
 from tests.fixtures.feature_home import make_feature_home

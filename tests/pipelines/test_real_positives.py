@@ -7,7 +7,7 @@ import pytest
 from benchmarks.real_pieces import VALID_FILE, read_pieces, write_raw
 from benchmarks.real_positives import METRICS, SETTINGS, Figure, compare, ranked_users, scores_of
 from feature_repo.open_store import apply_definitions
-from nightreel.settings import load_settings
+from nightreel.core.settings import load_settings
 from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.rankers import train

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report

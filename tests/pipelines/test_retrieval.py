@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from nightreel import columns
-from nightreel.settings import RETRIEVAL_SOURCES
+from nightreel.core import columns
+from nightreel.core.settings import RETRIEVAL_SOURCES
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES

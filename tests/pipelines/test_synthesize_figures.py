@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.synthesize import synthesize
+from synthetic import synthesize
 
 USERS, VIDEOS, INTERACTIONS = 1_300, 2_600, 600_000
 

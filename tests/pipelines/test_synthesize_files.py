@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipelines.synthesize import synthesize
+from synthetic import synthesize
 
 USERS, VIDEOS = 1_000, 2_000
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from pipelines.synthesize import draws, exact
+from synthetic import draws, exact
 from tests.fixtures.processors import PROCESSORS
 
 _SYNTHESIZE = """
 import sys
 from pathlib import Path
-from pipelines.synthesize import synthesize
+from synthetic import synthesize
 out = Path(sys.argv[1])
 synthesize(out, users=150, videos=300, interactions=30_000, days=30, seed=3, truth=out / "truth.parquet")
 """

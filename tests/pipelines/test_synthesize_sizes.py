@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel.errors import InputError
-from pipelines.synthesize import synthesize
-from pipelines.synthesize.sizes import Sizes
+from nightreel.core.errors import InputError
+from synthetic import synthesize
+from synthetic.sizes import Sizes
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.synthesize import calendar, watching
+from synthetic import calendar, watching
 
 PLAYS = 400_000
 

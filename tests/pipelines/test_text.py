@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.collaborative import refit_cutoffs
 from pipelines.features import build_features
 from pipelines.text import build_text, documents_of, text_features

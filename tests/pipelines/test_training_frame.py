@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.errors import BusyError, InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.errors import BusyError, InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines.rankers.slices import time_cuts
 from pipelines.training_frame import read_plays, uniform_hash
 from pipelines.tuning import tune

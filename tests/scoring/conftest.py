@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 
 _databases = count()
 

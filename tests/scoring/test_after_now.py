@@ -7,21 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from nightreel import doctor
-from nightreel.artefacts import StepResult
-from nightreel.errors import AuditError
-from nightreel.night import run_job
-from nightreel.settings import Settings
-from scoring import jobs
-from scoring.database import engine, reading
-from scoring.due import last_due
-from scoring.jobs import NIGHT, Job
-from scoring.metrics import metrics_text
-from scoring.schedule import Scheduler, _ticking, wake
-from scoring.schema import upgrade_database
-from scoring.stages import Stage
-from scoring.status import DUE, FRESH, STALE, beat, read_heartbeat, status
-from scoring.tables import job_run, recommendation_run
+from nightreel.core.artefacts import StepResult
+from nightreel.core.errors import AuditError
+from nightreel.core.settings import Settings
+from nightreel.operations import doctor, jobs
+from nightreel.operations.due import last_due
+from nightreel.operations.jobs import NIGHT, Job
+from nightreel.operations.metrics import metrics_text
+from nightreel.operations.night import run_job
+from nightreel.operations.schedule import Scheduler, _ticking, wake
+from nightreel.operations.stages import Stage
+from nightreel.operations.status import DUE, FRESH, STALE, beat, read_heartbeat, status
+from scoring.database.connection import engine, reading
+from scoring.database.schema import upgrade_database
+from scoring.database.tables import job_run, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists

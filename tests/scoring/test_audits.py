@@ -7,10 +7,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from nightreel.errors import AuditError
-from nightreel.settings import Settings
-from scoring.candidates import Candidates, Cap
-from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
+from nightreel.core.errors import AuditError
+from nightreel.core.settings import Settings
+from scoring.lists.candidates import Candidates, Cap
+from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists

@@ -11,16 +11,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from nightreel.operations.backfill import backfill
 from pipelines import model_registry
-from scoring.backfill import backfill
-from scoring.database import reading
-from scoring.history import list_runs
+from scoring.database.connection import reading
+from scoring.database.history import list_runs
+from scoring.database.publish import score_and_publish
+from scoring.database.tables import list_night, recommendation
 from scoring.outcomes import record_outcomes
 from scoring.outcomes.scorecard import scorecard
-from scoring.publish import score_and_publish
-from scoring.tables import list_night, recommendation
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log

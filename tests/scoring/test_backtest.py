@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight

@@ -11,16 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nightreel import columns, doctor
-from nightreel.catalogue.catalogue import BUILTIN
-from nightreel.checksums import SUFFIX
 from nightreel.cli import main
-from nightreel.night import night_stages
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.catalogue.catalogue import BUILTIN
+from nightreel.core.checksums import SUFFIX
+from nightreel.core.settings import Settings, load_settings
+from nightreel.operations import doctor
+from nightreel.operations.night import night_stages
 from pipelines import model_registry
 from pipelines.features import build_features
 from pipelines.ingest import ingest
-from scoring.publish import score_and_publish
+from scoring.database.publish import score_and_publish
 from tests.fixtures.published_home import shown_lists, shown_rows
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nightreel.errors import InputError
-from nightreel.settings import load_settings
-from scoring.due import last_due, latest_due, next_due
+from nightreel.core.errors import InputError
+from nightreel.core.settings import load_settings
+from nightreel.operations.due import last_due, latest_due, next_due
 
 NEW_YORK, SHANGHAI = ZoneInfo("America/New_York"), ZoneInfo("Asia/Shanghai")
 DAY = timedelta(days=1)

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN
-from scoring.candidates import Candidates
-from scoring.eligibility import KeptOff, default_as_of, find_candidates
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import KeptOff, default_as_of, find_candidates
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight

@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from nightreel.errors import BusyError
-from nightreel.settings import Settings
-from scoring.database import engine
-from scoring.writer import exclusive_lock
+from nightreel.core.errors import BusyError
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine
+from scoring.database.writer import exclusive_lock
 
 HOLD = """
 import sys
-from nightreel.settings import Settings
-from scoring.database import engine
-from scoring.writer import exclusive_lock
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine
+from scoring.database.writer import exclusive_lock
 settings = Settings.model_validate({'home': sys.argv[1]})
 with exclusive_lock(engine(settings)):
     print("writing", flush=True)

@@ -14,15 +14,15 @@ import polars as pl
 import pytest
 from sqlalchemy import select, text
 
-from nightreel.errors import InputError
-from nightreel.forgetting import forget
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import Settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from nightreel.operations.forgetting import forget
+from nightreel.operations.incoming import merge_deliveries
+from nightreel.operations.materialize import materialize
 from pipelines.ingest import ingest
-from scoring.database import engine, reading
-from scoring.eligibility import default_as_of
-from scoring.materialize import materialize
-from scoring.tables import list_outcome, recommendation, recommendation_run
+from scoring.database.connection import engine, reading
+from scoring.database.tables import list_outcome, recommendation, recommendation_run
+from scoring.lists.eligibility import default_as_of
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import publish_small_lists
 from tests.fixtures.raw_log import BIG_HEADER, RawLog

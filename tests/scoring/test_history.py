@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from nightreel.errors import BusyError, InputError
-from nightreel.settings import Settings
-from scoring.database import engine
-from scoring.history import list_runs, rollback
-from scoring.lists import Lists
-from scoring.writer import exclusive_lock
+from nightreel.core.errors import BusyError, InputError
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine
+from scoring.database.history import list_runs, rollback
+from scoring.database.writer import exclusive_lock
+from scoring.lists.rows import Lists
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows

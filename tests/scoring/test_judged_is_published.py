@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines.rankers import train
-from scoring.eligibility import default_as_of, find_candidates
+from scoring.lists.eligibility import default_as_of, find_candidates
 from tests.conftest import Nightreel
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import FEW_TREES

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from nightreel.settings import Settings
-from scoring.candidates import Candidates
-from scoring.database import reading
-from scoring.tables import list_flip, recommendation, recommendation_run
+from nightreel.core.settings import Settings
+from scoring.database.connection import reading
+from scoring.database.tables import list_flip, recommendation, recommendation_run
+from scoring.lists.candidates import Candidates
 from tests.fixtures.lists import make_blocks
 from tests.fixtures.publisher import K, candidates, publish_seed
 

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from nightreel.settings import Settings
-from scoring.database import reading
-from scoring.publish import score_and_publish
-from scoring.tables import recommendation, recommendation_run
+from nightreel.core.settings import Settings
+from scoring.database.connection import reading
+from scoring.database.publish import score_and_publish
+from scoring.database.tables import recommendation, recommendation_run
 from tests.fixtures.published_home import shown_lists
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 

@@ -13,14 +13,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError
 
-from nightreel.errors import InputError
-from nightreel.settings import Settings
-from scoring import schema
-from scoring.database import engine, reading
-from scoring.history import list_runs, rollback
-from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
-from scoring.show import user_list
-from scoring.tables import job_run, list_flip, metadata, recommendation_run
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from scoring.database import schema
+from scoring.database.connection import engine, reading
+from scoring.database.history import list_runs, rollback
+from scoring.database.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
+from scoring.database.show import user_list
+from scoring.database.tables import job_run, list_flip, metadata, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightreel.catalogue.formulas import products_with
-from nightreel.errors import InputError
-from nightreel.extras import require_extras
-from nightreel.settings import load_settings
-from scoring.candidates import OpenVideos
-from scoring.nearest import NearestVideos
+from nightreel.core.catalogue.formulas import products_with
+from nightreel.core.errors import InputError
+from nightreel.core.extras import require_extras
+from nightreel.core.settings import load_settings
+from scoring.lists.candidates import OpenVideos
+from scoring.lists.nearest import NearestVideos
 
 FACTORS, MOST = 16, 200
 

@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
+from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY
 from pipelines.rankers.past_nights import night_rows
 from pipelines.rankers.shrinkage import Shrinkage
-from pipelines.rankers.sides import sides_as_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
@@ -30,11 +30,11 @@ from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Catalogue
 from pipelines.training_frame import read_plays
 from scoring.backtest import backtest
-from scoring.eligibility import default_as_of, find_candidates
-from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
-from scoring.next_day import next_day_lists, night_of
-from scoring.publish import score_and_publish
-from scoring.score import score_users
+from scoring.database.publish import score_and_publish
+from scoring.lists.eligibility import default_as_of, find_candidates
+from scoring.lists.next_day import next_day_lists, night_of
+from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
+from scoring.lists.score import score_users
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
@@ -324,7 +324,7 @@ def test_a_backtest_reads_the_log_once_whatever_its_days(
 
 def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     once = _lists(home, CUT)
-    monkeypatch.setattr("scoring.next_day._BLOCK_USERS", 5)
+    monkeypatch.setattr("scoring.lists.next_day._BLOCK_USERS", 5)
     again = _lists(home, CUT, threads=3)
     for name in vars(once):
         assert np.array_equal(getattr(once, name), getattr(again, name), equal_nan=name.endswith("score"))

@@ -13,20 +13,20 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.catalogue.night import night_view
-from nightreel.settings import RETRIEVAL_SOURCES, Settings
+from nightreel.core import columns
+from nightreel.core.catalogue.night import night_view
+from nightreel.core.settings import RETRIEVAL_SOURCES, Settings
 from pipelines.backtest_files import Backtest, lists_file
+from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import train
 from pipelines.rankers.past_nights import Examples, _night_of
-from pipelines.rankers.sides import sides_as_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.training_frame import read_plays
 from scoring.backtest import backtest
-from scoring.eligibility import default_as_of, find_candidates
-from scoring.next_day import night_of
+from scoring.lists.eligibility import default_as_of, find_candidates
+from scoring.lists.next_day import night_of
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 

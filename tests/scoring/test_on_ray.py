@@ -16,22 +16,22 @@ from sqlalchemy import select
 
 from asof_fixtures import ray_cluster
 from feature_repo.open_store import store as open_store
-from nightreel.errors import NightreelError
-from nightreel.settings import Settings
+from nightreel.core.errors import NightreelError
+from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.sides import Sides, sides_as_of
-from scoring.candidates import Candidates
-from scoring.database import engine, reading
-from scoring.eligibility import find_candidates
-from scoring.lists import Lists
-from scoring.on_ray import ListsOnRay
-from scoring.publish import score_and_publish
-from scoring.runs import NewRun, publish_written, require_unpublished
-from scoring.schema import upgrade
-from scoring.score import score_users
-from scoring.tables import recommendation_run
-from scoring.writer import exclusive_lock
+from scoring.database.connection import engine, reading
+from scoring.database.on_ray import ListsOnRay
+from scoring.database.publish import score_and_publish
+from scoring.database.runs import NewRun, publish_written, require_unpublished
+from scoring.database.schema import upgrade
+from scoring.database.tables import recommendation_run
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import find_candidates
+from scoring.lists.rows import Lists
+from scoring.lists.score import score_users
 from tests.fixtures.published_home import shown_lists
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel import columns
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.settings import Settings
 from tests.conftest import Nightreel
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log

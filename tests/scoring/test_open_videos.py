@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.candidates import Candidates
-from scoring.groups import Groups
+from scoring.lists.candidates import Candidates
+from scoring.lists.groups import Groups
 
 
 def _candidates(seen: np.ndarray) -> Candidates:

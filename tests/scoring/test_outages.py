@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
-from nightreel.artefacts import StepResult
-from nightreel.errors import NightreelError
-from nightreel.settings import Settings
-from scoring.database import DatabaseAwayError, database_url, engine, plainly, reading
-from scoring.lists import Lists
-from scoring.stages import Outcome, Stage, run_stages
-from scoring.tables import recommendation_run
-from scoring.writer import exclusive_lock
+from nightreel.core.artefacts import StepResult
+from nightreel.core.errors import NightreelError
+from nightreel.core.settings import Settings
+from nightreel.operations.stages import Outcome, Stage, run_stages
+from scoring.database.connection import DatabaseAwayError, database_url, engine, plainly, reading
+from scoring.database.tables import recommendation_run
+from scoring.database.writer import exclusive_lock
+from scoring.lists.rows import Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.conftest import Server

@@ -14,20 +14,20 @@ import polars as pl
 import pytest
 from sqlalchemy import select, text, update
 
-from nightreel.night import night_stages
-from nightreel.settings import Settings
-from scoring.candidates import Candidates, no_seen
-from scoring.database import engine, reading
-from scoring.history import rollback
-from scoring.lists import HYBRID, POPULAR, Lists
-from scoring.metrics import metrics_text
+from nightreel.core.settings import Settings
+from nightreel.operations.metrics import metrics_text
+from nightreel.operations.night import night_stages
+from nightreel.operations.status import status
+from scoring.database.connection import engine, reading
+from scoring.database.history import rollback
+from scoring.database.runs import NewRun, publish
+from scoring.database.schema import upgrade
+from scoring.database.tables import list_flip, list_night, list_outcome, list_reach, recommendation_run
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates, no_seen
+from scoring.lists.rows import HYBRID, POPULAR, Lists
 from scoring.outcomes import record_outcomes
 from scoring.outcomes.scorecard import paired_difference, scorecard
-from scoring.runs import NewRun, publish
-from scoring.schema import upgrade
-from scoring.status import status
-from scoring.tables import list_flip, list_night, list_outcome, list_reach, recommendation_run
-from scoring.writer import exclusive_lock
 from tests.conftest import Nightreel
 from tests.fixtures.small_log import INTERACTION_SCHEMA
 from tests.nightreel.browse.conftest import served

@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from nightreel.errors import BusyError, NightreelError
-from nightreel.settings import Settings
-from scoring.database import engine, plainly
-from scoring.writer import exclusive_lock, sole_job
+from nightreel.core.errors import BusyError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine, plainly
+from scoring.database.writer import exclusive_lock, sole_job
 from tests.fixtures.published_home import publish_small_lists, shown_rows
 from tests.scoring.conftest import Server
 from tests.scoring.test_exclusive_lock import HOLD

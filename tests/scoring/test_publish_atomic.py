@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from nightreel.errors import AuditError, NightreelError
-from nightreel.settings import Settings
-from scoring.candidates import Candidates
-from scoring.database import engine, reading
-from scoring.lists import Lists
-from scoring.runs import NewRun, Published, publish
-from scoring.schema import upgrade
-from scoring.tables import recommendation, recommendation_run
-from scoring.writer import exclusive_lock
+from nightreel.core.errors import AuditError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine, reading
+from scoring.database.runs import NewRun, Published, publish
+from scoring.database.schema import upgrade
+from scoring.database.tables import recommendation, recommendation_run
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates
+from scoring.lists.rows import Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 
@@ -113,7 +113,7 @@ def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
     before = shown_rows(settings)
-    monkeypatch.setattr("scoring.database._READERS_WAIT_S", 0.3)
+    monkeypatch.setattr("scoring.database.connection._READERS_WAIT_S", 0.3)
     app = sqlite3.connect(settings.paths.sqlite, isolation_level=None)
     app.execute("BEGIN")
     assert app.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0] == len(before)

@@ -8,16 +8,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import inspect
 
-from nightreel.errors import AuditError, InputError
-from nightreel.settings import Settings
-from scoring.database import engine, reading
-from scoring.dry_run import without_writing
-from scoring.eligibility import default_as_of
-from scoring.history import list_runs, rollback
-from scoring.publish import score_and_publish
-from scoring.schema import recorded_version, upgrade
-from scoring.show import user_list
-from scoring.status import FRESH, REPLAY, status
+from nightreel.core.errors import AuditError, InputError
+from nightreel.core.settings import Settings
+from nightreel.operations.status import FRESH, REPLAY, status
+from scoring.database.connection import engine, reading
+from scoring.database.dry_run import without_writing
+from scoring.database.history import list_runs, rollback
+from scoring.database.publish import score_and_publish
+from scoring.database.schema import recorded_version, upgrade
+from scoring.database.show import user_list
+from scoring.lists.eligibility import default_as_of
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log

@@ -9,17 +9,17 @@ import pytest
 from pydantic import SecretStr
 
 from feature_repo.open_store import store as open_store
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.sides import Sides, sides_as_of
-from scoring.candidates import Candidates, Cap
-from scoring.eligibility import find_candidates
-from scoring.lists import Lists
-from scoring.publish import score_and_publish
-from scoring.retrieval import Retrieval, best_received
-from scoring.score import score_users
+from scoring.database.publish import score_and_publish
+from scoring.lists.candidates import Candidates, Cap
+from scoring.lists.eligibility import find_candidates
+from scoring.lists.retrieval import Retrieval, best_received
+from scoring.lists.rows import Lists
+from scoring.lists.score import score_users
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
 
 Night = tuple[Settings, HybridRanker, Candidates, Sides]

@@ -17,15 +17,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from nightreel.errors import BusyError
-from nightreel.settings import Settings
-from scoring import jobs
-from scoring.database import engine, reading
-from scoring.jobs import NIGHT, RETRAIN, Job
-from scoring.schedule import Scheduler
-from scoring.schema import upgrade_database
-from scoring.tables import job_run
-from scoring.writer import sole_job, sole_scheduler
+from nightreel.core.errors import BusyError
+from nightreel.core.settings import Settings
+from nightreel.operations import jobs
+from nightreel.operations.jobs import NIGHT, RETRAIN, Job
+from nightreel.operations.schedule import Scheduler
+from scoring.database.connection import engine, reading
+from scoring.database.schema import upgrade_database
+from scoring.database.tables import job_run
+from scoring.database.writer import sole_job, sole_scheduler
 
 ROOT = Path(__file__).parents[2]
 
@@ -322,9 +322,9 @@ def test_one_scheduler_a_home_and_one_job_a_database(fresh: Settings) -> None:
 # The real process: its jobs are these few lines, its clock the real one.
 _SCHEDULER = """
 import sys
-from nightreel.settings import Settings
-from scoring.schedule import schedule
-from nightreel import logs
+from nightreel.core.settings import Settings
+from nightreel.operations.schedule import schedule
+from nightreel.core import logs
 logs.configure()
 settings = Settings.model_validate(
     {'home': sys.argv[1], 'schedule': '* * * * *', 'stop_within_s': 5, 'schedule_grace_hours': 1}
@@ -332,11 +332,11 @@ settings = Settings.model_validate(
 JOB = '''
 import sys, time
 from datetime import datetime
-from nightreel.settings import Settings
-from scoring import jobs
-from scoring.database import engine
-from scoring.jobs import Job
-from scoring.writer import sole_job
+from nightreel.core.settings import Settings
+from nightreel.operations import jobs
+from scoring.database.connection import engine
+from nightreel.operations.jobs import Job
+from scoring.database.writer import sole_job
 settings = Settings.model_validate({"home": sys.argv[1]})
 job = Job("night", datetime.fromisoformat(sys.argv[2]))
 try:

@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.open_store import store as open_store
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_rows.ordering import best_positions
+from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
-from pipelines.rankers.filtering import best_positions
 from pipelines.rankers.hybrid import ORDERED_BY
-from pipelines.rankers.sides import Sides, sides_as_of
-from scoring.candidates import Candidates, Cap
-from scoring.eligibility import find_candidates
-from scoring.lists import HYBRID, POPULAR, REWATCH, Lists
-from scoring.score import score_users
+from scoring.lists.candidates import Candidates, Cap
+from scoring.lists.eligibility import find_candidates
+from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
+from scoring.lists.score import score_users
 from tests.fixtures.scored_home import AS_OF, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
 
 LOG = scoring_log()

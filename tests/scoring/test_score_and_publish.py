@@ -11,15 +11,15 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.settings import Settings, load_settings
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
-from scoring.database import engine
-from scoring.history import list_runs
-from scoring.publish import score_and_publish
-from scoring.show import user_list
+from scoring.database.connection import engine
+from scoring.database.history import list_runs
+from scoring.database.publish import score_and_publish
+from scoring.database.show import user_list
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log

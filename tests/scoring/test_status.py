@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from nightreel import doctor
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Settings
-from scoring import jobs
-from scoring.database import engine
-from scoring.due import last_due
-from scoring.jobs import NIGHT, Job
-from scoring.metrics import metrics_text, served_metrics
-from scoring.schedule import Scheduler
-from scoring.schema import upgrade_database
-from scoring.status import DUE, FRESH, STALE, read_heartbeat, status
-from scoring.tables import recommendation_run
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
+from nightreel.operations import doctor, jobs
+from nightreel.operations.due import last_due
+from nightreel.operations.jobs import NIGHT, Job
+from nightreel.operations.metrics import metrics_text, served_metrics
+from nightreel.operations.schedule import Scheduler
+from nightreel.operations.status import DUE, FRESH, STALE, read_heartbeat, status
+from scoring.database.connection import engine
+from scoring.database.schema import upgrade_database
+from scoring.database.tables import recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists

@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel.errors import AuditError, InputError
-from nightreel.settings import Settings
-from scoring.compare import compare
-from scoring.database import engine, reading
-from scoring.export import export
-from scoring.runs import NewRun, Published, publish
-from scoring.schema import upgrade
-from scoring.writer import exclusive_lock
+from nightreel.core.errors import AuditError, InputError
+from nightreel.core.settings import Settings
+from scoring.database.compare import compare
+from scoring.database.connection import engine, reading
+from scoring.database.export import export
+from scoring.database.runs import NewRun, Published, publish
+from scoring.database.schema import upgrade
+from scoring.database.writer import exclusive_lock
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
@@ -60,10 +60,10 @@ def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Setting
 
 _KILLED = """
 import os, sys
-from nightreel.settings import Settings
-from scoring.database import engine
-from scoring.runs import NewRun, publish
-from scoring.writer import exclusive_lock
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine
+from scoring.database.runs import NewRun, publish
+from scoring.database.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import NIGHT
 settings = Settings.model_validate({"home": sys.argv[1], "top_k": 10})

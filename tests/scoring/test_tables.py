@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Settings
-from scoring.database import database_url, engine, masked, plainly, reading
-from scoring.schema import SCHEMA_VERSION, recorded_version, upgrade
-from scoring.tables import recommendation, recommendation_run
-from scoring.writer import exclusive_lock
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_url, engine, masked, plainly, reading
+from scoring.database.schema import SCHEMA_VERSION, recorded_version, upgrade
+from scoring.database.tables import recommendation, recommendation_run
+from scoring.database.writer import exclusive_lock
 
 _RUN = {
     "run_id": 1,

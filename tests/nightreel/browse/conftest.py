@@ -16,8 +16,8 @@ import uvicorn
 from sqlalchemy import text
 
 from nightreel.browse.app import make_app
-from nightreel.settings import Settings
-from scoring.database import engine
+from nightreel.core.settings import Settings
+from scoring.database.connection import engine
 from tests.fixtures.published_home import NIGHT, publish_small_lists
 
 EVIL = "<script>document.title='owned'</script>\"><img src=x onerror=alert(1)>"

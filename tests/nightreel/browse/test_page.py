@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from tests.nightreel.browse.conftest import Site, fill, served
 from tests.scoring.conftest import Server
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.ingest import ingest
 from tests.fixtures.raw_log import RawLog
 

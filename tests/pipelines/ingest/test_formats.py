@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.incoming import merge_deliveries
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest
 from pipelines.ingest.raw_files import RAW_FILES
 from tests.pipelines.ingest.conftest import Ingested

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.errors import InputError
 from pipelines.ingest import csv_reading, ingest
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS
 from tests.pipelines.ingest.conftest import Ingested

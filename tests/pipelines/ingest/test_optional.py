@@ -7,16 +7,16 @@ import polars as pl
 import pytest
 
 from feature_repo.open_store import apply_definitions
-from nightreel import columns
-from nightreel.incoming import merge_deliveries
-from nightreel.settings import load_settings
+from nightreel.core import columns
+from nightreel.core.settings import load_settings
+from nightreel.operations.incoming import merge_deliveries
 from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.ingest.merging import Known
 from pipelines.ingest.output import superseded_path
 from pipelines.rankers import train
-from scoring.publish import score_and_publish
-from scoring.show import user_list
+from scoring.database.publish import score_and_publish
+from scoring.database.show import user_list
 from tests.fixtures.synthetic_home import make_synthetic_home
 from tests.pipelines.ingest.conftest import Ingested
 

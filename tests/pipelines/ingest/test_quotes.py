@@ -2,8 +2,8 @@
 
 import pytest
 
-from nightreel import columns
-from nightreel.errors import InputError
+from nightreel.core import columns
+from nightreel.core.errors import InputError
 from tests.fixtures.raw_log import CAPTION_HEADER
 from tests.pipelines.ingest.conftest import Ingested
 

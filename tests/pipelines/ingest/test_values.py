@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from nightreel import columns
+from nightreel.core import columns
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS
 from tests.pipelines.ingest.conftest import Ingested
 

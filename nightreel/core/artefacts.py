@@ -1,0 +1,122 @@
+"""Files written beside and renamed into place, and the records that let a finished step be skipped.
+
+A step's record holds a fingerprint of its inputs and settings, and the files that it wrote. A step is
+skipped when the fingerprint is the same and those files still stand as they were written: of the same size
+and time, and of the same content where they have checksums.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightreel import __version__
+from nightreel.core.checksums import is_usable, replacing
+from nightreel.core.disk import DiskFullError, disk_full, full_path, size_of, was_disk_full
+
+
+@contextmanager
+def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it into place when the block ends without an error.
+
+    A file or a folder may be written; checksum: with checksums of what is written. After a failure nothing
+    new stands at `path` and the temporary is gone. A crash leaves at most a `.partial-*` neighbour, which
+    nothing reads and the next call removes. Raises DiskFullError, which names `path`, for any error of a full
+    disk.
+    """
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        yield temporary
+        with replacing(temporary, path) if checksum else nullcontext():
+            if path.is_dir():
+                _remove(path)
+            temporary.replace(path)
+    except Exception as error:
+        if isinstance(error, DiskFullError) or not was_disk_full(error, path):
+            raise
+        full, needed_bytes = full_path(error, path), max(size_of(path), size_of(temporary))
+        _remove(temporary)
+        raise disk_full(full, error, needed_bytes=needed_bytes) from error
+    finally:
+        _remove(temporary)
+
+
+def fingerprint_of_files(paths: Iterable[Path]) -> dict[str, Any]:
+    """Size and modification time (ns) of each file, by name; a missing file counts as None."""
+    found: dict[str, Any] = {}
+    for path in sorted(paths):
+        status = path.stat() if path.exists() else None
+        found[str(path)] = None if status is None else [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def fingerprint(**parts: Any) -> str:
+    """A short digest of JSON-able parts and of nightreel's version."""
+    text = json.dumps({"version": __version__, **parts}, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The record of one step in one home: `state/<step>.json`."""
+
+    path: Path
+
+    def is_done(self, current: str) -> bool:
+        """Whether the step ended before with this fingerprint and its files stand untouched."""
+        try:
+            record = json.loads(self.path.read_text(encoding="utf-8"))
+            return bool(
+                record["fingerprint"] == current
+                and record["outputs"] == fingerprint_of_files(Path(output) for output in record["outputs"])
+                and all(is_usable(Path(output)) for output in record["outputs"])
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def summary(self) -> Mapping[str, Any]:
+        """What the step said of itself when it ended; empty where there is no record."""
+        try:
+            summary: Mapping[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))["summary"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return summary
+
+    def finish(self, current: str, outputs: Iterable[Path], summary: Mapping[str, Any]) -> None:
+        """Record that the step ended: call after every output stands at its final path."""
+        record = {"fingerprint": current, "outputs": fingerprint_of_files(outputs), "summary": summary}
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(
+                json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
+            )
+
+    def forget(self) -> None:
+        """Drop the record, so that the step runs again; call before outputs are replaced."""
+        self.path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did, for the command line to print.
+
+    read, wrote: the files and folders (or tables) it touched. summary: short facts, by name.
+    """
+
+    step: str
+    skipped: bool
+    read: tuple[Path, ...]
+    wrote: tuple[Path | str, ...]
+    summary: Mapping[str, Any]

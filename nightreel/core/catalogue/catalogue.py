@@ -1,0 +1,61 @@
+"""All views and features of a home: nightreel's own entries and those of the user's modules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nightreel.core.catalogue import builtin
+from nightreel.core.catalogue.entries import Feature, View
+from nightreel.core.catalogue.own import own_views
+from nightreel.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Views in order: those that the rankers read come in the order in which they read them."""
+
+    views: tuple[View, ...]
+
+    @property
+    def stored(self) -> tuple[View, ...]:
+        """The views whose values lie in parquet."""
+        return tuple(view for view in self.views if view.is_stored)
+
+    @property
+    def own(self) -> tuple[View, ...]:
+        """The views of the user's modules."""
+        return tuple(view for view in self.views if view.module)
+
+    @property
+    def ranked(self) -> tuple[tuple[View, tuple[str, ...]], ...]:
+        """The views that the rankers read something of, and what."""
+        return tuple((view, view.ranked) for view in self.views if view.ranked)
+
+    @property
+    def needed(self) -> tuple[View, ...]:
+        """The stored views that models are trained on and lists made from."""
+        factors = (builtin.USER_FACTORS, builtin.VIDEO_FACTORS)
+        return tuple(view for view in self.stored if view.ranked or view in factors)
+
+    @property
+    def categorical(self) -> frozenset[str]:
+        """The features whose values are names or codes, not amounts."""
+        return frozenset(one.name for _, one in self.features() if one.kind == "categorical")
+
+    def view(self, name: str) -> View:
+        """The view of this name."""
+        return next(view for view in self.views if view.name == name)
+
+    def features(self) -> Iterator[tuple[View, Feature]]:
+        """Every feature with its view."""
+        for view in self.views:
+            for feature in view.features:
+                yield view, feature
+
+
+# Of nightreel itself, whatever a home adds.
+BUILTIN = Catalogue(builtin.VIEWS)
+
+
+def catalogue_of(settings: Settings) -> Catalogue:
+    """The catalogue of a home. Raises InputError where one of its feature_modules is wrong."""
+    return Catalogue((*builtin.VIEWS, *own_views(settings, builtin.VIEWS)))

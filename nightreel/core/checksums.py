@@ -1,0 +1,202 @@
+"""Checksums of what the steps write, kept beside each file as `<name>.sha256`, compared before it is used.
+
+A disk that loses bits and a program that writes where it should not leave size and time as they were, so
+neither says that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
+hand. `.files.sha256` in each folder names the files that have had a checksum: one that has lost it counts as
+damaged, and so does one that is missing. Any other file without one was written by an older nightreel, and
+is used as it is until its step writes it again.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nightreel.core.errors import InputError
+from nightreel.core.logs import get_logger
+
+SUFFIX = ".sha256"
+_NAMES = f".files{SUFFIX}"
+_NAMED_MAX = 5
+# By the folder of the home's data that a file lies in: what makes the file again.
+_REMEDIES: Mapping[str, str] = {
+    "tables": "Run `nightreel ingest --force`, then `nightreel features`.",
+    "features": "Run `nightreel features --force`.",
+    "models": "Run `nightreel train --force`.",
+    "data": "Remove it, then run `cd feature_repo && feast apply`.",
+}
+
+_log = get_logger(__name__)
+
+
+def checksum_file(path: Path) -> Path:
+    """Where a file's checksum stands."""
+    return path.with_name(path.name + SUFFIX)
+
+
+@contextmanager
+def replacing(temporary: Path, path: Path) -> Iterator[None]:
+    """Keep checksums true while the block renames `temporary`, a file or a folder of files, to `path`.
+
+    A file's checksum is that of the old or the new content until the block has ended, so a process that is
+    killed at any instant leaves no file that looks damaged. A folder brings its files' checksums with it.
+    """
+    if temporary.is_dir():
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file() and not file.name.endswith(SUFFIX):
+                _write(checksum_file(file), _carried_over(file, path / file.relative_to(temporary)))
+                _remember(file)
+        yield
+        return
+    new = _digest(temporary)
+    known = _recorded(path)
+    before = known if known is not None else [_digest(path)] if path.is_file() else []
+    _write(checksum_file(path), [*before, new], path.name)
+    _remember(path)
+    yield
+    _write(checksum_file(path), [new], path.name)
+
+
+def is_as_written(path: Path) -> bool:
+    """Whether a file has the content that its step wrote, as far as that is known.
+
+    A missing file has where nothing says that it was ever written.
+    """
+    known = _recorded(path)
+    if known is None and has_lost_checksum(path):
+        return False
+    while known is not None:
+        try:
+            if _digest(path) in known:
+                return True
+        except FileNotFoundError:
+            break
+        before, known = known, _recorded(path)
+        if before == known:
+            return False
+        # Its step has replaced it meanwhile.
+    return not is_lost(path)
+
+
+def has_lost_checksum(path: Path) -> bool:
+    """Whether a file that is there had a checksum once, and has none now."""
+    return path.is_file() and not checksum_file(path).exists() and path.name in _names(path.parent)
+
+
+def is_lost(path: Path) -> bool:
+    """Whether a file is missing that has a checksum, or had one once."""
+    # It is looked for last, as its step may be putting it there, its checksum first.
+    recorded = checksum_file(path).exists() or path.name in _names(path.parent)
+    return recorded and not path.is_file()
+
+
+def lost_files(folder: Path) -> list[Path]:
+    """The files of a folder that are missing though they have a checksum, or had one once."""
+    names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"[!.]*{SUFFIX}")}
+    return [path for name in sorted(names | set(_names(folder))) if is_lost(path := folder / name)]
+
+
+def remove_with_checksum(path: Path) -> None:
+    """Remove a file that is not needed any more, and all that says that it was written."""
+    names = path.with_name(_NAMES)
+    known = _names(path.parent)
+    if path.name in known:
+        temporary = names.with_name(f".partial{_NAMES}")
+        temporary.write_text("".join(f"{name}\n" for name in known if name != path.name), encoding="utf-8")
+        temporary.replace(names)
+    checksum_file(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def is_usable(path: Path) -> bool:
+    """Whether a file that can be made again is as it was written; says so in the log where it is not."""
+    with suppress(OSError):  # a disk that cannot be read
+        if is_as_written(path):
+            return True
+    _log.warning("not as it was written, so it is made again", file=str(path))
+    return False
+
+
+def require_as_written(paths: Iterable[Path]) -> None:
+    """Raise InputError, which says what makes it again, where a file is not what its step wrote."""
+    damaged = []
+    for path in paths:
+        try:
+            if not is_as_written(path):
+                damaged.append(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}.", remedy_for([path])) from None
+    if damaged:
+        others = [path.name for path in damaged[1:_NAMED_MAX]]
+        rest = f" (and {', '.join(others)}{', ...' if len(damaged) > _NAMED_MAX else ''})" if others else ""
+        how, what = ("its checksum differs", "changed")
+        if is_lost(damaged[0]):
+            how, what = "it is missing", "lost or removed"
+        elif has_lost_checksum(damaged[0]):
+            how = "its checksum is missing"
+        raise InputError(
+            f"{damaged[0]}{rest}: not as it was written ({how}): the disk or another program has {what} it.",
+            remedy_for(damaged),
+        )
+
+
+def remedy_for(damaged: Iterable[Path]) -> str:
+    """What makes files again: the earliest of their steps, as the later ones follow from it."""
+    folders = {next((part.name for part in path.parents if part.name in _REMEDIES), "") for path in damaged}
+    return next((said for name, said in _REMEDIES.items() if name in folders), "Make it again.")
+
+
+def _carried_over(file: Path, standing: Path) -> list[str]:
+    """The checksums of a new file: of the standing one, where it is that, so that damage is not blessed."""
+    known = _recorded(standing)
+    if known is not None and _stamp(file) == _stamp(standing):
+        return known
+    return [_digest(file)]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remember(path: Path) -> None:
+    """Note that the file has a checksum, which is there by now; a line added is a line whole."""
+    names = path.with_name(_NAMES)
+    if path.name not in _names(path.parent):
+        with names.open("a", encoding="utf-8") as file:
+            file.write(f"{path.name}\n")
+
+
+def _names(folder: Path) -> list[str]:
+    """The names of the files of a folder that have had a checksum."""
+    try:
+        return (folder / _NAMES).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _recorded(path: Path) -> list[str] | None:
+    """The checksums that a file may have; None where none was written."""
+    try:
+        lines = checksum_file(path).read_bytes().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return [line.split(b" ", 1)[0].decode("ascii", errors="replace") for line in lines]
+
+
+def _write(path: Path, digests: Iterable[str], name: str = "") -> None:
+    name = name or path.name.removesuffix(SUFFIX)
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        temporary.write_text("".join(f"{digest}  {name}\n" for digest in digests), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,26 @@
+"""Instants after now: a clock that was wrong has written them, and they count for nothing."""
+
+from datetime import datetime, timedelta
+
+from nightreel.core.errors import InputError
+
+# By how much the clocks of two machines on one database may differ.
+SKEW = timedelta(minutes=5)
+# Lower bounds of Unix times of about today, by the unit that they must be in, and what a second has of each.
+UNIX_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 1e8}
+UNIX_PER_SECOND = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3, "seconds": 1}
+
+
+def is_future(instant: datetime | None, now: datetime) -> bool:
+    """Whether the instant is later than any clock that is right could have said by now."""
+    return instant is not None and instant > now + SKEW
+
+
+def require_not_future(what: str, instant: datetime, now: datetime) -> None:
+    """Raise InputError where an instant that a user gave (`what`: by which option) is after now."""
+    if instant > now:
+        raise InputError(
+            f"{what} {instant.isoformat()}: in the future; this machine's clock says "
+            f"{now.isoformat(timespec='seconds')}.",
+            "Choose an instant that has passed, or set the clock right.",
+        )

@@ -1,0 +1,162 @@
+"""The Ray cluster of `engine = "ray"`: joined where its address is set, else started on this machine.
+
+Ray itself is imported by whoever asks for a cluster, never otherwise.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.extras import require_extras
+from nightreel.core.settings import Settings
+
+Result = TypeVar("Result")
+
+# As in a local run: a threaded BLAS may round otherwise, and waiting threads are not to spin.
+_WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_CAUSES_MAX = 20
+_CONNECT_TIMEOUT_S = 5.0
+_REMEDY = "Check the setting ray_address, and that `ray status` answers there."
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[None]:
+    """Be connected to the cluster until the block ends; one that this process is in already is kept.
+
+    Failures of tasks come out as the error that the task raised. Raises InputError where Ray is missing,
+    NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
+    """
+    require_extras(settings)
+    _require_address(settings.ray_address)
+    import ray
+    from ray.exceptions import RayError
+
+    mine = not ray.is_initialized()
+    if mine:
+        _join(settings)
+    _quiet()
+    try:
+        yield
+    except RayError as error:
+        raise _plain(error) from error
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+@contextmanager
+def engine(settings: Settings) -> Iterator[None]:
+    """The engine of the settings, until the block ends: a cluster is joined once, or started once."""
+    if settings.engine == "local":
+        yield
+        return
+    with connected(settings):
+        yield
+
+
+def workers(settings: Settings) -> int:
+    """Into how many pieces work for `run_all` is best cut: one on the local engine, else one a core."""
+    if settings.engine == "local":
+        return 1
+    with connected(settings):
+        return cores()
+
+
+def run_all(
+    settings: Settings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+) -> list[Result]:
+    """The function's result for each of some arguments, in their order: here, or as tasks of the cluster.
+
+    The function is a module's own, and what it reads has to be within reach of every node.
+    """
+    if settings.engine == "local":
+        return [function(*these) for these in arguments]
+    with connected(settings):
+        import ray
+
+        task = ray.remote(function)
+        found: list[Result] = ray.get([task.remote(*these) for these in arguments])
+        return found
+
+
+def _quiet() -> None:
+    """Ray Data logs and draws its own progress; ours is enough."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+
+
+def cores() -> int:
+    """Cores of the cluster that this process is connected to; at least 1."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _join(settings: Settings) -> None:
+    # A Ray that is started here tells nobody of it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    address = settings.ray_address
+    if address is not None and address != "auto":
+        _require_listener(address)
+    try:
+        ray.init(
+            # Without an address Ray would look for a cluster by itself.
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise NightreelError(f"Ray cluster {address or 'on this machine'}: {said}.", _REMEDY) from error
+
+
+def _require_address(address: str | None) -> None:
+    if address is None or address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(
+            f"Setting `ray_address`: {address} is not an address.", "Write it like 10.0.0.5:6379, or auto."
+        )
+
+
+def _require_listener(address: str) -> None:
+    """Raise unless something listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise NightreelError(f"Ray cluster {address}: {error.strerror or error}.", _REMEDY) from None
+
+
+def _plain(error: BaseException) -> NightreelError:
+    """The first error of our own that this one goes back to, else one line of it."""
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if cause is None:
+            break
+        if type(cause) in _own_kinds(NightreelError):
+            assert isinstance(cause, NightreelError)
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return NightreelError(
+        f"Ray: {lines[-1].strip().rstrip('.')}.", "`nightreel --debug ...` shows all of it."
+    )
+
+
+def _own_kinds(kind: type[NightreelError]) -> set[type[NightreelError]]:
+    """An error's class and all below it; those that Ray makes up as it goes are not its own."""
+    below = (_own_kinds(child) for child in kind.__subclasses__() if not child.__module__.startswith("ray."))
+    return {kind}.union(*below)

@@ -1,0 +1,115 @@
+"""Locks of the operating system on files, which say who holds them; a process that ends leaves none behind.
+
+A step that changes what other steps read holds the home's lock while it works, so that no two ever replace
+one file at once.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nightreel.core.disk import disk_full, is_disk_full
+from nightreel.core.errors import BusyError, NightreelError
+
+_REMEDY = "Wait until it has ended, or end it; then run this again."
+_POLL_S = 0.1
+# State folders of the homes on which this process is at work.
+_held: set[Path] = set()
+
+
+def identity() -> str:
+    """This process as others see it: host and process id."""
+    return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
+
+
+@contextmanager
+def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
+    """Be the only step that changes a home, whose state folder this is; a part of that step holds it already.
+
+    Raises BusyError, which says who is at work, where the home is not free after `wait_s`.
+    """
+    if state in _held:
+        yield
+        return
+    with locked_file(state / "home.lock", f"is at work on this home ({step})", wait_s=wait_s):
+        _held.add(state)
+        try:
+            yield
+        finally:
+            _held.discard(state)
+
+
+@contextmanager
+def locked_file(path: Path, does: str, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes.
+
+    does: what a holder is doing, for those who are kept out. Raises BusyError where it is not free in time.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(path, error) from None
+        raise NightreelError(f"{path}: {error.strerror}.", "Make its folder writable.") from None
+    try:
+        _wait(descriptor, path, does, wait_s=wait_s)
+        _sign(descriptor, does)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path, does: str, *, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = _holder_in(path, does)
+        else:
+            return
+        if time.monotonic() >= deadline:
+            raise BusyError(f"{who}.", _REMEDY)
+        time.sleep(_POLL_S)
+
+
+def _sign(descriptor: int, does: str) -> None:
+    """Say in the file who holds it."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    who = json.dumps({"holder": identity(), "pid": os.getpid(), "since": since, "does": does})
+    # The lock is what counts; on a full disk it goes without a name.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{who}\n".encode())
+
+
+def _holder_in(path: Path, does: str) -> str:
+    """Who holds the file, of those who signed the last that may still be there."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        for line in reversed(path.read_text(encoding="utf-8").splitlines()):
+            signed: dict[str, Any] = json.loads(line)
+            if _may_live(signed):
+                return f"{signed['holder']}, since {signed['since']}, {signed['does']}"
+    # It has the lock but has not signed yet.
+    return f"Another process {does}"
+
+
+def _may_live(signed: dict[str, Any]) -> bool:
+    """Whether the process that signed is alive, or on a machine that cannot be asked."""
+    if f" {socket.gethostname()[:32]}," not in str(signed.get("holder")):
+        return "holder" in signed
+    try:
+        os.kill(int(signed["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, KeyError, TypeError, ValueError):
+        return True
+    return True

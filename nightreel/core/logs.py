@@ -1,0 +1,96 @@
+"""Structured logs and progress bars: for people on a terminal, JSON lines elsewhere."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from nightreel.core.terminal import escaped
+
+
+class Advance(Protocol):
+    """Says that `amount` more units of the work are done."""
+
+    def __call__(self, amount: float = 1) -> None: ...
+
+
+def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
+    """Send logs to standard error: JSON lines unless standard error is a terminal.
+
+    json_lines: force the form. verbose: show debug lines too. Safe to call again.
+    """
+    as_json = (not sys.stderr.isatty()) if json_lines is None else json_lines
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _without_driving_characters,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=_to_standard_error,
+        cache_logger_on_first_use=False,
+    )
+    # Feast and its libraries are chatty; what matters of theirs reaches the user as our own errors.
+    logging.getLogger().setLevel(logging.WARNING)
+
+
+def _without_driving_characters(
+    _logger: object, _method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """A caption or a file's name in a log line drives no terminal."""
+    return {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _to_standard_error(*_: object) -> structlog.PrintLogger:
+    """A logger to what is standard error now: whoever embeds us may change it after `configure`."""
+    return structlog.PrintLogger(sys.stderr)
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger bound to the module's name."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
+    return logger
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Advance]:
+    """Show a progress bar on standard error while the block runs; silent where it is not a terminal.
+
+    total: units of work, or None where it is not known. Yields the function that advances the bar.
+    """
+    if not sys.stderr.isatty():
+        yield _no_advance
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+    if total is not None:
+        columns.insert(3, MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(amount: float = 1) -> None:
+            bar.advance(task, amount)
+
+        yield advance
+
+
+def _no_advance(amount: float = 1) -> None:  # noqa: ARG001
+    return None

@@ -1,0 +1,90 @@
+"""How a step's result, the settings and a user's list look on a terminal, and as JSON."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nightreel.core.artefacts import StepResult
+from nightreel.core.terminal import as_json, escaped
+
+
+def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> None:
+    """Say the step's short facts, and with `paths` what it read and wrote; one line where it was skipped."""
+    if result.skipped:
+        made = "done before for the same inputs and settings (--force redoes it)"
+        run_id = result.summary.get("run_id")
+        which = "" if run_id is None else f": run {run_id}, {result.summary.get('status', 'published')}"
+        print(f"{result.step}: nothing to do, {made}{which}")
+        return
+    print(f"{result.step}: done in {seconds:.1f} s")
+    for verb, files in (("read ", result.read), ("wrote", result.wrote)) if paths else ():
+        for file in files:
+            print(f"  {verb} {shown(file)}")
+    for name, value in result.summary.items():
+        _print_fact(name.replace("_", " "), value, indent="  ")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, for machines."""
+    print(as_json(value, indent=1))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
+    """Rows of like keys as an aligned table; plain text, so that it can be piped."""
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_text(row.get(name), name) for name in names] for row in rows]
+    widths = [max(_width(name), *(_width(line[i]) for line in cells)) for i, name in enumerate(names)]
+    numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    for line in [names, *cells]:
+        padded = [
+            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        print((indent + "  ".join(padded)).rstrip())
+
+
+def print_error(text: str) -> None:
+    """One line on standard error."""
+    print(f"nightreel: {shown(text)}", file=sys.stderr)
+
+
+def shown(value: Any) -> str:
+    """A text as one line that is safe on a terminal."""
+    return escaped(" ".join(str(value).split()))
+
+
+def _print_fact(name: str, value: Any, *, indent: str) -> None:
+    if isinstance(value, Mapping):
+        print(f"{indent}{name}:")
+        for inner, inner_value in value.items():
+            _print_fact(str(inner), inner_value, indent=indent + "  ")
+    elif isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+        print(f"{indent}{name}:")
+        print_table(value, indent=indent + "  ")
+    elif isinstance(value, list | tuple):
+        print(f"{indent}{name}: {', '.join(_text(one, name) for one in value) or 'none'}")
+    else:
+        print(f"{indent}{name}: {_text(value, name)}")
+
+
+def _text(value: Any, name: str = "") -> str:
+    """A value as it is shown; name: what it is, as ids are to be copied and have no separators."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        is_id = name.replace(" ", "_").removesuffix("s").split("_")[-1] == "id"
+        return f"{value:,}" if not is_id and abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return shown(value)
+
+
+def _width(text: str) -> int:
+    """Terminal cells that the text takes: Chinese characters take two."""
+    import unicodedata
+
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,0 +1,117 @@
+"""What may be sent to a terminal: no character that drives it, and none that it cannot write.
+
+And what happens where it, or the file that stands for it, takes nothing: results are owed, remarks are not.
+"""
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from nightreel.core.errors import NightreelError
+
+# Control characters but for tab and line feed, half surrogate pairs, and what turns the direction of text.
+_DRIVING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def escaped(text: str) -> str:
+    """The text with each character that would drive a terminal written as its code, such as `\\x1b`."""
+    return _DRIVING.sub(_code, text)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """The value as JSON; what would drive a terminal, or it cannot write, is escaped as JSON has it."""
+    readable = json.dumps(value, indent=indent, ensure_ascii=not _writes_all(), default=str)
+    return _DRIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", readable)
+
+
+_unguarded: list[Any] = []
+
+
+class StandardOutputError(NightreelError):
+    """What a command had to say could not be written; what it did stands."""
+
+
+def guard_streams() -> None:
+    """Watch over standard output and standard error for the rest of this process.
+
+    Characters that an encoding lacks are replaced. Standard output that takes nothing raises
+    StandardOutputError; standard error that takes nothing stops no work.
+    """
+    sys.stdout = _guarded(sys.stdout, _Output)
+    sys.stderr = _guarded(sys.stderr, _Remarks)
+
+
+def drop_output() -> None:
+    """Let what is still to be written to standard output go nowhere; it cannot be written where it should."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output: the results that were asked for."""
+
+    def write(self, text: str, /) -> int:
+        with _output_named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _output_named():
+            super().flush()
+
+
+class _Remarks(io.TextIOWrapper):
+    """Standard error: errors, logs and progress, which are lost where nobody can have them."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        # Python flushes it a last time when the process ends.
+        with suppress(OSError):
+            super().flush()
+
+
+@contextmanager
+def _output_named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has gone away, as `| head` does, and that is no failure to be named
+    except OSError as error:
+        raise StandardOutputError(
+            f"Standard output could not be written: {error.strerror}.",
+            "Send it where there is room. What the command did stands; what it had to say is not all there.",
+        ) from error
+
+
+def _guarded(stream: Any, kind: type[io.TextIOWrapper]) -> Any:
+    """The same stream watched over; streams that are no files of the system stay as they are."""
+    if type(stream) is not io.TextIOWrapper:
+        return stream
+    # Who has the stream itself may go on with it; without a reference it would close what both write to.
+    _unguarded.append(stream)
+    return kind(
+        stream.buffer,
+        encoding=stream.encoding,
+        errors="replace" if stream.errors == "strict" else stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _writes_all() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def _code(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

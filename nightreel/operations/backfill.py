@@ -1,0 +1,160 @@
+"""The lists of past nights, as each would have been known then: stored, counted, never shown to apps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult
+from nightreel.core.clock import require_not_future
+from nightreel.core.errors import InputError
+from nightreel.core.logs import get_logger, progress
+from nightreel.core.settings import Settings
+from nightreel.operations.due import next_due
+from pipelines import model_registry
+from pipelines.local_days import start_of_day
+from pipelines.model_registry import ModelVersion
+from scoring.database.connection import database_exists, database_url, masked, reading
+from scoring.database.publish import score_and_publish
+from scoring.database.schema import recorded_version, upgrade_if_there
+from scoring.database.tables import STORED, list_night, recommendation_run
+from scoring.outcomes import record_outcomes
+
+# With what a home would keep by itself; so that no night of a long backfill is pruned by a later one.
+_KEEP_ALL = 1_000_000
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PastNight:
+    """A night to be made: the local day whose lists they are, which begins at as_of, and what was known.
+
+    known_at: when the night's job would have begun. has_seen: whether the model was fitted on plays of the
+    day or of later ones.
+    """
+
+    day: date
+    as_of: datetime
+    known_at: datetime
+    model: ModelVersion
+    has_seen: bool
+
+
+def backfill(
+    settings: Settings,
+    first: date,
+    last: date,
+    *,
+    model_version: str | None = None,
+    force: bool = False,
+    now: datetime | None = None,
+) -> StepResult:
+    """Make and count the lists of every local day from `first` to `last`, both included.
+
+    A night is left out that was made before by the same model, so that what was stopped goes on where it
+    was. model_version: by default, for each night, the newest that was fitted on earlier plays only. Raises
+    InputError where there is none, or for days that are no days of the past; and what scoring raises.
+    """
+    now = now or datetime.now(UTC)
+    nights = list(_nights(settings, first, last, model_version, now))
+    upgrade_if_there(settings)
+    keeping = settings.model_copy(update={"keep_replays": _KEEP_ALL})
+    made: list[int] = []
+    before = 0
+    with progress("backfill", total=len(nights)) as advance:
+        for night in nights:
+            if not force and _is_there(settings, night):
+                before += 1
+            else:
+                result = score_and_publish(
+                    keeping,
+                    as_of=night.as_of,
+                    model_version=night.model.version,
+                    known_at=night.known_at,
+                    replay=True,
+                    force=force,
+                )
+                made.append(result.summary["run_id"])
+                _log.info("night made", day=night.day.isoformat(), run_id=made[-1])
+            advance()
+    # Also where nothing was made: what was stopped may have been so before this.
+    record_outcomes(settings, now)
+    seen = [night.day.isoformat() for night in nights if night.has_seen]
+    remarks = []
+    if seen:
+        remarks.append(
+            f"{len(seen)} nights, {seen[0]} to {seen[-1]}, are by a model that was fitted on their plays: "
+            "their figures are too good"
+        )
+    if len(nights) > settings.keep_replays:
+        remarks.append(
+            f"the next publish keeps the lists of the newest {settings.keep_replays} (setting keep_replays); "
+            "their figures stay"
+        )
+    summary: dict[str, Any] = {"nights": len(nights), "made": len(made), "there before": before, "runs": made}
+    summary |= {"models": sorted({night.model.version for night in nights})}
+    if remarks:
+        summary["remarks"] = remarks
+    where = masked(database_url(settings))
+    return StepResult("backfill", not made, (), (where,), summary)
+
+
+def _nights(
+    settings: Settings, first: date, last: date, model_version: str | None, now: datetime
+) -> Iterator[PastNight]:
+    """All nights to be made, or InputError before any is."""
+    if first > last:
+        raise InputError(f"--from {first} --to {last}: the first day is after the last.", "Swap them.")
+    require_not_future("--to", start_of_day(last, settings.zone), now)
+    every = _models(settings, model_version)
+    for n in range((last - first).days + 1):
+        day = first + timedelta(days=n)
+        as_of = start_of_day(day, settings.zone)
+        due = next_due(settings.schedule, settings.zone_of_schedule, as_of)
+        known_at = min(now, as_of + timedelta(days=1) if due is None else due)
+        honest = [model for fitted_before, model in every if fitted_before <= as_of]
+        if not honest and model_version is None:
+            raise InputError(
+                f"--from {first}: no model was fitted on plays before {day} alone; the earliest on those "
+                f"before {every[0][0].astimezone(settings.zone):%Y-%m-%d}.",
+                "Begin at that day, or name --model VERSION: lists of days that it has seen are too good.",
+            )
+        yield PastNight(day, as_of, known_at, honest[-1] if honest else every[0][1], not honest)
+
+
+def _models(settings: Settings, model_version: str | None) -> list[tuple[datetime, ModelVersion]]:
+    """Models by the instant up to which their rankers were fitted, earliest first; at least one."""
+    names = [model_version] if model_version is not None else model_registry.version_names(settings)
+    found = []
+    for name in names:
+        model = model_registry.find(settings, name)
+        try:
+            fitted_before = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        found.append((fitted_before, model))
+    if not found:
+        raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
+    return sorted(found, key=lambda one: (one[0], one[1].version))
+
+
+def _is_there(settings: Settings, night: PastNight) -> bool:
+    """Whether a stored run, or the figures of one that was pruned, are of this night and model."""
+    if not database_exists(settings):
+        return False
+    with reading(settings) as connection:
+        if recorded_version(connection) is None:
+            return False
+        for table, is_stored in (
+            (recommendation_run, recommendation_run.c.status == STORED),
+            (list_night, ~list_night.c.shown),
+        ):
+            same = (table.c.as_of == night.as_of) & (table.c.model_version == night.model.version)
+            query = select(table.c[columns.RUN_ID]).where(is_stored, same).limit(1)
+            if connection.execute(query).first() is not None:
+                return True
+    return False

@@ -1,0 +1,58 @@
+"""When a job is due: a cron expression over the clock on the wall, each of its times once, whatever DST does.
+
+A wall time that a clock change skips is due at the instant it would have had without the change (02:30 that
+does not exist comes at 03:30); one that occurs twice is due the first time only.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from nightreel.core.cron import cron_triggers, next_fire
+
+# A clock change moves the wall by less than this.
+_SLACK = timedelta(hours=4)
+# 29 February may come once in eight years.
+_LOOKBACK_DAYS_MAX = 7_000
+
+
+def latest_due(cron: str, zone: ZoneInfo, now: datetime, within: timedelta) -> datetime | None:
+    """The last instant, in UTC, not after `now` and at most `within` ago, at which the job was due."""
+    found = [due for due in _dues(cron, zone, now - within, now) if now - within <= due <= now]
+    return max(found, default=None)
+
+
+def last_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+    """The last instant at which the job was due in the last 18 years; None where there was none."""
+    days = 1
+    while days <= _LOOKBACK_DAYS_MAX:
+        found = latest_due(cron, zone, now, timedelta(days=days))
+        if found is not None:
+            return found
+        days *= 3
+    return None
+
+
+def next_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
+    """The first instant, in UTC, after `now` at which the job is due; None where there is none any more."""
+    for due in _dues(cron, zone, now, None):
+        if due > now:
+            return due
+    return None
+
+
+def _dues(cron: str, zone: ZoneInfo, first: datetime, last: datetime | None) -> Iterator[datetime]:
+    # The wall clock runs as if it were UTC: nothing skips or repeats there.
+    triggers = cron_triggers(cron)
+    wall = _wall(first, zone) - _SLACK
+    end = None if last is None else _wall(last, zone) + _SLACK
+    while True:
+        fires = next_fire(triggers, wall)
+        if fires is None or (end is not None and fires > end):
+            return
+        yield fires.replace(tzinfo=zone, fold=0).astimezone(UTC)
+        wall = fires + timedelta(microseconds=1)
+
+
+def _wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=UTC, fold=0)

@@ -1,0 +1,128 @@
+"""Removes a user from the database of the lists and from Feast's online store, free pages included."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from feast.infra.key_encoding_utils import deserialize_entity_key
+from sqlalchemy import Connection, Table, delete, select, update
+
+from nightreel.core import columns
+from nightreel.core.errors import NightreelError
+from nightreel.core.settings import Settings
+from nightreel.operations.forgetting.identity import Person
+from nightreel.operations.forgetting.raw_files import Removed
+from scoring.database.connection import SQLITE, database_exists, database_url, engine, plainly, sqlite_file
+from scoring.database.schema import upgrade
+from scoring.database.tables import job_run, metadata, recommendation, recommendation_run, skip_user
+from scoring.database.writer import exclusive_lock
+
+_HIDDEN = "***"
+_KEY_VERSION = 3
+_WORDS: tuple[tuple[Table, tuple[str, ...]], ...] = (
+    (recommendation_run, ("error",)),
+    (job_run, ("error", "remarks")),
+)
+
+
+def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> None:
+    """Delete the user's rows of every kept run and of `skip_user`, and overwrite what held them.
+
+    What was counted of lists (list_outcome and its like) knows no users. Raises BusyError where another
+    process publishes.
+    """
+    if not database_exists(settings):
+        return
+    opened = engine(settings)
+    with plainly(database_url(settings)), exclusive_lock(opened) as connection:
+        is_sqlite = connection.dialect.name == SQLITE
+        if is_sqlite:
+            _driver(connection).execute("PRAGMA secure_delete = ON")
+        with connection.begin():
+            upgrade(connection)
+            _delete(connection, person, removed)
+        if is_sqlite:
+            # The pages that are free, and what lies between the rows of others.
+            _driver(connection).execute("VACUUM")
+    if is_sqlite:
+        _require_no_journal(settings)
+        return
+    with plainly(database_url(settings)), opened.connect() as connection:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM {names}")
+    removed.left.append(
+        "PostgreSQL: rows are deleted and vacuumed; its write-ahead log and backups have their own time"
+    )
+
+
+def _delete(connection: Connection, person: Person, removed: Removed) -> None:
+    run_key = recommendation_run.c[columns.RUN_ID]
+    for run_id in connection.execute(select(run_key)).scalars().all():
+        own = (recommendation.c[columns.RUN_ID] == run_id) & (
+            recommendation.c[columns.USER_ID] == person.user_id
+        )
+        rows = connection.execute(delete(recommendation).where(own)).rowcount
+        if rows:
+            removed.counts["rows of lists"] += rows
+            counts = {"users": recommendation_run.c.users - 1, "rows": recommendation_run.c.rows - rows}
+            connection.execute(update(recommendation_run).where(run_key == run_id).values(**counts))
+    skipped = delete(skip_user).where(skip_user.c[columns.USER_ID] == person.user_id)
+    removed.counts["rows of skip_user"] += connection.execute(skipped).rowcount
+    for table, names in _WORDS:
+        key = list(table.primary_key.columns)
+        for name in names:
+            column = table.c[name]
+            holding = select(*key, column).where(column.like(f"%{person.user_id}%"))
+            for row in connection.execute(holding).all():
+                said = person.token.sub(_HIDDEN, row[-1])
+                if said != row[-1]:
+                    is_row = [one == value for one, value in zip(key, row, strict=False)]
+                    connection.execute(update(table).where(*is_row).values({name: said}))
+                    removed.counts["messages"] += 1
+
+
+def _require_no_journal(settings: Settings) -> None:
+    """Raise NightreelError where readers kept SQLite from ending the journal, which has the old pages."""
+    file = sqlite_file(database_url(settings))
+    assert file is not None
+    journals = [file.with_name(f"{file.name}{end}") for end in ("-wal", "-journal")]
+    if any(journal.exists() and journal.stat().st_size for journal in journals):
+        raise NightreelError(
+            f"{file}: another process has it open, so that its journal still has what was deleted.",
+            f"End that process (`fuser {file}` names it), then forget again.",
+        )
+
+
+def remove_from_online_store(file: Path, person: Person, removed: Removed) -> None:
+    """Delete the user's keys from Feast's online store, where it is the home's own SQLite file."""
+    if not file.is_file():
+        return
+    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        tables = connection.execute(
+            "SELECT DISTINCT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c "
+            "WHERE m.type = 'table' AND c.name = 'entity_key'"
+        ).fetchall()
+        connection.execute("BEGIN IMMEDIATE")
+        for (table,) in tables:
+            name = '"' + table.replace('"', '""') + '"'
+            keys = connection.execute(f"SELECT DISTINCT entity_key FROM {name}").fetchall()
+            own = [key for key in keys if _is_of(key[0], person)]
+            connection.executemany(f"DELETE FROM {name} WHERE entity_key = ?", own)
+            removed.counts["keys of the online store"] += len(own)
+        connection.execute("COMMIT")
+        connection.execute("VACUUM")
+
+
+def _is_of(key: bytes, person: Person) -> bool:
+    entity = deserialize_entity_key(key, _KEY_VERSION)
+    for name, value in zip(entity.join_keys, entity.entity_values, strict=True):
+        if name == columns.USER_ID and person.is_number(str(getattr(value, value.WhichOneof("val")))):
+            return True
+    return False
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver

@@ -1,0 +1,115 @@
+"""Forgets a user: raw files first, so that nothing that is made again brings them back; then all the rest."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.errors import InputError
+from nightreel.core.locks import home_lock
+from nightreel.core.settings import Settings
+from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
+from nightreel.operations.forgetting.identity import Person
+from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_files, require_searchable
+from nightreel.operations.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
+from pipelines import model_registry
+from scoring.database.connection import database_exists, database_url, engine, plainly
+from scoring.database.writer import sole_job
+
+_STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
+
+
+def forget(settings: Settings, user_id: int, *, retrain: bool = False) -> StepResult:
+    """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
+
+    Killed at any instant it can be run again, and does the rest. retrain: also train a model that has not
+    seen them, make it the champion and remove the others. A record without the user is kept in
+    data/forgotten. Raises BusyError where another process works on the home or the database, InputError for
+    a home or raw files behind a URL, or a file that cannot be read.
+    """
+    if settings.home_url is not None or settings.raw_url is not None:
+        raise InputError(
+            "forget: home and raw files behind a URL are not searched.",
+            "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
+        )
+    person, removed = Person(user_id), Removed()
+    with _alone(settings):
+        require_searchable(settings.raw_dir)
+        remove_from_raw_files(settings.raw_dir, person, removed)
+        remove_from_stored_files(settings, person, removed)
+        if os.environ.get(_STORE_FILE):
+            from feature_repo.open_store import fill_tables
+
+            fill_tables(settings)
+            removed.left.append("Feast's online store is another than the home's own: materialize it anew")
+        remove_from_online_store(settings.paths.online_store, person, removed)
+        remove_from_lists(settings, person, removed)
+        counts = {name: n for name, n in sorted(removed.counts.items()) if n}
+        if counts.keys() == {MADE_AGAIN}:
+            counts = {}  # these are removed without a look
+        models = model_registry.version_names(settings)
+        if retrain:
+            _retrain(settings)
+        record = _record(settings, counts, removed.left, models, retrain=retrain) if counts else None
+    wrote = () if record is None else (record,)
+    summary: dict[str, object] = {"removed": counts or "nothing: no row of this user was found"}
+    if removed.left:
+        summary["not looked through"] = removed.left
+    if not retrain and models:
+        summary["remains"] = (
+            f"{len(models)} trained models have learnt from this user's plays among all others; they hold no "
+            "row of them. --retrain ends that"
+        )
+    if counts:
+        summary["next"] = "the next night reads the raw files and fits features and factors without them"
+    return StepResult("forget", False, (settings.raw_dir, settings.paths.data), wrote, summary)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """No night's job and no other step at work on the home meanwhile."""
+    with home_lock(settings.paths.state, "forget", wait_s=settings.home_wait_s):
+        if not database_exists(settings):
+            yield
+            return
+        with plainly(database_url(settings)), sole_job(engine(settings)):
+            yield
+
+
+def _retrain(settings: Settings) -> None:
+    """A champion that has seen nothing of the user; versions that have are removed."""
+    from feature_repo.open_store import apply_definitions
+    from pipelines.features import build_features
+    from pipelines.ingest import ingest
+    from pipelines.rankers import train
+
+    ingest(settings, force=True)
+    build_features(settings, force=True)
+    apply_definitions(settings)
+    version = str(train(settings, force=True).summary["version"])
+    model_registry.promote(settings, model_registry.find(settings, version))
+    for name in model_registry.version_names(settings):
+        if name != version:
+            shutil.rmtree(settings.paths.models / name)
+
+
+def _record(
+    settings: Settings, counts: dict[str, int], left: list[str], models: list[str], *, retrain: bool
+) -> Path:
+    """What was removed and when, without the user."""
+    now = datetime.now(UTC)
+    path = settings.paths.data / RECORDS / f"{now:%Y%m%dT%H%M%S.%fZ}.json"
+    content = {
+        "at": now.isoformat(timespec="seconds"),
+        "removed": counts,
+        "not_looked_through": left,
+        "models_before": models,
+        "trained_again": retrain,
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return path

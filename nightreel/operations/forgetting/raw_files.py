@@ -1,0 +1,196 @@
+"""Removes a user from raw files and deliveries: the one exception to the rule that these are never changed.
+
+Every other row stays byte for byte as it was, and the file keeps its time, by which deliveries are ordered.
+"""
+
+import csv
+import io
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.errors import InputError
+from nightreel.operations.forgetting.identity import Person
+from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES
+from pipelines.ingest.unread import printable
+
+CSV = ".csv"
+FRIENDS = "friend_list"
+_REASON = ".txt"
+_HIDDEN = "***"
+_EXPONENT = (b"e", b"E")
+_HEADER_BYTES_MAX = 65_536
+
+
+@dataclass
+class Removed:
+    """What was removed, by where it was, and what could not be looked through."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    left: list[str] = field(default_factory=list)
+
+
+def remove_from_raw_files(raw_dir: Path, person: Person, removed: Removed) -> None:
+    """Take the user's rows out of every CSV file at or below the folder, deliveries of all kinds included.
+
+    A file of another kind is named in `removed.left`, as is a delivery that is not yet whole. A quarantined
+    file that names no column of users and holds the id is removed whole.
+    """
+    for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
+        if not path.is_file():
+            continue
+        where = _where(path.relative_to(raw_dir))
+        if path.suffix.casefold() == CSV and path.name.startswith("."):
+            removed.left.append(f"{printable(path.name)}: not yet whole; forget again when it is delivered")
+        elif path.suffix.casefold() == CSV:
+            _from_csv(path, person, removed, where)
+        elif where == "quarantine" and path.suffix == _REASON:
+            _from_reason(path, person, removed)
+        elif not path.name.startswith("."):
+            removed.left.append(f"{printable(path.name)}: not a CSV file, not looked through")
+
+
+def require_searchable(raw_dir: Path) -> None:
+    """Raise InputError where a file that ingest reads is none from which single rows can be taken out.
+
+    Ingest reads more than CSV in UTF-8 with commas; what is packed, columnar, or has other delimiters is
+    refused before anything is removed, as what is left in it would bring the user back.
+    """
+    stems = tuple(Path(file.name).stem for file in RAW_FILES)
+    for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
+        parts = path.relative_to(raw_dir).parts
+        if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
+            continue
+        plain = [delivered_name(part).casefold() for part in parts]
+        if not any(part.startswith(stems) for part in plain) or _is_plain_csv(path):
+            continue
+        raise InputError(
+            f"{path}: not a CSV file in UTF-8 with commas, so a user's rows cannot be taken out of it.",
+            "Replace it by such a file, then forget again; nothing was removed.",
+        )
+
+
+def _is_plain_csv(path: Path) -> bool:
+    if path.suffix.casefold() != CSV:
+        return False
+    with path.open("rb") as file:
+        header = file.readline(_HEADER_BYTES_MAX)
+    names = {name.strip() for name in _fields(header)}
+    return b"\0" not in header and bool(names & {columns.USER_ID, columns.VIDEO_ID})
+
+
+def _where(path: Path) -> str:
+    parts = path.parts
+    if INCOMING not in parts[:-1]:
+        return "raw rows"
+    return "quarantine" if QUARANTINE in parts else "archived rows" if ARCHIVE in parts else "delivered rows"
+
+
+def _from_csv(path: Path, person: Person, removed: Removed, where: str) -> None:
+    # What stands there may be a link; its target holds the rows.
+    target = path.resolve()
+    with target.open("rb") as file:
+        header_bytes = next(_records(file), b"")
+        names = [name.strip() for name in _fields(header_bytes)]
+        users = [n for n, name in enumerate(names) if name == columns.USER_ID]
+        friends = [n for n, name in enumerate(names) if name == FRIENDS]
+        if users or friends:
+            file.seek(0)
+            if not any(_changed(record, users, friends, person) is not record for record in _body(file)):
+                return
+        elif where != "quarantine":
+            return
+        elif b"\0" in header_bytes:
+            removed.left.append(f"{printable(path.name)}: not text, not looked through")
+            return
+        elif not _holds(target, person):
+            return
+    if not users and not friends:
+        path.unlink()
+        removed.counts["quarantined files"] += 1
+        return
+    status = target.stat()
+    rows = 0
+    with atomic_write(target) as temporary:
+        with target.open("rb") as file, temporary.open("wb") as out:
+            out.write(next(_records(file)))
+            for record in _records(file):
+                kept = _changed(record, users, friends, person)
+                out.write(kept)
+                rows += bool(kept)
+                removed.counts[where if not kept else "lists of friends"] += kept is not record
+            out.flush()
+            os.fsync(out.fileno())
+        shutil.copymode(target, temporary)
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if not rows and where != "raw rows":
+        # A delivery of this user alone; an empty one would be refused.
+        path.unlink()
+
+
+def _body(file: io.BufferedReader) -> Iterator[bytes]:
+    records = _records(file)
+    next(records, None)
+    return records
+
+
+def _records(file: io.BufferedReader) -> Iterator[bytes]:
+    """The file's records with their line ends; a quoted field may have line breaks."""
+    record = b""
+    for line in file:
+        record = record + line if record else line
+        if record.count(b'"') % 2 == 0:
+            yield record
+            record = b""
+    if record:
+        yield record
+
+
+def _changed(record: bytes, users: list[int], friends: list[int], person: Person) -> bytes:
+    """The same object where the record says nothing of the person; empty where it is theirs."""
+    if not person.token_bytes.search(record) and not any(mark in record for mark in _EXPONENT):
+        return record
+    fields = _fields(record)
+    if any(person.is_number(fields[n]) for n in users if n < len(fields)):
+        return b""
+    if users and len(fields) <= max(users) and person.token_bytes.search(record):
+        return b""  # cut off: it cannot be told whose it is
+    named = [n for n in friends if n < len(fields) and person.is_in(fields[n])]
+    if not named:
+        return record
+    for n in named:
+        ids = [one for one in re.findall(r"-?\d+", fields[n]) if not person.is_number(one)]
+        fields[n] = f"[{', '.join(ids)}]"
+    end = "\r\n" if record.endswith(b"\r\n") else "\n" if record.endswith(b"\n") else ""
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end).writerow(fields)
+    return text.getvalue().encode("utf-8", errors="surrogateescape")
+
+
+def _fields(record: bytes) -> list[str]:
+    text = record.decode("utf-8-sig", errors="surrogateescape").rstrip("\r\n")
+    try:
+        return next(csv.reader([text], strict=False), [])
+    except csv.Error:
+        return text.split(",")
+
+
+def _holds(path: Path, person: Person) -> bool:
+    with path.open("rb") as file:
+        return any(person.token_bytes.search(line) for line in file)
+
+
+def _from_reason(path: Path, person: Person, removed: Removed) -> None:
+    """A reason quotes what is wrong in a file; the number is taken out of it."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if person.is_in(text):
+        with atomic_write(path) as temporary:
+            temporary.write_text(person.token.sub(_HIDDEN, text), encoding="utf-8")
+        removed.counts["reasons"] += 1

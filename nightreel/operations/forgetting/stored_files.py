@@ -1,0 +1,97 @@
+"""Removes a user from what the steps have written below the home: tables, features, figures, records."""
+
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.checksums import checksum_file, remove_with_checksum
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from nightreel.operations.forgetting.identity import Person
+from nightreel.operations.forgetting.raw_files import FRIENDS, Removed
+from pipelines.ingest.csv_reading import RAW, REASON
+
+_TEXTS = (".json", ".jsonl", ".html", ".csv", ".txt", ".log", ".toml")
+# What is made again from tables and lists when it is needed, and holds rows of single users.
+_FOLDERS_MADE_AGAIN = ("shared", "replay", "dry-run", "features_from_postgresql")
+# Records of who was forgotten when, without the user.
+RECORDS = "forgotten"
+MADE_AGAIN = "folders that are made again"
+
+
+def remove_from_stored_files(settings: Settings, person: Person, removed: Removed) -> None:
+    """Take the user out of every parquet file of the home's data, and remove what is only derived of them.
+
+    Fits of candidate sources and lists of past days are removed whole: they are made again when needed. Text
+    files in which the id stands are too, but for those of models, which have no users.
+    """
+    paths = settings.paths
+    for folder in (paths.retrieval, paths.backtest, *(paths.data / name for name in _FOLDERS_MADE_AGAIN)):
+        if folder.is_dir():
+            removed.counts[MADE_AGAIN] += 1
+            shutil.rmtree(folder)
+    for path in sorted(paths.data.rglob("*")):
+        if paths.models in path.parents or not path.is_file():
+            continue
+        if path.name.startswith(".partial-"):
+            path.unlink()
+        elif path.suffix == ".parquet":
+            _from_parquet(path, person, removed)
+        elif path.suffix in _TEXTS and _quotes_rows(path, settings):
+            _from_text(path, person, removed)
+
+
+def _quotes_rows(path: Path, settings: Settings) -> bool:
+    """Whether a text file may quote rows of data, so that a number in it may be a user."""
+    if path.parent == settings.paths.state:
+        return path.name.startswith("ingest")
+    return path.parent.name != RECORDS
+
+
+def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
+    try:
+        names = pq.read_schema(path).names
+        if not {columns.USER_ID, FRIENDS, RAW} & set(names):
+            return
+        before = pl.read_parquet(path)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise InputError(
+            f"{path}: cannot be read, so it cannot be said whether the user is in it.",
+            "Remove it (its step makes it again), then forget again.",
+        ) from error
+    frame = before
+    if columns.USER_ID in names:
+        frame = frame.filter(pl.col(columns.USER_ID).ne_missing(person.user_id))
+    if RAW in names:
+        # Rejected rows are kept as text.
+        of_person = pl.any_horizontal(
+            pl.col(name).cast(pl.String).fill_null("").map_elements(person.is_in, return_dtype=pl.Boolean)
+            for name in (RAW, REASON)
+            if name in names
+        )
+        frame = frame.filter(~of_person)
+    rows = before.height - frame.height
+    if FRIENDS in names and frame.schema[FRIENDS] == pl.List(pl.Int64):
+        friends = pl.col(FRIENDS).list.eval(pl.element().filter(pl.element() != person.user_id))
+        named = frame[FRIENDS].list.contains(person.user_id).fill_null(value=False)
+        if named.any():
+            frame = frame.with_columns(pl.when(named).then(friends).otherwise(pl.col(FRIENDS)).alias(FRIENDS))
+            removed.counts["lists of friends"] += int(named.sum())
+    if frame is before or frame.equals(before):
+        return
+    with atomic_write(path, checksum=checksum_file(path).exists()) as temporary:
+        frame.write_parquet(temporary, statistics=True)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+    removed.counts[f"rows of {path.parent.name}"] += rows
+
+
+def _from_text(path: Path, person: Person, removed: Removed) -> None:
+    if person.is_in(path.read_text(encoding="utf-8", errors="replace")):
+        remove_with_checksum(path)
+        removed.counts["files that are made again"] += 1

@@ -1,0 +1,198 @@
+"""Archives what was dropped in `raw_dir/incoming`, for ingest to merge; raw files are never written to.
+
+A delivery is checked by the code of ingest and then archived by one rename, which also says when it arrived:
+killed at any instant, it is either still to be taken in or taken in, once. One that cannot be read goes into
+quarantine with its reason, and whatever else lies there is named.
+"""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from nightreel.core.artefacts import StepResult
+from nightreel.core.disk import disk_full, is_disk_full, size_of
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.logs import get_logger
+from nightreel.core.settings import Settings
+from pipelines.ingest import read_delivery
+from pipelines.ingest.csv_reading import LINE, REASON
+from pipelines.ingest.deliveries import (
+    ARCHIVE,
+    KINDS,
+    QUARANTINE,
+    archived_name,
+    delivered_after,
+    fitting_name,
+    kind_of,
+    next_arrival,
+    stamp_anew,
+)
+from pipelines.ingest.formats import ending_of
+from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
+from pipelines.ingest.tables import DUPLICATE
+from pipelines.ingest.unread import printable, shortened, unread_deliveries
+from pipelines.known import deliveries_after
+
+# What reading a file may raise; whatever it is, the night goes on with the other files.
+_BAD_FILE = (
+    NightreelError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+)
+
+_log = get_logger(__name__)
+
+
+def merge_deliveries(settings: Settings) -> StepResult:
+    """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
+
+    The first file of a kind of which there is no raw file becomes that. Archived files go to
+    `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` say what
+    was left out or is not read. Names that begin with a dot are files not yet whole.
+    """
+    folder = settings.raw_dir / INCOMING
+    try:
+        files = _waiting(folder)
+        unread = shortened(unread_deliveries(settings.raw_dir))
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}.", "Let this user read and write the folder.") from None
+    for line in unread:
+        _log.warning("not read", file=line)
+    remarks = _stamped_anew(settings)
+    wrote: list[Path] = []
+    rows = 0
+    for path in files:
+        name = printable(path.name)
+        try:
+            archived, good, said = _take(path, settings)
+        except _BAD_FILE as error:
+            if is_disk_full(error):
+                # Nothing is wrong with the file: it waits for a night with room.
+                raise disk_full(folder, error, needed_bytes=size_of(path)) from error
+            remarks.append(_quarantine(path, _reason(error)))
+            _log.warning("file set aside", file=name, reason=_reason(error))
+            continue
+        if said:
+            remarks.append(f"{name}: {said}")
+        if archived is not None:
+            wrote.append(archived)
+            rows += good
+            _log.info("file taken in", file=name, rows=good)
+    summary = {"files": len(files), "rows": rows, "remarks": [*remarks, *unread]}
+    return StepResult("take in", not files, tuple(files), tuple(wrote), summary)
+
+
+def _stamped_anew(settings: Settings) -> list[str]:
+    """Give deliveries of a clock that was ahead a stamp of now; returns what is to be said of it."""
+    now = datetime.now(UTC)
+    if not delivered_after(settings.raw_dir, now):
+        return []
+    try:
+        stamped = stamp_anew(settings.raw_dir, now)
+    except OSError as error:
+        _log.warning("delivery of after now", reason=error.strerror)
+        return [f"deliveries of after now cannot be stamped anew: {error.strerror}"]
+    remarks = [
+        f"{printable(one.path.name)} was stamped {one.arrived:%Y-%m-%d %H:%M} UTC, after now: it counts as "
+        f"arrived {arrived:%Y-%m-%d %H:%M} UTC"
+        for one, arrived in stamped
+    ]
+    remarks += deliveries_after(settings, now)
+    for remark in remarks:
+        _log.warning("delivery of after now", delivery=remark)
+    return remarks
+
+
+def _waiting(folder: Path) -> list[Path]:
+    """The files of known formats, oldest first: of two records of one key the later delivery stays."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        status = path.lstat()
+        is_known = ending_of(path.name) is not None and not path.name.startswith(".")
+        if is_known and not stat.S_ISDIR(status.st_mode):
+            found.append((status.st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(found)]
+
+
+def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
+    """Check a file and archive it: where it is now, its good rows, and what is to be said of the others.
+
+    None where it was still being written. Raises one of _BAD_FILE where it is to be set aside.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError("not a file of its own, but a link or a device.", "Deliver the file itself.")
+    file = kind_of(path.name)
+    if file is None:
+        names = ", ".join(Path(kind.name).stem for kind in KINDS)
+        raise InputError(f"{printable(path.name)}: what is it?", f"Let its name begin with one of {names}.")
+    before = path.stat()
+    good, said = _check(path, file, settings)
+    after = path.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return None, 0, "still being written; the next night takes it in"
+    raw = raw_path(_raw_folder(settings), file)
+    if not raw.exists():
+        return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
+    archive = path.parent / ARCHIVE
+    archive.mkdir(exist_ok=True)
+    arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
+    return path.rename(archive / archived_name(path.name, arrived)), good, said
+
+
+def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
+    """How many good rows there are, and what is to be said of the others."""
+    table, _ = read_delivery(path, file, settings)
+    bad = table.rejects.filter(pl.col(REASON) != DUPLICATE)
+    rows = table.frame.height + table.rejects.height
+    if not bad.height:
+        return table.frame.height, ""
+    first = bad.row(0, named=True)
+    said = f"{bad.height} of {rows} rows rejected; line {first[LINE]}: {first[REASON]}"
+    if bad.height > settings.max_reject_share * rows:
+        raise InputError(f"{said}.", "Repair them and drop the file again; or raise max_reject_share.")
+    return table.frame.height, said
+
+
+def _raw_folder(settings: Settings) -> Path:
+    """Where the raw files lie, or will."""
+    try:
+        return find_raw_folder(settings.raw_dir)
+    except InputError:
+        return settings.raw_dir
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NightreelError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or type(error).__name__}."
+    return f"it cannot be read: {type(error).__name__}: {error}."
+
+
+def _quarantine(path: Path, reason: str) -> str:
+    """Move a bad file where it is out of the way, its reason beside it; returns what is to be said of it."""
+    name = printable(path.name)
+    folder = path.parent / QUARANTINE
+    try:
+        folder.mkdir(exist_ok=True)
+        moved = path.rename(_free(folder, path))
+        beside = folder / fitting_name(f"{moved.name}.reason.txt", ".reason.txt")
+        beside.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        return f"{name} is not read and cannot be set aside ({error.strerror}): {reason}"
+    return f"{name} was set aside: {reason}"
+
+
+def _free(folder: Path, path: Path) -> Path:
+    """A name that is free in the folder."""
+    target, number = folder / path.name, 1
+    while target.exists() or target.is_symlink():
+        number += 1
+        target = folder / fitting_name(f"{path.stem}.{number}{path.suffix}", path.suffix)
+    return target

@@ -1,0 +1,176 @@
+"""The scheduled jobs: what each of them does, stage by stage, in a process of its own.
+
+`python -m nightreel.operations.night JOB DUE_AT`: JOB is `night` or `retrain`, DUE_AT an instant in ISO 8601.
+Settings come from the environment.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+# Before NumPy is first imported: implicit's ALS is slowed tenfold by a threaded BLAS.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from nightreel.core import logs
+from nightreel.core.artefacts import StepResult
+from nightreel.core.disk import DiskFullError, disk_full, full_path, is_disk_full
+from nightreel.core.errors import NightreelError
+from nightreel.core.extras import require_extras
+from nightreel.core.mirror import fetch, send
+from nightreel.core.printing import print_error
+from nightreel.core.settings import Settings, load_settings
+from nightreel.core.terminal import guard_streams
+from nightreel.operations import jobs
+from nightreel.operations.after_now import found_after
+from nightreel.operations.jobs import NIGHT, RETRAIN, Job
+from nightreel.operations.stages import Outcome, Stage, run_stages
+from scoring.database.connection import database_url, engine, keep_readable, plainly
+from scoring.database.writer import sole_job
+
+_STOPPED = 128 + signal.SIGTERM
+_log = logs.get_logger(__name__)
+
+
+def command(job: Job) -> list[str]:
+    """What runs this job in a process of its own."""
+    return [sys.executable, "-m", "nightreel.operations.night", job.name, job.due_at.isoformat()]
+
+
+def night_stages(settings: Settings) -> list[Stage]:
+    """From the files of the day to the published lists."""
+    from feature_repo.open_store import apply_definitions
+    from nightreel.operations.incoming import merge_deliveries
+    from nightreel.operations.materialize import materialize
+    from pipelines.features import build_features
+    from pipelines.ingest import ingest
+    from scoring.database.publish import score_and_publish
+    from scoring.lists.eligibility import default_as_of
+    from scoring.outcomes import record_outcomes
+
+    return [
+        Stage("take in", lambda: merge_deliveries(settings), optional=True),
+        Stage("ingest", lambda: ingest(settings)),
+        Stage("outcomes", lambda: record_outcomes(settings), optional=True),
+        Stage("features", lambda: build_features(settings)),
+        Stage("feast apply", lambda: apply_definitions(settings)),
+        Stage("materialize", lambda: materialize(settings, default_as_of(settings, _now())), optional=True),
+        Stage("score", lambda: score_and_publish(settings)),
+    ]
+
+
+def retrain_stages(settings: Settings) -> list[Stage]:
+    """A new model, and the champion's place for it where it is not worse on the holdout."""
+    from pipelines.rankers import train
+
+    def train_and_say() -> StepResult:
+        result = train(settings)
+        verdict = str(result.summary.get("verdict", ""))
+        return StepResult(
+            result.step,
+            result.skipped,
+            result.read,
+            result.wrote,
+            {**result.summary, "remarks": [verdict] if verdict else []},
+        )
+
+    return [Stage("train", train_and_say)]
+
+
+def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
+    """Run the stages as the only job on this database, and record how it went.
+
+    Raises what ended the job, BusyError where another process runs one.
+    """
+    opened = engine(settings)
+    outcome = Outcome()
+    with ExitStack() as stack:
+
+        def begin() -> StepResult:
+            with plainly(database_url(settings)):
+                stack.enter_context(sole_job(opened))
+            jobs.begin(settings, job)
+            remarks = [f"{line}: it counts for nothing" for line in found_after(settings, _now())]
+            return StepResult("begin", False, (), (), {"remarks": remarks})
+
+        run_stages([Stage("begin", begin)], settings, outcome, retry_busy=False)
+        try:
+            run_stages(stages, settings, outcome)
+        except Exception as error:
+            reason = str(error) if isinstance(error, NightreelError) else f"{type(error).__name__}: {error}"
+            _record(settings, job, outcome, reason)
+            raise
+        _record(settings, job, outcome, None)
+
+
+def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -> None:
+    def record() -> StepResult:
+        jobs.end(
+            settings,
+            job,
+            error=error,
+            run_id=outcome.run_id,
+            stages=outcome.stages,
+            remarks=outcome.remarks,
+        )
+        return StepResult("record", False, (), (), {})
+
+    # What it says of itself comes too late for the record.
+    run_stages([Stage("record", record)], settings, Outcome())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def _limited(settings: Settings) -> Iterator[None]:
+    """SIGTERM ends the work in order; and where nobody watches any more, the alarm ends it in the end."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(_STOPPED)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 60 * settings.job_limit_minutes + 2 * settings.stop_within_s)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main() -> None:
+    """Run one job; exit as the command line does."""
+    guard_streams()
+    logs.configure()
+    try:
+        settings = load_settings()
+        require_extras(settings)
+        fetch(settings)
+        name, due_at = sys.argv[1:]
+        job = Job(name, datetime.fromisoformat(due_at))
+        with _limited(settings):
+            try:
+                run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
+            finally:
+                # Also of a job that failed: what it finished stands, and its record says why.
+                send(settings)
+    except NightreelError as error:
+        print_error(str(error))
+        if isinstance(error, DiskFullError):
+            with suppress(NightreelError):
+                keep_readable(load_settings())
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if is_disk_full(error):
+            print_error(str(disk_full(full_path(error, Path.cwd()), error)))
+            sys.exit(1)
+        if os.environ.get("NIGHTREEL_DEBUG_TRACEBACKS"):
+            _log.exception("unexpected")
+        print_error(f"unexpected {type(error).__name__}: {error}. `nightreel --debug schedule` shows where.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

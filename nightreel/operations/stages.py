@@ -1,0 +1,100 @@
+"""Runs a job's stages one after the other: each logged in one line, tried again where that may help."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nightreel.core.artefacts import StepResult
+from nightreel.core.disk import full_disk_named
+from nightreel.core.errors import BusyError, NightreelError
+from nightreel.core.logs import get_logger
+from nightreel.core.settings import Settings
+from scoring.database.connection import DatabaseAwayError
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a job. optional: the job goes on without it, with a remark."""
+
+    name: str
+    work: Callable[[], StepResult]
+    optional: bool = False
+
+
+@dataclass
+class Outcome:
+    """What the stages did: seconds and rows of each, what is to be said, and the lists' run."""
+
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    run_id: int | None = None
+
+
+def run_stages(
+    stages: Iterable[Stage],
+    settings: Settings,
+    outcome: Outcome,
+    *,
+    retry_busy: bool = True,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Run each stage, and note in `outcome` what it did; what a stage raises ends the job.
+
+    Where the database is away or busy the stage is tried again, `stage_retries` times, each time after twice
+    the wait; retry_busy says whether busy counts. An optional stage that fails is a remark.
+    """
+    for stage in stages:
+        started = time.monotonic()
+        try:
+            result = _with_retries(stage, settings, sleep, retry_busy=retry_busy)
+        except NightreelError as error:
+            seconds = round(time.monotonic() - started, 3)
+            outcome.stages[stage.name] = {"seconds": seconds, "failed": True}
+            _log.error("stage failed", stage=stage.name, seconds=seconds, error=str(error))
+            if not stage.optional:
+                raise
+            outcome.remarks.append(f"{stage.name}: {error}")
+        else:
+            _note(outcome, stage.name, result, round(time.monotonic() - started, 3))
+
+
+def _with_retries(
+    stage: Stage, settings: Settings, sleep: Callable[[float], None], *, retry_busy: bool
+) -> StepResult:
+    for attempt in range(settings.stage_retries + 1):
+        try:
+            with full_disk_named(settings.home):
+                return stage.work()
+        except (DatabaseAwayError, BusyError) as error:
+            if attempt == settings.stage_retries or (isinstance(error, BusyError) and not retry_busy):
+                raise
+            wait_s = settings.retry_wait_s * 2**attempt
+            _log.warning("stage is tried again", stage=stage.name, wait_s=wait_s, reason=str(error))
+            sleep(wait_s)
+    raise AssertionError("a stage has at least one try")
+
+
+def _note(outcome: Outcome, name: str, result: StepResult, seconds: float) -> None:
+    facts: dict[str, Any] = {"seconds": seconds, "skipped": result.skipped}
+    rows = _rows(result.summary)
+    if rows is not None:
+        facts["rows"] = rows
+    if isinstance(result.summary.get("seconds"), dict):
+        facts["parts"] = result.summary["seconds"]
+    outcome.stages[name] = facts
+    # What two stages say, such as of a file that neither reads, is said once.
+    outcome.remarks += [said for said in result.summary.get("remarks", []) if said not in outcome.remarks]
+    outcome.run_id = result.summary.get("run_id", outcome.run_id)
+    _log.info("stage", stage=name, **facts)
+
+
+def _rows(summary: Mapping[str, Any]) -> int | None:
+    """What a step says of the rows that it wrote: `rows`, else those of its tables or its views together."""
+    if "rows" in summary:
+        return int(summary["rows"])
+    told = [table["rows"] for table in summary.get("tables", []) if "rows" in table]
+    told += [value for name, value in summary.items() if name.endswith("_rows")]
+    return sum(told) if told else None

@@ -1,0 +1,69 @@
+"""Put synthetic raw files where real ones would lie, and never over real ones."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.disk import full_disk_named
+from nightreel.core.errors import InputError
+from nightreel.core.logs import progress
+from synthetic import synthesize
+
+MARK = "synthetic.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The size of a synthetic data set; the same request gives the same files."""
+
+    users: int
+    videos: int
+    interactions: int
+    days: int
+    seed: int
+
+
+DEMO = Request(users=800, videos=1_600, interactions=250_000, days=63, seed=20200705)
+
+
+def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResult:
+    """Write the seven CSV files and the truth behind them to `folder`.
+
+    Skips where the same request was written before. Raises InputError where `folder` holds raw files that
+    were not made here: real data is never replaced.
+    """
+    mark = folder / MARK
+    wanted = asdict(request)
+    found = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
+    if found is None and (folder / columns.BIG_MATRIX_FILE).exists():
+        raise InputError(
+            f"{folder} holds a {columns.BIG_MATRIX_FILE} that was not made by synthesize.",
+            "Name another folder with --out or --home.",
+        )
+    if found == wanted and not force:
+        return StepResult("synthesize", skipped=True, read=(), wrote=(folder,), summary={})
+    with full_disk_named(folder):
+        return _make(folder, wanted, request)
+
+
+def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult:
+    mark = folder / MARK
+    # The mark goes last: without it, half-written files are not taken for a finished data set.
+    _write_mark(mark, {})
+    with progress("synthesize", total=request.interactions) as advance:
+        summary = synthesize(
+            folder,
+            **wanted,
+            truth=folder / "truth" / "expected_watch_ratio.parquet",
+            on_progress=advance,
+        )
+    _write_mark(mark, wanted)
+    return StepResult("synthesize", skipped=False, read=(), wrote=(folder,), summary=summary)
+
+
+def _write_mark(mark: Path, content: Mapping[str, int]) -> None:
+    with atomic_write(mark) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,118 @@
+"""Features of users with groups of videos, such as their authors: a small table, looked up for any pair.
+
+A pair of a user and a video has the group's entry of that user, so no row a pair is ever stored. What stands
+in it is what Feast's join gives for the same keys and instant; a test holds them equal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+
+from feature_repo.home import current_settings
+from nightreel.core import columns
+from pipelines.local_days import INSTANT
+from pipelines.model_rows.encoding import FeatureEncoding
+from pipelines.pair_keys import group_of, with_groups
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """The features of one view for users and videos as of an instant.
+
+    indices: of the features in a pair's row. keys: int64, ascending, user * (groups + 1) + group of each
+    entry. values: float32 [features, entries + 1], the last of them NaN. of_video: int64 [videos], each
+    video's group, `groups` where it has none.
+    """
+
+    indices: tuple[int, ...]
+    keys: np.ndarray
+    values: np.ndarray
+    of_video: np.ndarray
+    groups: int
+
+    def of_users(self, users: slice) -> "PairTable":
+        """The same for consecutive users alone, who are numbered from 0 again."""
+        width = self.groups + 1
+        first = users.start or 0
+        start, stop = np.searchsorted(self.keys, [first * width, users.stop * width])
+        values = np.append(self.values[:, start:stop], self.values[:, -1:], axis=1)
+        return replace(self, keys=self.keys[start:stop] - first * width, values=values)
+
+    def grid(self, users: np.ndarray) -> list[np.ndarray]:
+        """Each feature of these users with all videos: float32 [users, videos], NaN where unknown."""
+        width = self.groups + 1
+        entry = np.full((len(users), width), -1, dtype=np.int64)
+        starts = np.searchsorted(self.keys, users * width)
+        stops = np.searchsorted(self.keys, (users + 1) * width)
+        for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+            entry[row, self.keys[start:stop] % width] = np.arange(start, stop)
+        of_pairs = entry[:, self.of_video]
+        return [values[of_pairs] for values in self.values]
+
+    def pairs(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
+        """Each feature of some pairs: float32 [pairs], NaN where unknown, also of a user below 0."""
+        asked = user * (self.groups + 1) + self.of_video[video]
+        entry = np.searchsorted(self.keys, asked)
+        known = np.append(self.keys, -1)[entry] == asked
+        return [values[np.where(known & (user >= 0), entry, -1)] for values in self.values]
+
+
+def pair_tables(
+    store: FeatureStore,
+    encoding: FeatureEncoding,
+    views: Mapping[str, slice],
+    user_id: np.ndarray,
+    video_id: np.ndarray,
+    *,
+    as_of: datetime,
+    profiles_at: datetime,
+) -> tuple[PairTable, ...]:
+    """The tables of views whose keys are a user and a group of videos. views: each one's part of a row.
+
+    profiles_at: the instant of the videos' categories, which bear no time of their own.
+    """
+    if not views:
+        return ()
+    order = np.argsort(user_id, kind="stable")
+    found = []
+    for view, part in views.items():
+        group = group_of(store, view)
+        instant = profiles_at if group.of_video in columns.CATEGORY_LEVELS else as_of
+        videos = pl.DataFrame({columns.VIDEO_ID: video_id}).with_columns(
+            pl.lit(instant, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
+        )
+        own = pl.Series(with_groups(store, videos.to_arrow(), [view]).column(group.join_key))
+        ids = own.unique().drop_nulls().sort()
+        names = encoding.names[part]
+        rows = (
+            pl.scan_parquet(current_settings().paths.feature_source(view))
+            .filter(
+                pl.col(columns.EVENT_TIMESTAMP) <= pl.lit(as_of, dtype=INSTANT),
+                pl.col(columns.USER_ID).is_in(pl.Series(user_id).implode()),
+                pl.col(group.join_key).is_in(ids.implode()),
+            )
+            .sort(columns.USER_ID, group.join_key, columns.EVENT_TIMESTAMP)
+            .group_by(columns.USER_ID, group.join_key, maintain_order=True)
+            .agg(pl.col(names).last())
+            .collect()
+        )
+        user = order[np.searchsorted(user_id[order], rows[columns.USER_ID].to_numpy())]
+        keys = user * (len(ids) + 1) + ids.search_sorted(rows[group.join_key]).to_numpy().astype(np.int64)
+        ascending = np.argsort(keys)
+        values = np.array(
+            [
+                np.append(encoding.encode_column(name, rows[name].to_arrow())[ascending], np.float32(np.nan))
+                for name in names
+            ]
+        )
+        of_video = np.full(len(video_id), len(ids), dtype=np.int64)
+        is_known = own.is_not_null().to_numpy()
+        of_video[is_known] = ids.search_sorted(own.drop_nulls()).to_numpy()
+        found.append(
+            PairTable(tuple(range(part.start, part.stop)), keys[ascending], values, of_video, len(ids))
+        )
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Candidate sources: each is fitted on plays before a cutoff and scores videos for users of tonight."""

@@ -1,0 +1,92 @@
+"""Scores and audits as for a publish, on a database that is thrown away: the real one is only read.
+
+The copy is a SQLite file in a folder of the home. It holds what scoring and audits ask of the real database:
+the runs, which of them is shown, and the owner's tables; the lists of the last night only where an audit
+compares them.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+from pydantic import SecretStr
+from sqlalchemy import ColumnElement, Connection, Table, insert, select
+
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult
+from nightreel.core.locks import locked_file
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_exists, database_url, engine, masked, plainly, reading
+from scoring.database.kept_runs import last_night
+from scoring.database.schema import recorded_version, require_current, upgrade_database
+from scoring.database.tables import (
+    RUNNING,
+    STORED,
+    blocklist,
+    published_run,
+    recommendation,
+    recommendation_run,
+    skip_user,
+)
+
+FOLDER = "dry-run"
+_ROWS_AT_A_TIME = 50_000
+_ENDED = recommendation_run.c.status != RUNNING
+
+
+def without_writing(settings: Settings, score: Callable[[Settings], StepResult]) -> StepResult:
+    """The result of a score that writes nothing to the database, and would have passed the same audits.
+
+    score: `score_and_publish` with all else that is asked of it. Raises what it raises, and InputError where
+    the database is of another version; BusyError where another process does the same on this home.
+    """
+    folder = settings.paths.data / FOLDER
+    # Relative to the home, whose path may have characters that mean something in a URL.
+    url = f"sqlite:///{folder.relative_to(settings.home) / 'lists.sqlite'}"
+    copied = settings.model_copy(update={"database_url": SecretStr(url)})
+    with locked_file(settings.paths.state / f"{FOLDER}.lock", "is at a dry run on this home"):
+        # A process that was killed has left it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            _copy(settings, copied)
+            result = score(copied)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    summary = {**result.summary, "database": masked(database_url(settings))}
+    if not result.skipped:
+        end = "be stored as a replay" if summary["status"] == STORED else "be published"
+        remark = f"Nothing was written. The lists are sound, and would {end}."
+        # The last one says where to look at what was stored.
+        others = summary.get("remarks", [])[: -1 if summary["status"] == STORED else None]
+        summary |= {"run_id": None, "status": "dry run", "remarks": [remark, *others]}
+    return replace(result, wrote=(), summary=summary)
+
+
+def _copy(settings: Settings, copied: Settings) -> None:
+    """Make the copy, with what it holds of the real database, where that is there."""
+    upgrade_database(copied)
+    if not database_exists(settings):
+        return
+    with (
+        reading(settings) as source,
+        plainly(database_url(copied)),
+        engine(copied).begin() as target,
+    ):
+        if recorded_version(source) is None:
+            return
+        require_current(source)
+        _copy_rows(source, target, recommendation_run, _ENDED)
+        for table in (published_run, blocklist, skip_user):
+            _copy_rows(source, target, table)
+        last = last_night(source)
+        if last is not None and settings.max_changed_lists < 1:
+            of_last = recommendation.c[columns.RUN_ID] == last.run_id
+            _copy_rows(source, target, recommendation, of_last)
+
+
+def _copy_rows(source: Connection, target: Connection, table: Table, *of: ColumnElement[bool]) -> None:
+    query = select(table).where(*of).execution_options(yield_per=_ROWS_AT_A_TIME)
+    rows = source.execute(query)
+    for part in rows.mappings().partitions():
+        target.execute(insert(table), [dict(row) for row in part])

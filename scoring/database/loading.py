@@ -1,0 +1,118 @@
+"""Rows into the table and back as fast as the database can: COPY on PostgreSQL, executemany on SQLite."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import psycopg
+from sqlalchemy import Connection, bindparam, func, select
+
+from nightreel.core import columns
+from scoring.database.connection import SQLITE
+from scoring.database.tables import recommendation
+from scoring.lists.rows import Lists
+
+# Columns that are never null, with their binary type in COPY, big-endian; run_id comes from the caller.
+_KEYS = ((columns.RUN_ID, ">i4"), (columns.USER_ID, ">i8"), (columns.RANK, ">i4"), (columns.VIDEO_ID, ">i8"))
+_FLOATS = (columns.SCORE, columns.CLASSIFIER_SCORE, columns.REGRESSOR_SCORE, columns.ALS_SCORE)
+_TEXTS = (columns.SOURCE, columns.CANDIDATE_SOURCES)
+_NAMES = (*(name for name, _ in _KEYS), *_FLOATS, *_TEXTS)
+_COPY = f"COPY {columns.RECOMMENDATION} ({', '.join(_NAMES)}) FROM STDIN (FORMAT BINARY)"
+_INSERT = (
+    f"INSERT INTO {columns.RECOMMENDATION} ({', '.join(_NAMES)}) VALUES ({', '.join('?' for _ in _NAMES)})"
+)
+# File header of PostgreSQL's binary COPY: signature, flags, length of the extension; and its trailer.
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+
+
+def insert_lists(connection: Connection, run_id: int, lists: Lists) -> None:
+    """Add the rows to a run, in the connection's transaction. NaN and empty texts become null."""
+    raw = connection.connection.driver_connection
+    if connection.dialect.name == SQLITE:
+        run = np.full(len(lists), run_id)
+        values = (run, lists.user_id, lists.rank, lists.video_id, *_floats(lists))
+        texts = ([text or None for text in column.tolist()] for column in _texts(lists))
+        # SQLite itself stores NaN as null.
+        assert isinstance(raw, sqlite3.Connection)
+        raw.executemany(_INSERT, zip(*(column.tolist() for column in values), *texts, strict=True))
+        return
+    assert isinstance(raw, psycopg.Connection)
+    with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.write(_COPY_HEADER)
+        for piece in _binary_rows(run_id, lists):
+            copy.write(piece)
+        copy.write(_COPY_TRAILER)
+
+
+def _floats(lists: Lists) -> tuple[np.ndarray, ...]:
+    return lists.score, lists.classifier_score, lists.regressor_score, lists.als_score
+
+
+def _texts(lists: Lists) -> tuple[np.ndarray, ...]:
+    # What comes from a parquet file is an array of objects. All names are ASCII.
+    return lists.source.astype(np.str_), lists.candidate_sources.astype(np.str_)
+
+
+def _binary_rows(run_id: int, lists: Lists) -> Iterator[bytes]:
+    """The rows in PostgreSQL's binary COPY format, rows of one shape together.
+
+    A row is the number of its fields, then each field's length and bytes; null is the length -1 alone. Rows
+    with the same nulls and texts of the same lengths are equally long, so that NumPy lays them out at once.
+    """
+    floats = _floats(lists)
+    is_null = np.column_stack([np.isnan(values) for values in floats])
+    texts = [values.astype(np.bytes_) for values in _texts(lists)]
+    lengths = [np.strings.str_len(values) for values in texts]
+    shape = is_null @ 2 ** np.arange(len(floats))
+    for of_text in lengths:
+        shape = shape * (of_text.max(initial=0) + 1) + of_text
+    for code in np.unique(shape):
+        rows = np.flatnonzero(shape == code)
+        null = is_null[rows[0]]
+        long = [int(of_text[rows[0]]) for of_text in lengths]
+        record = np.empty(len(rows), dtype=_record_type(null, long))
+        record["fields"] = len(_NAMES)
+        keys = (np.int32(run_id), lists.user_id[rows], lists.rank[rows], lists.video_id[rows])
+        for (name, kind), values in zip(_KEYS, keys, strict=True):
+            record[f"length of {name}"] = np.dtype(kind).itemsize
+            record[name] = values
+        for name, values, absent in zip(_FLOATS, floats, null, strict=True):
+            record[f"length of {name}"] = -1 if absent else 8
+            if not absent:
+                record[name] = values[rows]
+        for name, values, length in zip(_TEXTS, texts, long, strict=True):
+            record[f"length of {name}"] = length or -1
+            if length:
+                record[name] = values[rows]
+        yield record.tobytes()
+
+
+def _record_type(null: np.ndarray, text_bytes: Sequence[int]) -> np.dtype:
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind in _KEYS:
+        fields += [(f"length of {name}", ">i4"), (name, kind)]
+    for name, absent in zip(_FLOATS, null, strict=True):
+        fields += [(f"length of {name}", ">i4")] + ([] if absent else [(name, ">f8")])
+    for name, length in zip(_TEXTS, text_bytes, strict=True):
+        fields += [(f"length of {name}", ">i4")] + ([(name, f"S{length}")] if length else [])
+    return np.dtype(fields)
+
+
+_READ_AS = (np.int64, np.int32, np.int64, *(np.float64 for _ in _FLOATS), *(np.str_ for _ in _TEXTS))
+_READ = (
+    select(
+        *(recommendation.c[name] for name in _NAMES[1:-1]),
+        func.coalesce(recommendation.c[columns.CANDIDATE_SOURCES], ""),
+    )
+    .where(recommendation.c[columns.RUN_ID] == bindparam("run"))
+    .where(recommendation.c[columns.USER_ID].between(bindparam("first"), bindparam("last")))
+    .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
+)
+
+
+def read_lists(connection: Connection, run_id: int, first_user: int, last_user: int) -> Lists:
+    """A run's rows of the users in this range of ids, both ends included, by user and rank."""
+    rows = connection.execute(_READ, {"run": run_id, "first": first_user, "last": last_user}).all()
+    values = zip(*rows, strict=True) if rows else [()] * len(_READ_AS)
+    return Lists(*(np.array(column, dtype=kind) for column, kind in zip(values, _READ_AS, strict=True)))

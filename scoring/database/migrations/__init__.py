@@ -1,0 +1,1 @@
+"""The published schema's versions, one Alembic migration each; `scoring.database.schema` runs them."""

@@ -1,0 +1,48 @@
+"""Removes the runs that are too many: published ones and stored replays each by a limit of their own."""
+
+from sqlalchemy import ColumnElement, Connection, delete, select
+
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from scoring.database.tables import (
+    FAILED,
+    PUBLISHED,
+    STORED,
+    published_run,
+    recommendation,
+    recommendation_run,
+)
+
+_key = recommendation_run.c[columns.RUN_ID]
+_status = recommendation_run.c.status
+
+
+def prune(connection: Connection, settings: Settings) -> None:
+    """Remove the published runs older than the newest `keep_runs`, never the one that is shown.
+
+    Of the stored replays the newest `keep_replays` stay, however many nights were published since. Failed
+    runs older than all that are kept go too. Each run goes in a transaction of its own.
+    """
+    with connection.begin():
+        shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalars().all()
+        published = {*_newest(connection, PUBLISHED, settings.keep_runs), *shown}
+        stored = set(_newest(connection, STORED, settings.keep_replays))
+        # A replay that was stored long ago keeps no failed runs.
+        oldest = min(published or stored, default=0)
+        too_many = (
+            _others(PUBLISHED, published) | _others(STORED, stored) | ((_status == FAILED) & (_key < oldest))
+        )
+        removed = connection.execute(select(_key).where(too_many).order_by(_key)).scalars().all()
+    for run_id in removed:
+        with connection.begin():
+            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
+            connection.execute(delete(recommendation_run).where(_key == run_id))
+
+
+def _newest(connection: Connection, status: str, most: int) -> list[int]:
+    found = select(_key).where(_status == status).order_by(_key.desc()).limit(most)
+    return list(connection.execute(found).scalars())
+
+
+def _others(status: str, kept: set[int]) -> ColumnElement[bool]:
+    return (_status == status) & _key.not_in(kept)

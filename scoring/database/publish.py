@@ -1,0 +1,263 @@
+"""The scoring step: every user's list as of an instant from the champion model, published or not at all."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from feast import FeatureStore
+
+from feature_repo.open_store import store as open_store
+from nightreel.core.artefacts import StepResult, fingerprint, fingerprint_of_files
+from nightreel.core.catalogue import catalogue_of
+from nightreel.core.checksums import require_as_written
+from nightreel.core.errors import InputError
+from nightreel.core.extras import require_extras
+from nightreel.core.logs import get_logger, progress
+from nightreel.core.settings import Settings
+from pipelines import model_registry
+from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
+from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.sides import Sides, sides_as_of
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.objective import SHOWN, objective_of
+from scoring.database.connection import database_url, engine, masked, plainly
+from scoring.database.kept_off import read_kept_off
+from scoring.database.kept_runs import same_run
+from scoring.database.replay import as_known_at, moment_of
+from scoring.database.runs import NewRun, note_stages, publish_written
+from scoring.database.runs import publish as publish_lists
+from scoring.database.schema import upgrade
+from scoring.database.tables import PUBLISHED, STORED
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import KeptOff, find_candidates
+from scoring.lists.rows import Lists
+from scoring.lists.score_model import lists_of_model
+
+_log = get_logger(__name__)
+
+# What lists depend on, beside their inputs.
+LIST_SETTINGS = {
+    "time_zone",
+    "top_k",
+    "filter_k",
+    "candidates",
+    "candidate_k",
+    "als_search",
+    "exclude_seen",
+    "exclude_seen_days",
+    "max_video_age_days",
+    "max_per_author",
+    "max_per_category",
+    "exclude_not_public",
+    "exclude_advertisements",
+    "retrieval_sources",
+    "source_k",
+}
+
+
+def score_and_publish(
+    settings: Settings,
+    *,
+    as_of: datetime | None = None,
+    model_version: str | None = None,
+    known_at: datetime | None = None,
+    replay: bool = False,
+    publish: bool = False,
+    force: bool = False,
+) -> StepResult:
+    """Score every user with what was known at `as_of`, audit the lists, and show them or store a replay.
+
+    as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
+    that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
+    by default everything, or where `as_of` is given, what the newest stored run of it knew. replay: it is one
+    whatever these say. publish: show the lists though they are a replay. Skipped where the lists that are
+    shown, or for a replay some that are kept, were made of the same inputs, model, instant and settings.
+
+    Raises InputError for missing or damaged inputs, an instant before the data or in the future, or a model
+    of other features; AuditError where the lists fail a check and the old ones stay; BusyError where another
+    process publishes.
+    """
+    require_extras(settings)
+    url = database_url(settings)
+    read = list_inputs(settings)
+    model = (
+        model_registry.champion(settings)
+        if model_version is None
+        else model_registry.find(settings, model_version)
+    )
+    moment = moment_of(settings, as_of, known_at, model_version, now=datetime.now(UTC))
+    instant, known_at = moment.as_of, moment.known_at
+    replay = replay or moment.is_past
+    opened = engine(settings)
+    stages = _Stopwatch()
+    with plainly(url), exclusive_lock(opened) as connection:
+        with connection.begin():
+            upgrade(connection)
+            kept_off = read_kept_off(connection)
+            newest_play_at = newest_play(settings, instant, known_at)
+            # A list that did not say how new its plays are is made again.
+            knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
+            inputs = _digest(settings, read, model, instant, kept_off, knew=knew)
+            run = NewRun(
+                instant,
+                model.version,
+                inputs,
+                known_at,
+                newest_play_at,
+                replay=replay,
+                show=publish or not replay,
+            )
+            same = same_run(connection, inputs, replay=replay, show=run.show)
+        if same is not None and not force:
+            summary = {
+                "run_id": same.run_id,
+                "status": same.status,
+                "as_of": instant.isoformat(),
+                "database": masked(url),
+            }
+            return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
+        stages.begin("prepare")
+        ranker = HybridRanker.load(model.folder, threads=settings.threads)
+        with as_known_at(settings, known_at) as home:
+            candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
+            lists = lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
+        counts: Counter[str] = Counter()
+        if settings.engine == "ray" and objective_of(model) == SHOWN:
+            from scoring.database.on_ray import ListsOnRay
+
+            # Another database's run of the same inputs has its own parts, and removes those alone.
+            parts = fingerprint(inputs=run.inputs, database=masked(url))
+            on_ray = ListsOnRay(candidates, sides, model.folder, settings, parts)
+            if force:
+                on_ray.forget()
+            written = publish_written(
+                connection,
+                run,
+                lambda run_id: counts.update(on_ray.write(connection, run_id)),
+                candidates,
+                settings,
+                begin_stage=stages.begin,
+            )
+            on_ray.forget()
+        else:
+            written = publish_lists(
+                connection,
+                run,
+                _counted(lists, counts, len(candidates.user_id)),
+                candidates,
+                settings,
+                begin_stage=stages.begin,
+            )
+        note_stages(connection, written.run_id, stages.seconds())
+    summary = {
+        "run_id": written.run_id,
+        "status": PUBLISHED if run.show else STORED,
+        "as_of": instant.isoformat(),
+        "known_at": known_at.isoformat(timespec="microseconds"),
+        "model": model.version,
+        "users": written.users,
+        "videos": len(candidates.video_id),
+        "rows": written.rows,
+        "rows_by_source": dict(sorted(counts.items())),
+        "seconds": stages.seconds(),
+        "database": masked(url),
+    }
+    remarks = raw_changes_since(settings.paths, known_at, instant)
+    for remark in remarks:
+        _log.warning("not the same as then", run_id=written.run_id, reason=remark)
+    if not run.show:
+        remarks.append(
+            f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
+            f"{written.run_id}`, or show it to them with --publish."
+        )
+    if remarks:
+        summary["remarks"] = remarks
+    return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
+
+
+def list_inputs(settings: Settings) -> tuple[Path, ...]:
+    """The tables and feature sources that lists are made from.
+
+    Raises InputError where one is missing, or is not as its step wrote it.
+    """
+    read = (
+        settings.paths.table("interactions"),
+        settings.paths.table("users"),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
+    )
+    for path in read:
+        if not path.is_file():
+            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
+    require_as_written(dict.fromkeys((*table_files(settings.paths), *read, settings.paths.registry)))
+    return read
+
+
+def _digest(
+    settings: Settings,
+    read: tuple[Path, ...],
+    model: ModelVersion,
+    instant: datetime,
+    kept_off: KeptOff,
+    *,
+    knew: Mapping[str, datetime | None],
+) -> str:
+    return fingerprint(
+        knew=dict(knew),
+        files=fingerprint_of_files(read),
+        model=model.version,
+        as_of=instant.isoformat(),
+        settings=settings.model_dump(include=LIST_SETTINGS),
+        kept_off={name: ids.tolist() for name, ids in vars(kept_off).items()},
+    )
+
+
+def _prepare(
+    settings: Settings,
+    store: FeatureStore,
+    ranker: HybridRanker,
+    instant: datetime,
+    kept_off: KeptOff,
+    *,
+    known_at: datetime,
+) -> tuple[Candidates, Sides]:
+    # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
+    profiles_at = known_at if last_arrival(settings.paths) > instant else None
+    candidates = find_candidates(settings, store, instant, kept_off, profiles_at=profiles_at)
+    sides = sides_as_of(
+        store,
+        ranker.encoding,
+        candidates.user_id,
+        candidates.video_id,
+        as_of=instant,
+        zone=settings.zone,
+        profiles_at=profiles_at,
+    )
+    return candidates, sides
+
+
+def _counted(blocks: Iterable[Lists], counts: Counter[str], users: int) -> Iterator[Lists]:
+    """The same blocks; counts rows by source and shows the progress."""
+    with progress("score", total=users) as advance:
+        for block in blocks:
+            counts.update(block.source.tolist())
+            yield block
+            advance(len(np.unique(block.user_id)))
+
+
+class _Stopwatch:
+    """Seconds of each stage, from its beginning to that of the next."""
+
+    def __init__(self) -> None:
+        self._begun: list[tuple[str, float]] = []
+
+    def begin(self, stage: str) -> None:
+        self._begun.append((stage, time.monotonic()))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage; the last one lasts until now."""
+        ends = [begun for _, begun in self._begun[1:]] + [time.monotonic()]
+        return {stage: round(end - begun, 3) for (stage, begun), end in zip(self._begun, ends, strict=True)}

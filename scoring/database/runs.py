@@ -1,0 +1,269 @@
+"""A run's life in the database: begun, filled in blocks, audited and shown in one transaction, pruned later.
+
+A run that is not to be shown, as most replays are, ends as `stored` instead. Readers follow one pointer. It
+moves in the transaction that ends the audit, so that they see last night's lists or tonight's, whole.
+Whatever fails or is killed before leaves the pointer where it was, and its rows to be removed by the next
+run.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+
+from nightreel.core import columns
+from nightreel.core.errors import NightreelError
+from nightreel.core.logs import get_logger
+from nightreel.core.settings import Settings
+from scoring.database.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
+from scoring.database.connection import POSTGRESQL, plainly
+from scoring.database.kept_runs import last_night
+from scoring.database.loading import insert_lists
+from scoring.database.pruning import prune
+from scoring.database.tables import (
+    FAILED,
+    PUBLISHED,
+    RUNNING,
+    STORED,
+    list_flip,
+    published_run,
+    recommendation,
+    recommendation_run,
+)
+from scoring.lists.candidates import Candidates
+from scoring.lists.rows import Lists, in_batches
+
+_ERROR_CHARACTERS = 1_000
+_key = recommendation_run.c[columns.RUN_ID]
+_PATIENCE = text("SET LOCAL lock_timeout = '30s'")
+_LOST = "ended without a word: killed, or the database was away"
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What is to be written: the instant of its features, its model, and a digest of all its inputs.
+
+    known_at: by when all had arrived that it uses. newest_play_at: when the newest play of it happened.
+    replay: made of the past on purpose. show: to apps; a run that is not shown is stored.
+    """
+
+    as_of: datetime
+    model_version: str
+    inputs: str
+    known_at: datetime | None = None
+    newest_play_at: datetime | None = None
+    replay: bool = False
+    show: bool = True
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run that is complete and audited: shown from now on, or stored."""
+
+    run_id: int
+    users: int
+    rows: int
+
+
+def publish(
+    connection: Connection,
+    run: NewRun,
+    blocks: Iterable[Lists],
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    begin_stage: Callable[[str], None] = lambda _stage: None,
+    batch_rows: int = 50_000,
+) -> Published:
+    """Write the blocks as a new run, audit it, and show or store it: `publish_written` of blocks made here.
+
+    blocks: every eligible user's whole list, once; each block is made while the one before is being written,
+    and no more than two batches are in memory. batch_rows: rows, at least, that a transaction writes.
+    """
+
+    def write(run_id: int) -> None:
+        with plainly(connection.engine.url):
+            _write(connection, run_id, in_batches(blocks, batch_rows))
+
+    return publish_written(connection, run, write, candidates, settings, begin_stage=begin_stage)
+
+
+def publish_written(
+    connection: Connection,
+    run: NewRun,
+    write: Callable[[int], None],
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    begin_stage: Callable[[str], None] = lambda _stage: None,
+) -> Published:
+    """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
+
+    connection: of the only writer. write: is told the run's id, and returns when every eligible user's whole
+    list is committed under it, by whomever. begin_stage is told "write", "audit" and "prune".
+    Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
+    reason, its rows are removed, and what was shown before still is.
+    """
+    begin_stage("write")
+    with plainly(connection.engine.url), connection.begin():
+        if connection.dialect.name == POSTGRESQL:
+            # What a killed process still had under way on the server ends shortly; wait for it, not for ever.
+            connection.execute(_PATIENCE)
+        _clean_orphans(connection)
+        run_id = _begin(connection, run, settings.top_k)
+    try:
+        write(run_id)
+        with plainly(connection.engine.url):
+            begin_stage("audit")
+            with connection.begin():
+                rows = _audit(connection, run_id, run, candidates, settings)
+                published = Published(run_id, len(candidates.user_id), rows)
+                _end(connection, published, STORED if not run.show else PUBLISHED)
+                if run.show:
+                    show(connection, run_id)
+    except BaseException as error:
+        _mark_failed(connection.engine, run_id, error)
+        raise
+    begin_stage("prune")
+    try:
+        with plainly(connection.engine.url):
+            prune(connection, settings)
+    except NightreelError as error:
+        # The lists are out; old ones too many are no failure, and the next run removes them.
+        _log.warning("old runs were not removed", reason=str(error))
+    return published
+
+
+def show(connection: Connection, run_id: int) -> None:
+    """Have the view show this run from now on, and note since when; in the only writer's transaction."""
+    connection.execute(delete(published_run))
+    connection.execute(insert(published_run).values(slot=1, run_id=run_id))
+    connection.execute(insert(list_flip).values(shown_at=datetime.now(UTC), run_id=run_id))
+
+
+def require_unpublished(connection: Connection, run_id: int) -> None:
+    """Hold the run's row until the transaction ends, and raise NightreelError unless it is being written.
+
+    What another process adds to a run in a transaction that begins with this is there when the run is
+    audited, or never: a run that was ended takes no rows any more.
+    """
+    status = connection.execute(
+        select(recommendation_run.c.status).where(_key == run_id).with_for_update(read=True)
+    ).scalar()
+    if status != RUNNING:
+        raise NightreelError(
+            f"Run {run_id} is not being written any more: it was ended by another process.",
+            "Run `nightreel score`.",
+        )
+
+
+def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
+    """Keep a run's seconds by stage with it; its lists are out already, so that a failure is only logged."""
+    try:
+        with plainly(connection.engine.url), connection.begin():
+            connection.execute(
+                update(recommendation_run).where(_key == run_id).values(stages=json.dumps(dict(seconds)))
+            )
+    except NightreelError as error:
+        _log.warning("the run's seconds were not kept", reason=str(error))
+
+
+def _clean_orphans(connection: Connection) -> None:
+    """Mark runs that died as failed, and remove the rows of every run that was not published.
+
+    Call as the only writer, in a transaction: then whatever is `running` has no process any more.
+    """
+    connection.execute(
+        update(recommendation_run)
+        .where(recommendation_run.c.status == RUNNING)
+        .values(status=FAILED, error=_LOST)
+    )
+    unpublished = select(_key).where(recommendation_run.c.status == FAILED)
+    connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID].in_(unpublished)))
+
+
+def _begin(connection: Connection, run: NewRun, k: int) -> int:
+    last = connection.execute(select(func.max(_key))).scalar()
+    # Counted, not drawn from a sequence: the same nights give the same numbers on every database.
+    run_id = (last or 0) + 1
+    connection.execute(
+        insert(recommendation_run).values(
+            run_id=run_id,
+            status=RUNNING,
+            as_of=run.as_of,
+            model_version=run.model_version,
+            started_at=datetime.now(UTC),
+            k=k,
+            inputs=run.inputs,
+            known_at=run.known_at,
+            newest_play_at=run.newest_play_at,
+            replay=run.replay,
+        )
+    )
+    return run_id
+
+
+def _write(connection: Connection, run_id: int, batches: Iterable[Lists]) -> None:
+    def write(batch: Lists) -> None:
+        with connection.begin():
+            require_unpublished(connection, run_id)
+            insert_lists(connection, run_id, batch)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
+        writing: Future[None] | None = None
+        for batch in batches:
+            finite_scores(batch)
+            if writing is not None:
+                writing.result()
+            writing = thread.submit(write, batch)
+        if writing is not None:
+            writing.result()
+
+
+def _audit(
+    connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
+) -> int:
+    rows = audit_lists(connection, run_id, candidates, settings.top_k)
+    last = last_night(connection)
+    # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
+    # and one that says so is no replay's excuse.
+    if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
+        share = settings.min_share_of_last_run
+        in_line_with_last("users", len(candidates.user_id), last.users, share)
+        if last.k == settings.top_k:
+            in_line_with_last("rows", rows, last.rows, share)
+        if settings.max_changed_lists < 1:
+            few_changed_lists(connection, run_id, last.run_id, candidates, settings.max_changed_lists)
+    return rows
+
+
+def _end(connection: Connection, published: Published, status: str) -> None:
+    published_at = datetime.now(UTC) if status == PUBLISHED else None
+    done = connection.execute(
+        update(recommendation_run)
+        .where(_key == published.run_id, recommendation_run.c.status == RUNNING)
+        .values(status=status, published_at=published_at, users=published.users, rows=published.rows)
+    )
+    if done.rowcount != 1:
+        raise NightreelError(
+            f"Run {published.run_id} was ended by another process.", "Run `nightreel score`."
+        )
+
+
+def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
+    """Say why in the run's row and remove its lists; where the database is away, the next run does that."""
+    reason = str(error) if isinstance(error, NightreelError) else f"{type(error).__name__}: {error}"
+    with suppress(NightreelError), plainly(engine.url), engine.begin() as connection:
+        marked = connection.execute(
+            update(recommendation_run)
+            .where(_key == run_id, recommendation_run.c.status == RUNNING)
+            .values(status=FAILED, error=reason[:_ERROR_CHARACTERS])
+        )
+        if marked.rowcount:
+            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))

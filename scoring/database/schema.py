@@ -1,0 +1,116 @@
+"""Brings a database's schema to the version of this nightreel; an older one keeps all its data."""
+
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_exists, database_url, engine, plainly, reading
+from scoring.database.tables import metadata
+from scoring.database.writer import exclusive_lock
+
+SCHEMA_VERSION = 6
+
+# Alembic's own table; apart from ours, which its migrations make.
+_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+
+
+def upgrade_database(settings: Settings) -> tuple[int | None, int]:
+    """Upgrade the settings' database, made where it is missing; its version before (None: new) and now.
+
+    Raises InputError where it is newer or another program's, BusyError where another process publishes.
+    """
+    opened = engine(settings)
+    with plainly(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
+        before = recorded_version(connection)
+        upgrade(connection)
+    return before, SCHEMA_VERSION
+
+
+def upgrade_if_there(settings: Settings) -> bool:
+    """Whether there is a database with our schema, which is then of this version; none is made.
+
+    Raises what `upgrade_database` does.
+    """
+    if not database_exists(settings):
+        return False
+    with reading(settings) as connection:
+        version = recorded_version(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        upgrade_database(settings)
+    return version is not None
+
+
+def upgrade(connection: Connection) -> None:
+    """Make or upgrade the schema; call within a transaction, as the only writer: all of it or nothing.
+
+    Raises InputError where the schema is of a newer nightreel, or where a table of ours is someone else's.
+    """
+    version = recorded_version(connection)
+    require_not_newer(version)
+    if version == SCHEMA_VERSION:
+        return
+    if version is None:
+        _refuse_others(connection)
+    _migrate(connection)
+
+
+def require_current(connection: Connection) -> None:
+    """Raise InputError unless the schema is of this nightreel's version; for whoever only reads."""
+    version = recorded_version(connection)
+    require_not_newer(version)
+    if version is None:
+        raise InputError("Nothing is published yet.", "Run `nightreel score` first.")
+    if version < SCHEMA_VERSION:
+        raise InputError(
+            f"The database's schema is version {version}, older than this nightreel's {SCHEMA_VERSION}.",
+            "Run `nightreel db upgrade`; no data is lost.",
+        )
+
+
+def require_not_newer(version: int | None) -> None:
+    """Raise InputError where the recorded version is of a newer nightreel."""
+    if version is not None and version > SCHEMA_VERSION:
+        raise InputError(
+            f"The database's schema is version {version}, newer than this nightreel's {SCHEMA_VERSION}.",
+            "Upgrade nightreel, or publish to another database.",
+        )
+
+
+def recorded_version(connection: Connection) -> int | None:
+    """The version of the schema in this database; None where there is none of ours.
+
+    Raises InputError where the recorded version is not one that nightreel writes.
+    """
+    if not inspect(connection).has_table(_version.name):
+        return None
+    found = connection.execute(select(_version.c.version_num)).scalar()
+    if found is None:
+        return None
+    if not found.isdecimal():
+        raise InputError(
+            f"The database's schema version is {found!r}: another program's.", "Publish to another database."
+        )
+    return int(found)
+
+
+def _refuse_others(connection: Connection) -> None:
+    present = {*inspect(connection).get_table_names(), *inspect(connection).get_view_names()}
+    taken = sorted(present & {*metadata.tables, columns.LATEST_RECOMMENDATION})
+    if taken:
+        raise InputError(
+            f"The database has a table `{taken[0]}` that nightreel did not make.",
+            "Publish to another database, or to another schema of it.",
+        )
+
+
+def _migrate(connection: Connection) -> None:
+    # Slow to import, and needed once in a schema's life.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    command.upgrade(config, f"{SCHEMA_VERSION:04}")

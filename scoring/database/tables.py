@@ -1,0 +1,238 @@
+"""The published schema's tables, as its newest version has them; `scoring.database.migrations` makes them.
+
+Readers' own: `recommendation_run`, `recommendation` and the view `latest_recommendation` over them.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    false,
+)
+
+from nightreel.core import columns
+
+RUNNING = "running"
+PUBLISHED = "published"
+STORED = "stored"  # a replay: whole and audited, but not for apps
+DONE = "done"
+FAILED = "failed"
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An instant: TIMESTAMP WITH TIME ZONE on PostgreSQL, ISO 8601 text with +00:00 on SQLite.
+
+    That text sorts by time, and SQLite's date functions read it. Naive datetimes are refused.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Text on SQLite, which has no type for instants."""
+        return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """To UTC, as text where the database needs it."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value}: an instant without a zone")
+        utc = value.astimezone(UTC)
+        return utc.isoformat(timespec="microseconds") if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """A datetime in UTC."""
+        if value is None:
+            return None
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return found.astimezone(UTC)
+
+
+metadata = MetaData()
+
+recommendation_run = Table(
+    columns.RECOMMENDATION_RUN,
+    metadata,
+    Column(columns.RUN_ID, Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    Column("as_of", UtcTimestamp, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("started_at", UtcTimestamp, nullable=False),
+    Column("published_at", UtcTimestamp),
+    Column("users", Integer),
+    Column("rows", BigInteger),
+    Column("k", Integer, nullable=False),
+    Column("error", Text),
+    # Digest of the input files, model, instant and settings: the same again is skipped.
+    Column("inputs", String(64), nullable=False),
+    # JSON: seconds by stage.
+    Column("stages", Text),
+    # By when all had arrived that the run used; none for runs of before there was such a column.
+    Column("known_at", UtcTimestamp),
+    Column("newest_play_at", UtcTimestamp),
+    # Made of the past on purpose; it never counts as a night's list.
+    Column("replay", Boolean, nullable=False, server_default=false()),
+    CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{STORED}', '{FAILED}')", name="known_status"),
+    CheckConstraint("k >= 1", name="k_from_1"),
+)
+
+recommendation = Table(
+    columns.RECOMMENDATION,
+    metadata,
+    Column(
+        columns.RUN_ID,
+        Integer,
+        ForeignKey(recommendation_run.c.run_id),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(columns.USER_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column(columns.RANK, Integer, primary_key=True, autoincrement=False),
+    Column(columns.VIDEO_ID, BigInteger, nullable=False),
+    Column(columns.SCORE, Double, nullable=False),
+    Column(columns.CLASSIFIER_SCORE, Double),
+    Column(columns.REGRESSOR_SCORE, Double),
+    Column(columns.ALS_SCORE, Double),
+    Column(columns.SOURCE, String(32), nullable=False),
+    # Names with commas between: which candidate sources brought the video; none for a fallback's rows.
+    Column(columns.CANDIDATE_SOURCES, Text),
+    CheckConstraint("rank >= 1", name="rank_from_1"),
+    # The primary key is the table: one user's list lies together on the disk.
+    sqlite_with_rowid=False,
+)
+
+# One row at most: which run is shown. The view reads it, and the transaction that publishes moves it.
+published_run = Table(
+    "published_run",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column(columns.RUN_ID, Integer, ForeignKey(recommendation_run.c.run_id), nullable=False),
+    CheckConstraint("slot = 1", name="one_row"),
+)
+
+# Kept by the owner, read at the beginning of each run: what is never listed, and who gets no list.
+blocklist = Table(
+    "blocklist",
+    metadata,
+    Column(columns.VIDEO_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text),
+)
+
+skip_user = Table(
+    "skip_user",
+    metadata,
+    Column(columns.USER_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text),
+)
+
+# The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
+job_run = Table(
+    "job_run",
+    metadata,
+    Column("job", String(16), primary_key=True),
+    Column("due_at", UtcTimestamp, primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", UtcTimestamp, nullable=False),
+    Column("ended_at", UtcTimestamp),
+    # Of the lists that the job has published or found published.
+    Column(columns.RUN_ID, Integer),
+    # JSON: seconds by stage.
+    Column("stages", Text),
+    # What went on without: files set aside, a champion kept.
+    Column("remarks", Text),
+    Column("error", Text),
+    CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),
+    CheckConstraint("attempts >= 1", name="attempts_from_1"),
+)
+
+# Since when apps have read which run: a row for each move of the pointer, by a publish or a rollback.
+list_flip = Table(
+    "list_flip",
+    metadata,
+    Column("shown_at", UtcTimestamp, primary_key=True),
+    Column(columns.RUN_ID, Integer, primary_key=True, autoincrement=False),
+)
+
+# What was made of a run's lists. It outlives the run's own rows, which are pruned.
+list_night = Table(
+    "list_night",
+    metadata,
+    Column(columns.RUN_ID, Integer, primary_key=True, autoincrement=False),
+    # Whether apps read the lists; a replay's count as shown from their as_of on.
+    Column("shown", Boolean, nullable=False),
+    Column("as_of", UtcTimestamp, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("shown_from", UtcTimestamp, nullable=False),
+    Column("shown_until", UtcTimestamp, nullable=False),
+    # The newest play of the log when this was counted.
+    Column("log_until", UtcTimestamp),
+    Column("k", Integer, nullable=False),
+    Column("users", Integer, nullable=False),
+    # Those of them who played anything while the lists were shown.
+    Column("active_users", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("dated_rows", BigInteger, nullable=False),
+    Column("fresh_rows", BigInteger, nullable=False),
+    Column("videos_listed", Integer, nullable=False),
+    Column("videos_known", Integer, nullable=False),
+    Column("plays", BigInteger, nullable=False),
+    # Digest of what was counted: the same again is skipped.
+    Column("inputs", String(64), nullable=False),
+    Column("recorded_at", UtcTimestamp, nullable=False),
+)
+
+
+def _night_key() -> Column[int]:
+    return Column(
+        columns.RUN_ID,
+        Integer,
+        ForeignKey(list_night.c[columns.RUN_ID]),
+        primary_key=True,
+        autoincrement=False,
+    )
+
+
+list_outcome = Table(
+    "list_outcome",
+    metadata,
+    _night_key(),
+    Column(columns.SOURCE, String(32), primary_key=True),
+    Column("rank_from", Integer, primary_key=True, autoincrement=False),
+    Column("rank_to", Integer, nullable=False),
+    Column("segment", String(16), primary_key=True),
+    # Rows of lists; of these, rows whose video the user played or liked while the lists were shown.
+    Column("listed", BigInteger, nullable=False),
+    Column("played", BigInteger, nullable=False),
+    Column("liked", BigInteger, nullable=False),
+    Column("watch_ms", BigInteger, nullable=False),
+)
+
+# Users with a hit among the first `depth`, of their list and of yesterday's most liked videos.
+list_reach = Table(
+    "list_reach",
+    metadata,
+    _night_key(),
+    Column("hit", String(16), primary_key=True),
+    Column("depth", Integer, primary_key=True, autoincrement=False),
+    Column("users_list", Integer, nullable=False),
+    Column("users_popularity", Integer, nullable=False),
+    # Reached by one of the two and not by the other: what a paired interval is made of.
+    Column("list_only", Integer, nullable=False),
+    Column("popularity_only", Integer, nullable=False),
+)

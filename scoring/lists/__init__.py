@@ -1,0 +1,1 @@
+"""From models and features to users' lists in memory: eligibility, candidates, scores, order."""

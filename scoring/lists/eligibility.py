@@ -1,0 +1,213 @@
+"""Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureStore
+
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.local_days import INSTANT, ends_of_days
+from pipelines.model_rows.listable import FIRST_KNOWN, first_known
+from scoring.lists.candidates import About, Candidates, Cap, no_seen
+
+_PUBLIC = "public"
+_ADVERTISEMENT = "AD"
+_DESCRIPTION = (
+    columns.VISIBLE_STATUS,
+    columns.VIDEO_TYPE,
+    columns.UPLOAD_DATE,
+    columns.AUTHOR_ID,
+    columns.VIDEO_TAG,
+    columns.VIDEO_LENGTH,
+)
+_UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), FIRST_KNOWN)
+_BATCH_ROWS = 262_144  # of interactions in memory at a time
+
+
+def default_as_of(settings: Settings, now: datetime) -> datetime:
+    """The end of the last local day of the interactions, or `now` if that is earlier."""
+    path = interactions_file(settings)
+    last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
+    if last.item() is None:
+        raise InputError(f"{path}: no interactions.", "Ingest a log first.")
+    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.zone)[0]
+    return min(end, now)
+
+
+def interactions_file(settings: Settings) -> Path:
+    """The interactions table. Raises InputError where ingest has not written it."""
+    path = settings.paths.table("interactions")
+    if not path.is_file():
+        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
+    return path
+
+
+@dataclass(frozen=True)
+class KeptOff:
+    """What the owner keeps off the lists by the database's own tables; both int64, ascending."""
+
+    blocklist: np.ndarray  # videos in nobody's list
+    skip_user: np.ndarray  # users without a list
+
+
+NOBODY = KeptOff(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+def find_candidates(
+    settings: Settings,
+    store: FeatureStore,
+    as_of: datetime,
+    kept_off: KeptOff = NOBODY,
+    *,
+    batch_rows: int = _BATCH_ROWS,
+    profiles_at: datetime | None = None,
+    plays: pl.DataFrame | None = None,
+) -> Candidates:
+    """Who gets a list as of an instant, and from which videos.
+
+    profiles_at: categories, which bear no time of their own, are those that had arrived by then (as_of).
+    plays: the log, where it is in memory anyway.
+    Users: all of the user file, and whoever played before the instant, but those to skip. Memory: a bit for
+    each user and video, and `batch_rows` interactions at a time.
+    Raises InputError where nothing had happened yet, or where no user or no video is left.
+    """
+    videos = _listable_videos(settings, store, as_of, kept_off.blocklist, profiles_at or as_of)
+    video_id = videos[columns.VIDEO_ID].to_numpy()
+    before = partial(_plays_before, _batches(settings, plays, batch_rows), as_of)
+    active = _distinct(user for (user,) in before(columns.USER_ID))
+    if not len(active):
+        raise InputError(
+            f"as-of {as_of.isoformat()}: no interaction is earlier.",
+            "Choose an instant after the first play.",
+        )
+    users = pl.read_parquet(settings.paths.table("users"), columns=[columns.USER_ID])
+    user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), kept_off.skip_user)
+    if not len(user_id):
+        raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
+    seen = no_seen(len(user_id), len(video_id))
+    if settings.exclude_seen:
+        days = settings.exclude_seen_days
+        since = None if days is None else as_of - timedelta(days=days)
+        for user, video in before(columns.USER_ID, columns.VIDEO_ID, since=since):
+            place = np.searchsorted(video_id, video)
+            row = np.searchsorted(user_id, user)
+            listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
+            place, row = place[listable], row[listable]
+            # unpackbits has the first video in the highest bit.
+            np.bitwise_or.at(seen, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
+    return Candidates(
+        user_id, np.isin(user_id, active), video_id, seen, _caps(settings, videos), _about(videos)
+    )
+
+
+def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
+    """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
+    wanted = (
+        ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
+        ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
+    )
+    return tuple(
+        Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
+        for setting, most, name in wanted
+        if most is not None
+    )
+
+
+def _about(videos: pl.DataFrame) -> About:
+    groups = {
+        group.join_key: videos[str(group.of_video)].cast(pl.Int64).fill_null(-1).to_numpy()
+        for group in GROUPS
+    }
+    uploaded = videos.select(_UPLOADED).to_series()
+    return About(groups, uploaded.dt.timestamp("us").to_numpy())
+
+
+def _listable_videos(
+    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
+) -> pl.DataFrame:
+    """The videos, by id, known as of the instant that may stand in a list; with their author and category.
+
+    Where a video's upload is unknown, its age counts from when it was first known.
+    """
+    known = first_known(settings, as_of).collect()
+    if known.is_empty():
+        raise InputError(
+            f"as-of {as_of.isoformat()}: no video was known then.",
+            "Choose an instant after the end of the data's first day.",
+        )
+    described = known
+    for names, at in ((_DESCRIPTION, as_of), (columns.CATEGORY_LEVELS, profiles_at)):
+        stamped = known.select(columns.VIDEO_ID, pl.lit(at, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
+        joined: pa.Table = store.get_historical_features(
+            entity_df=stamped.to_arrow(), features=[f"{columns.VIDEO_PROFILE}:{name}" for name in names]
+        ).to_arrow()
+        described = described.with_columns(pl.Series(name, joined.column(name)) for name in names)
+    allowed = ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())
+    if settings.exclude_not_public:
+        # Unknown counts as public.
+        allowed &= pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
+    if settings.exclude_advertisements:
+        allowed &= pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
+    if settings.max_video_age_days is not None:
+        oldest = as_of - timedelta(days=settings.max_video_age_days)
+        allowed &= pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
+    listable = described.filter(allowed)
+    if listable.is_empty():
+        raise InputError(
+            f"as-of {as_of.isoformat()}: of {known.height} known videos none may be listed.",
+            "Allow more: exclude_not_public, exclude_advertisements, max_video_age_days, table blocklist.",
+        )
+    return listable
+
+
+def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
+    found: np.ndarray = np.zeros(0, dtype=np.int64)
+    for batch in batches:
+        found = np.union1d(found, batch)
+    return found
+
+
+def _batches(
+    settings: Settings, plays: pl.DataFrame | None, batch_rows: int
+) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
+    """What gives columns of the interactions in batches: from memory, or from their table."""
+
+    def batches(names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        if plays is not None:
+            yield from plays.select(names).iter_slices(batch_rows)
+            return
+        file = pq.ParquetFile(interactions_file(settings))
+        for batch in file.iter_batches(batch_rows, columns=list(names)):
+            yield pl.DataFrame(batch)
+
+    return batches
+
+
+def _plays_before(
+    batches: Callable[[Sequence[str]], Iterator[pl.DataFrame]],
+    as_of: datetime,
+    *names: str,
+    since: datetime | None = None,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """These int64 columns of the interactions strictly before the instant, and from `since` on; in batches.
+
+    The table is sorted by time, so reading ends where the instant is reached.
+    """
+    for batch in batches([*names, columns.EVENT_TIMESTAMP]):
+        stamps = batch[columns.EVENT_TIMESTAMP].cast(INSTANT)
+        earlier = int(stamps.search_sorted(as_of, side="left"))
+        first = 0 if since is None else int(stamps.search_sorted(since, side="left"))
+        if first < earlier:
+            yield tuple(batch[name].to_numpy()[first:earlier] for name in names)
+        if earlier < batch.height:
+            return

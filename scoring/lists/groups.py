@@ -1,0 +1,57 @@
+"""Videos by author or by category, the best received first: a few are found without a look at the others."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoring.lists.candidates import OpenVideos
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The videos of each group.
+
+    group: int64 [videos], from 0, negative where it is not known. places: int64, of the videos with a group,
+    by group, the best received first. starts: int64 [groups + 1], where each begins. popular_at: int64
+    [videos], place among all by how they were received.
+    """
+
+    group: np.ndarray
+    places: np.ndarray
+    starts: np.ndarray
+    popular_at: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray, popular_at: np.ndarray) -> "Groups":
+        """ids: int64 [videos], of each video's group, negative where it is not known."""
+        known, group = np.unique(ids, return_inverse=True)
+        group = group - np.searchsorted(known, 0)
+        order = np.lexsort((popular_at, group))
+        places = order[group[order] >= 0]
+        starts = np.searchsorted(group[places], np.arange(group.max(initial=-1) + 2))
+        return cls(group, places, starts, popular_at)
+
+    def most_seen(self, seen: np.ndarray, most: int, open_videos: OpenVideos) -> np.ndarray:
+        """Open videos of the groups most seen, int64, at most `most`; of equals the better received first.
+
+        seen: places of all videos that are not open.
+        """
+        of_seen = self.group[seen]
+        groups, counts = np.unique(of_seen[of_seen >= 0], return_counts=True)
+        found = np.zeros(0, dtype=np.int64)
+        for count in np.unique(counts)[::-1].tolist():
+            if len(found) >= most:
+                break
+            # So many of each that enough are left when those seen are taken out.
+            places = self._first_of_each(groups[counts == count], most + count)
+            places = places[open_videos.holds(places)]
+            found = np.concatenate([found, places[np.argsort(self.popular_at[places])]])
+        return found[:most]
+
+    def _first_of_each(self, groups: np.ndarray, most: int) -> np.ndarray:
+        starts = self.starts[groups]
+        lengths = np.minimum(self.starts[groups + 1] - starts, most)
+        ends = np.cumsum(lengths)
+        within = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
+        found: np.ndarray = self.places[np.repeat(starts, lengths) + within]
+        return found

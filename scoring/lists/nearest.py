@@ -1,0 +1,78 @@
+"""Approximate search for the videos nearest to a user by the dot product of their factors, by faiss.
+
+The largest dot products become the least distances by one more coordinate, which brings all videos to one
+length (Bachrach et al., Speeding Up the Xbox Recommender System Using a Euclidean Transformation for
+Inner-Product Spaces, RecSys 2014); faiss's inverted lists then look into the nearest clusters only.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scoring.lists.candidates import OpenVideos
+
+# As faiss's own guidelines have it: 4 sqrt(n) lists, each trained on at least 39 videos, and no more than 64.
+_LISTS_BY_ROOT, _TRAINED_ON_MIN, _TRAINED_ON, _ITERATIONS, _SEED = 4, 39, 64, 10, 1234
+# Videos looked at for one that is wanted, and lists at the least: see benchmarks/nearest_videos.py.
+_LOOKED_AT, _PROBES_MIN = 16, 64
+# A byte's bits the other way round: faiss has the first in the lowest.
+_TURNED = np.packbits(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little"
+)[:, 0]
+
+
+@dataclass(frozen=True)
+class NearestVideos:
+    """A faiss IndexIVFFlat of the videos that have factors, under their places; it may be pickled."""
+
+    index: Any
+
+    @classmethod
+    def of(cls, video_factors: np.ndarray) -> "NearestVideos | None":
+        """Of the same factors the same index; None where no video has any.
+
+        video_factors: float32 [videos, factors], NaN where there are none.
+        """
+        places = np.flatnonzero(~np.isnan(video_factors).any(axis=1))
+        if not len(places):
+            return None
+        import faiss
+
+        points = equally_long(video_factors[places])
+        lists = max(1, min(int(_LISTS_BY_ROOT * len(places) ** 0.5), len(places) // _TRAINED_ON_MIN))
+        width = points.shape[1]
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists, faiss.METRIC_L2)
+        index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINED_ON
+        index.train(points)
+        index.add_with_ids(points, places)
+        return cls(index)
+
+    def of_user(self, factors: np.ndarray, open_videos: OpenVideos, most: int) -> np.ndarray:
+        """Places of `most` open videos, nearly the nearest; fewer where those looked at had no more: int64.
+
+        factors: float32 [factors] of the user.
+        """
+        import faiss
+
+        closed = open_videos.videos - len(open_videos)
+        # Of those looked at as large a share is closed as of all.
+        looked_at = _LOOKED_AT * most * self.index.ntotal / max(self.index.ntotal - closed, 1)
+        wanted = int(np.ceil(looked_at * self.index.nlist / self.index.ntotal))
+        probes = min(max(_PROBES_MIN, wanted), self.index.nlist)
+        opened = _TURNED[~open_videos.closed]
+        chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(opened), nprobe=probes)
+        asked = np.append(factors, np.float32(0))[None]
+        _, (found,) = self.index.search(asked, most, params=chosen)
+        places: np.ndarray = found[found >= 0]
+        return places
+
+
+def equally_long(factors: np.ndarray) -> np.ndarray:
+    """The same with one more coordinate, so that all rows have the length of the longest: float32.
+
+    factors: float32 [videos, factors], at least one row. To a point with 0 there, the least distance is the
+    largest dot product.
+    """
+    squares = np.einsum("ij,ij->i", factors, factors)
+    return np.column_stack([factors, np.sqrt(squares.max() - squares)])

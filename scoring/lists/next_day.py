@@ -1,0 +1,257 @@
+"""Every user's list for objective `next_day`: sources name candidates, the rankers order.
+
+The same `Night.rows` composes the rows here and in training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.settings import Settings
+from pipelines.model_rows.night import Night, Rows
+from pipelines.model_rows.ordering import best_positions, in_turn
+from pipelines.model_rows.sides import Sides
+from pipelines.model_rows.tonight import drawn_users, night_as_of
+from pipelines.rankers.filtering import filter_size, hybrid_order
+from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
+from scoring.lists.blocks import made_in_order
+from scoring.lists.candidates import Candidates, Cap, first_within_caps
+from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+
+_BLOCK_USERS = 64
+_MEAN_USERS = 256  # over whom what orders is averaged
+
+
+def next_day_lists(
+    candidates: Candidates,
+    night: Night,
+    ranker: NextDayRanker,
+    as_of: datetime,
+    settings: Settings,
+    *,
+    length: int | None = None,
+) -> Iterator[Lists]:
+    """The lists of all users, in order of their ids, some users at a time. night: as `night_of` gives it.
+
+    Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
+    known. Neither blocks nor threads change a list. length: the lists of top_k go on to so many rows. Raises
+    InputError for a model of other features.
+    """
+    ranker.require_features(night.names)
+    as_of_us = round(as_of.timestamp() * 1_000_000)
+    scoring = _Scoring(
+        candidates, night, night.sides.received(), ranker, as_of_us, settings, length or settings.top_k
+    )
+    return _all_lists(replace(scoring, common=scoring.means_over_users()))
+
+
+def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
+    candidates, settings = scoring.candidates, scoring.settings
+    cold = np.flatnonzero(~candidates.has_history)
+    shared = scoring.lists(cold[:1]) if len(cold) else None
+    warm = np.flatnonzero(candidates.has_history)
+
+    def block(start: int) -> Lists:
+        stop = min(start + _BLOCK_USERS, len(candidates.user_id))
+        own = warm[np.searchsorted(warm, start) : np.searchsorted(warm, stop)]
+        return scoring.block(start, stop, own, shared)
+
+    yield from made_in_order(block, range(0, len(candidates.user_id), _BLOCK_USERS), settings.threads)
+
+
+def night_of(
+    candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: Settings
+) -> Night:
+    """What is known of these candidates as of an instant. plays: the whole log, as `read_plays` gives it."""
+    about = candidates.about
+    unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
+    of_videos = {
+        group.join_key: unknown if about is None else about.groups[group.join_key] for group in GROUPS
+    }
+    uploaded_us = unknown if about is None else about.uploaded_us
+    listable = pl.DataFrame({columns.VIDEO_ID: candidates.video_id, **of_videos, "uploaded_us": uploaded_us})
+    return night_as_of(plays, as_of, sides, listable, settings)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """common: float64 [videos of the catalogue], each one's mean over users, NaN where it is unknown."""
+
+    candidates: Candidates
+    night: Night
+    received: np.ndarray
+    ranker: NextDayRanker
+    as_of_us: int
+    settings: Settings
+    length: int
+    common: np.ndarray | None = None
+
+    def means_over_users(self) -> np.ndarray | None:
+        """`common`, over some users with a history, chosen by a hash of their ids."""
+        warm = np.flatnonzero(self.candidates.has_history)
+        users = warm[drawn_users(self.candidates.user_id[warm], _MEAN_USERS, self.settings.seed)]
+        parts = (
+            self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
+            for start in range(0, len(users), _BLOCK_USERS)
+        )
+        return self.ranker.means_over_users(
+            ((rows.video, rows.features) for rows in parts), len(self.night.catalogue)
+        )
+
+    def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
+        """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
+        parts = []
+        own = iter(self._split(self.lists(warm), warm)) if len(warm) else iter(())
+        has_history = self.candidates.has_history
+        for user in range(start, stop):
+            if has_history[user]:
+                parts.append(next(own))
+            elif shared is not None:
+                parts.append(shared.of_user(int(self.candidates.user_id[user]), POPULAR))
+        return Lists.concatenate(parts)
+
+    def _split(self, lists: Lists, users: np.ndarray) -> Iterator[Lists]:
+        user_id = self.candidates.user_id[users]
+        starts = np.searchsorted(lists.user_id, user_id)
+        stops = np.searchsorted(lists.user_id, user_id, side="right")
+        for first, last in zip(starts.tolist(), stops.tolist(), strict=True):
+            yield lists.rows(slice(first, last))
+
+    def lists(self, users: np.ndarray) -> Lists:
+        """The lists of these users, positions in the candidates."""
+        rows = self._rows(users, self.settings.top_k)
+        scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
+        starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
+        parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
+        kept = [scored.kept(part, filter_size(self.settings)) for part in parts]
+        # All users at once: a call of the models costs more than a few rows.
+        scored.order(np.concatenate([np.zeros(0, np.int64), *kept]))
+        rewatch = self.candidates.rewatch(users)
+        found = [
+            self._list(scored, int(user), part, own, again=bool(of_seen))
+            for user, part, own, of_seen in zip(users, parts, kept, rewatch, strict=True)
+        ]
+        return Lists.concatenate(self._continued(users, found))
+
+    def _list(self, scored: "_Scored", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
+        """One user's list of what the filter keeps. part: the user's rows."""
+        caps, top_k = self.candidates.caps, self.settings.top_k
+        # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
+        most = top_k if caps else max(top_k, self.length)
+        order = scored.first_within_caps(kept, caps, most)
+        if len(order) < min(top_k, part.stop - part.start) and len(kept) < part.stop - part.start:
+            # The caps have no room for enough of the filter's choice: all candidates are ordered.
+            every = np.arange(part.start, part.stop)
+            scored.order(every)
+            order = scored.first_within_caps(every, caps, top_k)
+        rows = scored.rows
+        brought_by = np.zeros(len(order), np.uint32) if again else rows.brought_by[order]
+        return Lists(
+            np.full(len(order), self.candidates.user_id[user]),
+            np.arange(1, len(order) + 1, dtype=np.int32),
+            self.candidates.video_id[scored.video[order]],
+            scored.ordering[order],
+            scored.probability[order],
+            self.ranker.raw(REGRESSOR, rows.features[order]),
+            rows.als_score[order].astype(np.float64),
+            np.full(len(order), REWATCH if again else HYBRID),
+            joined_names(brought_by, tuple(self.night.sources)),
+        )
+
+    def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:
+        """Those shorter than `length` go on with what lists of that length have besides."""
+        short = np.flatnonzero([len(found) < self.length for found in lists])
+        if self.length <= self.settings.top_k or not len(short):
+            return lists
+        settings = self.settings.model_copy(update={"top_k": self.length})
+        longer = replace(self, settings=settings)
+        those = longer._split(longer.lists(users[short]), users[short])
+        for at, more in zip(short.tolist(), those, strict=True):
+            new = np.flatnonzero(~np.isin(more.video_id, lists[at].video_id))
+            whole = Lists.concatenate([lists[at], more.rows(new)]).rows(slice(0, self.length))
+            lists[at] = replace(whole, rank=np.arange(1, len(whole) + 1, dtype=np.int32))
+        return lists
+
+    def _rows(self, users: np.ndarray, at_least: int) -> Rows:
+        # Caps may pass over many candidates: then everything that is open is one.
+        least = len(self.candidates.video_id) if self.candidates.caps else at_least
+        return self.night.rows(
+            self.candidates.user_id[users],
+            np.full(len(users), self.as_of_us),
+            users,
+            self.candidates.open_to(users),
+            at_least=least,
+        )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Rows of some users and what the ranker says of them, one entry a row.
+
+    video: int64, its position in the candidates. received: int64, as `filtering.received` has it.
+    probability, ordering: float64; the latter where `order` was asked for it.
+    """
+
+    rows: Rows
+    ranker: NextDayRanker
+    video: np.ndarray
+    received: np.ndarray
+    probability: np.ndarray
+    ordering: np.ndarray
+    common: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        night: Night,
+        received: np.ndarray,
+        ranker: NextDayRanker,
+        common: np.ndarray | None,
+    ) -> "_Scored":
+        """received: of the night's listable videos. common: of those of its catalogue, None if not needed."""
+        video = night.sides_video[rows.video]
+        probability = ranker.probability(rows.features)
+        of_rows = None if common is None else common[rows.video]
+        return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan), of_rows)
+
+    def order(self, rows: np.ndarray) -> None:
+        """Ask the ranker what orders these rows."""
+        self.ordering[rows] = self._ordering_of(rows)
+
+    def _ordering_of(self, rows: np.ndarray) -> np.ndarray:
+        features = self.rows.features[rows]
+        ordering = self.ranker.ordering(features, self.probability[rows])
+        return ordering if self.common is None else self.ranker.shrunk(ordering, self.common[rows], features)
+
+    def kept(self, part: slice, most: int) -> np.ndarray:
+        """The rows of one user that the filter keeps, ascending."""
+        probability = self.probability[part]
+
+        def tie_break(tied: np.ndarray) -> np.ndarray:
+            rows = part.start + tied
+            return in_turn(self._ordering_of(rows), self.received[rows])
+
+        among = np.ones(len(probability), dtype=bool)
+        found: np.ndarray = part.start + best_positions(probability, among, most, tie_break)
+        return found
+
+    def first_within_caps(self, rows: np.ndarray, caps: tuple[Cap, ...], most: int) -> np.ndarray:
+        """The first of one user's ordered rows, best first, each where the caps have room for it."""
+        best = hybrid_order(
+            self.probability[rows],
+            self.ordering[rows],
+            self.video[rows],
+            len(rows),
+            received=self.received[rows],
+        )
+        order = rows[best]
+        taken = first_within_caps(self.video[order], caps, most)
+        found: np.ndarray = order[np.isin(self.video[order], taken)]
+        return found

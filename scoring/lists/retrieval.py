@@ -1,0 +1,148 @@
+"""Which videos the rankers score for a user where they do not score all: the union of a few quick sources.
+
+- `als`: nearest by the dot product of the user's and the video's factors.
+- `popular`: the best received now.
+- `fresh`: uploaded last.
+- `alike`: of the authors, then of the first-level categories, that stand most among the videos that the user
+  has seen.
+
+Each source gives an equal share of the size that is set; what they have in common, and what a source cannot
+give, is made up from `popular`. So a user always has min(size, open videos) candidates. But for an exact
+search by `als`, what it takes grows with the size and with what the user has seen, not with the catalogue.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightreel.core.catalogue.formulas import products_with
+from nightreel.core.settings import Settings
+from pipelines.model_rows.ordering import best_positions
+from pipelines.model_rows.sides import Sides
+from pipelines.rankers.filtering import filter_size
+from scoring.lists.candidates import Candidates, OpenVideos
+from scoring.lists.groups import Groups
+from scoring.lists.nearest import NearestVideos
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """The sources of a night, over all listable videos; the same for all users.
+
+    size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. authors,
+    categories: the videos of each. video_factors: float32 [videos, factors], NaN where there are none.
+    received: int64 [videos], what decides between videos that are equally near. nearest: what searches the
+    factors; None: all are gone through.
+    """
+
+    names: tuple[str, ...]
+    size: int
+    popular: np.ndarray
+    fresh: np.ndarray
+    authors: Groups
+    categories: Groups
+    video_factors: np.ndarray
+    received: np.ndarray
+    nearest: NearestVideos | None
+
+    @classmethod
+    def of(cls, candidates: Candidates, sides: Sides, settings: Settings) -> "Retrieval | None":
+        """As the settings say; None where every video is scored, which for a small catalogue it is anyway."""
+        # The filter and the list are never left short.
+        size = max(settings.candidate_k, filter_size(settings))
+        about = candidates.about
+        if settings.candidates == "all" or size >= len(candidates.video_id) or about is None:
+            return None
+        names = tuple(settings.candidates.split(","))
+        popular = best_received(candidates, sides)
+        at = np.empty(len(popular), dtype=np.int64)
+        at[popular] = np.arange(len(popular))
+        searched = settings.als_search == "approximate" and "als" in names
+        return cls(
+            names,
+            size,
+            popular,
+            np.lexsort((at, -about.uploaded_us)),
+            Groups.of(about.author, at),
+            Groups.of(about.category, at),
+            sides.video_factors,
+            sides.received(),
+            NearestVideos.of(sides.video_factors) if searched else None,
+        )
+
+    def of_user(self, open_videos: OpenVideos, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The user's candidates: places of videos, int64, ascending; and what brought each, uint32.
+
+        factors: float32 [factors], NaN where unknown. What brought a video is a bit for each of `names`, the
+        first one's the lowest; none for what makes up for missing ones.
+        """
+        share = self.size // len(self.names)
+        found = [_SOURCES[name](self, open_videos, factors, share) for name in self.names] if share else []
+        chosen = np.unique(np.concatenate([_NONE, *found]))
+        missing = self.size - len(chosen)
+        if missing > 0:
+            more = _first_open(self.popular, open_videos, missing, besides=chosen)
+            chosen = np.sort(np.concatenate([chosen, more]))
+        brought_by = np.zeros(len(chosen), dtype=np.uint32)
+        for number, of_source in enumerate(found):
+            brought_by[np.searchsorted(chosen, of_source)] |= np.uint32(1 << number)
+        return chosen, brought_by
+
+    def _nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
+        if np.isnan(factors).any():
+            return _NONE
+        if self.nearest is not None:
+            return self.nearest.of_user(factors, open_videos, share)
+        als_score = products_with(self.video_factors, factors)
+        among = open_videos.dense() & ~np.isnan(als_score)
+        return best_positions(als_score, among, share, lambda tied: self.received[tied])
+
+    def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        return _first_open(self.popular, open_videos, share)
+
+    def _fresh(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        return _first_open(self.fresh, open_videos, share)
+
+    def _alike(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
+        seen = open_videos.closed_places()
+        # An author says more than a category of thousands.
+        found = self.authors.most_seen(seen, share, open_videos)
+        missing = share - len(found)
+        if missing > 0:
+            by_category = self.categories.most_seen(seen, share, open_videos)
+            found = np.concatenate([found, by_category[~np.isin(by_category, found)][:missing]])
+        return found
+
+
+_SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarray]] = {
+    "als": Retrieval._nearest,
+    "popular": Retrieval._popular,
+    "fresh": Retrieval._fresh,
+    "alike": Retrieval._alike,
+}
+
+
+def best_received(candidates: Candidates, sides: Sides) -> np.ndarray:
+    """Places of all videos by smoothed share of well received plays, then by views, then by id: int64.
+
+    A video never played counts as 0.
+    """
+    order: np.ndarray = np.lexsort((candidates.video_id, -sides.received()))
+    return order
+
+
+def _first_open(
+    order: np.ndarray, open_videos: OpenVideos, most: int, besides: np.ndarray = _NONE
+) -> np.ndarray:
+    """The first `most` places of an order that are open, and not among those `besides`."""
+    length = 2 * most + len(besides)
+    while True:
+        # Mostly they stand near the top.
+        head = order[:length]
+        found: np.ndarray = head[open_videos.holds(head) & ~np.isin(head, besides)][:most]
+        if len(found) == most or length >= len(order):
+            return found
+        length *= 2

@@ -1,0 +1,243 @@
+"""Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders.
+
+What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from pipelines.model_rows.ordering import best_positions, in_turn
+from pipelines.model_rows.sides import Sides
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.filtering import filter_size, hybrid_order
+from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
+from scoring.lists.blocks import made_in_order
+from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
+from scoring.lists.retrieval import Retrieval, best_received
+from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+
+# Videos that the filter keeps for a user: their places, ascending, als_score, what brought them, probability.
+_Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Each stage's score of those pairs of one user that go on to the regressor; all arrays of one length.
+
+    videos: int64, their places, ascending. als is float32, NaN where it is not known, the others float64.
+    brought_by: uint32, a bit for each candidate source, as `Retrieval.of_user` gives it.
+    """
+
+    videos: np.ndarray
+    als: np.ndarray
+    brought_by: np.ndarray
+    classifier: np.ndarray
+    regressor: np.ndarray
+
+
+def score_users(
+    candidates: Candidates, sides: Sides, ranker: HybridRanker, settings: Settings
+) -> Iterator[Lists]:
+    """The lists of all users, in order of their ids, some users at a time.
+
+    Users without history get the best received videos (`popular`). For the others the hybrid orders what they
+    have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then what
+    orders. Ties are broken as `filtering` says; what a cap has no room for is passed over. Every pair goes
+    through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
+    nor threads change a list.
+    """
+    retrieval = Retrieval.of(candidates, sides, settings)
+    return score_with(candidates, PairRanker.of(ranker, sides), retrieval, settings)
+
+
+def score_with(
+    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+) -> Iterator[Lists]:
+    """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
+    popular = _popular(candidates, ranker.sides, settings.top_k)
+    scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings)
+    starts = range(0, len(candidates.user_id), settings.user_block_rows)
+    yield from made_in_order(scoring.block, starts, settings.threads)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """What the lists of every block of users are made with."""
+
+    candidates: Candidates
+    ranker: PairRanker
+    popular: "_List"
+    received: np.ndarray
+    retrieval: Retrieval | None
+    settings: Settings
+
+    def block(self, start: int) -> Lists:
+        """The lists of the users from place `start` on."""
+        candidates = self.candidates
+        users = np.arange(start, min(start + self.settings.user_block_rows, len(candidates.user_id)))
+        has_history = candidates.has_history[users]
+        lists = dict.fromkeys(users[~has_history].tolist(), self.popular)
+        warm = users[has_history]
+        if len(warm):
+            lists |= zip(warm.tolist(), self._ordered_lists(self.ranker.block(warm)), strict=True)
+        return Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
+
+    def _ordered_lists(self, block: UserBlock) -> Iterator["_List"]:
+        """The hybrid's list of each user of a block."""
+        rewatch = self.candidates.rewatch(block.users)
+        for part, found in self._filtered(block):
+            regressor = self._of_pairs(block.regressed, part.start, found)
+            for user, filtered, regressed in zip(range(part.start, part.stop), found, regressor, strict=True):
+                source = REWATCH if rewatch[user] else HYBRID
+                ordered = self._ordered(Stages(*filtered, regressed), source)
+                if len(ordered.video_id) < self.settings.top_k:
+                    open_videos = self.candidates.open_videos(int(block.users[user]))
+                    if len(filtered[0]) < len(open_videos):
+                        # The caps have no room for enough of the filter's choice: the regressor orders all.
+                        ordered = self._ordered(self._all_stages(block, user, open_videos), source)
+                yield ordered
+
+    def _all_stages(self, block: UserBlock, user: int, open_videos: OpenVideos) -> Stages:
+        """All that is open to a user of the block, scored by every stage."""
+        every = np.flatnonzero(open_videos.dense())
+        one = int(block.users[user])
+        brought_by = np.zeros(len(every), dtype=np.uint32)
+        if self.retrieval is not None:
+            videos, of_videos = self.retrieval.of_user(open_videos, block.ranker.sides.user_factors[one])
+            brought_by[np.searchsorted(every, videos)] = of_videos
+        pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
+        (classifier,) = self._of_pairs(block.probability, user, [pairs])
+        (regressor,) = self._of_pairs(block.regressed, user, [pairs])
+        return Stages(*pairs, classifier, regressor)
+
+    def _ordered(self, stages: Stages, source: str) -> "_List":
+        candidates = self.candidates
+        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
+        # The videos ascend, and so do ids.
+        order = hybrid_order(
+            stages.classifier,
+            ordering,
+            stages.videos,
+            len(stages.videos),
+            received=self.received[stages.videos],
+        )
+        videos = first_within_caps(stages.videos[order], candidates.caps, self.settings.top_k)
+        places = np.searchsorted(stages.videos, videos)
+        return _List(
+            candidates.video_id[videos],
+            ordering[places],
+            stages.classifier[places],
+            stages.regressor[places],
+            stages.als[places].astype(np.float64),
+            source,
+            self._names(stages.brought_by[places], source),
+        )
+
+    def _names(self, brought_by: np.ndarray, source: str) -> np.ndarray:
+        if self.retrieval is None or source != HYBRID:
+            return np.full(len(brought_by), "")
+        return joined_names(brought_by, self.retrieval.names)
+
+    def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
+        """What the filter keeps of some of these users after the other."""
+        keep = filter_size(self.settings)
+        if self.retrieval is not None:
+            return self._filtered_union(block, self.retrieval, keep)
+        return self._filtered_catalogue(block, keep)
+
+    def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[_Filtered]]]:
+        for part, als, probability in block.classified():
+            found = []
+            open_to = self.candidates.open_to(block.users[part])
+            users = range(part.start, part.stop)
+            for user, of_user, likely, opened in zip(users, als, probability, open_to, strict=True):
+                every = np.arange(len(likely))
+                best = best_positions(
+                    likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
+                )
+                found.append((best, of_user[best], np.zeros(len(best), dtype=np.uint32), likely[best]))
+            yield part, found
+
+    def _filtered_union(
+        self, block: UserBlock, retrieval: Retrieval, keep: int
+    ) -> Iterator[tuple[slice, list[_Filtered]]]:
+        step = max(1, PAIRS_AT_A_TIME // retrieval.size)
+        for start in range(0, len(block.users), step):
+            part = slice(start, min(start + step, len(block.users)))
+            pairs = [self._retrieved(retrieval, user) for user in block.users[part].tolist()]
+            probability = self._of_pairs(block.probability, start, pairs)
+            found = []
+            users = range(part.start, part.stop)
+            for user, (videos, als, brought_by), likely in zip(users, pairs, probability, strict=True):
+                tie_break = partial(self._tie_break, block, user, videos, als)
+                best = best_positions(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
+                found.append((videos[best], als[best], brought_by[best], likely[best]))
+            yield part, found
+
+    def _tie_break(
+        self, block: UserBlock, user: int, videos: np.ndarray, als: np.ndarray, tied: np.ndarray
+    ) -> np.ndarray:
+        """What orders those of a user's videos between which the classifier does not decide."""
+        (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
+        return in_turn(self.ranker.ranker.ordering(regressor, als[tied]), self.received[videos[tied]])
+
+    def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The user's candidates, their als_score and what brought them."""
+        sides = self.ranker.sides
+        videos, brought_by = retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
+        return videos, sides.als_scores(user, videos), brought_by
+
+    def _of_pairs(
+        self,
+        score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        first: int,
+        pairs: Sequence[tuple[np.ndarray, ...]],
+    ) -> list[np.ndarray]:
+        """A model's scores for users of a block, from place `first` on.
+
+        pairs: of each user the places of the videos, their als_score, and what is not asked for here.
+        """
+        lengths = [len(of_user[0]) for of_user in pairs]
+        user = first + np.repeat(np.arange(len(pairs)), lengths)
+        video, als = (np.concatenate([of_user[column] for of_user in pairs]) for column in range(2))
+        return np.split(score(user, video, als), np.cumsum(lengths)[:-1])
+
+
+@dataclass(frozen=True)
+class _List:
+    """One list, of no user yet; all arrays as in Lists."""
+
+    video_id: np.ndarray
+    score: np.ndarray
+    classifier_score: np.ndarray
+    regressor_score: np.ndarray
+    als_score: np.ndarray
+    source: str
+    candidate_sources: np.ndarray
+
+    def of(self, user_id: int) -> Lists:
+        rows = len(self.video_id)
+        return Lists(
+            np.full(rows, user_id, dtype=np.int64),
+            np.arange(1, rows + 1, dtype=np.int32),
+            self.video_id,
+            self.score,
+            self.classifier_score,
+            self.regressor_score,
+            self.als_score,
+            np.full(rows, self.source),
+            self.candidate_sources,
+        )
+
+
+def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
+    """The best received videos; `score` is their smoothed share, and no stage scores these rows."""
+    share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
+    order = first_within_caps(best_received(candidates, sides), candidates.caps, k)
+    none = np.full(len(order), np.nan)
+    return _List(candidates.video_id[order], share[order], none, none, none, POPULAR, np.full(len(order), ""))

@@ -1,1 +1,0 @@
-"""The published schema's versions, one Alembic migration each; `scoring.schema` runs them."""
