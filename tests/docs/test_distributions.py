@@ -39,7 +39,7 @@ def test_each_package_is_in_one_wheel_and_nightreels_names_the_other(tmp_path: P
             if name == "nightreel":
                 needed = message_from_string(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
     assert packages == {
-        "nightreel": {"nightreel", "pipelines", "scoring", "feature_repo"},
+        "nightreel": {"nightreel", "pipelines", "scoring", "feature_repo", "synthetic"},
         "feast-asof": {"feast_asof"},
     }
     (asof,) = (Requirement(one) for one in needed if re.match(r"feast-asof[>=<]", one))
