@@ -21,6 +21,7 @@ _NAMED_MAX = 5
 # By the folder of the home's data that a file lies in: what makes the file again.
 _REMEDIES: Mapping[str, str] = {
     "tables": "Run `nightreel ingest --force`, then `nightreel features`.",
+    "ids": "Put the file of a backup there; or remove it, and run `nightreel ingest --force`.",
     "features": "Run `nightreel features --force`.",
     "models": "Run `nightreel train --force`.",
     "data": "Remove it, then run `cd feature_repo && feast apply`.",

@@ -23,6 +23,9 @@ CAPTION_FILE: Final = "kuairec_caption_category.csv"
 ITEM_CATEGORIES_FILE: Final = "item_categories.csv"
 SOCIAL_NETWORK_FILE: Final = "social_network.csv"
 
+# The file of friends.
+FRIENDS: Final = "friend_list"
+
 # The user file.
 ONEHOT_FEATURES: Final = tuple(f"onehot_feat{i}" for i in range(18))
 USER_CATEGORICALS: Final = (
@@ -53,6 +56,7 @@ CATEGORY_NAMES: Final = (
     "third_level_category_name",
 )
 CATEGORY_TAGS: Final = "feat"
+MUSIC_ID: Final = "music_id"
 VIDEO_TAG: Final = "video_tag_id"
 VIDEO_LENGTH: Final = "video_length"  # the number of a range of lengths
 

@@ -43,6 +43,8 @@ RETRIEVAL_SOURCES = (
     "same_category",
 )
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
+AUTO_IDS, NO_TEXT_IDS = "auto", "none"
+TEXT_IDS = ("user", "video", "author", "music", "tag")
 _WITH_PASSWORD = re.compile(
     r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
 )
@@ -150,6 +152,12 @@ class Settings(BaseSettings):
         default="auto",
         description="How plays' times are written: Unix time in a unit, ISO 8601 with or without a zone, or "
         "dates like 31/12/2020 or 12/31/2020; `auto`: recognised from the first rows.",
+    )
+
+    text_ids: str = Field(
+        default=AUTO_IDS,
+        description="Which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
+        "music, tag with commas between, or `none`; `auto`: recognised in the first load, and kept.",
     )
 
     feature_modules: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -439,6 +447,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
         return ",".join(names)
 
+    @field_validator("text_ids")
+    @classmethod
+    def _known_ids(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        of_ids = not set(names) - set(TEXT_IDS) and len(set(names)) == len(names)
+        if names not in ([AUTO_IDS], [NO_TEXT_IDS]) and not of_ids:
+            known = ", ".join(TEXT_IDS)
+            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, with commas between")
+        return ",".join(names)
+
     @field_validator("retrieval_sources")
     @classmethod
     def _known_retrieval_sources(cls, value: str) -> str:
@@ -509,6 +527,11 @@ class Paths:
     def tables(self) -> Path:
         """Validated tables, one parquet file each."""
         return self.data / "tables"
+
+    @property
+    def ids(self) -> Path:
+        """Ids that are text, with their codes: a file for users, for videos and so on."""
+        return self.data / "ids"
 
     @property
     def retrieval(self) -> Path:

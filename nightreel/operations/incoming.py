@@ -31,6 +31,7 @@ from pipelines.ingest.deliveries import (
     stamp_anew,
 )
 from pipelines.ingest.formats import ending_of
+from pipelines.ingest.ids import remedy_for
 from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries
@@ -155,7 +156,11 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
     first = bad.row(0, named=True)
     said = f"{bad.height} of {rows} rows rejected; line {first[LINE]}: {first[REASON]}"
     if bad.height > settings.max_reject_share * rows:
-        raise InputError(f"{said}.", "Repair them and drop the file again; or raise max_reject_share.")
+        raise InputError(
+            f"{said}.",
+            "Repair them and drop the file again; or raise max_reject_share."
+            + remedy_for(settings, first[REASON]),
+        )
     return table.frame.height, said
 
 

@@ -21,6 +21,7 @@ from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
 from pipelines.ingest.derived import DERIVED, derived
 from pipelines.ingest.formats import Form, files_of
+from pipelines.ingest.ids import HomeIds, remedy_for
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, raw_path
@@ -67,7 +68,10 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     if not force and record.is_done(current):
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
         return StepResult("ingest", True, read, wrote, {**record.summary(), **remarks})
-    plans, missing = _plan(folder, arrived, {} if force else read_taken(settings), Form.of(settings), scratch)
+    ids = HomeIds.of(settings)
+    before = {} if force else read_taken(settings, ids.tokens)
+    plans, missing = _plan(folder, arrived, before, Form.of(settings), scratch)
+    ids.recognise(plan.source for plan in plans if plan.source is not None)
     record.forget()
     taken: dict[Path, Taken] = {}
     with (
@@ -80,7 +84,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
         output = Output(settings, tables, rejects)
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             for plan in plans:
-                taken[plan.path] = _take(plan, output, settings, advance)
+                taken[plan.path] = _take(plan, output, settings, ids, advance)
         plays = pl.scan_parquet(output.new(settings.paths.table(BIG_MATRIX.table)))
         written = [
             path
@@ -88,14 +92,18 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
             if file in missing
             for path in output.write(file, derived(file, plays, settings.zone))
         ]
+        # First, as the tables mean nothing without them; those that no table has yet do no harm.
+        written += ids.save()
     of_file = {plan.file: taken[plan.path] for plan in plans}
     digests = {kind.name: of_file[kind].digest for kind in KINDS if kind in of_file}
     note_changes(settings.paths, digests, output.earliest)
-    write_taken(settings, taken)
+    write_taken(settings, taken, ids.tokens)
     written += [Path(name) for entry in taken.values() for name in entry.written]
     summary = summary_of(of_file)
     if recognised := [said for plan in plans for said in plan.recognised]:
         summary["recognised"] = recognised
+    if ids.summary:
+        summary["ids"] = ids.summary
     if missing:
         summary["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
     record.finish(current, written, summary)
@@ -161,7 +169,9 @@ def _plan(
     return [plans[file] for file in RAW_FILES if file in plans], missing
 
 
-def _take(plan: _Plan, output: Output, settings: Settings, advance: Callable[[float], None]) -> Taken:
+def _take(
+    plan: _Plan, output: Output, settings: Settings, ids: HomeIds, advance: Callable[[float], None]
+) -> Taken:
     """Read what is new of a file and of its deliveries, and write its table and rejects."""
     if plan.before is not None and plan.source is None and not plan.new:
         for name in plan.before.written:
@@ -170,7 +180,7 @@ def _take(plan: _Plan, output: Output, settings: Settings, advance: Callable[[fl
     delivered = list(plan.before.delivered) if plan.before is not None else []
     rejects = [rejects_path(output.rejects, Path(entry.name)) for entry in delivered]
     if plan.source is not None:
-        known, raw = _read_raw(plan, plan.source, output, settings, advance)
+        known, raw = _read_raw(plan, plan.source, output, settings, advance, ids=ids)
     else:
         assert plan.before is not None
         known, raw = output.known(plan.file), plan.before
@@ -178,7 +188,7 @@ def _take(plan: _Plan, output: Output, settings: Settings, advance: Callable[[fl
     for path in rejects:
         output.keep(path)
     for delivery in plan.new:
-        known, entry = _merge(known, delivery, output, settings, advance)
+        known, entry = _merge(known, delivery, output, settings, advance, ids=ids)
         delivered.append(entry)
     if plan.file is BIG_MATRIX and known.table.is_empty():
         raise InputError(f"{plan.path}: no rows.", "Put the interaction log there.")
@@ -189,7 +199,13 @@ def _take(plan: _Plan, output: Output, settings: Settings, advance: Callable[[fl
 
 
 def _read_raw(
-    plan: _Plan, source: Source, output: Output, settings: Settings, advance: Callable[[float], None]
+    plan: _Plan,
+    source: Source,
+    output: Output,
+    settings: Settings,
+    advance: Callable[[float], None],
+    *,
+    ids: HomeIds,
 ) -> tuple[Known, Taken]:
     """The raw file's rows, with those that deliveries had brought where the table was of use; its rejects."""
     earlier, delivered = None, None
@@ -199,7 +215,7 @@ def _read_raw(
         is_there = kept_rejects.is_file()
         rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
         earlier, delivered = Table(before.of_raw_file(), rejects), before.delivered()
-    table = read_table(source, settings.zone, advance, earlier)
+    table = read_table(source, settings.zone, ids, advance, earlier)
     _refuse_too_many(source.path, table, kept_rejects, settings, source.header.unit)
     if table.rejects.height:
         table.rejects.write_parquet(output.new(kept_rejects))
@@ -221,22 +237,34 @@ def _read_raw(
     )
 
 
-def read_delivery(path: Path, file: RawFile, settings: Settings) -> tuple[Table, list[str]]:
+def read_delivery(
+    path: Path, file: RawFile, settings: Settings, ids: HomeIds | None = None
+) -> tuple[Table, list[str]]:
     """A delivery's typed rows and rejects, by the code that reads raw files, and the columns that it has.
 
+    ids: of the home; None for a look, in which the codes of ids that are text have no meaning.
     Raises InputError where it is refused as a raw file would be.
     """
     with scratch_folder(settings) as scratch:
         source = source_of(path, file, Form.of(settings), scratch)
         names = [column.name for column in source.present.columns]
-        return read_table(source, settings.zone, lambda _bytes: None), names
+        if ids is None:
+            ids = HomeIds.unsaved(settings)
+            ids.recognise([source])
+        return read_table(source, settings.zone, ids, lambda _bytes: None), names
 
 
 def _merge(
-    known: Known, delivery: Delivery, output: Output, settings: Settings, advance: Callable[[float], None]
+    known: Known,
+    delivery: Delivery,
+    output: Output,
+    settings: Settings,
+    advance: Callable[[float], None],
+    *,
+    ids: HomeIds,
 ) -> tuple[Known, Delivered]:
     """The table with a delivery's rows. Too many rejects do not matter: it was accepted when it arrived."""
-    table, given = read_delivery(delivery.path, delivery.file, settings)
+    table, given = read_delivery(delivery.path, delivery.file, settings, ids)
     known, added = merge(known, table.frame, given, delivery.arrived, delivery.file)
     if table.rejects.height:
         table.rejects.write_parquet(output.new(rejects_path(output.rejects, delivery.path)))
@@ -266,6 +294,7 @@ def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings, u
         if share > _REPAIR_SHARE:  # to let so many through would be to lose the file
             few = "No row is good" if wrong.height == rows else "Most rows are bad"
             remedy = f"{few}: repair the file, or put the right one there."
+        remedy += remedy_for(settings, first[REASON])
         raise InputError(
             f"{path}, {unit} {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "

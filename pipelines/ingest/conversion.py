@@ -1,6 +1,7 @@
 """Turns a raw file's text columns into typed ones; a row with a bad value is set apart, with the reason."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,7 @@ import polars as pl
 
 from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
+from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 from pipelines.ingest.times import ISO, as_iso
@@ -18,6 +20,8 @@ _NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
 # In a text these may be words of their own.
 _NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
 _SHOWN_CHARACTERS = 40
+# What indexes of both databases hold.
+ID_BYTES_MAX = 500
 _OUT_OF_RANGE = "is not between {} and a day past now"
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
 _FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "seconds"}
@@ -32,27 +36,51 @@ class Converted:
 
 
 def convert(
-    rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime, time_format: str
+    rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime, time_format: str, *, ids: HomeIds
 ) -> Converted:
     """Type the rows of a batch.
 
     rows: text columns and `line`. file: with only the columns that are there. names: the header, for the raw
     text of rejected rows.
-    time_format: of Unix times, their unit. latest: in the business time zone, the last instant (and day) that
-    is believed.
+    time_format: of Unix times, their unit. ids: which of them are text, and their codes.
+    latest: in the business time zone, the last instant (and day) that is believed.
     """
     typed = [rows[LINE]]
     reasons: list[pl.Series] = []
-    for column in file.columns:
+    for column in _as_ids_are(file.columns, ids):
         text = _with_nulls(rows[column.name], column)
         values = _parsed(text, column, latest, time_format)
         typed.append(values)
         reasons += _reasons(column, text, values, time_format)
     if not reasons:
-        return Converted(pl.DataFrame(typed), pl.DataFrame(schema=REJECT_SCHEMA))
+        return Converted(_with_codes(pl.DataFrame(typed), file, ids), pl.DataFrame(schema=REJECT_SCHEMA))
     reason = pl.select(pl.coalesce(reasons).alias(REASON)).to_series()
     rejects = rows.with_columns(reason).filter(reason.is_not_null()).select(LINE, REASON, raw_text(names))
-    return Converted(pl.DataFrame(typed).filter(reason.is_null()), rejects)
+    return Converted(_with_codes(pl.DataFrame(typed).filter(reason.is_null()), file, ids), rejects)
+
+
+def _as_ids_are(known: Iterable[RawColumn], ids: HomeIds) -> Iterator[RawColumn]:
+    """The columns; those of ids that are text, as such."""
+    for column in known:
+        if not ids.is_text(column.name):
+            yield column
+        else:
+            yield replace(column, kind=Kind.TEXTS if column.kind is Kind.INTEGERS else Kind.ID)
+
+
+def _with_codes(rows: pl.DataFrame, file: RawFile, ids: HomeIds) -> pl.DataFrame:
+    """The rows with codes in the place of ids that are text. Only good rows' ids get one."""
+    for column in file.columns:
+        if not ids.is_text(column.name):
+            continue
+        if column.kind is not Kind.INTEGERS:
+            rows = rows.with_columns(ids.codes(column.name, rows[column.name]))
+            continue
+        lists = rows.select(LINE, column.name).explode(column.name, empty_as_null=True)
+        codes = lists.with_columns(ids.codes(column.name, lists[column.name]))
+        of_rows = codes.group_by(LINE, maintain_order=True).agg(pl.col(column.name).drop_nulls())
+        rows = rows.with_columns(of_rows[column.name])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -126,6 +154,8 @@ def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
     if column.kind in (Kind.TEXT, Kind.TEXTS, Kind.INTEGERS):
         text = text.str.strip_chars()
         return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
+    if column.kind is Kind.ID:
+        return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
     if column.missing:
         whole = text.str.strip_chars().str.replace(r"\.0*$", "")
         return _only(text, ~whole.is_in(column.missing))
@@ -138,7 +168,8 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
     unread = values.is_null() & text.is_not_null()
     if unread.any():
         # Other programs' words for nothing are no errors where nothing is allowed.
-        unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
+        if column.kind is not Kind.ID:
+            unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
         found.append(_said(text, unread, column.name, _problem(column, text, time_format)))
     if column.at_least is not None and (low := values < column.at_least).any():
         found.append(_said(text, low, column.name, pl.lit(f"is below {column.at_least:g}")))
@@ -156,6 +187,14 @@ def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
         words = pl.when(is_whole(text)).then(pl.lit("is larger than 64 bits")).otherwise(words)
     if kind in (Kind.KEY, Kind.COUNT, Kind.INTEGER):
         return pl.when(is_inexact(text)).then(pl.lit(IN_EXPONENTS)).otherwise(words)
+    if kind is Kind.ID:
+        return (
+            pl.when(text.str.strip_chars() != text)
+            .then(pl.lit("begins or ends with a space"))
+            .when(text.str.len_bytes() > ID_BYTES_MAX)
+            .then(pl.lit(f"is longer than {ID_BYTES_MAX} bytes"))
+            .otherwise(pl.lit("holds a control character"))
+        )
     if kind is Kind.DAY:
         return pl.when(_any_day(text).is_not_null()).then(pl.lit(out_of_range)).otherwise(words)
     if kind is Kind.SECONDS and time_format in _FINER_UNITS:
@@ -210,6 +249,12 @@ def _numbers(text: pl.Series) -> pl.Series:
     return _only(values, values.is_finite())
 
 
+def _ids(text: pl.Series) -> pl.Series:
+    """Ids exactly as they are written; null where one would not come back the same, or at all."""
+    good = (text.str.strip_chars() == text) & (text.str.len_bytes() <= ID_BYTES_MAX)
+    return _only(text, good & ~text.str.contains(r"\p{Cc}"))
+
+
 def _text_lists(text: pl.Series) -> pl.Series:
     """What stands between the brackets, split at commas, without empty parts; null without brackets."""
     value = pl.col(text.name).str.strip_chars()
@@ -233,6 +278,7 @@ _PARSERS = {
     Kind.COUNT: lambda text: whole_numbers(text, Kind.COUNT.dtype),
     Kind.NUMBER: _numbers,
     Kind.TEXT: lambda text: text,
+    Kind.ID: _ids,
     Kind.LOCAL_TIME: lambda text: text,
     Kind.INTEGERS: _integer_lists,
     Kind.TEXTS: _text_lists,

@@ -22,6 +22,7 @@ class Kind(Enum):
     """How a column's text is read, and as what it is stored."""
 
     KEY = "a whole number"
+    ID = "an id"
     INTEGER = "a whole number up to 2147483647"
     COUNT = "a whole number"
     NUMBER = "a number"
@@ -40,6 +41,7 @@ class Kind(Enum):
 
 _DTYPES: dict[Kind, pl.DataType] = {
     Kind.KEY: pl.Int64(),
+    Kind.ID: pl.String(),  # until it has its code
     Kind.INTEGER: pl.Int32(),
     Kind.COUNT: pl.Int64(),
     Kind.NUMBER: pl.Float32(),
@@ -159,8 +161,8 @@ ITEM_DAILY = RawFile(
         RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, at_least=0),
         RawColumn("video_width", Kind.INTEGER),
         RawColumn("video_height", Kind.INTEGER),
-        RawColumn("music_id", Kind.KEY),
-        RawColumn("video_tag_id", Kind.KEY),
+        RawColumn(columns.MUSIC_ID, Kind.KEY),
+        RawColumn(columns.VIDEO_TAG, Kind.KEY),
         RawColumn("video_tag_name", Kind.TEXT),
         *(_counted(name) for name in _COUNTED),
     ),
@@ -221,7 +223,7 @@ CATEGORIES = RawFile(
 SOCIAL_NETWORK = RawFile(
     columns.SOCIAL_NETWORK_FILE,
     "social_network",
-    (_key(columns.USER_ID), RawColumn("friend_list", Kind.INTEGERS, required=True)),
+    (_key(columns.USER_ID), RawColumn(columns.FRIENDS, Kind.INTEGERS, required=True)),
     key=(columns.USER_ID,),
     without="there is no table of friends (no feature of the rankers reads it)",
 )

@@ -90,6 +90,12 @@ def _with_times(path: Path, header: Header, form: Form) -> tuple[Header, str, st
     return header, column, time_format
 
 
+def first_values(source: Source, column: str) -> list[str]:
+    """The fields of a column in the first rows, as they are written."""
+    at = source.header.names.index(column)
+    return [row[at] for row in _sample(source.header) if len(row) > at]
+
+
 def _sample(header: Header) -> list[list[str]]:
     """The fields of the first rows."""
     with header.text.path.open(encoding="utf-8", errors="replace", newline="") as text:

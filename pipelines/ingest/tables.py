@@ -22,6 +22,7 @@ from pipelines.ingest.csv_reading import (
     lines_of,
     read_batches,
 )
+from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
 from pipelines.ingest.schemas import schema_of
@@ -41,7 +42,11 @@ class Table:
 
 
 def read_table(
-    source: Source, zone: ZoneInfo, advance: Callable[[float], None], before: Table | None = None
+    source: Source,
+    zone: ZoneInfo,
+    ids: HomeIds,
+    advance: Callable[[float], None],
+    before: Table | None = None,
 ) -> Table:
     """Read, type and check one raw file. advance is told how many more bytes are read.
 
@@ -54,7 +59,7 @@ def read_table(
     done = header.start
     latest = datetime.now(zone) + timedelta(days=1)
     for batch in read_batches(path, header):
-        found = convert(batch.rows, source.present, header.names, latest, source.time_format)
+        found = convert(batch.rows, source.present, header.names, latest, source.time_format, ids=ids)
         rejects += [batch.broken, found.rejects]
         if file.has_plays:
             rows, untimed = _with_instant(found.typed, batch.rows, source, latest)

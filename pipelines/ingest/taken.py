@@ -17,7 +17,7 @@ from pipelines.ingest.formats import stamp_of
 
 _FILE = "ingest_files.json"
 # Settings that say how raw files are read.
-READING = ("time_zone", "delimiter", "encoding", "time_format")
+READING = ("time_zone", "delimiter", "encoding", "time_format", "text_ids")
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,14 @@ class Taken:
         return replace(self, counted=counted, delivered=delivered, written=written)
 
 
-def read_taken(settings: Settings) -> dict[str, Taken]:
-    """By raw path, what was taken in under these settings and still stands; empty where nothing is of use."""
+def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
+    """By raw path, what was taken in under these settings and still stands; empty where nothing is of use.
+
+    ids: of those that are text, by what their codes are known.
+    """
     try:
         recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))
-        if recorded["settings"] != _settings_digest(settings):
+        if recorded["settings"] != _settings_digest(settings, ids):
             return {}
         found = {name: _taken(entry) for name, entry in recorded["files"].items()}
     except (OSError, ValueError, KeyError, TypeError):
@@ -101,11 +104,13 @@ def read_taken(settings: Settings) -> dict[str, Taken]:
     }
 
 
-def write_taken(settings: Settings, taken: Mapping[Path, Taken]) -> None:
+def write_taken(settings: Settings, taken: Mapping[Path, Taken], ids: Mapping[str, str]) -> None:
     """Record what was taken in, when its tables stand."""
     files = {str(path): asdict(entry) for path, entry in taken.items()}
     with atomic_write(settings.paths.state / _FILE) as temporary:
-        temporary.write_text(json.dumps({"settings": _settings_digest(settings), "files": files}), "utf-8")
+        temporary.write_text(
+            json.dumps({"settings": _settings_digest(settings, ids), "files": files}), "utf-8"
+        )
 
 
 def _taken(entry: dict[str, Any]) -> Taken:
@@ -113,5 +118,5 @@ def _taken(entry: dict[str, Any]) -> Taken:
     return Taken(**{**entry, "delivered": delivered})
 
 
-def _settings_digest(settings: Settings) -> str:
-    return fingerprint(settings=settings.model_dump(include=set(READING)))
+def _settings_digest(settings: Settings, ids: Mapping[str, str]) -> str:
+    return fingerprint(settings=settings.model_dump(include=set(READING)), ids=dict(ids))
