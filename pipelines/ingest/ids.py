@@ -13,13 +13,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightreel import columns
-from nightreel.artefacts import atomic_write
-from nightreel.checksums import is_as_written, is_lost
-from nightreel.errors import InputError
-from nightreel.ids import CODE, ID, NAMES, ids_file
-from nightreel.logs import get_logger
-from nightreel.settings import AUTO_IDS, NO_TEXT_IDS, Settings
+from nightreel.core import columns
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.checksums import is_as_written, is_lost
+from nightreel.core.errors import InputError
+from nightreel.core.ids import CODE, ID, NAMES, ids_file
+from nightreel.core.logs import get_logger
+from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, Settings
 from pipelines.ingest.numbers import floats, is_whole
 from pipelines.ingest.sources import Source, first_values
 
@@ -111,12 +111,9 @@ class Codes:
                 category = pl.Series(ID, np.where(part < self._used, part, 0), dtype=pl.UInt32)
                 ids = category.cat.to(self._type).cast(pl.String)
                 # A forgotten id has left its code, which no other gets.
-                ids = ids.to_frame().select(pl.when(pl.Series(part < self._used)).then(ID).alias(ID))
-                writer.write_table(
-                    pa.table(
-                        [ids[ID].to_arrow().cast(pa.large_string()), pa.array(codes[part])], schema=schema
-                    )
-                )
+                there = pl.select(pl.when(pl.Series(part < self._used)).then(ids)).to_series()
+                texts = there.to_arrow().cast(pa.large_string())
+                writer.write_table(pa.table([texts, pa.array(codes[part])], schema=schema))
 
     def _add(self, rows: pl.DataFrame) -> None:
         """Add ids with codes that they have."""
@@ -258,14 +255,13 @@ def _are_text(values: Sequence[str]) -> bool:
     if found.is_empty():
         return False
     whole = is_whole(found)
-    words = (~whole & floats(found).is_null()).sum()
-    padded = (whole & found.str.contains(r"^0\d")).sum()
+    words = (~whole & floats(found).is_null()) | (whole & found.str.contains(r"^0\d"))
     large = sum(
         _INT64.max < int(one.split(".")[0]) <= _LARGEST_UNSIGNED
         for one in found.filter(whole & (found.str.len_bytes() > 18)).to_list()
     )
     least = _SHARE_OF_WORDS * len(found)
-    return words + padded > least or large > _SHARE_OF_LARGE * len(found)
+    return int(words.sum()) > least or large > _SHARE_OF_LARGE * len(found)
 
 
 def _integers(settings: Settings, name: str) -> pl.Series:

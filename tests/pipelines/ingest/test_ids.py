@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightreel import columns
-from nightreel.errors import InputError
-from nightreel.ids import Ids
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.ids import Ids
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import ARCHIVE, archived_name
 from pipelines.ingest.ids import Codes

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from nightreel import columns
-from nightreel.errors import InputError, NightreelError
-from nightreel.settings import Paths
+from nightreel.core import columns
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Paths
 
 ID, CODE = "id", "code"
 # What each column of ids is of.
