@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,6 +79,47 @@ def scorecard(
         printing.print_table(as_rows(card))
     else:
         print("no night has been counted yet: each scheduled night counts, and so does --update")
+
+
+@app.command()
+def drift(
+    every: Annotated[
+        bool, typer.Option("--all", help="Every feature, not only what has moved since training.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Compare first the newest day; each night does.")
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say how far the newest day's features, scores and plays are from those that trained the champion."""
+    from nightreel.core import printing
+    from nightreel.operations.drift import nights, record_drift
+
+    settings = command_settings()
+    if update:
+        import_feast()
+        record_drift(settings)
+    night = next(iter(nights(settings)), None)
+    if as_json:
+        printing.print_json(night)
+    elif night is None:
+        print("no night has been compared yet: each scheduled night compares, and so does --update")
+    else:
+        _print_drift(night, every=every)
+
+
+def _print_drift(night: dict[str, Any], *, every: bool) -> None:
+    from nightreel.core import printing
+
+    moved = [column for column in night["columns"] if column["moved"]]
+    plays, liked = night["plays"], night["liked"]
+    print(f"plays of {night['night']}, beside the training window of model {night['model_version']}")
+    print(f"plays: {plays['day']:,}, usual {plays['usual']:,.0f}{' (moved)' if plays['moved'] else ''}")
+    was = f"in training {liked['training']:.1%}"
+    print(f"liked: {liked['day']:.1%}, {was}{' (moved)' if liked['moved'] else ''}")
+    print(f"features and scores: {len(moved)} of {len(night['columns'])} moved")
+    printing.print_table(night["columns"] if every else moved)
 
 
 @app.command()

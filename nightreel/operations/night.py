@@ -44,6 +44,7 @@ def command(job: Job) -> list[str]:
 def night_stages(settings: Settings) -> list[Stage]:
     """From the files of the day to the published lists."""
     from feature_repo.open_store import apply_definitions
+    from nightreel.operations.drift import record_drift
     from nightreel.operations.incoming import merge_deliveries
     from nightreel.operations.materialize import materialize
     from pipelines.features import build_features
@@ -60,6 +61,7 @@ def night_stages(settings: Settings) -> list[Stage]:
         Stage("feast apply", lambda: apply_definitions(settings)),
         Stage("materialize", lambda: materialize(settings, default_as_of(settings, _now())), optional=True),
         Stage("score", lambda: score_and_publish(settings)),
+        Stage("drift", lambda: record_drift(settings), optional=True),
     ]
 
 

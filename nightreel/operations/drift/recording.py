@@ -1,0 +1,161 @@
+"""The nightly step: holds the newest day's plays against the champion's training window.
+
+Both samples are joined as of each play, so a feature's two distributions are of what the model reads at that
+moment. The training window is represented by its last days: what grows with the log's age, such as a user's
+number of plays, has moved little since then.
+"""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.artefacts import StepResult, atomic_write, fingerprint
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from nightreel.operations.drift import stored
+from nightreel.operations.drift.distributions import Distribution, population_stability_index
+from nightreel.operations.drift.samples import Column, Sample
+from pipelines import model_registry
+from pipelines.local_days import end_of_day, ends_of_days, start_of_day
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers.slices import log_days
+from pipelines.training_frame import scan_plays
+
+# Above this a distribution has moved: the usual reading of the index.
+MOVED = 0.25
+_MISSING_MOVED, _UNKNOWN_MOVED = 0.1, 0.05
+_PLAYS_FACTOR = 2.0
+_LIKED_FACTOR, _STANDARD_ERRORS = 1.25, 3.0
+_TRAINING_DAYS, _USUAL_DAYS = 7, 14
+_NAMED = 3
+
+
+def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
+    """Compare the newest day that had ended by `now` with the champion's training window.
+
+    Keeps the index, the shares of missing and of unknown values of every feature and both scores, the number
+    of plays and the share of liked ones. The summary's remark names what has moved since the night before.
+    The same plays and model are not compared again. Raises InputError where there is no champion.
+    """
+    now = now or datetime.now(UTC)
+    version = model_registry.champion(settings)
+    counts = _plays_by_day(settings, now)
+    days = [day for day in counts if end_of_day(day, settings.zone) <= now]
+    if not days:
+        return StepResult("drift", True, (), (), {"rows": 0})
+    day = days[-1]
+    current = fingerprint(day=str(day), plays=counts[day], model=version.version)
+    newest = next(iter(stored.nights(settings)), None)
+    if newest is not None and newest["inputs"] == current:
+        return StepResult("drift", True, (), (), {"rows": len(newest["columns"])})
+    training = _training(settings, version)
+    start, end = start_of_day(day, settings.zone), end_of_day(day, settings.zone)
+    sample = Sample.of(start, end, version, settings)
+    usual = float(np.median([counts[one] for one in days[-1 - _USUAL_DAYS : -1]] or [counts[day]]))
+    compared = [_compared(column, training["columns"][column.name]) for column in sample.columns]
+    night: dict[str, Any] = {
+        "night": str(day),
+        "model_version": version.version,
+        "inputs": current,
+        "columns": compared,
+        "plays": {"day": sample.plays, "usual": usual, "moved": _plays_moved(sample.plays, usual)},
+        "liked": {
+            "day": sample.liked,
+            "training": training["liked"],
+            "moved": _liked_moved(sample, training),
+        },
+    }
+    night["remarks"] = _remarks(night, stored.before(settings, day))
+    path = stored.save(settings, day, night)
+    summary = {"rows": len(compared), "moved": _moved(night), "remarks": night["remarks"]}
+    return StepResult("drift", False, (settings.paths.table("interactions"),), (path,), summary)
+
+
+def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
+    """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    instants = scan_plays(settings).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
+    if instants.is_empty():
+        return {}
+    ends = dict(ends_of_days(instants, settings.zone).rename("end").value_counts().iter_rows())
+    return {day: ends[end_of_day(day, settings.zone)] for day in log_days(instants, settings.zone)}
+
+
+def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:
+    """Distributions over the last days that trained the version: made once, then kept."""
+    path = stored.training_file(settings, version.version)
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept | {"columns": {n: Distribution.from_json(c) for n, c in kept["columns"].items()}}
+    end = datetime.fromisoformat(version.manifest["data"]["holdout_from"])
+    sample = Sample.of(end - timedelta(days=_TRAINING_DAYS), end, version, settings)
+    if not sample.plays:
+        raise InputError(f"No play is left of the days that trained model {version.version}.", "Train again.")
+    found = {
+        column.name: Distribution.of(column.values, is_categorical=column.is_categorical, units=column.units)
+        for column in sample.columns
+    }
+    facts = {"liked": sample.liked, "plays": sample.plays}
+    with atomic_write(path) as temporary:
+        content = facts | {"columns": {name: one.to_json() for name, one in found.items()}}
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return facts | {"columns": found}
+
+
+def _compared(column: Column, training: Distribution) -> dict[str, Any]:
+    today = training.same_bins(column.values, units=column.units)
+    index = population_stability_index(training, today)
+    moved = (
+        index > MOVED
+        or abs(today.missing - training.missing) > _MISSING_MOVED
+        or column.unknown > _UNKNOWN_MOVED
+    )
+    return {
+        "name": column.name,
+        "index": round(index, 4),
+        "missing": round(today.missing, 4),
+        "missing_training": round(training.missing, 4),
+        "unknown": round(column.unknown, 4),
+        "moved": moved,
+    }
+
+
+def _plays_moved(plays: int, usual: float) -> bool:
+    return not usual / _PLAYS_FACTOR <= plays <= usual * _PLAYS_FACTOR
+
+
+def _liked_moved(sample: Sample, training: dict[str, Any]) -> bool:
+    """Whether the share of liked plays differs by a quarter, and by more than chance gives."""
+    before, after = training["liked"], sample.liked
+    pooled = (before * training["plays"] + after * sample.plays) / (training["plays"] + sample.plays)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / training["plays"] + 1 / sample.plays))
+    factor = max(before, after) / max(min(before, after), 1e-9)
+    return bool(factor > _LIKED_FACTOR and abs(after - before) > _STANDARD_ERRORS * error)
+
+
+def _moved(night: dict[str, Any]) -> list[str]:
+    """The columns that have moved, those that moved farthest first."""
+    columns_moved = [column for column in night["columns"] if column["moved"]]
+    return [column["name"] for column in sorted(columns_moved, key=lambda column: -column["index"])]
+
+
+def _remarks(night: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
+    """One line on what has moved and had not the night before; none where that is nothing."""
+    is_comparable = before is not None and before["model_version"] == night["model_version"]
+    known = set(_moved(before)) if before is not None and is_comparable else set()
+    indexes = {column["name"]: column["index"] for column in night["columns"]}
+    new = [name for name in _moved(night) if name not in known]
+    parts = []
+    if night["plays"]["moved"]:
+        parts.append(f"{night['plays']['day']:,} plays where {night['plays']['usual']:,.0f} are usual")
+    if night["liked"]["moved"]:
+        parts.append(f"liked {night['liked']['day']:.1%}, in training {night['liked']['training']:.1%}")
+    if new:
+        named = ", ".join(f"{name} ({indexes[name]:.2f})" for name in new[:_NAMED])
+        more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
+        parts.append(f"moved since training: {named}{more}")
+    return [f"drift of {night['night']}: {'; '.join(parts)}. See `nightreel drift`"] if parts else []
