@@ -39,9 +39,11 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
 
     Keeps the index, the shares of missing and of unknown values of every feature and both scores, the number
     of plays and the share of liked ones. The summary's remark names what has moved since the night before.
-    The same plays and model are not compared again. Raises InputError where there is no champion.
+    The same plays and model are not compared again, and nothing where there is no champion yet.
     """
     now = now or datetime.now(UTC)
+    if model_registry.champion_name(settings) is None:
+        return StepResult("drift", True, (), (), {"rows": 0})
     version = model_registry.champion(settings)
     counts = _plays_by_day(settings, now)
     days = [day for day in counts if end_of_day(day, settings.zone) <= now]
