@@ -95,8 +95,8 @@ def _do(settings: Settings, stages: list[Stage]) -> None:
 
 def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Callable[..., object]) -> None:
     """A night and a training in this process, then a night by the real command, with a bad file."""
-    *before, score = night_stages(home)
-    _do(home, [*before, *retrain_stages(home), score])
+    *before, score, drift = night_stages(home)
+    _do(home, [*before, *retrain_stages(home), score, drift])
     first = list_runs(home)[0]
     _drop_a_day(home)
     (home.raw_dir / "incoming" / "junk.csv").write_text("x\n", encoding="utf-8")
@@ -113,6 +113,7 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
         "feast apply",
         "materialize",
         "score",
+        "drift",
         "record",
     }
     assert set(seconds) == stages
