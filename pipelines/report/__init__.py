@@ -1,5 +1,6 @@
-"""One self-contained page of the evaluation: tables, curves, biases, leakage, samples, settings, data."""
+"""One self-contained page of the evaluation: the verdict, tables, curves, leakage, samples, the run."""
 
+import hashlib
 import json
 import shutil
 from typing import Any
@@ -13,7 +14,10 @@ from nightreel.core.settings import Settings, describe
 from pipelines import model_registry
 from pipelines.evaluate import SAMPLES
 from pipelines.rankers.training import IMPORTANCES
+from pipelines.report.headline import headline
+from pipelines.report.history import HISTORY, keep, past, record_of
 from pipelines.report.page import Content, page
+from pipelines.report.verdict import verdict
 
 __all__ = ["report"]
 
@@ -21,6 +25,7 @@ __all__ = ["report"]
 def report(settings: Settings, *, force: bool = False) -> StepResult:
     """Write `report.html`, `report.json` and `report.csv` from the last evaluation to `data/report`.
 
+    `history.jsonl` beside them keeps each report's headline figures, for what changed since the last one.
     Raises InputError where nothing was evaluated yet.
     """
     evaluation = settings.paths.evaluation
@@ -37,12 +42,28 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
     if not force and record.is_done(current):
         return StepResult("report", True, read, wrote, record.summary())
     record.forget()
-    records = json.loads(read[0].read_text(encoding="utf-8"))
+    text = read[0].read_text(encoding="utf-8")
+    records = json.loads(text)
+    figures = pl.DataFrame(records, infer_schema_length=None)
+    facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
+    found = headline(figures, facts, settings.label)
+    now = record_of(
+        found,
+        figures,
+        digest=hashlib.sha256(text.encode()).hexdigest()[:16],
+        model=model.version,
+        settings={row["setting"]: row["value"] for row in shown if row["setting"] in _ASKED},
+    )
+    before = past(folder / HISTORY, now.digest)
+    said = verdict(found, now, before[-1] if before else None)
     content = Content(
-        figures=pl.DataFrame(records, infer_schema_length=None),
+        figures=figures,
+        headline=found,
+        verdict=said,
+        records=[*before, now],
         importances=json.loads(read[2].read_text(encoding="utf-8")),
         samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings),
-        facts=dict(StepRecord(settings.paths.state / "evaluate.json").summary()),
+        facts=facts,
         model=dict(model.manifest),
         settings=shown,
         data=_data(settings),
@@ -54,11 +75,14 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
         shutil.copyfile(read[0], temporary)
     with atomic_write(wrote[2]) as temporary:
         content.figures.write_csv(temporary)
-    summary = {"figures": len(records), "model": model.version}
+    keep(folder / HISTORY, content.records)
+    summary = {"verdict": said.is_better, "figures": len(records), "model": model.version}
     record.finish(current, wrote, summary)
     return StepResult("report", False, read, wrote, summary)
 
 
+# What figures mean depends on these: reports that differ in them are not compared.
+_ASKED = {"like_threshold", "long_view_s", "like_quantile", "test_sample", "time_zone"}
 # A report may be passed on: it tells nothing of the machine that made it.
 _PLACES = {
     "home",

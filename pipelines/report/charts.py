@@ -1,132 +1,237 @@
-"""Charts as inline SVG, drawn here so that a report needs nothing from anywhere: lines, bands, bars."""
+"""Charts as inline SVG: where each line, mark and label stands; `templates/chart.html` draws it.
+
+Each is as wide as a phone, so that its letters have the size of the text on every screen. Colours are classes
+of the style sheet, for both schemes. Why no plotting library: docs/decisions/report-charts.md.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-_WIDTH, _HEIGHT = 540, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 14, 44
-_COLOURS = {
-    "random": "#9aa0a6",
-    "popularity_by_views": "#c98f00",
-    "popularity_by_engagement": "#e8710a",
-    "als": "#a142f4",
-    "classifier": "#1a73e8",
-    "regressor": "#12a4af",
-    "hybrid": "#d01884",
-    "lambdamart": "#188038",
-    "blend": "#5f4b32",
-    "truth": "#202124",
+from pipelines.report.numerals import between, number
+
+WIDTH = 420.0
+_HEIGHT = 260.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 142.0, 30.0, 44.0
+_LINE_PX = 15.0
+_ROW_PX = 30.0
+_MAIN = "hybrid"
+# The same system has the same colour in every chart.
+_INKS = {
+    _MAIN: "main",
+    "popularity_1_day": "popularity",
+    "popularity_by_engagement": "popularity",
+    "als": "als",
+    "classifier": "main",
+    "regressor": "main",
+    "random": "faint",
+    "truth": "truth",
+    "perfect": "faint",
 }
-_OTHERS = ("#1a73e8", "#d01884", "#188038", "#e8710a", "#a142f4", "#12a4af")
 
 
 @dataclass(frozen=True)
 class Line:
     """One line: x ascending, y, and a band from low to high, each None where there is none."""
 
-    name: str
+    system: str
+    title: str
     x: Sequence[float]
     y: Sequence[float]
-    low: Sequence[float | None]
-    high: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
 
 
-def colour(name: str, place: int = 0) -> str:
-    """The colour of a system, the same in every chart."""
-    return _COLOURS.get(name, _OTHERS[place % len(_OTHERS)])
+@dataclass(frozen=True)
+class Axis:
+    """An axis: ticks of value and text, and what its two ends mean."""
+
+    ticks: Sequence[tuple[float, str]]
+    start: str
+    end: str
+    logarithmic: bool = False
 
 
-def lines(
-    series: Sequence[Line], *, title: str, x_title: str, ticks: Sequence[tuple[float, str]], logarithmic: bool
-) -> str:
-    """A line chart with bands; the vertical axis begins at 0 and ends above the highest value."""
+@dataclass(frozen=True)
+class Text:
+    """Words at a point. anchor: start, middle or end."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "start"
+    ink: str = ""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A line, or a mark with the text that it shows when pointed at."""
+
+    points: str
+    ink: str
+    band: str = ""
+    dots: Sequence[tuple[float, float, str]] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar, or a span of an interval."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    ink: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is drawn, and in words: a title above, a sentence under it that says what it shows."""
+
+    title: str
+    sentence: str
+    height: float
+    grid: Sequence[float] = ()
+    left: float = _LEFT
+    right: float = WIDTH - _RIGHT
+    strokes: Sequence[Stroke] = ()
+    bars: Sequence[Bar] = ()
+    texts: Sequence[Text] = field(default_factory=tuple)
+    width: float = WIDTH
+
+
+def colour(system: str) -> str:
+    """The class of a system's colour."""
+    return _INKS.get(system, "other")
+
+
+def lines(series: Sequence[Line], *, title: str, sentence: str, x_axis: Axis, y_end: str) -> Chart:
+    """Lines with their names at their right end; the hybrid is drawn last, over the others, and thick.
+
+    The vertical axis begins at 0 and ends above the highest value; y_end says what its upper end means.
+    """
     top = _nice(max((value for line in series for value in (*line.y, *_known(line.high))), default=1.0))
-    places = [_position(value, logarithmic) for value, _ in ticks]
-    first, last = min(places), max(places)
+    first, last = (_position(x_axis.ticks[n][0], x_axis) for n in (0, -1))
     span = (last - first) or 1.0
 
     def x(value: float) -> float:
-        return _LEFT + (_position(value, logarithmic) - first) / span * (_WIDTH - _LEFT - _RIGHT)
+        return round(_LEFT + (_position(value, x_axis) - first) / span * (WIDTH - _LEFT - _RIGHT), 1)
 
-    parts = [_axes(top, x_title, [(x(value), text) for value, text in ticks])]
-    for place, line in enumerate(series):
-        ink = colour(line.name, place)
-        both = [
-            (a, low, high)
-            for a, low, high in zip(line.x, line.low, line.high, strict=True)
-            if low is not None
-        ]
-        if len(both) > 1:
-            edge = [f"{x(a):.1f},{_y(high or 0, top):.1f}" for a, _, high in both]
-            edge += [f"{x(a):.1f},{_y(low or 0, top):.1f}" for a, low, _ in reversed(both)]
-            parts.append(f'<polygon points="{" ".join(edge)}" fill="{ink}" opacity="0.13"/>')
-        points = " ".join(f"{x(a):.1f},{_y(b, top):.1f}" for a, b in zip(line.x, line.y, strict=True))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.8"/>')
-        parts += [
-            f'<circle cx="{x(a):.1f}" cy="{_y(b, top):.1f}" r="2.4" fill="{ink}">'
-            f"<title>{escape(line.name)}: {b:.4f}</title></circle>"
-            for a, b in zip(line.x, line.y, strict=True)
-        ]
-    return _figure(
-        title, parts, _HEIGHT, [(line.name, colour(line.name, i)) for i, line in enumerate(series)]
-    )
+    def y(value: float) -> float:
+        return round(_TOP + (1 - value / top) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
-
-def bars(rows: Sequence[tuple[str, float]], *, title: str, ink: str) -> str:
-    """Horizontal bars with their names and values, in the order given."""
-    height = 18 * len(rows) + 10
-    top = max((value for _, value in rows), default=1.0) or 1.0
-    parts = []
-    for place, (name, value) in enumerate(rows):
-        y = 6 + 18 * place
-        width = value / top * (_WIDTH - 270)
-        parts.append(f'<text x="200" y="{y + 11}" text-anchor="end">{escape(name)}</text>')
-        parts.append(f'<rect x="206" y="{y}" width="{max(width, 0.5):.1f}" height="13" fill="{ink}"/>')
-        parts.append(f'<text x="{210 + width:.1f}" y="{y + 11}">{value:.1%}</text>')
-    return _figure(title, parts, height, [])
-
-
-def _figure(title: str, parts: Sequence[str], height: int, legend: Sequence[tuple[str, str]]) -> str:
-    keys = "".join(f'<span><i style="background:{ink}"></i>{escape(name)}</span>' for name, ink in legend)
-    return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg><p class="legend">{keys}</p></figure>'
-    )
-
-
-def _axes(top: float, x_title: str, ticks: Sequence[tuple[float, str]]) -> str:
-    parts = []
-    for step in range(6):
-        value = top * step / 5
-        y = _y(value, top)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    bottom = _HEIGHT - _BOTTOM
-    parts += [
-        f'<text x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{escape(t)}</text>' for x, t in ticks
+    drawn = sorted(series, key=lambda line: colour(line.system) == "main")
+    strokes = [_stroke(line, x, y) for line in drawn]
+    ends = [(y(line.y[-1]), line) for line in drawn]
+    labels = [
+        Text(WIDTH - _RIGHT + 8, at + 4, line.title, "start", colour(line.system))
+        for at, line in _spread(ends, low=_TOP, high=_HEIGHT - _BOTTOM)
     ]
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(x_title)}</text>')
-    return "".join(parts)
+    bottom = _HEIGHT - _BOTTOM
+    steps = [top * step / 4 for step in range(5)]
+    texts = [
+        *(Text(_LEFT - 6, y(step) + 4, f"{step:.3g}", "end") for step in steps),
+        *(Text(x(value), bottom + 17, text, "middle") for value, text in x_axis.ticks),
+        Text(0, 14, f"↑ {y_end}"),
+        Text(0, _HEIGHT - 6, f"← {x_axis.start}"),
+        Text(WIDTH, _HEIGHT - 6, f"{x_axis.end} →", "end"),
+    ]
+    return Chart(
+        title, sentence, _HEIGHT, grid=[y(step) for step in steps], strokes=strokes, texts=[*texts, *labels]
+    )
 
 
-def _y(value: float, top: float) -> float:
-    return _TOP + (1 - value / top) * (_HEIGHT - _TOP - _BOTTOM)
+def spans(
+    rows: Sequence[tuple[str, str, float, float | None, float | None]], *, title: str, sentence: str, end: str
+) -> Chart:
+    """A row for each system, best first: a mark at its value and a bar over its interval.
+
+    rows: system, its title, value, low, high. end: what the right end of the axis means.
+    """
+    top = _nice(max((high if high is not None else value for _, _, value, _, high in rows), default=1.0))
+    bars, texts, strokes = [], [], []
+    left, right = 4.0, WIDTH - 4.0
+
+    def x(value: float) -> float:
+        return round(left + value / top * (right - left), 1)
+
+    for number_, (system, name, value, low, high) in enumerate(rows):
+        y = _TOP + _ROW_PX * number_
+        ink = colour(system)
+        thick = 8.0 if ink == "main" else 4.0
+        middle = y + 20
+        if low is not None and high is not None:
+            bars.append(Bar(x(low), middle - thick / 2, max(x(high) - x(low), 1.0), thick, ink))
+        tip = f"{name}: {number(value)} {between(low, high)}".rstrip()
+        strokes.append(Stroke("", ink, dots=[(x(value), middle, tip)]))
+        texts.append(Text(left, y + 11, name, "start", ink))
+        texts.append(Text(right, y + 11, number(value), "end", ink))
+    height = _TOP + _ROW_PX * len(rows) + 22
+    texts += [Text(left, height - 5, "0"), Text(right, height - 5, f"{end}, {top:.3g} →", "end")]
+    return Chart(
+        title, sentence, height, grid=[height - 18], left=left, right=right,
+        strokes=strokes, bars=bars, texts=texts,
+    )  # fmt: skip
+
+
+def shares(rows: Sequence[tuple[str, float]], *, title: str, sentence: str) -> Chart:
+    """Bars with their names above them, in the order given."""
+    top = max((value for _, value in rows), default=1.0) or 1.0
+    bars, texts = [], []
+    for number_, (name, value) in enumerate(rows):
+        y = _ROW_PX * number_
+        texts.append(Text(4, y + 13, name))
+        texts.append(Text(WIDTH - 4, y + 13, number(value), "end"))
+        bars.append(Bar(4, y + 18, round(max(value / top * (WIDTH - 8), 0.5), 1), 7, "main"))
+    return Chart(title, sentence, _ROW_PX * len(rows) + 4, bars=bars, texts=texts)
+
+
+def _stroke(line: Line, x: Callable[[float], float], y: Callable[[float], float]) -> Stroke:
+    both = [
+        (at, low, high)
+        for at, low, high in zip(line.x, line.low, line.high, strict=False)
+        if low is not None and high is not None
+    ]
+    edge = [f"{x(at)},{y(high)}" for at, _, high in both] + [
+        f"{x(at)},{y(low)}" for at, low, _ in reversed(both)
+    ]
+    points = [
+        (x(at), y(value), f"{line.title}: {number(value)}") for at, value in zip(line.x, line.y, strict=True)
+    ]
+    return Stroke(
+        " ".join(f"{a},{b}" for a, b, _ in points),
+        colour(line.system),
+        band=" ".join(edge) if len(both) > 1 else "",
+        dots=points,
+    )
+
+
+def _spread(ends: Sequence[tuple[float, Line]], *, low: float, high: float) -> list[tuple[float, Line]]:
+    """Labels at the height of their lines, moved apart where they would lie over one another."""
+    ordered = sorted(ends, key=lambda end: end[0])
+    heights: list[float] = []
+    for at, _ in ordered:
+        heights.append(max(at, heights[-1] + _LINE_PX if heights else low))
+    # What was pushed below the chart pushes those above it up again.
+    for n in reversed(range(len(heights))):
+        limit = heights[n + 1] - _LINE_PX if n + 1 < len(heights) else high
+        heights[n] = min(heights[n], limit)
+    return [(height, line) for height, (_, line) in zip(heights, ordered, strict=True)]
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _position(value: float, logarithmic: bool) -> float:
-    return math.log(value) if logarithmic else value
+def _position(value: float, axis: Axis) -> float:
+    return math.log(value) if axis.logarithmic else value
 
 
 def _nice(value: float) -> float:
-    """The next of 1, 2, 2.5, 5 times a power of ten at or above a positive value."""
+    """The next of 1, 2, 2.5, 4, 5, 8 times a power of ten at or above a positive value."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= value * 0.999)
+    return next(
+        step * power for step in (1.0, 2.0, 2.5, 4.0, 5.0, 8.0, 10.0) if step * power >= value * 0.999
+    )

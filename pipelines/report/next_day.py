@@ -1,64 +1,164 @@
-"""The first table of the page: each system's lists of the last days, judged by what was then played."""
+"""Sections on the lists of the last days, judged by what was then played: the main table, then its parts."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import polars as pl
 
+from pipelines.backtest_files import HYBRID
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID
 from pipelines.evaluate.next_day import ANY_PLAY, NEXT_DAY
 from pipelines.evaluate.next_day_figures import METRICS, MICRO_RECALL, MICRO_RECALL_IPS
 from pipelines.labels import LABELS
-from pipelines.report.tables import distinct, html_table
+from pipelines.report.blocks import Beside, Block, Fold, Heading, Paragraph, Table
+from pipelines.report.charts import spans
+from pipelines.report.headline import Headline
+from pipelines.report.names import system_title
+from pipelines.report.numerals import with_interval
+from pipelines.report.tables import distinct
 
 _PLAIN = (*(metric for metric in METRICS if not metric.endswith("_ips")), MICRO_RECALL)
 _WEIGHTED = (*(metric for metric in METRICS if metric.endswith("_ips")), MICRO_RECALL_IPS)
 _OF_LISTS = ("coverage", "gini")
-_MAIN = "hybrid"
+_DEEP = 100
 
 
-def next_day(figures: pl.DataFrame, facts: Mapping[str, Any]) -> str:
-    """The section; empty where no lists of past days were judged.
+def main_table(figures: pl.DataFrame, facts: Mapping[str, Any], found: Headline) -> list[Block]:
+    """Every system by the headline's metric, best first, as a chart and a table."""
+    whole = figures.filter(pl.col("protocol") == NEXT_DAY, pl.col("slice") == ALL)
+    ks = sorted(whole["k"].unique().to_list())
+    deep = max(k for k in ks if k <= max(_DEEP, ks[0]))
+    own = whole.filter(pl.col("label") == found.label)
+    values = _values(own, {(MICRO_RECALL, found.k), (MICRO_RECALL, deep), ("ndcg", ks[0])})
+    values |= _values(own, {(MICRO_RECALL + VERSUS_HYBRID, found.k)})
+    values |= _values(whole.filter(pl.col("label") == ANY_PLAY), {("coverage", found.k)})
+    at = (MICRO_RECALL, found.k)
+    systems = [name for name in distinct(own, "system") if (name, *at) in values]
+    # The published objective's own rankers make the published lists once more.
+    systems = [name for name in systems if not _is_copy(values, name, found.k)]
+    systems.sort(key=lambda name: -values[name, *at][0])
+    rows = []
+    for name in systems:
+        difference = values.get((name, MICRO_RECALL + VERSUS_HYBRID, found.k))
+        row = {
+            "system": system_title(name),
+            f"share found @{found.k}": _text(values[name, *at]),
+            "minus published": _text(difference, sign=True) if difference else None,
+        }
+        further = () if deep == found.k else ((f"share found @{deep}", (MICRO_RECALL, deep)),)
+        for title, key in (
+            *further,
+            (f"NDCG @{ks[0]}", ("ndcg", ks[0])),
+            (f"coverage @{found.k}", ("coverage", found.k)),
+        ):
+            row[title] = _text(values.get((name, *key)), interval=False)
+        rows.append(row)
+    chart = spans(
+        [(name, system_title(name), *values[name, *at]) for name in systems],
+        title=f"Share of liked plays found in the first {found.k}",
+        sentence=_sentence(systems),
+        end="more found",
+    )
+    table = Table(
+        f"Systems on {_days(found)}, best first",
+        rows,
+        main=system_title(HYBRID),
+        note="The best of several single sources is chosen after the fact, which favours it.",
+    )
+    remarks = [Paragraph(str(remark)) for remark in facts.get("remarks", [])]
+    return [
+        Paragraph(
+            "Every system lists, from the whole catalogue, what each user had not played at the start of "
+            "each day; relevant is what was then played for the first time and liked. Nothing that ranks "
+            "here saw these days."
+        ),
+        *remarks,
+        Beside(table, chart),
+    ]
 
-    facts: what `evaluate` said of the protocol; the label that the rankers learn is its first.
-    """
+
+def details(figures: pl.DataFrame, facts: Mapping[str, Any]) -> list[Block]:
+    """Every label, k, metric and day; empty where no lists of past days were judged."""
     own = figures.filter(pl.col("protocol") == NEXT_DAY)
     if own.is_empty():
-        return ""
+        return []
     said = [name.removeprefix("by_label_") for name in facts if name.startswith("by_label_")]
     labels = [label for label in (said or [*LABELS, ANY_PLAY]) if label in distinct(own, "label")]
     ks = sorted(own["k"].unique().to_list())
     whole = own.filter(pl.col("slice") == ALL)
-    parts = [
-        f"<p><strong>{escape(str(facts.get('verdict', '')))}</strong></p>",
-        "<p>Every system lists, from the whole catalogue, what each user had not played at the start of each "
-        "day; relevant is what was then played for the first time. Nothing that ranks here saw these days. "
-        "<em>hybrid</em> are the lists as published.</p>",
-        *(f"<p>{escape(str(remark))}</p>" for remark in facts.get("remarks", [])),
-    ]
+    blocks: list[Block] = []
     for number, label in enumerate(labels):
-        title = "All plays" if label == ANY_PLAY else f"Liked plays, label {label}"
-        text = "".join(_at(whole, label, k, is_open=k == ks[0]) for k in ks)
-        text += _folded("Paired differences to the published lists", _differences(whole, label, ks[0]))
+        part: list[Block] = [block for k in ks for block in _at(whole, label, k, is_open=k == ks[0])]
+        part.append(
+            Fold(f"Differences to the published lists ({label})", [_differences(whole, label, ks[0])])
+        )
         for day in [one for one in distinct(own, "slice") if one != ALL]:
-            of_day = own.filter(pl.col("slice") == day)
-            text += _folded(day, "".join(_at(of_day, label, k, is_open=True) for k in ks))
-        parts.append(f"<h3>{escape(title)}</h3>{text}" if number == 0 else _folded(title, text))
-    parts.append("<h3>What each day was judged by</h3>" + html_table(facts.get("days", [])))
-    return "".join(parts)
+            of_day = _systems(own.filter(pl.col("slice") == day), label, ks[0], _PLAIN)
+            title = f"{day[0].upper()}{day[1:]}, at {ks[0]} ({label})"
+            part.append(Fold(title, [Table(title, of_day, system_title(HYBRID))]))
+        title = "All plays" if label == ANY_PLAY else f"Liked plays, label {label}"
+        blocks += [Heading(title), *part] if number == 0 else [Fold(title, part)]
+    return [
+        Paragraph(
+            "report.csv, beside this page, has every figure; here each day is at the first depth only."
+        ),
+        *blocks,
+        Table("What each day was judged by", facts.get("days", [])),
+    ]
 
 
-def _at(rows: pl.DataFrame, label: str, k: int, *, is_open: bool) -> str:
+def _days(found: Headline) -> str:
+    if len(found.days) == 1:
+        return str(found.days[0])
+    return f"{len(found.days)} days, {found.days[0]} to {found.days[-1]}" if found.days else "the last days"
+
+
+def _sentence(systems: list[str]) -> str:
+    position = systems.index(HYBRID) + 1
+    others = "" if position == 1 else f"{system_title(systems[0])} is first and "
+    return (
+        f"Of {len(systems)} systems, {others}the published lists are number {position}; the bar around each "
+        "mark is its 95 % interval."
+    )
+
+
+def _values(
+    own: pl.DataFrame, keys: set[tuple[str, int]]
+) -> dict[tuple[str, str, int], tuple[float, float | None, float | None]]:
+    return {
+        (system, metric, k): (value, low, high)
+        for system, metric, k, value, low, high in own.select(
+            "system", "metric", "k", "value", "low", "high"
+        ).iter_rows()
+        if (metric, k) in keys
+    }
+
+
+def _is_copy(
+    values: Mapping[tuple[str, str, int], tuple[float, float | None, float | None]], name: str, k: int
+) -> bool:
+    return name.startswith(f"{HYBRID}_") and values.get((name, MICRO_RECALL + VERSUS_HYBRID, k)) == (0, 0, 0)
+
+
+def _text(
+    measured: tuple[float, float | None, float | None] | None, *, sign: bool = False, interval: bool = True
+) -> str | None:
+    if measured is None:
+        return None
+    value, low, high = measured
+    return with_interval(value, *((low, high) if interval else (None, None)), sign=sign)
+
+
+def _at(rows: pl.DataFrame, label: str, k: int, *, is_open: bool) -> list[Block]:
     """Systems by metrics at one k, the plain ones first, then those by inverse exposure."""
     plain = _systems(rows, label, k, _PLAIN)
-    weighted = _systems(rows, label, k, _WEIGHTED)
     if not plain:
-        return ""
-    text = html_table(plain, main=_MAIN) + _folded(
-        f"By inverse exposure, at {k}", html_table(weighted, main=_MAIN)
-    )
-    return f"<p>At {k}:</p>{text}" if is_open else _folded(f"At {k}", text)
+        return []
+    title = f"By inverse exposure, at {k} ({label})"
+    weighted = Table(title, _systems(rows, label, k, _WEIGHTED), system_title(HYBRID))
+    open_table = Table(f"Systems at {k} ({label})", plain, system_title(HYBRID))
+    blocks: list[Block] = [open_table, Fold(title, [weighted])]
+    return blocks if is_open else [Fold(f"At {k} ({label})", blocks)]
 
 
 def _systems(rows: pl.DataFrame, label: str, k: int, metrics: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -70,16 +170,15 @@ def _systems(rows: pl.DataFrame, label: str, k: int, metrics: tuple[str, ...]) -
         for system, metric, value, low, high in frame.select(
             "system", "metric", "value", "low", "high"
         ).iter_rows():
-            interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
-            cells[system, metric] = f"{value:.4f}{interval}"
+            cells[system, metric] = with_interval(value, low, high)
     shown = [*metrics, *(_OF_LISTS if metrics == _PLAIN else ())]
     return [
-        {"system": system} | {f"{metric}@{k}": cells.get((system, metric)) for metric in shown}
+        {"system": system_title(system)} | {f"{metric}@{k}": cells.get((system, metric)) for metric in shown}
         for system in distinct(own, "system")
     ]
 
 
-def _differences(whole: pl.DataFrame, label: str, k: int) -> str:
+def _differences(whole: pl.DataFrame, label: str, k: int) -> Table:
     """Those whose interval leaves out 0 are marked."""
     rows: dict[str, dict[str, Any]] = {}
     own = whole.filter(pl.col("label") == label, pl.col("k") == k)
@@ -87,10 +186,9 @@ def _differences(whole: pl.DataFrame, label: str, k: int) -> str:
         part = own.filter(pl.col("metric") == metric + VERSUS_HYBRID)
         for system, value, low, high in part.select("system", "value", "low", "high").iter_rows():
             mark = " *" if low > 0 or high < 0 else ""
-            row = rows.setdefault(system, {"system": system})
-            row[f"{metric}@{k}"] = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]{mark}"
-    return html_table(list(rows.values())) + "<small>* the interval leaves out 0.</small>"
+            row = rows.setdefault(system, {"system": system_title(system)})
+            row[f"{metric}@{k}"] = with_interval(value, low, high, sign=True) + mark
+    return Table(f"Minus the published lists, at {k} ({label})", list(rows.values()), note=STARS)
 
 
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>{text}</details>"
+STARS = "* The interval leaves out 0: more than chance."

@@ -2,9 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,13 +18,14 @@ from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report
-from pipelines.report.charts import Line, bars, lines
 from scoring.backtest import backtest
+from tests.fixtures.accessible import check_everywhere, check_keyboard, check_still, cut_labels, sideways
+from tests.fixtures.chromium import LAPTOP, PHONE, Browser, View, needs_chromium, started
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\nas_published_plays = 500\nas_published_trees = 5\n"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(scope="module")
@@ -48,36 +52,192 @@ def settings(home) -> Settings:  # type: ignore[no-untyped-def]
     return found
 
 
-@pytest.fixture
-def html(settings: Settings) -> str:
+def _html(settings: Settings) -> str:
     return (settings.paths.data / "report" / "report.html").read_text(encoding="utf-8")
 
 
-def _first_table(html: str) -> list[list[str]]:
-    lines = re.findall(r"<tr[^>]*>(.*?)</tr>", html[: html.index("</table>")], flags=re.DOTALL)
-    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line) for line in lines]
+@pytest.fixture
+def html(settings: Settings) -> str:
+    """The page as it was before other tests changed the figures."""
+    lines = _history(settings).read_bytes()
+    report(settings)
+    _history(settings).write_bytes(lines)
+    return _html(settings)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with started(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+@contextmanager
+def _changed(settings: Settings, change: Change | None = None) -> Iterator[str]:
+    """The page of figures that differ; each record of metrics.json goes through `change`, or is left out."""
+    metrics, history = settings.paths.evaluation / "metrics.json", _history(settings)
+    before, lines = metrics.read_bytes(), history.read_bytes()
+    records = json.loads(before)
+    if change is None:
+        records = [record for record in records if record["protocol"] != "next_day"]
+    else:
+        for record in records:
+            change(record)
+    try:
+        metrics.write_text(json.dumps(records), encoding="utf-8")
+        report(settings)
+        yield _html(settings)
+    finally:
+        metrics.write_bytes(before)
+        history.write_bytes(lines)
+
+
+def _history(settings: Settings) -> Path:
+    return settings.paths.data / "report" / "history.jsonl"
+
+
+def _leads(popularity: float, source: float) -> Change:
+    """The published lists .3, with a lead over yesterday's popularity and over the best source, as given."""
+
+    def change(record: dict[str, Any]) -> None:
+        metric = record["metric"]
+        if record["protocol"] != "next_day" or record["slice"] != "all" or "micro_recall" not in metric:
+            return
+        lead = popularity if record["system"] == "popularity_1_day" else source
+        if record["system"] in ("hybrid", "hybrid_shown", "hybrid_next_day"):
+            lead = 0.0
+        value = -lead if metric.endswith("_minus_hybrid") else 0.3 - lead
+        record |= {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    return change
+
+
+def _answers(html: str) -> list[str]:
+    return [
+        unescape(re.sub(r"<[^>]+>", "", text))
+        for text in re.findall(r'<p class="answer">(.*?)</p>', html, flags=re.DOTALL)
+    ]
+
+
+def _tiles(html: str) -> list[str]:
+    return re.findall(r"<dd>([^<]*?)\s*<", html[: html.index('id="glossary"')])
+
+
+def _table(html: str, start: int = 0) -> list[list[str]]:
+    text = html[html.index("<table", start) : html.index("</table>", start)]
+    lines = re.findall(r"<tr[^>]*>(.*?)</tr>", text, flags=re.DOTALL)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", line, flags=re.DOTALL) for line in lines]
+    return [[unescape(re.sub(r"<[^>]+>", "", cell)) for cell in line] for line in cells]
+
+
+def test_the_verdict_is_three_sentences_and_four_numbers_before_all_else(html: str) -> None:
+    assert html.index('id="verdict"') < html.index('id="next_day"') < html.index('id="kuairec"')
+    first, second, third = _answers(html)
+    assert first.startswith("The published lists are ") and "yesterday's popularity" in first
+    assert "best single source" in first and re.search(r"\(\d+ users, \d days?\)", first)
+    assert second.startswith("This is the first report") and third.startswith("What to do: ")
+    published, popularity, source, users = _tiles(html)
+    assert re.fullmatch(r"0\.\d{4}", published) and int(users) > 0
+    assert all(re.fullmatch(r"[+−]0\.\d{4}", lead) for lead in (popularity, source))
+
+
+@pytest.mark.parametrize(
+    ("leads", "words", "advice"),
+    [
+        (
+            (0.1, 0.05),
+            "better than yesterday's popularity (+0.1000 [+0.0900, +0.1100]) and better",
+            "nothing",
+        ),
+        (
+            (-0.1, -0.05),
+            "worse than yesterday's popularity (−0.1000 [−0.1100, −0.0900]) and worse",
+            "rollback",
+        ),
+        (
+            (0.1, -0.05),
+            "better than yesterday's popularity (+0.1000 [+0.0900, +0.1100]), but worse",
+            "rollback",
+        ),
+        ((0.005, 0.1), "not distinguishable from yesterday's popularity", "backtest_days"),
+    ],
+)
+def test_the_verdict_follows_the_figures(
+    settings: Settings, leads: tuple[float, float], words: str, advice: str
+) -> None:
+    """A loss is said in the same place, words and class as a gain; what to do follows from it."""
+    with _changed(settings, _leads(*leads)) as html:
+        first, _, third = _answers(html)
+        assert words in first
+        assert advice in third
+        assert "0.3000" in _tiles(html)[0]
+
+
+def test_better_rankers_of_the_other_objective_are_what_to_do(settings: Settings) -> None:
+    def change(record: dict[str, Any]) -> None:
+        _leads(-0.1, -0.1)(record)
+        if record["system"] == "hybrid_shown" and record["metric"] == "micro_recall_minus_hybrid":
+            record |= {"value": 0.2, "low": 0.1, "high": 0.3}
+
+    with _changed(settings, change) as html:
+        assert "set objective = &#34;shown&#34; and run <code>nightreel train --force</code>" in html
+
+
+def test_without_lists_of_past_days_it_says_what_is_not_known(settings: Settings) -> None:
+    with _changed(settings) as html:
+        first, _, third = _answers(html)
+        assert "is not known, as no list of a past day was judged" in first and "NDCG@10" in first
+        assert "backtest_days" in third
+        assert len(_tiles(html)) == 4 and 'id="next_day"' not in html
+
+
+def test_what_got_worse_since_the_last_report_is_named(settings: Settings) -> None:
+    """By more than chance, or not; a report made again of the same figures counts once."""
+    with _changed(settings, _leads(0.1, 0.1)):
+        with _changed(settings, _leads(0.005, 0.1)) as worse:
+            assert (
+                "by more than chance, fell the lead over popularity (0.1000 to 0.0050)" in _answers(worse)[1]
+            )
+            assert 'id="trend"' in worse
+            report(settings, force=True)
+            assert "fell the lead" in _answers(_html(settings))[1]
+            assert len(_history(settings).read_text().splitlines()) == 3
+        with _changed(settings, _leads(0.098, 0.1)) as hardly:
+            assert "nothing got worse by more than chance; what fell most is the lead" in _answers(hardly)[1]
+
+
+def test_a_broken_line_of_the_history_is_passed_over(settings: Settings) -> None:
+    before = _history(settings).read_bytes()
+    try:
+        _history(settings).write_bytes(b'{"digest": 1}\nnull\n\n{"half": \n' + before)
+        report(settings, force=True)
+        assert len(_history(settings).read_text().splitlines()) == 1
+    finally:
+        _history(settings).write_bytes(before)
 
 
 def test_the_first_table_is_that_of_the_last_days_lists(settings: Settings, html: str) -> None:
-    """Systems by metrics, each figure that of metrics.json with its interval; what is of a day is folded."""
-    assert html.index('id="next_day"') < html.index('id="kuairec"')
-    head, *lines = _first_table(html)
+    """Systems, best first, each figure that of metrics.json with its interval; what is of a day is folded."""
+    head, *lines = _table(html)
+    assert head[:3] == ["system", "share found @20", "minus published"]
     figures = pl.read_csv(settings.paths.data / "report" / "report.csv")
-    own = figures.filter(pl.col("protocol") == "next_day", pl.col("slice") == "all", pl.col("k") == 10)
-    systems = own["system"].unique(maintain_order=True).to_list()
-    assert [line[0] for line in lines] == systems and "source_ease" in systems
-    metrics = ["recall", "precision", "hit_rate", "ndcg", "map", "micro_recall", "coverage", "gini"]
-    assert head == ["system", *(f"{metric}@10" for metric in metrics)]
-    for line in lines:
-        of_system = own.filter(pl.col("system") == line[0], pl.col("label").is_in(["ratio", "any"]))
-        for metric, cell in zip(metrics, line[1:], strict=True):
-            label = "any" if metric in ("coverage", "gini") else "ratio"
-            row = of_system.filter(pl.col("metric") == metric, pl.col("label") == label)
-            ((value, low, high),) = row.select("value", "low", "high").iter_rows()
-            interval = "" if low is None else f" [{low:.4f}, {high:.4f}]"
-            assert cell == f"{value:.4f}{interval}"
+    own = figures.filter(
+        pl.col("protocol") == "next_day",
+        pl.col("slice") == "all",
+        pl.col("k") == 20,
+        pl.col("label") == "ratio",
+    )
+    found = own.filter(pl.col("metric") == "micro_recall")
+    expected = {
+        f"{value:.4f} [{low:.4f}, {high:.4f}]"
+        for value, low, high in found.select("value", "low", "high").iter_rows()
+    }
+    assert {line[1] for line in lines} == expected
+    values = [float(line[1].split()[0]) for line in lines]
+    assert values == sorted(values, reverse=True)
+    names = [line[0] for line in lines]
+    assert {"Hybrid (published)", "Yesterday's popularity", "Source ease"} <= set(names)
     for day in figures.filter(pl.col("slice").str.starts_with("day: "))["slice"].unique():
-        assert f"<details><summary>{day}</summary>" in html
+        assert f"D{day[1:]}, at 10 (ratio)" in html
     assert "By inverse exposure, at 10" in html and "users without (ratio)" in html
 
 
@@ -100,19 +260,68 @@ def test_the_page_has_every_section(html: str) -> None:
         assert title in html, title
 
 
+def test_the_published_figures_of_the_original_stand_apart(html: str) -> None:
+    own = html[html.index('<details id="leakage"') : html.index('<details id="original"')]
+    published = html[html.index('<details id="original"') : html.index('<details id="models"')]
+    assert "0.9072" in published and "not of this run" in published
+    assert "0.9072" not in html.replace(published, "") and "as-published" in own
+
+
+def test_every_link_leads_somewhere_on_the_page(html: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    links = set(re.findall(r'href="#([^"]+)"', html))
+    assert links <= set(ids) and {"term-ndcg", "term-interval", "term-share-found"} <= links
+
+
+def test_numbers_have_one_format(html: str) -> None:
+    """A point and four digits, or whole with separators; seconds have one digit, ids none."""
+    tables = html[: html.index('<details id="samples"')]
+    cells = re.findall(r'<td class="n">(.*?)</td>', tables)
+    one = r"[+−]?(\d{1,3}(,\d{3})*|\d+\.\d{4})"
+    allowed = re.compile(rf"(–|{one}( \[{one}, {one}\])?( \*)?)")
+    assert len(cells) > 1_000
+    assert [cell for cell in cells if not allowed.fullmatch(cell)] == []
+
+
+def test_the_hybrid_is_drawn_over_the_others(html: str) -> None:
+    charts = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    curves = [re.findall(r'class="line (\w+)"', chart) for chart in charts]
+    curves = [inks for inks in curves if len(inks) > 2]
+    assert len(curves) >= 6
+    assert all(inks[-1] == "main" and len(inks) <= 5 for inks in curves)
+    assert html.count("<figure>") == html.count("</svg>\n<p>")
+
+
+class _Policy(HTMLParser):
+    """Looks for what the page's own policy forbids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = {name for name, _ in attrs}
+        if tag == "script" or "style" in names or any(name.startswith("on") for name in names):
+            self.found.append(self.get_starttag_text() or tag)
+
+
 def test_the_page_asks_the_network_for_nothing_and_tells_no_place(html: str, settings: Settings) -> None:
     assert re.findall(r'(?:src|href)="(?!#|data:)', html) == []
     assert "<script" not in html and "@import" not in html and "url(" not in html
+    policy = _Policy()
+    policy.feed(html)
+    assert policy.found == [] and "default-src 'none'; style-src 'sha256-" in html
     assert str(settings.home) not in html
     for place in ("ray_address", "shared_dir", "work_dir", "home_url", "raw_url"):
-        assert f"<td>{place}</td>" not in html
+        assert f">{place}</t" not in html
 
 
 def test_no_figure_of_the_page_is_not_a_number(html: str) -> None:
     assert not re.search(r"\b(nan|inf)\b", html, re.IGNORECASE)
 
 
-def test_json_and_csv_beside_it_hold_the_figures(settings: Settings) -> None:
+def test_json_and_csv_beside_it_hold_the_figures(settings: Settings, html: str) -> None:
     folder = settings.paths.data / "report"
     records = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert records == json.loads((settings.paths.evaluation / "metrics.json").read_text(encoding="utf-8"))
@@ -125,67 +334,80 @@ def test_captions_are_shown_and_escaped(settings: Settings) -> None:
     try:
         pl.read_parquet(path).with_columns(pl.lit("<b>猫 & 狗").alias(columns.CAPTION)).write_parquet(path)
         report(settings, force=True)
-        text = (settings.paths.data / "report" / "report.html").read_text(encoding="utf-8")
+        text = _html(settings)
     finally:
         path.write_bytes(before)
     assert "&lt;b&gt;猫 &amp; 狗" in text and "<b>" not in text
 
 
 def test_a_second_report_is_skipped(settings: Settings) -> None:
+    report(settings)
     assert report(settings).skipped
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_shows_it_without_an_error(settings: Settings, tmp_path: Path) -> None:
-    """The screenshot is not blank, the console is silent, and the rendered page has its tables and charts."""
-    page = settings.paths.data / "report" / "report.html"
-    common = [
-        str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr",
-        "--window-size=1280,2400",
-    ]
-    shot = tmp_path / "report.png"
-    done = subprocess.run(
-        [*common, f"--screenshot={shot}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr
-    # A blank page of this size compresses to a few kilobytes.
-    assert shot.stat().st_size > 60_000
-    dumped = subprocess.run(
-        [*common, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=False
-    ).stdout
-    assert dumped.count("<svg") >= 18 and dumped.count("<table") >= 30
+@needs_chromium
+def test_before_anything_is_unfolded_it_is_under_six_screens(settings: Settings, browser: Browser) -> None:
+    """And the verdict with its numbers, good or bad, is on the first of them, in one size of type."""
+    url = (settings.paths.data / "report" / "report.html").as_uri()
+    sizes = set()
+    for leads in ((0.1, 0.1), (-0.1, -0.1)):
+        with _changed(settings, _leads(*leads)):
+            browser.look(View(*LAPTOP))
+            browser.open(url)
+            assert browser.evaluate("return document.documentElement.scrollHeight") < 6 * LAPTOP[1]
+            bottom = "return document.querySelector('.tiles').getBoundingClientRect().bottom"
+            assert browser.evaluate(bottom) < LAPTOP[1]
+            size = (
+                "return [...document.querySelectorAll('.answer')].map(one => getComputedStyle(one).fontSize)"
+            )
+            sizes |= set(browser.evaluate(size))
+    assert len(sizes) == 1
+
+
+@needs_chromium
+def test_everybody_can_use_it(settings: Settings, html: str, browser: Browser) -> None:
+    """axe-core, keyboard, both schemes and widths, less motion; the console is silent and the network too."""
+    url = (settings.paths.data / "report" / "report.html").as_uri()
+    browser.log("browser")
+    browser.log("performance")
+    check_everywhere(browser, url)
+    browser.look(View(*LAPTOP))
+    check_keyboard(browser, url)
+    check_still(browser, url)
+    assert [entry for entry in browser.log("browser") if "favicon" not in entry["message"]] == []
+    asked = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
+    assert {one for one in urls if not one.startswith(("file:", "data:"))} == set()
+
+
+@needs_chromium
+def test_unfolded_nothing_is_cut_or_leaves_the_screen(
+    settings: Settings, html: str, browser: Browser
+) -> None:
+    url = (settings.paths.data / "report" / "report.html").as_uri()
+    for size in (LAPTOP, PHONE):
+        browser.look(View(*size))
+        browser.open(url)
+        browser.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert cut_labels(browser) == [] and sideways(browser) == []
+
+
+@needs_chromium
+def test_dark_is_dark_and_paper_shows_what_is_folded(settings: Settings, html: str, browser: Browser) -> None:
+    url = (settings.paths.data / "report" / "report.html").as_uri()
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    browser.look(View(*LAPTOP, "dark"))
+    browser.open(url)
+    dark = browser.evaluate(paper)
+    browser.look(View(*LAPTOP, "dark", "print"))
+    assert dark != browser.evaluate(paper) == "rgb(255, 255, 255)"
+    height = "return document.querySelector('#kuairec table').getBoundingClientRect().height"
+    assert browser.evaluate(height) > 20
+    assert browser.evaluate("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    browser.look(View(*LAPTOP))
 
 
 def test_before_an_evaluation_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
     with pytest.raises(InputError, match="nightreel"):
         report(load_settings())
-
-
-def test_a_line_stands_where_its_values_are() -> None:
-    text = lines(
-        [Line("hybrid", [10, 100], [0.0, 1.0], [None, None], [None, None])],
-        title="t",
-        x_title="K",
-        ticks=[(10.0, "10"), (100.0, "100")],
-        logarithmic=True,
-    )
-    (points,) = re.findall(r'polyline points="([^"]+)"', text)
-    assert points == "52.0,286.0 520.0,14.0"
-
-
-def test_bars_are_as_long_as_their_shares() -> None:
-    widths = re.findall(
-        r'width="([\d.]+)" height="13"', bars([("a", 0.5), ("b", 0.25)], title="t", ink="#000")
-    )
-    assert float(widths[0]) == pytest.approx(2 * float(widths[1]))

@@ -1,0 +1,68 @@
+"""Sections about the run itself: what models read, sample lists, data, stages, settings."""
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from nightreel.core import columns
+from pipelines.report.blocks import Block, Charts, Heading, Paragraph, Table
+from pipelines.report.charts import Chart, shares
+from pipelines.report.numerals import Numeral
+
+_IMPORTANCES = 12
+
+
+def models_blocks(importances: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Each model's most used features."""
+    return [Charts([_gains(importances, model) for model in ("classifier", "regressor")])]
+
+
+def _gains(importances: Sequence[Mapping[str, Any]], model: str) -> Chart:
+    gains = {str(row[columns.FEATURE]): float(row[f"{model}_gain"]) for row in importances}
+    rows = sorted(gains.items(), key=itemgetter(1), reverse=True)[:_IMPORTANCES]
+    first = f"{rows[0][0]} alone has {rows[0][1]:.4f}" if rows else "no feature was used"
+    return shares(
+        rows,
+        title=f"{model}: share of gain",
+        sentence=f"Of what the {model}'s trees gained, {first}; {len(rows)} of {len(gains)} features.",
+    )
+
+
+def samples_blocks(samples: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """A few users' lists."""
+    blocks: list[Block] = []
+    for protocol, user in dict.fromkeys((row["protocol"], row[columns.USER_ID]) for row in samples):
+        rows = [
+            {name: _id(value) if name == columns.VIDEO_ID else value for name, value in row.items()
+             if name not in {"protocol", columns.USER_ID}}
+            for row in samples
+            if (row["protocol"], row[columns.USER_ID]) == (protocol, user)
+        ]  # fmt: skip
+        blocks.append(Table(f"User {user}, {protocol}", rows))
+    return blocks or [Paragraph("No list was kept.")]
+
+
+def run_blocks(
+    data: Sequence[Mapping[str, Any]],
+    model: Mapping[str, Any],
+    stages: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, Any]],
+) -> list[Block]:
+    """What a reader needs to make the same figures again."""
+    trained = [{"fact": name, "value": value} for name, value in model.get("data", {}).items()]
+    timed = [
+        {name: Numeral(f"{value:.1f}") if isinstance(value, float) else value for name, value in row.items()}
+        for row in stages
+    ]
+    return [
+        Table("Data", data),
+        Table("Training", trained),
+        Table("Stages", timed),
+        Heading("Settings"),
+        Table("Every setting that is no path, its value and where it came from", settings),
+    ]
+
+
+def _id(value: Any) -> Any:
+    """Ids are names: no separators."""
+    return Numeral(str(value)) if isinstance(value, int) else value

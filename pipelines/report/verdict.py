@@ -1,0 +1,164 @@
+"""The verdict: three sentences and four numbers, in the same words and sizes whether it is good or bad."""
+
+from dataclasses import dataclass
+
+from pipelines.evaluate.next_day import NEXT_DAY
+from pipelines.evaluate.protocols import KUAIREC
+from pipelines.report.headline import Headline, Rival
+from pipelines.report.history import FIGURES, Record, falls
+from pipelines.report.names import system_title
+from pipelines.report.numerals import between, count, number, signed, with_interval
+
+_WORDS = {1: "better than", -1: "worse than", 0: "not distinguishable from"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the four numbers, its interval and what it is."""
+
+    value: str
+    interval: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader should know after ten seconds."""
+
+    is_better: str
+    since_last: str
+    advice: str
+    tiles: tuple[Tile, ...]
+
+
+def verdict(found: Headline | None, now: Record, last: Record | None) -> Verdict:
+    """last: the report before, if there was one."""
+    return Verdict(_is_better(found), _since(now, last), _advice(found), _tiles(found))
+
+
+def _is_better(found: Headline | None) -> str:
+    if found is None:
+        return (
+            "Whether the published lists are better than popularity is not known: no list of a past day was "
+            "judged, and nothing was held out to rank."
+        )
+    if found.protocol != NEXT_DAY:
+        ranked = "fully observed pairs" if found.protocol == KUAIREC else "what users were shown"
+        return (
+            "Whether the published lists are better than yesterday's popularity is not known, as no list of "
+            f"a past day was judged; in ranking {ranked}, the hybrid is {_against(found)}, by NDCG@{found.k} "
+            f"({_extent(found)})."
+        )
+    return (
+        f"The published lists are {_against(found)}: of the plays that users liked on the day after, a share "
+        f"of {number(found.published.value)} is in the first {found.k} of a list ({_extent(found)})."
+    )
+
+
+def _extent(found: Headline) -> str:
+    days = f", {count(len(found.days))} {'day' if len(found.days) == 1 else 'days'}" if found.days else ""
+    return f"{count(found.users)} {'user' if found.users == 1 else 'users'}{days}"
+
+
+def _against(found: Headline) -> str:
+    """Better or worse than each rival, by how much, in words that do not depend on the outcome."""
+    rivals = [
+        (found.popularity, "yesterday's popularity" if found.protocol == NEXT_DAY else "popularity"),
+        (found.source, _source_words(found)),
+    ]
+    known = [(rival, words) for rival, words in rivals if rival is not None]
+    if not known:
+        return "beside nothing that it could be compared with"
+    parts = [f"{_WORDS[rival.outcome]} {words} ({_lead(rival)})" for rival, words in known]
+    outcomes = [rival.outcome for rival, _ in known]
+    joint = " and " if len(set(outcomes)) == 1 else ", but "
+    return joint.join(parts)
+
+
+def _source_words(found: Headline) -> str:
+    if found.source is None:
+        return ""
+    return f"the best single source, {system_title(found.source.system).removeprefix('Source ')}"
+
+
+def _lead(rival: Rival) -> str:
+    return with_interval(rival.lead.value, rival.lead.low, rival.lead.high, sign=True)
+
+
+def _since(now: Record, last: Record | None) -> str:
+    if last is None:
+        return "This is the first report of this home, so nothing can have got worse since the last."
+    if dict(last.asked) != dict(now.asked):
+        return (
+            f"The last report (up to {last.until}) measured something else, by its label, threshold or "
+            "share of users, so the two are not compared."
+        )
+    fallen = falls(last, now)
+    beyond = [fall for fall in fallen if fall.is_beyond_chance]
+    if beyond:
+        parts = [f"{FIGURES[fall.name]} ({number(fall.before)} to {number(fall.now)})" for fall in beyond]
+        return f"Since the last report (up to {last.until}), by more than chance, fell {', '.join(parts)}."
+    if fallen:
+        most = fallen[0]
+        return (
+            f"Since the last report (up to {last.until}) nothing got worse by more than chance; what fell "
+            f"most is {FIGURES[most.name]} ({number(most.before)} to {number(most.now)})."
+        )
+    return f"Since the last report (up to {last.until}) nothing got worse."
+
+
+def _advice(found: Headline | None) -> str:
+    """What to do, the most urgent first."""
+    if found is None or found.protocol != NEXT_DAY:
+        return (
+            "What to do: have lists of past days judged (backtest_days of at least 1, plays on the days of "
+            "the holdout, then `nightreel train`, `nightreel evaluate`, `nightreel report`)."
+        )
+    outcomes = [rival.outcome for rival in (found.popularity, found.source) if rival is not None]
+    if found.objective is not None:
+        name = found.objective.system.removeprefix("hybrid_")
+        return (
+            f'What to do: set objective = "{name}" and run `nightreel train --force`, as its rankers find '
+            f"{number(found.objective.value)} where the published lists find {number(found.published.value)}."
+        )
+    if -1 in outcomes:
+        return (
+            "What to do: go back to a better list with `nightreel rollback`, or let `nightreel tune` look "
+            "for better settings, before apps rely on these lists."
+        )
+    if 0 in outcomes:
+        return (
+            f"What to do: publish on, and judge more than {len(found.days)} days (backtest_days, "
+            "holdout_days) before you count on a gain, as what is seen here may be chance."
+        )
+    return "What to do: nothing; publish on, and read the next report."
+
+
+def _tiles(found: Headline | None) -> tuple[Tile, ...]:
+    if found is None:
+        return tuple(
+            Tile("–", "", f"{meaning}: not measured")
+            for meaning in ("published lists", "lead over popularity", "lead over the best source", "users")
+        )
+    of_days = found.protocol == NEXT_DAY
+    metric = f"share of liked plays found in the first {found.k}" if of_days else f"NDCG@{found.k}"
+    popularity = "yesterday's popularity" if of_days else "popularity"
+    days = f" on {count(len(found.days))} {'day' if len(found.days) == 1 else 'days'}" if of_days else ""
+    published = found.published
+    return (
+        Tile(number(published.value), between(published.low, published.high), f"published lists: {metric}"),
+        _lead_tile(found.popularity, f"lead over {popularity}"),
+        _lead_tile(found.source, "lead over the best single source"),
+        Tile(count(found.users), "", f"users with a liked play{days}"),
+    )
+
+
+def _lead_tile(rival: Rival | None, meaning: str) -> Tile:
+    if rival is None:
+        return Tile("–", "", f"{meaning}: not measured")
+    lead = rival.lead
+    return Tile(
+        signed(lead.value),
+        between(lead.low, lead.high, sign=True),
+        f"{meaning}, which has {number(rival.value)}",
+    )
