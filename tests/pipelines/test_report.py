@@ -19,7 +19,15 @@ from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report
 from scoring.backtest import backtest
-from tests.fixtures.accessible import check_everywhere, check_keyboard, check_still, cut_labels, sideways
+from tests.fixtures.accessible import (
+    check_everywhere,
+    check_keyboard,
+    check_still,
+    columns_of,
+    cut_labels,
+    overlapping,
+    sideways,
+)
 from tests.fixtures.chromium import LAPTOP, PHONE, Browser, View, needs_chromium, started
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
@@ -390,6 +398,18 @@ def test_unfolded_nothing_is_cut_or_leaves_the_screen(
         browser.open(url)
         browser.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert cut_labels(browser) == [] and sideways(browser) == []
+
+
+@needs_chromium
+def test_the_layout_is_that_of_the_screen(settings: Settings, html: str, browser: Browser) -> None:
+    """Four numbers in a row, the chart beside the table, or all in one column; nothing overlaps."""
+    url = (settings.paths.data / "report" / "report.html").as_uri()
+    for size, tiles, beside in ((LAPTOP, 4, 2), (PHONE, 1, 1)):
+        browser.look(View(*size))
+        browser.open(url)
+        assert columns_of(browser, ".tiles > div") == tiles
+        assert columns_of(browser, "#next_day .beside > *") == beside
+        assert overlapping(browser) == []
 
 
 @needs_chromium
