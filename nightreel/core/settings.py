@@ -403,6 +403,25 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(
         default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
     )
+    browse_password: SecretStr | None = Field(
+        default=None,
+        description="Password that the pages and the API of `nightreel browse` ask for, with any user name; "
+        "needed where it serves others than this machine. Set it in the environment.",
+        min_length=8,
+    )
+    browse_thumbnail_url: str | None = Field(
+        default=None,
+        description="Address of a video's picture, e.g. `https://cdn.example.com/{video_id}.jpg`, which the "
+        "pages show and the browser fetches; not set: no pictures.",
+    )
+
+    @field_validator("browse_thumbnail_url")
+    @classmethod
+    def _picture_of_a_host(cls, value: str | None) -> str | None:
+        pattern = r"https?://[A-Za-z0-9.-]+(:\d+)?/[^\s\"'<>;]*\{video_id\}[^\s\"'<>;]*"
+        if value is not None and not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r}: write it like https://cdn.example.com/{{video_id}}.jpg")
+        return value
 
     @field_validator("max_data_age_hours", mode="before")
     @classmethod
@@ -704,9 +723,25 @@ def _file_values() -> tuple[Path | None, dict[str, Any]]:
     if file is None:
         return None, {}
     try:
-        return file, tomllib.loads(file.read_text(encoding="utf-8"))
+        return file, _without_sections(tomllib.loads(file.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not valid TOML: {error}.", "Mend the file, or remove it.") from None
+
+
+def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with those of a section under its name and theirs: `[browse] thumbnail_url`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = (
+            {f"{name}_{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+        )
+        if twice := flat.keys() & inner.keys():
+            raise InputError(
+                f"Setting `{min(twice)}`: it is set twice, alone and in the section [{name}].",
+                "Keep one of them.",
+            )
+        flat |= inner
+    return flat
 
 
 def _refuse_unknown_variables() -> None:

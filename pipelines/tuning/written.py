@@ -29,11 +29,14 @@ def with_settings(text: str, settings: Settled) -> str:
     """A nightreel.toml with these settings: its lines replaced, what it lacks appended."""
     missing = dict(settings)
     lines = text.splitlines()
-    for place, line in enumerate(lines):
+    # What stands below a section's name belongs to the section.
+    end = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+    for place, line in enumerate(lines[:end]):
         found = re.match(r"\s*([A-Za-z_]+)\s*=", line)
         if found and found[1] in missing:
             lines[place] = f"{found[1]} = {missing.pop(found[1])!r}"
-    changed = "".join(f"{line}\n" for line in lines) + fragment(missing)
+    before, after = ("".join(f"{line}\n" for line in some) for some in (lines[:end], lines[end:]))
+    changed = before + fragment(missing) + after
     tomllib.loads(changed)
     return changed
 

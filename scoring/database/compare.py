@@ -1,4 +1,4 @@
-"""How far the lists of two runs agree, over all users; `nightreel browse` shows it user by user."""
+"""How far the lists of two runs agree, over all users or a sample of them."""
 
 from typing import Any
 
@@ -10,70 +10,178 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.kept_runs import require_lists, run_or_shown
-from scoring.database.loading import read_lists
 from scoring.database.schema import require_current
 from scoring.database.tables import recommendation
 
 _USERS_AT_A_TIME = 4_096
+_SAMPLES = 50  # ranges of users that a sample is drawn from
+_IN_A_QUERY = 500
+_PERSISTENCE = 0.9
+_run, _user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID]
 
 
-def compare(settings: Settings, run_id: int, other_id: int | None) -> dict[str, Any]:
+def compare(
+    settings: Settings, run_id: int, other_id: int | None, *, videos: int = 0, users_max: int | None = None
+) -> dict[str, Any]:
     """Users of both runs and of one alone, and over those of both how far their lists agree.
 
     other_id: by default the run that apps read. The share of videos is that of the first run's lists which
-    the second run's have too, mean over users; None where no user is in both. Raises InputError where a run
-    has no lists.
+    the second run's have too, mean over users; None where no user is in both. rank_biased_overlap counts
+    agreement more the nearer it is to the top. videos: how many of the videos that entered and left lists
+    most are named, as `entered` and `left`. users_max: only so many users, spread evenly over their ids.
+    Raises InputError where a run has no lists.
     """
     with reading(settings) as connection:
         require_current(connection)
         run = require_lists(connection, run_id)
         other = run_or_shown(connection, other_id, remedy="Name another run to compare with.")
-        first, second = _users(connection, run.run_id), _users(connection, other.run_id)
+        is_sample = users_max is not None and max(run.users or 0, other.users or 0) > users_max
+        find = _some_users if is_sample and users_max is not None else _all_users
+        first, second = (
+            find(connection, run.run_id, users_max or 0),
+            find(connection, other.run_id, users_max or 0),
+        )
+        if is_sample:
+            # Where both samples have few users in common, those of the first are looked up in the second.
+            second = np.union1d(second, first[_have_list(connection, other.run_id, first)])
         both = np.intersect1d(first, second)
-        kept, equal, equal_firsts = 0.0, 0, 0
-        for start in range(0, len(both), _USERS_AT_A_TIME):
-            users = both[start : start + _USERS_AT_A_TIME]
-            lists = _agreement(*(_lists(connection, one.run_id, users) for one in (run, other)))
-            kept += float(lists["kept"].sum())
-            equal += int(lists["is_equal"].sum())
-            equal_firsts += int(lists["is_first_equal"].sum())
-    return {
-        columns.RUN_ID: run.run_id,
-        "other_run_id": other.run_id,
-        "users_of_both": len(both),
+        found = _Agreement()
+        at_a_time = _IN_A_QUERY if is_sample else _USERS_AT_A_TIME
+        for start in range(0, len(both), at_a_time):
+            users = both[start : start + at_a_time]
+            runs = (run.run_id, other.run_id)
+            found.add(*(_lists(connection, one, users, is_sample=is_sample) for one in runs))
+    alone = {
         "users_of_this_alone": len(first) - len(both),
         "users_of_the_other_alone": len(second) - len(both),
-        "equal_lists": equal,
-        "equal_first_videos": equal_firsts,
-        "share_of_videos_in_both": kept / len(both) if len(both) else None,
     }
+    facts = {columns.RUN_ID: run.run_id, "other_run_id": other.run_id, "users_of_both": len(both)}
+    return facts | ({} if is_sample else alone) | found.facts(len(both), videos)
 
 
-def _users(connection: Connection, run_id: int) -> np.ndarray:
+class _Agreement:
+    """The sums over users of how two lists agree, and the lists that each video is in."""
+
+    def __init__(self) -> None:
+        self._kept, self._rbo, self._equal, self._equal_firsts = 0.0, 0.0, 0, 0
+        self._counts: list[pl.DataFrame] = []
+
+    def add(self, these: pl.DataFrame, others: pl.DataFrame) -> None:
+        of_users = _agreement(these, others)
+        self._kept += float(of_users["kept"].sum())
+        self._rbo += float(of_users["rbo"].sum())
+        self._equal += int(of_users["is_equal"].sum())
+        self._equal_firsts += int(of_users["is_first_equal"].sum())
+        counts = [
+            frame.select("video", pl.lit(n).alias("now"), pl.lit(1 - n).alias("before"))
+            for n, frame in ((1, these), (0, others))
+        ]
+        summed = pl.concat([*self._counts, *counts]).group_by("video").agg(pl.col("now", "before").sum())
+        self._counts = [summed]
+
+    def facts(self, users: int, videos: int) -> dict[str, Any]:
+        """The means over users, and the videos that entered and left."""
+        counts = (
+            self._counts[0]
+            if self._counts
+            else pl.DataFrame(schema=dict.fromkeys(("video", "now", "before"), pl.Int64))
+        )
+        entered, left = (
+            counts.filter(pl.col(none) == 0, pl.col(some) > 0).sort(some, "video", descending=[True, False])
+            for none, some in (("before", "now"), ("now", "before"))
+        )
+        means: dict[str, Any] = {
+            "equal_lists": self._equal,
+            "equal_first_videos": self._equal_firsts,
+            "share_of_videos_in_both": self._kept / users if users else None,
+            "rank_biased_overlap": self._rbo / users if users else None,
+            "videos_of_both": counts.filter(pl.col("now") > 0, pl.col("before") > 0).height,
+            "videos_entered": entered.height,
+            "videos_left": left.height,
+        }
+        if videos:
+            renamed = {"video": columns.VIDEO_ID}
+            means["entered"] = (
+                entered.head(videos).rename(renamed | {"now": "lists"}).drop("before").to_dicts()
+            )
+            means["left"] = left.head(videos).rename(renamed | {"before": "lists"}).drop("now").to_dicts()
+        return means
+
+
+def _all_users(connection: Connection, run_id: int, _most: int) -> np.ndarray:
     """The users with a list, int64, ascending."""
-    of_run = (recommendation.c[columns.RUN_ID] == run_id) & (recommendation.c.rank == 1)
-    user = recommendation.c[columns.USER_ID]
-    found = connection.execute(select(user).where(of_run).order_by(user)).scalars().all()
+    of_run = (_run == run_id) & (recommendation.c.rank == 1)
+    found = connection.execute(select(_user).where(of_run).order_by(_user)).scalars().all()
     return np.array(found, dtype=np.int64)
 
 
-def _lists(connection: Connection, run_id: int, users: np.ndarray) -> pl.DataFrame:
-    lists = read_lists(connection, run_id, int(users[0]), int(users[-1]))
-    rows = np.isin(lists.user_id, users)
-    values = {"user": lists.user_id, "rank": lists.rank, "video": lists.video_id}
-    return pl.DataFrame({name: column[rows] for name, column in values.items()})
+def _some_users(connection: Connection, run_id: int, most: int) -> np.ndarray:
+    """About `most` users with a list, from ranges that lie evenly over all ids; ascending."""
+    firsts = select(_user).where(_run == run_id, recommendation.c.rank == 1)
+    ends = [connection.execute(firsts.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
+    if ends[0] is None or ends[1] is None:
+        return np.zeros(0, dtype=np.int64)
+    each = -(-most // _SAMPLES)
+    starts = [ends[0] + (ends[1] - ends[0]) * n // _SAMPLES for n in range(_SAMPLES)]
+    drawn = {
+        user
+        for start in starts
+        for user in connection.execute(firsts.where(_user >= start).order_by(_user).limit(each)).scalars()
+    }
+    return np.array(sorted(drawn), dtype=np.int64)
+
+
+def _have_list(connection: Connection, run_id: int, users: np.ndarray) -> np.ndarray:
+    """Whether each of these users has a list in the run: bool [users]."""
+    query = select(_user).where(_run == run_id, recommendation.c.rank == 1, _user.in_(users.tolist()))
+    found: np.ndarray = np.isin(users, np.array(connection.execute(query).scalars().all(), dtype=np.int64))
+    return found
+
+
+def _lists(connection: Connection, run_id: int, users: np.ndarray, *, is_sample: bool) -> pl.DataFrame:
+    """user, rank and video of these users' lists; those between the users of a sample are not read."""
+    of_users = _user.in_(users.tolist()) if is_sample else _user.between(int(users[0]), int(users[-1]))
+    names = (_user.label("user"), recommendation.c.rank, recommendation.c[columns.VIDEO_ID].label("video"))
+    rows = connection.execute(select(*names).where(_run == run_id, of_users)).all()
+    schema = {"user": pl.Int64, "rank": pl.Int64, "video": pl.Int64}
+    lists = pl.DataFrame(rows, schema=schema, orient="row")
+    return lists.filter(np.isin(lists["user"].to_numpy(), users))
 
 
 def _agreement(these: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """One row a user: the share of videos kept, and whether the lists, and their first videos, are equal."""
+    """One row a user: share of videos kept, rank-biased overlap, equal lists, equal first videos."""
     sizes = others.group_by("user").agg(size=pl.len())
     stays = (pl.col("rank") == pl.col("other_rank")).fill_null(value=False)
     joined = these.join(others.rename({"rank": "other_rank"}), on=["user", "video"], how="left")
-    of_users = joined.group_by("user").agg(
-        kept=pl.col("other_rank").is_not_null().mean(),
-        all_stay=stays.all(),
-        is_first_equal=(stays & (pl.col("rank") == 1)).any(),
-        rows=pl.len(),
+    depths = these.group_by("user").agg(rows=pl.len()).join(sizes, on="user")
+    joined = joined.join(depths.select("user", depth=pl.min_horizontal("rows", "size")), on="user")
+    of_users = (
+        _with_gain(joined)
+        .group_by("user")
+        .agg(
+            kept=pl.col("other_rank").is_not_null().mean(),
+            rbo=pl.col("gain").sum(),
+            all_stay=stays.all(),
+            is_first_equal=(stays & (pl.col("rank") == 1)).any(),
+            rows=pl.len(),
+        )
     )
     is_equal = pl.col("all_stay") & (pl.col("rows") == pl.col("size"))
-    return of_users.join(sizes, on="user").select("kept", "is_first_equal", is_equal=is_equal)
+    return of_users.join(sizes, on="user").select("kept", "rbo", "is_first_equal", is_equal=is_equal)
+
+
+def _with_gain(joined: pl.DataFrame) -> pl.DataFrame:
+    """With what each video adds to the rank-biased overlap of two lists, cut to the length of the shorter.
+
+    The extrapolated form: with X(d) videos in both at depth d, and p = 0.9, X(k) / k * p^k +
+    (1 - p) / p * sum over d from 1 to k of X(d) / d * p^d. A video that is in both from depth m on counts in
+    each later one. Source: Webber, Moffat and Zobel, A Similarity Measure for Indefinite Rankings (2010).
+    """
+    depth = joined["depth"].to_numpy()
+    both_from = np.maximum(joined["rank"].to_numpy(), joined["other_rank"].fill_null(0).to_numpy())
+    counts = joined["other_rank"].is_not_null().to_numpy() & (both_from <= depth)
+    d = np.arange(1, depth.max(initial=0) + 1)
+    weight = (1 - _PERSISTENCE) / _PERSISTENCE * _PERSISTENCE**d / d
+    until = np.concatenate([[0.0], np.cumsum(weight)])
+    later = until[depth] - until[np.where(counts, both_from, 1) - 1]
+    return joined.with_columns(pl.Series("gain", np.where(counts, later + _PERSISTENCE**depth / depth, 0.0)))

@@ -1,0 +1,105 @@
+"""The runs and the scheduled jobs, as tables and as the chart of how long nights took."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from nightreel.browse.charts import Bars, bars
+from nightreel.browse.table import Column, Table, table
+from nightreel.core import columns
+from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
+from scoring.database.tables import FAILED, PUBLISHED, STORED, published_run, recommendation_run
+
+RUNS_MAX = 50
+_JOBS_MAX = 20
+HAVE_LISTS = (PUBLISHED, STORED)
+_SECONDS = "How long each stage took."
+_RUN_COLUMNS = (
+    Column(columns.RUN_ID, "Run", "The run's number; it leads to users with a list in it.", "run"),
+    Column("said", "Status", "published: made for apps; shown: apps read it now; stored: kept, not shown."),
+    Column("audit", "Audit", "Whether the checks before publishing were passed."),
+    Column("as_of", "As of, UTC", "The instant whose knowledge the lists were made with.", "instant"),
+    Column("published_at", "Published, UTC", "Since when apps could read it.", "instant"),
+    Column("model_version", "Model", "The version of the models that scored."),
+    Column("users", "Users", "How many users have a list.", "number"),
+    Column("rows", "Rows", "Rows of all lists together.", "number"),
+    Column("stage_seconds", "Seconds by stage", _SECONDS),
+    Column("error", "Why not", "Why a run has no lists."),
+)
+_JOB_COLUMNS = (
+    Column("job", "Job", "night: the lists; retrain: the models."),
+    Column("due_at", "Due, UTC", "When it should begin.", "instant"),
+    Column("status", "Status", "done, running or failed."),
+    Column("attempts", "Tries", "How often it was begun.", "number"),
+    Column("ended_at", "Ended, UTC", "When its last try ended.", "instant"),
+    Column("stage_seconds", "Seconds by stage", _SECONDS),
+    Column("remarks", "Remarks", "What went on without, such as files in quarantine."),
+    Column("error", "Why not", "Why it failed."),
+)
+
+
+def shown_id(connection: Connection) -> int | None:
+    """The run that apps read; None before the first."""
+    found: int | None = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+    return found
+
+
+def read_runs(connection: Connection) -> list[dict[str, Any]]:
+    """The newest runs and all that have lists, newest first."""
+    shown = shown_id(connection)
+    key = recommendation_run.c[columns.RUN_ID]
+    newest = (connection.execute(select(func.max(key))).scalar() or 0) - RUNS_MAX
+    # Runs with lists are few (keep_runs, keep_replays), and needed however many have failed since.
+    has_lists = recommendation_run.c.status.in_(HAVE_LISTS)
+    wanted = select(recommendation_run).where(or_(key > newest, has_lists))
+    runs = [dict(run) for run in connection.execute(wanted.order_by(key.desc())).mappings()]
+    for run in runs:
+        run["shown"] = run[columns.RUN_ID] == shown
+        run["has_lists"] = run["status"] in HAVE_LISTS
+        run["seconds"] = json.loads(run["stages"] or "{}")
+        run["stage_seconds"] = _by_stage(run["seconds"])
+        run["audit"] = {PUBLISHED: "passed", STORED: "passed", FAILED: "not passed"}.get(run["status"], "")
+        words = (run["status"], "shown" if run["shown"] else "", "replay" if run["replay"] else "")
+        run["said"] = ", ".join(word for word in words if word)
+    return runs
+
+
+def with_lists(runs: list[dict[str, Any]], run_id: int | None) -> dict[str, Any] | None:
+    """The run of this number, where it has lists."""
+    return next((run for run in runs if run["has_lists"] and run[columns.RUN_ID] == run_id), None)
+
+
+def read_jobs(connection: Connection) -> list[dict[str, Any]]:
+    """The newest scheduled jobs, newest first."""
+    jobs = [row._asdict() for name in (NIGHT, RETRAIN) for row in latest_jobs(connection, name, _JOBS_MAX)]
+    for job in jobs:
+        stages = json.loads(job["stages"] or "{}")
+        job["stage_seconds"] = _by_stage({name: facts.get("seconds") for name, facts in stages.items()})
+    return sorted(jobs, key=lambda job: job["due_at"], reverse=True)[:_JOBS_MAX]
+
+
+def runs_table(runs: list[dict[str, Any]]) -> Table:
+    """The runs, the one that apps read marked."""
+    return table("runs", "Runs", _RUN_COLUMNS, runs, marked="shown")
+
+
+def jobs_table(jobs: list[dict[str, Any]]) -> Table:
+    """The scheduled jobs."""
+    return table("jobs", "Scheduled jobs", _JOB_COLUMNS, jobs)
+
+
+def seconds_chart(runs: list[dict[str, Any]]) -> Bars | None:
+    """A bar for each run whose seconds are known, oldest first; None where fewer than two are."""
+    timed = [(run, sum(run["seconds"].values())) for run in reversed(runs) if run["seconds"]]
+    if len(timed) < 2:
+        return None
+    return bars(
+        "Seconds that each night's scoring took",
+        [(f"run {run[columns.RUN_ID]}", seconds) for run, seconds in timed],
+        unit="s",
+    )
+
+
+def _by_stage(seconds: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if value is not None)

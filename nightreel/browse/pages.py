@@ -1,0 +1,184 @@
+"""The pages: what is asked for in an address, read and put into a template; errors keep the form."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from nightreel.browse.comparison import comparison_page
+from nightreel.browse.history import jobs_table, read_runs, runs_table, seconds_chart, shown_id, with_lists
+from nightreel.browse.parameters import given_id, given_number, given_run
+from nightreel.browse.scorecard import scorecard_page
+from nightreel.browse.user import Question, page_data
+from nightreel.browse.users import random_user, users_page
+from nightreel.browse.video import video_page
+from nightreel.browse.videos import picture_host
+from nightreel.core import columns
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.connection import reading
+from scoring.database.schema import require_current
+from scoring.outcomes.log import LIKED, PLAYED
+
+FOLDER = Path(__file__).parent / "templates"
+_DAYS, _DAYS_MAX = 30, 36_500
+_NO_RUN = "There is no such run with lists: it failed, was pruned, or never was."
+Page = Callable[[Settings, Mapping[str, str]], tuple[str, int, dict[str, Any]]]
+
+
+def make_environment() -> Environment:
+    """The templates; every value is escaped by them."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(instant=_instant, cell=_cell, percent=_percent)
+    return environment
+
+
+def headers(settings: Settings) -> dict[str, str]:
+    """What every answer says to the browser: nothing from elsewhere but pictures of the one host."""
+    pictures = " ".join(filter(None, ("data:", picture_host(settings))))
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; style-src 'self'; img-src {pictures}; form-action 'self'; base-uri 'none'; "
+            "frame-ancestors 'none'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+
+
+def page_routes(settings: Settings, environment: Environment) -> list[Route]:
+    """A route for each page, and the style."""
+
+    def answer(page: Page, request: Request) -> Response:
+        parameters = dict(request.query_params)
+        try:
+            template, status, values = page(settings, parameters)
+        except NightreelError as error:
+            status = 400 if isinstance(error, InputError) else 503
+            return error_page(settings, environment, parameters, (error.message, error.remedy), status)
+        if template == "":
+            return RedirectResponse(values["to"], status, headers(settings))
+        text = environment.get_template(template).render(values | {"typed": parameters})
+        return HTMLResponse(text, status, headers(settings))
+
+    def style(_request: Request) -> Response:
+        return Response((FOLDER / "style.css").read_bytes(), 200, headers(settings), "text/css")
+
+    pages: dict[str, Page] = {
+        "/": _user,
+        "/users": _users,
+        "/random": _random,
+        "/video": _video,
+        "/compare": _compare,
+        "/scorecard": _scorecard,
+    }
+    return [Route(path, partial(answer, page)) for path, page in pages.items()] + [Route("/style.css", style)]
+
+
+def error_page(
+    settings: Settings,
+    environment: Environment,
+    parameters: Mapping[str, str],
+    said: tuple[str, str],
+    status: int,
+) -> Response:
+    """What went wrong and what helps, with the form as it was filled in."""
+    try:
+        with reading(settings) as connection:
+            require_current(connection)
+            runs = read_runs(connection)
+    except NightreelError:
+        runs = []
+    text = environment.get_template("error.html").render(
+        message=said[0], remedy=said[1], typed=parameters, runs=runs
+    )
+    return HTMLResponse(text, status, headers(settings))
+
+
+def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    question = Question(given_id(given, "user"), given_run(given), given_run(given, "other"))
+    found = page_data(settings, question)
+    values = {"found": found, "asked": question, "runs": found.runs}
+    if question.user is None:
+        values |= {
+            "runs_table": runs_table(found.runs),
+            "jobs_table": jobs_table(found.jobs),
+            "chart": seconds_chart(found.runs),
+        }
+    return ("page.html" if question.user is not None else "home.html"), 404 if found.remark else 200, values
+
+
+def _users(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    run_id, after = given_run(given), given_id(given, "after")
+    with reading(settings) as connection:
+        require_current(connection)
+        runs = read_runs(connection)
+        run = with_lists(runs, shown_id(connection) if run_id is None else run_id)
+        found = None if run is None else users_page(connection, run[columns.RUN_ID], after)
+    values = {"runs": runs, "run": run, "found": found, "remark": _NO_RUN if run is None else ""}
+    return "users.html", 404 if run is None else 200, values
+
+
+def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    run_id = given_run(given)
+    with reading(settings) as connection:
+        require_current(connection)
+        run = with_lists(read_runs(connection), shown_id(connection) if run_id is None else run_id)
+        user = None if run is None else random_user(connection, run[columns.RUN_ID])
+    of_run = "" if run_id is None else f"&run={run_id}"
+    return "", 303, {"to": "/users" if user is None else f"/?user={user}{of_run}"}
+
+
+def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    video = given_id(given, "video")
+    if video is None:
+        raise InputError("video: no id is given.", "Write the id of a video.")
+    found = video_page(settings, video, given_run(given), given_id(given, "after"))
+    remark = "" if found.run is not None else _NO_RUN
+    if found.run is not None and not found.is_known:
+        remark = f"Nothing is known of video {video}."
+    values = {"found": found, "runs": found.runs, "video": video, "remark": remark}
+    return "video.html", 404 if remark else 200, values
+
+
+def _compare(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    found = comparison_page(settings, given_run(given), given_run(given, "other"))
+    return "compare.html", 404 if found.remark else 200, {"found": found, "runs": found.runs}
+
+
+def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    days = given_number(given, "days", 2**63 - 1) or _DAYS
+    hit = LIKED if given.get("hit") != PLAYED else PLAYED
+    card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=bool(given.get("replays")))
+    return "scorecard.html", 200, {"card": card}
+
+
+def _instant(value: datetime | None) -> str:
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _cell(row: Mapping[str, Any], key: str, kind: str) -> str:
+    """A value as its kind is shown."""
+    value = row.get(key)
+    if value is None:
+        return "–" if kind in ("number", "score", "share", "percent") else ""
+    if kind == "score":
+        return f"{value:.4f}"
+    if kind == "percent":
+        return f"{100 * value:.0f} %"
+    if kind == "instant":
+        return _instant(value)
+    return str(value)

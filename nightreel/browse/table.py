@@ -1,0 +1,93 @@
+"""Tables as pages show them: columns with a heading and a meaning; those without any value are left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nightreel.core import columns
+
+Kind = Literal["text", "number", "score", "share", "percent", "instant", "user", "video", "run", "link"]
+_NUMERIC = ("number", "score", "share", "percent", "user", "video", "run")
+
+
+@dataclass(frozen=True)
+class Column:
+    """key: of the rows. kind: how a value is shown. meaning: for the legend."""
+
+    key: str
+    heading: str
+    meaning: str
+    kind: Kind = "text"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether values stand to the right."""
+        return self.kind in _NUMERIC
+
+
+@dataclass(frozen=True)
+class Table:
+    """title: what the table is, also for those who cannot see where it stands. run: that links keep to.
+
+    thumbnails: whether the rows' videos have a picture. marked: the key of what marks a row.
+    """
+
+    id: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Mapping[str, Any]]
+    run: int | None = None
+    marked: str = ""
+
+
+def table(
+    name: str,
+    title: str,
+    wanted: Sequence[Column],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    run: int | None = None,
+    marked: str = "",
+) -> Table:
+    """A table of those columns that have a value in any row."""
+    having = tuple(one for one in wanted if any(row.get(one.key) not in (None, "") for row in rows))
+    return Table(name, title, having, rows, run, marked)
+
+
+VIDEO = Column(columns.VIDEO_ID, "Video", "The video's id; it leads to the video's page.", "video")
+USER = Column(columns.USER_ID, "User", "The user's id; it leads to the user's page.", "user")
+PICTURE = Column("picture", "Picture", "The video's picture, from the host that thumbnail_url names.")
+CAPTION = Column("caption", "Caption", "What the uploader wrote beside the video.")
+CATEGORY = Column("category", "Category", "The names of the three levels of categories.")
+RANK = Column(columns.RANK, "Rank", "The row's position in the list, from 1.", "number")
+SCORES = (
+    Column(columns.SCORE, "Score", "What the list is ordered by; comparable within one list only.", "score"),
+    Column(
+        columns.CLASSIFIER_SCORE,
+        "Classifier",
+        "How probable the first model thinks it that the user likes the video; it chooses what is ordered.",
+        "score",
+    ),
+    Column(
+        columns.REGRESSOR_SCORE,
+        "Regressor",
+        "What the second model expects of the user's watching; it orders what the classifier kept.",
+        "score",
+    ),
+    Column(
+        columns.ALS_SCORE,
+        "ALS",
+        "How near the user's taste and the video are by who watched what (product of ALS factors).",
+        "score",
+    ),
+)
+SOURCE = Column(
+    columns.SOURCE,
+    "Source",
+    "What gave the row: `hybrid` is the models, every other name a fallback for users with few plays.",
+)
+CANDIDATES = Column(
+    columns.CANDIDATE_SOURCES,
+    "Candidate sources",
+    "Which sources of candidates brought the video.",
+)

@@ -1,0 +1,191 @@
+"""What the first page and a user's page show, read in one transaction: all is of the same state."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nightreel.browse.history import read_jobs, read_runs, shown_id, with_lists
+from nightreel.browse.plays import PLAY_COLUMNS, last_plays, plays_before
+from nightreel.browse.table import (
+    CANDIDATES,
+    CAPTION,
+    CATEGORY,
+    PICTURE,
+    RANK,
+    SCORES,
+    SOURCE,
+    VIDEO,
+    Column,
+    Table,
+    table,
+)
+from nightreel.browse.unlisted import UNLISTED_COLUMNS, unlisted
+from nightreel.browse.users import users_from
+from nightreel.browse.videos import describe
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from scoring.database.connection import reading
+from scoring.database.schema import require_current
+from scoring.database.tables import recommendation
+
+ROWS_MAX = 200
+_NEARBY = 8
+_WHY = Column("why", "Ask", "Works out what moved this row's scores; takes some seconds.", "link")
+_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES, _WHY)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked for: a user, a run (None: the one that apps read), and a run to compare it with."""
+
+    user: int | None = None
+    run: int | None = None
+    other: int | None = None
+
+
+@dataclass
+class PageData:
+    """The page's contents; `remark` says what of the question there is not."""
+
+    question: Question
+    runs: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    run: dict[str, Any] | None = None
+    other: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    plays: list[dict[str, Any]] = field(default_factory=list)
+    unlisted: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    users: list[int] = field(default_factory=list)
+    remark: str = ""
+
+    @property
+    def kept(self) -> int:
+        """Videos that both lists have."""
+        return sum(change["before"] is not None and change["now"] is not None for change in self.changes)
+
+    def list_table(self) -> Table:
+        """The user's list."""
+        title = f"User {self.question.user}, run {self._run_id()}"
+        return table("list", title, _LIST, self.rows, run=self._run_id())
+
+    def plays_table(self) -> Table:
+        """The user's last plays before it."""
+        return table("plays", "Last plays before it", PLAY_COLUMNS, self.plays, run=self._run_id())
+
+    def unlisted_table(self) -> Table:
+        """What others have and this user has not."""
+        return table("unlisted", "Not listed, and why", UNLISTED_COLUMNS, self.unlisted, run=self._run_id())
+
+    def changes_table(self) -> Table:
+        """Each video of either list with its rank in both."""
+        now, before = self._run_id(), (self.other or {}).get(columns.RUN_ID)
+        wanted = (
+            VIDEO,
+            CAPTION,
+            Column("now_said", f"Rank in {now}", f"The rank in run {now}'s list.", "number"),
+            Column("before_said", f"Rank in {before}", f"The rank in run {before}'s list.", "number"),
+            Column("change", "Change", f"What became of it from run {before} to run {now}."),
+        )
+        return table("changes", f"Run {now} beside run {before}", wanted, self.changes, run=now)
+
+    def _run_id(self) -> int | None:
+        return None if self.run is None else int(self.run[columns.RUN_ID])
+
+
+def page_data(settings: Settings, question: Question) -> PageData:
+    """Read everything that the question asks for.
+
+    Raises InputError where there is no database yet or it is of another version, NightreelError where it
+    cannot be read.
+    """
+    with reading(settings) as connection:
+        require_current(connection)
+        found = PageData(question, read_runs(connection), read_jobs(connection))
+        wanted = shown_id(connection) if question.run is None else question.run
+        found.run = with_lists(found.runs, wanted)
+        found.other = None if question.other is None else with_lists(found.runs, question.other)
+        if found.run is not None and question.user is not None:
+            _read_user(connection, settings, found, found.run, question.user)
+        if found.run is not None and not found.rows:
+            found.users = users_from(connection, found.run[columns.RUN_ID], question.user, _NEARBY)
+    found.remark = _remark(found)
+    describe(settings, [*found.rows, *found.plays, *found.unlisted, *found.changes])
+    return found
+
+
+def _read_user(
+    connection: Connection, settings: Settings, found: PageData, run: dict[str, Any], user: int
+) -> None:
+    found.rows = _list(connection, run, user)
+    plays = plays_before(settings, user, run["as_of"])
+    found.plays = last_plays(connection, settings, user, plays, run["model_version"])
+    if not found.rows:
+        return
+    of_run = f"user={user}&run={run[columns.RUN_ID]}"
+    for row in found.rows:
+        row["why"] = (f"/why?{of_run}&video={row[columns.VIDEO_ID]}", "why")
+    listed = {row[columns.VIDEO_ID] for row in found.rows}
+    found.unlisted = unlisted(connection, settings, run[columns.RUN_ID], listed, plays)
+    for row in found.unlisted:
+        if not row["reason"]:
+            row["why_not"] = (f"/why?{of_run}&video={row[columns.VIDEO_ID]}", "why not")
+    if found.other is not None:
+        found.changes = _changes(_list(connection, found.other, user), found.rows)
+
+
+def _remark(found: PageData) -> str:
+    asked = found.question
+    if not found.runs:
+        return "Nothing is published yet. Run `nightreel run` first."
+    if found.run is None and asked.run is None:
+        return "No run is published yet; choose one that is stored, or run `nightreel run`."
+    if found.run is None:
+        return "There is no such run with lists: it failed, was pruned, or never was."
+    if asked.other is not None and found.other is None:
+        return f"There is no run {asked.other} with lists to compare with."
+    if asked.user is not None and not found.rows:
+        return f"User {asked.user} has no list in run {found.run[columns.RUN_ID]}."
+    return ""
+
+
+def _list(connection: Connection, run: dict[str, Any], user: int) -> list[dict[str, Any]]:
+    query = (
+        select(recommendation)
+        .where(
+            recommendation.c[columns.RUN_ID] == run[columns.RUN_ID],
+            recommendation.c[columns.USER_ID] == user,
+        )
+        .order_by(recommendation.c.rank)
+        .limit(ROWS_MAX)
+    )
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    for row in rows:
+        row[columns.CANDIDATE_SOURCES] = (row[columns.CANDIDATE_SOURCES] or "").replace(",", ", ")
+    return rows
+
+
+def _changes(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each video of either list with its rank in both, in the order of `now`, then those that left."""
+    ranks = {row[columns.VIDEO_ID]: row[columns.RANK] for row in before}
+    stayed = [
+        _change(row[columns.VIDEO_ID], row[columns.RANK], ranks.pop(row[columns.VIDEO_ID], None))
+        for row in now
+    ]
+    return [*stayed, *(_change(video, None, rank) for video, rank in ranks.items())]
+
+
+def _change(video: int, now: int | None, before: int | None) -> dict[str, Any]:
+    if now is None or before is None:
+        word = "gone" if now is None else "new"
+    else:
+        word = "same" if now == before else f"up {before - now}" if now < before else f"down {now - before}"
+    return {
+        columns.VIDEO_ID: video,
+        "now": now,
+        "before": before,
+        "now_said": "–" if now is None else now,
+        "before_said": "–" if before is None else before,
+        "change": word,
+    }

@@ -1,0 +1,61 @@
+"""Users with a list: a page of them by id, and one at random, for the cost of what is shown."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, select
+
+from nightreel.browse.table import SOURCE, USER, VIDEO, Column, Table, table
+from nightreel.core import columns
+from scoring.database.tables import recommendation
+
+PAGE_USERS = 100
+_user = recommendation.c[columns.USER_ID]
+_FIRST_VIDEO = Column(columns.VIDEO_ID, "First video", VIDEO.meaning, "video")
+
+
+@dataclass(frozen=True)
+class UsersPage:
+    """after: the last user of this page, where more follow."""
+
+    users: Table
+    after: int | None
+    is_first: bool
+
+
+def users_page(connection: Connection, run_id: int, after: int | None) -> UsersPage:
+    """The users with a list in a run whose ids follow `after`, by id, with the first video of each."""
+    names = (columns.USER_ID, columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
+    query = _firsts(select(*(recommendation.c[name] for name in names)), run_id)
+    if after is not None:
+        query = query.where(_user > after)
+    rows = [dict(row) for row in connection.execute(query.order_by(_user).limit(PAGE_USERS + 1)).mappings()]
+    shown = rows[:PAGE_USERS]
+    last = int(shown[-1][columns.USER_ID]) if len(rows) > PAGE_USERS else None
+    title = f"Users with a list in run {run_id}"
+    users = table("users", title, (USER, _FIRST_VIDEO, SOURCE), shown, run=run_id)
+    return UsersPage(users, last, after is None)
+
+
+def users_from(connection: Connection, run_id: int, first: int | None, most: int) -> list[int]:
+    """A few users with a list, from this id on; of those before it where none follows."""
+    query = _firsts(select(_user), run_id)
+    following = query if first is None else query.where(_user >= first)
+    found = list(connection.execute(following.order_by(_user).limit(most)).scalars())
+    return found or sorted(connection.execute(query.order_by(_user.desc()).limit(most)).scalars())
+
+
+def random_user(connection: Connection, run_id: int) -> int | None:
+    """A user with a list, drawn by id: in thinly populated ranges of ids each is likelier than elsewhere."""
+    query = _firsts(select(_user), run_id)
+    ends = [connection.execute(query.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
+    if ends[0] is None:
+        return None
+    at = random.randint(*ends) if all(isinstance(end, int) for end in ends) else ends[0]
+    found: int = connection.execute(query.where(_user >= at).order_by(_user).limit(1)).scalar_one()
+    return found
+
+
+def _firsts(query: Select[Any], run_id: int) -> Select[Any]:
+    return query.where(recommendation.c[columns.RUN_ID] == run_id, recommendation.c.rank == 1)

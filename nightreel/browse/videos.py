@@ -1,0 +1,35 @@
+"""What stands beside a video's id wherever it is shown: caption, categories, and perhaps a picture."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from scoring.database.show import descriptions
+
+
+def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
+    """Put caption, category and picture into rows that have a video_id."""
+    shown = list(rows)
+    videos = sorted({row[columns.VIDEO_ID] for row in shown})
+    described = descriptions(settings.paths.table("video_captions"), videos) if videos else {}
+    for row in shown:
+        names = described.get(row[columns.VIDEO_ID], {})
+        row["caption"] = names.get(columns.CAPTION) or ""
+        row["category"] = " / ".join(names[name] for name in columns.CATEGORY_NAMES if names.get(name))
+        row["picture"] = picture_url(settings, row[columns.VIDEO_ID])
+
+
+def picture_url(settings: Settings, video: object) -> str:
+    """The address of a video's picture; empty where none is set."""
+    pattern = settings.browse_thumbnail_url
+    return "" if pattern is None else pattern.replace("{video_id}", quote(str(video), safe=""))
+
+
+def picture_host(settings: Settings) -> str:
+    """The one origin that pictures come from; empty where none is set."""
+    if settings.browse_thumbnail_url is None:
+        return ""
+    parts = urlsplit(settings.browse_thumbnail_url)
+    return f"{parts.scheme}://{parts.netloc}"
