@@ -14,6 +14,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from nightreel.browse.api import api_routes, failure
+from nightreel.browse.login import Login
+from nightreel.browse.openapi import ROOT
 from nightreel.browse.pages import error_page, headers, make_environment, page_routes
 from nightreel.core.settings import Settings
 
@@ -25,8 +28,10 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
     """
     environment = make_environment()
 
-    async def not_there(_request: Request, error: Exception) -> Response:
+    async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if request.url.path.startswith(ROOT):
+            return failure(f"{error.detail}.", f"{ROOT}/docs says what there is.", error.status_code)
         message = "There is no such page." if error.status_code == 404 else f"{error.detail}."
         remedy = "Look for a user or a video here, or go to the runs."
         return await run_in_threadpool(
@@ -36,12 +41,15 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
     async def unexpected(_request: Request, error: Exception) -> Response:
         return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500, headers(settings))
 
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)]
+    if settings.browse_password is not None:
+        middleware.append(Middleware(Login, password=settings.browse_password.get_secret_value()))
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         HTTPException: not_there,
         Exception: unexpected,
     }
     return Starlette(
-        routes=page_routes(settings, environment),
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
+        routes=[*page_routes(settings, environment), *api_routes(settings)],
+        middleware=middleware,
         exception_handlers=handlers,
     )

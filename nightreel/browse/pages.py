@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from nightreel.browse.comparison import comparison_page
 from nightreel.browse.history import jobs_table, read_runs, runs_table, seconds_chart, shown_id, with_lists
+from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.browse.scorecard import scorecard_page
 from nightreel.browse.user import Question, page_data
@@ -80,6 +81,7 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
         "/video": _video,
         "/compare": _compare,
         "/scorecard": _scorecard,
+        f"{ROOT}/docs": _api,
     }
     return [Route(path, partial(answer, page)) for path, page in pages.items()] + [Route("/style.css", style)]
 
@@ -105,7 +107,7 @@ def error_page(
 
 
 def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    question = Question(given_id(given, "user"), given_run(given), given_run(given, "other"))
+    question = Question(given_id(settings, given, "user"), given_run(given), given_run(given, "other"))
     found = page_data(settings, question)
     values = {"found": found, "asked": question, "runs": found.runs}
     if question.user is None:
@@ -118,7 +120,7 @@ def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[
 
 
 def _users(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    run_id, after = given_run(given), given_id(given, "after")
+    run_id, after = given_run(given), given_id(settings, given, "after")
     with reading(settings) as connection:
         require_current(connection)
         runs = read_runs(connection)
@@ -139,10 +141,10 @@ def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dic
 
 
 def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    video = given_id(given, "video")
+    video = given_id(settings, given, "video")
     if video is None:
         raise InputError("video: no id is given.", "Write the id of a video.")
-    found = video_page(settings, video, given_run(given), given_id(given, "after"))
+    found = video_page(settings, video, given_run(given), given_id(settings, given, "after"))
     remark = "" if found.run is not None else _NO_RUN
     if found.run is not None and not found.is_known:
         remark = f"Nothing is known of video {video}."
@@ -160,6 +162,10 @@ def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, 
     hit = LIKED if given.get("hit") != PLAYED else PLAYED
     card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=bool(given.get("replays")))
     return "scorecard.html", 200, {"card": card}
+
+
+def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    return "api.html", 200, {"document": document()}
 
 
 def _instant(value: datetime | None) -> str:

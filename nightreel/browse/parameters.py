@@ -2,25 +2,24 @@
 
 from collections.abc import Mapping
 
+from nightreel.core import columns
 from nightreel.core.errors import InputError
+from nightreel.core.ids import Ids
+from nightreel.core.settings import Settings
 
 RUN_MAX = 2**31 - 1
-_ID_MAX = 2**63 - 1
+_CHARACTERS_MAX = 400
 
 
-def given_id(parameters: Mapping[str, str], name: str) -> int | None:
-    """The id of a user or video as the tables have it; None where none is given."""
-    text = parameters.get(name, "").strip()
-    return id_of(text, name) if text else None
+def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> int | str | None:
+    """The id of a user or video as the tables have it; None where none is given.
 
-
-def id_of(text: str, name: str) -> int:
-    """An id of a user or a video as the tables have it. Raises InputError where it can be none."""
-    digits = text.removeprefix("-")
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= 20
-    if not is_number or not -_ID_MAX - 1 <= int(text) <= _ID_MAX:
-        raise InputError(f"{name}: {text[:40]!r} is no id.", "Ids are whole numbers of at most 64 bits.")
-    return int(text)
+    name: what stands in the address; all but `video` is of a user. Raises InputError where it can be none of
+    this home.
+    """
+    text = parameters.get(name, "").strip()[:_CHARACTERS_MAX]
+    column = columns.VIDEO_ID if name == "video" else columns.USER_ID
+    return Ids.of(settings.paths, column).given(text) if text else None
 
 
 def given_run(parameters: Mapping[str, str], name: str = "run") -> int | None:

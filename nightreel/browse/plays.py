@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
+from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
@@ -37,18 +38,19 @@ PLAY_COLUMNS = (
 )
 
 
-def plays_before(settings: Settings, user: int, as_of: datetime) -> pl.DataFrame:
+def plays_before(settings: Settings, user: int | str, as_of: datetime) -> pl.DataFrame:
     """The user's plays that a run of this instant could know of, newest first; none without a table."""
     interactions = settings.paths.table("interactions")
     if not interactions.is_file():
         return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _STAMP: pl.Datetime("us", "UTC")})
-    known = (pl.col(columns.USER_ID) == user) & (pl.col(_STAMP) < as_of)
+    code = Ids.of(settings.paths, columns.USER_ID).code_of(user)
+    known = (pl.col(columns.USER_ID) == code) & (pl.col(_STAMP) < as_of)
     found = pl.scan_parquet(interactions).filter(known).sort(_STAMP, descending=True)
     return read(found, interactions)
 
 
 def last_plays(
-    connection: Connection, settings: Settings, user: int, plays: pl.DataFrame, model_version: str
+    connection: Connection, settings: Settings, user: int | str, plays: pl.DataFrame, model_version: str
 ) -> list[dict[str, Any]]:
     """The newest of these plays with `liked` and, of lists that are kept, the video's rank and source."""
     newest = plays.head(PLAYS_MAX)
@@ -79,7 +81,7 @@ def _liked(settings: Settings, plays: pl.DataFrame, model_version: str) -> list[
     return ["yes" if one else "no" for one in found.tolist()]
 
 
-def _put_lists(connection: Connection, user: int, rows: Iterable[dict[str, Any]]) -> None:
+def _put_lists(connection: Connection, user: int | str, rows: Iterable[dict[str, Any]]) -> None:
     """Where each play stood in the list that apps read then, of lists that are kept."""
     flips = connection.execute(
         select(list_flip.c.shown_at, list_flip.c[columns.RUN_ID]).order_by(list_flip.c.shown_at)
@@ -96,7 +98,7 @@ def _put_lists(connection: Connection, user: int, rows: Iterable[dict[str, Any]]
             row |= {"listed_rank": listed.rank, "listed_source": listed.source, "listed_run": run}
 
 
-def _list_of(connection: Connection, run: int, user: int) -> dict[int, Any]:
+def _list_of(connection: Connection, run: int, user: int | str) -> dict[int, Any]:
     names = (columns.VIDEO_ID, columns.RANK, columns.SOURCE)
     query = select(*(recommendation.c[name] for name in names)).where(
         recommendation.c[columns.RUN_ID] == run, recommendation.c[columns.USER_ID] == user

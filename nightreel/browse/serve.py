@@ -1,8 +1,11 @@
-"""Serves the page until it is stopped."""
+"""Serves the pages and the API until it is stopped, in one process or in several on the same socket."""
 
 import socket
+from functools import partial
+from ipaddress import ip_address
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from nightreel.browse.app import make_app
 from nightreel.core.errors import BusyError, InputError
@@ -11,22 +14,44 @@ from nightreel.core.settings import Settings
 _OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
+def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None:
     """Serve on this address until SIGINT or SIGTERM; port 0: any that is free.
 
-    Raises BusyError where the port is taken, InputError where the address is not this machine's.
+    Raises BusyError where the port is taken, InputError where the address is not this machine's, or where it
+    can be reached from others and no password is set.
     """
     listening = _listen(host, port)
-    port = listening.getsockname()[1]
-    is_local = host in _OF_THIS_MACHINE
-    app = make_app(settings, hosts=_OF_THIS_MACHINE if is_local else ("*",))
+    address, port = listening.getsockname()[:2]
+    is_local = ip_address(address.partition("%")[0]).is_loopback
+    if not is_local and settings.browse_password is None:
+        listening.close()
+        raise InputError(
+            f"--host {host}: others could read every user's list, and there is no password.",
+            "Set NIGHTREEL_BROWSE_PASSWORD, or serve this machine alone and use a tunnel "
+            f"(`ssh -L {port}:127.0.0.1:{port} HOST`).",
+        )
+    hosts = (*_OF_THIS_MACHINE, address) if is_local else ("*",)
     print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", flush=True)
     if not is_local:
-        print("Whoever reaches this address can read every user's list: there is no login.", flush=True)
+        print(
+            "The password goes over the network as it is: put TLS before this, or trust the network.",
+            flush=True,
+        )
     configuration = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
+        partial(make_app, settings, hosts=hosts),
+        factory=True,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        workers=workers,
     )
-    uvicorn.Server(configuration).run(sockets=[listening])
+    server = uvicorn.Server(configuration)
+    if workers == 1:
+        server.run(sockets=[listening])
+    else:
+        Multiprocess(configuration, target=server.run, sockets=[listening]).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:

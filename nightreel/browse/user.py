@@ -39,7 +39,7 @@ _LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES, _
 class Question:
     """What was asked for: a user, a run (None: the one that apps read), and a run to compare it with."""
 
-    user: int | None = None
+    user: int | str | None = None
     run: int | None = None
     other: int | None = None
 
@@ -57,7 +57,7 @@ class PageData:
     plays: list[dict[str, Any]] = field(default_factory=list)
     unlisted: list[dict[str, Any]] = field(default_factory=list)
     changes: list[dict[str, Any]] = field(default_factory=list)
-    users: list[int] = field(default_factory=list)
+    users: list[int | str] = field(default_factory=list)
     remark: str = ""
 
     @property
@@ -116,7 +116,7 @@ def page_data(settings: Settings, question: Question) -> PageData:
 
 
 def _read_user(
-    connection: Connection, settings: Settings, found: PageData, run: dict[str, Any], user: int
+    connection: Connection, settings: Settings, found: PageData, run: dict[str, Any], user: int | str
 ) -> None:
     found.rows = _list(connection, run, user)
     plays = plays_before(settings, user, run["as_of"])
@@ -150,7 +150,7 @@ def _remark(found: PageData) -> str:
     return ""
 
 
-def _list(connection: Connection, run: dict[str, Any], user: int) -> list[dict[str, Any]]:
+def _list(connection: Connection, run: dict[str, Any], user: int | str) -> list[dict[str, Any]]:
     query = (
         select(recommendation)
         .where(
@@ -176,7 +176,7 @@ def _changes(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[di
     return [*stayed, *(_change(video, None, rank) for video, rank in ranks.items())]
 
 
-def _change(video: int, now: int | None, before: int | None) -> dict[str, Any]:
+def _change(video: int | str, now: int | None, before: int | None) -> dict[str, Any]:
     if now is None or before is None:
         word = "gone" if now is None else "new"
     else:

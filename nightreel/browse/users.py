@@ -20,11 +20,11 @@ class UsersPage:
     """after: the last user of this page, where more follow."""
 
     users: Table
-    after: int | None
+    after: int | str | None
     is_first: bool
 
 
-def users_page(connection: Connection, run_id: int, after: int | None) -> UsersPage:
+def users_page(connection: Connection, run_id: int, after: int | str | None) -> UsersPage:
     """The users with a list in a run whose ids follow `after`, by id, with the first video of each."""
     names = (columns.USER_ID, columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
     query = _firsts(select(*(recommendation.c[name] for name in names)), run_id)
@@ -32,13 +32,13 @@ def users_page(connection: Connection, run_id: int, after: int | None) -> UsersP
         query = query.where(_user > after)
     rows = [dict(row) for row in connection.execute(query.order_by(_user).limit(PAGE_USERS + 1)).mappings()]
     shown = rows[:PAGE_USERS]
-    last = int(shown[-1][columns.USER_ID]) if len(rows) > PAGE_USERS else None
+    last = shown[-1][columns.USER_ID] if len(rows) > PAGE_USERS else None
     title = f"Users with a list in run {run_id}"
     users = table("users", title, (USER, _FIRST_VIDEO, SOURCE), shown, run=run_id)
     return UsersPage(users, last, after is None)
 
 
-def users_from(connection: Connection, run_id: int, first: int | None, most: int) -> list[int]:
+def users_from(connection: Connection, run_id: int, first: int | str | None, most: int) -> list[int | str]:
     """A few users with a list, from this id on; of those before it where none follows."""
     query = _firsts(select(_user), run_id)
     following = query if first is None else query.where(_user >= first)
@@ -46,14 +46,14 @@ def users_from(connection: Connection, run_id: int, first: int | None, most: int
     return found or sorted(connection.execute(query.order_by(_user.desc()).limit(most)).scalars())
 
 
-def random_user(connection: Connection, run_id: int) -> int | None:
+def random_user(connection: Connection, run_id: int) -> int | str | None:
     """A user with a list, drawn by id: in thinly populated ranges of ids each is likelier than elsewhere."""
     query = _firsts(select(_user), run_id)
     ends = [connection.execute(query.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
-    if ends[0] is None:
+    if ends[0] is None or ends[1] is None:
         return None
-    at = random.randint(*ends) if all(isinstance(end, int) for end in ends) else ends[0]
-    found: int = connection.execute(query.where(_user >= at).order_by(_user).limit(1)).scalar_one()
+    at = random.randint(ends[0], ends[1]) if isinstance(ends[0], int) else ends[0]
+    found: int | str = connection.execute(query.where(_user >= at).order_by(_user).limit(1)).scalar_one()
     return found
 
 

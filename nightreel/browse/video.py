@@ -18,6 +18,7 @@ from nightreel.browse.table import RANK, SCORES, SOURCE, USER, Column, Table, ta
 from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
+from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
@@ -58,9 +59,9 @@ class VideoPage:
     run: dict[str, Any] | None
     runs: list[dict[str, Any]]
     is_known: bool = False
-    after: int | None = None
-    looked_to: int | None = None
-    next_after: int | None = None
+    after: int | str | None = None
+    looked_to: int | str | None = None
+    next_after: int | str | None = None
     lists: int = 0
     looked: int = 0
     users: Table | None = None
@@ -71,7 +72,9 @@ class VideoPage:
     sources: list[str] = field(default_factory=list)
 
 
-def video_page(settings: Settings, video: int, run_id: int | None, after: int | None) -> VideoPage:
+def video_page(
+    settings: Settings, video: int | str, run_id: int | None, after: int | str | None
+) -> VideoPage:
     """Everything of a video as of a run (None: the one that apps read), its users from `after` on.
 
     Raises InputError where there is no database yet, NightreelError where something cannot be read.
@@ -124,10 +127,10 @@ def _read_lists(connection: Connection, found: VideoPage, run: int) -> None:
     found.next_after = rows[_USERS - 1][columns.USER_ID] if more_here else found.looked_to
 
 
-def _user_after(connection: Connection, within: list[Any], rows: int) -> int | None:
+def _user_after(connection: Connection, within: list[Any], rows: int) -> int | str | None:
     """The user whose list ends about so many rows on; None where the run ends before."""
     query = select(_user).where(*within).order_by(_user, _rank).limit(1).offset(rows)
-    found: int | None = connection.execute(query).scalar()
+    found: int | str | None = connection.execute(query).scalar()
     return found
 
 
@@ -147,16 +150,17 @@ def _read_history(connection: Connection, found: VideoPage) -> None:
     found.history = table("history", title, _RUN_COLUMNS, rows)
 
 
-def _features(settings: Settings, video: int, as_of: datetime) -> list[dict[str, Any]]:
+def _features(settings: Settings, video: int | str, as_of: datetime) -> list[dict[str, Any]]:
     """The newest values of every view of videos alone that were known before an instant."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)
     for view in catalogue_of(settings).views:
         file = settings.paths.features / f"{view.name}.parquet"
         if tuple(view.entities) != ("video",) or not view.is_stored or not file.is_file():
             continue
         meanings = {one.name: one for one in view.features if one.kind != "embedding"}
         named = pl.scan_parquet(file)
-        known = named.filter(pl.col(columns.VIDEO_ID) == video, pl.col(columns.EVENT_TIMESTAMP) < as_of)
+        known = named.filter(pl.col(columns.VIDEO_ID) == code, pl.col(columns.EVENT_TIMESTAMP) < as_of)
         names = [name for name in named.collect_schema() if name in meanings]
         newest = read(known.sort(columns.EVENT_TIMESTAMP).last().select(names), file)
         values: Mapping[str, Any] = newest.row(0, named=True) if newest.height else {}
@@ -174,7 +178,7 @@ def _said(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
-def _curve(settings: Settings, video: int, as_of: datetime) -> Lines | None:
+def _curve(settings: Settings, video: int | str, as_of: datetime) -> Lines | None:
     """Plays and likes on each of the days before the run; None where nothing is known of them."""
     file = settings.paths.table("video_daily")
     if not file.is_file():
@@ -183,7 +187,8 @@ def _curve(settings: Settings, video: int, as_of: datetime) -> Lines | None:
     counts = [name for name in _COUNTS if name in daily.collect_schema()]
     today = as_of.astimezone(settings.zone).date()
     day = pl.col(columns.LOCAL_DATE)
-    known = daily.filter(pl.col(columns.VIDEO_ID) == video, day < today, day >= today - timedelta(days=_DAYS))
+    code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)
+    known = daily.filter(pl.col(columns.VIDEO_ID) == code, day < today, day >= today - timedelta(days=_DAYS))
     rows = read(known.select(columns.LOCAL_DATE, *counts).sort(columns.LOCAL_DATE), file)
     if not counts or rows.height < 2:
         return None

@@ -198,9 +198,10 @@ def browse(
         str, typer.Option(help="Address to serve on; another than this machine's own lets others read.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve.")] = 1,
     home: Home = None,
 ) -> None:
-    """Serve a page to look at the lists, for this machine only unless told otherwise; Ctrl-C ends it."""
+    """Serve pages to look at the lists, and a JSON API; another host needs a password. Ctrl-C ends it."""
     from nightreel.browse.serve import serve
 
-    serve(command_settings(), host, port)
+    serve(command_settings(), host, port, workers=workers)

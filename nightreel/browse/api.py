@@ -1,0 +1,195 @@
+"""The read-only JSON API below /api/v1: lists, runs and the scorecard, by pages, with ETags."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from nightreel.browse.list_reader import ListReader
+from nightreel.browse.openapi import ROOT, document
+from nightreel.browse.parameters import given_id, given_number, given_run
+from nightreel.core import columns
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.database import reading
+from scoring.database.schema import require_current
+from scoring.database.tables import published_run, recommendation, recommendation_run
+from scoring.outcomes.scorecard import scorecard
+
+LIMIT, LIMIT_MAX = 100, 1_000
+_USERS_MAX = 100
+_HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+_RUN_SHOWN = (
+    "status",
+    "replay",
+    "as_of",
+    "known_at",
+    "model_version",
+    "started_at",
+    "published_at",
+    "users",
+    "rows",
+)
+Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
+
+
+class NotThereError(NightreelError):
+    """What is asked for is not there."""
+
+
+def api_routes(settings: Settings) -> list[Route]:
+    """A route for each address of the API; its page of documentation is among the pages."""
+    reader: list[ListReader] = []
+
+    async def one_list(request: Request) -> Response:
+        try:
+            parameters = {**request.query_params, **request.path_params}
+            user = given_id(settings, parameters, "user")
+            if user is None:
+                raise InputError("user: no id is given.", "Name one.")
+            run, most = given_run(parameters), _limit(parameters, LIMIT_MAX)
+            if not reader:
+                with reading(settings) as connection:
+                    require_current(connection)
+                reader.append(ListReader(settings))
+            read = partial(reader[0].read, user, run, most)
+            found = read() if reader[0].is_quick else await run_in_threadpool(read)
+            if found is None:
+                of_run = "the run that apps read" if run is None else f"run {run}"
+                raise NotThereError(f"User {user} has no list in {of_run}.", "Ask for /api/v1/lists.")
+        except NightreelError as error:
+            return _failed(error)
+        body = f'{{"user_id":{json.dumps(user, ensure_ascii=False)},"run_id":{found[0]},"list":{found[1]}}}'
+        return _answer(request, body.encode())
+
+    def answer(make: Answer, request: Request) -> Response:
+        try:
+            found = make(settings, {**request.query_params, **request.path_params})
+        except NightreelError as error:
+            return _failed(error)
+        return _answer(request, _json(found))
+
+    return [
+        Route(f"{ROOT}/openapi.json", partial(answer, lambda *_: document())),
+        Route(f"{ROOT}/runs", partial(answer, _runs)),
+        Route(f"{ROOT}/runs/{{run:int}}", partial(answer, _run)),
+        Route(f"{ROOT}/lists", partial(answer, _lists)),
+        Route(f"{ROOT}/lists/{{user}}", one_list),
+        Route(f"{ROOT}/scorecard", partial(answer, _scorecard)),
+    ]
+
+
+def failure(message: str, remedy: str, status: int) -> Response:
+    """An error as every address of the API says it."""
+    return Response(
+        _json({"error": {"message": message, "remedy": remedy}}), status, _HEADERS, "application/json"
+    )
+
+
+def _failed(error: NightreelError) -> Response:
+    status = 404 if isinstance(error, NotThereError) else 400 if isinstance(error, InputError) else 503
+    return failure(error.message, error.remedy, status)
+
+
+def _answer(request: Request, body: bytes) -> Response:
+    """The body with its ETag, or 304 where the reader has it already."""
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = _HEADERS | {"ETag": tag}
+    asked = request.headers.get("if-none-match")
+    if asked is not None and (
+        asked.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in asked.split(",")]
+    ):
+        return Response(b"", 304, headers)
+    return Response(body, 200, headers, "application/json")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), default=_iso, allow_nan=False
+    ).encode()
+
+
+def _iso(value: Any) -> str:
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
+
+
+def _limit(given: Mapping[str, str], most: int) -> int:
+    found = given_number(given, "limit", most)
+    return min(LIMIT, most) if found is None else max(1, found)
+
+
+def _runs(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    limit, before = _limit(given, LIMIT_MAX), given_run(given, "before")
+    key = recommendation_run.c[columns.RUN_ID]
+    query = select(recommendation_run).order_by(key.desc()).limit(limit + 1)
+    with reading(settings) as connection:
+        require_current(connection)
+        shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+        found = connection.execute(query if before is None else query.where(key < before)).mappings().all()
+    rows = [_run_said(run, shown) for run in found[:limit]]
+    more = f"{ROOT}/runs?limit={limit}&before={rows[-1][columns.RUN_ID]}" if len(found) > limit else None
+    return {"runs": rows, "next": more}
+
+
+def _run(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    run_id = given_run({"run": str(given["run"])})
+    with reading(settings) as connection:
+        require_current(connection)
+        shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+        query = select(recommendation_run).where(recommendation_run.c[columns.RUN_ID] == run_id)
+        found = connection.execute(query).mappings().first()
+    if found is None:
+        raise NotThereError(f"There is no run {run_id}.", f"Ask for {ROOT}/runs.")
+    return _run_said(found, shown)
+
+
+def _run_said(run: Any, shown: int | None) -> dict[str, Any]:
+    facts = {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
+    rest = {name: run[name] for name in (*_RUN_SHOWN, "k", "error")}
+    return facts | rest | {"seconds": json.loads(run["stages"] or "{}")}
+
+
+def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    """Whole lists of a page of users by id."""
+    limit, after, run_id = _limit(given, _USERS_MAX), given_id(settings, given, "after"), given_run(given)
+    run, user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID]
+    with reading(settings) as connection:
+        require_current(connection)
+        if run_id is None:
+            run_id = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+        of_run = select(user).where(run == run_id, recommendation.c.rank == 1).order_by(user).limit(limit + 1)
+        found = connection.execute(of_run if after is None else of_run.where(user > after)).scalars().all()
+        users = found[:limit]
+        names = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
+        query = select(*(recommendation.c[name] for name in names)).where(run == run_id, user.in_(users))
+        rows = (
+            connection.execute(query.order_by(user, recommendation.c.rank)).mappings().all() if users else []
+        )
+    if not users and after is None:
+        raise NotThereError(f"Run {run_id} has no lists.", f"Ask for {ROOT}/runs.")
+    lists: dict[Any, list[dict[str, Any]]] = {one: [] for one in users}
+    for row in rows:
+        lists[row[columns.USER_ID]].append({name: row[name] for name in names[1:]})
+    more = (
+        f"{ROOT}/lists?run={run_id}&limit={limit}&after={quote(str(users[-1]), safe='')}"
+        if len(found) > limit
+        else None
+    )
+    return {
+        columns.RUN_ID: run_id,
+        "lists": [{columns.USER_ID: one, "list": lists[one]} for one in users],
+        "next": more,
+    }
+
+
+def _scorecard(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    days = given_number(given, "days", 36_500)
+    return scorecard(settings, days=days or 30, replays=given.get("replays", "") not in ("", "0", "false"))
