@@ -19,7 +19,7 @@ from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.database import reading
+from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.tables import published_run, recommendation, recommendation_run
 from scoring.outcomes.scorecard import scorecard

@@ -78,7 +78,10 @@ def document() -> dict[str, Any]:
             "version": __version__,
             "description": "Reads the published lists. Answers have ETags; errors a message and a remedy.",
         },
-        "paths": {f"{ROOT}{path}": {"get": _operation(*rest)} for path, *rest in _OPERATIONS},
+        "paths": {
+            f"{ROOT}{path}": {"get": _operation(said, given, found)}
+            for path, said, given, found in _OPERATIONS
+        },
         "components": {
             "securitySchemes": {"password": {"type": "http", "scheme": "basic"}},
             "schemas": {"Error": _schema({"error": {"message": "string", "remedy": "string"}})},

@@ -1,14 +1,15 @@
 """Serves the pages and the API until it is stopped, in one process or in several on the same socket."""
 
+import multiprocessing
+import signal
 import socket
-from functools import partial
 from ipaddress import ip_address
+from multiprocessing.connection import wait
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from nightreel.browse.app import make_app
-from nightreel.core.errors import BusyError, InputError
+from nightreel.core.errors import BusyError, InputError, NightreelError
 from nightreel.core.settings import Settings
 
 _OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -37,21 +38,43 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
             "The password goes over the network as it is: put TLS before this, or trust the network.",
             flush=True,
         )
+    if workers == 1:
+        _work(settings, hosts, listening)
+    else:
+        _work_in_processes(settings, hosts, listening, workers)
+
+
+def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) -> None:
     configuration = uvicorn.Config(
-        partial(make_app, settings, hosts=hosts),
-        factory=True,
+        make_app(settings, hosts=hosts),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="off",
         ws="none",
-        workers=workers,
     )
-    server = uvicorn.Server(configuration)
-    if workers == 1:
-        server.run(sockets=[listening])
-    else:
-        Multiprocess(configuration, target=server.run, sockets=[listening]).run()
+    uvicorn.Server(configuration).run(sockets=[listening])
+
+
+def _work_in_processes(
+    settings: Settings, hosts: tuple[str, ...], listening: socket.socket, workers: int
+) -> None:
+    """Processes that share the socket; all end when this one is stopped, or when one of them ends."""
+    # Spawned, not forked: threads of polars may run here already.
+    context = multiprocessing.get_context("spawn")
+    # An orderly end at SIGTERM too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    processes = [context.Process(target=_work, args=(settings, hosts, listening)) for _ in range(workers)]
+    try:
+        for process in processes:
+            process.start()
+        wait([process.sentinel for process in processes])
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.terminate()
+                process.join()
+    raise NightreelError("A serving process ended unasked.", "Look at what it said before; then serve again.")
 
 
 def _listen(host: str, port: int) -> socket.socket:

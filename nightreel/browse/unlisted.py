@@ -13,6 +13,7 @@ from scoring.database.tables import blocklist, recommendation
 UNLISTED_MAX = 20
 # Rows of the run's first lists that are counted, so that a page costs the same for any number of users.
 _ROWS = 50_000
+_OTHERWISE = "not blocked or seen: ranked lower, or left out by a setting"
 UNLISTED_COLUMNS = (
     VIDEO,
     PICTURE,
@@ -20,7 +21,6 @@ UNLISTED_COLUMNS = (
     CATEGORY,
     Column("lists", "Lists", "How many of the lists that were looked at have it.", "number"),
     Column("reason", "Why not here", "seen: the user played it before; blocked: by the table blocklist."),
-    Column("why_not", "Ask", "Works out which stage left it out; takes some seconds.", "link"),
 )
 
 
@@ -50,7 +50,7 @@ def unlisted(
     seen = _seen(plays, videos) if settings.exclude_seen else {}
     for row in rows:
         one = row[columns.VIDEO_ID]
-        row["reason"] = blocked.get(one) or seen.get(one) or ""
+        row["reason"] = blocked.get(one) or seen.get(one) or _OTHERWISE
     return rows
 
 

@@ -31,8 +31,7 @@ from scoring.database.tables import recommendation
 
 ROWS_MAX = 200
 _NEARBY = 8
-_WHY = Column("why", "Ask", "Works out what moved this row's scores; takes some seconds.", "link")
-_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES, _WHY)
+_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 
 @dataclass(frozen=True)
@@ -123,14 +122,8 @@ def _read_user(
     found.plays = last_plays(connection, settings, user, plays, run["model_version"])
     if not found.rows:
         return
-    of_run = f"user={user}&run={run[columns.RUN_ID]}"
-    for row in found.rows:
-        row["why"] = (f"/why?{of_run}&video={row[columns.VIDEO_ID]}", "why")
     listed = {row[columns.VIDEO_ID] for row in found.rows}
     found.unlisted = unlisted(connection, settings, run[columns.RUN_ID], listed, plays)
-    for row in found.unlisted:
-        if not row["reason"]:
-            row["why_not"] = (f"/why?{of_run}&video={row[columns.VIDEO_ID]}", "why not")
     if found.other is not None:
         found.changes = _changes(_list(connection, found.other, user), found.rows)
 

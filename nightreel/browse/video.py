@@ -94,6 +94,8 @@ def video_page(
     found.features = table("features", "Features as of this run", _FEATURE_COLUMNS, facts)
     found.days = _curve(settings, video, run["as_of"])
     found.is_known = found.is_known or bool(facts) or found.days is not None or found.lists > 0
+    # In lists further on there may be one that has it.
+    found.is_known |= found.after is not None or found.looked_to is not None
     return found
 
 

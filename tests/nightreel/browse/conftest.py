@@ -31,6 +31,13 @@ class Site:
     settings: Settings
     user: int
 
+    @property
+    def video(self) -> int:
+        """The first video of the user's list."""
+        with engine(self.settings).connect() as connection:
+            first = "SELECT video_id FROM latest_recommendation WHERE rank = 1 AND user_id = :user"
+            return int(connection.execute(text(first), {"user": self.user}).scalar_one())
+
     def get(self, path: str, **headers: str) -> tuple[int, str, HTTPResponse | HTTPError]:
         """Ask for a path; the status, the text and the response."""
         try:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.chromium import Browser, needs_chromium, started
+from tests.fixtures.accessible import check_everywhere, check_keyboard, check_still
+from tests.fixtures.chromium import VIEWS, Browser, needs_chromium, started
 from tests.nightreel.browse.conftest import Site
 
 pytestmark = needs_chromium
@@ -26,7 +27,7 @@ def test_a_person_finds_a_user_and_compares_two_runs(browser: Browser, site: Sit
     browser.click("button")
     assert browser.title_becomes(f"User {site.user} · nightreel")
     assert len(browser.text("#list tbody tr")) == 10
-    assert browser.text("#plays tbody tr td.n:last-child") == ["125 %", "50 %"]
+    assert browser.text("#plays tbody tr td.watch_ratio") == ["125 %", "50 %"]
     assert "videos are in both lists" in browser.text("#changes p")[0]
     browser.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
@@ -59,4 +60,38 @@ def test_a_user_without_a_list_leads_to_those_with_one(browser: Browser, site: S
     browser.open(f"{site.url}/?user=0")
     assert "has no list" in browser.text("[role=alert]")[0]
     browser.click("main p a")
+    assert browser.appears("#list tbody tr")
+
+
+PAGES = (
+    "/",
+    "/?user={user}&other=1",
+    "/?user=abc",
+    "/users",
+    "/video?video={video}",
+    "/compare",
+    "/scorecard",
+    "/api/v1/docs",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_everybody_can_use_every_page(browser: Browser, site: Site, path: str) -> None:
+    check_everywhere(browser, site.url + path.format(user=site.user, video=site.video), unfold=True)
+
+
+@pytest.mark.parametrize("path", ["/", "/compare"])
+def test_the_keyboard_reaches_everything(browser: Browser, site: Site, path: str) -> None:
+    browser.look(VIEWS[0])
+    check_keyboard(browser, site.url + path)
+    check_still(browser, site.url + path)
+
+
+def test_a_video_leads_to_its_users_and_back(browser: Browser, site: Site) -> None:
+    browser.look(VIEWS[0])
+    browser.open(f"{site.url}/?user={site.user}")
+    browser.click("#list tbody tr td.video a")
+    assert browser.appears("#users tbody tr")
+    assert browser.find("#history tbody tr")
+    browser.click("#users tbody tr td.user a")
     assert browser.appears("#list tbody tr")
