@@ -46,7 +46,11 @@ def plays_before(settings: Settings, user: int | str, as_of: datetime) -> pl.Dat
     code = Ids.of(settings.paths, columns.USER_ID).code_of(user)
     known = (pl.col(columns.USER_ID) == code) & (pl.col(_STAMP) < as_of)
     found = pl.scan_parquet(interactions).filter(known).sort(_STAMP, descending=True)
-    return read(found, interactions)
+    plays, videos = read(found, interactions), Ids.of(settings.paths, columns.VIDEO_ID)
+    if not videos.is_text:
+        return plays
+    named = videos.outward(plays[columns.VIDEO_ID].to_numpy())
+    return plays.with_columns(pl.Series(columns.VIDEO_ID, named, dtype=pl.String))
 
 
 def last_plays(

@@ -13,7 +13,7 @@ def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
     """Put caption, category and picture into rows that have a video_id."""
     shown = list(rows)
     videos = sorted({row[columns.VIDEO_ID] for row in shown})
-    described = descriptions(settings.paths.table("video_captions"), videos) if videos else {}
+    described = descriptions(settings.paths, videos) if videos else {}
     for row in shown:
         names = described.get(row[columns.VIDEO_ID], {})
         row["caption"] = names.get(columns.CAPTION) or ""

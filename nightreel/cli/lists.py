@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nightreel.cli.options import ID_MAX, RUN_ID_MAX, AsJson, Home, RunId
+from nightreel.cli.options import ANY_ID, ID_MAX, RUN_ID_MAX, AsJson, Home, RunId
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, import_feast, report_step
 
 
-@app.command()
+@app.command(context_settings=ANY_ID)
 def show(
-    user_id: Annotated[int, typer.Argument(min=-ID_MAX - 1, max=ID_MAX, help="The user whose list to show.")],
+    user_id: Annotated[str, typer.Argument(help="The user whose list to show, as the log names them.")],
     limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
     run_id: RunId = None,
     as_json: AsJson = False,
@@ -174,10 +174,10 @@ def rollback(
     print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
 
 
-@app.command()
+@app.command(context_settings=ANY_ID)
 def forget(
     user_id: Annotated[
-        int, typer.Argument(min=-ID_MAX - 1, max=ID_MAX, help="The user to forget; this cannot be undone.")
+        str, typer.Argument(help="The user to forget, as the log names them; this cannot be undone.")
     ],
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")

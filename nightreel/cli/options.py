@@ -51,6 +51,10 @@ Force = Annotated[bool, typer.Option("--force", help="Redo the work even where n
 ID_MAX, RUN_ID_MAX = 2**63 - 1, 2**31 - 1
 
 
+# An id may look like an option: -5, or --alice.
+ANY_ID = {"ignore_unknown_options": True}
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

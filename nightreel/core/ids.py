@@ -5,6 +5,7 @@ in order of first appearance and never change; ingest appends. A home whose ids 
 and its ids are their own codes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ NAMES: Final[Mapping[str, str]] = {
     columns.MUSIC_ID: "music",
     columns.VIDEO_TAG: "tag",
 }
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,4000}")
 _INT64: Final = np.iinfo(np.int64)
 
 
@@ -42,23 +44,20 @@ class Ids:
 
     name: str
     file: Path
+    # Otherwise they are integers, and their own codes.
+    is_text: bool
 
     @classmethod
     def of(cls, paths: Paths, column: str) -> "Ids":
         """The ids that stand in a column."""
-        return cls(NAMES[column], ids_file(paths, NAMES[column]))
-
-    @property
-    def is_text(self) -> bool:
-        """Whether they are text; otherwise they are integers, and their own codes."""
-        return self.file.is_file()
+        file = ids_file(paths, NAMES[column])
+        return cls(NAMES[column], file, file.is_file())
 
     def outward(self, codes: "np.ndarray | Sequence[int]") -> list[int] | list[str]:
         """The ids of these codes. Raises NightreelError where one has none."""
         if not self.is_text:
             return [int(code) for code in codes]
-        wanted = np.asarray(codes, dtype=np.int64)
-        found = _mapping(self.file, *_stamp(self.file)).ids_of(wanted)
+        found = self._mapping().ids_of(np.asarray(codes, dtype=np.int64))
         if found.null_count():
             raise NightreelError(
                 f"{self.file}: a {self.name} of the tables is not in it.",
@@ -66,13 +65,24 @@ class Ids:
             )
         return found.to_list()
 
-    def codes_of(self, ids: Iterable[int] | Iterable[str]) -> dict[int | str, int]:
+    def codes_of(self, ids: Iterable[int | str]) -> dict[int | str, int]:
         """Each of these ids that is known, with its code."""
         if not self.is_text:
-            return {one: int(one) for one in ids}
-        wanted = pl.Series(ID, list(dict.fromkeys(ids)), dtype=pl.String)
-        found = pl.scan_parquet(self.file).join(wanted.to_frame().lazy(), on=ID, how="semi").collect()
+            return {one: int(one) for one in ids if not isinstance(one, str) or _is_integer(one)}
+        wanted = pl.Series(ID, list(dict.fromkeys(map(str, ids))), dtype=pl.String)
+        # One id is found in the file without having all of them in memory.
+        mapping = pl.scan_parquet(self.file) if len(wanted) == 1 else self._mapping().frame.lazy()
+        found = mapping.join(wanted.to_frame().lazy(), on=ID, how="semi").collect()
         return dict(zip(found[ID].to_list(), found[CODE].to_list(), strict=True))
+
+    def codes_between(self, first: int, last: int) -> np.ndarray:
+        """The codes that ids have, of these and those between; only where they are text."""
+        codes = self._mapping().frame.filter(pl.col(CODE).is_between(first, last), pl.col(ID).is_not_null())
+        return codes[CODE].to_numpy()
+
+    def key(self, one: int | str) -> int | str:
+        """An id of a table that may be older than the home's ids, as `codes_of` has it."""
+        return str(one) if self.is_text else one
 
     def given(self, text: str) -> int | str:
         """The id that someone has written, as tables of the database have it.
@@ -81,52 +91,72 @@ class Ids:
         """
         if self.is_text:
             return text
-        try:
-            number = int(text) if text.strip().lstrip("+-").isdecimal() and text.isascii() else None
-        except ValueError:  # thousands of digits
-            number = None
-        if number is None or not _INT64.min <= number <= _INT64.max:
+        if not _is_integer(text):
             raise InputError(
                 f"{self.name} {text!r}: the {self.name} ids of this home are whole numbers of 64 bits.",
                 "Write one of them.",
             )
-        return number
+        return int(text)
 
     def code_of(self, one: int | str) -> int | None:
         """The code of an id as `given` returns it; None where it is not known."""
-        return self.codes_of([one]).get(one) if isinstance(one, str) else one
+        return self.codes_of([one]).get(one) if self.is_text else int(one)
+
+    def _mapping(self) -> "_Mapping":
+        try:
+            status = self.file.stat()
+        except OSError as error:
+            raise NightreelError(
+                f"{self.file}: {error.strerror}, and the {self.name} ids are text.",
+                "Put it there: it is a part of the home.",
+            ) from None
+        return _mapping(self.file, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class ListIds:
+    """The ids that lists are made of."""
+
+    user: Ids
+    video: Ids
+
+    @classmethod
+    def of(cls, paths: Paths) -> "ListIds":
+        """Those of a home."""
+        return cls(Ids.of(paths, columns.USER_ID), Ids.of(paths, columns.VIDEO_ID))
+
+
+INTEGERS: Final = ListIds(Ids("user", Path(), is_text=False), Ids("video", Path(), is_text=False))
+
+
+def _is_integer(text: str) -> bool:
+    """Whether a text is an integer of 64 bits."""
+    return bool(_INTEGER.fullmatch(text)) and _INT64.min <= int(text) <= _INT64.max
 
 
 @dataclass(frozen=True)
 class _Mapping:
-    """ids: text, by ascending code. codes: None where each code is its id's position."""
+    """frame: id, text, and code, ascending. is_dense: each code is its id's position."""
 
-    ids: pl.Series
-    codes: np.ndarray | None
+    frame: pl.DataFrame
+    is_dense: bool
 
     def ids_of(self, wanted: np.ndarray) -> pl.Series:
         """The id of each code, null where there is none."""
-        if not len(self.ids):
+        if not self.frame.height:
             return pl.Series(ID, [None] * len(wanted), dtype=pl.String)
-        if self.codes is None:
-            known = (wanted >= 0) & (wanted < len(self.ids))
+        if self.is_dense:
+            known = (wanted >= 0) & (wanted < self.frame.height)
             position = np.where(known, wanted, 0)
         else:
-            position = np.minimum(np.searchsorted(self.codes, wanted), len(self.codes) - 1)
-            known = self.codes[position] == wanted
-        found = self.ids.gather(position)
+            codes = self.frame[CODE].to_numpy()
+            position = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
+            known = codes[position] == wanted
+        found = self.frame[ID].gather(position)
         return found if known.all() else pl.select(pl.when(pl.Series(known)).then(found)).to_series()
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=4)
 def _mapping(file: Path, _size: int, _modified_ns: int) -> _Mapping:
     table = pl.read_parquet(file)
-    codes = table[CODE].to_numpy()
-    if len(codes) and codes[0] == 0 and codes[-1] == len(codes) - 1:
-        return _Mapping(table[ID], None)
-    return _Mapping(table[ID], codes)
+    return _Mapping(table, bool(table.height) and table[CODE][0] == 0 and table[CODE][-1] == table.height - 1)

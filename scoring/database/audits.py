@@ -10,8 +10,9 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nightreel.core.errors import AuditError
+from nightreel.core.ids import INTEGERS, Ids, ListIds
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
-from scoring.database.loading import read_lists
+from scoring.database.loading import read_lists, row_count
 from scoring.lists.candidates import Candidates, OpenVideos, bits_at, bits_set
 from scoring.lists.rows import HYBRID, Lists
 
@@ -31,6 +32,7 @@ class _Part:
     """
 
     lists: Lists
+    ids: ListIds
     candidates: Candidates
     wanted: np.ndarray
     most: np.ndarray
@@ -39,7 +41,9 @@ class _Part:
     video: np.ndarray
 
 
-def audit_lists(connection: Connection, run_id: int, candidates: Candidates, k: int) -> int:
+def audit_lists(
+    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds = INTEGERS
+) -> int:
     """Read the run back and hold every list against the candidates; returns its rows.
 
     Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows though the
@@ -48,18 +52,20 @@ def audit_lists(connection: Connection, run_id: int, candidates: Candidates, k: 
     are named that are unknown or that a fallback cannot have.
     """
     rows = 0
-    for part in _parts(connection, run_id, candidates, k):
+    for part in _parts(connection, run_id, candidates, k, ids):
         for check in _CHECKS:
             check(part)
         rows += len(part.lists)
+    if ids.user.is_text and (there := row_count(connection, run_id)) != rows:
+        raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", _REMEDY)
     return rows
 
 
-def finite_scores(lists: Lists) -> None:
+def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
     """Raise AuditError unless every `score` is a finite number and no stage's score is infinite."""
     stages = (lists.classifier_score, lists.regressor_score, lists.als_score)
     bad = ~np.isfinite(lists.score) | np.any([np.isinf(values) for values in stages], axis=0)
-    _fail("finite scores", bad, lists, "rows have a score that is not a finite number")
+    _fail("finite scores", bad, lists, ids, "rows have a score that is not a finite number")
 
 
 def in_line_with_last(what: str, now: int, before: int, min_share: float) -> None:
@@ -73,10 +79,17 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
 
 
 def few_changed_lists(
-    connection: Connection, run_id: int, last_run_id: int, candidates: Candidates, max_share: float
+    connection: Connection,
+    runs: tuple[int, int],
+    candidates: Candidates,
+    max_share: float,
+    ids: ListIds = INTEGERS,
 ) -> None:
-    """Raise AuditError where more than this share of the lists have lost more than half of their videos."""
-    changed = _share_of_changed_lists(connection, run_id, last_run_id, candidates)
+    """Raise AuditError where more than this share of the lists have lost more than half of their videos.
+
+    runs: the new one and the last one.
+    """
+    changed = _share_of_changed_lists(connection, runs, candidates, ids)
     if changed > max_share:
         raise AuditError(
             f"audit `changed lists`: {changed:.1%} of the lists have lost more than half of their videos, at "
@@ -86,13 +99,12 @@ def few_changed_lists(
 
 
 def _share_of_changed_lists(
-    connection: Connection, run_id: int, last_run_id: int, candidates: Candidates
+    connection: Connection, runs: tuple[int, int], candidates: Candidates, ids: ListIds
 ) -> float:
     """Share of the users of both runs whose new list has less than half of the videos of their last one."""
     both = changed = 0
     for first, last, _ in _ranges(candidates.user_id):
-        new = read_lists(connection, run_id, first, last)
-        old = read_lists(connection, last_run_id, first, last)
+        new, old = (read_lists(connection, run, first, last, ids) for run in runs)
         of_both = np.intersect1d(new.user_id, old.user_id)
         videos = np.union1d(new.video_id, old.video_id)
         new_pairs, old_pairs = (
@@ -118,14 +130,17 @@ def _ranges(user_id: np.ndarray) -> Iterator[tuple[int, int, slice]]:
         yield first, last, slice(start, min(stop, len(user_id)))
 
 
-def _parts(connection: Connection, run_id: int, candidates: Candidates, k: int) -> Iterator[_Part]:
+def _parts(
+    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds
+) -> Iterator[_Part]:
     for first, last, users in _ranges(candidates.user_id):
-        lists = read_lists(connection, run_id, first, last)
+        lists = read_lists(connection, run_id, first, last, ids)
         wanted = candidates.user_id[users]
         closed = candidates.closed(users)
         available = len(candidates.video_id) - bits_set(closed)
         yield _Part(
             lists,
+            ids,
             candidates,
             wanted,
             np.minimum(available, k),
@@ -145,11 +160,11 @@ def _every_user(part: _Part) -> None:
     if missing.any():
         raise AuditError(
             f"audit `every eligible user`: {missing.sum()} users have no list; the first is user "
-            f"{part.wanted[missing][0]}.",
+            f"{_named(part.ids.user, part.wanted[missing][0])}.",
             _REMEDY,
         )
     unknown = part.wanted[part.user] != part.lists.user_id
-    _fail("every eligible user", unknown, part.lists, "rows are of users who are not eligible")
+    _fail("every eligible user", unknown, part.lists, part.ids, "rows are of users who are not eligible")
 
 
 def _full_lists(part: _Part) -> None:
@@ -162,7 +177,8 @@ def _full_lists(part: _Part) -> None:
         first = np.flatnonzero(wrong)[0]
         raise AuditError(
             f"audit `full lists`: {wrong.sum()} users have not as many rows as there are videos for them; "
-            f"the first is user {part.wanted[first]}, with {rows[first]} rows instead of {part.most[first]}.",
+            f"the first is user {_named(part.ids.user, part.wanted[first])}, with {rows[first]} rows "
+            f"instead of {part.most[first]}.",
             _REMEDY,
         )
 
@@ -191,7 +207,11 @@ def _within_caps(part: _Part) -> None:
         over = np.zeros(len(order), dtype=bool)
         over[order] = (in_group >= cap.most) & (group >= 0)
         _fail(
-            f"at most {cap.most} by {cap.setting}", over, part.lists, "rows are one too many of their group"
+            f"at most {cap.most} by {cap.setting}",
+            over,
+            part.lists,
+            part.ids,
+            "rows are one too many of their group",
         )
 
 
@@ -199,7 +219,7 @@ def _ranks_without_gap(part: _Part) -> None:
     begins = np.searchsorted(part.user, np.arange(len(part.wanted)))
     expected = np.arange(len(part.lists)) - begins[part.user] + 1
     wrong = part.lists.rank != expected
-    _fail("ranks 1..n", wrong, part.lists, "rows have a rank that leaves a gap before it")
+    _fail("ranks 1..n", wrong, part.lists, part.ids, "rows have a rank that leaves a gap before it")
 
 
 def _distinct_videos(part: _Part) -> None:
@@ -207,36 +227,50 @@ def _distinct_videos(part: _Part) -> None:
     user, video = part.user[order], part.lists.video_id[order]
     twice = np.zeros(len(order), dtype=bool)
     twice[order[1:]] = (user[1:] == user[:-1]) & (video[1:] == video[:-1])
-    _fail("distinct videos", twice, part.lists, "rows repeat a video of the same list")
+    _fail("distinct videos", twice, part.lists, part.ids, "rows repeat a video of the same list")
 
 
 def _listable_videos(part: _Part) -> None:
     hidden = part.candidates.video_id[part.video] != part.lists.video_id
-    _fail("listable videos", hidden, part.lists, "rows have a video that is unknown or may not be listed")
+    _fail(
+        "listable videos",
+        hidden,
+        part.lists,
+        part.ids,
+        "rows have a video that is unknown or may not be listed",
+    )
 
 
 def _unseen_videos(part: _Part) -> None:
     seen = bits_at(part.closed, part.user, part.video) == 1
-    _fail("unseen videos", seen, part.lists, "rows have a video that the user has seen")
+    _fail("unseen videos", seen, part.lists, part.ids, "rows have a video that the user has seen")
 
 
 def _finite(part: _Part) -> None:
-    finite_scores(part.lists)
+    finite_scores(part.lists, part.ids)
 
 
 def _scores_by_rank(part: _Part) -> None:
     rises = np.zeros(len(part.lists), dtype=bool)
     rises[1:] = (part.user[1:] == part.user[:-1]) & (part.lists.score[1:] > part.lists.score[:-1])
-    _fail("scores ordered by rank", rises, part.lists, "rows have a higher score than the rank before")
+    _fail(
+        "scores ordered by rank", rises, part.lists, part.ids, "rows have a higher score than the rank before"
+    )
 
 
 def _candidate_sources(part: _Part) -> None:
     names, name = np.unique(part.lists.candidate_sources, return_inverse=True)
     wrong = [_are_wrong(one.split(",")) for one in names.tolist()]
     bad = np.array(wrong, dtype=bool)[name] & (part.lists.candidate_sources != "")
-    _fail("candidate sources", bad, part.lists, "rows name a candidate source that is unknown, or one twice")
+    _fail(
+        "candidate sources",
+        bad,
+        part.lists,
+        part.ids,
+        "rows name a candidate source that is unknown, or one twice",
+    )
     none = (part.lists.source != HYBRID) & (part.lists.candidate_sources != "")
-    _fail("candidate sources", none, part.lists, "rows of a fallback name a candidate source")
+    _fail("candidate sources", none, part.lists, part.ids, "rows of a fallback name a candidate source")
 
 
 def _are_wrong(names: list[str]) -> bool:
@@ -258,11 +292,18 @@ _CHECKS: Iterable[Callable[[_Part], None]] = (
 )
 
 
-def _fail(name: str, bad: np.ndarray, lists: Lists, what: str) -> None:
+def _named(ids: Ids, code: int) -> int | str:
+    """An id as people know it."""
+    found = ids.outward([code])[0] if not ids.is_text or len(ids.codes_between(code, code)) else "unknown"
+    return repr(found) if isinstance(found, str) else found
+
+
+def _fail(name: str, bad: np.ndarray, lists: Lists, ids: ListIds, what: str) -> None:
     if bad.any():
         first = np.flatnonzero(bad)[0]
         raise AuditError(
-            f"audit `{name}`: {bad.sum()} {what}; the first is user {lists.user_id[first]}, rank "
-            f"{lists.rank[first]}, video {lists.video_id[first]}, score {lists.score[first]}.",
+            f"audit `{name}`: {bad.sum()} {what}; the first is user "
+            f"{_named(ids.user, lists.user_id[first])}, rank {lists.rank[first]}, video "
+            f"{_named(ids.video, lists.video_id[first])}, score {lists.score[first]}.",
             _REMEDY,
         )

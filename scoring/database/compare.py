@@ -1,10 +1,11 @@
 """How far the lists of two runs agree, over all users or a sample of them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
@@ -109,10 +110,15 @@ class _Agreement:
 
 
 def _all_users(connection: Connection, run_id: int, _most: int) -> np.ndarray:
-    """The users with a list, int64, ascending."""
+    """The users with a list, ascending."""
     of_run = (_run == run_id) & (recommendation.c.rank == 1)
-    found = connection.execute(select(_user).where(of_run).order_by(_user)).scalars().all()
-    return np.array(found, dtype=np.int64)
+    return _ids(connection.execute(select(_user).where(of_run)).scalars())
+
+
+def _ids(found: Iterable[int | str]) -> np.ndarray:
+    """Ids as the log has them: int64 or text; ascending."""
+    ids = sorted(found)  # type: ignore[type-var]  # all of one kind
+    return np.array(ids) if ids else np.zeros(0, dtype=np.int64)
 
 
 def _some_users(connection: Connection, run_id: int, most: int) -> np.ndarray:
@@ -120,32 +126,40 @@ def _some_users(connection: Connection, run_id: int, most: int) -> np.ndarray:
     firsts = select(_user).where(_run == run_id, recommendation.c.rank == 1)
     ends = [connection.execute(firsts.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
     if ends[0] is None or ends[1] is None:
-        return np.zeros(0, dtype=np.int64)
+        return _ids(())
     each = -(-most // _SAMPLES)
+    if isinstance(ends[0], str):
+        users = connection.execute(firsts.with_only_columns(func.count())).scalar_one()
+        parts = (
+            connection.execute(firsts.order_by(_user).offset(users * n // _SAMPLES).limit(each)).scalars()
+            for n in range(_SAMPLES)
+        )
+        return _ids({user for part in parts for user in part})
     starts = [ends[0] + (ends[1] - ends[0]) * n // _SAMPLES for n in range(_SAMPLES)]
     drawn = {
         user
         for start in starts
         for user in connection.execute(firsts.where(_user >= start).order_by(_user).limit(each)).scalars()
     }
-    return np.array(sorted(drawn), dtype=np.int64)
+    return _ids(drawn)
 
 
 def _have_list(connection: Connection, run_id: int, users: np.ndarray) -> np.ndarray:
     """Whether each of these users has a list in the run: bool [users]."""
     query = select(_user).where(_run == run_id, recommendation.c.rank == 1, _user.in_(users.tolist()))
-    found: np.ndarray = np.isin(users, np.array(connection.execute(query).scalars().all(), dtype=np.int64))
+    found: np.ndarray = np.isin(users, _ids(connection.execute(query).scalars()))
     return found
 
 
 def _lists(connection: Connection, run_id: int, users: np.ndarray, *, is_sample: bool) -> pl.DataFrame:
     """user, rank and video of these users' lists; those between the users of a sample are not read."""
-    of_users = _user.in_(users.tolist()) if is_sample else _user.between(int(users[0]), int(users[-1]))
+    # How a database orders texts is its own affair.
+    one_by_one = is_sample or users.dtype != np.int64
+    of_users = _user.in_(users.tolist()) if one_by_one else _user.between(int(users[0]), int(users[-1]))
     names = (_user.label("user"), recommendation.c.rank, recommendation.c[columns.VIDEO_ID].label("video"))
     rows = connection.execute(select(*names).where(_run == run_id, of_users)).all()
-    schema = {"user": pl.Int64, "rank": pl.Int64, "video": pl.Int64}
-    lists = pl.DataFrame(rows, schema=schema, orient="row")
-    return lists.filter(np.isin(lists["user"].to_numpy(), users))
+    lists = pl.DataFrame(rows, schema=["user", "rank", "video"], orient="row", infer_schema_length=None)
+    return lists.filter(pl.col("user").is_in(users.tolist()))
 
 
 def _agreement(these: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:

@@ -5,13 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from sqlalchemy import BigInteger, Double, Integer, String, Text, select
+from sqlalchemy import BigInteger, Connection, Double, Integer, String, Text, select
 
 from nightreel.core import columns
 from nightreel.core.artefacts import StepResult, atomic_write
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_url, masked, reading
+from scoring.database.id_columns import Id, are_text
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.tables import recommendation
@@ -25,9 +26,18 @@ _TYPES = {
     String: pa.string(),
     Text: pa.string(),
 }
-_SCHEMA = pa.schema(
-    [pa.field(one.name, _TYPES[type(one.type)], nullable=one.nullable) for one in recommendation.columns]
-)
+
+
+def _schema(connection: Connection) -> pa.Schema:
+    """The table's columns; ids as this database has them."""
+    fields = []
+    for one in recommendation.columns:
+        is_id = isinstance(one.type, Id)
+        kind: type = type(one.type)
+        if is_id:
+            kind = Text if are_text(connection, recommendation, one.name) else BigInteger
+        fields.append(pa.field(one.name, _TYPES[kind], nullable=one.nullable))
+    return pa.schema(fields)
 
 
 def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
@@ -52,13 +62,14 @@ def export(settings: Settings, file: Path, run_id: int | None) -> StepResult:
             .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
             .execution_options(yield_per=_ROWS_AT_A_TIME)
         )
+        schema = _schema(connection)
         open_writer = pyarrow.csv.CSVWriter if kind == _CSV else pq.ParquetWriter
         try:
-            with atomic_write(file) as temporary, open_writer(str(temporary), _SCHEMA) as writer:
+            with atomic_write(file) as temporary, open_writer(str(temporary), schema) as writer:
                 for part in connection.execute(query).partitions():
-                    values = zip(zip(*part, strict=True), _SCHEMA, strict=True)
+                    values = zip(zip(*part, strict=True), schema, strict=True)
                     arrays = [pa.array(column, field.type) for column, field in values]
-                    writer.write_table(pa.table(arrays, schema=_SCHEMA))
+                    writer.write_table(pa.table(arrays, schema=schema))
         except OSError as error:
             raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
     database = masked(database_url(settings))

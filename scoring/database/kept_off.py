@@ -1,19 +1,25 @@
 """Reads the owner's own tables: videos in nobody's list, and users without one."""
 
+from typing import Any
+
 import numpy as np
 from sqlalchemy import Column, Connection, select
 
 from nightreel.core import columns
+from nightreel.core.ids import Ids, ListIds
 from scoring.database.tables import blocklist, skip_user
 from scoring.lists.eligibility import KeptOff
 
 
-def read_kept_off(connection: Connection) -> KeptOff:
+def read_kept_off(connection: Connection, ids: ListIds) -> KeptOff:
     """The tables `blocklist` and `skip_user` as they are now: what is in them counts from this run on."""
     return KeptOff(
-        _ids(connection, blocklist.c[columns.VIDEO_ID]), _ids(connection, skip_user.c[columns.USER_ID])
+        _codes(connection, blocklist.c[columns.VIDEO_ID], ids.video),
+        _codes(connection, skip_user.c[columns.USER_ID], ids.user),
     )
 
 
-def _ids(connection: Connection, column: "Column[int]") -> np.ndarray:
-    return np.array(connection.execute(select(column).order_by(column)).scalars().all(), dtype=np.int64)
+def _codes(connection: Connection, column: "Column[Any]", ids: Ids) -> np.ndarray:
+    """What is in a column; an id that is not known yet is of no video and of no user."""
+    found = connection.execute(select(column)).scalars().all()
+    return np.array(sorted(ids.codes_of(found).values()), dtype=np.int64)

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, delete
 
 from nightreel.core import columns
 from nightreel.core.cluster import connected, cores
+from nightreel.core.ids import ListIds
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
@@ -138,12 +139,13 @@ class ListsOnRay:
                 num_cpus=_SCORE_CPUS,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
             )
+            ids = ListIds.of(settings.paths)
             on_server = connection.dialect.name == POSTGRESQL
             if on_server:
                 loaders = min(settings.loaders, actors)
                 scored = scored.map_batches(
                     _Loader,
-                    fn_constructor_args=(run_id, settings, self._common.parts),
+                    fn_constructor_args=(run_id, settings, self._common.parts, ids),
                     batch_size=1,
                     num_cpus=_LOAD_CPUS,
                     compute=ray.data.ActorPoolStrategy(min_size=1, max_size=loaders, initial_size=loaders),
@@ -152,7 +154,7 @@ class ListsOnRay:
                 if not on_server:
                     lists = _read(self._common.parts, part["name"])
                     with plainly(connection.engine.url), connection.begin():
-                        insert_lists(connection, run_id, lists)
+                        insert_lists(connection, run_id, lists, ids)
                 counts.update(json.loads(part["counts"]))
                 advance(part["users"])
         return counts
@@ -201,8 +203,8 @@ class _Scorer:
 class _Loader:
     """An actor that adds parts to the run; done again, a part stands there once all the same."""
 
-    def __init__(self, run_id: int, settings: Settings, parts: Folder) -> None:
-        self._run_id = run_id
+    def __init__(self, run_id: int, settings: Settings, parts: Folder, ids: ListIds) -> None:
+        self._run_id, self._ids = run_id, ids
         self._parts = parts
         self._url = database_url(settings)
         self._engine = engine(settings)
@@ -213,11 +215,13 @@ class _Loader:
             return batch
         user = recommendation.c[columns.USER_ID]
         of_part = user.between(int(lists.user_id[0]), int(lists.user_id[-1]))
+        if self._ids.user.is_text:
+            of_part = user.in_(self._ids.user.outward(np.unique(lists.user_id)))
         of_run = recommendation.c[columns.RUN_ID] == self._run_id
         with plainly(self._url), self._engine.begin() as connection:
             require_unpublished(connection, self._run_id)
             connection.execute(delete(recommendation).where(of_run, of_part))
-            insert_lists(connection, self._run_id, lists)
+            insert_lists(connection, self._run_id, lists, self._ids)
         return batch
 
 

@@ -15,6 +15,7 @@ from nightreel.core.catalogue import catalogue_of
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
+from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
 from pipelines import model_registry
@@ -24,13 +25,14 @@ from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import SHOWN, objective_of
 from scoring.database.connection import database_url, engine, masked, plainly
+from scoring.database.id_columns import fit_ids
 from scoring.database.kept_off import read_kept_off
 from scoring.database.kept_runs import same_run
 from scoring.database.replay import as_known_at, moment_of
 from scoring.database.runs import NewRun, note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
 from scoring.database.schema import upgrade
-from scoring.database.tables import PUBLISHED, STORED
+from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import KeptOff, find_candidates
@@ -97,7 +99,9 @@ def score_and_publish(
     with plainly(url), exclusive_lock(opened) as connection:
         with connection.begin():
             upgrade(connection)
-            kept_off = read_kept_off(connection)
+            ids = ListIds.of(settings.paths)
+            fit_ids(connection, ids, OF_IDS)
+            kept_off = read_kept_off(connection, ids)
             newest_play_at = newest_play(settings, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
+from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
 from scoring.database.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
@@ -89,7 +90,7 @@ def publish(
 
     def write(run_id: int) -> None:
         with plainly(connection.engine.url):
-            _write(connection, run_id, in_batches(blocks, batch_rows))
+            _write(connection, run_id, in_batches(blocks, batch_rows), ListIds.of(settings.paths))
 
     return publish_written(connection, run, write, candidates, settings, begin_stage=begin_stage)
 
@@ -209,16 +210,16 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
     return run_id
 
 
-def _write(connection: Connection, run_id: int, batches: Iterable[Lists]) -> None:
+def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: ListIds) -> None:
     def write(batch: Lists) -> None:
         with connection.begin():
             require_unpublished(connection, run_id)
-            insert_lists(connection, run_id, batch)
+            insert_lists(connection, run_id, batch, ids)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
         writing: Future[None] | None = None
         for batch in batches:
-            finite_scores(batch)
+            finite_scores(batch, ids)
             if writing is not None:
                 writing.result()
             writing = thread.submit(write, batch)
@@ -229,7 +230,8 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists]) -> Non
 def _audit(
     connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
 ) -> int:
-    rows = audit_lists(connection, run_id, candidates, settings.top_k)
+    ids = ListIds.of(settings.paths)
+    rows = audit_lists(connection, run_id, candidates, settings.top_k, ids)
     last = last_night(connection)
     # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
     # and one that says so is no replay's excuse.
@@ -239,7 +241,8 @@ def _audit(
         if last.k == settings.top_k:
             in_line_with_last("rows", rows, last.rows, share)
         if settings.max_changed_lists < 1:
-            few_changed_lists(connection, run_id, last.run_id, candidates, settings.max_changed_lists)
+            runs = run_id, last.run_id
+            few_changed_lists(connection, runs, candidates, settings.max_changed_lists, ids)
     return rows
 
 

@@ -6,9 +6,11 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
+from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_exists, database_url, engine, plainly, reading
-from scoring.database.tables import metadata
+from scoring.database.id_columns import fit_ids
+from scoring.database.tables import OF_IDS, metadata
 from scoring.database.writer import exclusive_lock
 
 SCHEMA_VERSION = 6
@@ -26,6 +28,7 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
     with plainly(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
         before = recorded_version(connection)
         upgrade(connection)
+        fit_ids(connection, ListIds.of(settings.paths), OF_IDS)
     return before, SCHEMA_VERSION
 
 

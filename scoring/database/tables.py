@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from nightreel.core import columns
+from scoring.database.id_columns import Id
 
 RUNNING = "running"
 PUBLISHED = "published"
@@ -101,9 +102,9 @@ recommendation = Table(
         primary_key=True,
         autoincrement=False,
     ),
-    Column(columns.USER_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column(columns.USER_ID, Id, primary_key=True, autoincrement=False),
     Column(columns.RANK, Integer, primary_key=True, autoincrement=False),
-    Column(columns.VIDEO_ID, BigInteger, nullable=False),
+    Column(columns.VIDEO_ID, Id, nullable=False),
     Column(columns.SCORE, Double, nullable=False),
     Column(columns.CLASSIFIER_SCORE, Double),
     Column(columns.REGRESSOR_SCORE, Double),
@@ -129,16 +130,19 @@ published_run = Table(
 blocklist = Table(
     "blocklist",
     metadata,
-    Column(columns.VIDEO_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column(columns.VIDEO_ID, Id, primary_key=True, autoincrement=False),
     Column("reason", Text),
 )
 
 skip_user = Table(
     "skip_user",
     metadata,
-    Column(columns.USER_ID, BigInteger, primary_key=True, autoincrement=False),
+    Column(columns.USER_ID, Id, primary_key=True, autoincrement=False),
     Column("reason", Text),
 )
+
+# What has ids, whose types are those of the home's.
+OF_IDS = (recommendation, blocklist, skip_user)
 
 # The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
 job_run = Table(

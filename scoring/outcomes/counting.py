@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, select
 
 from nightreel.core import columns
+from nightreel.core.ids import ListIds
 from scoring.database.tables import recommendation
 from scoring.outcomes.log import LIKED, PLAYED, Log
 from scoring.outcomes.windows import ShownRun
@@ -45,10 +46,11 @@ def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame
     before = log.before(run.as_of, run.known_at)
     buckets = log.buckets(run.model_version, before)
     pairs = log.pairs(plays, buckets)
-    users = _users(connection, run.run_id)
+    ids = ListIds.of(log.settings.paths)
+    users = _users(connection, run.run_id, ids)
     pairs = pairs.join(users, on=columns.USER_ID, how="semi")
     segments = log.segments(users, before)
-    outcome, hits_of_lists, listed = _cells(connection, run, pairs, segments)
+    outcome, hits_of_lists, listed = _cells(_parts(connection, run.run_id, ids), run, pairs, segments)
     of_popularity = log.popular_ranks(pairs, before, run.as_of, buckets)
     ages = listed.join(log.age_days(run.as_of), on=columns.VIDEO_ID)
     is_fresh = pl.col("age_days").is_between(0, log.settings.fresh_days)
@@ -67,29 +69,38 @@ def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame
     return Figures(night, outcome, _reach(run.k, hits_of_lists, of_popularity))
 
 
-def _users(connection: Connection, run_id: int) -> pl.DataFrame:
+def _users(connection: Connection, run_id: int, ids: ListIds) -> pl.DataFrame:
     """The users with a list."""
     query = select(recommendation.c[columns.USER_ID]).where(
         recommendation.c[columns.RUN_ID] == run_id, recommendation.c[columns.RANK] == 1
     )
-    return pl.DataFrame(
-        {columns.USER_ID: list(connection.execute(query).scalars())}, {columns.USER_ID: pl.Int64}
-    )
+    codes = ids.user.codes_of(connection.execute(query).scalars()).values()
+    return pl.DataFrame({columns.USER_ID: list(codes)}, {columns.USER_ID: pl.Int64})
 
 
-def _parts(connection: Connection, run_id: int) -> Iterator[pl.DataFrame]:
-    """A run's rows, some at a time."""
+def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.DataFrame]:
+    """A run's rows, some at a time; those of users and videos that the home does not know are left out."""
     query = (
         select(*(recommendation.c[name] for name in _READ))
         .where(recommendation.c[columns.RUN_ID] == run_id)
         .execution_options(yield_per=_ROWS_AT_A_TIME)
     )
     for part in connection.execute(query).partitions():
-        yield pl.DataFrame([tuple(row) for row in part], _SCHEMA, orient="row")
+        rows = [tuple(row) for row in part]
+        if ids.user.is_text or ids.video.is_text:
+            users = ids.user.codes_of(dict.fromkeys(row[0] for row in rows))
+            videos = ids.video.codes_of(dict.fromkeys(row[2] for row in rows))
+            keys = [(ids.user.key(row[0]), ids.video.key(row[2])) for row in rows]
+            rows = [
+                (users[user], rank, videos[video], source)
+                for (user, video), (_, rank, _, source) in zip(keys, rows, strict=True)
+                if user in users and video in videos
+            ]
+        yield pl.DataFrame(rows, _SCHEMA, orient="row")
 
 
 def _cells(
-    connection: Connection, run: Any, pairs: pl.DataFrame, segments: pl.DataFrame
+    parts: Iterator[pl.DataFrame], run: Any, pairs: pl.DataFrame, segments: pl.DataFrame
 ) -> tuple[list[dict[str, Any]], pl.DataFrame, pl.DataFrame]:
     """Counts by source, ranks and segment; each user's hits; how often each video is listed."""
     ends = depths(run.k)
@@ -98,7 +109,7 @@ def _cells(
     for start in starts[1:]:
         rank_from = pl.when(pl.col(columns.RANK) >= start).then(pl.lit(start)).otherwise(rank_from)
     cells, hits, videos = [], [], []
-    for part in _parts(connection, run.run_id):
+    for part in parts:
         rows = (
             part.join(segments, on=columns.USER_ID)
             .join(pairs, on=[columns.USER_ID, columns.VIDEO_ID], how="left")

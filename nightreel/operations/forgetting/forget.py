@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nightreel.core import columns
 from nightreel.core.artefacts import StepResult, atomic_write
 from nightreel.core.errors import InputError
+from nightreel.core.ids import Ids
 from nightreel.core.locks import home_lock
 from nightreel.core.settings import Settings
 from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
@@ -23,7 +25,7 @@ from scoring.database.writer import sole_job
 _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
 
 
-def forget(settings: Settings, user_id: int, *, retrain: bool = False) -> StepResult:
+def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> StepResult:
     """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
 
     Killed at any instant it can be run again, and does the rest. retrain: also train a model that has not
@@ -36,7 +38,13 @@ def forget(settings: Settings, user_id: int, *, retrain: bool = False) -> StepRe
             "forget: home and raw files behind a URL are not searched.",
             "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
         )
-    person, removed = Person(user_id), Removed()
+    given = Ids.of(settings.paths, columns.USER_ID).given(str(user_id))
+    if isinstance(given, str):
+        raise InputError(
+            "forget: users whose ids are text cannot be taken out yet.",
+            "Take their rows out of the raw files, then run `nightreel ingest --force` and `nightreel run`.",
+        )
+    person, removed = Person(given), Removed()
     with _alone(settings):
         require_searchable(settings.raw_dir)
         remove_from_raw_files(settings.raw_dir, person, removed)

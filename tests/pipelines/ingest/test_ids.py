@@ -256,7 +256,7 @@ def test_any_text_keeps_its_code_whatever_comes_after(
         for text, code in zip(texts, given_now, strict=True):
             assert known.setdefault(text, code) == code
         assert dict(pl.read_parquet(file).iter_rows()) == known
-        assert Ids("user", file).outward(given_now) == texts
+        assert Ids("user", file, is_text=True).outward(given_now) == texts
     assert list(known.values()) == list(range(len(known)))
 
 
