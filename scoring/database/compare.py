@@ -117,7 +117,7 @@ def _all_users(connection: Connection, run_id: int, _most: int) -> np.ndarray:
 
 def _ids(found: Iterable[int | str]) -> np.ndarray:
     """Ids as the log has them: int64 or text; ascending."""
-    ids = sorted(found)  # type: ignore[type-var]  # all of one kind
+    ids = sorted(found)
     return np.array(ids) if ids else np.zeros(0, dtype=np.int64)
 
 
