@@ -33,17 +33,22 @@ _OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, dict[str, float]]:
+def fit_next_day(
+    rows: NightRows, settings: Settings, *, on_all: bool = True
+) -> tuple[NextDayRanker, dict[str, float]]:
     """The rankers of all rows, ordered as was best for the validation users; and NDCG by what orders.
 
     The order is chosen with models that have seen only the other users: classifier and LambdaMART together,
-    unless other weights are clearly better. So is the weight of its personal part.
+    unless other weights are clearly better. So is the weight of its personal part. on_all: whether models are
+    fitted anew on all users then; else they stay as they were when the order was chosen.
     """
     fitted = ~rows.is_validation & rows.is_sampled
     order, shrinkage = Blend.alone(CLASSIFIER), Shrinkage()
     quality: dict[str, float] = {}
+    models: dict[str, lgb.Booster] = {}
     if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
-        trial = NextDayRanker(rows.names, _fit(rows, fitted, settings), order, settings.threads)
+        models = _fit(rows, fitted, settings)
+        trial = NextDayRanker(rows.names, models, order, settings.threads)
         features = rows.features[rows.is_validation]
         components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
         components[SOURCES] = mean_of_sources(rows.names, features)
@@ -60,7 +65,8 @@ def fit_next_day(rows: NightRows, settings: Settings) -> tuple[NextDayRanker, di
         if HISTORY_PLAYS in rows.names:
             shrinkage, shrunk = _shrinkage(rows, scores, judge)
             quality["shrunk"] = judge(shrunk)
-    models = _fit(rows, rows.is_sampled, settings)
+    if on_all or not models:
+        models = _fit(rows, rows.is_sampled, settings)
     return NextDayRanker(rows.names, models, order, settings.threads, shrinkage), quality
 
 

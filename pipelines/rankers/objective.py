@@ -25,8 +25,9 @@ from pipelines.rankers.training_data import TrainingData
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
-# Of each past night, where a matrix asks: these rankers compete and stand in the backtest, and no more.
-_CONTEST_USERS = 1_000
+# Where a matrix asks, the next day's rankers compete and stand in the backtest, and mostly no more: users of
+# each past night that teach them, and rows in all.
+_CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,18 @@ def _chosen_on_matrix(
 ) -> Chosen:
     """By the users of the matrix who choose settings; the next day's rankers are those of the backtest."""
     few = settings.model_copy(update={"training_users": min(settings.training_users, _CONTEST_USERS)})
-    earlier = night_rows(data.plays, store, data.encoding, data.cuts.holdout_from, few)
+    earlier = night_rows(
+        data.plays,
+        store,
+        data.encoding,
+        data.cuts.holdout_from,
+        few,
+        rows_max=_CONTEST_ROWS,
+        earlier_too=False,
+    )
     if earlier is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
-    backtest = fit_next_day(earlier, settings)[0]
+    backtest = fit_next_day(earlier, settings, on_all=False)[0]
     arena = arena_of_matrix(data, settings)
     if arena is None:
         why = "small_matrix is fully observed, and too few of its users who choose settings liked anything"

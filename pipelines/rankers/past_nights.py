@@ -28,7 +28,7 @@ from pipelines.retrieval.past import Past
 from pipelines.training_frame import uniform_hash
 
 _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
-_ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
+ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
@@ -97,14 +97,24 @@ class NightRows:
 
 
 def night_rows(
-    plays: pl.DataFrame, store: FeatureStore, encoding: FeatureEncoding, until: datetime, settings: Settings
+    plays: pl.DataFrame,
+    store: FeatureStore,
+    encoding: FeatureEncoding,
+    until: datetime,
+    settings: Settings,
+    *,
+    rows_max: int = ROWS_MAX,
+    earlier_too: bool = True,
 ) -> NightRows | None:
     """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
 
-    plays: as `read_plays` gives them; none at or after `until` has a part.
+    plays: as `read_plays` gives them; none at or after `until` has a part. rows_max: about so many rows of
+    candidates that came to nothing. earlier_too: as many nights more as the holdout has days, for those who
+    leave its days out later.
     """
     past = Past.of(plays, until, settings)
-    kind, examples = _examples(past, plays, settings)
+    nights = settings.training_nights + (settings.holdout_days if earlier_too else 0)
+    kind, examples = _examples(past, plays, nights, settings)
     blocks: list[np.ndarray] = []
     parts: list[tuple[np.ndarray, ...]] = []
     names: tuple[str, ...] = ()
@@ -112,7 +122,7 @@ def night_rows(
     index = PlaysByUser(past)
     of_all = max(1, sum(len(one.user_id) for one in examples))
     drawn = _Drawn(
-        min(1.0, _ROWS_MAX / (of_all * _CANDIDATES_USUAL)),
+        min(1.0, rows_max / (of_all * _CANDIDATES_USUAL)),
         min(_VALIDATION_SHARE, _VALIDATION_EXAMPLES / of_all),
     )
     with progress("past nights", total=sum(len(one.user_id) for one in examples)) as advance:
@@ -177,15 +187,13 @@ def _night_of(
     return Night.of(Past.of(plays, one.cutoff, settings), index, sides, listable, settings)
 
 
-def _examples(past: Past, plays: pl.DataFrame, settings: Settings) -> tuple[str, list[Examples]]:
+def _examples(past: Past, plays: pl.DataFrame, nights: int, settings: Settings) -> tuple[str, list[Examples]]:
     """Users of the last nights, or of sittings where too few of those had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
     ends = ends_of_days(instants, settings.zone)
     end_us = ends.dt.timestamp("us").to_numpy()
     days, counts = np.unique(end_us, return_counts=True)
     days = days[counts >= _DAY_SHARE * np.median(counts)]
-    # As many again come before the days of the backtest.
-    nights = settings.training_nights + settings.holdout_days
     examples = nights * settings.training_users
     if len(past) <= _SMALL_LOG_PLAYS:
         # More nights for a log of few users, but no more examples for one of many.
