@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
+
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.settings import Settings
+from pipelines.training_frame import uniform_hash
 
 HYBRID = "hybrid"  # the lists as published
 HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is published among them
@@ -25,6 +28,8 @@ class BacktestDay:
     """A local day whose lists were made as of its start.
 
     as_of, until: its borders in UTC. users: how many have a list. videos: how many might be listed.
+    sampled_share: of the users, by hash, who have lists of the systems that are only compared; sampled_users:
+    how many they are.
     """
 
     day: date
@@ -32,6 +37,13 @@ class BacktestDay:
     until: datetime
     users: int
     videos: int
+    sampled_share: float
+    sampled_users: int
+
+    def is_sampled(self, user_id: np.ndarray, seed: int) -> np.ndarray:
+        """Which of some users have lists of every system: bool [users]."""
+        chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), seed) < self.sampled_share
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,14 @@ class Backtest:
     """What the lists are.
 
     model: the version that made them. trained_before: no ranker saw a play from then on. systems: in the
-    order of the tables. remarks: what a reader should know, such as days that could not be judged.
+    order of the tables. sampled: those of them with lists of `sampled_users` only. remarks: what a reader
+    should know, such as days that could not be judged.
     """
 
     model: str
     trained_before: datetime
     systems: tuple[str, ...]
+    sampled: tuple[str, ...]
     days: tuple[BacktestDay, ...]
     remarks: tuple[str, ...]
 
@@ -69,6 +83,9 @@ class Backtest:
                 datetime.fromisoformat(day["until"]),
                 day["users"],
                 day["videos"],
+                # Of an older nightreel, every list was of all users.
+                day.get("sampled_share", 1.0),
+                day.get("sampled_users", day["users"]),
             )
             for day in content["days"]
         )
@@ -76,6 +93,7 @@ class Backtest:
             content["model"],
             datetime.fromisoformat(content["trained_before"]),
             tuple(content["systems"]),
+            tuple(content.get("sampled", ())),
             days,
             tuple(content["remarks"]),
         )

@@ -245,6 +245,13 @@ class Settings(BaseSettings):
         "and judged by what was played that day (protocol `next_day`); the holdout covers them.",
         ge=1,
     )
+    backtest_users: int = Field(
+        default=2_000,
+        description="Most users, by hash, whose lists of these days are made by systems that are only "
+        "compared: each candidate source, and the objective that is not published. The published lists are "
+        "made for all users.",
+        ge=1,
+    )
     trees: int = Field(default=120, description="Most trees of each ranker.", ge=1)
     learning_rate: float = Field(
         default=0.0935, description="How much of each tree's answer the classifier takes.", gt=0, le=1

@@ -19,7 +19,7 @@ from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
-from pipelines.evaluate.next_day_figures import NextDayMeasuring
+from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.protocols import KUAIREC, RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
@@ -120,10 +120,11 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
 def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
     found: list[Figure] = []
     with progress(f"evaluate {NEXT_DAY}", total=len(judged.backtest.systems)) as advance:
-        for own in NextDayMeasuring(judged, settings).figures():
+        for own in all_figures(judged, settings):
             found += own
             advance()
-    return found
+    order = {system: n for n, system in enumerate(judged.backtest.systems)}
+    return sorted(found, key=lambda figure: order[figure.system])
 
 
 def _of_protocol(

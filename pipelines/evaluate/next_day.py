@@ -6,7 +6,7 @@ not played before: those liked, by each label, and all of them (label `any`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.backtest_files import DEPTH, Backtest, BacktestDay, contents_file, lists_file
+from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LABELS, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from pipelines.metrics import exposure_weights
@@ -45,6 +45,11 @@ class JudgedDay:
         """The day's name among slices."""
         return f"day: {self.day.day.isoformat()}"
 
+    def of_sampled(self, seed: int) -> "JudgedDay":
+        """The same for the users with lists of every system."""
+        day = replace(self.day, users=self.day.sampled_users)
+        return replace(self, day=day, relevant=self.relevant.filter(_is_sampled(day, self.relevant, seed)))
+
     def of_label(self, label: str) -> pl.DataFrame:
         """The relevant pairs by a label: user_id, video_id, weight."""
         rows = self.relevant if label == ANY_PLAY else self.relevant.filter(pl.col(label))
@@ -53,10 +58,26 @@ class JudgedDay:
 
 @dataclass(frozen=True)
 class NextDay:
-    """The days that are judged, and the lists' contents."""
+    """The days that are judged, and the lists' contents. sampled: only users with lists of every system."""
 
     backtest: Backtest
     days: tuple[JudgedDay, ...]
+    sampled: bool = False
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Those that are measured over these users, the published lists first."""
+        backtest = self.backtest
+        if self.sampled:
+            return (HYBRID, *backtest.sampled)
+        return tuple(system for system in backtest.systems if system not in backtest.sampled)
+
+    def of_sampled(self, settings: Settings) -> "NextDay | None":
+        """The same over the users with lists of every system; None where these are all."""
+        if not self.backtest.sampled:
+            return None
+        days = tuple(judged.of_sampled(settings.seed) for judged in self.days)
+        return replace(self, days=days, sampled=True)
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
@@ -67,6 +88,8 @@ class NextDay:
     def lists(self, settings: Settings, judged: JudgedDay, system: str) -> pl.DataFrame:
         """A system's lists of a day, of the evaluated users: user_id, rank, video_id."""
         lists = pl.read_parquet(lists_file(settings, judged.day.day, system))
+        if self.sampled:
+            lists = lists.filter(_is_sampled(judged.day, lists, settings.seed))
         return of_sampled_users(lists, settings.test_sample, settings.seed)
 
 
@@ -158,6 +181,10 @@ def _judged(
         .sort(_PAIR)
     )
     return JudgedDay(day, relevant, plays[columns.USER_ID].n_unique())
+
+
+def _is_sampled(day: BacktestDay, rows: pl.DataFrame, seed: int) -> pl.Series:
+    return pl.Series(day.is_sampled(rows[columns.USER_ID].to_numpy(), seed))
 
 
 def _instant(instant: object) -> pl.Expr:

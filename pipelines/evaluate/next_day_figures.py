@@ -79,7 +79,7 @@ class NextDayMeasuring:
 
     def figures(self) -> Iterator[list[Figure]]:
         """Every figure of each system, the published lists' first: the others are compared with them."""
-        systems = self._found.backtest.systems
+        systems = self._found.systems
         if not len(self._users):
             yield from (list(self._of_catalogue(system)) for system in systems)
             return
@@ -204,6 +204,16 @@ class NextDayMeasuring:
         for (metric, k), values in of_days.items():
             mean = float(np.mean(values))
             yield Figure(NEXT_DAY, ANY_PLAY, system, metric, k, ALL, mean, None, None, max(users))
+
+
+def all_figures(found: NextDay, settings: Settings) -> Iterator[list[Figure]]:
+    """Every figure of each system; of one with lists of some users, and its differences, over these alone."""
+    yield from NextDayMeasuring(found, settings).figures()
+    sampled = found.of_sampled(settings)
+    if sampled is not None:
+        figures = NextDayMeasuring(sampled, settings).figures()
+        next(figures)  # of the published lists over these users, which the others are compared with
+        yield from figures
 
 
 def _figures(

@@ -7,7 +7,7 @@ Numbers are relative to the night or to the user where their level says only how
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -117,6 +117,10 @@ class Night:
             OwnFeatures.of(sides, entries, settings),
             settings.source_k,
         )
+
+    def of_users(self, sides: Sides, settings: Settings) -> "Night":
+        """The same night for other users. sides: of these users and the same videos."""
+        return replace(self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings))
 
     @property
     def names(self) -> tuple[str, ...]:

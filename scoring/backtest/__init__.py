@@ -5,6 +5,7 @@ its own for this (folder `backtest`). What a user had played before is never lis
 says, as only other videos are judged; who or what the owner keeps off today's lists does not count.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, finger
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
 from pipelines import model_registry
-from pipelines.backtest_files import Backtest, contents_file, lists_file
+from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
@@ -25,7 +26,15 @@ from scoring.database.publish import LIST_SETTINGS, list_inputs
 __all__ = ["backtest"]
 
 # Beside those of the published lists: of the label, and of the fits of the candidate sources.
-_SETTINGS = LIST_SETTINGS | {"label", "like_threshold", "long_view_s", "like_quantile", "seed", "als_factors"}
+_SETTINGS = LIST_SETTINGS | {
+    "label",
+    "like_threshold",
+    "long_view_s",
+    "like_quantile",
+    "seed",
+    "als_factors",
+    "backtest_users",
+}
 
 
 def backtest(settings: Settings, *, force: bool = False) -> StepResult:
@@ -62,8 +71,13 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
                 made += _make(night, together, inputs, settings, force=force)
                 advance(len(together.names))
     remove_others(settings, files)
-    remarks = [*nights.remarks, *remarks]
-    contents = Backtest(model.version, trained_before, names if files else (), nights.days, tuple(remarks))
+    sampled = tuple(name for together in systems if together.sampled for name in together.names)
+    if all(day.sampled_users == day.users for day in nights.days):
+        sampled = ()
+    remarks = [*nights.remarks, *remarks, *_of_some_users(sampled, nights.days, settings)]
+    contents = Backtest(
+        model.version, trained_before, names if files else (), sampled, nights.days, tuple(remarks)
+    )
     contents.save(settings)
     summary = {
         "days": [day.day.isoformat() for day in nights.days],
@@ -87,8 +101,18 @@ def _make(
         if force or not is_made(path, of_file):
             missing[name] = (path, of_file)
     if missing:
-        write_lists(missing, together.make(night, missing))
+        write_lists(missing, together.make(night.sampled if together.sampled else night, missing))
     return len(missing)
+
+
+def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay], settings: Settings) -> list[str]:
+    if not sampled:
+        return []
+    users = max(day.sampled_users for day in days)
+    return [
+        f"{', '.join(sampled)}: lists and figures of {users:,} users, by hash (backtest_users = "
+        f"{settings.backtest_users})."
+    ]
 
 
 def _trained_before(model: ModelVersion) -> datetime:

@@ -1,7 +1,7 @@
 """A past night: what every system makes its lists of that day from, as of the day's start."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -25,7 +25,10 @@ from scoring.lists.next_day import night_of
 
 @dataclass(frozen=True)
 class PastNight:
-    """plays: the whole log; what is taken of it comes before the day. settings: as for publishing."""
+    """plays: the whole log; what is taken of it comes before the day. settings: as for publishing.
+
+    whole: of `sampled`, the night of all users.
+    """
 
     day: BacktestDay
     candidates: Candidates
@@ -33,6 +36,16 @@ class PastNight:
     store: FeatureStore
     encoding: FeatureEncoding
     settings: Settings
+    whole: "PastNight | None" = None
+
+    @cached_property
+    def sampled(self) -> "PastNight":
+        """The same night for the users whose lists every system makes."""
+        user_id = self.candidates.user_id
+        chosen = self.day.is_sampled(user_id, self.settings.seed)
+        if chosen.all():
+            return self
+        return replace(self, candidates=self.candidates.of_users(chosen), whole=self)
 
     @property
     def depth(self) -> int:
@@ -55,6 +68,8 @@ class PastNight:
     @cached_property
     def night(self) -> Night:
         """The candidate sources, fitted on what came before, and the features of pairs."""
+        if self.whole is not None and "night" in vars(self.whole):
+            return self.whole.night.of_users(self.sides, self.settings)
         return night_of(self.candidates, self.sides, self.plays, self.day.as_of, self.settings)
 
 
@@ -103,6 +118,11 @@ class PastNights:
             except InputError as error:
                 self.remarks.append(f"{day}: no lists. {error}")
                 continue
-            sizes = (len(candidates.user_id), len(candidates.video_id))
-            found.append((BacktestDay(day, as_of, end_of_day(day, zone), *sizes), candidates))
+            users = len(candidates.user_id)
+            share = min(1.0, self._settings.backtest_users / users)
+            of_all = BacktestDay(
+                day, as_of, end_of_day(day, zone), users, len(candidates.video_id), share, users
+            )
+            sampled = int(of_all.is_sampled(candidates.user_id, self._settings.seed).sum())
+            found.append((replace(of_all, sampled_users=sampled), candidates))
         return found

@@ -31,10 +31,15 @@ Blocks = Iterator[Mapping[str, pl.DataFrame]]
 
 @dataclass(frozen=True)
 class Systems:
-    """Systems whose lists are made together. make: gives those that are asked for by name."""
+    """Systems whose lists are made together. make: gives those that are asked for by name.
+
+    sampled: whether only some users have such lists, as they are but compared and cost as much as published
+    ones.
+    """
 
     names: tuple[str, ...]
     make: Callable[[PastNight, Collection[str]], Blocks]
+    sampled: bool = False
 
 
 def all_systems(
@@ -53,25 +58,28 @@ def all_systems(
     found = []
     for objective in sorted(hybrids, key=lambda one: one != published):
         name = HYBRID_OF.format(objective)
-        found.append(_same((HYBRID, name) if objective == published else (name,), hybrids[objective]))
+        names = (HYBRID, name) if objective == published else (name,)
+        found.append(_same(names, hybrids[objective], sampled=objective != published))
     liked = LikedPlays.count(plays, settings, LengthBuckets.load(model.folder))
     found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
-    names = {SOURCE_ALONE.format(name): name for name in source_names(settings)}
+    alone = {SOURCE_ALONE.format(name): name for name in source_names(settings)}
 
     def sources(night: PastNight, asked: Collection[str]) -> Blocks:
-        of_names = {name: source for name, source in names.items() if name in asked}
+        of_names = {name: source for name, source in alone.items() if name in asked}
         return lists_of_sources(night, of_names)
 
-    return [*found, Systems(tuple(names), sources)], remarks
+    return [*found, Systems(tuple(alone), sources, sampled=True)], remarks
 
 
-def _same(names: Sequence[str], make: Callable[[PastNight], Iterator[pl.DataFrame]]) -> Systems:
+def _same(
+    names: Sequence[str], make: Callable[[PastNight], Iterator[pl.DataFrame]], *, sampled: bool = False
+) -> Systems:
     """A system under one name, or under several."""
 
     def blocks(night: PastNight, asked: Collection[str]) -> Blocks:
         return ({name: block for name in names if name in asked} for block in make(night))
 
-    return Systems(tuple(names), blocks)
+    return Systems(tuple(names), blocks, sampled)
 
 
 def _popularity(

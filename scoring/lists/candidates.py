@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,15 @@ class Candidates:
     seen: np.ndarray
     caps: tuple[Cap, ...] = ()
     about: About | None = None
+
+    def of_users(self, chosen: np.ndarray) -> "Candidates":
+        """The same for some of the users alone: bool [users]."""
+        return replace(
+            self,
+            user_id=self.user_id[chosen],
+            has_history=self.has_history[chosen],
+            seen=self.seen[chosen],
+        )
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:
         """Whether each video may stand in the lists of these users: bool [users, videos].

@@ -13,6 +13,7 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.training_frame import uniform_hash
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
@@ -268,6 +269,39 @@ def test_more_days_than_were_held_out_are_refused_with_a_remark(
     assert done.returncode == 0, done.stderr
     assert "3 of backtest_days = 4" in done.stdout
     assert [day["day"] for day in _contents(home[0])["days"]] == [day.isoformat() for day in JUDGED]
+
+
+def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
+    home: tuple[Settings, str], nightreel: Nightreel
+) -> None:
+    settings = home[0]
+    assert nightreel("evaluate", home=settings.home).returncode == 0
+    before = {(day, system): _lists(settings, day, system) for day in JUDGED for system in SYSTEMS}
+    done = nightreel("evaluate", home=settings.home, NIGHTREEL_BACKTEST_USERS="10")
+    assert done.returncode == 0, done.stderr
+    assert "by hash (backtest_users = 10)" in done.stdout
+    found, differences, total = 0, 0, 0
+    for day, said in zip(JUDGED, _contents(settings)["days"], strict=True):
+        for system in SYSTEMS[: -len(SOURCES)]:
+            assert _lists(settings, day, system).equals(before[day, system]), system
+        users = before[day, "hybrid"][columns.USER_ID].unique().sort()
+        drawn = uniform_hash(users.to_numpy().astype(np.uint64), settings.seed)
+        # Some users have seen everything, and no list.
+        chosen = users.filter(pl.Series(drawn < 10 / said["users"]))
+        assert 0 < len(chosen) <= said["sampled_users"] < len(users) <= said["users"]
+        own = pl.col(columns.USER_ID).is_in(chosen.implode())
+        for system in SOURCES:
+            assert _lists(settings, day, system).equals(before[day, system].filter(own)), system
+        liked = _new_plays(day).filter("liked", own)
+        hits, hybrid = (
+            before[day, system].filter(pl.col("rank") <= 10).join(liked, on=PAIR, how="semi").height
+            for system in (SOURCES[0], "hybrid")
+        )
+        found, differences, total = found + hits, differences + hits - hybrid, total + liked.height
+    own_figure = {"system": SOURCES[0], "k": 10}
+    assert _value(settings, metric="micro_recall", **own_figure) == pytest.approx(found / total)
+    difference = _value(settings, metric="micro_recall_minus_hybrid", **own_figure)
+    assert difference == pytest.approx(differences / total)
 
 
 def test_before_training_the_remedy_is_named(tmp_path: Path, nightreel: Nightreel) -> None:
