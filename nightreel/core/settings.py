@@ -246,7 +246,7 @@ class Settings(BaseSettings):
         ge=1,
     )
     backtest_users: int = Field(
-        default=2_000,
+        default=1_000,
         description="Most users, by hash, whose lists of these days are made by systems that are only "
         "compared: each candidate source, and the objective that is not published. The published lists are "
         "made for all users.",

@@ -18,9 +18,10 @@ from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
 from pipelines.local_days import ends_of_days, start_of_day
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.listable import known_videos
-from pipelines.model_rows.night import Night
+from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.retrieval.histories import PlaysByUser
@@ -33,7 +34,7 @@ _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
 _PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
-_BLOCK_USERS = 256
+_BLOCK_USERS = 128
 _DAY_SHARE = 0.1
 
 
@@ -266,15 +267,20 @@ def _rows_of(
     validates = uniform_hash(one.user_id.astype(np.uint64), settings.seed + 2) < drawn.validation
     random = np.random.default_rng([settings.seed, one.cutoff.toordinal()])
     to_catalogue = np.searchsorted(night.catalogue.video_id, past.video_id)
-    for start in range(0, len(one.user_id), _BLOCK_USERS):
-        part = slice(start, start + _BLOCK_USERS)
+
+    def composed(start: int) -> tuple[slice, Rows, np.ndarray, np.ndarray]:
+        part = slice(start, min(start + _BLOCK_USERS, len(one.user_id)))
         user_id = one.user_id[part]
         rows = night.rows(user_id, one.instant_us[part], np.searchsorted(users, user_id))
-        liked, amount = _outcome(one, part, past, to_catalogue, len(night.catalogue))
+        return part, rows, *_outcome(one, part, past, to_catalogue, len(night.catalogue))
+
+    starts = range(0, len(one.user_id), _BLOCK_USERS)
+    # What is drawn at random is drawn in the order of the blocks, whoever composed them.
+    for part, rows, liked, amount in made_in_order(composed, starts, settings.threads):
         own_liked, own_amount = liked[rows.user, rows.video], amount[rows.user, rows.video]
         validation = validates[part][rows.user]
         sampled = own_liked | (own_amount > 0) | (random.random(len(own_liked)) < drawn.rows)
-        has_liked = np.bincount(rows.user, own_liked, minlength=len(user_id)) > 0
+        has_liked = np.bincount(rows.user, own_liked, minlength=part.stop - part.start) > 0
         kept = (sampled | validation) & has_liked[rows.user]
         yield (
             rows.features[kept],

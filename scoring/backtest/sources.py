@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.ordering import best_positions
 from scoring.backtest.night import PastNight
-from scoring.lists.blocks import made_in_order
 
 _BLOCK_USERS = 256
 _US = 1_000_000

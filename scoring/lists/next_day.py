@@ -14,13 +14,13 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.settings import Settings
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import drawn_users, night_as_of
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
-from scoring.lists.blocks import made_in_order
 from scoring.lists.candidates import Candidates, Cap, first_within_caps
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
 

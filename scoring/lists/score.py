@@ -11,12 +11,12 @@ import numpy as np
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
-from scoring.lists.blocks import made_in_order
 from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists.retrieval import Retrieval, best_received
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
