@@ -99,6 +99,13 @@ class Backtest:
         )
 
 
+def sampled_share(user_id: np.ndarray, most: int, seed: int) -> float:
+    """The share by hash that holds exactly `most` of these users; 1 where there are no more."""
+    if len(user_id) <= most:
+        return 1.0
+    return float(np.sort(uniform_hash(user_id.astype(np.uint64), seed))[most])
+
+
 def contents_file(settings: Settings) -> Path:
     """The file that says what the lists are."""
     return settings.paths.backtest / _CONTENTS

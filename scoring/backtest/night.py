@@ -12,7 +12,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.backtest_files import DEPTH, BacktestDay
+from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
 from pipelines.local_days import INSTANT, end_of_day, start_of_day
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.night import Night
@@ -118,11 +118,15 @@ class PastNights:
             except InputError as error:
                 self.remarks.append(f"{day}: no lists. {error}")
                 continue
-            users = len(candidates.user_id)
-            share = min(1.0, self._settings.backtest_users / users)
-            of_all = BacktestDay(
-                day, as_of, end_of_day(day, zone), users, len(candidates.video_id), share, users
+            user_id, most = candidates.user_id, self._settings.backtest_users
+            judged = BacktestDay(
+                day,
+                as_of,
+                end_of_day(day, zone),
+                users=len(user_id),
+                videos=len(candidates.video_id),
+                sampled_share=sampled_share(user_id, most, self._settings.seed),
+                sampled_users=min(len(user_id), most),
             )
-            sampled = int(of_all.is_sampled(candidates.user_id, self._settings.seed).sum())
-            found.append((replace(of_all, sampled_users=sampled), candidates))
+            found.append((judged, candidates))
         return found

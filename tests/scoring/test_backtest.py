@@ -287,8 +287,8 @@ def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
         users = before[day, "hybrid"][columns.USER_ID].unique().sort()
         drawn = uniform_hash(users.to_numpy().astype(np.uint64), settings.seed)
         # Some users have seen everything, and no list.
-        chosen = users.filter(pl.Series(drawn < 10 / said["users"]))
-        assert 0 < len(chosen) <= said["sampled_users"] < len(users) <= said["users"]
+        chosen = users.filter(pl.Series(drawn < said["sampled_share"]))
+        assert 0 < len(chosen) <= said["sampled_users"] == 10 < len(users) <= said["users"]
         own = pl.col(columns.USER_ID).is_in(chosen.implode())
         for system in SOURCES:
             assert _lists(settings, day, system).equals(before[day, system].filter(own)), system
