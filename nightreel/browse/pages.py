@@ -23,6 +23,7 @@ from nightreel.browse.videos import picture_host
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
+from nightreel.operations.drift.stored import nights
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.outcomes.log import LIKED, PLAYED
@@ -81,6 +82,7 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
         "/video": _video,
         "/compare": _compare,
         "/scorecard": _scorecard,
+        "/drift": _drift,
         f"{ROOT}/docs": _api,
     }
     return [Route(path, partial(answer, page)) for path, page in pages.items()] + [Route("/style.css", style)]
@@ -162,6 +164,10 @@ def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, 
     hit = LIKED if given.get("hit") != PLAYED else PLAYED
     card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=bool(given.get("replays")))
     return "scorecard.html", 200, {"card": card}
+
+
+def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    return "drift.html", 200, {"nights": nights(settings, most=_DAYS)}
 
 
 def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:

@@ -94,11 +94,13 @@ def drift(
 ) -> None:
     """Say how far the newest day's features, scores and plays are from those that trained the champion."""
     from nightreel.core import printing
-    from nightreel.operations.drift import nights, record_drift
+    from nightreel.operations.drift.stored import nights
 
     settings = command_settings()
     if update:
         import_feast()
+        from nightreel.operations.drift.recording import record_drift
+
         record_drift(settings)
     night = next(iter(nights(settings)), None)
     if as_json:

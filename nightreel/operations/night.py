@@ -44,7 +44,7 @@ def command(job: Job) -> list[str]:
 def night_stages(settings: Settings) -> list[Stage]:
     """From the files of the day to the published lists."""
     from feature_repo.open_store import apply_definitions
-    from nightreel.operations.drift import record_drift
+    from nightreel.operations.drift.recording import record_drift
     from nightreel.operations.incoming import merge_deliveries
     from nightreel.operations.materialize import materialize
     from pipelines.features import build_features

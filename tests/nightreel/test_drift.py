@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as numpy_strategies
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from nightreel.operations.drift import newest_remarks, nights, record_drift
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
+from nightreel.operations.drift.recording import record_drift
+from nightreel.operations.drift.stored import nights
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import make_scored_home
 from tests.fixtures.small_log import make_log
@@ -102,7 +103,7 @@ def test_a_night_is_compared_once_and_what_moves_is_said_once(
     assert lost["missing_training"] < 0.5
     assert len(remarks) == 1
     assert columns.VIDEO_DURATION in remarks[0]
-    assert newest_remarks(home) == remarks
+    assert nights(home)[0]["remarks"] == remarks
 
     shown = nightreel("drift", home=home.home)
     assert shown.returncode == 0, shown.stderr

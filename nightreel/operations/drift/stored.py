@@ -35,11 +35,6 @@ def before(settings: Settings, day: date) -> dict[str, Any] | None:
     return _read(older[-1]) if older else None
 
 
-def newest_remarks(settings: Settings) -> list[str]:
-    """What the newest night had to say; empty where nothing moved or nothing is kept."""
-    return [remark for night in nights(settings) for remark in night["remarks"]]
-
-
 def training_file(settings: Settings, version: str) -> Path:
     """Where the distributions of a model version's training window are kept."""
     return _folder(settings) / f"training-{version}.json"

@@ -71,6 +71,7 @@ PAGES = (
     "/video?video={video}",
     "/compare",
     "/scorecard",
+    "/drift",
     "/api/v1/docs",
 )
 
