@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -76,5 +77,7 @@ def test_settings_that_documents_name_exist() -> None:
     """`nightreel.toml` blocks in the documents hold only settings that there are."""
     for page in BY_HAND:
         for block in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-            for name in re.findall(r"^\s*(\w+) =", block, flags=re.MULTILINE):
-                assert name in Settings.model_fields, f"{page.name}: {name}"
+            for name, value in tomllib.loads(block).items():
+                is_section = isinstance(value, dict) and name not in Settings.model_fields
+                for setting in [f"{name}_{key}" for key in value] if is_section else [name]:
+                    assert setting in Settings.model_fields, f"{page.name}: {setting}"
