@@ -191,7 +191,7 @@ def forget(
     import_feast()
     from nightreel.operations.forgetting import forget as step
 
-    report_step(lambda: step(settings, user_id, retrain=retrain))
+    report_step(lambda: step(settings, user_id, retrain=retrain), "forget")
 
 
 @app.command()

@@ -89,7 +89,7 @@ def score(
             force=force or dry_run,
         )
 
-    report_step(lambda: without_writing(settings, step) if dry_run else step(settings))
+    report_step(lambda: without_writing(settings, step) if dry_run else step(settings), "score")
 
 
 @app.command()
@@ -117,7 +117,7 @@ def backfill(
     import_feast()
     from nightreel.operations.backfill import backfill as step
 
-    report_step(lambda: step(settings, *days, model_version=model, force=force))
+    report_step(lambda: step(settings, *days, model_version=model, force=force), "backfill")
 
 
 @app.command()
@@ -183,7 +183,9 @@ def demo(
         )
     settings = command_settings()
     started = time.monotonic()
-    report_step(lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force))
+    report_step(
+        lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force), "synthesize"
+    )
     _run_all(settings, as_of=None, publish=False, force=force)
     print(f"\nAll done in {time.monotonic() - started:.0f} s. The lists are in {settings.paths.sqlite}:")
     print(f"  sqlite3 {settings.paths.sqlite} \\")
@@ -195,17 +197,21 @@ def demo(
 def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:
     import_feast()
     from feature_repo.open_store import apply_definitions
+    from nightreel.core import printing
     from pipelines.evaluate import evaluate
     from pipelines.features import build_features
     from pipelines.ingest import ingest
     from pipelines.rankers import train
+    from pipelines.report.line import verdict_line
     from scoring.backtest import backtest
     from scoring.database.publish import score_and_publish
 
-    report_step(lambda: ingest(settings, force=force))
-    report_step(lambda: build_features(settings, force=force))
-    report_step(lambda: apply_definitions(settings))
-    report_step(lambda: train(settings, force=force))
-    report_step(lambda: backtest(settings, force=force))
-    report_step(lambda: evaluate(settings, force=force))
-    report_step(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force))
+    report_step(lambda: ingest(settings, force=force), "ingest")
+    report_step(lambda: build_features(settings, force=force), "features")
+    report_step(lambda: apply_definitions(settings), "feast apply")
+    report_step(lambda: train(settings, force=force), "train")
+    report_step(lambda: backtest(settings, force=force), "backtest")
+    report_step(lambda: evaluate(settings, force=force), "evaluate")
+    report_step(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force), "score")
+    print(f"\nVerdict: {printing.shown(verdict_line(settings))}")
+    print("Look further: `nightreel report` writes the whole judgement, `nightreel browse` shows the lists.")

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightreel.cli.options import PATHS, asked_for
 
@@ -49,11 +49,14 @@ def import_feast() -> None:
     import feature_repo  # noqa: F401
 
 
-def report_step(step: "Callable[[], StepResult]") -> None:
+def report_step(step: "Callable[[], StepResult]", name: str = "working") -> None:
+    """Do a step, with its progress, and print what came of it. name: as its result has it."""
     from nightreel.core import printing
+    from nightreel.core.progress import progress
 
     started = time.monotonic()
-    result = step()
+    with progress(name, _last_seconds(name)):
+        result = step()
     seconds = time.monotonic() - started
     printing.print_result(result, seconds, paths=PATHS in asked_for)
     sys.stdout.flush()
@@ -72,6 +75,26 @@ def _send() -> None:
         send(settings)
 
 
+def _timings() -> dict[str, Any]:
+    """Seconds and peak memory of each step's last run."""
+    import json
+
+    from nightreel.core.settings import load_settings
+
+    try:
+        known = json.loads((load_settings().paths.state / "timings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _last_seconds(step: str) -> float | None:
+    """How long a step took the last time; None before the first."""
+    found = _timings().get(step)
+    seconds = found.get("seconds") if isinstance(found, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
 def _note_timing(step: str, seconds: float) -> None:
     """Keep the seconds and the peak memory of a step's last run, for the report."""
     import json
@@ -82,10 +105,7 @@ def _note_timing(step: str, seconds: float) -> None:
     from nightreel.core.settings import load_settings
 
     path = load_settings().paths.state / "timings.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = _timings()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
     known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
     # The step is done, and what the report says of its seconds is no reason to fail.

@@ -33,7 +33,7 @@ def synthesize(
     request = synthetic_home.Request(
         users=users, videos=videos, interactions=interactions, days=days, seed=seed
     )
-    report_step(lambda: synthetic_home.prepare(out or settings.raw_dir, request, force=force))
+    report_step(lambda: synthetic_home.prepare(out or settings.raw_dir, request, force=force), "synthesize")
 
 
 @app.command()
@@ -42,7 +42,7 @@ def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) ->
     from pipelines.ingest import ingest as step
 
     settings = command_settings(makes_home=True, reads_raw=True)
-    report_step(lambda: step(settings, force=force))
+    report_step(lambda: step(settings, force=force), "ingest")
 
 
 @app.command()
@@ -51,7 +51,7 @@ def features(home: Home = None, verbose: Verbose = False, force: Force = False) 
     settings = engine_settings()
     from pipelines.features import build_features as step
 
-    report_step(lambda: step(settings, force=force))
+    report_step(lambda: step(settings, force=force), "features")
     # The repository's own feature_store.yaml reads the files themselves. Feast takes seconds to import, and
     # is only asked where another file may name tables.
     if os.environ.get("FEAST_FS_YAML_FILE_PATH"):
@@ -67,7 +67,7 @@ def train(home: Home = None, verbose: Verbose = False, force: Force = False) -> 
     import_feast()
     from pipelines.rankers import train as step
 
-    report_step(lambda: step(settings, force=force))
+    report_step(lambda: step(settings, force=force), "train")
 
 
 @app.command()
@@ -87,7 +87,7 @@ def tune(
     import_feast()
     from pipelines.tuning import tune as step
 
-    report_step(lambda: step(settings, trials=trials, minutes=minutes, write=write))
+    report_step(lambda: step(settings, trials=trials, minutes=minutes, write=write), "tune")
     best = (settings.paths.tuning / "best.toml").read_text(encoding="utf-8")
     typer.echo(f"\nFor nightreel.toml:\n\n{best}", nl=False)
 
@@ -100,8 +100,8 @@ def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) 
     from pipelines.evaluate import evaluate as step
     from scoring.backtest import backtest
 
-    report_step(lambda: backtest(settings, force=force))
-    report_step(lambda: step(settings, force=force))
+    report_step(lambda: backtest(settings, force=force), "backtest")
+    report_step(lambda: step(settings, force=force), "evaluate")
 
 
 @app.command()
@@ -111,4 +111,4 @@ def report(home: Home = None, verbose: Verbose = False, force: Force = False) ->
     import_feast()
     from pipelines.report import report as step
 
-    report_step(lambda: step(settings, force=force))
+    report_step(lambda: step(settings, force=force), "report")

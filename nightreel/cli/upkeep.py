@@ -16,12 +16,20 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
     from nightreel.core import printing
     from nightreel.operations.status import NOT_FRESH
     from nightreel.operations.status import status as find_status
+    from nightreel.operations.status_words import in_words
 
-    found = find_status(command_settings(), datetime.now(UTC))
+    settings, now = command_settings(), datetime.now(UTC)
+    found = find_status(settings, now)
     if as_json:
         printing.print_json(found.facts)
     else:
+        print(f"state: {found.state}")
+        for line in in_words(found, settings, now):
+            print(printing.shown(line))
+        print()
         for name, value in found.facts.items():
+            if name == "state":
+                continue
             if isinstance(value, list):
                 print(f"{name.replace('_', ' ')}: {printing.shown('; '.join(value))}")
             elif isinstance(value, dict):

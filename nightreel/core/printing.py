@@ -1,11 +1,15 @@
 """How a step's result, the settings and a user's list look on a terminal, and as JSON."""
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightreel.core.artefacts import StepResult
 from nightreel.core.terminal import as_json, escaped
+
+# A text column is made no narrower than this, in cells, to fit a terminal.
+_TEXT_LEAST = 8
 
 
 def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> None:
@@ -37,6 +41,10 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
     cells = [[_text(row.get(name), name) for name in names] for row in rows]
     widths = [max(_width(name), *(_width(line[i]) for line in cells)) for i, name in enumerate(names)]
     numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    if sys.stdout is not None and sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - len(indent) - 2 * (len(names) - 1)
+        widths = _narrowed(widths, [not is_one for is_one in numeric], room)
+        cells = [[_cut(cell, width) for cell, width in zip(line, widths, strict=True)] for line in cells]
     for line in [names, *cells]:
         padded = [
             " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
@@ -83,8 +91,36 @@ def _text(value: Any, name: str = "") -> str:
     return shown(value)
 
 
+def _narrowed(widths: list[int], may_be: list[bool], room: int) -> list[int]:
+    """The widths with those of texts made smaller, the widest first, as far as the room asks for it."""
+    narrowed = list(widths)
+    while sum(narrowed) > room:
+        widest = max((n for n, one in enumerate(may_be) if one), key=narrowed.__getitem__, default=None)
+        if widest is None or narrowed[widest] <= _TEXT_LEAST:
+            break
+        narrowed[widest] -= 1
+    return narrowed
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, or as much of it as fits into so many cells with an ellipsis."""
+    if _width(text) <= width:
+        return text
+    kept = ""
+    for character in text:
+        if _width(kept + character) > width - 1:
+            break
+        kept += character
+    return f"{kept}…"
+
+
 def _width(text: str) -> int:
-    """Terminal cells that the text takes: Chinese characters take two."""
+    """Terminal cells that the text takes: Chinese characters take two, what joins another character none."""
     import unicodedata
 
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    cells = 0
+    for character in text:
+        if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+            continue
+        cells += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return cells

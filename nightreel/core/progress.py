@@ -1,0 +1,83 @@
+"""Progress of work that takes longer than two seconds: one line on a terminal that is written over.
+
+How long it will take is what the same work took the last time.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+AFTER_S, EVERY_S = 2.0, 1.0
+_CLEAR = "\r\x1b[2K"
+
+
+class StatusLine:
+    """The line at the end of a terminal; what others write there comes before it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Put this in the place of what the line said before; nothing takes it away."""
+        with self._lock:
+            clear = _CLEAR if self._text or text else ""
+            self._text = text
+            self._stream.write(clear + text)
+            self._stream.flush()
+
+
+@contextmanager
+def progress(
+    name: str,
+    expected_s: float | None,
+    *,
+    stream: TextIO | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Say how far the work within the block is, where standard error is a terminal.
+
+    expected_s: what it took the last time; None where that is not known.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream is None or not stream.isatty():
+        yield
+        return
+    line, started, done = StatusLine(stream), now(), threading.Event()
+
+    def tell() -> None:
+        wait_s = AFTER_S
+        while not done.wait(wait_s):
+            line.show(said(name, now() - started, expected_s))
+            wait_s = EVERY_S
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        line.show("")
+
+
+def said(name: str, passed_s: float, expected_s: float | None) -> str:
+    """The line: what is done, since when, and about how long it goes on."""
+    so_far = f"{name}: {_span(passed_s)}"
+    if expected_s is None:
+        return f"{so_far}; how long it takes is not known before it was done once"
+    left = expected_s - passed_s
+    if left <= 0:
+        return f"{so_far}, longer than the last time ({_span(expected_s)})"
+    return f"{so_far} of about {_span(expected_s)}, {_span(left)} to go"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,126 @@
+"""The status as sentences for someone woken by it: what apps read, what is wrong, what to type next."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from nightreel.operations.jobs import NIGHT
+from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, Status
+from scoring.database.tables import DONE, FAILED, RUNNING
+
+_ONCE = "nightreel schedule --once"
+_LOOK = "nightreel status"
+
+
+def in_words(found: Status, settings: Settings, now: datetime) -> list[str]:
+    """Two or three lines: how it stands, why, and `Next:` with a command."""
+    facts = found.facts
+    shown: Mapping[str, Any] | None = facts["shown"]
+    if shown is None:
+        return _nothing_yet(facts)
+    reads = (
+        f"Apps read run {shown[columns.RUN_ID]}: {shown['users'] or 0:,} users, with what was known at "
+        f"{_instant(shown['as_of'])}, published {_ago(now - shown['published_at'])}."
+    )
+    problem, command = _problem(found, settings, now, shown)
+    lines = [f"{problem} {reads}".strip()]
+    for name, words, look in (
+        ("out_of_band", "What users made of the last lists is unusual", "nightreel scorecard"),
+        ("after_now", "A clock was wrong", "nightreel doctor"),
+    ):
+        if facts.get(name):
+            lines.append(f"{words}: {'; '.join(facts[name])}.")
+            command = command or look
+    if command:
+        return [*lines, f"Next: {command}"]
+    coming = facts["next_due"]
+    until = (
+        "" if coming is None else f" The next night is due at {_instant(coming)} (in {_span(coming - now)})."
+    )
+    return [*lines, f"Next: nothing to do.{until}"]
+
+
+def _nothing_yet(facts: Mapping[str, Any]) -> list[str]:
+    night = facts[NIGHT]
+    if night is not None and night["status"] == RUNNING:
+        return ["Apps have no list yet; the first is being made.", f"Next: wait, then {_LOOK}"]
+    if night is not None and night["status"] == FAILED:
+        return [
+            f"Apps have no list yet: the night failed. {_sentence(night['error'])}",
+            f"Next: mend that, then {_ONCE}",
+        ]
+    return ["Apps have no list yet: nothing was ever published.", "Next: nightreel run"]
+
+
+def _problem(found: Status, settings: Settings, now: datetime, shown: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong, and what to type; both empty where nothing is."""
+    night = found.facts[NIGHT]
+    if found.state == FRESH:
+        return "All is well.", ""
+    if found.state == DUE:
+        until = found.facts["last_due"] + timedelta(minutes=settings.job_limit_minutes)
+        doing = "is being made" if night is not None and night["status"] == RUNNING else "is due"
+        return f"All is well so far: tonight's list {doing}, and has time until {_instant(until)}.", (
+            f"wait, then {_LOOK}"
+        )
+    if found.state == REPLAY:
+        return "Apps read a replay that was published on purpose, not last night's list.", _ONCE
+    if found.state == STALE_DATA:
+        newest = shown["newest_play_at"]
+        age = "" if newest is None else f" its newest play is {_span(now - newest)} old;"
+        return (
+            f"The list is made, but of old data:{age} max_data_age_hours allows "
+            f"{settings.max_data_age_hours:g} h."
+        ), f"see why no newer plays are in {settings.raw_dir / 'incoming'}, then {_ONCE}"
+    return _why_stale(found.facts, night, shown)
+
+
+def _why_stale(
+    facts: Mapping[str, Any], night: Mapping[str, Any] | None, shown: Mapping[str, Any]
+) -> tuple[str, str]:
+    old = "Apps read an old list."
+    scheduler = facts["scheduler"]
+    lives = scheduler is not None and scheduler["alive"]
+    last = facts["last_due"]
+    is_of_last = night is not None and last is not None and night["due_at"] >= last
+    if (
+        night is not None
+        and night["status"] == DONE
+        and night[columns.RUN_ID] not in (None, shown[columns.RUN_ID])
+    ):
+        made = night[columns.RUN_ID]
+        return f"{old} The last night made run {made}, and someone went back.", f"nightreel rollback {made}"
+    if night is not None and is_of_last and night["status"] == RUNNING and lives:
+        tries = f", try {night['attempts']}" if night["attempts"] > 1 else ""
+        return f"{old} The night is late but still running{tries}.", f"wait, then {_LOOK}"
+    if night is not None and is_of_last and night["status"] == FAILED:
+        return f"{old} Last night failed: {_sentence(night['error'])}", f"mend that, then {_ONCE}"
+    if not lives:
+        return (
+            f"{old} The scheduler is not running, so no list was made.",
+            f"start it (nightreel schedule), or make the list now: {_ONCE}",
+        )
+    return f"{old} No night was made when it was due.", _ONCE
+
+
+def _sentence(text: str | None) -> str:
+    said = " ".join((text or "no reason was kept").split())
+    return said if said.endswith((".", "!", "?")) else f"{said}."
+
+
+def _instant(value: datetime) -> str:
+    return f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def _ago(passed: timedelta) -> str:
+    return "in the future" if passed < timedelta(minutes=-1) else f"{_span(passed)} ago"
+
+
+def _span(passed: timedelta) -> str:
+    """About how long, in the largest unit that says something."""
+    minutes = max(0, int(passed.total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"

@@ -1,0 +1,25 @@
+"""The verdict as one line for a terminal: is the list better than yesterday's popularity, by how much."""
+
+import hashlib
+import json
+
+import polars as pl
+
+from nightreel.core.artefacts import StepRecord
+from nightreel.core.settings import Settings
+from pipelines.report.headline import headline
+from pipelines.report.history import record_of
+from pipelines.report.verdict import verdict
+
+
+def verdict_line(settings: Settings) -> str:
+    """The first sentence of the report's verdict, from the last evaluation; the same words, good or bad."""
+    file = settings.paths.evaluation / "metrics.json"
+    if not file.is_file():
+        return "Whether the lists are better than yesterday's popularity is not known: nothing was evaluated."
+    text = file.read_text(encoding="utf-8")
+    figures = pl.DataFrame(json.loads(text), infer_schema_length=None)
+    facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
+    found = headline(figures, facts, settings.label)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return verdict(found, record_of(found, figures, digest=digest, model="", settings={}), None).is_better
