@@ -114,6 +114,7 @@ def test_a_second_run_skips_every_step_and_changes_nothing(demo_home: Path, nigh
     assert done.returncode == 0, done.stderr
     for step in ("ingest", "features", "train", "evaluate", "score"):
         assert f"{step}: nothing to do" in done.stdout
+    assert "yesterday's popularity" in done.stdout.partition("\nVerdict: ")[2]
     assert _lists(demo_home) == before
 
 
