@@ -81,7 +81,7 @@ def test_standard_error_that_takes_nothing_stops_no_work(tmp_path: Path) -> None
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
 def test_what_a_terminal_cannot_write_is_replaced(encoding: str) -> None:
     code = (
-        "import sys\nfrom nightreel import printing\nfrom nightreel.cli import entry\n"
+        "import sys\nfrom nightreel.core import printing\nfrom nightreel.cli import entry\n"
         "entry.app = lambda: printing.print_table([{'caption': '好 a'}])\nentry.main()"
     )
     environment = os.environ | {"PYTHONIOENCODING": encoding}

@@ -126,12 +126,22 @@ def _as_mapping(settings: Settings, run_id: int) -> dict[int, dict[int, int]]:
     return lists
 
 
+def _rbo(one: dict[int, int], other: dict[int, int], p: float = 0.9) -> float:
+    """Webber's extrapolated form, depth by depth; lists as videos by rank."""
+    k = min(len(one), len(other))
+    shared = [
+        len({one[n] for n in range(1, d + 1)} & {other[n] for n in range(1, d + 1)}) for d in range(1, k + 1)
+    ]
+    return shared[-1] / k * p**k + (1 - p) / p * sum(x / d * p**d for d, x in enumerate(shared, 1))
+
+
 def test_two_runs_are_compared_over_all_users(settings: Settings, nightreel: Nightreel) -> None:
     _publish(settings, 1)
     _store(settings, 2, users=30)
     first, second = (_as_mapping(settings, run) for run in (1, 2))
     both = first.keys() & second.keys()
     kept = [len({*second[user].values()} & {*first[user].values()}) / len(second[user]) for user in both]
+    before, now = ({video for user in both for video in one[user].values()} for one in (first, second))
     found = compare(settings, 2, None)
     assert found == {
         "run_id": 2,
@@ -142,8 +152,13 @@ def test_two_runs_are_compared_over_all_users(settings: Settings, nightreel: Nig
         "equal_lists": sum(first[user] == second[user] for user in both),
         "equal_first_videos": sum(first[user][1] == second[user][1] for user in both),
         "share_of_videos_in_both": pytest.approx(sum(kept) / len(kept)),
+        "rank_biased_overlap": pytest.approx(sum(_rbo(first[u], second[u]) for u in both) / len(both)),
+        "videos_of_both": len(now & before),
+        "videos_entered": len(now - before),
+        "videos_left": len(before - now),
     }
     itself = compare(settings, 2, 2)
+    assert itself["rank_biased_overlap"] == pytest.approx(1)
     assert itself["equal_lists"] == itself["users_of_both"] == len(second)
     with pytest.raises(InputError, match="no such run"):
         compare(settings, 2, 7)
