@@ -73,13 +73,13 @@ def run_join(case: Case, folder: Path) -> dict[str, Any]:
 
         target = home / "out"
         join(_warm_up_rows(case.size), target / "warm-up")
-        told = _timed(lambda: join(case.size, target / "joined"))
+        measured = _timed(lambda: join(case.size, target / "joined"))
         import pyarrow.dataset as ds
 
-        told["rows"] = ds.dataset(target / "joined").count_rows()
+        measured["rows"] = ds.dataset(target / "joined").count_rows()
     ray.shutdown()
     cluster.shutdown()
-    return told
+    return measured
 
 
 def run_score(case: Case, home: Path) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
             nonlocal rows
             rows = score(case.size, "timed")
 
-        told = _timed(timed)
-        told["rows"] = rows
+        measured = _timed(timed)
+        measured["rows"] = rows
     ray.shutdown()
     cluster.shutdown()
-    return told
+    return measured
 
 
 def _warm_up_rows(size: int) -> int:
@@ -187,8 +187,8 @@ def measure(case: Case, folder: Path, timeout_s: float) -> dict[str, Any]:
     found = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not found:
         return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1][:300]}
-    told: dict[str, Any] = json.loads(found[-1])
-    return told
+    measured: dict[str, Any] = json.loads(found[-1])
+    return measured
 
 
 def main() -> None:
@@ -235,24 +235,24 @@ def main() -> None:
         for rows in sizes | set(map(_warm_up_rows, sizes)):
             make_entities(folder / f"entities_{rows}.parquet", rows)
         for case in cases:
-            told = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)
-            write_result(arguments.out, case, told)
-            crossed, peak = (told.get(name) or 0 for name in ("crossed_bytes", "driver_peak_bytes"))
+            measured = measure(case, arguments.home if case.what == "score" else folder, arguments.timeout)
+            write_result(arguments.out, case, measured)
+            crossed, peak = (measured.get(name) or 0 for name in ("crossed_bytes", "driver_peak_bytes"))
             print(
-                f"{case.what:>10} {case.size:>10,} {case.nodes:>5} {told.get('seconds', 0):>8.1f} "
-                f"{crossed / 1e6:>10.1f} {peak / 1e6:>9.0f}  {told.get('error', '')}",
+                f"{case.what:>10} {case.size:>10,} {case.nodes:>5} {measured.get('seconds', 0):>8.1f} "
+                f"{crossed / 1e6:>10.1f} {peak / 1e6:>9.0f}  {measured.get('error', '')}",
                 flush=True,
             )
 
 
-def write_result(path: Path, case: Case, told: dict[str, Any]) -> None:
+def write_result(path: Path, case: Case, measured: dict[str, Any]) -> None:
     """Add a case's figures to the file; those of other cases on this machine stay."""
     path.parent.mkdir(exist_ok=True)
     measured_on = machine("feast", "pyarrow", "ray")
     before = json.loads(path.read_text()) if path.exists() else {}
     lines = before["results"] if before.get("machine") == measured_on else []
     kept = [line for line in lines if Case(line["what"], line["size"], line["nodes"]) != case]
-    kept.append({**asdict(case), **told})
+    kept.append({**asdict(case), **measured})
     kept.sort(key=lambda line: (line["what"], line["size"], line["nodes"]))
     path.write_text(json.dumps({"machine": measured_on, "results": kept}, indent=1) + "\n")
 

@@ -1,6 +1,6 @@
 """MovieLens-100K, from recbole's wheel, as a folder in KuaiRec's shape. Nothing of it may be committed.
 
-GroupLens allows research and no redistribution, so the wheel is fetched by whoever runs this:
+GroupLens allows research and no redistribution, so fetch the wheel yourself:
 `pip download recbole==1.2.1 --no-deps`. A rating is a play of a third of its stars, so that watch_ratio > 1
 says four or five; small_matrix is the last fifth of each user's ratings.
 """

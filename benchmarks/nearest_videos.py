@@ -79,7 +79,7 @@ def measure(users: np.ndarray, videos: np.ndarray, random: np.random.Generator) 
 
     exact = [set(through_all(user).tolist()) for user in users]
 
-    def told(way: str, search: Callable[[np.ndarray], np.ndarray], build_s: float) -> dict[str, Any]:
+    def measured(way: str, search: Callable[[np.ndarray], np.ndarray], build_s: float) -> dict[str, Any]:
         started = time.perf_counter()
         found = [search(user) for user in users]
         ms = (time.perf_counter() - started) / len(users) * 1e3
@@ -87,15 +87,15 @@ def measure(users: np.ndarray, videos: np.ndarray, random: np.random.Generator) 
         row = {"catalogue": len(videos), "way": way, "ms": ms, "found": float(np.mean(share))}
         return row | {"build_s": build_s}
 
-    yield told("exact", through_all, 0)
+    yield measured("exact", through_all, 0)
     nearest, build_s = _timed(lambda: NearestVideos.of(videos))
     assert nearest is not None
-    yield told("faiss", lambda user: nearest.of_user(user, nothing, NEAREST), build_s)
+    yield measured("faiss", lambda user: nearest.of_user(user, nothing, NEAREST), build_s)
     if len(videos) <= GRAPHS_UP_TO:
         for way, build in (("hnswlib", _hnswlib), ("usearch", _usearch)):
             if importlib.util.find_spec(way):
                 search, build_s = _timed(lambda build=build: build(videos))
-                yield told(way, search, build_s)
+                yield measured(way, search, build_s)
     if len(videos) <= UNION:
         return
     open_videos = [_seen(len(videos), random) for _ in users]
@@ -185,8 +185,8 @@ def main() -> None:
             print(f"{row['catalogue']:>10,} {row['way']:<14}{row['ms']:>10.2f} {found:>7}", flush=True)
     RESULT.parent.mkdir(exist_ok=True)
     measured_on = machine("numpy", "faiss-cpu") | {"load": round(os.getloadavg()[0], 1)}
-    told = {"machine": measured_on, "users": len(users), "results": rows}
-    RESULT.write_text(json.dumps(told, indent=1) + "\n")
+    measured = {"machine": measured_on, "users": len(users), "results": rows}
+    RESULT.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A plain script after shared/kuairec/published.md: whole-period averages, ALS that has seen what it scores, a
 random validation split, two LightGBM models of up to 1,000 trees. It reads raw CSV files and writes, for each
-pair of small_matrix, the scores of its three systems. The hour of the tested play is not told to it: it would
+pair of small_matrix, the scores of its three systems. It does not get the hour of the tested play: it would
 not be known when a list is made.
 
     python -m benchmarks.plain_pandas RAW_FOLDER OUT_PARQUET

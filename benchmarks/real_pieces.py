@@ -11,7 +11,7 @@ is no log, no time, no length. Made up, each in the plainest way:
 - Instants: evenly spread over the three windows in which KuaiRec was collected (dataset.md).
 - Every video is 10 s long, and its daily records count the plays of this log. No author, no upload date.
 
-The hole of small_matrix stays: its users have no plays of its videos. Which these are is not told; they are
+The hole of small_matrix stays: its users have no plays of its videos. Which these are is not known; they are
 found as the largest block without positives where many were to be expected.
 """
 

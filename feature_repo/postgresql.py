@@ -1,7 +1,7 @@
 """An offline store whose tables lie in PostgreSQL: written there whole, joined by the as-of store.
 
 Each view's table is filled from its parquet in one transaction, and carries a version. Who joins takes a
-table out once a version, to a parquet below the home, and joins as ever; Feast's own `postgres` store can
+table out once a version, to a parquet below the home, and joins as usual; Feast's own `postgres` store can
 read the same tables. Chosen by `feature_store.postgresql.yaml`, see docs/postgresql.md.
 """
 

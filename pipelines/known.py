@@ -1,6 +1,6 @@
 """What had become known by an instant: the tables as they were then, and the instants of what arrived since.
 
-Event time says when a thing happened, `created_timestamp` when the delivery arrived that told us of it. The
+Event time says when a thing happened, `created_timestamp` when the delivery that brought it arrived. The
 rows of the first load count as known from the start.
 """
 

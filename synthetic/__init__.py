@@ -46,7 +46,8 @@ def synthesize(
     small_users, small_videos: size of small_matrix, by default in KuaiRec's proportions. truth: a parquet
     file to write beside them, with user_id, video_id (int64), expected_watch_ratio and probability_liked
     (watch_ratio > 1.0; float32) for every pair of small_matrix's users and videos, at the instant when the
-    pair was watched. on_progress: told how many rows of big_matrix.csv were written since it was last told.
+    pair was watched. on_progress: called with the rows of big_matrix.csv written since its last
+    call.
     Raises InputError for sizes that make no sense.
     """
     sizes = Sizes.checked(

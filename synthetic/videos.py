@@ -99,7 +99,7 @@ def _authors(random: np.random.Generator, videos: int, authors: int) -> I64:
 
 
 def _category_levels(random: np.random.Generator, category: I64) -> tuple[I64, I64, I64]:
-    """Numbers of the second and third level, and of the first; MISSING where they are not told."""
+    """Numbers of the second and third level, and of the first; MISSING where they are unknown."""
     count = len(category)
     seconds, thirds = len(SECOND_LEVEL_ENDINGS), len(THIRD_LEVEL_ENDINGS)
     # 138 names on the second level and 220 on the third, as in KuaiRec: some categories have one name less.

@@ -1,4 +1,4 @@
-"""What the API says of itself, as OpenAPI 3.1; the page of documentation is made from the same."""
+"""The API's own description, as OpenAPI 3.1; the page of documentation is made from it."""
 
 from typing import Any
 

@@ -169,7 +169,7 @@ def rollback(
     ],
     home: Home = None,
 ) -> None:
-    """Show an earlier run's lists again, at once; the next published run is shown as ever."""
+    """Show an earlier run's lists again, at once; the next published run is shown as usual."""
     from scoring.database.history import rollback as step
 
     before = step(command_settings(), run_id)

@@ -81,7 +81,7 @@ class StepRecord:
             return False
 
     def summary(self) -> Mapping[str, Any]:
-        """What the step said of itself when it ended; empty where there is no record."""
+        """What the step reported when it ended; empty where there is no record."""
         try:
             summary: Mapping[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))["summary"]
         except (OSError, ValueError, KeyError, TypeError):

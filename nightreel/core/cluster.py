@@ -1,6 +1,6 @@
 """The Ray cluster of `engine = "ray"`: joined where its address is set, else started on this machine.
 
-Ray itself is imported by whoever asks for a cluster, never otherwise.
+Ray itself is imported only where a cluster is asked for.
 """
 
 import logging

@@ -51,7 +51,7 @@ def _without_driving_characters(
 
 
 def _to_standard_error(*_: object) -> structlog.PrintLogger:
-    """A logger to what is standard error now: whoever embeds us may change it after `configure`."""
+    """A logger to what is standard error now: a program that embeds us may change it after `configure`."""
     return structlog.PrintLogger(sys.stderr)
 
 

@@ -391,7 +391,7 @@ class Settings(BaseSettings):
         default=10.0, description="Seconds before the first such try; each later one waits twice that.", gt=0
     )
     stop_within_s: float = Field(
-        default=60.0, description="Seconds that a job has to end when the scheduler is told to stop.", gt=0
+        default=60.0, description="Seconds that a job has to end when the scheduler is asked to stop.", gt=0
     )
     on_failure: SecretStr | None = Field(
         default=None,
@@ -808,7 +808,7 @@ def parsed_url(url: "str | URL") -> "URL":
     """The URL's parts; an `@` of the password may be written as it is.
 
     SQLAlchemy ends a password at its first `@`, which would make its tail a host, shown to all. Raises
-    ValueError where it cannot be told where the password ends, ArgumentError where it is no URL at all.
+    ValueError where the end of the password is ambiguous, ArgumentError where it is no URL at all.
     """
     from sqlalchemy.engine import make_url
 

@@ -31,7 +31,8 @@ class Job:
 def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
     """Whether the job is still to be done: not done since it was due, not failed, not begun too often.
 
-    A job that is `running` counts as open: whoever runs it holds the lock, and if nobody does it has died.
+    A job that is `running` counts as open: the process that runs it holds the lock; where none does, it has
+    died.
     Records of jobs that began after `now` (by default the clock's) count for nothing.
     """
     if not _has_table(settings):

@@ -121,7 +121,7 @@ def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -
         )
         return StepResult("record", False, (), (), {})
 
-    # What it says of itself comes too late for the record.
+    # What this stage reports comes too late for the record.
     run_stages([Stage("record", record)], settings, Outcome())
 
 

@@ -95,6 +95,6 @@ def _rows(summary: Mapping[str, Any]) -> int | None:
     """What a step says of the rows that it wrote: `rows`, else those of its tables or its views together."""
     if "rows" in summary:
         return int(summary["rows"])
-    told = [table["rows"] for table in summary.get("tables", []) if "rows" in table]
-    told += [value for name, value in summary.items() if name.endswith("_rows")]
-    return sum(told) if told else None
+    counts = [table["rows"] for table in summary.get("tables", []) if "rows" in table]
+    counts += [value for name, value in summary.items() if name.endswith("_rows")]
+    return sum(counts) if counts else None

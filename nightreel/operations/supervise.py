@@ -1,4 +1,4 @@
-"""Runs a job in a process of its own, which is ended when it takes too long or when we are told to stop."""
+"""Runs a job in a process of its own, ended when it takes too long or the scheduler is to stop."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ class Ended:
 def run_limited(command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event) -> Ended:
     """Run the command until it ends, `limit_s` have passed, or `stop` is set.
 
-    In the last two cases it is told to stop (SIGTERM), and killed with all its processes where that takes
+    In the last two cases it is asked to stop (SIGTERM), and killed with all its processes where that takes
     more than `stop_within_s`.
     """
     process = subprocess.Popen(command, start_new_session=True)

@@ -53,7 +53,7 @@ class ExpressedPlays:
         """The plays with the view's keys and what its expressions read, at least one part.
 
         A play counts for its video's author or category once both are known: from the end of its day on, or
-        of the later day that told it. What is asked of users comes some users at a time, in order of their
+        of the later day that brought it. What is asked of users comes some users at a time, in order of their
         ids, so that memory does not grow with the log.
         """
         if view.join_keys[0] != columns.USER_ID:
@@ -97,7 +97,7 @@ class ExpressedPlays:
 
         With _KEY_KNOWN, the local day from whose beginning on it is known.
         """
-        told = (
+        values = (
             pl.scan_parquet(self._settings.paths.feature_source(columns.VIDEO_PROFILE))
             .select(
                 columns.VIDEO_ID,
@@ -107,9 +107,9 @@ class ExpressedPlays:
             .drop_nulls()
             .collect()
         )
-        days = visible_from(told[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.zone)
+        days = visible_from(values[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.zone)
         changes = (
-            told.with_columns(days.alias(_KEY_KNOWN))
+            values.with_columns(days.alias(_KEY_KNOWN))
             .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
             .unique([columns.VIDEO_ID, _KEY_KNOWN], keep="last", maintain_order=True)
         )

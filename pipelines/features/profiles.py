@@ -53,7 +53,7 @@ def video_profile(
     """
     if columns.VIDEO_TAG not in video_daily.columns:
         video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))
-    told = video_daily.select(
+    recorded = video_daily.select(
         columns.VIDEO_ID,
         ends_of_dates(video_daily[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP),
         *(name for name in DESCRIPTION if name != columns.UPLOAD_DATE),
@@ -61,7 +61,7 @@ def video_profile(
     )
     played = durations.rename({columns.VIDEO_DURATION: _PLAYED_DURATION})
     known = (
-        told.join(played, on=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP], how="full", coalesce=True)
+        recorded.join(played, on=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP], how="full", coalesce=True)
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
         .with_columns(pl.col(*DESCRIPTION, _PLAYED_DURATION).forward_fill().over(columns.VIDEO_ID))
         .with_columns(pl.coalesce(columns.VIDEO_DURATION, _PLAYED_DURATION).alias(columns.VIDEO_DURATION))

@@ -161,7 +161,7 @@ def _plan(
         if known is not None and path.exists() and known.is_same(path):
             plans[file] = _Plan(file, path, known, None, of_file)
             continue
-        # What a record of the raw file would have replaced, had it been there, cannot be told from the table.
+        # What a record of the raw file would have replaced, had it been there, the table does not say.
         resumable = known if known is not None and not (file.key and known.delivered) else None
         source = source_of(path, file, form, scratch, resumable)
         header = source.header

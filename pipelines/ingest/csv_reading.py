@@ -49,7 +49,7 @@ class Header:
     """What a first look at a file tells.
 
     names: of its columns. has_quotes: anywhere. lone_returns: it has carriage returns that end no line, as
-    four captions of KuaiRec have, without quotes around them. Both are told of what follows byte `start` and
+    four captions of KuaiRec have, without quotes around them. Both are of what follows byte `start` and
     `lines_before` lines, where the rows begin that are to be read (0: all but the header). digest: SHA-256 of
     the whole file; lines: line ends in it. size, modified_ns: as it was before it was looked at; what is
     added after that is not read; of a folder, or of a file that was unpacked, converted or written in UTF-8,

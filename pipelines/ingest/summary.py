@@ -1,4 +1,4 @@
-"""What ingest says of itself: rows, rejected rows by reason, deliveries, columns that are missing."""
+"""What ingest reports: rows, rejected rows by reason, deliveries, columns that are missing."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -48,7 +48,7 @@ def read_table(
     advance: Callable[[float], None],
     before: Table | None = None,
 ) -> Table:
-    """Read, type and check one raw file. advance is told how many more bytes are read.
+    """Read, type and check one raw file. advance: called with how many more bytes are read.
 
     before: the table of what stands before the rows to be read; the result is that of reading the whole file.
     Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.

@@ -2,7 +2,7 @@
 
 A classifier of one class says the same of every video, and a filter by it keeps whatever stands first. So it
 learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
-it are still told from the others. Where the amounts are all the same too, the objective `shown` has nothing
+it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
 to learn; `next_day` still tells what is played from what is not.
 """
 

@@ -1,6 +1,6 @@
 """Checks of a run's lists, read back from the database, before anyone is shown them.
 
-Each has a name and fails with what, how many and the first case. None trusts what scoring said of itself.
+Each has a name and fails with what, how many and the first case. None trusts scoring's own word.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -50,7 +50,7 @@ def list_runs(settings: Settings) -> list[dict[str, Any]]:
 def rollback(settings: Settings, run_id: int) -> int | None:
     """Show this run's lists again, in one transaction; returns the run that was shown before it.
 
-    Later runs stay, and the next one that is published is shown as ever. Raises InputError where the run is
+    Later runs stay, and the next one that is published is shown as usual. Raises InputError where the run is
     unknown or was never published, BusyError where another process publishes.
     """
     with reading(settings) as connection:

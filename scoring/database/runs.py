@@ -106,8 +106,8 @@ def publish_written(
 ) -> Published:
     """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
 
-    connection: of the only writer. write: is told the run's id, and returns when every eligible user's whole
-    list is committed under it, by whomever. begin_stage is told "write", "audit" and "prune".
+    connection: of the only writer. write: takes the run's id, and returns when every eligible user's whole
+    list is committed under it. begin_stage: called with "write", "audit" and "prune".
     Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
     reason, its rows are removed, and what was shown before still is.
     """

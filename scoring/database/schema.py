@@ -61,7 +61,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def require_current(connection: Connection) -> None:
-    """Raise InputError unless the schema is of this nightreel's version; for whoever only reads."""
+    """Raise InputError unless the schema is of this nightreel's version; for those who only read."""
     version = recorded_version(connection)
     require_not_newer(version)
     if version is None:

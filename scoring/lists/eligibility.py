@@ -77,7 +77,7 @@ def find_candidates(
 
     profiles_at: categories, which bear no time of their own, are those that had arrived by then (as_of).
     plays: the log, where it is in memory anyway.
-    Users: all of the user file, and whoever played before the instant, but those to skip. Memory: a bit for
+    Users: all of the user file, and all who played before the instant, but those to skip. Memory: a bit for
     each user and video, and `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no user or no video is left.
     """

@@ -159,7 +159,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
     ) -> None:
-        """Write the result where a saved dataset lies; refuses an existing place unless told otherwise."""
+        """Write the result where a saved dataset lies; refuses an existing one unless asked to replace it."""
         assert self._config is not None
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 

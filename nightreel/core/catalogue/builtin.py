@@ -9,8 +9,8 @@ from nightreel.core.catalogue.entries import Feature, Kind, Type, View
 from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
 
 _LIKED = "plays with watch_ratio above like_threshold; smoothed by smoothing_plays plays of the overall mean"
-_SHARE = "Share of plays with watch_ratio above like_threshold, smoothed to the usual."
-_RATIO = "Mean clipped watch_ratio, smoothed to the usual."
+_SHARE = "Share of plays with watch_ratio above like_threshold, shrunk to the mean of all plays."
+_RATIO = "Mean clipped watch_ratio, shrunk to the mean of all plays."
 
 
 def _features(
@@ -142,7 +142,7 @@ VIDEO_PROFILE: Final = View(
         ),
     ),
     "profile",
-    "Categories, always known; the rest from the end of the day that told it.",
+    "Categories, always known; the rest from the end of the day that brought it.",
 )
 VIDEO_TEXT: Final = View(
     columns.VIDEO_TEXT,

@@ -100,7 +100,7 @@ def _module(named: str) -> ModuleType:
             f"feature_modules: {error.filename or named}: no such file.", "Correct the setting."
         ) from None
     except Exception as error:
-        # Whatever a user's module raises is told in a line, with the place in it.
+        # Whatever a user's module raises is reported in one line, with the position in it.
         raise InputError(
             f"feature_modules: {named}{_line_of(error, named)}: {_said(error)}.",
             "Mend the module, or correct the setting.",

@@ -161,7 +161,7 @@ def _changed(record: bytes, users: list[int], friends: list[int], person: Person
     if any(person.is_number(fields[n]) for n in users if n < len(fields)):
         return b""
     if users and len(fields) <= max(users) and person.token_bytes.search(record):
-        return b""  # cut off: it cannot be told whose it is
+        return b""  # cut off: nobody can say whose it is
     named = [n for n in friends if n < len(fields) and person.is_in(fields[n])]
     if not named:
         return record
