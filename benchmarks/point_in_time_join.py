@@ -3,9 +3,10 @@
 Five views and 90 features shaped like KuaiRec's: sources of daily values, or ones like a log, a million rows
 with as many instants. Each case runs in a process of its own. Seconds are those of `get_historical_features`
 and its result, without imports, the median of up to three runs; CPU seconds are those of all threads, and say
-more on a busy machine; memory is the peak of the whole process. Feast's DuckDB and dask stores get their
-entity dataframe ready in memory; this store, Polars' join_asof and DuckDB's ASOF JOIN read it from parquet
-within the time.
+more on a busy machine; memory is the peak of the whole process, and what of it lies above the memory that
+was in use when the join began: Feast and pandas are imported by then, or Polars or DuckDB alone. Feast's
+DuckDB and dask stores get their entity dataframe ready in memory; this store, Polars' join_asof and DuckDB's
+ASOF JOIN read it from parquet within the time.
 
     python benchmarks/point_in_time_join.py                        # everything, about an hour
     python benchmarks/point_in_time_join.py --rows 1000000 10000000 --ttl-days 0 --parquet-rows 0 \\
@@ -59,7 +60,8 @@ class Case:
 class Figures:
     """What one case took; seconds is None where it failed. error says why, or that rows were lost.
 
-    values: how many of the result's are not null, which tells whether two joined alike.
+    values: how many of the result's are not null, which tells whether two joined alike. imported_bytes: the
+    process before the join.
     """
 
     seconds: float | None
@@ -68,6 +70,27 @@ class Figures:
     error: str
     cpu_seconds: float | None = None
     values: int | None = None
+    imported_bytes: int | None = None
+
+    @property
+    def join_bytes(self) -> int:
+        """The peak above what was imported."""
+        return self.peak_bytes - (self.imported_bytes or 0)
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where a process stood when its join began."""
+
+    seconds: float
+    cpu_seconds: float
+    memory_bytes: int | None
+
+    @classmethod
+    def now(cls) -> "Started":
+        """Here."""
+        memory = _memory_bytes("VmRSS")
+        return cls(time.perf_counter(), time.process_time(), memory)
 
 
 def run_case(folder: Path, entities: Path, store: str, ttl_days: int, target: str) -> None:
@@ -75,14 +98,14 @@ def run_case(folder: Path, entities: Path, store: str, ttl_days: int, target: st
     warnings.simplefilter("ignore")
     if store in RIVALS:
         importlib.import_module(store.split("-", maxsplit=1)[0])
-        started = time.perf_counter(), time.process_time()
+        started = Started.now()
         _report(started, RIVALS[store](folder, entities))
         return
     import pandas as pd
 
     with small_feature_store(folder, {"type": STORES[store]}, ttl_days) as (feast, references, _):
         frame = str(entities) if store == "asof" else pd.read_parquet(entities)
-        started = time.perf_counter(), time.process_time()
+        started = Started.now()
         job = feast.get_historical_features(entity_df=frame, features=references)
         if target == "parquet":
             _report(started, job.to_parquet(folder / "joined.parquet", compression="none"))
@@ -95,25 +118,33 @@ def write_only(folder: Path, entities: Path) -> None:
     rows = pq.read_metadata(entities).num_rows
     batch = next(pq.ParquetFile(folder / "joined.parquet").iter_batches(batch_size=262_144))
     batch_rows = batch.num_rows
-    started = time.perf_counter(), time.process_time()
+    started = Started.now()
     with pq.ParquetWriter(folder / "written.parquet", batch.schema, compression="none") as writer:
         for start in range(0, rows, batch_rows):
             writer.write_batch(batch.slice(0, min(batch_rows, rows - start)))
     _report(started, rows)
 
 
-def _report(started: tuple[float, float], result: pa.Table | int) -> None:
-    seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-    status = Path("/proc/self/status")
-    # Peak resident memory of this program; getrusage would count the parent's from before it was started.
-    lines = status.read_text().splitlines() if status.exists() else []
-    peak = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
-    figures = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak}
+def _report(started: Started, result: pa.Table | int) -> None:
+    figures = {
+        "seconds": time.perf_counter() - started.seconds,
+        "cpu_seconds": time.process_time() - started.cpu_seconds,
+        # Of this program; getrusage would count the parent's from before it was started.
+        "peak_bytes": _memory_bytes("VmHWM"),
+        "imported_bytes": started.memory_bytes,
+    }
     if isinstance(result, int):
         print(json.dumps({**figures, "rows": result, "values": None}))
         return
     values = sum(len(result) - result[f"{view}_0"].null_count for view in VIEWS)
     print(json.dumps({**figures, "rows": result.num_rows, "values": values}))
+
+
+def _memory_bytes(what: str) -> int | None:
+    """Resident memory of this process, VmRSS now or VmHWM at its peak; None where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(what)), None)
 
 
 def measure(case: Case, folder: Path, entities: Path, runs_max: int, timeout_s: float) -> Figures:
@@ -139,6 +170,7 @@ def measure(case: Case, folder: Path, entities: Path, runs_max: int, timeout_s: 
         lost,
         statistics.median(cpu_seconds),
         told["values"],
+        told["imported_bytes"],
     )
 
 
@@ -152,7 +184,8 @@ def show_ratios(results: dict[Case, Figures]) -> None:
             f"{case.rows:>12,} rows, {case.shape}, ttl {case.ttl_days} days: "
             f"{theirs.seconds / ours.seconds:.2f} times as fast as {case.store} "
             f"({(theirs.cpu_seconds or 0) / (ours.cpu_seconds or 1):.2f} by CPU), "
-            f"{ours.peak_bytes / theirs.peak_bytes:.2f} of its memory"
+            f"{ours.peak_bytes / theirs.peak_bytes:.2f} of its memory, "
+            f"{ours.join_bytes / theirs.join_bytes:.2f} without what was imported"
             f"{'' if ours.values == theirs.values else ', OTHER VALUES'}"
         )
     joined = results.get(Case(KUAIREC_ROWS, 0, "asof", "parquet"))
@@ -207,7 +240,7 @@ def run_cases(cases: list[Case], runs: int, timeout_s: float, out: Path) -> None
     results: dict[Case, Figures] = {}
     print(
         f"{'rows':>12} {'shape':>6} {'ttl days':>8} {'store':>11} {'to':>8} {'seconds':>9} {'CPU s':>9} "
-        f"{'peak MB':>9}"
+        f"{'peak MB':>9} {'of the join':>12}"
     )
     with tempfile.TemporaryDirectory() as name:
         for case in cases:
@@ -222,7 +255,8 @@ def run_cases(cases: list[Case], runs: int, timeout_s: float, out: Path) -> None
             seconds, cpu_seconds = figures.seconds or float("nan"), figures.cpu_seconds or float("nan")
             print(
                 f"{case.rows:>12,} {case.shape:>6} {case.ttl_days:>8} {case.store:>11} {case.to:>8} "
-                f"{seconds:>9.2f} {cpu_seconds:>9.2f} {figures.peak_bytes / 1e6:>9.0f}  {figures.error}",
+                f"{seconds:>9.2f} {cpu_seconds:>9.2f} {figures.peak_bytes / 1e6:>9.0f} "
+                f"{figures.join_bytes / 1e6:>12.0f}  {figures.error}",
                 flush=True,
             )
             write_results(out, results)

@@ -68,6 +68,29 @@ def test_no_rows_for_want_of_dates_are_said(tmp_path: Path, caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.name.startswith("feast_asof")]
 
 
+def test_no_rows_for_want_of_a_start_name_the_end_that_was_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an end_date alone the end is no default of Feast's, and the start follows from the ttl, if any."""
+    lasting = View(
+        "lasting", ["user"], ["rank"], STATS.rows.rename(columns={"score": "rank"}), ttl=timedelta(2)
+    )
+    store = open_store(tmp_path, [STATS, lasting])
+    for feature, start, days in (
+        ("stats:score", "2020-01-02", "30 days"),
+        ("lasting:rank", "2020-01-30", "2 days"),
+    ):
+        caplog.clear()
+        job = store.get_historical_features(features=[feature], end_date=datetime(2020, 2, 1, tzinfo=UTC))
+        assert job.to_df().empty
+        (said,) = (record.getMessage() for record in caplog.records if record.name.startswith("feast_asof"))
+        assert said == (
+            f"no entity dataframe and no start_date: Feast asks for events of the {days} before the end_date "
+            f"that was given, from {start}T00:00:00+00:00 to 2020-02-01T00:00:00+00:00, and the views "
+            f"({feature.split(':')[0]}) have none; give start_date, too."
+        )
+
+
 def test_views_with_other_keys_share_the_events(tmp_path: Path) -> None:
     """An event of one view is joined with what the others knew then; a key it does not have is null."""
     tags = View("tags", ["tag"], ["rank"], rows_of("tag event_timestamp rank", ("a", "2020-07-06", 9.0)))

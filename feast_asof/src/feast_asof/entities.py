@@ -1,6 +1,6 @@
-"""The left side of the join: the caller's entity dataframe, or the events of a time range."""
+"""The left side of the join: the caller's entity dataframe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from feast_asof.keys import is_untyped
 from feast_asof.parquet import open_parquet
 from feast_asof.reading import in_one_chunk, read_table
 from feast_asof.schemas import common_type, without_views
-from feast_asof.times import Instants, Unit, one_chunk, read_instants
+from feast_asof.times import Instants, read_instants
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"
@@ -159,28 +159,6 @@ def time_column(schema: pa.Schema) -> str:
         ) from None
 
 
-def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) -> pa.Table:
-    """Each distinct key and time at which one of the views has a row, from `start` to `end`, both included.
-
-    Ordered by time, then by keys. A key that a view does not have is null in its events.
-    """
-    types = key_types(views)
-    parts = []
-    unit: Unit = "us"
-    # Views that have the same events read them once.
-    for view in {view.finds_as[:-1]: view for view in views}.values():
-        table = view.source.read([*view.keys, view.timestamp_field])
-        times = view.source.instants(table, view.timestamp_field)
-        unit = "ns" if times.unit == "ns" else unit
-        within = times.between(start, end)
-        columns = {column: table[key].filter(pa.array(within)) for key, column in view.keys.items()}
-        parts.append((columns, Instants(times.values[within], times.unit)))
-    schema = pa.schema([*types.items(), (EVENT_TIMESTAMP, pa.timestamp(unit, tz="UTC"))])
-    tables = [_as_events(columns, times, unit, schema) for columns, times in parts]
-    events = pa.concat_tables(tables).combine_chunks().group_by(schema.names).aggregate([])
-    return events.sort_by([(EVENT_TIMESTAMP, "ascending"), *((key, "ascending") for key in types)])
-
-
 def key_types(views: Sequence[JoinedView]) -> dict[str, pa.DataType]:
     """The key columns of the views, in types that hold the keys of all. Raises AsOfError without one."""
     types: dict[str, pa.DataType] = {}
@@ -196,21 +174,6 @@ def key_types(views: Sequence[JoinedView]) -> dict[str, pa.DataType]:
                 )
             types[column] = kind if known == kind else common
     return types
-
-
-def _as_events(
-    keys: Mapping[str, pa.ChunkedArray], times: Instants, unit: Unit, schema: pa.Schema
-) -> pa.Table:
-    columns = {**keys, EVENT_TIMESTAMP: times.to_arrow(unit)}
-    part = pa.table(columns).group_by(list(columns)).aggregate([])
-    return pa.table(
-        {
-            field.name: one_chunk(part[field.name]).cast(field.type)
-            if field.name in columns
-            else pa.nulls(part.num_rows, field.type)
-            for field in schema
-        }
-    )
 
 
 def instant(microsecond_utc: int) -> datetime:

@@ -1,5 +1,6 @@
 """Columns into and within memory: in as few pieces, and with as little beside them, as Arrow can."""
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ READ_BYTES = 1 << 17
 # Columns are large, few, and written once. Arrow's own pool takes up to three times as long for new memory
 # (measured with mimalloc 3.4), and gives it back late.
 POOL = pa.system_memory_pool()
+# From so many bytes read and let go of on, it pays to give the memory back: that takes some milliseconds.
+GIVEN_BACK_BYTES = 1 << 22
 
 
 class Rows(Protocol):
@@ -48,6 +51,16 @@ def in_one_chunk(table: pa.Table, names: Sequence[str] | None = None) -> pa.Tabl
         if column.num_chunks != 1 and (names is None or name in names):
             table = table.set_column(position, name, column.combine_chunks(memory_pool=POOL))
     return table
+
+
+def give_back(freed_bytes: int) -> None:
+    """Hand memory that is free again, of about so many bytes, to the system; nothing is done without glibc.
+
+    glibc keeps for itself what a thread has freed, and a column that is allocated next comes from elsewhere.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if freed_bytes >= GIVEN_BACK_BYTES else None
+    if trim is not None:
+        trim(0)
 
 
 class Gathering:

@@ -14,6 +14,7 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from feast_asof.entities import Entities, instant
 from feast_asof.errors import AsOfError
+from feast_asof.reading import give_back
 from feast_asof.search import Int32Array
 from feast_asof.times import one_chunk
 from feast_asof.views import JoinedView
@@ -173,9 +174,15 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         for source in sorted(sources, key=lambda source: source.values, reverse=True):
             views = [view for view in self._views.values() if view.shared is source]
             kept = source.is_read or views[0].known is not None
-            columns |= {view.name: view.gather(self.positions(view.name)) for view in views}
+            positions = {view.name: self.positions(view.name) for view in views}
+            # Reading, indexing and looking up took about as much again as they left.
+            taken = sum(found.nbytes for found in positions.values())
+            taken += 0 if kept else sum(column.nbytes for column in source.read.columns.values())
+            give_back(taken)
+            columns |= {view.name: view.gather(positions.pop(view.name)) for view in views}
             if not kept:
                 source.forget()
+                give_back(taken)
                 # Rows of a later reading may be others.
                 for view in views:
                     del self._positions[view.name]

@@ -18,10 +18,10 @@ from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from feast.utils import compute_non_entity_date_range
 
-from feast_asof.entities import EVENT_TIMESTAMP, Entities, events_between
+from feast_asof.entities import EVENT_TIMESTAMP, Entities
 from feast_asof.errors import AsOfError
+from feast_asof.events import events_of_range
 from feast_asof.index import build_index
 from feast_asof.keys import comparable
 from feast_asof.retrieval_job import AsOfRetrievalJob
@@ -87,18 +87,7 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
             for view in feature_views
         ]
         if entity_df is None:
-            start, end = compute_non_entity_date_range(
-                feature_views, start_date=start_date, end_date=end_date
-            )
-            events = events_between(views, start, end)
-            if events.num_rows == 0 and start_date is None:
-                LOG.warning(
-                    "no entity dataframe and no start_date: Feast's default asks for events from %s to %s, "
-                    "and the views (%s) have none; give start_date and end_date.",
-                    start.isoformat(timespec="seconds"),
-                    end.isoformat(timespec="seconds"),
-                    ", ".join(view.name for view in views),
-                )
+            events = events_of_range(feature_views, views, start_date, end_date)
             entities = Entities("events of the views", events, time_column=EVENT_TIMESTAMP)
         else:
             if is_sql(entity_df):
