@@ -107,7 +107,8 @@ def main() -> None:
         print(line, end="", flush=True)
         table += line
         failed += seen.failed
-    arguments.out.write_text(table, encoding="utf-8")
+        # As it grows: of a run that is stopped, what it has seen stays.
+        arguments.out.write_text(table, encoding="utf-8")
     sys.exit(1 if failed else 0)
 
 

@@ -60,8 +60,11 @@ def test_no_rows_for_want_of_dates_are_said(tmp_path: Path, caplog: pytest.LogCa
     store = open_store(tmp_path, [STATS])
     assert store.get_historical_features(features=["stats:score"]).to_df().empty
     (said,) = (record.getMessage() for record in caplog.records if record.name.startswith("feast_asof"))
-    assert said.startswith("no entity dataframe and no start_date: Feast's default asks for events from")
-    assert said.endswith("the views (stats) have none; give start_date and end_date.")
+    assert said.startswith(
+        "no entity dataframe and no start_date: Feast then asks for the events of the 30 days up to end_date "
+        "(or now, without one), from "
+    )
+    assert said.endswith("the views (stats) have none; give start_date, or both dates.")
     caplog.clear()
     dates = {"start_date": datetime(1990, 1, 1, tzinfo=UTC), "end_date": datetime(1990, 1, 2, tzinfo=UTC)}
     assert store.get_historical_features(features=["stats:score"], **dates).to_df().empty
@@ -71,7 +74,7 @@ def test_no_rows_for_want_of_dates_are_said(tmp_path: Path, caplog: pytest.LogCa
 def test_no_rows_for_want_of_a_start_name_the_end_that_was_given(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With an end_date alone the end is no default of Feast's, and the start follows from the ttl, if any."""
+    """With an end_date alone the range is named as what it is: so many days before it, by the ttl, if any."""
     lasting = View(
         "lasting", ["user"], ["rank"], STATS.rows.rename(columns={"score": "rank"}), ttl=timedelta(2)
     )
@@ -85,9 +88,9 @@ def test_no_rows_for_want_of_a_start_name_the_end_that_was_given(
         assert job.to_df().empty
         (said,) = (record.getMessage() for record in caplog.records if record.name.startswith("feast_asof"))
         assert said == (
-            f"no entity dataframe and no start_date: Feast asks for events of the {days} before the end_date "
-            f"that was given, from {start}T00:00:00+00:00 to 2020-02-01T00:00:00+00:00, and the views "
-            f"({feature.split(':')[0]}) have none; give start_date, too."
+            f"no entity dataframe and no start_date: Feast then asks for the events of the {days} up to "
+            f"end_date (or now, without one), from {start}T00:00:00+00:00 to 2020-02-01T00:00:00+00:00, "
+            f"and the views ({feature.split(':')[0]}) have none; give start_date, or both dates."
         )
 
 

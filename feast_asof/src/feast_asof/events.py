@@ -27,16 +27,16 @@ def events_of_range(
     """
     start, end = compute_non_entity_date_range(list(feature_views), start_date=start_date, end_date=end_date)
     events = events_between(views, start, end)
+    # Feast itself fills in an end_date that is not given: here the two cannot be told apart.
     if events.num_rows == 0 and start_date is None:
         LOG.warning(
-            "no entity dataframe and no start_date: %s from %s to %s, and the views (%s) have none; give %s.",
-            "Feast's default asks for events"
-            if end_date is None
-            else f"Feast asks for events of the {_days(end - start)} before the end_date that was given,",
+            "no entity dataframe and no start_date: Feast then asks for the events of the %s up to end_date "
+            "(or now, without one), from %s to %s, and the views (%s) have none; "
+            "give start_date, or both dates.",
+            _days(end - start),
             start.isoformat(timespec="seconds"),
             end.isoformat(timespec="seconds"),
             ", ".join(view.name for view in views),
-            "start_date and end_date" if end_date is None else "start_date, too",
         )
     return events
 
