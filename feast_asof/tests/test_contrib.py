@@ -1,5 +1,6 @@
 """What lies ready for Feast: its creators choose this store, the script for its suite takes a checkout."""
 
+import os
 import re
 import subprocess
 import sys
@@ -49,6 +50,42 @@ def test_the_script_says_what_is_no_checkout(tmp_path: Path) -> None:
     assert f"{tmp_path}/sdk/python/tests: not the tests of a checkout" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert subprocess.run(script, capture_output=True, check=False).returncode == 1
+
+
+def test_the_script_finds_the_marked_tests_wherever_feast_has_them(tmp_path: Path) -> None:
+    """In `tests/integration`, as before, and in `tests/universal`, where Feast has moved them since."""
+    tests = tmp_path / "checkout" / "sdk" / "python" / "tests"
+    (tests / "universal" / "feature_repos").mkdir(parents=True)
+    (tests / "integration").mkdir()
+    marker = "universal_offline_stores"
+    (tests.parent / "pytest.ini").write_text(f"[pytest]\nmarkers =\n    {marker}: of all stores\n")
+    (tests / "integration" / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--integration', action='store_true')\n"
+    )
+    (tests / "universal" / "conftest.py").write_text("pytest_plugins = ['tests.integration.conftest']\n")
+    for folder in ("", "integration", "universal"):
+        (tests / folder / "__init__.py").touch()
+    for folder in ("integration", "universal"):
+        (tests / folder / f"test_{folder}.py").write_text(
+            "import os, pytest\n"
+            f"@pytest.mark.{marker}\n"
+            "def test_configured():\n"
+            "    assert os.environ['FULL_REPO_CONFIGS_MODULE'] == 'asof_repo_configuration'\n"
+            "def test_of_something_else():\n    assert False\n"
+        )
+    # What Feast's own tests import is not needed by these.
+    (tmp_path / "needed").mkdir()
+    for module in ("testcontainers", "minio", "pytest_asyncio", "pytest_env"):
+        (tmp_path / "needed" / f"{module}.py").touch()
+    done = subprocess.run(
+        [sys.executable, str(CONTRIB / "run_universal_tests.py"), str(tmp_path / "checkout"), "-q"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "needed"), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("1 passed") == 2
 
 
 def test_the_page_for_feast_has_the_matrix_of_the_readme() -> None:
