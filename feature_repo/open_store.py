@@ -12,12 +12,12 @@ from feast.feature_view import DUMMY_ENTITY
 from feast.repo_contents import RepoContents
 from feast.repo_operations import apply_total_with_repo_instance
 
-from feature_repo.entities import FEAST_ENTITIES, nightreel
+from feature_repo.entities import FEAST_ENTITIES, key_type, nightreel
 from feature_repo.home import REPOSITORY, current_settings, features_in_postgresql
 from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
 from feature_repo.sources import place_sources
-from feature_repo.views import VIEWS, own_views
+from feature_repo.views import VIEWS, own_views, place_keys
 from nightreel.core import columns
 from nightreel.core.artefacts import StepResult
 from nightreel.core.catalogue import Catalogue, catalogue_of
@@ -48,6 +48,7 @@ def apply_definitions(settings: Settings) -> StepResult:
 
 def _apply_definitions(settings: Settings) -> StepResult:
     place_sources(settings.paths)
+    place_keys(settings.paths)
     fill_tables(settings)
     repository = _contents(settings)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
@@ -72,10 +73,12 @@ def _apply_definitions(settings: Settings) -> StepResult:
     )
 
 
-def store() -> FeatureStore:
+def store(*, codes: bool = True) -> FeatureStore:
     """A fresh store on the current settings' home, with a fresh copy of its registry.
 
-    Raises InputError where the definitions have not been registered there, or read another home's files.
+    codes: whether it is joined by the codes of ids that are text, as nightreel's own steps do. Raises
+    InputError where the definitions have not been registered there, read another home's files or have other
+    types of ids.
     """
     settings = current_settings()
     paths = settings.paths
@@ -91,7 +94,17 @@ def store() -> FeatureStore:
         raise InputError(f"{where}: the feature service is not registered.", remedy) from None
     catalogue = catalogue_of(settings)
     _require_own_sources(opened, catalogue, paths, where)
+    _require_types_of_ids(opened, paths, where, remedy)
+    # Another store, of the user's choice, joins what lies in the files.
+    if hasattr(opened.config.offline_store, "codes"):
+        opened.config.offline_store.codes = codes
     return opened
+
+
+def _require_types_of_ids(opened: FeatureStore, paths: Paths, where: str, remedy: str) -> None:
+    for entity in opened.list_entities():
+        if entity.name in FEAST_ENTITIES and entity.value_type != key_type(entity.join_key, paths):
+            raise InputError(f"{where}: the ids of {entity.name}s are of another type now.", remedy)
 
 
 def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Paths, where: str) -> None:

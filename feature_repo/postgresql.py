@@ -26,8 +26,9 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from feast.repo_config import RepoConfig
 from psycopg import sql
 
-from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
+from feast_asof import AsOfRetrievalJob
 from feature_repo.home import current_settings, repo_config
+from feature_repo.offline_store import HomeAsOfOfflineStore
 from feature_repo.sources import SOURCES, table_name
 from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.checksums import is_usable, remove_with_checksum, require_as_written
@@ -65,9 +66,10 @@ class PostgreSQLAsOfOfflineStoreConfig(PostgreSQLConfig):  # type: ignore[misc]
     type: Literal["feature_repo.postgresql.PostgreSQLAsOfOfflineStore"] = (
         "feature_repo.postgresql.PostgreSQLAsOfOfflineStore"
     )
+    codes: bool = False
 
 
-class PostgreSQLAsOfOfflineStore(AsOfOfflineStore):
+class PostgreSQLAsOfOfflineStore(HomeAsOfOfflineStore):
     """The as-of store over tables in PostgreSQL."""
 
     @staticmethod
@@ -85,7 +87,7 @@ class PostgreSQLAsOfOfflineStore(AsOfOfflineStore):
         local = [copy.copy(view) for view in feature_views]
         for view in local:
             view.batch_source = _local(config, view.batch_source)
-        return AsOfOfflineStore.get_historical_features(
+        return HomeAsOfOfflineStore.get_historical_features(
             config, local, feature_refs, entity_df, registry, project, full_feature_names, **more
         )
 
@@ -94,7 +96,7 @@ class PostgreSQLAsOfOfflineStore(AsOfOfflineStore):
         config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
     ) -> RetrievalJob:
         """As the as-of store."""
-        return AsOfOfflineStore.pull_latest_from_table_or_query(
+        return HomeAsOfOfflineStore.pull_latest_from_table_or_query(
             config, _local(config, data_source), *arguments, **more
         )
 
@@ -103,7 +105,7 @@ class PostgreSQLAsOfOfflineStore(AsOfOfflineStore):
         config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
     ) -> RetrievalJob:
         """As the as-of store."""
-        return AsOfOfflineStore.pull_all_from_table_or_query(
+        return HomeAsOfOfflineStore.pull_all_from_table_or_query(
             config, _local(config, data_source), *arguments, **more
         )
 

@@ -1,12 +1,14 @@
 """The feature views, as the catalogue has them."""
 
 from datetime import timedelta
+from typing import Any
 
-from feast import FeatureView, Field
+from feast import FeatureView, Field, ValueType
 from feast.data_source import DataSource
 from feast.types import Array, Float32, Int32, Int64, String, UnixTimestamp
 
-from feature_repo.entities import FEAST_ENTITIES, OWNER
+from feature_repo.entities import FEAST_ENTITIES, OWNER, key_type
+from feature_repo.home import current_settings
 from feature_repo.sources import SOURCES, source_of
 from nightreel.core.catalogue import Catalogue, View
 from nightreel.core.catalogue.catalogue import BUILTIN
@@ -25,6 +27,10 @@ FEAST_TYPES = {
 }
 
 
+def _key_dtype(key: str, paths: Paths) -> Any:
+    return String if key_type(key, paths) is ValueType.STRING else Int64
+
+
 def view_of(view: View, source: DataSource) -> FeatureView:
     """Feast's view of an entry of the catalogue."""
     return FeatureView(
@@ -32,7 +38,7 @@ def view_of(view: View, source: DataSource) -> FeatureView:
         entities=[FEAST_ENTITIES[entity] for entity in view.entities],
         ttl=FOR_EVER,
         schema=[
-            *(Field(name=key, dtype=Int64) for key in view.join_keys),
+            *(Field(name=key, dtype=_key_dtype(key, current_settings().paths)) for key in view.join_keys),
             *(
                 Field(name=feature.name, dtype=FEAST_TYPES[feature.type], description=feature.description)
                 for feature in view.features
@@ -49,6 +55,15 @@ def view_of(view: View, source: DataSource) -> FeatureView:
 
 VIEWS = tuple(view_of(view, SOURCES[view.name]) for view in BUILTIN.stored)
 BY_NAME = {view.name: view for view in VIEWS}
+
+
+def place_keys(paths: Paths) -> None:
+    """Give the join keys the types of another home's ids, as `place_sources` gives sources its files."""
+    for entity in FEAST_ENTITIES.values():
+        entity.value_type = key_type(entity.join_key, paths)
+    for view in VIEWS:
+        for column in view.entity_columns:
+            column.dtype = _key_dtype(column.name, paths)
 
 
 def own_views(catalogue: Catalogue, paths: Paths) -> tuple[FeatureView, ...]:

@@ -26,7 +26,7 @@ def materialize(settings: Settings, as_of: datetime) -> StepResult:
         return StepResult("materialize", True, sources, wrote, {})
     require_as_written(sources)
     record.forget()
-    store = open_store()
+    store = open_store(codes=False)
     with full_disk_named(settings.paths.online_store), warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         # Everything, not only what is new: a source may have been written again for days gone by.

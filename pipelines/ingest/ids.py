@@ -17,7 +17,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_as_written, is_lost
 from nightreel.core.errors import InputError
-from nightreel.core.ids import CODE, ID, NAMES, ids_file
+from nightreel.core.ids import CODE, ID, NAMES, Ids, ids_file
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, Settings
 from pipelines.ingest.numbers import floats, is_whole
@@ -97,8 +97,8 @@ class Codes:
             self.new += len(new)
         return pl.Series(ids.name, self._codes[category])
 
-    def write(self, file: Path) -> None:
-        """Write them all, by code."""
+    def write(self, file: Path, *, but: str | None = None) -> None:
+        """Write them all, by code. but: an id that is left out, with its code in its place."""
         codes = np.concatenate([self._codes[: self._used], self._gone])
         order = np.argsort(codes, kind="stable")
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
@@ -111,7 +111,8 @@ class Codes:
                 category = pl.Series(ID, np.where(part < self._used, part, 0), dtype=pl.UInt32)
                 ids = category.cat.to(self._type).cast(pl.String)
                 # A forgotten id has left its code, which no other gets.
-                there = pl.select(pl.when(pl.Series(part < self._used)).then(ids)).to_series()
+                stays = pl.Series(part < self._used) & ids.ne_missing(but)
+                there = pl.select(pl.when(stays).then(ids)).to_series()
                 texts = there.to_arrow().cast(pa.large_string())
                 writer.write_table(pa.table([texts, pa.array(codes[part])], schema=schema))
 
@@ -226,6 +227,15 @@ class HomeIds:
             name: f"text, {len(codes):,}" + (f" ({codes.new:,} new)" if codes.new else "")
             for name, codes in sorted(self._codes.items())
         }
+
+
+def forget_id(ids: Ids, one: int | str) -> int:
+    """Take an id that is text out of the home; its code stays, and is given to no other. Returns how many."""
+    if not ids.is_text or not ids.codes_of([one]):
+        return 0
+    codes = Codes.read(ids.file)
+    codes.write(ids.file, but=str(one))
+    return 1
 
 
 def names_of(settings: Settings) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from nightreel.core.settings import Settings
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed
 from scoring.database.connection import SQLITE, database_exists, database_url, engine, plainly, sqlite_file
+from scoring.database.id_columns import are_text
 from scoring.database.schema import upgrade
 from scoring.database.tables import job_run, metadata, recommendation, recommendation_run, skip_user
 from scoring.database.writer import exclusive_lock
@@ -56,23 +57,23 @@ def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> N
 
 
 def _delete(connection: Connection, person: Person, removed: Removed) -> None:
+    # Tables have the type of the ids of the last night.
+    user = str(person.user_id) if are_text(connection, recommendation, columns.USER_ID) else person.user_id
     run_key = recommendation_run.c[columns.RUN_ID]
     for run_id in connection.execute(select(run_key)).scalars().all():
-        own = (recommendation.c[columns.RUN_ID] == run_id) & (
-            recommendation.c[columns.USER_ID] == person.user_id
-        )
+        own = (recommendation.c[columns.RUN_ID] == run_id) & (recommendation.c[columns.USER_ID] == user)
         rows = connection.execute(delete(recommendation).where(own)).rowcount
         if rows:
             removed.counts["rows of lists"] += rows
             counts = {"users": recommendation_run.c.users - 1, "rows": recommendation_run.c.rows - rows}
             connection.execute(update(recommendation_run).where(run_key == run_id).values(**counts))
-    skipped = delete(skip_user).where(skip_user.c[columns.USER_ID] == person.user_id)
+    skipped = delete(skip_user).where(skip_user.c[columns.USER_ID] == user)
     removed.counts["rows of skip_user"] += connection.execute(skipped).rowcount
     for table, names in _WORDS:
         key = list(table.primary_key.columns)
         for name in names:
             column = table.c[name]
-            holding = select(*key, column).where(column.like(f"%{person.user_id}%"))
+            holding = select(*key, column).where(column.contains(str(person.user_id), autoescape=True))
             for row in connection.execute(holding).all():
                 said = person.token.sub(_HIDDEN, row[-1])
                 if said != row[-1]:
@@ -117,7 +118,7 @@ def remove_from_online_store(file: Path, person: Person, removed: Removed) -> No
 def _is_of(key: bytes, person: Person) -> bool:
     entity = deserialize_entity_key(key, _KEY_VERSION)
     for name, value in zip(entity.join_keys, entity.entity_values, strict=True):
-        if name == columns.USER_ID and person.is_number(str(getattr(value, value.WhichOneof("val")))):
+        if name == columns.USER_ID and person.is_id(str(getattr(value, value.WhichOneof("val")))):
             return True
     return False
 

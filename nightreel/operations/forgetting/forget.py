@@ -19,6 +19,7 @@ from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_files, require_searchable
 from nightreel.operations.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
 from pipelines import model_registry
+from pipelines.ingest.ids import forget_id
 from scoring.database.connection import database_exists, database_url, engine, plainly
 from scoring.database.writer import sole_job
 
@@ -38,13 +39,9 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
             "forget: home and raw files behind a URL are not searched.",
             "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
         )
-    given = Ids.of(settings.paths, columns.USER_ID).given(str(user_id))
-    if isinstance(given, str):
-        raise InputError(
-            "forget: users whose ids are text cannot be taken out yet.",
-            "Take their rows out of the raw files, then run `nightreel ingest --force` and `nightreel run`.",
-        )
-    person, removed = Person(given), Removed()
+    ids = Ids.of(settings.paths, columns.USER_ID)
+    given = ids.given(str(user_id))
+    person, removed = Person(given, ids.code_of(given)), Removed()
     with _alone(settings):
         require_searchable(settings.raw_dir)
         remove_from_raw_files(settings.raw_dir, person, removed)
@@ -56,6 +53,8 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
             removed.left.append("Feast's online store is another than the home's own: materialize it anew")
         remove_from_online_store(settings.paths.online_store, person, removed)
         remove_from_lists(settings, person, removed)
+        # Last: whoever forgets again after a crash needs the code to find what is left.
+        removed.counts["ids"] += forget_id(ids, given)
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:
             counts = {}  # these are removed without a look

@@ -1,20 +1,26 @@
-"""Finds a user's id in text: as a number of its own, however it is written."""
+"""Finds a user's id in text: as a number of its own, however it is written, or as a word."""
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
+_EXPONENT = (b"e", b"E")
+
 
 @dataclass(frozen=True)
 class Person:
     """The user who is to be forgotten. The id is in no message, log line or record."""
 
-    user_id: int
+    user_id: int | str
+    # By which tables know a user whose id is text; None where none does.
+    code: int | None = None
 
     @cached_property
     def token(self) -> re.Pattern[str]:
-        """The id where no other digit is beside it."""
+        """The id where no other digit is beside it; of text, no other letter, digit or dash."""
+        if isinstance(self.user_id, str):
+            return re.compile(rf"(?<![\w-]){re.escape(self.user_id)}(?![\w-])")
         sign = "-" if self.user_id < 0 else ""
         return re.compile(rf"(?<![0-9]){sign}0*{abs(self.user_id)}(?![0-9])")
 
@@ -23,12 +29,25 @@ class Person:
         """The same in bytes."""
         return re.compile(self.token.pattern.encode())
 
+    @property
+    def key(self) -> int | None:
+        """What stands for the user in tables."""
+        return self.code if isinstance(self.user_id, str) else self.user_id
+
+    def may_be_in(self, record: bytes) -> bool:
+        """Whether a record of a CSV may hold the id, however it is written there."""
+        if isinstance(self.user_id, str):
+            return self.user_id.encode() in record or (b'"' in record and '"' in self.user_id)
+        return self.token_bytes.search(record) is not None or any(mark in record for mark in _EXPONENT)
+
     def is_in(self, text: str) -> bool:
         """Whether the id stands in a text."""
         return self.token.search(text) is not None
 
-    def is_number(self, text: str) -> bool:
-        """Whether a field is the id, also as 5109.0, +5109 or 5.109E3."""
+    def is_id(self, text: str) -> bool:
+        """Whether a field is the id, also as 5109.0, +5109 or 5.109E3; of text, exactly."""
+        if isinstance(self.user_id, str):
+            return text == self.user_id
         try:
             return Decimal(text.strip()) == self.user_id
         except (InvalidOperation, ValueError):

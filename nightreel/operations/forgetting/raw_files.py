@@ -25,7 +25,6 @@ CSV = ".csv"
 FRIENDS = "friend_list"
 _REASON = ".txt"
 _HIDDEN = "***"
-_EXPONENT = (b"e", b"E")
 _HEADER_BYTES_MAX = 65_536
 
 
@@ -155,10 +154,10 @@ def _records(file: io.BufferedReader) -> Iterator[bytes]:
 
 def _changed(record: bytes, users: list[int], friends: list[int], person: Person) -> bytes:
     """The same object where the record says nothing of the person; empty where it is theirs."""
-    if not person.token_bytes.search(record) and not any(mark in record for mark in _EXPONENT):
+    if not person.may_be_in(record):
         return record
     fields = _fields(record)
-    if any(person.is_number(fields[n]) for n in users if n < len(fields)):
+    if any(person.is_id(fields[n]) for n in users if n < len(fields)):
         return b""
     if users and len(fields) <= max(users) and person.token_bytes.search(record):
         return b""  # cut off: nobody can say whose it is
@@ -166,7 +165,7 @@ def _changed(record: bytes, users: list[int], friends: list[int], person: Person
     if not named:
         return record
     for n in named:
-        ids = [one for one in re.findall(r"-?\d+", fields[n]) if not person.is_number(one)]
+        ids = [one for one in re.split(r"\s*,\s*", fields[n].strip("[] ")) if one and not person.is_id(one)]
         fields[n] = f"[{', '.join(ids)}]"
     end = "\r\n" if record.endswith(b"\r\n") else "\n" if record.endswith(b"\n") else ""
     text = io.StringIO()

@@ -65,8 +65,8 @@ def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
             "Remove it (its step makes it again), then forget again.",
         ) from error
     frame = before
-    if columns.USER_ID in names:
-        frame = frame.filter(pl.col(columns.USER_ID).ne_missing(person.user_id))
+    if columns.USER_ID in names and person.key is not None:
+        frame = frame.filter(pl.col(columns.USER_ID).ne_missing(person.key))
     if RAW in names:
         # Rejected rows are kept as text.
         of_person = pl.any_horizontal(
@@ -76,9 +76,9 @@ def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
         )
         frame = frame.filter(~of_person)
     rows = before.height - frame.height
-    if FRIENDS in names and frame.schema[FRIENDS] == pl.List(pl.Int64):
-        friends = pl.col(FRIENDS).list.eval(pl.element().filter(pl.element() != person.user_id))
-        named = frame[FRIENDS].list.contains(person.user_id).fill_null(value=False)
+    if FRIENDS in names and person.key is not None and frame.schema[FRIENDS] == pl.List(pl.Int64):
+        friends = pl.col(FRIENDS).list.eval(pl.element().filter(pl.element() != person.key))
+        named = frame[FRIENDS].list.contains(person.key).fill_null(value=False)
         if named.any():
             frame = frame.with_columns(pl.when(named).then(friends).otherwise(pl.col(FRIENDS)).alias(FRIENDS))
             removed.counts["lists of friends"] += int(named.sum())

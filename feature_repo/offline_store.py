@@ -1,0 +1,184 @@
+"""The as-of store by the ids of the log: where these are text, features lie under codes, which nobody sees.
+
+Entity rows bring ids and get their rows back as they were; what is materialized lies under ids. nightreel's
+own steps work on codes: `offline_store.codes`, which `feature_repo.open_store` sets.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from feast.data_source import DataSource
+from feast.feature_view import FeatureView
+from feast.infra.offline_stores.offline_store import RetrievalJob
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.repo_config import FeastConfigBaseModel, RepoConfig
+
+from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
+from feast_asof.entities import Entities
+from feast_asof.sql_entities import is_sql, run_sql
+from feast_asof.times import Instants
+from feature_repo.home import current_settings
+from nightreel.core import columns
+from nightreel.core.ids import Ids
+
+_UNKNOWN = np.iinfo(np.int64).min
+
+
+class HomeAsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
+    """`offline_store:` of feature_store.yaml. codes: set by nightreel's own steps alone."""
+
+    type: Literal["feature_repo.offline_store.HomeAsOfOfflineStore"] = (
+        "feature_repo.offline_store.HomeAsOfOfflineStore"
+    )
+    codes: bool = False
+
+
+class JobByIds(AsOfRetrievalJob):
+    """A join by codes, whose rows have the ids instead."""
+
+    ids: Mapping[str, Ids]
+
+    @property
+    def column_names(self) -> list[str]:
+        """As the as-of store's."""
+        return list(self.take(slice(0, 0)).column_names)
+
+    @classmethod
+    def of(cls, job: AsOfRetrievalJob, ids: Mapping[str, Ids]) -> "JobByIds":
+        """The same join."""
+        made = copy.copy(job)
+        made.__class__ = cls
+        assert isinstance(made, cls)
+        made.ids = ids
+        return made
+
+    def take(self, rows: "np.ndarray[Any, Any] | slice") -> pa.Table:
+        """As the as-of store's."""
+        return _with_ids(super().take(rows), self.ids)
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return _with_ids(super()._to_arrow_internal(timeout), self.ids)
+
+    def _part(self, rows: slice) -> AsOfRetrievalJob:
+        return JobByIds.of(super()._part(rows), self.ids)
+
+
+class HomeAsOfOfflineStore(AsOfOfflineStore):
+    """The as-of store over this home's files."""
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: Any,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        **more: Any,
+    ) -> AsOfRetrievalJob:
+        """As the as-of store; ids that are text are joined by their codes. An unknown id has no values."""
+        ids = {} if config.offline_store.codes else text_ids()
+        if ids:
+            feature_views = [_by_codes(view, ids) for view in feature_views]
+            if entity_df is not None:
+                if is_sql(entity_df):
+                    entity_df = _named(run_sql(str(entity_df), config, registry, project), ids)
+                entity_df = _with_codes(Entities.of(entity_df).table, ids)
+        job = AsOfOfflineStore.get_historical_features(
+            config, feature_views, feature_refs, entity_df, registry, project, full_feature_names, **more
+        )
+        return JobByIds.of(job, ids) if ids else job
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
+    ) -> RetrievalJob:
+        """As the as-of store, by ids."""
+        job = AsOfOfflineStore.pull_latest_from_table_or_query(config, data_source, *arguments, **more)
+        return by_ids(config, job)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
+    ) -> RetrievalJob:
+        """As the as-of store, by ids."""
+        job = AsOfOfflineStore.pull_all_from_table_or_query(config, data_source, *arguments, **more)
+        return by_ids(config, job)
+
+
+def text_ids() -> dict[str, Ids]:
+    """The join keys whose ids are text in the current home."""
+    paths = current_settings().paths
+    found = {key: Ids.of(paths, key) for key in (columns.USER_ID, columns.VIDEO_ID)}
+    return {key: ids for key, ids in found.items() if ids.is_text}
+
+
+def by_ids(config: RepoConfig, job: RetrievalJob) -> RetrievalJob:
+    """Rows of a source with ids for codes."""
+    ids = {} if config.offline_store.codes else text_ids()
+    table = job.to_arrow()
+    if not ids.keys() & set(table.column_names):
+        return job
+    renamed = table.rename_columns([_code(name) if name in ids else name for name in table.column_names])
+    named = _with_ids(renamed, ids)
+    times = Instants(np.zeros(named.num_rows, dtype=np.int64), "us")
+    return AsOfRetrievalJob(config, Entities("rows of a source", named, time_column=None, times=times))
+
+
+def _code(key: str) -> str:
+    return f"code of {key}"
+
+
+def _by_codes(view: FeatureView, ids: Mapping[str, Ids]) -> FeatureView:
+    """The view, joined by other columns of the entity rows."""
+    made = copy.copy(view)
+    made.projection = copy.copy(view.projection)
+    known = view.projection.join_key_map or {}
+    own = {key: known.get(key, key) for key in (column.name for column in view.entity_columns)}
+    made.projection.join_key_map = {
+        key: _code(column) if key in ids else column for key, column in own.items()
+    }
+    return made
+
+
+def _with_codes(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
+    """Entity rows with the codes of their ids beside them; 7 is "7"."""
+    for key, of_key in ids.items():
+        if key not in rows.column_names:
+            continue
+        texts = pl.Series(rows[key].to_pandas() if rows.num_rows == 0 else rows[key]).cast(pl.String)
+        known = of_key.codes_of(texts.unique().drop_nulls().to_list())
+        codes = texts.replace_strict(
+            list(known), list(known.values()), default=_UNKNOWN, return_dtype=pl.Int64
+        )
+        rows = rows.append_column(_code(key), codes.to_arrow())
+    return rows
+
+
+def _named(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
+    """Rows of SQL over the sources, whose whole numbers are codes, with the ids instead."""
+    are_codes = {name for name in ids.keys() & {*rows.column_names} if pa.types.is_integer(rows[name].type)}
+    names = [_code(name) if name in are_codes else name for name in rows.column_names]
+    return _with_ids(rows.rename_columns(names), ids)
+
+
+def _with_ids(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
+    """Rows without the codes; where they have no ids beside them, with these in their place."""
+    for key, of_key in ids.items():
+        if _code(key) not in rows.column_names:
+            continue
+        if key not in rows.column_names:
+            codes = rows[_code(key)]
+            known = codes.is_valid().to_numpy()
+            texts = np.full(len(codes), None, dtype=object)
+            texts[known] = of_key.outward(codes.drop_null().to_numpy())
+            position = rows.schema.get_field_index(_code(key))
+            rows = rows.set_column(position, key, pa.array(texts, pa.string()))
+        else:
+            rows = rows.drop_columns([_code(key)])
+    return rows
