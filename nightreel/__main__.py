@@ -2,4 +2,6 @@
 
 from nightreel.cli import main
 
-main()
+# Processes that are started from this one import this module too.
+if __name__ == "__main__":
+    main()

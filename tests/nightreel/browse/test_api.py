@@ -168,7 +168,7 @@ def test_others_are_not_served_without_a_password(home: Settings) -> None:
 
 def test_several_processes_serve_and_end_together(home: Settings) -> None:
     environment = os.environ | {"NIGHTREEL_HOME": str(home.home), "NIGHTREEL_BROWSE_PASSWORD": PASSWORD}
-    command = [Path(sys.executable).with_name("nightreel"), "browse", "--port", "0", "--workers", "2"]
+    command = [sys.executable, "-m", "nightreel", "browse", "--port", "0", "--workers", "2"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as run:
