@@ -3,8 +3,8 @@
 One run of `--users` lists of 100 rows; random users are asked for over connections that are kept, as an app's
 backend does. `table` is the reading alone, in one process, without HTTP; the others come through the API,
 with one serving process and with two. The clients take part of the same processor, and other work on the
-machine takes more: so the processor seconds of the serving processes are measured too, and from these the lists that
-two cores of their own would give. `pages` are seconds of the pages that look through many lists.
+machine takes more: so the processor seconds of the serving processes are measured too, and from these the
+lists that two cores of their own would give. `pages` are seconds of the pages that look through many lists.
 
     python -m benchmarks.lists_per_second
     python -m benchmarks.lists_per_second --users 100000 --requests 5000     # 10 million rows

@@ -1,18 +1,24 @@
 """Users, videos, comparisons and errors: what each page shows of lists that are worked out by hand."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 from sqlalchemy import text
 
+from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
 from scoring.database.compare import compare
 from scoring.database.connection import engine
+from scoring.database.id_columns import fit_ids
 from scoring.database.schema import upgrade_database
+from scoring.database.tables import blocklist, recommendation
 from tests.fixtures.published_home import NIGHT
 from tests.nightreel.browse.conftest import Site, fill, served
 from tests.nightreel.browse.test_page import rows
@@ -24,7 +30,7 @@ LISTS = {
 }
 
 
-def publish_lists(settings: Settings, lists: dict[int, dict[int, list[int]]] = LISTS) -> None:
+def publish_lists(settings: Settings, lists: Mapping[int, Mapping[Any, Sequence[Any]]] = LISTS) -> None:
     """Put these lists into the database, the last run shown, each run shown from its instant on."""
     upgrade_database(settings)
     run = (
@@ -231,3 +237,36 @@ def test_pages_on_damaged_tables_and_none_say_what_to_do(tmp_path: Path) -> None
     for address in served(settings):
         status, page, _ = Site(address, settings, user).get("/video?video=1")
         assert status == 503 and "video_captions.parquet" in page
+
+
+def test_ids_that_are_text_lead_from_page_to_page(tmp_path: Path) -> None:
+    """Words, UUIDs, and integers above 2^63-1, with characters that an address has to escape."""
+    settings = Settings.model_validate({"home": tmp_path})
+    names = ["a/b c&d", "18446744073709551615", "视频<1>", "z"]
+    settings.paths.ids.mkdir(parents=True)
+    for name in ("user", "video"):
+        pl.DataFrame({"id": names, "code": range(4)}).write_parquet(settings.paths.ids / f"{name}.parquet")
+    upgrade_database(settings)
+    with engine(settings).begin() as connection:
+        fit_ids(connection, ListIds.of(settings.paths), (recommendation, blocklist))
+    publish_lists(settings, {1: dict.fromkeys(names, names[:3]), 2: dict.fromkeys(names, names[1:])})
+    for url in served(settings):
+        site = Site(url, settings, 0)
+        links = re.findall(r'<td class="user user_id n"><a href="([^"]+)">', site.get("/users")[1])
+        assert len(links) == 4
+        for link in links:
+            status, page, _ = site.get(link.replace("&amp;", "&"))
+            assert status == 200 and len(rows(page, "list")) == 3
+            (video, *_) = re.findall(r'<td class="video video_id n"><a href="([^"]+)">', page)
+            status, page, _ = site.get(video.replace("&amp;", "&"))
+            assert status == 200 and "4 of 4 lists have it" in page
+        assert site.get("/random")[0] == 200
+        assert site.get("/?user=nobody")[0] == 404
+        assert site.get("/compare")[0] == 200
+        assert compare(settings, 2, 1, users_max=2)["users_of_both"] >= 1
+        address, found = "/api/v1/lists?limit=3", 0
+        while address:
+            page = json.loads(site.get(address)[1])
+            address, found = page["next"], found + len(page["lists"])
+        assert found == 4
+        assert json.loads(site.get("/api/v1/lists/" + quote(names[2]))[1])["user_id"] == names[2]
