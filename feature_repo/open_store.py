@@ -21,7 +21,7 @@ from feature_repo.views import VIEWS, own_views, place_keys
 from nightreel.core import columns
 from nightreel.core.artefacts import StepResult
 from nightreel.core.catalogue import Catalogue, catalogue_of
-from nightreel.core.catalogue.own import OWN
+from nightreel.core.catalogue.declared import OWN
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import InputError
 from nightreel.core.locks import home_lock

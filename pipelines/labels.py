@@ -21,6 +21,12 @@ RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
 
+
+def labels_of(settings: Settings) -> tuple[Label, ...]:
+    """The labels that a log allows: without lengths there is no `duration`."""
+    return LABELS if settings.has_lengths else (RATIO,)
+
+
 # A bucket's upper edge is this many times the lower one: of 2 s and of 2 min, the same difference in length.
 _EDGE_STEP = 1.15
 _PLAYS_A_BUCKET = 500

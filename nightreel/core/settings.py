@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from nightreel.core.data_settings import DataSettings
 from nightreel.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -159,6 +160,17 @@ class Settings(BaseSettings):
         description="Which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
         "music, tag with commas between, or `none`; `auto`: recognised in the first load, and kept.",
     )
+    quote: str | None = Field(
+        default=None,
+        description="What stands around fields of CSV files that hold a delimiter, e.g. `'`; empty: nothing "
+        "does, and a quote is a character like others; not set: `\"`, or `'` where all fields have it.",
+        max_length=1,
+    )
+    data: DataSettings | None = Field(
+        default=None,
+        description="The table `[data]`: files of any layout, and which of their columns is what "
+        "(docs/your-data.md); `nightreel init` writes it. Not set: KuaiRec's files in raw_dir.",
+    )
 
     feature_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -171,7 +183,10 @@ class Settings(BaseSettings):
         "models of your own: nightreel's rankers compute what they need of these as they read the plays.",
     )
     like_threshold: float = Field(
-        default=1.0, description="A play is liked when watch_ratio exceeds this.", gt=0
+        default=1.0,
+        description="A play is liked when watch_ratio exceeds this, or what stands for it in a log of "
+        "another layout; where that is a rating, the default is 3.5, of a weight 0, of events 0.5.",
+        ge=0,
     )
     long_view_s: float | None = Field(
         default=None,
@@ -504,6 +519,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a known time zone; use a name like Asia/Shanghai") from error
         return value
 
+    @model_validator(mode="after")
+    def _follow_from_data(self) -> "Settings":
+        if self.data is None:
+            return self
+        if "like_threshold" not in self.model_fields_set:
+            # Settings are frozen for others.
+            object.__setattr__(self, "like_threshold", self.data.like_threshold)
+        needs = "of plays whose play_time and length [data.columns] names"
+        if self.label == "duration" and not self.has_lengths:
+            raise ValueError(f'label = "duration" is {needs}; set label = "ratio"')
+        if self.long_view_s is not None and not (self.has_lengths and self.data.columns.value is None):
+            raise ValueError(f"long_view_s is {needs}, and no rating, weight or event; do not set it")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -525,6 +554,16 @@ class Settings(BaseSettings):
     def zone_of_schedule(self) -> ZoneInfo:
         """The zone in which the schedules are read."""
         return ZoneInfo(self.schedule_zone or self.time_zone)
+
+    @property
+    def has_play_times(self) -> bool:
+        """Whether it is known how long plays last."""
+        return self.data is None or self.data.has_play_times
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether it is known how long plays and videos last."""
+        return self.data is None or self.data.has_lengths
 
     @cached_property
     def paths(self) -> "Paths":
@@ -669,6 +708,9 @@ def load_settings(**overrides: Any) -> Settings:
         updates |= {"raw_url": raw_url, "raw_dir": home / "raw"}
     else:
         updates["raw_dir"] = (raw_base / loaded.raw_dir.expanduser()).resolve()
+    if loaded.data is not None:
+        in_raw_dir = updates["raw_dir"] if raw_url is not None else None
+        updates["data"] = loaded.data.below(in_raw_dir or (file.parent if file is not None else base))
     updates["feature_modules"] = tuple(_module_name(one, home) for one in loaded.feature_modules)
     return loaded.model_copy(update={"home": home, **updates})
 
@@ -778,7 +820,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
             else f"setting `{name}`"
         )
         text = "no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"{where}: {text}.")
+        if problem["type"] == "extra_forbidden" and name.startswith("data."):
+            text = "no such setting of the table [data]; settings that are not of it stand above it"
+        lines.append(f"{where}: {text}." if name else f"{file or 'settings'}: {text}.")
     return " ".join(lines) + " `nightreel settings` lists them all."
 
 
@@ -801,6 +845,8 @@ def _shown(name: str, value: Any) -> str:
         return masked_url(value.get_secret_value())
     if isinstance(value, tuple):
         return ",".join(value) or "none"
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_defaults=True)
     return "not set" if value is None else str(value)
 
 

@@ -179,8 +179,11 @@ def extras(settings: Settings) -> Finding:
 def data_folder(settings: Settings) -> Finding:
     """Whether the raw files that are needed are there and readable."""
     from pipelines.ingest.formats import stamp_of
-    from pipelines.ingest.raw_files import RAW_FILES, raw_path
+    from pipelines.ingest.mapping import files_given
+    from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, raw_path
 
+    if files_given(BIG_MATRIX, settings) is not None:
+        return _given_files(settings)
     folder = settings.raw_dir
     remedy = (
         "Set raw_dir in nightreel.toml, or NIGHTREEL_RAW_DIR, to the folder of the CSV files; "
@@ -206,11 +209,30 @@ def data_folder(settings: Settings) -> Finding:
     )
 
 
+def _given_files(settings: Settings) -> Finding:
+    """Whether the files that the table [data] names are there and readable."""
+    from pipelines.ingest.formats import files_of, is_there
+    from pipelines.ingest.mapping import files_given, raw_paths
+
+    given = {file: path for file, path in raw_paths(settings).items() if files_given(file, settings)}
+    for path in given.values():
+        if not is_there(path):
+            remedy = "Put it there, or correct the table [data] in nightreel.toml."
+            return Finding("data folder", "wrong", f"{path}: no such file.", remedy)
+    files = [file for path in given.values() for file in files_of(path)]
+    unreadable = [str(file) for file in files if not os.access(file, os.R_OK)]
+    if unreadable:
+        remedy = "Give this user leave to read them: `chmod a+r`."
+        return Finding("data folder", "wrong", f"{unreadable[0]} may not be read by this user.", remedy)
+    size_bytes = sum(file.stat().st_size for file in files)
+    return Finding("data folder", "ok", f"{len(files)} files of [data], {_size(size_bytes)}")
+
+
 def unread(settings: Settings) -> Finding:
     """What lies among the raw files and deliveries and is not read."""
     from pipelines.ingest.unread import unread_files
 
-    lines = unread_files(settings.raw_dir) if settings.raw_dir.is_dir() else []
+    lines = unread_files(settings) if settings.raw_dir.is_dir() else []
     if not lines:
         return Finding("unread files", "ok", "none")
     return Finding(

@@ -28,10 +28,12 @@ from pipelines.ingest.deliveries import (
     fitting_name,
     kind_of,
     next_arrival,
+    own_name,
     stamp_anew,
 )
 from pipelines.ingest.formats import ending_of
 from pipelines.ingest.ids import remedy_for
+from pipelines.ingest.mapping import files_given
 from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries
@@ -95,7 +97,7 @@ def _stamped_anew(settings: Settings) -> list[str]:
     if not delivered_after(settings.raw_dir, now):
         return []
     try:
-        stamped = stamp_anew(settings.raw_dir, now)
+        stamped = stamp_anew(settings, now)
     except OSError as error:
         _log.warning("delivery of after now", reason=error.strerror)
         return [f"deliveries of after now cannot be stamped anew: {error.strerror}"]
@@ -128,7 +130,8 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise InputError("not a file of its own, but a link or a device.", "Deliver the file itself.")
-    file = kind_of(path.name)
+    name = own_name(path.name, settings)
+    file = kind_of(name)
     if file is None:
         names = ", ".join(Path(kind.name).stem for kind in KINDS)
         raise InputError(f"{printable(path.name)}: what is it?", f"Let its name begin with one of {names}.")
@@ -137,13 +140,13 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return None, 0, "still being written; the next night takes it in"
-    raw = raw_path(_raw_folder(settings), file)
-    if not raw.exists():
+    raw = None if files_given(file, settings) is not None else raw_path(_raw_folder(settings), file)
+    if raw is not None and not raw.exists():
         return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
     archive = path.parent / ARCHIVE
     archive.mkdir(exist_ok=True)
     arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
-    return path.rename(archive / archived_name(path.name, arrived)), good, said
+    return path.rename(archive / archived_name(name, arrived)), good, said
 
 
 def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
@@ -165,7 +168,7 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
 
 
 def _raw_folder(settings: Settings) -> Path:
-    """Where the raw files lie, or will."""
+    """Where raw files lie, or will."""
     try:
         return find_raw_folder(settings.raw_dir)
     except InputError:

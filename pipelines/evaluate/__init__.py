@@ -23,7 +23,7 @@ from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.protocols import KUAIREC, RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
-from pipelines.labels import LABELS, LengthBuckets
+from pipelines.labels import LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.lambdamart import load_lambdamart
 
@@ -213,7 +213,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
             }
             for system in made.scores
         ]
-        for label in LABELS
+        for label in labels_of(settings)
     }
     liked = made.wanted[settings.label].liked
     return {
@@ -224,7 +224,8 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
         "users_with_a_liked_video": len(np.unique(made.user_id[liked])),
         "users_that_chose_settings": made.tuned.users,
         "liked_share": {
-            label: float(made.wanted[label].liked.mean()) if len(liked) else 0.0 for label in LABELS
+            label: float(made.wanted[label].liked.mean()) if len(liked) else 0.0
+            for label in labels_of(settings)
         },
         "blend_weights": {name: weight for name, weight in made.tuned.blend.weights.items() if weight},
         "hybrid_by_filter_k_on_the_tuning_users": {str(k): v for k, v in made.tuned.filters.items()},

@@ -9,7 +9,7 @@ import numpy as np
 from nightreel.core.settings import Settings
 from pipelines.evaluate.slices import pair_families, user_families
 from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
-from pipelines.labels import LABELS, Label
+from pipelines.labels import Label, labels_of
 from pipelines.metrics import (
     Bootstrap,
     Order,
@@ -129,7 +129,7 @@ class Measuring:
         order = Order.of(trial.user_id, trial.video_id, scores)
         places = places_from_the_end(order, scores)
         found = _Columns()
-        for label in LABELS:
+        for label in labels_of(self._settings):
             self._accuracy(found, label, order)
             areas = auc_of_users(order, places, trial.wanted[label].liked)
             found.add(label, "gauc", None, ALL, areas)
@@ -231,8 +231,9 @@ class Measuring:
         """AUC of all pairs together, and how far the models' own predictions are off."""
         # The hybrid's scores are places in a user's list: they compare with no other user's.
         if system != HYBRID:
-            areas = aucs(scores, [self._trial.wanted[label].liked for label in LABELS])
-            for label, area in zip(LABELS, areas, strict=True):
+            labels = labels_of(self._settings)
+            areas = aucs(scores, [self._trial.wanted[label].liked for label in labels])
+            for label, area in zip(labels, areas, strict=True):
                 if area is not None:
                     yield self._single(label, system, "auc", area)
         wanted = self._trial.wanted[self._settings.label]

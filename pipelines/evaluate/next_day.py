@@ -15,7 +15,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
-from pipelines.labels import LABELS, LengthBuckets, is_liked
+from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
 from pipelines.metrics import exposure_weights
 from pipelines.training_frame import of_sampled_users, scan_plays
@@ -112,7 +112,7 @@ def inputs(settings: Settings) -> list[Any]:
     return [contents_file(settings), *sorted(settings.paths.backtest.glob("*/*.parquet"))]
 
 
-def day_facts(found: NextDay) -> list[Mapping[str, Any]]:
+def day_facts(found: NextDay, settings: Settings) -> list[Mapping[str, Any]]:
     """What each day was judged by, users without a liked play included."""
     rows: list[Mapping[str, Any]] = []
     for judged in found.days:
@@ -124,7 +124,7 @@ def day_facts(found: NextDay) -> list[Mapping[str, Any]]:
             "with a new video": judged.relevant[columns.USER_ID].n_unique(),
             "new pairs": judged.relevant.height,
         }
-        for label in LABELS:
+        for label in labels_of(settings):
             liked = judged.of_label(label)
             row[f"liked ({label})"] = liked.height
             row[f"users without ({label})"] = judged.players - liked[columns.USER_ID].n_unique()
@@ -163,12 +163,12 @@ def _judged(
     day: BacktestDay, plays: pl.DataFrame, firsts: pl.DataFrame, buckets: LengthBuckets, settings: Settings
 ) -> JudgedDay:
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = {label: is_liked(label, buckets, ratio, length, settings) for label in LABELS}
+    liked = {label: is_liked(label, buckets, ratio, length, settings) for label in labels_of(settings)}
     pairs = (
         plays.select(_PAIR)
         .with_columns(pl.Series(label, values) for label, values in liked.items())
         .group_by(_PAIR)
-        .agg(pl.col(label).any() for label in LABELS)
+        .agg(pl.col(label).any() for label in liked)
     )
     exposure = pairs.group_by(columns.VIDEO_ID).agg(pl.len().alias("users"))
     weights = exposure.select(

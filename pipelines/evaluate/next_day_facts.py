@@ -8,7 +8,7 @@ from pipelines.backtest_files import HYBRID, YESTERDAY
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
 from pipelines.evaluate.next_day import ANY_PLAY, NextDay, day_facts
 from pipelines.evaluate.next_day_figures import MICRO_RECALL
-from pipelines.labels import LABELS
+from pipelines.labels import labels_of
 
 _VERDICT_AT = 20
 # Of the main table: metric and k, the k cut to the largest that there is.
@@ -26,13 +26,13 @@ _PRINTED = (
 
 def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str, Any]:
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
-    labels = [settings.label, *(label for label in LABELS if label != settings.label), ANY_PLAY]
+    labels = [settings.label, *(label for label in labels_of(settings) if label != settings.label), ANY_PLAY]
     backtest = found.backtest
     remarks = [*backtest.remarks, *_days_without_likes(found, settings.label)]
     return {
         "verdict": verdict(own, settings.label, found.cutoffs),
         **{f"by_label_{label}": _table(own, label, found) for label in labels},
-        "days": day_facts(found),
+        "days": day_facts(found, settings),
         "rankers_trained_before": backtest.trained_before.isoformat(),
         **({"remarks": remarks} if remarks else {}),
     }

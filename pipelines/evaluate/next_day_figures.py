@@ -13,7 +13,7 @@ from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
 from pipelines.evaluate.next_day import ANY_PLAY, NEXT_DAY, JudgedDay, NextDay
-from pipelines.labels import LABELS
+from pipelines.labels import labels_of
 from pipelines.metrics import (
     Bootstrap,
     RankedLists,
@@ -73,7 +73,7 @@ class NextDayMeasuring:
         self._settings = settings
         relevant = [judged.relevant[columns.USER_ID] for judged in found.days]
         self._users = pl.concat(relevant).unique().sort().to_numpy()
-        self._labels = (*LABELS, ANY_PLAY)
+        self._labels = (*labels_of(settings), ANY_PLAY)
         self._cutoffs = found.cutoffs
         self._hybrid: tuple[np.ndarray, np.ndarray] | None = None
 

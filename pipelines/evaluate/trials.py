@@ -14,7 +14,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
-from pipelines.labels import DURATION, LABELS, Label, LengthBuckets, Targets, targets
+from pipelines.labels import DURATION, Label, LengthBuckets, Targets, labels_of, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.model_rows.ordering import received
 from pipelines.model_rows.sides import sides_as_of
@@ -108,7 +108,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
     is_tuning = pairs.is_tuning(settings)
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)
-    wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in LABELS}
+    wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in labels_of(settings)}
     tuned = _tuned(
         _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning]),
         {system: values[is_tuning] for system, values in scores.items()},

@@ -80,6 +80,8 @@ def _cumulative(
         weight = settings.smoothing_plays
         return (pl.col(name) + weight * usual) / (pl.col(PLAYS) + weight)
 
+    # What no play has is unknown, not 0.
+    duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.has_play_times else pl.lit(None)
     return so_far.select(
         key,
         columns.EVENT_TIMESTAMP,
@@ -87,5 +89,5 @@ def _cumulative(
         pl.col(NEW_PAIR).cast(pl.Int32).alias(names[NEW_PAIR]),
         smoothed(LIKED).cast(pl.Float32).alias(names[LIKED]),
         (smoothed(RATIO) / RATIO_UNIT).cast(pl.Float32).alias(names[RATIO]),
-        (pl.col(columns.PLAY_DURATION) / pl.col(PLAYS)).cast(pl.Float32).alias(names[columns.PLAY_DURATION]),
+        duration.cast(pl.Float32).alias(names[columns.PLAY_DURATION]),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.errors import InputError
 from nightreel.core.locks import home_lock
@@ -20,11 +21,12 @@ from pipelines.ingest.changes import first_difference, has_changed, note_changes
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
 from pipelines.ingest.derived import DERIVED, derived
-from pipelines.ingest.formats import Form, files_of
+from pipelines.ingest.formats import files_of, is_there
 from pipelines.ingest.ids import HomeIds, remedy_for
+from pipelines.ingest.mapping import files_given, mapped, raw_paths
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
-from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile, find_raw_folder, raw_path
+from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile
 from pipelines.ingest.sources import Source, scratch_folder, source_of
 from pipelines.ingest.summary import counted, reasons, size_of, summary_of
 from pipelines.ingest.tables import DUPLICATE, Table, read_table
@@ -52,11 +54,11 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
-    folder = find_raw_folder(settings.raw_dir)
-    paths = [part for file in RAW_FILES for part in files_of(raw_path(folder, file))]
+    of_files = raw_paths(settings)
+    paths = [part for path in of_files.values() for part in files_of(path)]
     arrived = deliveries(settings.raw_dir)
     read = (*(path for path in paths if path.is_file()), *(delivery.path for delivery in arrived))
-    unread = unread_files(settings.raw_dir)
+    unread = unread_files(settings)
     for line in unread:
         _log.warning("not read", file=line)
     remarks = {"remarks": unread} if unread else {}
@@ -70,7 +72,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
         return StepResult("ingest", True, read, wrote, {**record.summary(), **remarks})
     ids = HomeIds.of(settings)
     before = {} if force else read_taken(settings, ids.tokens)
-    plans, missing = _plan(folder, arrived, before, Form.of(settings), scratch)
+    plans, missing = _plan(of_files, arrived, before, settings, scratch)
     ids.recognise(plan.source for plan in plans if plan.source is not None)
     record.forget()
     taken: dict[Path, Taken] = {}
@@ -90,7 +92,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
             path
             for file in DERIVED
             if file in missing
-            for path in output.write(file, derived(file, plays, settings.zone))
+            for path in output.write(file, derived(mapped(file, settings), plays, settings.zone))
         ]
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
@@ -99,7 +101,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken, ids.tokens)
     written += [Path(name) for entry in taken.values() for name in entry.written]
-    summary = summary_of(of_file)
+    summary = summary_of(of_file, [file for file in of_file if files_given(file, settings) is not None])
     if recognised := [said for plan in plans for said in plan.recognised]:
         summary["recognised"] = recognised
     if ids.summary:
@@ -142,7 +144,11 @@ class _Plan:
 
 
 def _plan(
-    folder: Path, arrived: list[Delivery], before: Mapping[str, Taken], form: Form, scratch: Path
+    paths: Mapping[RawFile, Path],
+    arrived: list[Delivery],
+    before: Mapping[str, Taken],
+    settings: Settings,
+    scratch: Path,
 ) -> tuple[list[_Plan], list[RawFile]]:
     """What is to be done, in order of RAW_FILES, and the optional files that are not there.
 
@@ -150,20 +156,21 @@ def _plan(
     """
     plans, missing = {}, []
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
-        path = raw_path(folder, file)
+        path = paths[file]
         of_file = tuple(delivery for delivery in arrived if delivery.file is file)
-        if file.without is not None and not of_file and not path.exists() and not path.is_symlink():
+        is_optional = file.without is not None and files_given(file, settings) is None
+        if is_optional and not of_file and not path.exists() and not path.is_symlink():
             missing.append(file)
             continue
         known = before.get(str(path))
         if known is not None and not known.begins(of_file):
             known = None
-        if known is not None and path.exists() and known.is_same(path):
+        if known is not None and is_there(path) and known.is_same(path):
             plans[file] = _Plan(file, path, known, None, of_file)
             continue
         # What a record of the raw file would have replaced, had it been there, the table does not say.
         resumable = known if known is not None and not (file.key and known.delivered) else None
-        source = source_of(path, file, form, scratch, resumable)
+        source = source_of(path, file, settings, scratch, resumable)
         header = source.header
         plans[file] = _Plan(file, path, resumable if header.start else None, source, of_file)
     return [plans[file] for file in RAW_FILES if file in plans], missing
@@ -216,11 +223,12 @@ def _read_raw(
         rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
         earlier, delivered = Table(before.of_raw_file(), rejects), before.delivered()
     table = read_table(source, settings.zone, ids, advance, earlier)
-    _refuse_too_many(source.path, table, kept_rejects, settings, source.header.unit)
+    _refuse_too_many(source, table, kept_rejects, settings)
+    _ask_which_ratings(source, table, settings)
     if table.rejects.height:
         table.rejects.write_parquet(output.new(kept_rejects))
     known = Known.first(table.frame)
-    if source.file is BIG_MATRIX and has_changed(settings.paths, source.file.name, source.header.digest):
+    if plan.file is BIG_MATRIX and has_changed(settings.paths, source.file.name, source.header.digest):
         before_it = earlier.frame if earlier is not None else output.raw_rows(plan.file)
         output.earliest |= first_difference(source.file.name, before_it, table.frame)
     if delivered is not None:
@@ -246,7 +254,7 @@ def read_delivery(
     Raises InputError where it is refused as a raw file would be.
     """
     with scratch_folder(settings) as scratch:
-        source = source_of(path, file, Form.of(settings), scratch)
+        source = source_of(path, file, settings, scratch)
         names = [column.name for column in source.present.columns]
         if ids is None:
             ids = HomeIds.unsaved(settings)
@@ -282,13 +290,28 @@ def _merge(
     )
 
 
-def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings, unit: str) -> None:
+def _ask_which_ratings(source: Source, table: Table, settings: Settings) -> None:
+    """Raise InputError where ratings go beyond five stars and nobody has said which of them are liked."""
+    if source.file.name != BIG_MATRIX.name or settings.data is None or settings.data.columns.rating is None:
+        return
+    highest = table.frame[columns.WATCH_RATIO].max()
+    stars = 5
+    if isinstance(highest, float) and highest > stars and "like_threshold" not in settings.model_fields_set:
+        raise InputError(
+            f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
+            f"Set like_threshold above [data], like like_threshold = {highest * 0.7:g}, and "
+            f"watch_ratio_clip = {highest:g}.",
+        )
+
+
+def _refuse_too_many(source: Source, table: Table, kept: Path, settings: Settings) -> None:
     wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
     if wrong.height > settings.max_reject_share * rows:
         with atomic_write(kept) as temporary:
             table.rejects.write_parquet(temporary)
         first = wrong.row(0, named=True)
+        path, line = source.header.text.where(source.path, first[LINE])
         share = wrong.height / rows
         remedy = f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}."
         if share > _REPAIR_SHARE:  # to let so many through would be to lose the file
@@ -296,7 +319,7 @@ def _refuse_too_many(path: Path, table: Table, kept: Path, settings: Settings, u
             remedy = f"{few}: repair the file, or put the right one there."
         remedy += remedy_for(settings, first[REASON])
         raise InputError(
-            f"{path}, {unit} {first[LINE]}, {first[REASON]}. {wrong.height} of {rows} rows "
+            f"{path}, {source.header.unit} {line}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
             f"them are in {kept}.",
             remedy,

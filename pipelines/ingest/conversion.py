@@ -170,11 +170,16 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
         # Other programs' words for nothing are no errors where nothing is allowed.
         if column.kind is not Kind.ID:
             unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
-        found.append(_said(text, unread, column.name, _problem(column, text, time_format)))
+        found.append(_said(text, unread, column.shown, _problem(column, text, time_format)))
     if column.at_least is not None and (low := values < column.at_least).any():
-        found.append(_said(text, low, column.name, pl.lit(f"is below {column.at_least:g}")))
+        found.append(_said(text, low, column.shown, pl.lit(f"is below {column.at_least:g}")))
+    if column.at_most is not None and (high := values > column.at_most).any():
+        found.append(_said(text, high, column.shown, pl.lit(f"is above {column.at_most:g}")))
+    if column.among and (other := values.is_not_null() & ~values.is_in(column.among)).any():
+        known = ", ".join(column.among)
+        found.append(_said(text, other, column.shown, pl.lit(f"is none of {known}, which have a worth")))
     if not column.nullable and (missing := values.is_null() & ~unread).any():
-        words = pl.lit(f"column {column.name}: no value")
+        words = pl.lit(f"column {column.shown}: no value")
         found.append(pl.select(pl.when(missing).then(words)).to_series())
     return found
 

@@ -5,7 +5,6 @@ be read as a CSV at all, or that was cut off, is refused as a whole.
 """
 
 import codecs
-import csv
 import hashlib
 import io
 import os
@@ -22,9 +21,11 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nightreel.core.errors import InputError
-from pipelines.ingest.formats import DELIMITERS, Form, Text, files_of, stamp_of, text_of
+from pipelines.ingest.formats import HEADER_BYTES_MAX, Form, Text, is_there, stamp_of
+from pipelines.ingest.headers import header_of
 from pipelines.ingest.quotes import never_closed, opening_line, spans_of
 from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.several import whole_text
 from pipelines.ingest.taken import Taken
 
 LINE, RAW, REASON = "line", "raw", "reason"
@@ -32,7 +33,6 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {LINE: pl.Int64(), REASON: pl.String(), 
 
 _NO_SPANS = pl.DataFrame(schema={LINE: pl.Int64(), "breaks": pl.Int64()})
 _BLOCK_BYTES = 8 * 2**20
-_HEADER_BYTES_MAX = 65_536
 _LINE_FEED = ord("\n")
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _COPY_AGAIN = "Download or copy the file again."
@@ -110,20 +110,23 @@ def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Tak
 
 
 def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Taken | None) -> Header:
-    if not path.is_file() and not (path.is_dir() and files_of(path)):
+    if not is_there(path):
         if path.is_symlink():
             raise InputError(f"{path}: a link that leads to no file.", "Put the file itself there.")
         if path.exists():
             raise InputError(f"{path}: not a file.", "Put a CSV file there.")
-        raise InputError(f"{path}: no such file.", "Put it there, or set raw_dir to the folder that has it.")
+        raise InputError(
+            f"{path}: no such file.",
+            "Put it there, or name the right one: [data] or raw_dir in nightreel.toml.",
+        )
     stamp = stamp_of(path)
-    text_file = text_of(path, form, scratch)
+    text_file = whole_text(path, kind, form, scratch)
     taken = None if text_file.is_copy else taken
     with text_file.path.open("rb") as opened:
         status = os.fstat(opened.fileno())
         file = _UpTo(opened, status.st_size)
-        head = file.read(_HEADER_BYTES_MAX)
-        if not text_file.names:
+        head = file.read(HEADER_BYTES_MAX)
+        if not text_file.by_record:
             _refuse_other_formats(path, head)
         digest = hashlib.sha256()
         start = _end_of_taken(file, taken, digest) if taken is not None else 0
@@ -131,8 +134,8 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
         if not start:
             file.seek(0)
             digest = hashlib.sha256()
-        names, delimiter = _names(path, kind, text_file, head)
-        text = _check_text(path, file, lines_before, digest)
+        names, delimiter = header_of(path, kind, text_file, head)
+        text = _check_text(path, file, lines_before, digest, text_file.quote)
     if text.quotes % 2:
         with text_file.path.open("rb") as rest:
             rest.seek(start)
@@ -154,24 +157,12 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
     )
 
 
-def _names(path: Path, kind: RawFile, text: Text, head: bytes) -> tuple[list[str], str]:
-    """The columns, and what stands between them: what finds most of the columns that the file may have."""
-    if text.names:
-        return list(text.names), text.delimiter or ","
-    line = _first_line(path, head)
-    known = {column.name for column in kind.columns}
-    found = [
-        ([name.strip() for name in next(csv.reader([line], delimiter=one), [])], one)
-        for one in ((text.delimiter,) if text.delimiter else DELIMITERS)
-    ]
-    return max(found, key=lambda names: len(known & set(names[0])))
-
-
 def _refuse_open_quote(path: Path, text: "_Text", line: int) -> None:
     raise InputError(
         f'{path}: an odd number of quotes ("), the last on line {text.last_quote}: the one that opens on '
         f"line {line} is never closed. Was the file cut off?",
-        "Copy the file again, or double the quotes that belong to a text.",
+        "Copy the file again, or double the quotes that belong to a text; where none stands around a field, "
+        'set quote = "".',
     )
 
 
@@ -263,6 +254,7 @@ def _open(
         parse_options=pa_csv.ParseOptions(
             delimiter=header.delimiter,
             newlines_in_values=header.has_quotes,
+            quote_char=header.text.quote or False,
             ignore_empty_lines=False,
             invalid_row_handler=keep_broken,
         ),
@@ -421,7 +413,7 @@ def _end_of_taken(file: "_UpTo", taken: Taken, digest: "hashlib._Hash") -> int:
     return taken.size if not left and last_byte == b"\n" and digest.hexdigest() == taken.digest else 0
 
 
-def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._Hash") -> _Text:
+def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._Hash", quote: str) -> _Text:
     """Count what the rest of the file holds. Refuses what is not UTF-8."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     lines = lines_before
@@ -441,9 +433,9 @@ def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._
         if b"\0" in block:
             line = lines + block.count(b"\n", 0, block.index(b"\0")) + 1
             raise InputError(f"{path}, line {line}: a zero byte: not a CSV.", _COPY_AGAIN)
-        if in_block := block.count(b'"'):
+        if quote and (in_block := block.count(b'"')):
             last_quote = lines + block.count(b"\n", 0, block.rindex(b'"')) + 1
-        quotes += in_block
+            quotes += in_block
         lines += block.count(b"\n")
         if in_block := block.count(b"\r"):
             returns += in_block
@@ -451,10 +443,3 @@ def _check_text(path: Path, file: "_UpTo", lines_before: int, digest: "hashlib._
         line_ends += last_byte == b"\r" and block.startswith(b"\n")
         last_byte = block[-1:]
     return _Text(quotes, last_quote, lines, returns - line_ends)
-
-
-def _first_line(path: Path, head: bytes) -> str:
-    line = head.removeprefix(codecs.BOM_UTF8).splitlines()[0]
-    if len(line) >= _HEADER_BYTES_MAX - len(codecs.BOM_UTF8):
-        raise InputError(f"{path}, line 1: longer than any header.", "Is it a CSV with a header line?")
-    return line.decode("utf-8", errors="replace")

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nightreel.core.clock import SKEW, is_future
+from nightreel.core.settings import Settings
 from pipelines.ingest.formats import files_of
+from pipelines.ingest.mapping import files_given, raw_paths
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
@@ -19,12 +21,12 @@ from pipelines.ingest.raw_files import (
     ITEM_DAILY,
     USER_FEATURES,
     RawFile,
-    find_raw_folder,
-    raw_path,
 )
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
 KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+# As the table [data] calls them.
+_SHORT = {"plays": BIG_MATRIX, "users": USER_FEATURES, "items": CAPTIONS}
 _INSTANT = "%Y%m%dT%H%M%S.%fZ"
 _ARCHIVED = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(.+)", re.DOTALL)
 # File systems allow 255; the rest is for what is added to names, such as those of rejects.
@@ -48,6 +50,17 @@ def kind_of(name: str) -> RawFile | None:
         if name.casefold().startswith(Path(kind.name).stem):
             return kind
     return None
+
+
+def own_name(name: str, settings: Settings) -> str:
+    """A delivery's name as of a raw file, where it begins as [data] calls these: plays, users, items.
+
+    Any other name as it is.
+    """
+    for stem, kind in _SHORT.items():
+        if name.casefold().startswith(stem) and kind_of(name) is None:
+            return f"{Path(kind.name).stem}-{name}" if files_given(kind, settings) is not None else name
+    return name
 
 
 def delivered_name(name: str) -> str:
@@ -100,15 +113,16 @@ def delivered_after(raw_dir: Path, now: datetime) -> list[Delivery]:
     return [delivery for delivery in deliveries(raw_dir) if is_future(delivery.arrived, now)]
 
 
-def stamp_anew(raw_dir: Path, now: datetime) -> list[tuple[Delivery, datetime]]:
+def stamp_anew(settings: Settings, now: datetime) -> list[tuple[Delivery, datetime]]:
     """Give deliveries that are stamped later than now the present instant, and return both stamps of each.
 
     When they came is not known, but it was before now. With their old stamp, what they brought would count as
     unknown until then, and replace what arrives in the meantime. Nothing is done where the raw files too are
     of later than now: then it is the present clock that is wrong.
     """
+    raw_dir = settings.raw_dir
     later = delivered_after(raw_dir, now)
-    if not later or _is_before_raw_files(now, raw_dir):
+    if not later or _is_before_raw_files(now, settings):
         return []
     stamped = []
     for delivery in later:
@@ -120,9 +134,9 @@ def stamp_anew(raw_dir: Path, now: datetime) -> list[tuple[Delivery, datetime]]:
     return stamped
 
 
-def _is_before_raw_files(now: datetime, raw_dir: Path) -> bool:
-    folder = find_raw_folder(raw_dir)
-    files = [file for kind in KINDS for file in files_of(raw_path(folder, kind)) if file.is_file()]
+def _is_before_raw_files(now: datetime, settings: Settings) -> bool:
+    paths = raw_paths(settings)
+    files = [file for kind in KINDS for file in files_of(paths[kind]) if file.is_file()]
     return any(file.stat().st_mtime > (now + SKEW).timestamp() for file in files)
 
 

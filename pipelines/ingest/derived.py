@@ -17,7 +17,7 @@ DERIVED = (USER_FEATURES, CAPTIONS, ITEM_DAILY)
 
 def derived(file: RawFile, plays: pl.LazyFrame, zone: ZoneInfo) -> Known:
     """The table of a file of DERIVED from the table of plays; what plays do not say is null."""
-    if file is ITEM_DAILY:
+    if file.name == ITEM_DAILY.name:
         versions = _days(plays, zone)
     else:
         versions = plays.group_by(file.key).agg(pl.col(CREATED).min()).collect()

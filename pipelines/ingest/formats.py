@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
 
+from nightreel.core.data_settings import BETWEEN_PATHS, Files
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 
@@ -26,9 +28,13 @@ DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 ENDINGS = (*(text + packed for text in _TEXT_ENDINGS for packed in ("", ".gz", ".zst")), ".parquet")
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HEAD_BYTES = 4096
+HEADER_BYTES_MAX = 65_536
+_PATTERN = re.compile(r"[*?\[]")
+_QUOTED_BY_APOSTROPHE = re.compile(r"^'[^']*'$")
+_LOOKED_AT = 20
 _BLOCK_BYTES = 8 * 2**20
 _COPY_AGAIN = "Download or copy the file again."
 
@@ -40,11 +46,21 @@ class Form:
     delimiter: str | None = None
     encoding: str | None = None
     time_format: str = "auto"
+    quote: str | None = None
+    header: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings) -> "Form":
-        """The form that the settings give."""
-        return cls(settings.delimiter, settings.encoding, settings.time_format)
+    def of(cls, settings: Settings, given: Files | None = None) -> "Form":
+        """The form that the settings give. given: what they say of these files themselves."""
+        if given is None:
+            return cls(settings.delimiter, settings.encoding, settings.time_format, settings.quote)
+        return cls(
+            settings.delimiter if given.delimiter is None else given.delimiter,
+            settings.encoding if given.encoding is None else given.encoding,
+            settings.time_format,
+            settings.quote if given.quote is None else given.quote,
+            given.header or (),
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,8 @@ class Text:
 
     names: of the columns where the text has no header, as of records; by_record: a row is a record, whatever
     line breaks its values have. delimiter: where it is known. bad: records that could not be written (number,
-    reason, raw). format: for people.
+    reason, raw). format: for people. quote: what stands around fields, a quote or nothing. parts: of several
+    files one after the other, the line on which each begins, the lines of it that are left out, and its path.
     """
 
     path: Path
@@ -63,6 +80,16 @@ class Text:
     delimiter: str | None = None
     bad: tuple[tuple[int, str, str], ...] = ()
     format: str = "CSV"
+    quote: str = '"'
+    parts: tuple[tuple[int, int, Path], ...] = ()
+
+    def where(self, path: Path, line: int) -> tuple[Path, int]:
+        """The file in which a line of the text stands, and the line there. path: of the whole."""
+        found = [part for part in self.parts if part[0] <= line]
+        if not found:
+            return path, line
+        begins, left_out, file = found[-1]
+        return file, line - begins + 1 + left_out
 
 
 def ending_of(name: str) -> str | None:
@@ -73,19 +100,40 @@ def ending_of(name: str) -> str | None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that a raw file is: itself, or those of a folder, in order; hidden ones are left out."""
-    if not path.is_dir():
+    """The files that a raw file is, in order: itself, those of a folder or a pattern, or all of a list.
+
+    Hidden ones are left out of folders and patterns. A path that leads nowhere is itself.
+    """
+    if path.is_dir():
+        return sorted(
+            one
+            for one in path.rglob("*")
+            if one.is_file() and not any(part.startswith((".", "_")) for part in one.relative_to(path).parts)
+        )
+    if not is_several(path):
         return [path]
-    return sorted(
-        one
-        for one in path.rglob("*")
-        if one.is_file() and not any(part.startswith((".", "_")) for part in one.relative_to(path).parts)
-    )
+    if BETWEEN_PATHS in str(path):
+        listed = [Path(part) for part in str(path).split(BETWEEN_PATHS)]
+        return list(dict.fromkeys(file for one in listed for file in files_of(one)))
+    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    return [one for one in found if one.is_file() and not one.name.startswith((".", "_"))]
+
+
+def is_several(path: Path) -> bool:
+    """Whether a path is a pattern or a list of files."""
+    text = str(path)
+    may_be = BETWEEN_PATHS in text or _PATTERN.search(text) is not None
+    return may_be and not path.exists() and not path.is_symlink()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a raw file has any file with data."""
+    return any(one.is_file() for one in files_of(path))
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and modification time (ns) of a raw file; of a folder, a digest of those of its files."""
-    if not path.is_dir():
+    """Size in bytes and modification time (ns) of a raw file; of several files, a digest of all."""
+    if not path.is_dir() and not is_several(path):
         status = path.stat()
         return status.st_size, status.st_mtime_ns
     found = [(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in files_of(path)]
@@ -93,43 +141,93 @@ def stamp_of(path: Path) -> tuple[int, int]:
     return sum(size for _, size, _ in found), int.from_bytes(digest[:7])
 
 
-def text_of(path: Path, form: Form, scratch: Path) -> Text:
+def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -> Text:
     """The file's text; a copy of it is made in `scratch` where it is no plain UTF-8.
 
+    keep_json: JSON lines as they stand, by_record, not yet as rows.
     Raises InputError where what it is cannot be read as it says.
     """
     if path.is_dir():
-        return _parquet(path, scratch)
-    head = _head(path)
+        return parquet_text(path, files_of(path), scratch)
+    head = head_of(path)
     packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
     if packed is not None:
         unpacked = _unpacked(path, packed, scratch)
-        text = _of_plain(unpacked, path, form, scratch)
+        text = _of_plain(unpacked, path, form, scratch, keep_json=keep_json)
         return replace(text, is_copy=True, format=f"{text.format}, {packed}")
-    if head.startswith(_PARQUET):
-        return _parquet(path, scratch)
-    return _of_plain(path, path, form, scratch)
+    if head.startswith(PARQUET):
+        return parquet_text(path, [path], scratch)
+    return _of_plain(path, path, form, scratch, keep_json=keep_json)
 
 
-def _of_plain(text: Path, path: Path, form: Form, scratch: Path) -> Text:
+def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: bool) -> Text:
     """What text that is not packed is; path: how it is named to people."""
-    head = _head(text)
+    head = head_of(text)
     encoding = form.encoding or next((name for bom, name in _UTF_16.items() if head.startswith(bom)), None)
     many = form.delimiter is not None and len(form.delimiter) > 1
     is_copy = False
     if (encoding is not None and codecs.lookup(encoding).name != "utf-8") or many:
         text = _transcoded(text, path, encoding or "utf-8", form, scratch)
-        head, is_copy = _head(text), True
+        head, is_copy = head_of(text), True
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith(b"{") and keep_json:
+        return Text(text, is_copy, by_record=True, format="JSON lines")
     if start.startswith(b"{"):
-        return _json_lines(text, path, scratch)
+        return json_lines(text, path, scratch)
     if start.startswith(b"[") and start[1:].lstrip().startswith(b"{"):
         raise InputError(f"{path}: one JSON array.", "Write it as JSON lines: an object on each line.")
     named = f", {encoding}" if encoding else ""
-    return Text(text, is_copy, delimiter="\t" if many else form.delimiter, format=f"CSV{named}")
+    delimiter = "\t" if many else form.delimiter
+    quote = form.quote
+    if quote is None:
+        quote = "'" if _is_quoted_by_apostrophe(head, delimiter) else '"'
+    if quote not in ('"', ""):
+        text, is_copy = _requoted(text, path, quote, delimiter, scratch), True
+        quote, named = '"', f"{named}, {quote} around fields"
+    return Text(text, is_copy, form.header, False, delimiter, format=f"CSV{named}", quote=quote)
 
 
-def _head(path: Path) -> bytes:
+def csv_rows(lines: Iterable[str], delimiter: str, quote: str = '"') -> "Iterator[list[str]]":
+    """The fields of lines of CSV. quote: empty where nothing stands around fields."""
+    if not quote:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote)
+
+
+def _is_quoted_by_apostrophe(head: bytes, delimiter: str | None) -> bool:
+    """Whether a column of the first lines has all of its fields between apostrophes, and none has quotes."""
+    lines = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").splitlines()
+    # The last line may be cut off.
+    lines = lines[: len(lines) - (len(head) == _HEAD_BYTES)][:_LOOKED_AT]
+    if b'"' in head or not lines or "'" not in lines[-1]:
+        return False
+    return any(
+        all(len(row) > at and _QUOTED_BY_APOSTROPHE.match(row[at]) for row in rows[-max(len(rows) - 1, 1) :])
+        for rows in (
+            [line.split(one) for line in lines] for one in ((delimiter,) if delimiter else DELIMITERS)
+        )
+        for at in range(len(rows[0]))
+    )
+
+
+def _requoted(text: Path, path: Path, quote: str, delimiter: str | None, scratch: Path) -> Path:
+    """A copy with usual quotes, whose rows stand on the same lines."""
+    made = _new(path, scratch, "quoted")
+    with text.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        first = file.readline()
+        widths = {one: len(next(csv_rows([first], one, quote), [])) for one in DELIMITERS}
+        delimiter = delimiter or max(widths, key=lambda one: widths[one])
+        file.seek(0)
+        with made.open("w", encoding="utf-8", errors="surrogateescape", newline="") as copy:
+            rows = csv.writer(copy, delimiter=delimiter, lineterminator="\n")
+            try:
+                rows.writerows(csv_rows(file, delimiter, quote))
+            except csv.Error as error:
+                raise InputError(f"{path}: not a CSV with {quote} quotes: {error}.", "Set quote.") from None
+    return made
+
+
+def head_of(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(_HEAD_BYTES)
 
@@ -170,7 +268,7 @@ def _transcoded(text: Path, path: Path, encoding: str, form: Form, scratch: Path
     return made
 
 
-def _json_lines(text: Path, path: Path, scratch: Path) -> Text:
+def json_lines(text: Path, path: Path, scratch: Path) -> Text:
     """A record a row; numbers keep the digits that they are written with."""
     names: dict[str, None] = {}
     with text.open("rb") as file:
@@ -212,23 +310,26 @@ def _field(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
-def _parquet(path: Path, scratch: Path) -> Text:
-    """The rows of a Parquet file, or of a folder of them, whose `column=value` folders are columns."""
-    files = files_of(path)
+def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
+    """The rows of Parquet files; of a folder of them, `column=value` folders are columns."""
     if not files:
         raise InputError(f"{path}: a folder without files.", "Put the Parquet files there.")
-    other = next((one for one in files if not _head(one).startswith(_PARQUET)), None)
+    other = next((one for one in files if not head_of(one).startswith(PARQUET)), None)
     if other is not None:
         raise InputError(
             f"{other}: no Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
         )
-    base = str(path) if path.is_dir() else str(path.parent)
+    is_hive = path.is_dir() or all("=" in one.parent.name for one in files)
+    base = str(path) if path.is_dir() else os.path.commonpath([one.parent for one in files])
+    if is_hive and not path.is_dir():
+        # Folders of `column=value` that a pattern goes through are columns too, the first of them included.
+        base = next((str(one) for one in Path(files[0]).parents if "=" not in one.name), base)
     made = _new(path, scratch, "rows")
     try:
         data = pyarrow.dataset.dataset(
             [str(one) for one in files],
             format="parquet",
-            partitioning="hive" if path.is_dir() else None,
+            partitioning="hive" if is_hive else None,
             partition_base_dir=base,
         )
         with made.open("w", encoding="utf-8", newline="") as copy:

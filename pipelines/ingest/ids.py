@@ -248,6 +248,9 @@ def names_of(settings: Settings) -> tuple[str, ...] | None:
 def remedy_for(settings: Settings, reason: str) -> str:
     """What to do where rows are rejected for ids that are no integers; empty for another reason."""
     column = reason.removeprefix("column ").split(":")[0]
+    if settings.data is not None and settings.data.maps_plays:
+        mapped = settings.data.columns
+        column = {mapped.user: columns.USER_ID, mapped.item: columns.VIDEO_ID}.get(column, column)
     no_integer = reason.endswith(("is not a whole number", "is larger than 64 bits"))
     if not reason.startswith("column ") or column not in NAMES or not no_integer:
         return ""

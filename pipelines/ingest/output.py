@@ -1,6 +1,7 @@
 """Where a raw file's table, its replaced rows and its rejects stand, and where ingest makes new ones."""
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from datetime import datetime
@@ -15,6 +16,8 @@ from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_files import RawFile
 
 SUPERSEDED = "superseded"
+# What a pattern of several files has.
+_NOT_IN_NAMES = re.compile(r"[*?\[\]]")
 
 
 def superseded_path(tables: Path, table: str) -> Path:
@@ -25,7 +28,8 @@ def superseded_path(tables: Path, table: str) -> Path:
 def rejects_path(rejects: Path, file: Path) -> Path:
     """The rejects of a raw file or of a delivery."""
     is_csv = file.suffix.casefold() == ".csv"
-    return rejects / f"{file.stem if is_csv else file.name}.parquet"
+    name = _NOT_IN_NAMES.sub("_", file.stem if is_csv else file.name)
+    return rejects / f"{name}.parquet"
 
 
 class Output:

@@ -60,7 +60,8 @@ class RawColumn:
 
     required: the file must have it. nullable: a row may have no value. at_least: the lowest value allowed,
     for numbers. missing: what else than nothing means missing, as written in the file. earliest: the first
-    day that is believed, for days.
+    day that is believed, for days. source: the column's name in the file, where settings give another one
+    than its own. at_most: the highest value allowed. among: the texts allowed; empty: all.
     """
 
     name: str
@@ -70,6 +71,14 @@ class RawColumn:
     at_least: float | None = None
     missing: tuple[str, ...] = ()
     earliest: date = FIRST_DAY
+    source: str = ""
+    at_most: float | None = None
+    among: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """Its name in the file."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,8 @@ class RawFile:
 
     key: columns of which no two rows may agree. any_of: at least one of these columns must be there.
     without: for an optional file, what cannot be done where it is missing; None where it is required.
-    has_plays: a row is a play, with a time. time_optional: of which a play may have none.
+    has_plays: a row is a play, with a time. time_optional: of which a play may have none. layout: how its
+    rows are to be understood where settings say it; None: as KuaiRec's.
     """
 
     name: str
@@ -89,6 +99,21 @@ class RawFile:
     without: str | None = None
     has_plays: bool = False
     time_optional: bool = False
+    layout: "Layout | None" = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a file are to be understood whose columns settings name.
+
+    only_named: nothing else is read of it than the columns named. unit_ms: milliseconds in the unit of play
+    time and length. worth: of each event. captions: columns whose texts together are an item's caption.
+    """
+
+    only_named: bool = False
+    unit_ms: int = 1
+    worth: tuple[tuple[str, float], ...] = ()
+    captions: tuple[str, ...] = ()
 
 
 def _key(name: str) -> RawColumn:
@@ -98,7 +123,7 @@ def _key(name: str) -> RawColumn:
 _UNKNOWN = ("UNKNOWN",)
 _NO_CATEGORY = ("-124",)
 _VIDEO_KEY = _key(columns.VIDEO_ID)
-TIMESTAMP, LOCAL_TIME = "timestamp", "time"
+TIMESTAMP, LOCAL_TIME, EVENT = "timestamp", "time", "event"
 INCOMING = "incoming"  # the folder of raw_dir where deliveries are dropped
 
 _PLAY = (
@@ -240,7 +265,8 @@ def find_raw_folder(raw_dir: Path) -> Path:
     if not raw_dir.is_dir():
         raise InputError(
             f"{raw_dir}: no such folder.",
-            "Unzip KuaiRec there, or set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to where it lies.",
+            "Unzip KuaiRec there, or set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to where it lies; "
+            "for a log of another layout run `nightreel init FILE`.",
         )
     wanted = columns.BIG_MATRIX_FILE
     # The plays may be of any format.
@@ -255,7 +281,8 @@ def find_raw_folder(raw_dir: Path) -> Path:
             return found[0]
     raise InputError(
         f"{raw_dir}: no {wanted} there, nor in a `data` folder below it.",
-        "Set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to the folder with KuaiRec's CSV files.",
+        "Set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to the folder with KuaiRec's CSV files; for a "
+        "log of another layout run `nightreel init FILE`.",
     )
 
 
@@ -309,6 +336,7 @@ def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
         shown = ", ".join(header[:8]) + (", ..." if len(header) > 8 else "")
         raise InputError(
             f"{path}, line 1: no column {', '.join(missing)}; the header has {shown or 'nothing'}.",
-            "Is it the right file, with its header line? Add the column, or rename it to this.",
+            "Is it the right file, with its header line? Add the column, or let `nightreel init` write which "
+            "column is what.",
         )
     return replace(file, columns=tuple(column for column in file.columns if column.name in header))

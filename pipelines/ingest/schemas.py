@@ -1,17 +1,21 @@
 """Pandera schemas of the validated tables: the promise that every later step builds on."""
 
+from dataclasses import replace
+
 import pandera.polars as pa
 import polars as pl
 
 from nightreel.core import columns
-from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.raw_files import EVENT, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 from pipelines.local_days import INSTANT
 
 
 def schema_of(file: RawFile) -> pa.DataFrameSchema:
     """The schema of the table that a raw file becomes: its documented columns, in order, and no others."""
     made = {
-        column.name: _column(column) for column in file.columns if column.name not in (TIMESTAMP, LOCAL_TIME)
+        column.name: _column(column)
+        for column in file.columns
+        if column.name not in (TIMESTAMP, LOCAL_TIME, EVENT)
     }
     if file.has_plays:
         # small_matrix has plays without a time; nothing that is learnt in time reads them.
@@ -22,6 +26,9 @@ def schema_of(file: RawFile) -> pa.DataFrameSchema:
 
 
 def _column(column: RawColumn) -> pa.Column:
+    if column.name in (columns.PLAY_DURATION, columns.VIDEO_DURATION):
+        # Whatever unit the file has them in.
+        column = replace(column, kind=Kind.INTEGER if column.kind is Kind.NUMBER else column.kind)
     checks = [] if column.at_least is None else [pa.Check.ge(column.at_least)]
     if column.kind is Kind.NUMBER:
         checks.append(pa.Check(_finite, name="finite"))

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.ingest.csv_reading import Header, inspect_csv
-from pipelines.ingest.formats import Form
+from pipelines.ingest.formats import Form, csv_rows
+from pipelines.ingest.mapping import files_given, mapped, renamed
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile, present_columns
 from pipelines.ingest.taken import Taken
 from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown
@@ -28,8 +29,9 @@ _LEFT_BEHIND_S = 86_400
 class Source:
     """A raw file that is there: all columns that it may have, those that it does have, and its header.
 
-    time_format: of the times of its plays. Where the header says that reading begins in the file's midst, the
-    table of what stands before is needed. recognised: of its format, for people; empty where it is plain CSV.
+    file: as settings have its columns. time_format: of the times of its plays. Where the header says that
+    reading begins in the file's midst, the table of what stands before is needed. recognised: of its format,
+    for people; empty where it is plain CSV.
     """
 
     path: Path
@@ -51,28 +53,43 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
         yield Path(folder)
 
 
-def source_of(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken | None = None) -> Source:
+def source_of(
+    path: Path, file: RawFile, settings: Settings, scratch: Path, taken: Taken | None = None
+) -> Source:
     """Look at a raw file or a delivery. taken: as it was taken in before.
 
     Raises InputError where it cannot be read, lacks a column, or writes times that may mean two things.
     """
+    form, file = Form.of(settings, files_given(file, settings)), mapped(file, settings)
     header = inspect_csv(path, file, form, scratch, taken)
+    own_names = header.names
+    header = replace(header, names=renamed(own_names, file, path))
     time_format, read_as = ISO, {}
     if file.has_plays:
-        header, column, time_format = _with_times(path, header, form)
+        header, column, time_format = _with_times(path, header, own_names, form)
         if column and time_format != _USUAL[column]:
-            read_as = {"times": f"{column}: {shown(time_format)}"}
+            shown_name = own_names[header.names.index(TIMESTAMP if time_format in UNITS else LOCAL_TIME)]
+            read_as = {"times": f"{shown_name}: {shown(time_format)}"}
     if header.text.format != "CSV" or header.delimiter != ",":
         between = "" if header.delimiter == "," else f", {header.delimiter!r} between columns"
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
     if file.has_plays and columns.WATCH_RATIO not in header.names:
-        read_as = {**read_as, columns.WATCH_RATIO: f"{columns.PLAY_DURATION} / {columns.VIDEO_DURATION}"}
+        read_as = {**read_as, columns.WATCH_RATIO: _worth(file, header)}
     return Source(path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {})
 
 
-def _with_times(path: Path, header: Header, form: Form) -> tuple[Header, str, str]:
-    """The header, its time column named after what it holds, that column's own name, and its format."""
+def _worth(file: RawFile, header: Header) -> str:
+    """What each play is worth where the file does not say it itself."""
+    if file.layout is not None and file.layout.worth:
+        return ", ".join(f"{event}: {worth:g}" for event, worth in file.layout.worth)
+    if {columns.PLAY_DURATION, columns.VIDEO_DURATION} <= set(header.names):
+        return f"{columns.PLAY_DURATION} / {columns.VIDEO_DURATION}"
+    return "1 for each play: the log has plays alone"
+
+
+def _with_times(path: Path, header: Header, own_names: list[str], form: Form) -> tuple[Header, str, str]:
+    """The header, its time column named after what it holds, the name that it had, and its format."""
     column = next((name for name in (TIMESTAMP, LOCAL_TIME) if name in header.names), "")
     if not column:
         return header, "", ISO
@@ -81,7 +98,7 @@ def _with_times(path: Path, header: Header, form: Form) -> tuple[Header, str, st
     if time_format == AUTO:
         at = header.names.index(column)
         values = [row[at] for row in _sample(header) if len(row) > at]
-        time_format = recognised(values, usual, path, column)
+        time_format = recognised(values, usual, path, own_names[at])
     named = TIMESTAMP if time_format in UNITS else LOCAL_TIME
     if named != column and named not in header.names:
         header = replace(header, names=[named if name == column else name for name in header.names])
@@ -99,7 +116,7 @@ def first_values(source: Source, column: str) -> list[str]:
 def _sample(header: Header) -> list[list[str]]:
     """The fields of the first rows."""
     with header.text.path.open(encoding="utf-8", errors="replace", newline="") as text:
-        rows = csv.reader(text, delimiter=header.delimiter)
+        rows = csv_rows(text, header.delimiter, header.text.quote)
         try:
             return list(islice(rows, 0 if header.text.names else 1, _SAMPLE_ROWS))
         except csv.Error:

@@ -1,6 +1,6 @@
 """What ingest reports: rows, rejected rows by reason, deliveries, columns that are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -39,8 +39,11 @@ def reasons(table: Table) -> list[dict[str, Any]]:
     return found.sort(REASON).to_dicts()
 
 
-def summary_of(taken: Mapping[RawFile, Taken]) -> dict[str, Any]:
-    """What there is to say of the tables, of rejected rows, and of columns that are not there."""
+def summary_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> dict[str, Any]:
+    """What there is to say of the tables, of rejected rows, and of columns that are not there.
+
+    given: the files whose columns settings name: what others they might have is of no interest.
+    """
     summary: dict[str, Any] = {
         "tables": [{"table": file.table, **entry.counted} for file, entry in taken.items()]
     }
@@ -68,7 +71,8 @@ def summary_of(taken: Mapping[RawFile, Taken]) -> dict[str, Any]:
     absent = [
         {"file": file.name, "columns": ", ".join(names)}
         for file, entry in taken.items()
-        if (
+        if file not in given
+        and (
             names := [column.name for column in file.columns if column.name not in {*entry.names, *_COMPUTED}]
         )
     ]

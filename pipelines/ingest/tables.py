@@ -23,6 +23,7 @@ from pipelines.ingest.csv_reading import (
     read_batches,
 )
 from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.mapping import with_values
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
 from pipelines.ingest.schemas import schema_of
@@ -76,10 +77,11 @@ def read_table(
     if records:
         frame = frame.filter(~pl.col(LINE).is_in(records))
         rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
+    frame = with_values(frame, file)
     if file.has_plays and columns.WATCH_RATIO not in frame.columns:
         ratio = pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)
         frame = frame.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
-    elif file.has_plays:
+    elif file.has_plays and file.layout is None:
         _refuse_cut_ratio(path, header, frame)
     schema = schema_of(file)
     absent = [

@@ -17,7 +17,7 @@ from pipelines.ingest.formats import stamp_of
 
 _FILE = "ingest_files.json"
 # Settings that say how raw files are read.
-READING = ("time_zone", "delimiter", "encoding", "time_format", "text_ids")
+READING = ("time_zone", "delimiter", "encoding", "time_format", "text_ids", "quote", "data")
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of, no_deliveries
 from pipelines.ingest.formats import ENDINGS, ending_of
-from pipelines.ingest.raw_files import INCOMING, RAW_FILES, find_raw_folder, raw_path
+from pipelines.ingest.mapping import files_given
+from pipelines.ingest.raw_files import BIG_MATRIX, INCOMING, RAW_FILES, find_raw_folder, raw_path
 
 NAMED_MAX = 20
 _WAY = f"deliver it in {INCOMING}/"
@@ -41,8 +43,14 @@ _SYNTHETIC = {"synthetic.json", "truth"}
 _FILES_MAX = 10_000  # of a folder beside the raw files, looked at
 
 
-def unread_files(raw_dir: Path) -> list[str]:
-    """All that is not read, as lines `path: why`; at most NAMED_MAX lines, and one that counts the others."""
+def unread_files(settings: Settings) -> list[str]:
+    """All that is not read, as lines `path: why`; at most NAMED_MAX lines, and one that counts the others.
+
+    Where `[data]` says which files are read, only deliveries are looked at.
+    """
+    raw_dir = settings.raw_dir
+    if files_given(BIG_MATRIX, settings) is not None:
+        return shortened(unread_deliveries(raw_dir))
     try:
         folder = find_raw_folder(raw_dir)
     except InputError:

@@ -13,7 +13,7 @@ from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.known import table_files
-from pipelines.labels import LengthBuckets, Targets, targets
+from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, time_cuts
@@ -51,7 +51,9 @@ class TrainingData:
         seen = frame.values(slices.fit, catalogue_of(settings).categorical)
         encoding = FeatureEncoding.fit(frame.names, seen)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit])
+        # Fitted whatever the label is: the evaluation reports both.
+        has_lengths = settings.has_lengths
+        buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
         wanted = targets(settings.label, buckets, ratio, length, settings)
         matrix = FeatureMatrix(frame, encoding)
         return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nightreel.core.catalogue import builtin
+from nightreel.core.catalogue.declared import OWN, declared_views
 from nightreel.core.catalogue.entries import Feature, View
 from nightreel.core.catalogue.own import own_views
 from nightreel.core.settings import Settings
@@ -22,8 +23,8 @@ class Catalogue:
 
     @property
     def own(self) -> tuple[View, ...]:
-        """The views of the user's modules."""
-        return tuple(view for view in self.views if view.module)
+        """The views that a home has beside nightreel's: of the user's modules, and of declared columns."""
+        return tuple(view for view in self.views if view.group == OWN)
 
     @property
     def ranked(self) -> tuple[tuple[View, tuple[str, ...]], ...]:
@@ -58,4 +59,5 @@ BUILTIN = Catalogue(builtin.VIEWS)
 
 def catalogue_of(settings: Settings) -> Catalogue:
     """The catalogue of a home. Raises InputError where one of its feature_modules is wrong."""
-    return Catalogue((*builtin.VIEWS, *own_views(settings, builtin.VIEWS)))
+    views = (*builtin.VIEWS, *declared_views(settings))
+    return Catalogue((*views, *own_views(settings, views)))

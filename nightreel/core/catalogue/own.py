@@ -11,12 +11,12 @@ from types import ModuleType
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.catalogue.declared import OWN
 from nightreel.core.catalogue.entries import ENTITIES, GROUPS, Feature, View
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-OWN = "own"  # the group of these views
 _PREFIX = f"{OWN}_"
 _TABLES_OF = {
     "user": ("plays", "users"),

@@ -1,0 +1,188 @@
+"""The `[data]` table of nightreel.toml: where a log of any layout lies, and which of its columns is what.
+
+Without it, the raw files are those of KuaiRec, by their names and columns.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ColumnType = Literal["numeric", "categorical", "text"]
+Unit = Literal["milliseconds", "seconds", "minutes"]
+# What says how much a play was worth, and above which of these it is liked where like_threshold is not set:
+# from 4 of 5 stars on; all that have some weight; any play where the log has plays alone.
+VALUES: Mapping[str, float] = {"watch_ratio": 1.0, "rating": 3.5, "weight": 0.0, "event": 0.5}
+PLAYS_ALONE_LIKED_ABOVE = 0.5
+MS_PER_UNIT: Mapping[Unit, int] = {"milliseconds": 1, "seconds": 1_000, "minutes": 60_000}
+BETWEEN_PATHS = ", "
+_IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
+_KUAIREC_MS = ("play_duration", "video_duration")
+
+
+def feature_name(entity: Literal["user", "item"], column: str) -> str:
+    """The name of the feature that a declared column of users or items becomes."""
+    plain = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_")
+    return f"{entity}_{plain or 'column'}"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Files(_Table):
+    """Files of one kind: `path` is a file, a folder of Parquet, a pattern like `logs/*.csv`, or a list.
+
+    header: the names of the columns, where the files have no header line. delimiter, encoding, quote: of
+    these files, where they are not those of the settings of that name. id: the column of profiles that
+    holds the user or the item; by default it is called as in the plays.
+    """
+
+    path: tuple[str, ...] = Field(min_length=1)
+    header: tuple[str, ...] | None = None
+    delimiter: str | None = Field(default=None, min_length=1)
+    encoding: str | None = None
+    quote: str | None = Field(default=None, max_length=1)
+    id: str | None = None
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        paths = (value,) if isinstance(value, str) else value
+        for path in paths if isinstance(paths, list | tuple) else ():
+            if isinstance(path, str) and (BETWEEN_PATHS in path or not path.strip()):
+                raise ValueError(f"{path!r}: give several files as a list, and no file with ', ' in its name")
+        return paths
+
+    def below(self, folder: Path) -> "Files":
+        """The same with whole paths."""
+        whole = tuple(str(folder / Path(path).expanduser()) for path in self.path)
+        return self.model_copy(update={"path": whole})
+
+    @property
+    def named(self) -> Path:
+        """All of them as one path, which `pipelines.ingest.formats.files_of` takes apart."""
+        return Path(BETWEEN_PATHS.join(self.path))
+
+
+class Columns(_Table):
+    """Which column of the plays is what. The log has what is named here, and nothing else is read of it."""
+
+    user: str = "user_id"
+    item: str = "video_id"
+    time: str = "timestamp"
+    play_time: str | None = None
+    length: str | None = None
+    watch_ratio: str | None = None
+    rating: str | None = None
+    weight: str | None = None
+    event: str | None = None
+
+    @model_validator(mode="after")
+    def _one_each(self) -> "Columns":
+        named = [name for name in self.model_dump().values() if name is not None]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(f"the column {twice[0]!r} is given for two things")
+        values = [name for name in VALUES if getattr(self, name) is not None]
+        if len(values) > 1:
+            raise ValueError(f"{' and '.join(values)}: name one, which says how much a play was worth")
+        if self.play_time is not None and self.length is None and not values:
+            raise ValueError("play_time without length says not how much was played: name length too")
+        return self
+
+    @property
+    def value(self) -> str | None:
+        """What says how much a play was worth; None where that is play over length, or nothing."""
+        return next((name for name in VALUES if getattr(self, name) is not None), None)
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether play time and length are both known."""
+        return self.play_time is not None and self.length is not None
+
+
+class DataSettings(_Table):
+    """The whole table."""
+
+    plays: Files | None = None
+    users: Files | None = None
+    items: Files | None = None
+    columns: Columns = Columns()
+    length_unit: Unit | None = None
+    worth: dict[str, float] = Field(default_factory=dict)
+    user_columns: dict[str, ColumnType] = Field(default_factory=dict)
+    item_columns: dict[str, ColumnType] = Field(default_factory=dict)
+
+    @field_validator("plays", "users", "items", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str | list | tuple) else value
+
+    @field_validator("worth")
+    @classmethod
+    def _not_negative(cls, value: dict[str, float]) -> dict[str, float]:
+        bad = next((name for name, worth in value.items() if not 0 <= worth < float("inf")), None)
+        if bad is not None:
+            raise ValueError(f"{bad}: what an event is worth is 0 or more")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DataSettings":
+        if (self.columns.event is not None) != bool(self.worth):
+            raise ValueError(
+                "columns.event and worth belong together: [data.worth] says what each event is worth, "
+                "like `like = 1.0`"
+            )
+        for columns, of in ((self.user_columns, "user"), (self.item_columns, "item")):
+            features = [feature_name(of, name) for name in columns]
+            twice = next((name for name in features if features.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{of}_columns: two of them become the feature {twice}; rename one")
+        texts = [name for name, kind in self.user_columns.items() if kind == "text"]
+        if texts:
+            raise ValueError(f"user_columns.{texts[0]}: text is read of items only; declare it categorical")
+        if self.length_unit is None and not self._is_in_ms:
+            raise ValueError(
+                'length_unit: are play_time and length in "milliseconds", "seconds" or "minutes"?'
+            )
+        return self
+
+    @property
+    def maps_plays(self) -> bool:
+        """Whether it says how plays are to be read; else they are as KuaiRec's."""
+        return self.plays is not None or "columns" in self.model_fields_set
+
+    @property
+    def has_play_times(self) -> bool:
+        """Whether it is known how long plays last."""
+        return not self.maps_plays or self.columns.play_time is not None
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether play time and length are both known."""
+        return not self.maps_plays or self.columns.has_lengths
+
+    @property
+    def _is_in_ms(self) -> bool:
+        named = [name for name in (self.columns.play_time, self.columns.length) if name is not None]
+        return all(name in _KUAIREC_MS or _IN_MS.search(name) for name in named)
+
+    @property
+    def unit_ms(self) -> int:
+        """Milliseconds in the unit of play time and length."""
+        return MS_PER_UNIT[self.length_unit or "milliseconds"]
+
+    @property
+    def like_threshold(self) -> float:
+        """Above which value a play is liked, where the setting of that name is not given."""
+        if self.columns.value is not None:
+            return VALUES[self.columns.value]
+        return VALUES["watch_ratio"] if self.has_lengths else PLAYS_ALONE_LIKED_ABOVE
+
+    def below(self, folder: Path) -> "DataSettings":
+        """The same with whole paths."""
+        files = {name: getattr(self, name) for name in ("plays", "users", "items")}
+        return self.model_copy(update={name: one and one.below(folder) for name, one in files.items()})

@@ -1,0 +1,161 @@
+"""Raw files as the table `[data]` of the settings has them: which file, which columns, and what they are.
+
+A mapped file is a RawFile like others: it passes the same checks and becomes the same table. What a log does
+not have is null there, but for `watch_ratio`, which is what each play was worth: play over length, the
+rating, the weight, what its event is worth, or 1 where the log has plays alone.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.data_settings import ColumnType, DataSettings, Files, feature_name
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.ingest.raw_files import (
+    BIG_MATRIX,
+    CAPTIONS,
+    EVENT,
+    LOCAL_TIME,
+    RAW_FILES,
+    TIMESTAMP,
+    USER_FEATURES,
+    Kind,
+    Layout,
+    RawColumn,
+    RawFile,
+    find_raw_folder,
+    raw_path,
+)
+
+_INT32_MAX = 2**31 - 1
+_KINDS: dict[ColumnType, Kind] = {"numeric": Kind.NUMBER, "categorical": Kind.TEXT, "text": Kind.TEXT}
+
+
+def files_given(file: RawFile, settings: Settings) -> Files | None:
+    """What the settings say of where a raw file lies; None where they do not."""
+    if settings.data is None:
+        return None
+    given = {BIG_MATRIX.name: "plays", USER_FEATURES.name: "users", CAPTIONS.name: "items"}
+    return getattr(settings.data, given[file.name]) if file.name in given else None
+
+
+def raw_paths(settings: Settings) -> dict[RawFile, Path]:
+    """Where each raw file lies, or would lie. Raises InputError where the plays are nowhere.
+
+    With `[data] plays` there may be no folder raw_dir at all.
+    """
+    given = {file: one.named for file in RAW_FILES if (one := files_given(file, settings)) is not None}
+    folder = settings.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.raw_dir)
+    has_folder = folder.is_dir()
+    return {
+        file: given.get(file) or (raw_path(folder, file) if has_folder else folder / file.name)
+        for file in RAW_FILES
+    }
+
+
+def mapped(file: RawFile, settings: Settings) -> RawFile:
+    """The raw file with the columns that the settings give it."""
+    data = settings.data
+    if data is None:
+        return file
+    if file.name == BIG_MATRIX.name:
+        return _plays(file, data) if data.maps_plays else file
+    if file.name == USER_FEATURES.name:
+        return _profiles(file, columns.USER_ID, data.users, data.columns.user, data.user_columns)
+    if file.name == CAPTIONS.name:
+        return _profiles(file, columns.VIDEO_ID, data.items, data.columns.item, data.item_columns)
+    return file
+
+
+def _plays(file: RawFile, data: DataSettings) -> RawFile:
+    named, known = data.columns, {column.name: column for column in file.columns}
+    length = {
+        "at_most": _INT32_MAX / data.unit_ms,
+        "kind": Kind.INTEGER if data.unit_ms == 1 else Kind.NUMBER,
+    }
+
+    def of(name: str, source: str | None, **changes: object) -> RawColumn:
+        column = replace(known[name], **changes)  # type: ignore[arg-type]
+        if source is None:
+            return replace(column, required=False, nullable=True)
+        return replace(column, required=True, source=source)
+
+    value = getattr(named, named.value) if named.value not in (None, EVENT) else None
+    found = [
+        of(columns.USER_ID, named.user),
+        of(columns.VIDEO_ID, named.item),
+        of(columns.PLAY_DURATION, named.play_time, **length),
+        of(columns.VIDEO_DURATION, named.length, **{**length, "at_least": 1 / data.unit_ms}),
+        known[LOCAL_TIME],
+        replace(known[TIMESTAMP], source=named.time),
+        known[columns.WATCH_RATIO] if value is None else of(columns.WATCH_RATIO, value),
+    ]
+    if named.event is not None:
+        found.append(
+            RawColumn(EVENT, Kind.TEXT, True, nullable=False, source=named.event, among=tuple(data.worth))
+        )
+    worth = tuple(data.worth.items())
+    return replace(file, columns=tuple(found), layout=Layout(True, data.unit_ms, worth))
+
+
+def _profiles(
+    file: RawFile, key: str, given: Files | None, named: str, declared: dict[str, ColumnType]
+) -> RawFile:
+    """The file with the declared columns too, under the names of their features."""
+    entity: Literal["user", "item"] = "user" if key == columns.USER_ID else "item"
+    texts = tuple(source for source, kind in declared.items() if kind == "text")
+    own = tuple(
+        RawColumn(feature_name(entity, source), _KINDS[kind], required=True, source=source)
+        for source, kind in declared.items()
+    )
+    captions = tuple(feature_name(entity, source) for source in texts)
+    source = "" if given is None else given.id or named
+    known = [replace(one, source=source) if one.name == key else one for one in file.columns]
+    return replace(file, columns=(*known, *own), layout=Layout(captions=captions))
+
+
+def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
+    """The header with the columns that settings name called as the raw file calls them.
+
+    Raises InputError where one of them is not there, or there twice.
+    """
+    if file.layout is None:
+        return names
+    inner = {one.source: one.name for one in file.columns if one.source}
+    for source in inner:
+        if names.count(source) != 1:
+            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            what = "no" if source not in names else "more than one"
+            raise InputError(
+                f"{path}: {what} column {source}, which the table [data] names; there are {shown}.",
+                "Correct [data] in nightreel.toml, or the file.",
+            )
+    taken = {one.name for one in file.columns if one.source or file.layout.only_named}
+    return [inner.get(name) or (f"{name} (not read)" if name in taken else name) for name in names]
+
+
+def with_values(frame: pl.DataFrame, file: RawFile) -> pl.DataFrame:
+    """Typed rows of a mapped file, with lengths in ms, what each play was worth, and captions."""
+    layout = file.layout
+    if layout is None:
+        return frame
+    if layout.captions:
+        texts = pl.concat_str(layout.captions, separator="\n", ignore_nulls=True)
+        caption = pl.when(texts != "").then(texts).alias(columns.CAPTION)
+        return frame.with_columns(caption)
+    if not file.has_plays:
+        return frame
+    lengths = [name for name in (columns.PLAY_DURATION, columns.VIDEO_DURATION) if name in frame.columns]
+    frame = frame.with_columns(
+        (pl.col(name).cast(pl.Float64) * layout.unit_ms).round().cast(pl.Int32) for name in lengths
+    )
+    if layout.worth:
+        worth = pl.col(EVENT).replace_strict(dict(layout.worth), return_dtype=pl.Float32)
+        return frame.with_columns(worth.alias(columns.WATCH_RATIO)).drop(EVENT)
+    if columns.WATCH_RATIO not in frame.columns and len(lengths) < 2:
+        return frame.with_columns(pl.lit(1.0, dtype=pl.Float32).alias(columns.WATCH_RATIO))
+    return frame

@@ -1,0 +1,217 @@
+"""A log of any layout: the table [data] says which file and which column is what."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
+from nightreel.operations.incoming import merge_deliveries
+from pipelines.ingest import ingest
+
+RATINGS = "196\t242\t3\t881250949\n186\t302\t5\t891717742\n22\t377\t1\t878887116\n"
+RATINGS_AT = [datetime.fromtimestamp(at, UTC) for at in (878887116, 881250949, 891717742)]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, which is the current one."""
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def _settings(home: Path, toml: str) -> Settings:
+    (home / "nightreel.toml").write_text(toml, encoding="utf-8")
+    return load_settings()
+
+
+def _plays(settings: Settings) -> pl.DataFrame:
+    return pl.read_parquet(settings.paths.table("interactions"))
+
+
+COLUMNS = '[data.columns]\nuser = "u"\nitem = "i"\ntime = "t"\n'
+MOVIELENS = (
+    '[data]\nplays = {path = "u.data", header = ["u", "i", "stars", "t"]}\n' + COLUMNS + 'rating = "stars"\n'
+)
+
+
+def test_a_file_without_a_header_is_read_by_the_names_given(home: Path) -> None:
+    (home / "u.data").write_text(RATINGS)
+    settings = _settings(home, MOVIELENS)
+    said = ingest(settings).summary
+    plays = _plays(settings)
+    assert plays["user_id", "video_id", "watch_ratio"].rows() == [(22, 377, 1), (196, 242, 3), (186, 302, 5)]
+    assert plays["event_timestamp"].to_list() == RATINGS_AT
+    assert plays["play_duration"].null_count() == plays["video_duration"].null_count() == 3
+    assert settings.like_threshold == 3.5
+    assert not settings.has_lengths
+    assert "columns_not_there_and_left_empty" not in said
+    assert ingest(settings).skipped
+
+
+def test_a_log_of_plays_alone_has_a_play_in_each_row(home: Path) -> None:
+    (home / "log.csv").write_text(
+        "t,i,u,watch_ratio\n2024-03-01T10:00:00Z,7,1,9\n2024-03-02T10:00:00Z,8,1,9\n"
+    )
+    settings = _settings(home, f'[data]\nplays = "log.csv"\n{COLUMNS}')
+    said = ingest(settings).summary["recognised"][0]
+    assert _plays(settings)["watch_ratio"].to_list() == [1, 1]
+    assert _plays(settings)["watch_ratio"][0] > settings.like_threshold
+    assert said["times"] == "t: ISO 8601"
+    assert "1 for each play" in said["watch_ratio"]
+
+
+def test_events_are_worth_what_settings_say(home: Path) -> None:
+    rows = [{"u": 1, "i": n, "t": 1_700_000_000 + n, "what": what} for n, what in enumerate(("like", "skip"))]
+    (home / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    toml = f'[data]\nplays = "log.jsonl"\n{COLUMNS}event = "what"\n[data.worth]\nlike = 1.0\nskip = 0\n'
+    settings = _settings(home, toml)
+    ingest(settings)
+    assert _plays(settings)["watch_ratio"].to_list() == [1, 0]
+    with (home / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"u": 1, "i": 9, "t": 1_700_000_009, "what": "share"}) + "\n")
+    with pytest.raises(InputError, match='line 3, column what: "share" is none of like, skip'):
+        ingest(settings)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("seconds", 1000), ("milliseconds", 1)])
+def test_play_time_and_length_are_of_the_unit_given(home: Path, unit: str, factor: int) -> None:
+    (home / "log.csv").write_text("u,i,t,heard,long\n1,7,1700000000,30,60\n1,8,1700000001,90,60\n")
+    names = 'play_time = "heard"\nlength = "long"\n'
+    settings = _settings(home, f'[data]\nplays = "log.csv"\nlength_unit = "{unit}"\n{COLUMNS}{names}')
+    ingest(settings)
+    plays = _plays(settings)
+    assert plays["play_duration", "video_duration"].rows() == [
+        (30 * factor, 60 * factor),
+        (90 * factor, 60 * factor),
+    ]
+    assert plays["watch_ratio"].to_list() == [0.5, 1.5]
+    with pytest.raises(InputError, match="length_unit"):
+        _settings(home, f'[data]\nplays = "log.csv"\n{COLUMNS}{names}')
+
+
+@pytest.mark.parametrize(
+    "plays", ['"logs/*.csv"', '["logs/b.csv", "logs/a.csv"]', '["logs/a*.csv", "logs/b.csv"]']
+)
+def test_a_pattern_or_list_of_files_is_one_log(home: Path, plays: str) -> None:
+    (home / "logs").mkdir()
+    (home / "logs" / "a.csv").write_text("u,i,t\n1,7,1700000000\n")
+    (home / "logs" / "b.csv").write_text("u,i,t\n2,7,1700000001\n3,7,1700000002")
+    settings = _settings(home, f"max_reject_share = 0\n[data]\nplays = {plays}\n{COLUMNS}")
+    ingest(settings)
+    assert _plays(settings)["user_id"].to_list() == [1, 2, 3]
+    assert ingest(settings).skipped
+    (home / "logs" / "b.csv").write_text("u,i,t\n2,7,1700000001\nx,7,1700000002\n")
+    with pytest.raises(InputError, match=r'b\.csv, line 3, column u: "x" is not a whole number'):
+        ingest(settings)
+
+
+def test_a_new_file_of_a_pattern_is_read_the_next_night(home: Path) -> None:
+    for day in (1, 2):
+        folder = home / "logs" / f"day={day}"
+        folder.mkdir(parents=True)
+        frame = pl.DataFrame({"u": [day], "i": [7], "t": [datetime(2024, 3, day, tzinfo=UTC)]})
+        frame.write_parquet(folder / "part.parquet")
+        settings = _settings(home, f'[data]\nplays = "logs/*/*.parquet"\n{COLUMNS}')
+        ingest(settings)
+        assert _plays(settings)["user_id"].to_list() == list(range(1, day + 1))
+
+
+def test_files_of_other_columns_are_not_read_as_one(home: Path) -> None:
+    (home / "a.csv").write_text("u,i,t\n1,7,1700000000\n")
+    (home / "b.csv").write_text("i,u,t\n7,2,1700000001\n")
+    settings = _settings(home, f'[data]\nplays = "*.csv"\n{COLUMNS}')
+    with pytest.raises(InputError, match=r"a\.csv and b\.csv: not the same columns"):
+        ingest(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "toml"),
+    [
+        ("'u';'i';'t'\n'1';'7';'1700000000'\n", ""),
+        ("u,i,t\n'1','7','1700000000'\n", ""),
+        ("u,i,t,title\n'1','7','1700000000','a, \"b\"'\n", 'quote = "\'"\n'),
+        ('u\ti\tt\ttitle\n1\t7\t1700000000\t12" mix\n', 'quote = ""\n'),
+    ],
+)
+def test_quotes_of_another_kind(home: Path, text: str, toml: str) -> None:
+    (home / "log.csv").write_text(text)
+    settings = _settings(home, f'{toml}[data]\nplays = "log.csv"\n{COLUMNS}')
+    ingest(settings)
+    assert _plays(settings)["user_id", "video_id"].rows() == [(1, 7)]
+
+
+def test_profiles_of_any_columns_stand_in_the_tables(home: Path) -> None:
+    (home / "u.data").write_text(RATINGS)
+    (home / "u.user").write_text("196|49|M|writer\n186|39|F|executive\n22|25|M|writer\n")
+    (home / "u.item").write_text(
+        "242|Kolya (1996)|Comedy\n302|L'Amour \xe9ternel|Drama\n", encoding="latin-1"
+    )
+    profiles = (
+        '[data.users]\npath = "u.user"\ndelimiter = "|"\nheader = ["u", "age", "Gender", "work"]\n'
+        '[data.user_columns]\nage = "numeric"\nGender = "categorical"\n'
+        '[data.items]\npath = "u.item"\ndelimiter = "|"\nencoding = "latin-1"\n'
+        'header = ["id", "title", "genre"]\n'
+        'id = "id"\n[data.item_columns]\ntitle = "text"\ngenre = "categorical"\n'
+    )
+    settings = _settings(home, MOVIELENS + profiles)
+    ingest(settings)
+    users = pl.read_parquet(settings.paths.table("users"))
+    assert users["user_id", "user_age", "user_gender"].rows() == [
+        (22, 25, "M"),
+        (186, 39, "F"),
+        (196, 49, "M"),
+    ]
+    items = pl.read_parquet(settings.paths.table("video_captions"))
+    expected = [(242, "Kolya (1996)", "Comedy"), (302, "L'Amour éternel", "Drama")]
+    assert items["video_id", "caption", "item_genre"].rows() == expected
+
+
+def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
+    (home / "u.data").write_text(RATINGS)
+    settings = _settings(home, MOVIELENS)
+    ingest(settings)
+    incoming = settings.raw_dir / "incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "plays-2.tsv").write_text("1\t242\t4\t891717999\n")
+    assert merge_deliveries(settings).summary["rows"] == 1
+    ingest(settings)
+    assert _plays(settings)["user_id"].to_list() == [22, 196, 186, 1]
+    assert (home / "u.data").read_text() == RATINGS
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[data.columns]\nuser = 'u'\nrating = 'r'\nweight = 'w'\n", "rating and weight: name one"),
+        ("[data.columns]\nevent = 'e'\n", "event and worth belong together"),
+        ("[data.columns]\nplay_time = 'a_ms'\n", "name length too"),
+        ("[data]\nplays = 'x'\nlabel = 'y'\n", r"data\.label.*no such setting of the table \[data\]"),
+        ("label = 'duration'\n[data]\nplays = 'x'\n", 'label = "duration" is of plays whose'),
+        ("long_view_s = 18\n[data]\nplays = 'x'\n", "long_view_s is of plays whose"),
+        ("[data]\nplays = 'x'\n[data.user_columns]\nbio = 'text'\n", "text is read of items only"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(home: Path, toml: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        _settings(home, toml)
+
+
+def test_a_column_that_is_not_there_is_named(home: Path) -> None:
+    (home / "log.csv").write_text("user,i,t\n1,7,1700000000\n")
+    settings = _settings(home, f'[data]\nplays = "log.csv"\n{COLUMNS}')
+    with pytest.raises(
+        InputError, match=r"no column u, which the table \[data\] names; there are user, i, t"
+    ):
+        ingest(settings)
+
+
+def test_ratings_beyond_five_stars_are_asked_for(home: Path) -> None:
+    (home / "log.csv").write_text("u,i,t,r\n1,7,1700000000,9\n1,8,1700000000,2\n")
+    toml = f'[data]\nplays = "log.csv"\n{COLUMNS}rating = "r"\n'
+    with pytest.raises(InputError, match="Above which is a play liked"):
+        ingest(_settings(home, toml))
+    ingest(_settings(home, f"like_threshold = 7\nwatch_ratio_clip = 10\n{toml}"))
