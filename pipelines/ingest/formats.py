@@ -212,7 +212,7 @@ def _is_quoted_by_apostrophe(head: bytes, delimiter: str | None) -> bool:
 
 def _requoted(text: Path, path: Path, quote: str, delimiter: str | None, scratch: Path) -> Path:
     """A copy with usual quotes, whose rows stand on the same lines."""
-    made = _new(path, scratch, "quoted")
+    made = new_file(path, scratch, "quoted")
     with text.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         first = file.readline()
         widths = {one: len(next(csv_rows([first], one, quote), [])) for one in DELIMITERS}
@@ -232,14 +232,14 @@ def head_of(path: Path) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
-def _new(path: Path, scratch: Path, ending: str) -> Path:
+def new_file(path: Path, scratch: Path, ending: str) -> Path:
     made = scratch / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.{ending}"
     made.unlink(missing_ok=True)
     return made
 
 
 def _unpacked(path: Path, packed: str, scratch: Path) -> Path:
-    made = _new(path, scratch, "text")
+    made = new_file(path, scratch, "text")
     try:
         with pa.input_stream(str(path), compression=packed) as file, made.open("wb") as copy:
             shutil.copyfileobj(file, copy, _BLOCK_BYTES)
@@ -252,7 +252,7 @@ def _unpacked(path: Path, packed: str, scratch: Path) -> Path:
 
 def _transcoded(text: Path, path: Path, encoding: str, form: Form, scratch: Path) -> Path:
     """A copy in UTF-8, with a tab for a delimiter of more than one character."""
-    made = _new(path, scratch, "utf8")
+    made = new_file(path, scratch, "utf8")
     many = form.delimiter if form.delimiter is not None and len(form.delimiter) > 1 else None
     line = 0
     try:
@@ -274,7 +274,7 @@ def json_lines(text: Path, path: Path, scratch: Path) -> Text:
     with text.open("rb") as file:
         for _, record, _ in _records(file):
             names.update(dict.fromkeys(record or ()))
-    made = _new(path, scratch, "rows")
+    made = new_file(path, scratch, "rows")
     bad: list[tuple[int, str, str]] = []
     with text.open("rb") as file, made.open("w", encoding="utf-8", newline="") as copy:
         rows = csv.writer(copy, lineterminator="\n")
@@ -324,7 +324,7 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
     if is_hive and not path.is_dir():
         # Folders of `column=value` that a pattern goes through are columns too, the first of them included.
         base = next((str(one) for one in Path(files[0]).parents if "=" not in one.name), base)
-    made = _new(path, scratch, "rows")
+    made = new_file(path, scratch, "rows")
     try:
         data = pyarrow.dataset.dataset(
             [str(one) for one in files],

@@ -15,6 +15,7 @@ from pipelines.ingest.formats import (
     head_of,
     is_several,
     json_lines,
+    new_file,
     parquet_text,
     text_of,
 )
@@ -42,7 +43,7 @@ def whole_text(path: Path, kind: RawFile, form: Form, scratch: Path) -> Text:
 
 def _joined(path: Path, files: list[Path], kind: RawFile, form: Form, scratch: Path) -> Text:
     """The lines of all files, with the header of the first alone."""
-    made = scratch / "several.text"
+    made = new_file(path, scratch, "whole")
     parts: list[tuple[int, int, Path]] = []
     first: tuple[Text, list[str], str] | None = None
     line = 1

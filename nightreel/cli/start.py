@@ -1,0 +1,125 @@
+"""The command that begins a home from a log: `init`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightreel.cli.options import Home
+from nightreel.cli.root import app
+from nightreel.core.errors import InputError
+
+
+class Layout(StrEnum):
+    """Well-known logs."""
+
+    MOVIELENS = "movielens"
+    KUAIREC = "kuairec"
+    KUAIRAND = "kuairand"
+    LASTFM = "lastfm"
+
+
+def _column(of: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        metavar="COLUMN", show_default="by name and values", help=f"Column with {of}."
+    )
+    return option
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path, typer.Argument(help="The log: a file, a pattern, a folder of Parquet; of --example its folder.")
+    ],
+    example: Annotated[
+        Layout | None, typer.Option(show_default="none", help="A well-known layout; nothing is downloaded.")
+    ] = None,
+    user: Annotated[str | None, _column("the users")] = None,
+    item: Annotated[str | None, _column("the items")] = None,
+    time: Annotated[str | None, _column("the times")] = None,
+    play_time: Annotated[str | None, _column("how long was played")] = None,
+    length: Annotated[str | None, _column("how long the item is")] = None,
+    watch_ratio: Annotated[str | None, _column("play time over length")] = None,
+    rating: Annotated[str | None, _column("ratings")] = None,
+    weight: Annotated[str | None, _column("weights, such as counts of plays")] = None,
+    event: Annotated[str | None, _column("kinds of events, each with its --worth")] = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            show_default="by name",
+            help="Which of these columns says what a play was worth: play_time, watch_ratio, rating, weight, "
+            "event, or none.",
+        ),
+    ] = None,
+    worth: Annotated[
+        str | None, typer.Option(show_default="asked for", help="Of events, like `like=1,click=0.3,skip=0`.")
+    ] = None,
+    length_unit: Annotated[
+        str | None,
+        typer.Option(
+            show_default="by the name, else asked for", help="Of play time: milliseconds, seconds or minutes."
+        ),
+    ] = None,
+    like_threshold: Annotated[
+        float | None,
+        typer.Option(show_default="of 5 stars 3.5", help="A play worth more than this is liked."),
+    ] = None,
+    time_format: Annotated[
+        str | None, typer.Option(show_default="recognised", help="As the setting time_format.")
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(show_default="UTC, or asked for", help="Where days begin, and of times without a zone."),
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(show_default="recognised", help="Of the file.")] = None,
+    users: Annotated[Path | None, typer.Option(show_default="none", help="File of users' profiles.")] = None,
+    items: Annotated[Path | None, typer.Option(show_default="none", help="File of items' profiles.")] = None,
+    user_id: Annotated[str | None, _column("the user in the file of --users")] = None,
+    item_id: Annotated[str | None, _column("the item in the file of --items")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: what may be two things is an error.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a nightreel.toml.")] = False,
+    home: Home = None,
+) -> None:
+    """Look at a log of any layout, show ten rows as they are understood, and write nightreel.toml."""
+    import os
+
+    from nightreel.core import printing
+    from nightreel.operations.init import draft_of, require_new, rows_of, write
+
+    options = {
+        "user": user, "item": item, "time": time, "play_time": play_time, "length": length,
+        "watch_ratio": watch_ratio, "rating": rating, "weight": weight, "event": event, "value": value,
+        "worth": worth, "length_unit": length_unit, "time_format": time_format, "time_zone": time_zone,
+        "like_threshold": None if like_threshold is None else str(like_threshold), "encoding": encoding,
+        "users": None if users is None else str(users), "items": None if items is None else str(items),
+        "user_id": user_id, "item_id": item_id,
+    }  # fmt: skip
+    given = {name: text for name, text in options.items() if text is not None}
+
+    def ask(question: str, option: str, choices: list[str]) -> str:
+        if option.replace("-", "_") in given:
+            return given[option.replace("-", "_")]
+        of = f" ({', '.join(choices)})" if choices else ""
+        if yes:
+            raise InputError(f"{question.rstrip('?')}?{of}", f"Give --{option}.")
+        answer: str = typer.prompt(f"{printing.shown(question)}{printing.shown(of)}")
+        if choices and answer not in choices:
+            raise InputError(f"{answer}: none of {', '.join(choices)}.", "Choose one of them.")
+        return answer
+
+    folder = Path(os.environ.get("NIGHTREEL_HOME") or Path.cwd())
+    file = require_new(folder, overwrite=overwrite)
+    draft = draft_of(path, given, ask, layout=None if example is None else example.value)
+    rows, wrong = rows_of(draft)
+    if rows:
+        typer.echo("The first plays as they are understood:")
+        printing.print_table(rows, indent="  ")
+    for note in [*draft.notes, wrong] if wrong else draft.notes:
+        typer.echo(printing.shown(note))
+    if not yes and not typer.confirm(f"Write {file}?", default=True):
+        raise typer.Exit(1)
+    write(draft, file)
+    typer.echo(f"{printing.shown(file)} is written. `nightreel run` makes the lists.")

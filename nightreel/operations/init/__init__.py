@@ -1,0 +1,105 @@
+"""`nightreel init`: looks at a log, proposes its settings, and writes nightreel.toml."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.errors import InputError
+from nightreel.core.settings import SETTINGS_FILE
+from nightreel.operations.init.examples import EXAMPLES, example
+from nightreel.operations.init.preview import understood
+from nightreel.operations.init.proposal import Draft, profile_columns, propose
+from nightreel.operations.init.sample import Asked, Sample, sample_of
+from nightreel.operations.init.settings_text import text_of_settings
+
+__all__ = ["EXAMPLES", "draft_of", "require_new", "rows_of", "write"]
+
+
+def require_new(home: Path, *, overwrite: bool) -> Path:
+    """The nightreel.toml to write. Raises InputError where it is there and is not to be replaced."""
+    file = home / SETTINGS_FILE
+    if file.exists() and not overwrite:
+        raise InputError(f"{file} is there already.", "Give --overwrite to replace it, or another --home.")
+    return file
+
+
+def draft_of(path: Path, given: Mapping[str, str], ask: Asked, *, layout: str | None) -> Draft:
+    """What nightreel.toml is to say of a log. layout: that of a well-known one.
+
+    given: what options say, by name, `users` and `items` among them. ask: asked where something may be two
+    things.
+    """
+    path = path.expanduser().absolute()
+    if layout is not None:
+        draft = example(layout, path)
+        draft.top |= {"time_zone": given["time_zone"]} if given.get("time_zone") else {}
+        return draft
+    if path.is_dir() and not any(path.rglob("*.parquet")):
+        raise InputError(
+            f"{path}: a folder. Which of its files has the plays?",
+            f"Name it: nightreel init FILE; or, of a well-known log: --example {'|'.join(EXAMPLES)}.",
+        )
+    draft = propose(path, sample_of(path), given, ask)
+    for kind, role in (("users", "user"), ("items", "item")):
+        if kind in given:
+            _add_profiles(draft, kind, role, Path(given[kind]).expanduser().absolute(), ask)
+    return draft
+
+
+def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
+    """Ten rows as the draft understands them, and what is wrong with others; nothing of KuaiRec's layout."""
+    plays = draft.data.get("plays")
+    if plays is None:
+        return [], ""
+    path = plays["path"]
+    sample = sample_of(Path(path[0] if isinstance(path, list) else path))
+    if not set(draft.data["columns"].values()) <= set(sample.names) and plays.get("header"):
+        sample = Sample(tuple(plays["header"]), sample.rows, False, sample.delimiter, sample.encoding)
+    missing = sorted(set(draft.data["columns"].values()) - set(sample.names))
+    if missing:
+        there = ", ".join(sample.names)
+        raise InputError(f"{path}: no column {missing[0]}; there are {there}.", "Is it the right file?")
+    return understood(draft, sample)
+
+
+def write(draft: Draft, file: Path) -> str:
+    """Write nightreel.toml, with paths from its folder where they lie below it; returns its text."""
+    home = file.parent.absolute()
+    for kind in ("plays", "users", "items"):
+        if kind in draft.data:
+            path = draft.data[kind]["path"]
+            given = path if isinstance(path, list) else [path]
+            paths = [_from(home, Path(one)) for one in given]
+            draft.data[kind] = {**draft.data[kind], "path": paths if len(paths) > 1 else paths[0]}
+    if "raw_dir" in draft.top:
+        draft.top["raw_dir"] = _from(home, Path(draft.top["raw_dir"]))
+    text = text_of_settings(draft)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def _from(home: Path, path: Path) -> str:
+    return str(path.relative_to(home) if path.is_relative_to(home) else path)
+
+
+def _add_profiles(draft: Draft, kind: str, role: str, path: Path, ask: Asked) -> None:
+    sample = sample_of(path)
+    key = draft.data["columns"][role]
+    given: dict[str, Any] = {"path": str(path)}
+    if not sample.has_header:
+        given["header"] = list(sample.names)
+    if sample.delimiter is not None and len(sample.delimiter) > 1:
+        given["delimiter"] = sample.delimiter
+    if sample.encoding is not None:
+        given["encoding"] = sample.encoding
+        draft.notes.append(f"{path.name} is no UTF-8 and read as {sample.encoding}: is that right?")
+    if key not in sample.names:
+        key = ask(f"Which column of {path.name} is the {role}?", f"{role}-id", list(sample.names))
+        given["id"] = key
+    draft.data[kind] = given
+    declared = profile_columns(sample, key, has_texts=kind == "items")
+    if declared:
+        draft.data[f"{role}_columns"] = declared

@@ -1,0 +1,253 @@
+"""Proposes which column of a log is what, from names and values; what may be two things is asked for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nightreel.core.data_settings import VALUES, ColumnType
+from nightreel.core.errors import InputError
+from nightreel.operations.init.sample import Asked, Sample, is_number
+from pipelines.ingest.times import DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, recognised
+
+# Names in use, without signs between their words.
+_KNOWN: Mapping[str, frozenset[str]] = {
+    "user": frozenset(
+        ["user", "userid", "uid", "customerid", "memberid", "visitorid", "accountid", "reviewerid"]
+    ),
+    "item": frozenset(
+        [
+            "item",
+            "itemid",
+            "iid",
+            "video",
+            "videoid",
+            "movie",
+            "movieid",
+            "product",
+            "productid",
+            "article",
+            "articleid",
+            "track",
+            "trackid",
+            "song",
+            "songid",
+            "artist",
+            "artistid",
+            "news",
+            "newsid",
+            "content",
+            "contentid",
+            "asin",
+            "parentasin",
+            "book",
+            "bookid",
+        ]
+    ),
+    "time": frozenset(
+        [
+            "time",
+            "timestamp",
+            "ts",
+            "datetime",
+            "date",
+            "eventtime",
+            "eventtimestamp",
+            "timems",
+            "createdat",
+            "unixtime",
+            "playedat",
+            "unixreviewtime",
+        ]
+    ),
+    "play_time": frozenset(
+        ["playtime", "playduration", "playtimems", "playseconds", "watchtime", "dwelltime", "msplayed"]
+    ),
+    "length": frozenset(["length", "duration", "videoduration", "durationms", "itemlength", "videolength"]),
+    "watch_ratio": frozenset(["watchratio", "completion", "completionrate", "playratio"]),
+    "rating": frozenset(["rating", "ratings", "stars", "score", "overall"]),
+    "weight": frozenset(["weight", "count", "playcount", "listens", "listencount"]),
+    "event": frozenset(
+        ["event", "eventtype", "action", "behavior", "behaviour", "interaction", "interactiontype"]
+    ),
+}
+REQUIRED = ("user", "item", "time")
+_LENGTHS = ("play_time", "length")
+_FEW, _LONG = 20, 25
+_WITH_ZONE = re.compile(r"([zZ]|[+-]\d{2}(:?\d{2})?)$")
+_IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
+
+
+@dataclass
+class Draft:
+    """What nightreel.toml is to say. top: settings above [data]; data: that table; notes: for people."""
+
+    top: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def propose(path: Path, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
+    """The plays. given: what options say, by name. Raises InputError where an option names no column."""
+    draft = Draft()
+    named = _columns(sample, given, ask)
+    plays: dict[str, Any] = {"path": str(path)}
+    if not sample.has_header:
+        plays["header"] = list(sample.names)
+    if sample.delimiter is not None and len(sample.delimiter) > 1:
+        plays["delimiter"] = sample.delimiter
+    if sample.encoding is not None:
+        plays["encoding"] = given.get("encoding") or ask("Which encoding is the file in?", "encoding", [])
+    draft.data |= {"plays": plays, "columns": named}
+    _add_time(draft, sample, path, given, ask)
+    if any(name in named for name in _LENGTHS) and not all(
+        _IN_MS.search(named[name]) for name in _LENGTHS if name in named
+    ):
+        units = ["milliseconds", "seconds", "minutes"]
+        asked = "In which unit are play time and length?"
+        draft.data["length_unit"] = given.get("length_unit") or ask(asked, "length-unit", units)
+    _add_worth(draft, sample, given, ask)
+    return draft
+
+
+def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, str]:
+    named = {}
+    for role in _KNOWN:
+        if role in given:
+            if given[role] not in sample.names:
+                raise InputError(
+                    f"--{role.replace('_', '-')} {given[role]}: no such column.",
+                    f"There are {', '.join(sample.names)}.",
+                )
+            named[role] = given[role]
+    taken = set(named.values())
+    for role in REQUIRED:
+        if role not in named:
+            named[role] = _required(role, sample, taken, ask)
+            taken.add(named[role])
+    if any(role in named for role in VALUES) or given.get("value") == "none":
+        return named
+    found = {role: one for role in (*_LENGTHS, *VALUES) if (one := _candidates(role, sample, taken))}
+    has_lengths = all(role in found or role in named for role in _LENGTHS)
+    values = [role for role in VALUES if role in found]
+    if has_lengths and not values:
+        for role in _LENGTHS:
+            named.setdefault(role, _one_of(role, found.get(role, []), ask))
+    elif values:
+        choices = [*values, *(["play_time"] if has_lengths else [])]
+        chosen = choices[0]
+        if len(choices) > 1:
+            chosen = ask("What says how much a play was worth?", "value", choices)
+        for role in _LENGTHS if chosen == "play_time" else (chosen,):
+            named[role] = _one_of(role, found[role], ask)
+    return named
+
+
+def _candidates(role: str, sample: Sample, taken: set[str]) -> list[str]:
+    return [
+        name
+        for name in sample.names
+        if name not in taken and re.sub(r"[^a-z0-9]", "", name.casefold()) in _KNOWN[role]
+    ]
+
+
+def _one_of(role: str, names: list[str], ask: Asked) -> str:
+    if len(names) == 1:
+        return names[0]
+    return ask(f"Which column is the {role.replace('_', ' ')}?", role.replace("_", "-"), names)
+
+
+def _required(role: str, sample: Sample, taken: set[str], ask: Asked) -> str:
+    found = _candidates(role, sample, taken)
+    if not found and role == "time":
+        found = [name for name in sample.names if name not in taken and _are_times(sample.values(name))]
+    return _one_of(role, found or [name for name in sample.names if name not in taken], ask)
+
+
+def _are_times(values: list[str]) -> bool:
+    least = 1e8  # Unix seconds of 1973
+    return bool(values) and all(
+        float(text) >= least if is_number(text) else re.match(r"\d{4}-\d{2}-\d{2}", text) for text in values
+    )
+
+
+def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str], ask: Asked) -> None:
+    column = draft.data["columns"]["time"]
+    values = sample.values(column)
+    if given.get("time_format"):
+        draft.top["time_format"] = time_format = given["time_format"]
+    else:
+        try:
+            time_format = recognised(values, SECONDS, path, column)
+        except InputError as error:
+            time_format = ask(
+                str(error).split(" Set ")[0], "time-format", [DAY_FIRST, MONTH_FIRST, ISO, *UNITS]
+            )
+            draft.top["time_format"] = time_format
+    is_local = time_format not in UNITS and not all(_WITH_ZONE.search(text[10:]) for text in values)
+    if given.get("time_zone"):
+        zone = given["time_zone"]
+    elif is_local:
+        shown = values[0] if values else "times"
+        zone = ask(f'In which time zone is "{shown}", column {column}?', "time-zone", [])
+    else:
+        zone = "UTC"
+        draft.notes.append("Days begin in UTC: set time_zone to where your users live.")
+    draft.top["time_zone"] = zone
+
+
+def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Asked) -> None:
+    """What a play is worth, and above what it is liked."""
+    columns = draft.data["columns"]
+    threshold = given.get("like_threshold")
+    if "event" in columns:
+        events = sorted(set(sample.values(columns["event"])))
+        text = given.get("worth") or ask(
+            f"How much is each event worth? ({', '.join(events[:_FEW])})", "worth", []
+        )
+        draft.data["worth"] = _worth(text)
+    if "rating" in columns and threshold is None:
+        ratings = [float(text) for text in sample.values(columns["rating"]) if is_number(text)]
+        highest, stars = max(ratings, default=0.0), 5
+        threshold = "3.5"
+        if highest > stars:
+            threshold = ask(
+                f"Ratings go up to {highest:g}. Above which is a play liked?", "like-threshold", []
+            )
+            draft.top["watch_ratio_clip"] = highest
+    if threshold is not None:
+        draft.top["like_threshold"] = _number("like-threshold", threshold)
+
+
+def _worth(text: str) -> dict[str, float]:
+    found = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        found[name.strip()] = _number("worth", number)
+    if "" in found:
+        raise InputError(f"--worth {text}: not like `like=1,click=0.3`.", "Name each event and its worth.")
+    return found
+
+
+def _number(option: str, text: str) -> float:
+    if not is_number(text):
+        raise InputError(f"--{option} {text}: not a number.", "Give a number.")
+    return float(text)
+
+
+def profile_columns(sample: Sample, key: str, *, has_texts: bool) -> dict[str, ColumnType]:
+    """The type of each column of a file of users or items. has_texts: long ones may be text."""
+    found: dict[str, ColumnType] = {}
+    for name in sample.names:
+        values = sample.values(name)
+        if name == key or not values:
+            continue
+        distinct = len(set(values))
+        if all(is_number(text) for text in values) and distinct > _FEW:
+            found[name] = "numeric"
+        elif has_texts and distinct > len(values) / 2 and sum(map(len, values)) > _LONG / 2 * len(values):
+            found[name] = "text"
+        else:
+            found[name] = "categorical"
+    return found

@@ -1,0 +1,146 @@
+"""The first rows of a log of any format, before anything is known of its columns."""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightreel.core.errors import InputError
+from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of
+
+_BYTES = 2**20
+ROWS = 1_000
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MANY = "::"
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+Asked = Callable[[str, str, list[str]], str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Names of columns and some rows. has_header: the file names its columns itself. delimiter: of CSV."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    has_header: bool = True
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    def values(self, name: str) -> list[str]:
+        """What stands in a column, without empty fields."""
+        at = self.names.index(name)
+        return [text for row in self.rows if (text := row[at].strip())]
+
+
+def sample_of(path: Path) -> Sample:
+    """The first rows of a file, or of the first of several. Raises InputError where there are none."""
+    files = [one for one in files_of(path) if one.is_file()]
+    if not files:
+        raise InputError(f"{path}: no such file.", "Name the file of plays: nightreel init FILE.")
+    found = _of_file(files[0])
+    if not found.rows:
+        raise InputError(f"{files[0]}: no rows.", "Name a file with plays.")
+    return found
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def _of_file(file: Path) -> Sample:
+    head = head_of(file)
+    if head.startswith(PARQUET):
+        return _of_parquet(file)
+    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    try:
+        with pa.input_stream(str(file), compression=packed) as stream:
+            content: bytes = stream.read(_BYTES)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file}: it cannot be read: {error}.", "Download or copy the file again.") from None
+    text, encoding = _text(content)
+    lines = text.splitlines()
+    # The last line may be cut off.
+    lines = lines[:-1] if len(content) == _BYTES else lines
+    lines = [line for line in lines if line.strip()][: ROWS + 1]
+    if lines and lines[0].lstrip().startswith("{"):
+        return _of_json(file, lines)
+    return _of_lines(lines, encoding)
+
+
+def _text(content: bytes) -> tuple[str, str | None]:
+    """The text, and its encoding where that is to be set."""
+    for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if content.startswith(bom):
+            return content.decode(name, "replace"), None
+    try:
+        # A character may be cut off at the end.
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(content), None
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "latin-1"
+
+
+def _of_parquet(file: Path) -> Sample:
+    batch = next(pq.ParquetFile(file).iter_batches(ROWS), None)
+    if batch is None:
+        return Sample((), ())
+    frame = pl.DataFrame(pa.Table.from_batches([batch]))
+    shown = frame.select(pl.all().cast(pl.String, strict=False).fill_null(""))
+    times = {
+        name: frame[name].dt.to_string("iso") for name in frame.columns if frame[name].dtype.is_temporal()
+    }
+    shown = shown.with_columns(series.fill_null("").alias(name) for name, series in times.items())
+    return Sample(tuple(frame.columns), tuple(shown.rows()))
+
+
+def _of_json(file: Path, lines: list[str]) -> Sample:
+    try:
+        records = [json.loads(line, parse_int=str, parse_float=str) for line in lines]
+    except ValueError:
+        raise InputError(f"{file}: no JSON lines.", "Write an object on each line.") from None
+    names = tuple(dict.fromkeys(name for record in records for name in record))
+    rows = (
+        tuple("" if record.get(name) is None else str(record[name]) for name in names) for record in records
+    )
+    return Sample(names, tuple(rows))
+
+
+def _of_lines(lines: list[str], encoding: str | None) -> Sample:
+    if not lines:
+        return Sample((), ())
+    found = {one: _fields(lines, one) for one in (*DELIMITERS, _MANY)}
+    # What parts most lines into as many fields as the first, and most fields.
+    delimiter = max(
+        found, key=lambda one: (_alike(found[one]) * (len(found[one][0]) > 1), len(found[one][0]))
+    )
+    rows = found[delimiter]
+    has_header = not any(is_number(field) for field in rows[0])
+    width = len(rows[0])
+    names = (
+        tuple(field.strip() for field in rows[0])
+        if has_header
+        else tuple(f"column_{n + 1}" for n in range(width))
+    )
+    body = tuple(tuple(row) for row in rows[has_header:] if len(row) == width)
+    return Sample(names, body[:ROWS], has_header, delimiter, encoding)
+
+
+def _fields(lines: list[str], delimiter: str) -> list[list[str]]:
+    if delimiter == _MANY:
+        return [line.split(_MANY) for line in lines]
+    try:
+        return list(csv_rows(lines, delimiter))
+    except csv.Error:
+        return [line.split(delimiter) for line in lines]
+
+
+def _alike(rows: list[list[str]]) -> float:
+    """The share of rows with as many fields as the first, in tenths."""
+    return round(sum(len(row) == len(rows[0]) for row in rows) / len(rows), 1)

@@ -1,0 +1,72 @@
+"""A draft as the text of a nightreel.toml, with a comment where a reader may want to change something."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from nightreel.operations.init.proposal import Draft
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_HEAD = """\
+# nightreel's settings, and the mark of a home: what is written lies below this folder, in data/.
+# `nightreel settings` lists every setting with its value and where it came from; docs/your-data.md explains
+# [data]. Settings that are not of a table stand above the first one.
+"""
+_COMMENTS = {
+    "time_zone": "where a day begins",
+    "like_threshold": "a play is liked when it is worth more than this",
+    "watch_ratio_clip": "what a play is worth counts up to this",
+    "long_view_s": "so many seconds played are liked too",
+    "raw_dir": "the folder with big_matrix.csv and the others",
+    "length_unit": "of play time and length",
+    "max_reject_share": "rows that cannot be right are kept apart, up to this share",
+}
+_OF_TABLES = {
+    "plays": 'path: a file, a folder of Parquet, a pattern like "logs/*.csv", or a list of these',
+    "columns": "which column of the plays is what",
+    "worth": "of each event: 0 for what was shown and not liked",
+    "users": "profiles of users: one row each",
+    "user_columns": "numeric or categorical: each becomes a feature; leave out what should be none",
+    "items": "profiles of items: one row each",
+    "item_columns": "numeric, categorical, or text, which becomes the caption",
+}
+
+
+def text_of_settings(draft: Draft) -> str:
+    """The whole file."""
+    lines = [_HEAD]
+    lines += [f"# {note}" for note in draft.notes]
+    lines += [_line(name, value) for name, value in draft.top.items()]
+    lines += [
+        "# top_k = 100          # length of each user's list",
+        "# max_data_age_hours = 0     # a log that does not grow",
+    ]
+    if draft.data:
+        single = {name: value for name, value in draft.data.items() if not isinstance(value, Mapping)}
+        lines += ["", "[data]", *(_line(name, value) for name, value in single.items())]
+        for name, value in draft.data.items():
+            if isinstance(value, Mapping):
+                comment = f"  # {_OF_TABLES[name]}" if name in _OF_TABLES else ""
+                lines += ["", f"[data.{name}]{comment}"]
+                lines += [f"{_key(inner)} = {_value(one)}" for inner, one in value.items()]
+    text = "\n".join(lines) + "\n"
+    tomllib.loads(text)
+    return text
+
+
+def _line(name: str, value: Any) -> str:
+    comment = f"  # {_COMMENTS[name]}" if name in _COMMENTS else ""
+    return f"{_key(name)} = {_value(value)}{comment}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    # JSON's strings and numbers are TOML's too.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
