@@ -781,6 +781,7 @@ def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
     """The values with those of a section under its name and theirs: `[browse] thumbnail_url`."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
+        # A table that is a setting of its own, as [data], stays whole.
         is_section = isinstance(value, dict) and name not in Settings.model_fields
         inner = {f"{name}_{key}": one for key, one in value.items()} if is_section else {name: value}
         if twice := flat.keys() & inner.keys():

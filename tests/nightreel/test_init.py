@@ -1,0 +1,160 @@
+"""`nightreel init`: a log of any layout, understood, shown, and written as settings that ingest reads."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings import load_settings
+from nightreel.operations.init import Draft, draft_of, rows_of, write
+from pipelines.ingest import ingest
+
+Asked = list[tuple[str, list[str]]]
+LOG = "ts,customer_id,movie_id,stars\n2024-03-01 10:00:00,ann,7,4\n2024-03-02 10:00:00,bob,8,2\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, which is the current one."""
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def _never(question: str, option: str, choices: list[str]) -> str:
+    raise InputError(f"{question} {choices}", f"Give --{option}.")
+
+
+def _plays(home: Path, draft: Draft) -> pl.DataFrame:
+    """The table that ingest makes of what was written."""
+    write(draft, home / "nightreel.toml")
+    settings = load_settings()
+    ingest(settings)
+    return pl.read_parquet(settings.paths.table("interactions"))
+
+
+def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> None:
+    (home / "log.csv").write_text(LOG)
+    asked: Asked = []
+
+    def ask(question: str, option: str, choices: list[str]) -> str:
+        asked.append((option, choices))
+        return "Europe/Berlin"
+
+    draft = draft_of(home / "log.csv", {}, ask, layout=None)
+    assert asked == [("time-zone", [])]
+    named = {"user": "customer_id", "item": "movie_id", "time": "ts", "rating": "stars"}
+    assert draft.data["columns"] == named
+    rows, wrong = rows_of(draft)
+    first = {"user": "ann", "item": "7", "time": "2024-03-01 10:00:00+01:00", "worth": 4.0, "liked": True}
+    assert rows[0] == first and not wrong
+    assert _plays(home, draft)["watch_ratio"].to_list() == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "option"),
+    [
+        (LOG, {}, "time-zone"),
+        ("t,u,i\n1700000000,1,2\n", {"time": "t"}, "user"),
+        ("time,timestamp,user,item\n1700000000,1700000000,1,2\n", {}, "time"),
+        ("time,user,item\n01/02/2024 10:00:00,1,2\n", {}, "time-format"),
+        ("time,user,item,play_time,length\n1700000000,1,2,30,60\n", {}, "length-unit"),
+        ("time,user,item,rating,event\n1700000000,1,2,3,like\n", {}, "value"),
+        ("time,user,item,event\n1700000000,1,2,like\n", {}, "worth"),
+        ("time,user,item,rating\n1700000000,1,2,9\n", {}, "like-threshold"),
+        ("1\t2\t1700000000\n", {}, "user"),
+        ("time,user,item,title\n1700000000,1,2,\xe9t\xe9\n", {}, "encoding"),
+    ],
+)
+def test_nothing_ambiguous_is_guessed(home: Path, text: str, given: dict[str, str], option: str) -> None:
+    (home / "log.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=f"Give --{option}"):
+        draft_of(home / "log.csv", given, _never, layout=None)
+
+
+def test_profiles_get_types(home: Path) -> None:
+    (home / "log.csv").write_text(
+        "user,item,time\n" + "".join(f"{n},{n},{17 * 10**8 + n}\n" for n in range(30))
+    )
+    titles = "".join(f"{n},A story of {n} friends,{n % 2}\n" for n in range(30))
+    (home / "items.csv").write_text("item,title,is_new\n" + titles)
+    (home / "users.csv").write_text("id,age,city\n" + "".join(f"{n},{n + 20},Rome\n" for n in range(30)))
+    given = {"users": str(home / "users.csv"), "items": str(home / "items.csv")}
+
+    def ask(question: str, option: str, choices: list[str]) -> str:
+        assert (option, choices) == ("user-id", ["id", "age", "city"])
+        return "id"
+
+    draft = draft_of(home / "log.csv", given, ask, layout=None)
+    assert draft.data["user_columns"] == {"age": "numeric", "city": "categorical"}
+    assert draft.data["item_columns"] == {"title": "text", "is_new": "categorical"}
+    assert _plays(home, draft)["watch_ratio"].to_list() == [1] * 30
+    users = pl.read_parquet(home / "data" / "tables" / "users.parquet")
+    assert users["user_age"].to_list() == [n + 20 for n in range(30)]
+
+
+EXAMPLES = {
+    "movielens": {
+        "ratings.dat": "1::1193::5::978300760\n2::661::3::978302109\n",
+        "users.dat": "1::F::1::10::48067\n2::M::56::16::70072\n",
+        "movies.dat": "1193::\"Cuckoo's Nest (1975)::Drama\n661::James (1996)::Animation|Musical\n",
+    },
+    "movielens csv": {
+        "ratings.csv": "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n2,10,4.0,835355493\n",
+        "movies.csv": 'movieId,title,genres\n31,"Minds, Dangerous (1995)",Drama\n10,Eye (1995),Action\n',
+    },
+    "kuairand": {
+        "log_standard_4_08_to_4_21_pure.csv": "user_id,video_id,date,time_ms,play_time_ms,duration_ms\n"
+        "0,3,20220408,1649346000000,5000,10000\n",
+        "log_standard_4_22_to_5_08_pure.csv": "user_id,video_id,date,time_ms,play_time_ms,duration_ms\n"
+        "0,4,20220422,1650600000000,19000,90000\n",
+        "user_features_pure.csv": "user_id,user_active_degree,onehot_feat0\n0,full_active,1\n",
+        "video_features_basic_pure.csv": "video_id,author_id,video_type,upload_type,tag\n3,7,NORMAL,Web,12\n",
+    },
+    "lastfm": {
+        "userid-timestamp-artid-artname-traid-traname.tsv": "user_1\t2009-05-04T23:08:57Z\tf1\tDeep\t\tFu\n"
+        'user_2\t2009-05-04T13:54:10Z\t\t12" Heads\t\tSpeed\n',
+    },
+    "lastfm 2k": {
+        "user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n"
+        "2\t52\t13\t1238536800000\n2\t53\t15\t1238536800000\n",
+    },
+}
+
+
+@pytest.mark.parametrize("layout", EXAMPLES)
+def test_a_well_known_log_is_read_as_it_is(home: Path, layout: str) -> None:
+    for name, text in EXAMPLES[layout].items():
+        (home / "files").mkdir(exist_ok=True)
+        (home / "files" / name).write_text(text, encoding="latin-1")
+    draft = draft_of(home / "files", {}, _never, layout=layout.split(maxsplit=1)[0])
+    assert rows_of(draft)[0]
+    assert _plays(home, draft).height == 2
+
+
+def test_kuairec_needs_its_folder_alone(home: Path) -> None:
+    (home / "data").mkdir()
+    (home / "data" / "big_matrix.csv").write_text("user_id\n")
+    write(draft_of(home / "data", {}, _never, layout="kuairec"), home / "nightreel.toml")
+    settings = load_settings()
+    assert (settings.raw_dir, settings.time_zone) == (home / "data", "Asia/Shanghai")
+    with pytest.raises(InputError, match=r"no u\.data or ratings\.dat or ratings\.csv, as MovieLens has"):
+        draft_of(home / "data", {}, _never, layout="movielens")
+
+
+def test_the_command_writes_once(
+    tmp_path: Path, nightreel: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    (tmp_path / "log.csv").write_text(LOG)
+    refused = nightreel("init", "log.csv", "--yes", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "Give --time-zone" in refused.stderr and len(refused.stderr.splitlines()) == 1
+    done = nightreel("init", "log.csv", "--yes", "--time-zone", "UTC", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ann" in done.stdout
+    written = (tmp_path / "nightreel.toml").read_text()
+    again = nightreel("init", "log.csv", "--yes", "--time-zone", "Asia/Tokyo", cwd=tmp_path)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert (tmp_path / "nightreel.toml").read_text() == written
