@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import typer
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -124,6 +124,8 @@ def _kind(kind: Any) -> str:
         return "list of texts"
     if get_origin(kind) is Literal:
         return ", ".join(f'`"{value}"`' for value in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "a table"
     names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
     return "text, kept secret" if kind is SecretStr else names[kind]
 
