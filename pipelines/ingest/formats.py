@@ -27,7 +27,7 @@ from nightreel.core.settings import Settings
 DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 ENDINGS = (*(text + packed for text in _TEXT_ENDINGS for packed in ("", ".gz", ".zst")), ".parquet")
-_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 PARQUET = b"PAR1"
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HEAD_BYTES = 4096
@@ -150,7 +150,7 @@ def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -
     if path.is_dir():
         return parquet_text(path, files_of(path), scratch)
     head = head_of(path)
-    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    packed = next((name for magic, name in PACKED.items() if head.startswith(magic)), None)
     if packed is not None:
         unpacked = _unpacked(path, packed, scratch)
         text = _of_plain(unpacked, path, form, scratch, keep_json=keep_json)
@@ -178,9 +178,7 @@ def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: b
         raise InputError(f"{path}: one JSON array.", "Write it as JSON lines: an object on each line.")
     named = f", {encoding}" if encoding else ""
     delimiter = "\t" if many else form.delimiter
-    quote = form.quote
-    if quote is None:
-        quote = "'" if _is_quoted_by_apostrophe(head, delimiter) else '"'
+    quote = quote_of(replace(form, delimiter=delimiter), head)
     if quote not in ('"', ""):
         text, is_copy = _requoted(text, path, quote, delimiter, scratch), True
         quote, named = '"', f"{named}, {quote} around fields"
@@ -192,6 +190,13 @@ def csv_rows(lines: Iterable[str], delimiter: str, quote: str = '"') -> "Iterato
     if not quote:
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     return csv.reader(lines, delimiter=delimiter, quotechar=quote)
+
+
+def quote_of(form: Form, head: bytes) -> str:
+    """What stands around fields: as the form says, or as the first lines have it."""
+    if form.quote is not None:
+        return form.quote
+    return "'" if _is_quoted_by_apostrophe(head, form.delimiter) else '"'
 
 
 def _is_quoted_by_apostrophe(head: bytes, delimiter: str | None) -> bool:

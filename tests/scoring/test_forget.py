@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from sqlalchemy import select, text
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Settings, load_settings
 from nightreel.operations.forgetting import forget
 from nightreel.operations.incoming import merge_deliveries
 from nightreel.operations.materialize import materialize
@@ -245,3 +246,52 @@ def test_what_cannot_be_searched_though_ingest_reads_it_is_refused(
     with pytest.raises(InputError, match="nothing was removed"):
         forget(settings, USER)
     assert str(USER) in (settings.raw_dir / "user_features.csv").read_text()
+
+
+def _packed(content: bytes) -> bytes:
+    made = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(made, "zstd") as stream:
+        stream.write(content)
+    packed: bytes = made.getvalue().to_pybytes()
+    return packed
+
+
+LOG = f"7716;9;1700000000\n{USER};9;1700000001\n+{USER}.0;8;1700000002\n{USER + 1};7;1700000003\n".encode()
+PLAYS = pl.DataFrame({"u": [7716, USER, USER + 1], "i": [9, 9, 7], "t": [1700000000 + n for n in range(3)]})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "header"),
+    [
+        ("log.dat", LOG, True),
+        ("log.dat", LOG.replace(b";", b"::"), True),
+        ("log.dat.zst", _packed(b"u;i;t\n" + LOG), False),
+        ("log.jsonl", b"", False),
+        ("log.parquet", b"", False),
+    ],
+)
+def test_a_log_of_another_layout_loses_the_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, header: bool
+) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    log = tmp_path / name
+    log.write_bytes(content)
+    if name.endswith("jsonl"):
+        PLAYS.write_ndjson(log)
+    if name.endswith("parquet"):
+        PLAYS.write_parquet(log)
+    names = 'header = ["u", "i", "t"], ' if header else ""
+    delimiter = 'delimiter = "::", ' if b"::" in content else ""
+    columns = '[data.columns]\nuser = "u"\nitem = "i"\ntime = "t"\n'
+    toml = f'[data]\nplays = {{{names}{delimiter}path = "{name}"}}\n{columns}'
+    (tmp_path / "nightreel.toml").write_text(toml)
+    settings = load_settings()
+    ingest(settings)
+    incoming = settings.raw_dir / "incoming"
+    incoming.mkdir(parents=True)
+    (incoming / f"plays_{name}").write_bytes(log.read_bytes())
+    forget(settings, USER)
+    assert found_in(tmp_path) == set()
+    ingest(settings)
+    left = pl.read_parquet(settings.paths.table("interactions"))
+    assert left["user_id"].to_list() == [7716, USER + 1]

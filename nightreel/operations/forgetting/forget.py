@@ -43,8 +43,8 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     given = ids.given(str(user_id))
     person, removed = Person(given, ids.code_of(given)), Removed()
     with _alone(settings):
-        require_searchable(settings.raw_dir)
-        remove_from_raw_files(settings.raw_dir, person, removed)
+        require_searchable(settings, person)
+        remove_from_raw_files(settings, person, removed)
         remove_from_stored_files(settings, person, removed)
         if os.environ.get(_STORE_FILE):
             from feature_repo.open_store import fill_tables

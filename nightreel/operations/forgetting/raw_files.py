@@ -10,15 +10,20 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from nightreel.operations.forgetting.any_format import take_out
 from nightreel.operations.forgetting.identity import Person
-from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name
-from pipelines.ingest.raw_files import INCOMING, RAW_FILES
+from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name, own_name
+from pipelines.ingest.formats import files_of
+from pipelines.ingest.mapping import mapped, raw_paths
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES, SOCIAL_NETWORK, RawFile
 from pipelines.ingest.unread import printable
 
 CSV = ".csv"
@@ -36,14 +41,20 @@ class Removed:
     left: list[str] = field(default_factory=list)
 
 
-def remove_from_raw_files(raw_dir: Path, person: Person, removed: Removed) -> None:
-    """Take the user's rows out of every CSV file at or below the folder, deliveries of all kinds included.
+def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) -> None:
+    """Take the user's rows out of every file that ingest reads, deliveries of all kinds included.
 
     A file of another kind is named in `removed.left`, as is a delivery that is not yet whole. A quarantined
     file that names no column of users and holds the id is removed whole.
     """
+    raw_dir = settings.raw_dir
+    others = {path: file for path, file in _read_files(settings) if not _is_plain(path, file, settings)}
+    for path, file in others.items():
+        is_delivery = path.is_relative_to(raw_dir / INCOMING)
+        where = _where(path.relative_to(raw_dir)) if is_delivery else "raw rows"
+        removed.counts[where] += take_out(path, file, settings, person) if _has_users(file) else 0
     for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
-        if not path.is_file():
+        if not path.is_file() or path in others:
             continue
         where = _where(path.relative_to(raw_dir))
         if path.suffix.casefold() == CSV and path.name.startswith("."):
@@ -56,31 +67,53 @@ def remove_from_raw_files(raw_dir: Path, person: Person, removed: Removed) -> No
             removed.left.append(f"{printable(path.name)}: not a CSV file, not looked through")
 
 
-def require_searchable(raw_dir: Path) -> None:
+def require_searchable(settings: Settings, person: Person) -> None:
     """Raise InputError where a file that ingest reads is none from which single rows can be taken out.
 
-    Ingest reads more than CSV in UTF-8 with commas; what is packed, columnar, or has other delimiters is
-    refused before anything is removed, as what is left in it would bring the user back.
+    It is asked before anything is removed, as what is left in such a file would bring the user back.
     """
-    stems = tuple(Path(file.name).stem for file in RAW_FILES)
-    for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
-        parts = path.relative_to(raw_dir).parts
+    for path, file in _read_files(settings):
+        if _is_plain(path, file, settings):
+            continue
+        if file.name == SOCIAL_NETWORK.name:
+            raise InputError(
+                f"{path}: lists of friends that are no CSV in UTF-8 with commas: a user stays in them.",
+                "Replace it by such a file, then forget again; nothing was removed.",
+            )
+        if _has_users(file):
+            take_out(path, file, settings, person, dry=True)
+
+
+def _read_files(settings: Settings) -> Iterator[tuple[Path, RawFile]]:
+    """Every file that ingest reads, and those that wait in `incoming`, each with what it is."""
+    with suppress(InputError):  # where there are no raw files at all
+        for file, path in raw_paths(settings).items():
+            yield from ((one, file) for one in files_of(path) if one.is_file())
+    for path in sorted(settings.raw_dir.rglob("*")) if settings.raw_dir.is_dir() else []:
+        parts = path.relative_to(settings.raw_dir).parts
         if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
             continue
-        plain = [delivered_name(part).casefold() for part in parts]
-        if not any(part.startswith(stems) for part in plain) or _is_plain_csv(path):
-            continue
-        raise InputError(
-            f"{path}: not a CSV file in UTF-8 with commas, so a user's rows cannot be taken out of it.",
-            "Replace it by such a file, then forget again; nothing was removed.",
-        )
+        # What is named like a raw file may become one.
+        kinds = (_kind(own_name(delivered_name(part), settings)) for part in parts)
+        kind = next((kind for kind in kinds if kind is not None), None)
+        if kind is not None:
+            yield path, kind
 
 
-def _is_plain_csv(path: Path) -> bool:
-    if path.suffix.casefold() != CSV:
+def _kind(name: str) -> RawFile | None:
+    return next((one for one in RAW_FILES if name.casefold().startswith(Path(one.name).stem)), None)
+
+
+def _has_users(file: RawFile) -> bool:
+    return any(column.name == columns.USER_ID for column in file.columns)
+
+
+def _is_plain(path: Path, file: RawFile, settings: Settings) -> bool:
+    """Whether it is a CSV in UTF-8 with commas and KuaiRec's names."""
+    if path.suffix.casefold() != CSV or mapped(file, settings) is not file:
         return False
-    with path.open("rb") as file:
-        header = file.readline(_HEADER_BYTES_MAX)
+    with path.open("rb") as opened:
+        header = opened.readline(_HEADER_BYTES_MAX)
     names = {name.strip() for name in _fields(header)}
     return b"\0" not in header and bool(names & {columns.USER_ID, columns.VIDEO_ID})
 
