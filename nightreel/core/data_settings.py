@@ -18,6 +18,7 @@ VALUES: Mapping[str, float] = {"watch_ratio": 1.0, "rating": 3.5, "weight": 0.0,
 PLAYS_ALONE_LIKED_ABOVE = 0.5
 MS_PER_UNIT: Mapping[Unit, int] = {"milliseconds": 1, "seconds": 1_000, "minutes": 60_000}
 BETWEEN_PATHS = ", "
+SQL = "sql:"
 _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
 _KUAIREC_MS = ("play_duration", "video_duration")
 
@@ -52,14 +53,25 @@ class Files(_Table):
     def _one_or_many(cls, value: Any) -> Any:
         paths = (value,) if isinstance(value, str) else value
         for path in paths if isinstance(paths, list | tuple) else ():
+            if isinstance(path, str) and path.startswith(SQL):
+                if len(paths) > 1:
+                    raise ValueError("a query stands alone, and not in a list")
+                continue
             if isinstance(path, str) and (BETWEEN_PATHS in path or not path.strip()):
                 raise ValueError(f"{path!r}: give several files as a list, and no file with ', ' in its name")
         return paths
 
     def below(self, folder: Path) -> "Files":
         """The same with whole paths."""
+        if self.query is not None:
+            return self
         whole = tuple(str(folder / Path(path).expanduser()) for path in self.path)
         return self.model_copy(update={"path": whole})
+
+    @property
+    def query(self) -> str | None:
+        """The query whose answer stands for the files; None where they are files."""
+        return self.path[0].removeprefix(SQL) if self.path[0].startswith(SQL) else None
 
     @property
     def named(self) -> Path:
@@ -105,13 +117,17 @@ class Columns(_Table):
 
 
 class DataSettings(_Table):
-    """The whole table."""
+    """The whole table.
+
+    watermark: of plays that a query gives, the column by which later nights ask for what is new.
+    """
 
     plays: Files | None = None
     users: Files | None = None
     items: Files | None = None
     columns: Columns = Columns()
     length_unit: Unit | None = None
+    watermark: str | None = None
     worth: dict[str, float] = Field(default_factory=dict)
     user_columns: dict[str, ColumnType] = Field(default_factory=dict)
     item_columns: dict[str, ColumnType] = Field(default_factory=dict)

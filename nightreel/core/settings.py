@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         default=None,
         description="SQLAlchemy URL of the published table; by default SQLite in the home folder.",
     )
+    source_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the database that queries of `[data]` are put to, as "
+        '`plays = "sql:SELECT ..."`; by the environment.',
+    )
     time_zone: str = Field(default="Asia/Shanghai", description="Business time zone: where a day begins.")
     seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
     threads: int = Field(
@@ -842,7 +847,7 @@ def describe(settings: Settings) -> list[dict[str, str]]:
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "database_url" and value is not None:
+    if name in ("database_url", "source_url") and value is not None:
         return masked_url(value.get_secret_value())
     if isinstance(value, tuple):
         return ",".join(value) or "none"

@@ -32,6 +32,7 @@ from pipelines.ingest.summary import counted, reasons, size_of, summary_of
 from pipelines.ingest.tables import DUPLICATE, Table, read_table
 from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
 from pipelines.ingest.unread import unread_files
+from pipelines.ingest.warehouse import fetch
 
 __all__ = ["ingest"]
 
@@ -54,6 +55,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
+    fetch(settings)
     of_files = raw_paths(settings)
     paths = [part for path in of_files.values() for part in files_of(path)]
     arrived = deliveries(settings.raw_dir)

@@ -48,13 +48,22 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
 
     With `[data] plays` there may be no folder raw_dir at all.
     """
-    given = {file: one.named for file in RAW_FILES if (one := files_given(file, settings)) is not None}
+    given = {
+        file: one.named if one.query is None else query_file(file, settings)
+        for file in RAW_FILES
+        if (one := files_given(file, settings)) is not None
+    }
     folder = settings.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.raw_dir)
     has_folder = folder.is_dir()
     return {
         file: given.get(file) or (raw_path(folder, file) if has_folder else folder / file.name)
         for file in RAW_FILES
     }
+
+
+def query_file(file: RawFile, settings: Settings) -> Path:
+    """Where the answer of a query stands that is a raw file."""
+    return settings.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
 
 
 def mapped(file: RawFile, settings: Settings) -> RawFile:

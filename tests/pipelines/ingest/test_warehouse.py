@@ -1,0 +1,103 @@
+"""Plays from a query: the first answer is the raw file, what is new is a delivery, and passwords are masked."""
+
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import create_engine, text
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, describe, load_settings
+from pipelines.ingest import ingest
+
+QUERY = "SELECT who, what, at, stars FROM log WHERE stars > 0"
+TOML = (
+    f'[data]\nplays = "sql:{QUERY}"\nwatermark = "at"\n'
+    '[data.columns]\nuser = "who"\nitem = "what"\ntime = "at"\nrating = "stars"\n'
+)
+ROWS = [(1, 7, 1_700_000_000, 4.0), (2, 7, 1_700_000_100, 2.5)]
+
+
+def _fill(url: str, rows: list[tuple[int, int, int, float]]) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        types = "who bigint, what bigint, at bigint, stars numeric(3, 1)"
+        connection.execute(text(f"CREATE TABLE IF NOT EXISTS log ({types})"))
+        for row in rows:
+            values = dict(zip("abcd", row, strict=True))
+            connection.execute(text("INSERT INTO log VALUES (:a, :b, :c, :d)"), values)
+    engine.dispose()
+
+
+def _settings(home: Path, patch: pytest.MonkeyPatch, url: str, toml: str = TOML) -> Settings:
+    patch.setenv("NIGHTREEL_HOME", str(home))
+    patch.setenv("NIGHTREEL_SOURCE_URL", url)
+    (home / "nightreel.toml").write_text(toml)
+    return load_settings()
+
+
+def _plays(settings: Settings) -> pl.DataFrame:
+    return pl.read_parquet(settings.paths.table("interactions"))
+
+
+def _holds_what_is_new(home: Path, patch: pytest.MonkeyPatch, url: str) -> None:
+    _fill(url, ROWS)
+    settings = _settings(home, patch, url)
+    ingest(settings)
+    assert _plays(settings)["user_id", "watch_ratio"].rows() == [(1, 4.0), (2, 2.5)]
+    assert ingest(settings).skipped
+    # One at the watermark itself, one above, and one far below, which comes too late to be seen.
+    _fill(url, [(3, 7, 1_700_000_100, 5.0), (4, 8, 1_700_000_200, 1.0), (5, 8, 1_600_000_000, 1.0)])
+    ingest(settings)
+    plays = _plays(settings)
+    assert plays["user_id"].to_list() == [1, 2, 3, 4]
+    arrived = plays["created_timestamp"]
+    assert arrived[0] == arrived[1] < arrived[2] == arrived[3]
+    assert len(list((settings.raw_dir / "incoming" / "taken").iterdir())) == 1
+    assert ingest(settings).skipped
+    ingest(settings, force=True)
+    assert _plays(settings).equals(plays)
+
+
+def test_sqlite_is_asked_for_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _holds_what_is_new(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/source.db")
+
+
+def test_postgresql_is_asked_for_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
+) -> None:
+    _holds_what_is_new(tmp_path, monkeypatch, postgresql_url)
+
+
+def test_without_a_watermark_the_whole_answer_is_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/source.db"
+    _fill(url, ROWS)
+    settings = _settings(tmp_path, monkeypatch, url, TOML.replace('watermark = "at"\n', ""))
+    ingest(settings)
+    assert ingest(settings).skipped
+    with sqlite3.connect(tmp_path / "source.db") as source:
+        source.execute("DELETE FROM log WHERE who = 1")
+    ingest(settings)
+    assert _plays(settings)["user_id"].to_list() == [2]
+
+
+@pytest.mark.parametrize(
+    ("toml", "url", "said"),
+    [
+        (TOML.replace("FROM log", "FROM lgo"), "sqlite:///{}/source.db", "no such table: lgo"),
+        (TOML.replace('watermark = "at"', 'watermark = "as"'), "sqlite:///{}/source.db", "no column as"),
+        (TOML, "nosuch://me:secret@host/db", "source_url"),
+    ],
+)
+def test_what_is_wrong_is_one_line_without_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, url: str, said: str
+) -> None:
+    _fill(f"sqlite:///{tmp_path}/source.db", ROWS)
+    settings = _settings(tmp_path, monkeypatch, url.format(tmp_path), toml)
+    with pytest.raises(InputError, match=said) as error:
+        ingest(settings)
+    assert "secret" not in str(error.value) and "\n" not in str(error.value)
+    assert "secret" not in str(describe(settings))
