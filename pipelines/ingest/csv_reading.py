@@ -76,7 +76,7 @@ class Header:
     @property
     def unit(self) -> str:
         """What is counted: lines of a file, or rows of Parquet."""
-        return "row" if self.text.format == "Parquet" else "line"
+        return "row" if self.text.format.startswith("Parquet") else "line"
 
 
 @dataclass(frozen=True)

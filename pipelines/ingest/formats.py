@@ -23,6 +23,7 @@ import pyarrow.dataset
 from nightreel.core.data_settings import BETWEEN_PATHS, Files
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from pipelines.ingest.lake_tables import lake_kind, lake_rows
 
 DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
@@ -104,6 +105,9 @@ def files_of(path: Path) -> list[Path]:
 
     Hidden ones are left out of folders and patterns. A path that leads nowhere is itself.
     """
+    if path.is_dir() and lake_kind(path) is not None:
+        # Its log says which of the others count.
+        return sorted(one for one in path.rglob("*") if one.is_file())
     if path.is_dir():
         return sorted(
             one
@@ -147,6 +151,8 @@ def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -
     keep_json: JSON lines as they stand, by_record, not yet as rows.
     Raises InputError where what it is cannot be read as it says.
     """
+    if path.is_dir() and lake_kind(path) is not None:
+        return _lake_text(path, scratch)
     if path.is_dir():
         return parquet_text(path, files_of(path), scratch)
     head = head_of(path)
@@ -348,11 +354,30 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
     return Text(made, True, names, True, ",", (), "Parquet")
 
 
+def _lake_text(path: Path, scratch: Path) -> Text:
+    """The rows of a Delta or Iceberg table."""
+    made = new_file(path, scratch, "rows")
+    try:
+        names, parts = lake_rows(path)
+        with made.open("w", encoding="utf-8", newline="") as copy:
+            _write_frames(parts, copy)
+    except InputError:
+        raise
+    except Exception as error:
+        # Whatever the package of such tables raises.
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: a table that cannot be read: {first}", "Mend it, or name another."
+        ) from None
+    return Text(made, True, tuple(names), True, ",", (), f"Parquet, {str(lake_kind(path)).capitalize()}")
+
+
 def _write_rows(batches: Iterable[pa.RecordBatch], copy: TextIO) -> None:
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        frame = pl.DataFrame(pa.Table.from_batches([batch]))
+    _write_frames((pl.DataFrame(pa.Table.from_batches([one])) for one in batches if one.num_rows), copy)
+
+
+def _write_frames(frames: Iterable[pl.DataFrame], copy: TextIO) -> None:
+    for frame in frames:
         copy.write(
             frame.select(_as_text(frame[name]) for name in frame.columns).write_csv(include_header=False)
         )

@@ -22,6 +22,7 @@ from nightreel.operations.forgetting.any_format import take_out
 from nightreel.operations.forgetting.identity import Person
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name, own_name
 from pipelines.ingest.formats import files_of
+from pipelines.ingest.lake_tables import lake_kind
 from pipelines.ingest.mapping import mapped, raw_paths
 from pipelines.ingest.raw_files import INCOMING, RAW_FILES, SOCIAL_NETWORK, RawFile
 from pipelines.ingest.unread import printable
@@ -75,6 +76,11 @@ def require_searchable(settings: Settings, person: Person) -> None:
     for path, file in _read_files(settings):
         if _is_plain(path, file, settings):
             continue
+        if path.is_dir():
+            raise InputError(
+                f"{path}: a table with versions of its own, from which nightreel takes nothing out.",
+                "Delete the user's rows by its own tools, old versions too; nothing was removed.",
+            )
         if file.name == SOCIAL_NETWORK.name:
             raise InputError(
                 f"{path}: lists of friends that are no CSV in UTF-8 with commas: a user stays in them.",
@@ -88,6 +94,9 @@ def _read_files(settings: Settings) -> Iterator[tuple[Path, RawFile]]:
     """Every file that ingest reads, and those that wait in `incoming`, each with what it is."""
     with suppress(InputError):  # where there are no raw files at all
         for file, path in raw_paths(settings).items():
+            if path.is_dir() and lake_kind(path) is not None:
+                yield path, file
+                continue
             yield from ((one, file) for one in files_of(path) if one.is_file())
     for path in sorted(settings.raw_dir.rglob("*")) if settings.raw_dir.is_dir() else []:
         parts = path.relative_to(settings.raw_dir).parts

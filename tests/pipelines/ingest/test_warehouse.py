@@ -1,7 +1,8 @@
-"""Plays from a query: the first answer is the raw file, what is new is a delivery, and passwords are masked."""
+"""Plays from a query: the first answer is the raw file, what is new is a delivery. And tables of lakes."""
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -101,3 +102,40 @@ def test_what_is_wrong_is_one_line_without_a_password(
         ingest(settings)
     assert "secret" not in str(error.value) and "\n" not in str(error.value)
     assert "secret" not in str(describe(settings))
+
+
+LAKE = '[data]\nplays = "lake"\n[data.columns]\nuser = "who"\nitem = "what"\ntime = "at"\nrating = "stars"\n'
+FRAME = pl.DataFrame(ROWS, schema=["who", "what", "at", "stars"], orient="row")
+
+
+def _iceberg(folder: Path) -> Any:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    options = {"uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
+    catalog = SqlCatalog("here", **options)
+    catalog.create_namespace("logs")
+    return catalog.create_table("logs.plays", FRAME.to_arrow().schema, location=f"file://{folder}/lake")
+
+
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_a_table_of_a_lake_is_read_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    pytest.importorskip({"delta": "deltalake", "iceberg": "pyiceberg"}[kind])
+    lake = tmp_path / "lake"
+    if kind == "delta":
+        FRAME.write_delta(lake)
+    else:
+        table = _iceberg(tmp_path)
+        table.append(FRAME.to_arrow())
+    settings = _settings(tmp_path, monkeypatch, "sqlite://", LAKE)
+    ingest(settings)
+    assert _plays(settings)["user_id"].to_list() == [1, 2]
+    assert ingest(settings).skipped
+    # The old file stays where it is, and does not count.
+    if kind == "delta":
+        FRAME.filter(pl.col("who") == 2).write_delta(lake, mode="overwrite")
+    else:
+        table.overwrite(FRAME.filter(pl.col("who") == 2).to_arrow())
+    ingest(settings)
+    assert _plays(settings)["user_id"].to_list() == [2]
