@@ -152,7 +152,11 @@ class DataSettings(_Table):
                 "columns.event and worth belong together: [data.worth] says what each event is worth, "
                 "like `like = 1.0`"
             )
-        for columns, of in ((self.user_columns, "user"), (self.item_columns, "item")):
+        declared: tuple[tuple[dict[str, ColumnType], Literal["user", "item"]], ...] = (
+            (self.user_columns, "user"),
+            (self.item_columns, "item"),
+        )
+        for columns, of in declared:
             features = [feature_name(of, name) for name in columns]
             twice = next((name for name in features if features.count(name) > 1), None)
             if twice is not None:

@@ -116,10 +116,9 @@ class _State:
             self._all = {}
         own = self._all.get(self._name, {})
         own = own if own.get("query") == self._query else {}
-        kind, value = own.get("last") or ("none", None)
-        self.last = datetime.fromisoformat(value) if kind == "datetime" else value
-        if kind == "date":
-            self.last = date.fromisoformat(value)
+        kind, value = own.get("last") or ("none", "")
+        instants = {"datetime": datetime.fromisoformat, "date": date.fromisoformat}
+        self.last: Any = instants[kind](value) if kind in instants else value if own.get("last") else None
         self.rows_at_last = own.get("rows_at_last", 0)
 
     def save(self, found: _Found) -> None:

@@ -210,7 +210,7 @@ def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
     assert (settings.raw_dir / "social_network.csv").read_text().splitlines()[1:] == ['14,"[15, 16]"']
     for name in set(log.files) - {"big_matrix.csv", "social_network.csv"}:
         assert (settings.raw_dir / name).read_bytes() == kept[name]
-    assert summary["removed"]["raw rows"] == 7 and summary["removed"]["lists of friends"] == 2  # type: ignore[index]
+    assert summary["removed"]["raw rows"] == 7 and summary["removed"]["lists of friends"] == 2
     ingest(settings)
     assert USER not in pl.read_parquet(settings.paths.table("interactions"))["user_id"]
     friends = pl.read_parquet(settings.paths.table("social_network"))["friend_list"].to_list()

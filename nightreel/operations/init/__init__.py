@@ -13,7 +13,7 @@ from nightreel.operations.init.proposal import Draft, profile_columns, propose
 from nightreel.operations.init.sample import Asked, Sample, sample_of
 from nightreel.operations.init.settings_text import text_of_settings
 
-__all__ = ["EXAMPLES", "draft_of", "require_new", "rows_of", "write"]
+__all__ = ["EXAMPLES", "Draft", "draft_of", "require_new", "rows_of", "write"]
 
 
 def require_new(home: Path, *, overwrite: bool) -> Path:

@@ -38,13 +38,8 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         data = {name: value for name, value in draft.data.items() if name not in ("users", "items")}
         data |= {"plays": {"path": str(path)}, "user_columns": {}, "item_columns": {}}
         try:
-            settings = Settings(
-                home=Path(folder),
-                data=data,
-                max_reject_share=1.0,
-                text_ids="none",
-                **{name: value for name, value in draft.top.items() if name != "max_reject_share"},
-            )
+            own = {"home": Path(folder), "data": data, "max_reject_share": 1.0, "text_ids": "none"}
+            settings = Settings.model_validate({**draft.top, **own})
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"{said}.", "Give other options; `nightreel init --help` lists them.") from None
