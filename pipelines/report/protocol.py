@@ -104,7 +104,9 @@ def _curve(own: pl.DataFrame, metric: str, name: str) -> Chart | None:
         for part in [rows.filter(pl.col("system") == system)]
         if part.height
     ]
-    axis = Axis([(float(k), str(k)) for k in ks], "top of the list", "first K of the list", logarithmic=True)
+    axis = Axis(
+        [(float(k), count(k)) for k in ks], "top of the list", "first K of the list", logarithmic=True
+    )
     return lines(
         series, title=f"{name} at K", sentence=_says(series, ks[0], name), x_axis=axis, y_end="better"
     )

@@ -8,6 +8,7 @@ from pipelines.report.history import POPULARITY, PUBLISHED, Record
 from pipelines.report.numerals import number
 
 _SHOWN_MAX = 60
+_DATE = len("2020-09-05")  # more of a model's version would leave the chart
 
 
 def trend(records: Sequence[Record]) -> list[Block]:
@@ -34,7 +35,7 @@ def trend(records: Sequence[Record]) -> list[Block]:
     if known:
         x, y = zip(*known, strict=True)
         series.append(Line("popularity_1_day", "Popularity", x, y))
-    ticks = [(0.0, same[0].until), (float(len(same) - 1), same[-1].until)]
+    ticks = [(0.0, same[0].until[:_DATE]), (float(len(same) - 1), same[-1].until[:_DATE])]
     chart = lines(
         series,
         title=f"The last {len(same)} reports",

@@ -14,11 +14,12 @@ _WORDS = {1: "better than", -1: "worse than", 0: "not distinguishable from"}
 
 @dataclass(frozen=True)
 class Tile:
-    """One of the four numbers, its interval and what it is."""
+    """One of the four numbers, its interval, what it is, and the glossary's term for that."""
 
     value: str
     interval: str
     meaning: str
+    term: str
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def _advice(found: Headline | None) -> str:
         )
     if -1 in outcomes:
         return (
-            "What to do: go back to a better list with `nightreel rollback`, or let `nightreel tune` look "
-            "for better settings, before apps rely on these lists."
+            "What to do: run `nightreel tune --write`, `nightreel train` and this report again; until it "
+            f"says otherwise, {_best_rival(found)} would serve users better than these lists."
         )
     if 0 in outcomes:
         return (
@@ -134,31 +135,38 @@ def _advice(found: Headline | None) -> str:
     return "What to do: nothing; publish on, and read the next report."
 
 
+def _best_rival(found: Headline) -> str:
+    """What beats the published lists, the better one of two."""
+    beating = [rival for rival in (found.popularity, found.source) if rival is not None and rival.outcome < 0]
+    best = max(beating, key=lambda rival: rival.value)
+    return "yesterday's popularity" if best is found.popularity else _source_words(found)
+
+
 def _tiles(found: Headline | None) -> tuple[Tile, ...]:
     if found is None:
-        return tuple(
-            Tile("–", "", f"{meaning}: not measured")
-            for meaning in ("published lists", "lead over popularity", "lead over the best source", "users")
+        return (
+            Tile("–", "", "published lists: not measured", "hybrid"),
+            _lead_tile(None, "lead over popularity", "popularity"),
+            _lead_tile(None, "lead over the best single source", "source"),
+            Tile("–", "", "users with a liked play: not measured", "liked"),
         )
     of_days = found.protocol == NEXT_DAY
     metric = f"share of liked plays found in the first {found.k}" if of_days else f"NDCG@{found.k}"
     popularity = "yesterday's popularity" if of_days else "popularity"
     days = f" on {count(len(found.days))} {'day' if len(found.days) == 1 else 'days'}" if of_days else ""
-    published = found.published
+    own = found.published
+    term = "share found" if of_days else "NDCG"
     return (
-        Tile(number(published.value), between(published.low, published.high), f"published lists: {metric}"),
-        _lead_tile(found.popularity, f"lead over {popularity}"),
-        _lead_tile(found.source, "lead over the best single source"),
-        Tile(count(found.users), "", f"users with a liked play{days}"),
+        Tile(number(own.value), between(own.low, own.high), f"published lists: {metric}", term),
+        _lead_tile(found.popularity, f"lead over {popularity}", "popularity"),
+        _lead_tile(found.source, "lead over the best single source", "source"),
+        Tile(count(found.users), "", f"users with a liked play{days}", "liked"),
     )
 
 
-def _lead_tile(rival: Rival | None, meaning: str) -> Tile:
+def _lead_tile(rival: Rival | None, meaning: str, term: str) -> Tile:
     if rival is None:
-        return Tile("–", "", f"{meaning}: not measured")
+        return Tile("–", "", f"{meaning}: not measured", term)
     lead = rival.lead
-    return Tile(
-        signed(lead.value),
-        between(lead.low, lead.high, sign=True),
-        f"{meaning}, which has {number(rival.value)}",
-    )
+    interval = between(lead.low, lead.high, sign=True)
+    return Tile(signed(lead.value), interval, f"{meaning}, which has {number(rival.value)}", term)

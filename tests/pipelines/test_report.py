@@ -159,12 +159,12 @@ def test_the_verdict_is_three_sentences_and_four_numbers_before_all_else(html: s
         (
             (-0.1, -0.05),
             "worse than yesterday's popularity (−0.1000 [−0.1100, −0.0900]) and worse",
-            "rollback",
+            "tune",
         ),
         (
             (0.1, -0.05),
             "better than yesterday's popularity (+0.1000 [+0.0900, +0.1100]), but worse",
-            "rollback",
+            "tune",
         ),
         ((0.005, 0.1), "not distinguishable from yesterday's popularity", "backtest_days"),
     ],
@@ -365,6 +365,7 @@ def test_before_anything_is_unfolded_it_is_under_six_screens(settings: Settings,
             assert browser.evaluate("return document.documentElement.scrollHeight") < 6 * LAPTOP[1]
             bottom = "return document.querySelector('.tiles').getBoundingClientRect().bottom"
             assert browser.evaluate(bottom) < LAPTOP[1]
+            assert browser.find("#trend svg") != [] and cut_labels(browser) == []
             size = (
                 "return [...document.querySelectorAll('.answer')].map(one => getComputedStyle(one).fontSize)"
             )
