@@ -21,7 +21,7 @@ from nightreel.core.settings import Settings, load_settings
 
 FOLDER = Path(__file__).resolve().parent / "images"
 # Width and height of each picture; no file may be larger than this.
-SIZES = {"list.png": (1180, 560), "report.png": (1180, 620)}
+SIZES = {"list.png": (1400, 620), "report.png": (1180, 620)}
 BYTES_MAX = 150_000
 USER = 14
 
