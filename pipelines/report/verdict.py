@@ -79,7 +79,11 @@ def _against(found: Headline) -> str:
 def _source_words(found: Headline) -> str:
     if found.source is None:
         return ""
-    return f"the best single source, {system_title(found.source.system).removeprefix('Source ')}"
+    return f"the best single source, {_source_title(found.source)}"
+
+
+def _source_title(source: Rival) -> str:
+    return system_title(source.system).removeprefix("Source ").removesuffix(" alone")
 
 
 def _lead(rival: Rival) -> str:
@@ -93,6 +97,10 @@ def _since(now: Record, last: Record | None) -> str:
         return (
             f"The last report (up to {last.until}) measured something else, by its label, threshold or "
             "share of users, so the two are not compared."
+        )
+    if not last.figures.keys() & now.figures.keys():
+        return (
+            f"The last report (up to {last.until}) has no figure that this one has, so they are not compared."
         )
     fallen = falls(last, now)
     beyond = [fall for fall in fallen if fall.is_beyond_chance]
@@ -129,8 +137,8 @@ def _advice(found: Headline | None) -> str:
         )
     if 0 in outcomes:
         return (
-            f"What to do: publish on, and judge more than {len(found.days)} days (backtest_days, "
-            "holdout_days) before you count on a gain, as what is seen here may be chance."
+            "What to do: publish on, and judge more days (backtest_days, holdout_days) before you count on a "
+            "gain, as what is seen here may be chance."
         )
     return "What to do: nothing; publish on, and read the next report."
 
@@ -139,7 +147,7 @@ def _best_rival(found: Headline) -> str:
     """What beats the published lists, the better one of two."""
     beating = [rival for rival in (found.popularity, found.source) if rival is not None and rival.outcome < 0]
     best = max(beating, key=lambda rival: rival.value)
-    return "yesterday's popularity" if best is found.popularity else _source_words(found)
+    return "yesterday's popularity" if best is found.popularity else f"{_source_title(best)} alone"
 
 
 def _tiles(found: Headline | None) -> tuple[Tile, ...]:
