@@ -106,7 +106,7 @@ def _since(now: Record, last: Record | None) -> str:
     beyond = [fall for fall in fallen if fall.is_beyond_chance]
     if beyond:
         parts = [f"{FIGURES[fall.name]} ({number(fall.before)} to {number(fall.now)})" for fall in beyond]
-        return f"Since the last report (up to {last.until}), by more than chance, fell {', '.join(parts)}."
+        return f"Since the last report (up to {last.until}) worse by more than chance: {', '.join(parts)}."
     if fallen:
         most = fallen[0]
         return (

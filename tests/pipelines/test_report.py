@@ -203,11 +203,11 @@ def test_what_got_worse_since_the_last_report_is_named(settings: Settings) -> No
     with _changed(settings, _leads(0.1, 0.1)):
         with _changed(settings, _leads(0.005, 0.1)) as worse:
             assert (
-                "by more than chance, fell the lead over popularity (0.1000 to 0.0050)" in _answers(worse)[1]
+                "worse by more than chance: the lead over popularity (0.1000 to 0.0050)" in _answers(worse)[1]
             )
             assert 'id="trend"' in worse
             report(settings, force=True)
-            assert "fell the lead" in _answers(_html(settings))[1]
+            assert "worse by more than chance: the lead" in _answers(_html(settings))[1]
             assert len(_history(settings).read_text().splitlines()) == 3
         with _changed(settings, _leads(0.098, 0.1)) as hardly:
             assert "nothing got worse by more than chance; what fell most is the lead" in _answers(hardly)[1]
