@@ -27,7 +27,7 @@ INTEGER = "integer"
 _INT64 = np.iinfo(np.int64)
 _SCHEMA = pa.schema([pa.field(ID, pa.large_string()), pa.field(CODE, pa.int64(), nullable=False)])
 _TOKEN = b"nightreel.ids"
-_ROWS_AT_A_TIME = 1_000_000
+_ROWS_AT_A_TIME = 250_000
 # A few bad rows do not make ids of integers text.
 _SHARE_OF_WORDS, _SHARE_OF_LARGE = 0.5, 1 / 3
 _LARGEST_UNSIGNED = 2**64 - 1
@@ -99,15 +99,18 @@ class Codes:
 
     def write(self, file: Path, *, but: str | None = None) -> None:
         """Write them all, by code. but: an id that is left out, with its code in its place."""
-        codes = np.concatenate([self._codes[: self._used], self._gone])
-        order = np.argsort(codes, kind="stable")
+        codes = self._codes[: self._used]
+        if len(self._gone):
+            codes = np.concatenate([codes, self._gone])
+        order = None if (codes[1:] > codes[:-1]).all() else np.argsort(codes, kind="stable")
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
         with (
             atomic_write(file, checksum=True) as temporary,
             pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
         ):
-            for start in range(0, len(order), _ROWS_AT_A_TIME):
-                part = order[start : start + _ROWS_AT_A_TIME]
+            for start in range(0, len(codes), _ROWS_AT_A_TIME):
+                stop = min(start + _ROWS_AT_A_TIME, len(codes))
+                part = np.arange(start, stop) if order is None else order[start:stop]
                 category = pl.Series(ID, np.where(part < self._used, part, 0), dtype=pl.UInt32)
                 ids = category.cat.to(self._type).cast(pl.String)
                 # A forgotten id has left its code, which no other gets.
