@@ -2,7 +2,7 @@
 
 `first`: every id is new, and the file is written. `later`: it is read, every id is looked up, one in a
 hundred is new, and it is written again. `outward`: every code is turned back into its id, as for publishing.
-Each in a process of its own; memory is the peak of the whole process, imports and the drawing of ids included.
+Each in a process of its own; memory is the peak of the whole process, with imports and the drawing of ids.
 
     python benchmarks/text_ids.py
 """
