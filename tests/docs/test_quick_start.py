@@ -20,7 +20,7 @@ SMALL = {
     "NIGHTREEL_THREADS": "1",
     "NIGHTREEL_OBJECTIVE": "shown",
 }
-USERS, ITEMS, RATINGS, FIRST = 40, 60, 2_500, 893_286_400
+USERS, ITEMS, RATINGS, FIRST = 40, 60, 1_500, 893_286_400
 
 
 def movielens(folder: Path) -> None:
