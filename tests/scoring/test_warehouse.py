@@ -1,4 +1,7 @@
-"""Plays from a query: the first answer is the raw file, what is new is a delivery. And tables of lakes."""
+"""Plays from a query: the first answer is the raw file, what is new is a delivery. And tables of lakes.
+
+Beside the tests of lists, whose PostgreSQL server it asks.
+"""
 
 import sqlite3
 from pathlib import Path
