@@ -43,7 +43,7 @@ def test_rows_of_processes_that_write_at_once_are_all_kept(tmp_path: Path) -> No
     open_store(tmp_path, [STATS])
     writers = [_start(tmp_path, 1, 11), _start(tmp_path, 11, 21)]
     for writer in writers:
-        writer.communicate(timeout=120)
+        writer.communicate(timeout=480)
     assert [writer.returncode for writer in writers] == [0, 0]
     assert _users(tmp_path / "stats.parquet") == list(range(21))
 
