@@ -150,7 +150,11 @@ def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray
 def _refitted(
     split: _Split, left_out: set[str], candidates: list[np.ndarray], settings: Settings
 ) -> np.ndarray:
-    ranker, _ = fit_next_day(_without(_some(split.train, candidates[0]), left_out), settings)
+    train = split.train
+    # As in training: examples of whose candidates none was liked tell nothing.
+    has_liked = np.bincount(train.group, train.liked & candidates[0]) > 0
+    chosen = candidates[0] & has_liked[train.group]
+    ranker, _ = fit_next_day(_without(_some(train, chosen), left_out), settings)
     features = _without(_some(split.test, candidates[1]), left_out).features
     scores = np.full(len(split.test.liked), -np.inf)
     scores[candidates[1]] = ranker.ordering(features, ranker.probability(features))
