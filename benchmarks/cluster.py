@@ -93,6 +93,7 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     from nightreel.core.settings import load_settings
     from scoring.database.on_ray import ListsOnRay
     from scoring.database.tables import metadata
+    from scoring.lists.parts import work_of_shown
 
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(engine="ray", shared_dir=folder)
@@ -103,7 +104,8 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
         def score(users: int, digest: str) -> int:
             few = scored.with_users(slice(0, users))
             with opened.connect() as connection:
-                lists = ListsOnRay(few.candidates, few.sides, few.model_folder, settings, digest)
+                work = work_of_shown(few.candidates, few.sides, few.model_folder, settings)
+                lists = ListsOnRay(work, settings, digest)
                 return sum(lists.write(connection, len(digest)).values())
 
         score(8, "w")

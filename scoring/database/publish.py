@@ -23,7 +23,6 @@ from pipelines.known import last_arrival, newest_play, raw_changes_since, table_
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.objective import SHOWN, objective_of
 from scoring.database.connection import database_url, engine, masked, plainly
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_off import read_kept_off
@@ -36,8 +35,9 @@ from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import KeptOff, find_candidates
+from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
-from scoring.lists.score_model import lists_of_model
+from scoring.lists.score_model import lists_of_model, work_of_model
 
 _log = get_logger(__name__)
 
@@ -128,14 +128,18 @@ def score_and_publish(
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         with as_known_at(settings, known_at) as home:
             candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
-            lists = lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
+            lists = (
+                work_of_model(candidates, sides, model=model, as_of=instant, settings=home)
+                if settings.engine == "ray"
+                else lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
+            )
         counts: Counter[str] = Counter()
-        if settings.engine == "ray" and objective_of(model) == SHOWN:
+        if isinstance(lists, Work):
             from scoring.database.on_ray import ListsOnRay
 
             # Another database's run of the same inputs has its own parts, and removes those alone.
             parts = fingerprint(inputs=run.inputs, database=masked(url))
-            on_ray = ListsOnRay(candidates, sides, model.folder, settings, parts)
+            on_ray = ListsOnRay(lists, settings, parts)
             if force:
                 on_ray.forget()
             written = publish_written(

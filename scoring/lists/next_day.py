@@ -43,26 +43,8 @@ def next_day_lists(
     known. Neither blocks nor threads change a list. length: the lists of top_k go on to so many rows. Raises
     InputError for a model of other features.
     """
-    ranker.require_features(night.names)
-    as_of_us = round(as_of.timestamp() * 1_000_000)
-    scoring = _Scoring(
-        candidates, night, night.sides.received(), ranker, as_of_us, settings, length or settings.top_k
-    )
-    return _all_lists(replace(scoring, common=scoring.means_over_users()))
-
-
-def _all_lists(scoring: "_Scoring") -> Iterator[Lists]:
-    candidates, settings = scoring.candidates, scoring.settings
-    cold = np.flatnonzero(~candidates.has_history)
-    shared = scoring.lists(cold[:1]) if len(cold) else None
-    warm = np.flatnonzero(candidates.has_history)
-
-    def block(start: int) -> Lists:
-        stop = min(start + _BLOCK_USERS, len(candidates.user_id))
-        own = warm[np.searchsorted(warm, start) : np.searchsorted(warm, stop)]
-        return scoring.block(start, stop, own, shared)
-
-    yield from made_in_order(block, range(0, len(candidates.user_id), _BLOCK_USERS), settings.threads)
+    scoring = NextDayScoring.of(candidates, night, ranker, as_of, settings, length=length)
+    yield from scoring.lists.blocks(0, len(candidates.user_id))
 
 
 def night_of(
@@ -80,8 +62,12 @@ def night_of(
 
 
 @dataclass(frozen=True)
-class _Scoring:
-    """common: float64 [videos of the catalogue], each one's mean over users, NaN where it is unknown."""
+class NextDayScoring:
+    """What the lists of all users are made with; those of a few users need nothing of the others any more.
+
+    common: float64 [videos of the catalogue], each one's mean over users, NaN where it is unknown. shared:
+    the list of a user without history, where there is one.
+    """
 
     candidates: Candidates
     night: Night
@@ -91,6 +77,38 @@ class _Scoring:
     settings: Settings
     length: int
     common: np.ndarray | None = None
+    shared: Lists | None = None
+
+    @classmethod
+    def of(
+        cls,
+        candidates: Candidates,
+        night: Night,
+        ranker: NextDayRanker,
+        as_of: datetime,
+        settings: Settings,
+        *,
+        length: int | None = None,
+    ) -> "NextDayScoring":
+        """The arguments, and what it raises, are those of `next_day_lists`."""
+        ranker.require_features(night.names)
+        as_of_us = round(as_of.timestamp() * 1_000_000)
+        received = night.sides.received()
+        scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.top_k)
+        scoring = replace(scoring, common=scoring.means_over_users())
+        cold = np.flatnonzero(~candidates.has_history)
+        return replace(scoring, shared=scoring.lists(cold[:1])) if len(cold) else scoring
+
+    def blocks(self, start: int, stop: int) -> Iterator[Lists]:
+        """The lists of users `start` to `stop`, positions in the candidates, some users at a time."""
+        warm = start + np.flatnonzero(self.candidates.has_history[start:stop])
+
+        def block(first: int) -> Lists:
+            last = min(first + _BLOCK_USERS, stop)
+            own = warm[np.searchsorted(warm, first) : np.searchsorted(warm, last)]
+            return self.block(first, last, own)
+
+        yield from made_in_order(block, range(start, stop, _BLOCK_USERS), self.settings.threads)
 
     def means_over_users(self) -> np.ndarray | None:
         """`common`, over some users with a history, chosen by a hash of their ids."""
@@ -104,7 +122,7 @@ class _Scoring:
             ((rows.video, rows.features) for rows in parts), len(self.night.catalogue)
         )
 
-    def block(self, start: int, stop: int, warm: np.ndarray, shared: Lists | None) -> Lists:
+    def block(self, start: int, stop: int, warm: np.ndarray) -> Lists:
         """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
         parts = []
         own = iter(self._split(self.lists(warm), warm)) if len(warm) else iter(())
@@ -112,8 +130,8 @@ class _Scoring:
         for user in range(start, stop):
             if has_history[user]:
                 parts.append(next(own))
-            elif shared is not None:
-                parts.append(shared.of_user(int(self.candidates.user_id[user]), POPULAR))
+            elif self.shared is not None:
+                parts.append(self.shared.of_user(int(self.candidates.user_id[user]), POPULAR))
         return Lists.concatenate(parts)
 
     def _split(self, lists: Lists, users: np.ndarray) -> Iterator[Lists]:

@@ -5,13 +5,15 @@ from datetime import datetime
 
 from nightreel.core.settings import Settings
 from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.lists.candidates import Candidates
-from scoring.lists.next_day import next_day_lists, night_of
+from scoring.lists.next_day import NextDayScoring, next_day_lists, night_of
+from scoring.lists.parts import Work, work_of_next_day, work_of_shown
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
 
@@ -32,7 +34,23 @@ def lists_of_model(
     """
     if objective_of(model) != NEXT_DAY:
         return score_users(candidates, sides, ranker, settings)
-    found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
-    # The night is read now, the lists are made when they are asked for.
-    night = night_of(candidates, sides, read_plays(settings), as_of, settings)
+    found, night = _next_day(candidates, sides, model, as_of, settings)
     return next_day_lists(candidates, night, found, as_of, settings)
+
+
+def work_of_model(
+    candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: Settings
+) -> Work:
+    """The same lists, to be made in parts by several processes."""
+    if objective_of(model) != NEXT_DAY:
+        return work_of_shown(candidates, sides, model.folder, settings)
+    found, night = _next_day(candidates, sides, model, as_of, settings)
+    return work_of_next_day(NextDayScoring.of(candidates, night, found, as_of, settings))
+
+
+def _next_day(
+    candidates: Candidates, sides: Sides, model: ModelVersion, as_of: datetime, settings: Settings
+) -> tuple[NextDayRanker, Night]:
+    """The ranker, and the night, which is read now: lists may be made when its tables are others."""
+    found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
+    return found, night_of(candidates, sides, read_plays(settings), as_of, settings)

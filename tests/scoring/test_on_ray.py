@@ -20,7 +20,9 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.model_rows.sides import Sides, sides_as_of
-from pipelines.rankers import HybridRanker
+from pipelines.rankers import HybridRanker, train
+from pipelines.rankers.objective import NEXT_DAY, objective_of
+from scoring.database import publish
 from scoring.database.connection import engine, reading
 from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
@@ -30,10 +32,20 @@ from scoring.database.tables import recommendation_run
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import find_candidates
+from scoring.lists.parts import work_of_shown
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
+from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.published_home import shown_lists
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
+from tests.fixtures.scored_home import (
+    AS_OF,
+    FEW_TREES,
+    SHORT_LISTS,
+    make_scored_home,
+    scoring_log,
+    start_scoring,
+)
+from tests.fixtures.small_log import make_log
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +152,8 @@ class _Night:
         )
         users = replace(sides.users, values=sides.users.values[rows])
         self.sides: Sides = replace(sides, users=users, user_factors=sides.user_factors[rows])
-        self.lists = ListsOnRay(self.candidates, self.sides, model.folder, _on_ray(settings), "night")
+        work = work_of_shown(self.candidates, self.sides, model.folder, settings)
+        self.lists = ListsOnRay(work, _on_ray(settings), "night")
         self._local = score_users(self.candidates, self.sides, ranker, settings)
 
     def expected(self) -> Lists:
@@ -195,3 +208,29 @@ def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings)
         pytest.raises(NightreelError, match=f"Run {published} is not being written any more"),
     ):
         require_unpublished(connection, published)
+
+
+@pytest.fixture(scope="module")
+def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    few = FEW_TREES + SHORT_LISTS + 'objective = "next_day"\nsource_k = 8\nlambdamart_plays = 0\n'
+    folder = tmp_path_factory.mktemp("next_day_on_ray") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        log = make_log(9, users=60, videos=80, plays=9_000)
+        settings = make_feature_home(folder, log, patch, more_settings=few)
+        train(settings)
+        yield settings
+
+
+def test_lists_of_the_next_day_are_those_of_the_local_engine(
+    cluster: Any, next_day_home: Settings, tmp_path: Path
+) -> None:
+    settings = next_day_home.model_copy(update={"shared_dir": str(tmp_path / "shared"), "threads": 2})
+    assert objective_of(model_registry.champion(settings)) == NEXT_DAY
+    score_and_publish(settings, as_of=AS_OF, publish=True)
+    expected = shown_lists(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        # So that nothing but the cluster can have made the lists.
+        patch.setattr(publish, "lists_of_model", None)
+        score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
+    assert expected and shown_lists(settings) == expected
+    assert _parts(settings) == []

@@ -1,0 +1,126 @@
+"""Scoring cut into parts of the users, for each objective, in a form that travels to other processes.
+
+What all users share is made once and sent once; what a part needs besides goes with the part. A part's lists
+are those that scoring all users at once gives them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+
+from nightreel.core.settings import Settings
+from pipelines.model_rows.pair_table import PairTable
+from pipelines.model_rows.sides import Side, Sides
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.pair_ranker import PairRanker
+from scoring.lists.candidates import Candidates
+from scoring.lists.next_day import NextDayScoring
+from scoring.lists.retrieval import Retrieval
+from scoring.lists.rows import Lists
+from scoring.lists.score import score_with
+
+
+class Common(Protocol):
+    """What every process has once."""
+
+    def opened(self) -> Callable[[Any], Lists]:
+        """What makes the lists of a part, of what `Work.part` gave for it; it may be slow to open."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The scoring of all users. part: what only these users' lists need, by their slice."""
+
+    users: int
+    common: Common
+    part: Callable[[slice], Any]
+
+
+def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, settings: Settings) -> Work:
+    """The lists of `score_users`. model_folder: of the model version."""
+    nobody = _Users.of(candidates, sides, slice(0, 0))
+    common = _Shown(
+        nobody.of_candidates(candidates),
+        replace(sides, users=nobody.side(sides), user_factors=nobody.factors, pairs=nobody.pairs),
+        {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
+        Retrieval.of(candidates, sides, settings),
+        settings.model_copy(update={"threads": 1}),
+    )
+    return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
+
+
+def work_of_next_day(scoring: NextDayScoring) -> Work:
+    """The lists of `next_day_lists`."""
+    one_thread = replace(scoring, settings=scoring.settings.model_copy(update={"threads": 1}))
+    return Work(len(scoring.lists.candidates.user_id), _NextDay(one_thread), lambda rows: rows)
+
+
+@dataclass(frozen=True)
+class _Users:
+    """What scoring knows of some users, all arrays one row each: of Candidates and of Sides."""
+
+    user_id: np.ndarray
+    has_history: np.ndarray
+    seen: np.ndarray
+    values: np.ndarray
+    factors: np.ndarray
+    pairs: tuple[PairTable, ...]
+
+    @classmethod
+    def of(cls, candidates: Candidates, sides: Sides, rows: slice) -> "_Users":
+        return cls(
+            candidates.user_id[rows],
+            candidates.has_history[rows],
+            candidates.seen[rows],
+            sides.users.values[rows],
+            sides.user_factors[rows],
+            tuple(table.of_users(rows) for table in sides.pairs),
+        )
+
+    def side(self, of: Sides) -> Side:
+        return replace(of.users, values=self.values)
+
+    def of_candidates(self, candidates: Candidates) -> Candidates:
+        """The same videos for these users."""
+        return replace(candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """candidates, sides: without users. model: the version's files by name. retrieval: its index included."""
+
+    candidates: Candidates
+    sides: Sides
+    model: dict[str, bytes]
+    retrieval: Retrieval | None
+    settings: Settings
+
+    def opened(self) -> Callable[[Any], Lists]:
+        """The model is loaded, and asked of the videos, once."""
+        with TemporaryDirectory(prefix="nightreel-model-") as folder:
+            for name, content in self.model.items():
+                (Path(folder) / name).write_bytes(content)
+            ranker = HybridRanker.load(Path(folder), threads=1)
+        of_videos = PairRanker.of(ranker, self.sides)
+
+        def lists(users: _Users) -> Lists:
+            candidates = users.of_candidates(self.candidates)
+            own = of_videos.with_users(users.side(self.sides), users.factors, users.pairs)
+            return Lists.concatenate(score_with(candidates, own, self.retrieval, self.settings))
+
+        return lists
+
+
+@dataclass(frozen=True)
+class _NextDay:
+    """The night travels whole: sources and histories are those of all users."""
+
+    scoring: NextDayScoring
+
+    def opened(self) -> Callable[[Any], Lists]:
+        """Nothing is left to be made."""
+        return lambda rows: Lists.concatenate(self.scoring.blocks(rows.start, rows.stop))
