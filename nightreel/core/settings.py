@@ -33,6 +33,7 @@ RETRIEVAL_SOURCES = (
     "recent_2d",
     "recent_7d",
     "als",
+    "biased_als",
     "bpr",
     "ease",
     "ease_played",

@@ -28,7 +28,7 @@ from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
 from pipelines.collaborative.least_squares import Plays, Side, solve
 
 # Of als_factors dimensions, one carries the user's bias and one the video's.
-_BIAS_DIMENSIONS = 2
+BIAS_DIMENSIONS = 2
 
 
 def biased_fits(
@@ -50,7 +50,7 @@ def biased_fits(
     targets = np.log1p(np.clip(ratios, 0, settings.watch_ratio_clip), dtype=np.float32)
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
-    size = settings.als_factors - _BIAS_DIMENSIONS
+    size = settings.als_factors - BIAS_DIMENSIONS
     iterations = settings.als_iterations if done is None else settings.als_refit_iterations
     strength, threads = settings.als_regularization, settings.threads
     if done is None:

@@ -14,7 +14,7 @@ from scipy.linalg.lapack import sposv
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 # Regularization of a bias, in plays: far weaker than that of the factors, as a bias is a single number.
-_BIAS_REGULARIZATION = 5.0
+BIAS_REGULARIZATION = 5.0
 _BLOCKS_A_THREAD = 8
 
 
@@ -71,7 +71,7 @@ def solve(
     # that one product of the design with itself gives both sides of the normal equations.
     ones = np.ones(len(other.biases), dtype=np.float32)
     known = np.column_stack([other.factors, ones, -other.biases])
-    ridge = np.diag(np.append(np.full(size, regularization), _BIAS_REGULARIZATION)).astype(np.float32)
+    ridge = np.diag(np.append(np.full(size, regularization), BIAS_REGULARIZATION)).astype(np.float32)
     solved = np.empty((len(counts), size + 1), dtype=np.float32)
     most = int(counts.max(initial=0))
 

@@ -24,6 +24,7 @@ _MODELS = (CLASSIFIER, REGRESSOR, LAMBDAMART)
 # Sources that know the user; their mean score orders well where there is little to learn from.
 PERSONAL = (
     "als",
+    "biased_als",
     "bpr",
     "ease",
     "ease_played",

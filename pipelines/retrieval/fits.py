@@ -18,6 +18,8 @@ from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sources import Arrays
 
 _CUTOFFS_KEPT = 40
+# Settings that a fit depends on, beside its plays and the label that says which are liked.
+_DECISIVE = ("seed", "als_factors", "als_iterations", "als_regularization")
 
 _log = get_logger(__name__)
 
@@ -33,7 +35,7 @@ def fitted_arrays(past: Past, settings: Settings) -> Mapping[str, Arrays]:
     A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
     the same finds the fits of the night before.
     """
-    decisive = [str(settings.seed), str(settings.als_factors), past.cutoff.isoformat()]
+    decisive = [past.cutoff.isoformat(), *(f"{name} = {getattr(settings, name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings)
     found: dict[str, Arrays] = {}

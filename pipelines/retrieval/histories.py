@@ -20,8 +20,9 @@ class Histories:
     played, liked: 1 where the user had played, or liked, the video. recent_liked, recent_played: the same,
     fading with each later (liked) play of the user. plays, likes: float64 [users], how many. since_days:
     float64 [users], since the last play, NaN where there is none. watched: the mean clipped watch_ratio,
-    NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked: the plays themselves,
-    by user and time: row and column above, microseconds since 1970 UTC, and whether it was liked.
+    NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked, play_amount: the
+    plays themselves, by user and time: row and column above, microseconds since 1970 UTC, whether it was
+    liked, and float32, its clipped watch_ratio.
     """
 
     played: csr_matrix
@@ -37,6 +38,7 @@ class Histories:
     play_video: np.ndarray
     play_us: np.ndarray
     play_liked: np.ndarray
+    play_amount: np.ndarray
 
     @property
     def liked_share(self) -> np.ndarray:
@@ -80,6 +82,7 @@ class PlaysByUser:
         row = np.repeat(np.arange(len(user_id)), lengths)
         play = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths - start, lengths)
         column, liked = videos[self._video[play]], self._liked[play]
+        amount = self._amount[play]
         likes = (self._likes_before[stop] - self._likes_before[start]).astype(np.float64)
         later_likes = self._likes_before[stop][row] - self._likes_before[play + 1]
         shape = (len(user_id), width)
@@ -92,7 +95,7 @@ class PlaysByUser:
         fading_liked = _LIKED_DECAY**later_likes
         fading = _PLAYED_DECAY ** (np.repeat(stop, lengths) - 1 - play)
         ones = np.ones(len(play))
-        amounts = np.bincount(row, self._amount[play], minlength=len(user_id))
+        amounts = np.bincount(row, amount, minlength=len(user_id))
         some = lengths > 0
         last = self._order[stop[some] - 1]
         since = np.full(len(user_id), np.nan)
@@ -113,4 +116,5 @@ class PlaysByUser:
             column,
             past.at_us[self._order[play]],
             liked,
+            amount.astype(np.float32),
         )

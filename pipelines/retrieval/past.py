@@ -102,7 +102,15 @@ class Past:
         found = hashlib.blake2b(digest_size=12)
         for text in decisive:
             found.update(text.encode() + b"\0")
-        for values in (self.user_id, self.video_id, self.user, self.video, self.at_us, self.liked):
+        for values in (
+            self.user_id,
+            self.video_id,
+            self.user,
+            self.video,
+            self.at_us,
+            self.liked,
+            self.amount,
+        ):
             found.update(np.ascontiguousarray(values).data)
         return found.hexdigest()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from pipelines.retrieval.als import Als
+from pipelines.retrieval.biased_als import BiasedAls
 from pipelines.retrieval.bpr import Bpr
 from pipelines.retrieval.ease import Ease
 from pipelines.retrieval.item_knn import ItemKnn
@@ -16,6 +17,7 @@ SOURCES: Mapping[str, Source] = {
     "recent_2d": Recent(2.0),
     "recent_7d": Recent(7.0),
     "als": Als(),
+    "biased_als": BiasedAls(),
     "bpr": Bpr(),
     "ease": Ease(liked_only=True, regularization=300.0),
     "ease_played": Ease(liked_only=False, regularization=300.0),

@@ -137,6 +137,27 @@ def test_ease_is_its_closed_form(settings, users):
         assert (pairs.sum(0)[~used] < 2).all()
 
 
+def test_biased_als_tells_what_was_disliked_from_what_was_not_shown(settings):
+    """Half of the users watch even videos long and odd ones hardly; nobody was shown all of either."""
+    user, video = (axis.ravel() for axis in np.meshgrid(np.arange(60), np.arange(40), indexing="ij"))
+    is_liked = (user + video) % 2 == 0
+    shown = np.random.default_rng(4).random(len(user)) < 0.5
+    played = pl.DataFrame(
+        {
+            columns.USER_ID: user[shown],
+            columns.VIDEO_ID: video[shown],
+            columns.EVENT_TIMESTAMP: [CUTOFF - timedelta(days=1)] * int(shown.sum()),
+            columns.PLAY_DURATION: np.zeros(int(shown.sum())),
+            columns.VIDEO_DURATION: np.full(int(shown.sum()), 9_000),
+            columns.WATCH_RATIO: np.where(is_liked, 2.0, 0.1)[shown],
+        }
+    ).cast(LOG.schema)
+    few = settings.model_copy(update={"als_factors": 8, "als_regularization": 1.0})
+    scores = _scores("biased_als", played, few)[user, video]
+    own = [scores[~shown & (user == one) & liked] for one in range(60) for liked in (is_liked, ~is_liked)]
+    assert all(yes.min() > no.max() for yes, no in zip(own[::2], own[1::2], strict=True))
+
+
 _EASE_OF_139_VIDEOS = """
 import numpy as np
 from scipy.sparse import csr_matrix
