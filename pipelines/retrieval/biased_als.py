@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.settings import Settings
+from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import BIAS_DIMENSIONS
 from pipelines.collaborative.least_squares import BIAS_REGULARIZATION, Plays, Side, solve
 from pipelines.retrieval.histories import Histories
