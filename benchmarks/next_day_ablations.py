@@ -1,8 +1,10 @@
 """What does each part of the next day's rankers give? Each is left out in turn, and the order judged again.
 
 For homes that are trained on real logs: the rankers are fitted on the candidates of nights before the days
-of the backtest, as `train` fits those that judge, and order the candidates of the nights after. Left out are
-each candidate source, with the candidates that it alone had named, each group of features, and each model.
+of the backtest, as `train` fits those that judge, and order the candidates of the nights after. Where those
+hold hardly any users, as in a log of users who come once, half of the users judge instead, by hash. Left out
+are each candidate source, with the candidates that it alone had named, each group of features, and each
+model; the order stays that of the whole.
 What counts are the likes among the candidates of all sources: one that is no longer a candidate is missed.
 Prints a markdown table with intervals of the paired difference to the whole, by a bootstrap over users'
 nights, and adds it to benchmarks/results/next_day_ablations.json.
@@ -36,12 +38,13 @@ from pipelines import model_registry
 from pipelines.local_days import end_of_day
 from pipelines.metrics import Bootstrap, Order, Outcome, RankedLists, ndcg_at_k, recall_at_k
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import CLASSIFIER, LAMBDAMART, REGRESSOR, SOURCES, mean_of_sources
 from pipelines.rankers.next_day_training import fit_next_day
 from pipelines.rankers.past_nights import NightRows, night_rows
 from pipelines.rankers.slices import time_cuts
 from pipelines.retrieval.fits import source_names
-from pipelines.training_frame import read_plays
+from pipelines.training_frame import read_plays, uniform_hash
 
 RESULT = RESULTS / "next_day_ablations.json"
 METRICS = ("ndcg@10", "recall@20", "recall@100")
@@ -56,6 +59,7 @@ GROUPS = {
     "the user's history": ("history_", "days_since_play", "user_agg_"),
 }
 _DEPTH = 100
+_LATE_NIGHTS_MIN, _ORDER_SHARE = 100, 0.25
 
 
 def main() -> None:
@@ -91,11 +95,15 @@ class _Split:
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         encoding = HybridRanker.load(model_registry.champion(settings).folder, threads=1).encoding
         rows = night_rows(plays, store(), encoding, end_of_day(cuts.last_day, settings.zone), settings)
-        train = None if rows is None else rows.before(cuts.holdout_from)
-        if rows is None or train is None:
+        if rows is None:
             sys.exit(f"{settings.home}: no candidate of a past night was liked.")
+        train = rows.before(cuts.holdout_from)
         later = rows.is_validation & (rows.until_us > round(cuts.holdout_from.timestamp() * 1_000_000))
-        return cls(train, _some(rows, later))
+        if train is not None and len(np.unique(rows.group[later])) >= _LATE_NIGHTS_MIN:
+            return cls(train, _some(rows, later))
+        others = _some(rows, ~rows.is_validation)
+        chooses = uniform_hash(others.group.astype(np.uint64), settings.seed) < _ORDER_SHARE
+        return cls(replace(others, is_validation=chooses), _some(rows, rows.is_validation))
 
 
 def _some(rows: NightRows, chosen: np.ndarray) -> NightRows:
@@ -129,10 +137,10 @@ def _named_by(rows: NightRows, source: str, settings: Settings) -> np.ndarray:
 def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray]]:
     """Each system's name and its scores of the test's rows, -inf where the video is no candidate."""
     train, test = split.train, split.test
-    ranker, _ = fit_next_day(train, settings)
-    yield "all of it", ranker.ordering(test.features, ranker.probability(test.features))
+    whole, _ = fit_next_day(train, settings)
+    yield "all of it", whole.ordering(test.features, whole.probability(test.features))
     for model in (CLASSIFIER, REGRESSOR, LAMBDAMART):
-        yield f"{model} alone", ranker.raw(model, test.features)
+        yield f"{model} alone", whole.raw(model, test.features)
     yield f"mean of {SOURCES} alone", mean_of_sources(test.names, test.features)
     sources = source_names(settings)
     named = {name: (_named_by(train, name, settings), _named_by(test, name, settings)) for name in sources}
@@ -140,21 +148,26 @@ def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray
         by_others = [
             np.any([of[part] for name, of in named.items() if name != source], axis=0) for part in (0, 1)
         ]
-        yield f"without source {source}", _refitted(split, {source, f"{source}_rank"}, by_others, settings)
-    whole = [np.ones(len(rows.liked), dtype=bool) for rows in (train, test)]
+        yield (
+            f"without source {source}",
+            _refitted(split, {source, f"{source}_rank"}, by_others, whole.order, settings),
+        )
+    every = [np.ones(len(rows.liked), dtype=bool) for rows in (train, test)]
     for group, starts in GROUPS.items():
         names = {name for name in train.names if name.startswith(starts)}
-        yield f"without {group}", _refitted(split, names, whole, settings)
+        yield f"without {group}", _refitted(split, names, every, whole.order, settings)
 
 
 def _refitted(
-    split: _Split, left_out: set[str], candidates: list[np.ndarray], settings: Settings
+    split: _Split, left_out: set[str], candidates: list[np.ndarray], order: Blend, settings: Settings
 ) -> np.ndarray:
     train = split.train
     # As in training: examples of whose candidates none was liked tell nothing.
     has_liked = np.bincount(train.group, train.liked & candidates[0]) > 0
     chosen = candidates[0] & has_liked[train.group]
-    ranker, _ = fit_next_day(_without(_some(train, chosen), left_out), settings)
+    rows = _without(_some(train, chosen), left_out)
+    fitted, _ = fit_next_day(replace(rows, is_validation=np.zeros_like(rows.is_validation)), settings)
+    ranker = replace(fitted, order=order)
     features = _without(_some(split.test, candidates[1]), left_out).features
     scores = np.full(len(split.test.liked), -np.inf)
     scores[candidates[1]] = ranker.ordering(features, ranker.probability(features))
