@@ -43,8 +43,8 @@ def next_day_lists(
     known. Neither blocks nor threads change a list. length: the lists of top_k go on to so many rows. Raises
     InputError for a model of other features.
     """
-    scoring = NextDayScoring.of(candidates, night, ranker, as_of, settings, length=length)
-    yield from scoring.lists.blocks(0, len(candidates.user_id))
+    whole = NextDayScoring.of(candidates, night, ranker, as_of, settings, length=length)
+    yield from whole.blocks(0, len(candidates.user_id))
 
 
 def night_of(

@@ -53,10 +53,10 @@ def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, sett
     return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
 
 
-def work_of_next_day(scoring: NextDayScoring) -> Work:
+def work_of_next_day(whole: NextDayScoring) -> Work:
     """The lists of `next_day_lists`."""
-    one_thread = replace(scoring, settings=scoring.settings.model_copy(update={"threads": 1}))
-    return Work(len(scoring.lists.candidates.user_id), _NextDay(one_thread), lambda rows: rows)
+    one_thread = replace(whole, settings=whole.settings.model_copy(update={"threads": 1}))
+    return Work(len(whole.candidates.user_id), _NextDay(one_thread), lambda rows: rows)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class _Shown:
 class _NextDay:
     """The night travels whole: sources and histories are those of all users."""
 
-    scoring: NextDayScoring
+    whole: NextDayScoring
 
     def opened(self) -> Callable[[Any], Lists]:
         """Nothing is left to be made."""
-        return lambda rows: Lists.concatenate(self.scoring.blocks(rows.start, rows.stop))
+        return lambda rows: Lists.concatenate(self.whole.blocks(rows.start, rows.stop))
