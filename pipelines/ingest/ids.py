@@ -47,8 +47,9 @@ class Codes:
         self._type = pl.Categorical(pl.Categories.random())
         # Categories live as long as a series has them.
         self._kept = pl.Series(ID, [], dtype=self._type)
-        # By category: each has a code as soon as it is there. Longer than what is used of it.
-        self._codes = np.zeros(1024, dtype=np.int64)
+        # By category: each has a code as soon as it is there. Longer than what is used of it. None as long as
+        # each category is its own code, as in every home that began with text.
+        self._codes: np.ndarray | None = None
         self._used = 0
         self._gone = np.zeros(0, dtype=np.int64)
         self._next = 0
@@ -95,13 +96,13 @@ class Codes:
             self._set(new, given)
             self._next += len(new)
             self.new += len(new)
-        return pl.Series(ids.name, self._codes[category])
+        return pl.Series(
+            ids.name, category.astype(np.int64) if self._codes is None else self._codes[category]
+        )
 
     def write(self, file: Path, *, but: str | None = None) -> None:
         """Write them all, by code. but: an id that is left out, with its code in its place."""
-        codes = self._codes[: self._used]
-        if len(self._gone):
-            codes = np.concatenate([codes, self._gone])
+        codes = self._all()
         order = None if (codes[1:] > codes[:-1]).all() else np.argsort(codes, kind="stable")
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
         with (
@@ -126,17 +127,26 @@ class Codes:
         self._set(category, known[CODE].to_numpy())
         self._gone = np.concatenate([self._gone, rows.filter(pl.col(ID).is_null())[CODE].to_numpy()])
 
+    def _all(self) -> np.ndarray:
+        """The code of each category, then those of forgotten ids."""
+        codes = np.arange(self._used) if self._codes is None else self._codes[: self._used]
+        return np.concatenate([codes, self._gone]) if len(self._gone) else codes
+
     def _set(self, category: np.ndarray, codes: np.ndarray) -> None:
         if not len(category):
             return
-        self._used = int(category.max()) + 1
+        before, self._used = self._used, int(category.max()) + 1
+        if self._codes is None:
+            if np.array_equal(category, codes):
+                return
+            self._codes = np.arange(before)
         if self._used > len(self._codes):
             self._codes.resize(max(self._used, len(self._codes) * 3 // 2), refcheck=False)
         self._codes[category] = codes
 
     def _begin(self) -> None:
         """Find the first code to give: after the largest, or where integers reach that far, in a gap."""
-        codes = np.sort(np.concatenate([self._codes[: self._used], self._gone]))
+        codes = np.sort(self._all())
         if not len(codes):
             return
         self._next = int(codes[-1]) + 1
