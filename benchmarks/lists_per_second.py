@@ -93,7 +93,7 @@ def served(settings: Settings, users: int, requests: int, workers: int) -> dict[
         address = server.stdout.readline().split()[0]
         try:
             for _ in range(4 * workers):
-                urlopen(f"{address}/api/v1/lists/1", timeout=60).read()
+                urlopen(f"{address}/api/v1/lists/1", timeout=300).read()
             port = int(address.rsplit(":", 1)[1])
             before, began = _processor_s(server.pid), time.perf_counter()
             _ask(port, users, requests)

@@ -6,9 +6,6 @@ import socket
 from ipaddress import ip_address
 from multiprocessing.connection import wait
 
-import uvicorn
-
-from nightreel.browse.app import make_app
 from nightreel.core.errors import BusyError, InputError, NightreelError
 from nightreel.core.settings import Settings
 
@@ -45,6 +42,11 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
 
 
 def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) -> None:
+    # They take seconds, and only where nothing is left to refuse; a process that others serve for needs none.
+    import uvicorn
+
+    from nightreel.browse.app import make_app
+
     configuration = uvicorn.Config(
         make_app(settings, hosts=hosts),
         log_level="warning",
