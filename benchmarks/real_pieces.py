@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from pipelines.training_frame import uniform_hash
+from pipelines.hashing import uniform_hash
 
 Exposure = Literal["even", "root", "positives"]
 EXPOSURES: tuple[Exposure, ...] = get_args(Exposure)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.settings import Settings
-from pipelines.training_frame import uniform_hash
+from pipelines.hashing import uniform_hash
 
 HYBRID = "hybrid"  # the lists as published
 HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is published among them

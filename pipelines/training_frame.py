@@ -18,6 +18,7 @@ from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.pair_keys import is_of_pairs, with_groups
 
 PLAY_COLUMNS = (
@@ -132,17 +133,6 @@ def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFram
     if chosen.is_empty():
         raise InputError(f"A sample of {share} leaves none of the users.", "Set a larger sample.")
     return chosen
-
-
-def uniform_hash(values: np.ndarray, seed: int) -> np.ndarray:
-    """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) of each uint64 value, as float64 in [0, 1)."""
-    with np.errstate(over="ignore"):
-        mixed = values + np.uint64(0x9E3779B97F4A7C15) * np.uint64(seed + 1)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-    uniform: np.ndarray = mixed / 2.0**64
-    return uniform
 
 
 def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:

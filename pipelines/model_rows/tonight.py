@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides
 from pipelines.retrieval.fits import last_cutoff
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
-from pipelines.training_frame import read_plays, uniform_hash
+from pipelines.training_frame import read_plays
 
 __all__ = ["drawn_users", "night_as_of", "read_plays"]
 

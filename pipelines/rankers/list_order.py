@@ -29,6 +29,7 @@ from feast import FeatureStore
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.metrics import Order, Outcome, RankedLists
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides, sides_as_of
@@ -37,7 +38,6 @@ from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker, order_components
 from pipelines.rankers.pair_ranker import PairRanker, UserBlock
 from pipelines.rankers.training_data import TrainingData
-from pipelines.training_frame import uniform_hash
 
 _MEASURED_AT = (10, 100)
 _MOST_USERS = 2_000

@@ -17,6 +17,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -26,7 +27,6 @@ from pipelines.model_rows.sides import sides_as_of
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
-from pipelines.training_frame import uniform_hash
 
 _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400

@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
-from pipelines.training_frame import uniform_hash
 
 _EPOCH_US = 1_000_000
 # Of fewer ids than this a table over their span is small anyway.

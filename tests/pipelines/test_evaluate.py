@@ -20,10 +20,10 @@ from pipelines import model_registry
 from pipelines.evaluate import evaluate
 from pipelines.evaluate.protocols import protocol_pairs
 from pipelines.evaluate.trials import Models, trial
+from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.lambdamart import load_lambdamart
-from pipelines.training_frame import uniform_hash
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 

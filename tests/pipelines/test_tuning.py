@@ -9,8 +9,9 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import BusyError, InputError
 from nightreel.core.settings import Settings, load_settings
+from pipelines.hashing import uniform_hash
 from pipelines.rankers.slices import time_cuts
-from pipelines.training_frame import read_plays, uniform_hash
+from pipelines.training_frame import read_plays
 from pipelines.tuning import tune
 from pipelines.tuning.objective import Measured, Objective
 from pipelines.tuning.space import SPACE, Values, as_set

@@ -13,7 +13,7 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.training_frame import uniform_hash
+from pipelines.hashing import uniform_hash
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight

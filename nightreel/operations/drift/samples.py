@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.training_frame import FeatureFrame, scan_plays, uniform_hash
+from pipelines.training_frame import FeatureFrame, scan_plays
 
 ROWS_MAX = 20_000
 CLASSIFIER, REGRESSOR = "classifier score", "regressor score"
