@@ -132,6 +132,7 @@ def _chosen_on_matrix(
     if earlier is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
     backtest = fit_next_day(earlier, settings, on_all=False)[0]
+    del earlier  # some hundred megabytes that the contest does not need
     arena = arena_of_matrix(data, settings)
     if arena is None:
         why = "small_matrix is fully observed, and too few of its users who choose settings liked anything"
