@@ -31,7 +31,15 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.printing import print_error
-from nightreel.core.settings import Paths, Settings, load_settings
+from nightreel.core.settings import (
+    ENVIRONMENT_PREFIX,
+    SETTINGS_FILE,
+    Paths,
+    Settings,
+    find_settings_file,
+    load_settings,
+    settings_of_home,
+)
 
 REPOSITORY = Path(__file__).resolve().parent
 _KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}
@@ -40,6 +48,8 @@ _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOffline
 # `feast -c <path>/feature_repo apply` reads its configuration, and so this module, where the user stands, and
 # only then changes into the repository.
 _STARTED_IN = Path.cwd()
+# Where `make demo` puts its home.
+_DEMO = REPOSITORY.parent / "demo"
 _working_on: list[Settings] = []
 
 
@@ -74,8 +84,24 @@ def current_settings() -> Settings:
         return _working_on[-1]
     if Path.cwd() == REPOSITORY and _STARTED_IN.is_dir():
         with chdir(_STARTED_IN):
-            return load_settings()
+            return _own_or_demo_settings()
     return load_settings()
+
+
+def _own_or_demo_settings() -> Settings:
+    """The settings of the current folder; in a clone of which nobody has said where the home is, the demo's.
+
+    So `cd feature_repo && feast apply` works after `make demo` without a variable.
+    """
+    is_named = any(name.upper() == f"{ENVIRONMENT_PREFIX}HOME" for name in os.environ)
+    in_clone = Path.cwd().is_relative_to(REPOSITORY.parent)
+    if is_named or not in_clone or find_settings_file(Path.cwd()) is not None or not _demo_is_there():
+        return load_settings()
+    return settings_of_home(_DEMO)
+
+
+def _demo_is_there() -> bool:
+    return (_DEMO / SETTINGS_FILE).is_file()
 
 
 def store_file() -> Path:

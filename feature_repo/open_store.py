@@ -14,6 +14,7 @@ from feast.repo_operations import apply_total_with_repo_instance
 
 from feature_repo.entities import FEAST_ENTITIES, key_type, nightreel
 from feature_repo.home import REPOSITORY, current_settings, features_in_postgresql
+from feature_repo.lists import list_views
 from feature_repo.on_demand import ON_DEMAND, interaction_request
 from feature_repo.services import service_of
 from feature_repo.sources import place_sources
@@ -152,14 +153,15 @@ def _is_remote(store: FeatureStore) -> bool:
 
 def _contents(settings: Settings) -> RepoContents:
     catalogue = catalogue_of(settings)
-    views = (*VIEWS, *own_views(catalogue, settings.paths))
+    own = own_views(catalogue, settings.paths)
+    views = (*VIEWS, *own, *list_views(settings.paths))
     return RepoContents(
         projects=[nightreel],
         data_sources=[*(view.batch_source for view in views), interaction_request],
         entities=[*FEAST_ENTITIES.values(), DUMMY_ENTITY],
         feature_views=list(views),
         on_demand_feature_views=list(ON_DEMAND),
-        feature_services=[service_of(catalogue, views[len(VIEWS) :])],
+        feature_services=[service_of(catalogue, own)],
         stream_feature_views=[],
         label_views=[],
         permissions=[],

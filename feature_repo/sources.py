@@ -41,7 +41,7 @@ def source_of(view: View, paths: Paths) -> DataSource:
 
 
 _paths = current_settings().paths
-SOURCES = {view.name: source_of(view, _paths) for view in BUILTIN.stored}
+SOURCES: dict[str, DataSource] = {view.name: source_of(view, _paths) for view in BUILTIN.stored}
 
 
 def place_sources(paths: Paths) -> None:

@@ -1,14 +1,14 @@
 """The commands that look at the published lists, and those that change which of them there are."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nightreel.cli.options import ANY_ID, ID_MAX, RUN_ID_MAX, AsJson, Home, RunId
+from nightreel.cli.options import ANY_ID, ID_MAX, RUN_ID_MAX, AsJson, Home, RunId, StepJson
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, import_feast, report_step
+from nightreel.core.errors import InputError
 
 
 @app.command(context_settings=ANY_ID)
@@ -16,6 +16,15 @@ def show(
     user_id: Annotated[str, typer.Argument(help="The user whose list to show, as the log names them.")],
     limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
     run_id: RunId = None,
+    why: Annotated[
+        str | None,
+        typer.Option(
+            "--why",
+            metavar="VIDEO_ID",
+            show_default="none",
+            help="Say why this video is in the list, or why it is not, instead of showing the list.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
@@ -23,11 +32,35 @@ def show(
     from nightreel.core import printing
     from scoring.database.show import user_list
 
+    if why is not None:
+        _explain(user_id, why, run_id, as_json=as_json)
+        return
     rows = user_list(command_settings(), user_id, limit, run_id=run_id)
     if as_json:
         printing.print_json(rows)
     else:
         printing.print_table(rows)
+
+
+def _explain(user: str, video: str, run_id: int | None, *, as_json: bool) -> None:
+    from nightreel.core import columns, printing
+    from nightreel.core.ids import Ids
+
+    settings = command_settings()
+    user_id = Ids.of(settings.paths, columns.USER_ID).given(user)
+    video_id = Ids.of(settings.paths, columns.VIDEO_ID).given(video)
+    import_feast()
+    from scoring.explain import as_text, explain
+
+    found = explain(settings, user_id, video_id, run_id=run_id)
+    if as_json:
+        printing.print_json(found.to_dict())
+        return
+    for line in as_text(found):
+        if isinstance(line, str):
+            print(printing.shown(line))
+        else:
+            printing.print_table(line, indent="  ")
 
 
 @app.command()
@@ -149,17 +182,59 @@ def compare(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(show_default="none", help="File to write: .csv, .jsonl or .parquet."),
+    ] = None,
     run_id: RunId = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            "--since",
+            metavar="RUN_ID",
+            max=RUN_ID_MAX,
+            show_default="all lists",
+            help="Write only lists that differ from those of this run, and whose users are gone.",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default="none",
+            help="Instead of a file: redis://host:6379/0, all at one instant (extra nightreel[redis]); or "
+            "`feast`, the feature view user_recommendation and its online store.",
+        ),
+    ] = None,
+    key: Annotated[str, typer.Option(help="With --to: the key of the hash of lists.")] = "nightreel:lists",
+    as_json: StepJson = False,
     home: Home = None,
 ) -> None:
-    """Write all lists of a run to a file, by user and rank."""
-    from nightreel.core import printing
-    from scoring.database.export import export as step
+    """Write all lists of a run to a file, by user and rank, to Redis, or to Feast."""
+    if (file is None) == (to is None):
+        raise InputError("export: either FILE or --to URL.", "Name one of them.")
+    settings = command_settings()
+    if file is not None:
+        from scoring.exporting import export as step
 
-    started = time.monotonic()
-    result = step(command_settings(), file, run_id)
-    printing.print_result(result, time.monotonic() - started)
+        report_step(lambda: step(settings, file, run_id, since=since), "export", changes_home=False)
+        return
+    if since is not None:
+        raise InputError("--since: only with a file.", "Elsewhere all lists of a run come at once.")
+    if to == "feast":
+        import_feast()
+        from scoring.exporting.feast import export_to_feast
+
+        report_step(lambda: export_to_feast(settings, run_id), "export")
+        return
+    from scoring.exporting.redis import SCHEMES, export_to_redis
+
+    assert to is not None
+    if to.partition("://")[0] not in SCHEMES:
+        raise InputError(
+            "--to: not the URL of a Redis server.", "Write it like redis://host:6379/0, or --to feast."
+        )
+    report_step(lambda: export_to_redis(settings, to, key, run_id), "export", changes_home=False)
 
 
 @app.command()
@@ -167,12 +242,17 @@ def rollback(
     run_id: Annotated[
         int, typer.Argument(max=RUN_ID_MAX, help="The run to show again; `nightreel runs` lists them.")
     ],
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Show an earlier run's lists again, at once; the next published run is shown as usual."""
+    from nightreel.core import printing
     from scoring.database.history import rollback as step
 
     before = step(command_settings(), run_id)
+    if as_json:
+        printing.print_json({"run_id": run_id, "shown_before": before})
+        return
     print(f"run {run_id} is shown" + (" already" if before == run_id else f", instead of run {before}"))
 
 
@@ -184,6 +264,7 @@ def forget(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")
     ] = False,
+    as_json: StepJson = False,
     home: Home = None,
 ) -> None:
     """Remove a user from raw files, deliveries, tables, features and all lists; keep a record of how much."""

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightreel.cli.instants import parse_day, parse_instant
-from nightreel.cli.options import RUN_ID_MAX, AsOf, Force, Home, Publish, Verbose, use_home
+from nightreel.cli.options import (
+    JSON,
+    RUN_ID_MAX,
+    AsOf,
+    Force,
+    Home,
+    Publish,
+    StepJson,
+    Verbose,
+    asked_for,
+    use_home,
+)
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
 from nightreel.core.errors import InputError
@@ -55,6 +66,7 @@ def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Score and audit, and write nothing to the database.")
     ] = False,
+    as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
     force: Force = False,
@@ -107,6 +119,7 @@ def backfill(
             help="Model that scores.",
         ),
     ] = None,
+    as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
     force: Force = False,
@@ -124,6 +137,7 @@ def backfill(
 def run(
     as_of: AsOf = None,
     publish: Publish = False,
+    as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
     force: Force = False,
@@ -196,22 +210,13 @@ def demo(
 
 def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:
     import_feast()
-    from feature_repo.open_store import apply_definitions
+    from nightreel.api.steps import every_step
     from nightreel.core import printing
-    from pipelines.evaluate import evaluate
-    from pipelines.features import build_features
-    from pipelines.ingest import ingest
-    from pipelines.rankers import train
     from pipelines.report.line import verdict_line
-    from scoring.backtest import backtest
-    from scoring.database.publish import score_and_publish
 
-    report_step(lambda: ingest(settings, force=force), "ingest")
-    report_step(lambda: build_features(settings, force=force), "features")
-    report_step(lambda: apply_definitions(settings), "feast apply")
-    report_step(lambda: train(settings, force=force), "train")
-    report_step(lambda: backtest(settings, force=force), "backtest")
-    report_step(lambda: evaluate(settings, force=force), "evaluate")
-    report_step(lambda: score_and_publish(settings, as_of=as_of, publish=publish, force=force), "score")
+    for name, step in every_step(settings, as_of=as_of, publish=publish, force=force):
+        report_step(step, name)
+    if JSON in asked_for:
+        return
     print(f"\nVerdict: {printing.shown(verdict_line(settings))}")
     print("Look further: `nightreel report` writes the whole judgement, `nightreel browse` shows the lists.")

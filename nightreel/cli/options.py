@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-PATHS = "paths"
+PATHS, JSON = "paths", "json"
 
 
 # What this command is to print beside what matters.
@@ -41,6 +41,18 @@ def show_paths(value: bool) -> bool:
 
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=show_paths, help="Print the paths read and written too.")
+]
+
+
+def say_in_json(value: bool) -> bool:
+    if value:
+        asked_for.add(JSON)
+    return value
+
+
+StepJson = Annotated[
+    bool,
+    typer.Option("--json", callback=say_in_json, help="Print the result as a JSON line, for machines."),
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from nightreel.cli.options import PATHS, asked_for
+from nightreel.cli.options import JSON, PATHS, asked_for
 
 if TYPE_CHECKING:
     from nightreel.core.artefacts import StepResult
@@ -49,8 +49,13 @@ def import_feast() -> None:
     import feature_repo  # noqa: F401
 
 
-def report_step(step: "Callable[[], StepResult]", name: str = "working") -> None:
-    """Do a step, with its progress, and print what came of it. name: as its result has it."""
+def report_step(
+    step: "Callable[[], StepResult]", name: str = "working", *, changes_home: bool = True
+) -> None:
+    """Do a step, with its progress, and print what came of it. name: as its result has it.
+
+    changes_home: whether it does; then its timing is noted, and a home behind a URL sent.
+    """
     from nightreel.core import printing
     from nightreel.core.progress import progress
 
@@ -58,8 +63,13 @@ def report_step(step: "Callable[[], StepResult]", name: str = "working") -> None
     with progress(name, _last_seconds(name)):
         result = step()
     seconds = time.monotonic() - started
-    printing.print_result(result, seconds, paths=PATHS in asked_for)
+    if JSON in asked_for:
+        printing.print_json_result(result, seconds)
+    else:
+        printing.print_result(result, seconds, paths=PATHS in asked_for)
     sys.stdout.flush()
+    if not changes_home:
+        return
     if result.wrote and not result.skipped:
         _note_timing(result.step, seconds)
     _send()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nightreel.cli.options import Force, Home, Verbose
+from nightreel.cli.options import Force, Home, StepJson, Verbose
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
 
@@ -22,6 +22,7 @@ def synthesize(
         Path | None,
         typer.Option(show_default="the setting raw_dir", help="Folder to write the CSV files to."),
     ] = None,
+    as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
     force: Force = False,
@@ -37,7 +38,9 @@ def synthesize(
 
 
 @app.command()
-def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+def ingest(
+    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+) -> None:
     """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
     from pipelines.ingest import ingest as step
 
@@ -46,7 +49,9 @@ def ingest(home: Home = None, verbose: Verbose = False, force: Force = False) ->
 
 
 @app.command()
-def features(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+def features(
+    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
     settings = engine_settings()
     from pipelines.features import build_features as step
@@ -61,7 +66,9 @@ def features(home: Home = None, verbose: Verbose = False, force: Force = False) 
 
 
 @app.command()
-def train(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+def train(
+    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+) -> None:
     """Join features to interactions as of their time and fit the classifier and the regressor."""
     settings = engine_settings()
     import_feast()
@@ -79,6 +86,7 @@ def tune(
     write: Annotated[
         bool, typer.Option("--write", help="Put the best settings into nightreel.toml.")
     ] = False,
+    as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
@@ -88,12 +96,16 @@ def tune(
     from pipelines.tuning import tune as step
 
     report_step(lambda: step(settings, trials=trials, minutes=minutes, write=write), "tune")
+    if as_json:
+        return
     best = (settings.paths.tuning / "best.toml").read_text(encoding="utf-8")
     typer.echo(f"\nFor nightreel.toml:\n\n{best}", nl=False)
 
 
 @app.command()
-def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+def evaluate(
+    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+) -> None:
     """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
     settings = command_settings()
     import_feast()
@@ -105,7 +117,9 @@ def evaluate(home: Home = None, verbose: Verbose = False, force: Force = False) 
 
 
 @app.command()
-def report(home: Home = None, verbose: Verbose = False, force: Force = False) -> None:
+def report(
+    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+) -> None:
     """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
     settings = command_settings()
     import_feast()

@@ -111,12 +111,17 @@ app.add_typer(database, name="db")
 
 
 @database.command(name="upgrade")
-def upgrade_database(home: Home = None) -> None:
+def upgrade_database(as_json: AsJson = False, home: Home = None) -> None:
     """Bring the database's schema to this version of nightreel; nothing is lost."""
+    from nightreel.core import printing
     from scoring.database.connection import database_url, masked
     from scoring.database.schema import upgrade_database as step
 
     settings = command_settings()
     before, now = step(settings)
+    if as_json:
+        where = masked(database_url(settings))
+        printing.print_json({"database": where, "version_before": before, "version": now})
+        return
     was = "made new" if before is None else "already there" if before == now else f"from version {before}"
     print(f"{masked(database_url(settings))}: version {now}, {was}")

@@ -28,6 +28,19 @@ def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> 
         _print_fact(name.replace("_", " "), value, indent="  ")
 
 
+def print_json_result(result: StepResult, seconds: float) -> None:
+    """The same as one line of JSON: a command of several steps prints a line for each."""
+    facts = {
+        "step": result.step,
+        "skipped": result.skipped,
+        "seconds": round(seconds, 3),
+        "read": [str(one) for one in result.read],
+        "wrote": [str(one) for one in result.wrote],
+        "summary": dict(result.summary),
+    }
+    print(as_json(facts))
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for machines."""
     print(as_json(value, indent=1))

@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from nightreel.core.data_settings import DataSettings
 from nightreel.core.errors import InputError
+from nightreel.core.own_models import RANKERS, SOURCES, own_names
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -68,6 +70,10 @@ _OPTIONS_SHOWN = (
     "connect_timeout",
     "options",
 )
+
+
+# Of whoever changes the environment to read settings by: pydantic knows the process's own alone.
+_reading = Lock()
 
 
 class Settings(BaseSettings):
@@ -349,6 +355,16 @@ class Settings(BaseSettings):
     training_users: int = Field(
         default=5_000, description="Most users of each of these nights, chosen by hash.", ge=1
     )
+    last_stage: str | None = Field(
+        default=None,
+        description="A model of your own that orders what the filter has kept (docs/own-models.md); not set: "
+        "nightreel's own order.",
+    )
+    lists_in_feast: bool = Field(
+        default=False,
+        description="Each night also puts the lists into Feast's view `user_recommendation` and its online "
+        "store, as `nightreel export --to feast` does.",
+    )
     exclude_seen: bool = Field(
         default=True, description="Leave out videos that the user has already watched."
     )
@@ -489,8 +505,9 @@ class Settings(BaseSettings):
     @classmethod
     def _known_sources(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",")]
-        if names != ["all"] and (set(names) - set(CANDIDATE_SOURCES) or len(set(names)) != len(names)):
-            known = ", ".join(CANDIDATE_SOURCES)
+        known_names = (*CANDIDATE_SOURCES, *own_names(SOURCES))
+        if names != ["all"] and (set(names) - set(known_names) or len(set(names)) != len(names)):
+            known = ", ".join(known_names)
             raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
         return ",".join(names)
 
@@ -508,11 +525,18 @@ class Settings(BaseSettings):
     @classmethod
     def _known_retrieval_sources(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",")]
-        if set(names) - set(RETRIEVAL_SOURCES) or len(set(names)) != len(names):
-            raise ValueError(
-                f"{value!r}: write some of {', '.join(RETRIEVAL_SOURCES)}, each once, with commas"
-            )
+        known = (*RETRIEVAL_SOURCES, *own_names(SOURCES))
+        if set(names) - set(known) or len(set(names)) != len(names):
+            raise ValueError(f"{value!r}: write some of {', '.join(known)}, each once, with commas")
         return ",".join(names)
+
+    @field_validator("last_stage")
+    @classmethod
+    def _known_last_stage(cls, value: str | None) -> str | None:
+        if value is not None and value not in own_names(RANKERS):
+            known = ", ".join(own_names(RANKERS)) or "none"
+            raise ValueError(f"{value!r}: no installed package brings it ({RANKERS}; there are: {known})")
+        return value
 
     @field_validator("time_zone", "schedule_zone")
     @classmethod
@@ -683,6 +707,27 @@ def settings_file(settings: Settings) -> Path:
     return file or settings.home / SETTINGS_FILE
 
 
+def settings_of_home(folder: str | Path, *, environment: bool = True) -> Settings:
+    """The effective settings of a home that is named here, read as if NIGHTREEL_HOME named it.
+
+    environment: whether other NIGHTREEL_* variables count.
+    """
+    with _reading:
+        before = {name: os.environ[name] for name in _variables()}
+        try:
+            if not environment:
+                for name in before:
+                    del os.environ[name]
+            os.environ[f"{ENVIRONMENT_PREFIX}HOME"] = url_of(Path(folder)) or str(
+                Path(folder).expanduser().resolve()
+            )
+            return load_settings()
+        finally:
+            for name in _variables():
+                del os.environ[name]
+            os.environ.update(before)
+
+
 def load_settings(**overrides: Any) -> Settings:
     """The effective settings for the current folder and environment.
 
@@ -799,9 +844,12 @@ def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _variables() -> list[str]:
+    return [name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)]
+
+
 def _refuse_unknown_variables() -> None:
-    names = [name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)]
-    for name in sorted(names):
+    for name in sorted(_variables()):
         rest = name.upper().removeprefix(ENVIRONMENT_PREFIX)
         said = f"{rest}={os.environ[name]}" if rest.endswith("PORT") else rest
         if rest.lower() not in Settings.model_fields and not _NO_SETTING.fullmatch(said):

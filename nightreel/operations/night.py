@@ -61,8 +61,18 @@ def night_stages(settings: Settings) -> list[Stage]:
         Stage("feast apply", lambda: apply_definitions(settings)),
         Stage("materialize", lambda: materialize(settings, default_as_of(settings, _now())), optional=True),
         Stage("score", lambda: score_and_publish(settings)),
+        *lists_elsewhere(settings),
         Stage("drift", lambda: record_drift(settings), optional=True),
     ]
+
+
+def lists_elsewhere(settings: Settings) -> list[Stage]:
+    """Where else than in the table tonight's lists go."""
+    if not settings.lists_in_feast:
+        return []
+    from scoring.exporting.feast import export_to_feast
+
+    return [Stage("lists to feast", lambda: export_to_feast(settings, None), optional=True)]
 
 
 def retrain_stages(settings: Settings) -> list[Stage]:

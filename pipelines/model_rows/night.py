@@ -25,7 +25,7 @@ from pipelines.model_rows.videos import video_features
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.histories import Histories, PlaysByUser
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.registry import source_of
 from pipelines.retrieval.sources import Catalogue, Fitted
 
 _TINY = 1e-9
@@ -106,7 +106,7 @@ class Night:
         return cls(
             catalogue,
             sides_video >= 0,
-            {name: SOURCES[name].over(arrays[name], catalogue) for name in arrays},
+            {name: source_of(name).over(arrays[name], catalogue) for name in arrays},
             plays,
             np.searchsorted(video_id, plays.video_id),
             sides,

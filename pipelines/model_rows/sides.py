@@ -96,6 +96,20 @@ class Sides:
         # One user at a time: a product of whole blocks would round by the size of the block.
         return products_with(self.video_factors[videos], self.user_factors[user])
 
+    def pair(self, user: int, video: int) -> np.ndarray:
+        """The features of one pair, as a row that the models read: float32 [features]."""
+        row = np.full(len(self.names), np.nan, dtype=np.float32)
+        for place, values in (
+            self.user_columns(np.array([user])) | self.videos.columns(np.array([video]))
+        ).items():
+            row[place] = values[0]
+        of_pair = self.pair_values(np.array([user]), np.array([video]))
+        row[list(self.pair_indices)] = [
+            self.als_scores(user, np.array([video]))[0],
+            *(values[0] for values in of_pair),
+        ]
+        return row
+
     def video_feature(self, name: str) -> np.ndarray:
         """A numeric video feature as encoded: float32 [videos], NaN where unknown."""
         return self._feature(self.videos, name)

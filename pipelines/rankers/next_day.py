@@ -57,6 +57,15 @@ class NextDayRanker:
                 "Run `nightreel train`, or set retrieval_sources as they were.",
             )
 
+    @property
+    def deciding(self) -> dict[str, lgb.Booster]:
+        """The models that a list depends on: the classifier, and those that count in the order."""
+        return {
+            name: model
+            for name, model in self.models.items()
+            if name == CLASSIFIER or self.order.weights.get(name)
+        }
+
     def raw(self, model: str, features: np.ndarray) -> np.ndarray:
         """A model's raw scores: float64 [rows]. features: float32 [rows, features]."""
         if not len(features):

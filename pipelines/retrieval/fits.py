@@ -14,7 +14,7 @@ from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.registry import file_name, source_of
 from pipelines.retrieval.sources import Arrays
 
 _CUTOFFS_KEPT = 40
@@ -29,19 +29,23 @@ def source_names(settings: Settings) -> tuple[str, ...]:
     return tuple(settings.retrieval_sources.split(","))
 
 
-def fitted_arrays(past: Past, settings: Settings) -> Mapping[str, Arrays]:
+def fitted_arrays(
+    past: Past, settings: Settings, names: tuple[str, ...] | None = None
+) -> Mapping[str, Arrays]:
     """What each chosen source learns from these plays, read from data/retrieval where it stands there.
+
+    names: by default those of the setting `retrieval_sources`.
 
     A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
     the same finds the fits of the night before.
     """
     decisive = [past.cutoff.isoformat(), *(f"{name} = {getattr(settings, name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
-    names = source_names(settings)
+    names = source_names(settings) if names is None else names
     found: dict[str, Arrays] = {}
     with progress(f"sources {past.cutoff:%Y-%m-%d}", total=len(names)) as advance:
         for name in names:
-            found[name] = _fitted(name, folder / f"{name}.npz", past, settings)
+            found[name] = _fitted(name, folder / file_name(name), past, settings)
             advance()
     _forget_oldest(folder.parent)
     return found
@@ -60,7 +64,7 @@ def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:
         except (OSError, ValueError, EOFError, BadZipFile):
             # Of an older nightreel, without a checksum.
             _log.warning("cannot be read, so it is made again", file=str(path))
-    arrays = SOURCES[name].fit(past, settings)
+    arrays = source_of(name).fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, checksum=True) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

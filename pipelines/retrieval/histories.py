@@ -17,14 +17,15 @@ _PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 class Histories:
     """Some users as of an instant each; all matrices are float32 [users, videos].
 
-    played, liked: 1 where the user had played, or liked, the video. recent_liked, recent_played: the same,
-    fading with each later (liked) play of the user. plays, likes: float64 [users], how many. since_days:
-    float64 [users], since the last play, NaN where there is none. watched: the mean clipped watch_ratio,
-    NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked, play_amount: the
-    plays themselves, by user and time: row and column above, microseconds since 1970 UTC, whether it was
-    liked, and float32, its clipped watch_ratio.
+    user_id: int64 [users]. played, liked: 1 where the user had played, or liked, the video. recent_liked,
+    recent_played: the same, fading with each later (liked) play of the user. plays, likes: float64 [users],
+    how many. since_days: float64 [users], since the last play, NaN where there is none. watched: the mean
+    clipped watch_ratio, NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked,
+    play_amount: the plays themselves, by user and time: row and column above, microseconds since 1970 UTC,
+    whether it was liked, and float32, its clipped watch_ratio.
     """
 
+    user_id: np.ndarray
     played: csr_matrix
     liked: csr_matrix
     recent_liked: csr_matrix
@@ -103,6 +104,7 @@ class PlaysByUser:
         with np.errstate(invalid="ignore"):
             watched = amounts / np.where(some, lengths, np.nan)
         return Histories(
+            user_id,
             rows(np.ones(len(play), dtype=bool), ones),
             rows(liked, ones),
             rows(liked & (fading_liked >= _FAINT), fading_liked),

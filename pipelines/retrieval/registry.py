@@ -1,13 +1,16 @@
-"""The candidate sources by the names that the setting `retrieval_sources` accepts."""
+"""The candidate sources by the names that the setting `retrieval_sources` accepts, one's own among them."""
 
 from collections.abc import Mapping
 
+from nightreel.core.own_models import SOURCES as OWN
+from nightreel.core.own_models import load_own, version_of
 from pipelines.retrieval.als import Als
 from pipelines.retrieval.biased_als import BiasedAls
 from pipelines.retrieval.bpr import Bpr
 from pipelines.retrieval.ease import Ease
 from pipelines.retrieval.item_knn import ItemKnn
 from pipelines.retrieval.next_played import NextPlayed
+from pipelines.retrieval.own import OwnSource
 from pipelines.retrieval.recent import Fresh, Recent
 from pipelines.retrieval.same_group import SameGroup
 from pipelines.retrieval.sources import Source
@@ -28,3 +31,18 @@ SOURCES: Mapping[str, Source] = {
     "same_author": SameGroup("author"),
     "same_category": SameGroup("category"),
 }
+
+
+def source_of(name: str) -> Source:
+    """The source of a name. Raises InputError where a package was to bring it, and does not."""
+    if name in SOURCES:
+        return SOURCES[name]
+    found = load_own(OWN, name)
+    # What meets the protocol of sources itself stands as it is; anything else makes a recommender.
+    source: Source = found if hasattr(found, "over") else OwnSource(name, found)
+    return source
+
+
+def file_name(name: str) -> str:
+    """What the fits of a source are called: one's own bear the version of the package that brings them."""
+    return f"{name}.npz" if name in SOURCES else f"{name}@{version_of(OWN, name)}.npz"

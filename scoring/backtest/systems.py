@@ -19,7 +19,9 @@ from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest,
 from pipelines.retrieval.fits import source_names
 from scoring.backtest.night import PastNight
 from scoring.backtest.sources import lists_of_sources
+from scoring.lists.last_stage import with_last_stage
 from scoring.lists.next_day import next_day_lists
+from scoring.lists.own_sources import OwnSources
 from scoring.lists.popularity import POPULARITIES, LikedPlays, one_list_for_all
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
@@ -94,16 +96,19 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
     """The lists of `score`; beyond top_k they go on with what longer lists would have had."""
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
-        def lists(settings: Settings) -> Iterator[Lists]:
-            return score_users(night.candidates, night.sides, ranker, settings)
-
         settings, depth = night.settings, night.depth
+        own = OwnSources.of(night.candidates, night.sides, night.day.as_of, settings)
+
+        def lists(changed: Settings) -> Iterator[Lists]:
+            return score_users(night.candidates, night.sides, ranker, changed, own)
+
         longer = lists(settings.model_copy(update={"top_k": max(settings.top_k, depth)}))
+        if settings.last_stage is not None:
+            return _continued_blocks(with_last_stage(lists, night.day.as_of, settings), longer, depth)
         if settings.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
             # A longer list begins with the shorter one.
             return (_rows(block, depth) for block in longer)
-        pairs = zip(lists(settings), longer, strict=True)
-        return (_continued(_rows(short, depth), _rows(long, depth)) for short, long in pairs)
+        return _continued_blocks(lists(settings), longer, depth)
 
     return make
 
@@ -113,9 +118,14 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
         length = max(night.settings.top_k, night.depth)
-        blocks = next_day_lists(
-            night.candidates, night.night, ranker, night.day.as_of, night.settings, length=length
-        )
+        as_of, settings = night.day.as_of, night.settings
+
+        def lists(changed: Settings) -> Iterator[Lists]:
+            return next_day_lists(night.candidates, night.night, ranker, as_of, changed)
+
+        blocks = next_day_lists(night.candidates, night.night, ranker, as_of, settings, length=length)
+        if settings.last_stage is not None:
+            return _continued_blocks(with_last_stage(lists, as_of, settings), blocks, night.depth)
         return (_rows(block, night.depth) for block in blocks)
 
     return make
@@ -124,6 +134,11 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
 def _rows(lists: Lists, depth: int) -> pl.DataFrame:
     rows = {columns.USER_ID: lists.user_id, _RANK: lists.rank, columns.VIDEO_ID: lists.video_id}
     return pl.DataFrame(rows).filter(pl.col(_RANK) <= depth)
+
+
+def _continued_blocks(lists: Iterator[Lists], longer: Iterator[Lists], depth: int) -> Iterator[pl.DataFrame]:
+    pairs = zip(lists, longer, strict=True)
+    return (_continued(_rows(short, depth), _rows(long, depth)) for short, long in pairs)
 
 
 def _continued(lists: pl.DataFrame, longer: pl.DataFrame) -> pl.DataFrame:

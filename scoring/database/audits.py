@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from nightreel.core.errors import AuditError
 from nightreel.core.ids import INTEGERS, Ids, ListIds
+from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
 from scoring.database.loading import read_lists, row_count
 from scoring.lists.candidates import Candidates, OpenVideos, bits_at, bits_set
@@ -18,7 +19,7 @@ from scoring.lists.rows import HYBRID, Lists
 
 _USERS_AT_A_TIME = 512
 _INT64 = np.iinfo(np.int64)
-_SOURCES = {*CANDIDATE_SOURCES, *RETRIEVAL_SOURCES}
+
 _REMEDY = "The lists published before stay as they were."
 
 
@@ -59,6 +60,10 @@ def audit_lists(
     if ids.user.is_text and (there := row_count(connection, run_id)) != rows:
         raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", _REMEDY)
     return rows
+
+
+def _known_sources() -> set[str]:
+    return {*CANDIDATE_SOURCES, *RETRIEVAL_SOURCES, *own_names(SOURCES)}
 
 
 def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
@@ -274,7 +279,7 @@ def _candidate_sources(part: _Part) -> None:
 
 
 def _are_wrong(names: list[str]) -> bool:
-    return len(set(names)) != len(names) or not _SOURCES.issuperset(names)
+    return len(set(names)) != len(names) or not _known_sources().issuperset(names)
 
 
 # In this order: each may rely on those before it.

@@ -29,6 +29,7 @@ from scoring.database.connection import POSTGRESQL, database_url, engine, plainl
 from scoring.database.loading import insert_lists
 from scoring.database.runs import require_unpublished
 from scoring.database.tables import recommendation
+from scoring.lists.own_sources import refuse_on_ray
 from scoring.lists.parts import Common, Work
 from scoring.lists.rows import Lists
 
@@ -45,6 +46,7 @@ class ListsOnRay:
     """
 
     def __init__(self, work: Work, settings: Settings, inputs: str) -> None:
+        refuse_on_ray(settings)
         shared = Folder(settings.shared_dir or str(settings.paths.shared))
         self._work = work
         self._settings = settings

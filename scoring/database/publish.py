@@ -58,6 +58,7 @@ LIST_SETTINGS = {
     "exclude_advertisements",
     "retrieval_sources",
     "source_k",
+    "last_stage",
 }
 
 

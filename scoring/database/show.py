@@ -12,7 +12,7 @@ from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Paths, Settings
 from scoring.database.connection import reading
-from scoring.database.id_columns import as_stored
+from scoring.database.id_columns import Id, are_text, as_stored
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.tables import recommendation
@@ -27,6 +27,8 @@ _SHOWN = (
     columns.SOURCE,
     columns.CANDIDATE_SOURCES,
 )
+# Of a statement: SQLite knows 32,766 parameters at most.
+_USERS_AT_A_TIME = 10_000
 _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
 
 
@@ -55,6 +57,50 @@ def user_list(
         )
     described = descriptions(settings.paths, [row[columns.VIDEO_ID] for row in rows])
     return [row | described.get(row[columns.VIDEO_ID], dict.fromkeys(_DESCRIBED)) for row in rows]
+
+
+def lists_of_users(
+    settings: Settings, user_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
+) -> pl.DataFrame:
+    """The table's rows of these users, or of all, by user and rank; a user without a list has none.
+
+    run_id: as in `user_list`. Raises InputError where nothing is published, or the run has no lists.
+    """
+    with reading(settings) as connection:
+        require_current(connection)
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first.")
+        of_run = (
+            select(recommendation)
+            .where(recommendation.c[columns.RUN_ID] == run.run_id)
+            .order_by(recommendation.c[columns.USER_ID], recommendation.c[columns.RANK])
+        )
+        queries = [of_run]
+        if user_ids is not None:
+            ids = Ids.of(settings.paths, columns.USER_ID)
+            given = {
+                as_stored(connection, recommendation, columns.USER_ID, ids, str(one)) for one in user_ids
+            }
+            wanted: list[Any] = sorted(given - {None}, key=str)
+            of_users = recommendation.c[columns.USER_ID].in_
+            queries = [
+                of_run.where(of_users(wanted[start : start + _USERS_AT_A_TIME]))
+                for start in range(0, len(wanted), _USERS_AT_A_TIME)
+            ]
+        rows = [tuple(row) for query in queries for row in connection.execute(query)]
+        found = pl.DataFrame(rows, schema=_schema(connection), orient="row")
+    return found if user_ids is None else found.sort(columns.USER_ID, columns.RANK)
+
+
+def _schema(connection: Connection) -> dict[str, Any]:
+    """The table's columns with the types of their values; ids as this database has them."""
+    kinds: dict[type, Any] = {int: pl.Int64, float: pl.Float64, str: pl.String}
+    found = {}
+    for column in recommendation.columns:
+        if isinstance(column.type, Id):
+            found[column.name] = pl.String if are_text(connection, recommendation, column.name) else pl.Int64
+        else:
+            found[column.name] = kinds[column.type.python_type]
+    return found
 
 
 def _rows(connection: Connection, run_id: int, user_id: int | str, limit: int) -> list[dict[str, Any]]:

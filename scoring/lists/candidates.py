@@ -59,7 +59,7 @@ class Candidates:
     about: About | None = None
 
     def of_users(self, chosen: np.ndarray) -> "Candidates":
-        """The same for some of the users alone: bool [users]."""
+        """The same for some of the users alone. chosen: bool [users], or their positions, ascending."""
         return replace(
             self,
             user_id=self.user_id[chosen],

@@ -132,10 +132,10 @@ def _about(videos: pl.DataFrame) -> About:
     return About(groups, uploaded.dt.timestamp("us").to_numpy())
 
 
-def _listable_videos(
-    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
+def described_videos(
+    settings: Settings, store: FeatureStore, as_of: datetime, profiles_at: datetime
 ) -> pl.DataFrame:
-    """The videos, by id, known as of the instant that may stand in a list; with their author and category.
+    """The videos, by id, known as of the instant, with what the rules ask of them.
 
     Where a video's upload is unknown, its age counts from when it was first known.
     """
@@ -152,19 +152,31 @@ def _listable_videos(
             entity_df=stamped.to_arrow(), features=[f"{columns.VIDEO_PROFILE}:{name}" for name in names]
         ).to_arrow()
         described = described.with_columns(pl.Series(name, joined.column(name)) for name in names)
-    allowed = ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())
+    return described
+
+
+def listing_rules(settings: Settings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
+    """What each rule in force lets through, by its name; a video may be listed where all of them do."""
+    rules = {"blocklist": ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())}
     if settings.exclude_not_public:
         # Unknown counts as public.
-        allowed &= pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
+        rules["exclude_not_public"] = pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
     if settings.exclude_advertisements:
-        allowed &= pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
+        rules["exclude_advertisements"] = pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
     if settings.max_video_age_days is not None:
         oldest = as_of - timedelta(days=settings.max_video_age_days)
-        allowed &= pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
-    listable = described.filter(allowed)
+        rules["max_video_age_days"] = pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
+    return rules
+
+
+def _listable_videos(
+    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
+) -> pl.DataFrame:
+    described = described_videos(settings, store, as_of, profiles_at)
+    listable = described.filter(*listing_rules(settings, as_of, blocklist).values())
     if listable.is_empty():
         raise InputError(
-            f"as-of {as_of.isoformat()}: of {known.height} known videos none may be listed.",
+            f"as-of {as_of.isoformat()}: of {described.height} known videos none may be listed.",
             "Allow more: exclude_not_public, exclude_advertisements, max_video_age_days, table blocklist.",
         )
     return listable

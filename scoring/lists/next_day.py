@@ -23,6 +23,7 @@ from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from scoring.lists.candidates import Candidates, Cap, first_within_caps
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+from scoring.lists.trace import Trace
 
 _BLOCK_USERS = 64
 _MEAN_USERS = 256  # over whom what orders is averaged
@@ -45,6 +46,40 @@ def next_day_lists(
     """
     whole = NextDayScoring.of(candidates, night, ranker, as_of, settings, length=length)
     yield from whole.blocks(0, len(candidates.user_id))
+
+
+def trace_of_user(
+    candidates: Candidates,
+    night: Night,
+    ranker: NextDayRanker,
+    as_of: datetime,
+    *,
+    settings: Settings,
+    user: int,
+) -> Trace:
+    """How the list of one user, a position in the candidates, comes about.
+
+    The candidates hold at least the users of `users_to_trace`, so that the user is scored as among all.
+    """
+    return NextDayScoring.of(candidates, night, ranker, as_of, settings).trace(user)
+
+
+def users_to_trace(candidates: Candidates, user: int, settings: Settings) -> tuple[np.ndarray, int]:
+    """The users whom one user's list depends on, positions ascending, and the position whose list it is.
+
+    A user without history has the list of the first one without.
+    """
+    if not candidates.has_history[user]:
+        user = int(np.flatnonzero(~candidates.has_history)[0])
+    averaged = _averaged_users(candidates, settings)
+    return np.union1d(averaged, [user]), user
+
+
+def _averaged_users(candidates: Candidates, settings: Settings) -> np.ndarray:
+    """Positions of the users, chosen by a hash of their ids, over whom what orders is averaged."""
+    warm = np.flatnonzero(candidates.has_history)
+    found: np.ndarray = warm[drawn_users(candidates.user_id[warm], _MEAN_USERS, settings.seed)]
+    return found
 
 
 def night_of(
@@ -112,8 +147,7 @@ class NextDayScoring:
 
     def means_over_users(self) -> np.ndarray | None:
         """`common`, over some users with a history, chosen by a hash of their ids."""
-        warm = np.flatnonzero(self.candidates.has_history)
-        users = warm[drawn_users(self.candidates.user_id[warm], _MEAN_USERS, self.settings.seed)]
+        users = _averaged_users(self.candidates, self.settings)
         parts = (
             self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
             for start in range(0, len(users), _BLOCK_USERS)
@@ -159,15 +193,7 @@ class NextDayScoring:
 
     def _list(self, scored: "_Scored", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
         """One user's list of what the filter keeps. part: the user's rows."""
-        caps, top_k = self.candidates.caps, self.settings.top_k
-        # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
-        most = top_k if caps else max(top_k, self.length)
-        order = scored.first_within_caps(kept, caps, most)
-        if len(order) < min(top_k, part.stop - part.start) and len(kept) < part.stop - part.start:
-            # The caps have no room for enough of the filter's choice: all candidates are ordered.
-            every = np.arange(part.start, part.stop)
-            scored.order(every)
-            order = scored.first_within_caps(every, caps, top_k)
+        _, order = self._ordered(scored, part, kept)
         rows = scored.rows
         brought_by = np.zeros(len(order), np.uint32) if again else rows.brought_by[order]
         return Lists(
@@ -180,6 +206,46 @@ class NextDayScoring:
             rows.als_score[order].astype(np.float64),
             np.full(len(order), REWATCH if again else HYBRID),
             joined_names(brought_by, tuple(self.night.sources)),
+        )
+
+    def _ordered(self, scored: "_Scored", part: slice, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One user's rows that are ordered, and the rows of the list, best first."""
+        caps, top_k = self.candidates.caps, self.settings.top_k
+        # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
+        most = top_k if caps else max(top_k, self.length)
+        order = scored.first_within_caps(kept, caps, most)
+        if len(order) < min(top_k, part.stop - part.start) and len(kept) < part.stop - part.start:
+            # The caps have no room for enough of the filter's choice: all candidates are ordered.
+            kept = np.arange(part.start, part.stop)
+            scored.order(kept)
+            order = scored.first_within_caps(kept, caps, top_k)
+        return kept, order
+
+    def trace(self, user: int) -> Trace:
+        """How the list of one user comes about."""
+        rows = self._rows(np.array([user]), self.settings.top_k)
+        scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
+        part = slice(0, len(rows.user))
+        kept = scored.kept(part, filter_size(self.settings))
+        scored.order(kept)
+        ordered, listed = self._ordered(scored, part, kept)
+        by_video = np.argsort(scored.video, kind="stable")
+        row_of = dict(zip(scored.video.tolist(), range(len(scored.video)), strict=True))
+
+        def features(video: int) -> np.ndarray | None:
+            row = row_of.get(video)
+            return None if row is None else rows.features[row]
+
+        return Trace(
+            scored.video[by_video],
+            joined_names(rows.brought_by, tuple(self.night.sources))[by_video],
+            scored.probability[by_video],
+            np.isin(by_video, kept),
+            scored.video[scored.first_within_caps(ordered, (), len(ordered))],
+            scored.video[listed],
+            self.ranker.deciding,
+            self.ranker.names,
+            features,
         )
 
     def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:

@@ -6,6 +6,8 @@
 - `alike`: of the authors, then of the first-level categories, that stand most among the videos that the user
   has seen.
 
+A source of one's own (docs/own-models.md) gives what it recommended to the user.
+
 Each source gives an equal share of the size that is set; what they have in common, and what a source cannot
 give, is made up from `popular`. So a user always has min(size, open videos) candidates. But for an exact
 search by `als`, what it takes grows with the size and with what the user has seen, not with the catalogue.
@@ -24,6 +26,7 @@ from pipelines.rankers.filtering import filter_size
 from scoring.lists.candidates import Candidates, OpenVideos
 from scoring.lists.groups import Groups
 from scoring.lists.nearest import NearestVideos
+from scoring.lists.own_sources import OwnSources
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -35,7 +38,7 @@ class Retrieval:
     size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. authors,
     categories: the videos of each. video_factors: float32 [videos, factors], NaN where there are none.
     received: int64 [videos], what decides between videos that are equally near. nearest: what searches the
-    factors; None: all are gone through.
+    factors; None: all are gone through. own: sources of one's own, where any is named.
     """
 
     names: tuple[str, ...]
@@ -47,9 +50,12 @@ class Retrieval:
     video_factors: np.ndarray
     received: np.ndarray
     nearest: NearestVideos | None
+    own: OwnSources | None = None
 
     @classmethod
-    def of(cls, candidates: Candidates, sides: Sides, settings: Settings) -> "Retrieval | None":
+    def of(
+        cls, candidates: Candidates, sides: Sides, settings: Settings, own: OwnSources | None = None
+    ) -> "Retrieval | None":
         """As the settings say; None where every video is scored, which for a small catalogue it is anyway."""
         # The filter and the list are never left short.
         size = max(settings.candidate_k, filter_size(settings))
@@ -71,16 +77,21 @@ class Retrieval:
             sides.video_factors,
             sides.received(),
             NearestVideos.of(sides.video_factors) if searched else None,
+            own,
         )
 
-    def of_user(self, open_videos: OpenVideos, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def of_user(
+        self, open_videos: OpenVideos, factors: np.ndarray, user_id: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The user's candidates: places of videos, int64, ascending; and what brought each, uint32.
 
-        factors: float32 [factors], NaN where unknown. What brought a video is a bit for each of `names`, the
-        first one's the lowest; none for what makes up for missing ones.
+        factors: float32 [factors], NaN where unknown. user_id: for sources of one's own. What brought a video
+        is a bit for each of `names`, the first one's the lowest; none for what makes up for missing ones.
         """
         share = self.size // len(self.names)
-        found = [_SOURCES[name](self, open_videos, factors, share) for name in self.names] if share else []
+        found: list[np.ndarray] = []
+        if share:
+            found = [self._named(name, open_videos, factors, share, user_id) for name in self.names]
         chosen = np.unique(np.concatenate([_NONE, *found]))
         missing = self.size - len(chosen)
         if missing > 0:
@@ -90,6 +101,16 @@ class Retrieval:
         for number, of_source in enumerate(found):
             brought_by[np.searchsorted(chosen, of_source)] |= np.uint32(1 << number)
         return chosen, brought_by
+
+    def _named(
+        self, name: str, open_videos: OpenVideos, factors: np.ndarray, share: int, user_id: int | None
+    ) -> np.ndarray:
+        if name in _SOURCES:
+            return _SOURCES[name](self, open_videos, factors, share)
+        assert self.own is not None and user_id is not None
+        scores = self.own.scores(name, user_id)
+        among = open_videos.dense() & (scores > 0)
+        return best_positions(scores, among, share, lambda tied: self.received[tied])
 
     def _nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
         if np.isnan(factors).any():

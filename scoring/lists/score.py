@@ -18,8 +18,10 @@ from pipelines.rankers import HybridRanker
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
+from scoring.lists.own_sources import OwnSources
 from scoring.lists.retrieval import Retrieval, best_received
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+from scoring.lists.trace import Trace
 
 # Videos that the filter keeps for a user: their places, ascending, als_score, what brought them, probability.
 _Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -41,7 +43,11 @@ class Stages:
 
 
 def score_users(
-    candidates: Candidates, sides: Sides, ranker: HybridRanker, settings: Settings
+    candidates: Candidates,
+    sides: Sides,
+    ranker: HybridRanker,
+    settings: Settings,
+    own: OwnSources | None = None,
 ) -> Iterator[Lists]:
     """The lists of all users, in order of their ids, some users at a time.
 
@@ -49,9 +55,9 @@ def score_users(
     have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then what
     orders. Ties are broken as `filtering` says; what a cap has no room for is passed over. Every pair goes
     through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
-    nor threads change a list.
+    nor threads change a list. own: the candidate sources of one's own that the settings name.
     """
-    retrieval = Retrieval.of(candidates, sides, settings)
+    retrieval = Retrieval.of(candidates, sides, settings, own)
     return score_with(candidates, PairRanker.of(ranker, sides), retrieval, settings)
 
 
@@ -59,10 +65,30 @@ def score_with(
     candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
 ) -> Iterator[Lists]:
     """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
-    popular = _popular(candidates, ranker.sides, settings.top_k)
-    scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings)
+    scoring = _prepared(candidates, ranker, retrieval, settings)
     starts = range(0, len(candidates.user_id), settings.user_block_rows)
     yield from made_in_order(scoring.block, starts, settings.threads)
+
+
+def trace_of_user(
+    candidates: Candidates,
+    sides: Sides,
+    ranker: HybridRanker,
+    settings: Settings,
+    *,
+    own: OwnSources | None,
+    user: int,
+) -> Trace:
+    """How the list of one user, a position in the candidates, comes about; of one with a history."""
+    retrieval = Retrieval.of(candidates, sides, settings, own)
+    return _prepared(candidates, PairRanker.of(ranker, sides), retrieval, settings).trace(user)
+
+
+def _prepared(
+    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+) -> "_Scoring":
+    popular = _popular(candidates, ranker.sides, settings.top_k)
+    return _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings)
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,31 @@ class _Scoring:
             lists |= zip(warm.tolist(), self._ordered_lists(self.ranker.block(warm)), strict=True)
         return Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
 
+    def trace(self, user: int) -> Trace:
+        """How the list of one user comes about."""
+        block = self.ranker.block(np.array([user]))
+        ((_, (filtered,)),) = self._filtered(block)
+        (regressed,) = self._of_pairs(block.regressed, 0, [filtered])
+        every = self._all_stages(block, 0, self.candidates.open_videos(user))
+        retrieved = every.videos if self.retrieval is None else self._retrieved(self.retrieval, user)[0]
+        at = np.searchsorted(every.videos, retrieved)
+        stages = Stages(*filtered, regressed)
+        listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.top_k)
+        if len(listed) < self.settings.top_k and len(filtered[0]) < len(every.videos):
+            stages = every
+            listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.top_k)
+        return Trace(
+            retrieved,
+            self._names(every.brought_by[at], HYBRID),
+            every.classifier[at],
+            np.isin(retrieved, filtered[0]),
+            self._order(stages),
+            listed,
+            {"classifier": self.ranker.ranker.classifier, "regressor": self.ranker.ranker.regressor},
+            self.ranker.sides.names,
+            partial(self.ranker.sides.pair, user),
+        )
+
     def _ordered_lists(self, block: UserBlock) -> Iterator["_List"]:
         """The hybrid's list of each user of a block."""
         rewatch = self.candidates.rewatch(block.users)
@@ -108,25 +159,32 @@ class _Scoring:
         one = int(block.users[user])
         brought_by = np.zeros(len(every), dtype=np.uint32)
         if self.retrieval is not None:
-            videos, of_videos = self.retrieval.of_user(open_videos, block.ranker.sides.user_factors[one])
+            videos, of_videos = self.retrieval.of_user(
+                open_videos, block.ranker.sides.user_factors[one], int(self.candidates.user_id[one])
+            )
             brought_by[np.searchsorted(every, videos)] = of_videos
         pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
         (classifier,) = self._of_pairs(block.probability, user, [pairs])
         (regressor,) = self._of_pairs(block.regressed, user, [pairs])
         return Stages(*pairs, classifier, regressor)
 
-    def _ordered(self, stages: Stages, source: str) -> "_List":
-        candidates = self.candidates
-        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
+    def _order(self, stages: Stages) -> np.ndarray:
+        """These videos, best first."""
         # The videos ascend, and so do ids.
         order = hybrid_order(
             stages.classifier,
-            ordering,
+            self.ranker.ranker.ordering(stages.regressor, stages.als),
             stages.videos,
             len(stages.videos),
             received=self.received[stages.videos],
         )
-        videos = first_within_caps(stages.videos[order], candidates.caps, self.settings.top_k)
+        found: np.ndarray = stages.videos[order]
+        return found
+
+    def _ordered(self, stages: Stages, source: str) -> "_List":
+        candidates = self.candidates
+        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
+        videos = first_within_caps(self._order(stages), candidates.caps, self.settings.top_k)
         places = np.searchsorted(stages.videos, videos)
         return _List(
             candidates.video_id[videos],
@@ -189,7 +247,9 @@ class _Scoring:
     def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The user's candidates, their als_score and what brought them."""
         sides = self.ranker.sides
-        videos, brought_by = retrieval.of_user(self.candidates.open_videos(user), sides.user_factors[user])
+        videos, brought_by = retrieval.of_user(
+            self.candidates.open_videos(user), sides.user_factors[user], int(self.candidates.user_id[user])
+        )
         return videos, sides.als_scores(user, videos), brought_by
 
     def _of_pairs(

@@ -12,7 +12,9 @@ from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.lists.candidates import Candidates
+from scoring.lists.last_stage import with_last_stage
 from scoring.lists.next_day import NextDayScoring, next_day_lists, night_of
+from scoring.lists.own_sources import OwnSources
 from scoring.lists.parts import Work, work_of_next_day, work_of_shown
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
@@ -33,9 +35,18 @@ def lists_of_model(
     features.
     """
     if objective_of(model) != NEXT_DAY:
-        return score_users(candidates, sides, ranker, settings)
+        own = OwnSources.of(candidates, sides, as_of, settings)
+
+        def shown(changed: Settings) -> Iterator[Lists]:
+            return score_users(candidates, sides, ranker, changed, own)
+
+        return with_last_stage(shown, as_of, settings)
     found, night = _next_day(candidates, sides, model, as_of, settings)
-    return next_day_lists(candidates, night, found, as_of, settings)
+
+    def next_day(changed: Settings) -> Iterator[Lists]:
+        return next_day_lists(candidates, night, found, as_of, changed)
+
+    return with_last_stage(next_day, as_of, settings)
 
 
 def work_of_model(

@@ -14,10 +14,10 @@ from nightreel.core.errors import AuditError, InputError
 from nightreel.core.settings import Settings
 from scoring.database.compare import compare
 from scoring.database.connection import engine, reading
-from scoring.database.export import export
 from scoring.database.runs import NewRun, Published, publish
 from scoring.database.schema import upgrade
 from scoring.database.writer import exclusive_lock
+from scoring.exporting import export
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows

@@ -15,11 +15,11 @@ from pipelines.ingest.ids import Codes
 from scoring.database.audits import audit_lists
 from scoring.database.compare import compare
 from scoring.database.connection import engine, reading
-from scoring.database.export import export
 from scoring.database.kept_off import read_kept_off
 from scoring.database.schema import upgrade_database
 from scoring.database.show import user_list
 from scoring.database.tables import OF_IDS, blocklist
+from scoring.exporting import export
 from scoring.lists.rows import Lists
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows

@@ -1,0 +1,79 @@
+"""Dataframes as they come, pandas', Polars' or Arrow's, made into the raw files that ingest knows."""
+
+from typing import Any
+
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+
+# Names under which frames of other libraries have the same.
+_ALSO = {
+    columns.USER_ID: ("user",),
+    columns.VIDEO_ID: ("item_id", "item"),
+    "timestamp": ("event_timestamp", "datetime", "time"),
+}
+_KEYS = (columns.USER_ID, columns.VIDEO_ID, "timestamp")
+_RATING = "rating"
+# Where there is no play time: a length that leaves ratings by halves whole, and a play that is liked.
+_LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
+
+
+def polars_of(frame: Any) -> pl.DataFrame:
+    """The frame as Polars has it. Raises InputError where it is none."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    try:
+        # By its own way, which knows instants with a zone.
+        is_pandas = type(frame).__module__.partition(".")[0] == "pandas"
+        found = pl.from_pandas(frame) if is_pandas else pl.DataFrame(frame)
+    except Exception as error:  # each library raises its own
+        raise InputError(
+            f"{type(frame).__name__}: no dataframe that can be read: {error}.",
+            "Give a frame of pandas, Polars or Arrow.",
+        ) from error
+    return found
+
+
+def plays_file(frame: Any) -> pl.DataFrame:
+    """Plays as `big_matrix` has them.
+
+    Needed: user_id, video_id (or item_id) and timestamp. With play_duration and video_duration (ms) they are
+    taken as they are; otherwise watch_ratio, or rating, whose four stars of five are liked, says how much a
+    play was worth; and without any of these every play is liked.
+    """
+    plays = _named(polars_of(frame), _KEYS)
+    if columns.PLAY_DURATION in plays.columns and columns.VIDEO_DURATION in plays.columns:
+        return plays
+    if columns.WATCH_RATIO in plays.columns:
+        ratio = pl.col(columns.WATCH_RATIO)
+    elif _RATING in plays.columns:
+        ratio = pl.col(_RATING) / _STARS_LIKED_ABOVE
+    else:
+        ratio = pl.lit(_LIKED)
+    kept = [name for name in plays.columns if name in _KEYS]
+    return plays.select(
+        *kept,
+        (ratio * _LENGTH_MS).round().cast(pl.Int64).alias(columns.PLAY_DURATION),
+        pl.lit(_LENGTH_MS).alias(columns.VIDEO_DURATION),
+    )
+
+
+def keyed_file(frame: Any, key: str) -> pl.DataFrame:
+    """Rows about users or videos, as the files of these have them."""
+    return _named(polars_of(frame), (key,))
+
+
+def _named(frame: pl.DataFrame, needed: tuple[str, ...]) -> pl.DataFrame:
+    for name in needed:
+        if name not in frame.columns:
+            other = next((one for one in _ALSO[name] if one in frame.columns), None)
+            if other is None:
+                raise InputError(
+                    f"The frame has no column {name}; it has {', '.join(frame.columns) or 'none'}.",
+                    f"Rename the one that is meant to {name}.",
+                )
+            frame = frame.rename({other: name})
+    return frame

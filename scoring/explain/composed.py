@@ -1,0 +1,138 @@
+"""A run's night, composed again for one user, whose way through the stages is kept."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from feast import FeatureStore
+from sqlalchemy import Row
+
+from feature_repo.open_store import store as open_store
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.known import last_arrival
+from pipelines.local_days import ALWAYS_KNOWN
+from pipelines.model_registry import ModelVersion
+from pipelines.model_rows.night import Night
+from pipelines.model_rows.sides import Sides, sides_as_of
+from pipelines.model_rows.tonight import read_plays
+from pipelines.rankers import HybridRanker
+from pipelines.rankers.next_day import NextDayRanker
+from pipelines.rankers.objective import NEXT_DAY, objective_of
+from scoring.lists import next_day, score
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import KeptOff, find_candidates
+from scoring.lists.own_sources import OwnSources
+from scoring.lists.retrieval import best_received
+from scoring.lists.trace import Trace
+
+
+@dataclass(frozen=True)
+class NightOfUser:
+    """A run's night for one user, whose position in the candidates is `user`.
+
+    trace: None where the list is the best received videos. plays: the log up to the run's instant.
+    """
+
+    settings: Settings
+    model: ModelVersion
+    run: Row[Any]
+    ranker: HybridRanker
+    store: FeatureStore
+    blocklist: np.ndarray
+    profiles_at: datetime
+    candidates: Candidates
+    sides: Sides
+    plays: pl.DataFrame
+    user: int
+    user_id: int
+    trace: Trace | None = None
+    night: Night | None = None
+
+    @classmethod
+    def of(
+        cls, settings: Settings, model: ModelVersion, run: Row[Any], user_id: int, kept_off: KeptOff
+    ) -> "NightOfUser":
+        """Compose it as publishing does, of no more users than the one list depends on.
+
+        settings: of a home that holds what was known then. Raises InputError where the user is not among
+        those with a list any more.
+        """
+        store, as_of = open_store(), run.as_of
+        known_at = run.known_at or ALWAYS_KNOWN
+        # As for publishing: what bears no time of its own is used as soon as it has arrived.
+        profiles_at = known_at if last_arrival(settings.paths) > as_of else as_of
+        log = read_plays(settings)
+        every = find_candidates(settings, store, as_of, kept_off, profiles_at=profiles_at, plays=log)
+        user = int(np.searchsorted(every.user_id, user_id))
+        if user == len(every.user_id) or every.user_id[user] != user_id:
+            raise InputError(
+                f"User {user_id}: not among the users of run {run.run_id} any more.",
+                "Choose another user, or a later run.",
+            )
+        chosen, followed = np.array([user]), user
+        if objective_of(model) == NEXT_DAY:
+            chosen, followed = next_day.users_to_trace(every, user, settings)
+            # The user, too, where the list is that of another.
+            chosen = np.union1d(chosen, [user])
+        candidates = every.of_users(chosen)
+        ranker = HybridRanker.load(model.folder, threads=settings.threads)
+        sides = sides_as_of(
+            store,
+            ranker.encoding,
+            candidates.user_id,
+            candidates.video_id,
+            as_of=as_of,
+            zone=settings.zone,
+            profiles_at=profiles_at,
+        )
+        composed = cls(
+            settings,
+            model,
+            run,
+            ranker,
+            store,
+            kept_off.blocklist,
+            profiles_at,
+            candidates,
+            sides,
+            log.head(log[columns.EVENT_TIMESTAMP].search_sorted(as_of, side="left")),
+            int(np.searchsorted(chosen, user)),
+            user_id,
+        )
+        return composed._traced(int(np.searchsorted(chosen, followed)))
+
+    def _traced(self, followed: int) -> "NightOfUser":
+        """The same with the way of the user whose list it is."""
+        candidates, sides, as_of, settings = self.candidates, self.sides, self.run.as_of, self.settings
+        if objective_of(self.model) == NEXT_DAY:
+            # What is earlier than the instant is all that a night reads of the log.
+            night = next_day.night_of(candidates, sides, self.plays, as_of, settings)
+            ranker = NextDayRanker.load(self.model.folder, NEXT_DAY, threads=1)
+            trace = next_day.trace_of_user(candidates, night, ranker, as_of, settings=settings, user=followed)
+            return replace(self, trace=trace, night=night)
+        if not candidates.has_history[followed]:
+            return self
+        own = OwnSources.of(candidates, sides, as_of, settings)
+        of_shown = score.trace_of_user(candidates, sides, self.ranker, settings, own=own, user=followed)
+        return replace(self, trace=of_shown)
+
+    @property
+    def categories(self) -> dict[str, tuple[int | str, ...]]:
+        """The values of categorical features, in the order of their codes."""
+        # The next day's rankers read numbers alone.
+        return {} if self.night is not None else dict(self.ranker.encoding.categories)
+
+    def index(self, video_id: int) -> int | None:
+        """The position of a video in the candidates; None where it may not be listed."""
+        found = np.flatnonzero(self.candidates.video_id == video_id)
+        return int(found[0]) if len(found) else None
+
+    def position(self, video: int) -> int | None:
+        """Where the order has a video, from 1; None where it was not ordered."""
+        if self.trace is not None:
+            return self.trace.position(video)
+        return int(np.flatnonzero(best_received(self.candidates, self.sides) == video)[0]) + 1

@@ -1,0 +1,90 @@
+"""What an explanation says, as plain values: for text, JSON and pages alike."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+# Why a video is not in a list, by the stage that left it out.
+UNKNOWN = "unknown"
+NOT_LISTABLE = "not_listable"
+BLOCKED = "blocked"
+SEEN = "seen"
+NO_CANDIDATE = "no_candidate"
+FILTERED = "filtered"
+CAPPED = "capped"
+BELOW_K = "below_k"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why the video is not in the list. code: one of the constants above. text: a sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What a feature adds to a model's raw score of the pair, by LightGBM's `pred_contrib`.
+
+    value: as the model read it; a category by its name; None where unknown.
+    """
+
+    model: str
+    feature: str
+    value: float | int | str | None
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """A video that the user had played which is near to the one explained.
+
+    by: `item_knn` (liked by the same users), `als` (cosine of the factors) or `text` (that of the captions).
+    """
+
+    video_id: int | str
+    by: str
+    nearness: float
+    played_at: datetime
+    watch_ratio: float
+    liked: bool
+    caption: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a video has its rank in a user's list, or is not in it.
+
+    rank, source and the scores are the stored row's, None where there is none. position: in the order before
+    the list was cut, from 1; None where the video was not ordered. candidate_sources: what brought the video.
+    features: the strongest of each model that filtered or ordered. remark: what makes this uncertain.
+    """
+
+    user_id: int | str
+    video_id: int | str
+    run_id: int
+    as_of: datetime
+    model_version: str
+    objective: str
+    rank: int | None
+    position: int | None
+    reason: Reason | None
+    source: str | None
+    score: float | None
+    classifier_score: float | None
+    regressor_score: float | None
+    als_score: float | None
+    candidate_sources: tuple[str, ...]
+    features: tuple[Contribution, ...]
+    nearby: tuple[Nearby, ...]
+    remark: str | None
+
+    @property
+    def listed(self) -> bool:
+        """Whether the video is in the list."""
+        return self.rank is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as nested dictionaries and lists."""
+        return {"listed": self.listed} | asdict(self)

@@ -1,0 +1,128 @@
+"""Writes lists to one file, CSV, JSON lines or Parquet, to be compared, loaded or kept elsewhere."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from sqlalchemy import BigInteger, Connection, Double, Integer, String, Text
+
+from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.settings import Settings
+from scoring.database.connection import database_url, masked, reading
+from scoring.database.id_columns import Id, are_text
+from scoring.database.kept_runs import require_lists, run_or_shown
+from scoring.database.schema import require_current
+from scoring.database.tables import recommendation
+from scoring.exporting.reading import CHANGE, Rows, changes, lists_by_user
+
+_ROWS_AT_A_TIME = 100_000
+_TYPES = {
+    BigInteger: pa.int64(),
+    Integer: pa.int32(),
+    Double: pa.float64(),
+    String: pa.string(),
+    Text: pa.string(),
+}
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None: ...
+    def close(self) -> None: ...
+
+
+class _JsonLines:
+    """An object a row, as pyarrow's own writers are used."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:  # noqa: ARG002
+        self._file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
+
+    def write_table(self, table: pa.Table) -> None:
+        self._file.writelines(f"{json.dumps(row)}\n" for row in table.to_pylist())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+_WRITERS = {
+    ".csv": pyarrow.csv.CSVWriter,
+    ".jsonl": _JsonLines,
+    ".parquet": pq.ParquetWriter,
+}
+
+
+def export(settings: Settings, file: Path, run_id: int | None, *, since: int | None = None) -> StepResult:
+    """Write a run's rows, by user and rank, as the file's name says; by default those that apps read.
+
+    since: another run; then the rows of only those users whose videos or their order differ from its, with a
+    column `change`. Nothing stands at `file` before it is whole. Raises InputError for another kind of file,
+    or a run that has no lists; NightreelError where the file cannot be written.
+    """
+    kind = file.suffix.lower()
+    if kind not in _WRITERS:
+        raise InputError(f"{file}: none of {', '.join(_WRITERS)}.", "Name the file like lists.csv.")
+    if file.is_dir():
+        raise InputError(f"{file}: a folder.", "Name a file.")
+    if not file.parent.is_dir():
+        raise InputError(f"{file.parent}: no such folder.", "Make it, or name another.")
+    with reading(settings) as connection:
+        require_current(connection)
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first, or name a --run.")
+        if since is not None:
+            require_lists(connection, since)
+        schema = _schema(connection, with_change=since is not None)
+        users = rows = 0
+        try:
+            with atomic_write(file) as temporary, closing(_WRITERS[kind](str(temporary), schema)) as writer:
+                for part in _parts(_rows_of_users(connection, run.run_id, since)):
+                    users += len({row[1] for row in part})
+                    rows += len(part)
+                    _write(writer, part, schema)
+        except OSError as error:
+            raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
+    summary: dict[str, Any] = {"run_id": run.run_id, "status": run.status}
+    if since is not None:
+        summary["since"] = since
+    summary |= {"users": users, "rows": rows, "database": masked(database_url(settings))}
+    return StepResult("export", False, (), (file,), summary)
+
+
+def _rows_of_users(connection: Connection, run_id: int, since: int | None) -> Iterator[Rows]:
+    if since is not None:
+        return changes(connection, run_id, since)
+    return (rows for _, (rows,) in lists_by_user(connection, (run_id,)))
+
+
+def _parts(lists: Iterable[Rows]) -> Iterator[Rows]:
+    """Whole lists, many at a time."""
+    waiting: Rows = []
+    for rows in lists:
+        waiting += rows
+        if len(waiting) >= _ROWS_AT_A_TIME:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _write(writer: _Writer, rows: Rows, schema: pa.Schema) -> None:
+    arrays = [
+        pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
+    writer.write_table(pa.table(arrays, schema=schema))
+
+
+def _schema(connection: Connection, *, with_change: bool) -> pa.Schema:
+    """The table's columns; ids as this database has them. A user who is gone has no video."""
+    fields = []
+    for one in recommendation.columns:
+        kind: type = type(one.type)
+        if isinstance(one.type, Id):
+            kind = Text if are_text(connection, recommendation, one.name) else BigInteger
+        fields.append(pa.field(one.name, _TYPES[kind], nullable=bool(one.nullable) or with_change))
+    return pa.schema([*fields, pa.field(CHANGE, pa.string(), nullable=False)] if with_change else fields)

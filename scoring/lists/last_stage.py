@@ -1,0 +1,61 @@
+"""A model of one's own as the last stage: it orders what the filter has kept, then the list is cut."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from nightreel.core.errors import InputError
+from nightreel.core.own_models import RANKERS, load_own
+from nightreel.core.settings import Settings
+from pipelines.model_rows.tonight import read_plays
+from pipelines.rankers.filtering import filter_size
+from pipelines.retrieval.own import plays_of
+from pipelines.retrieval.past import Past
+from scoring.lists.rows import Lists
+
+
+class LastStage(Protocol):
+    """What a last stage of one's own has to do; it is made anew for every night."""
+
+    def fit(self, plays: pl.DataFrame) -> None:
+        """Learn from the plays before the night: user_id, video_id, event_timestamp, liked, value."""
+
+    def scores(self, rows: pl.DataFrame) -> np.ndarray:
+        """A number for each row, highest first in the list: rows of some users as the lists have them.
+
+        user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source,
+        candidate_sources. A user's rows always come together.
+        """
+
+
+def with_last_stage(
+    lists: Callable[[Settings], Iterator[Lists]], as_of: datetime, settings: Settings
+) -> Iterator[Lists]:
+    """The lists in the order of the setting `last_stage`; as they are where it names nothing.
+
+    lists: those of settings, whose top_k is made long enough for all that the filter keeps.
+    """
+    if settings.last_stage is None:
+        return lists(settings)
+    stage: LastStage = load_own(RANKERS, settings.last_stage)()
+    stage.fit(plays_of(Past.of(read_plays(settings), as_of, settings)))
+    longer = lists(settings.model_copy(update={"top_k": filter_size(settings)}))
+    return (_reordered(block, stage, settings) for block in longer)
+
+
+def _reordered(block: Lists, stage: LastStage, settings: Settings) -> Lists:
+    scores = np.asarray(stage.scores(pl.DataFrame(vars(block))), dtype=np.float64)
+    if scores.shape != (len(block),) or not np.isfinite(scores).all():
+        raise InputError(
+            f"Last stage {settings.last_stage}: it gave {scores.shape} scores for {len(block)} rows, or one "
+            "that is no number.",
+            "Repair it, or unset last_stage.",
+        )
+    order = np.lexsort((block.rank, -scores, block.user_id))
+    ordered = replace(block.rows(order), score=scores[order])
+    rank = 1 + np.arange(len(block)) - np.searchsorted(ordered.user_id, ordered.user_id)
+    return replace(ordered, rank=rank.astype(np.int32)).rows(rank <= settings.top_k)
