@@ -67,12 +67,13 @@ def keyed_file(frame: Any, key: str) -> pl.DataFrame:
 
 
 def _named(frame: pl.DataFrame, needed: tuple[str, ...]) -> pl.DataFrame:
+    given = ", ".join(frame.columns) or "none"
     for name in needed:
         if name not in frame.columns:
             other = next((one for one in _ALSO[name] if one in frame.columns), None)
             if other is None:
                 raise InputError(
-                    f"The frame has no column {name}; it has {', '.join(frame.columns) or 'none'}.",
+                    f"The frame has no column {name}; it has {given}.",
                     f"Rename the one that is meant to {name}.",
                 )
             frame = frame.rename({other: name})
