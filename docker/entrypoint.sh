@@ -3,7 +3,7 @@
 set -eu
 
 # NAME_FILE=/run/secrets/x gives NAME the file's content; libpq takes a password from PGPASSWORD.
-for name in NIGHTREEL_DATABASE_URL NIGHTREEL_ON_FAILURE PGPASSWORD; do
+for name in NIGHTREEL_DATABASE_URL NIGHTREEL_ON_FAILURE NIGHTREEL_BROWSE_PASSWORD PGPASSWORD; do
     eval "file=\${${name}_FILE:-}"
     if [ -n "$file" ]; then
         value=$(cat "$file")
