@@ -40,14 +40,14 @@ from pipelines.metrics import (
     Order,
     Outcome,
     RankedLists,
+    ascending_ranks,
     auc_of_users,
     ndcg_at_k,
-    places_from_the_end,
     precision_at_k,
 )
 from pipelines.rankers.binning import Binning, Matrix, Part
 from pipelines.rankers.blend import Blend, log_odds, logarithm
-from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
+from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, validation_rows
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.matrix import FeatureMatrix
@@ -127,7 +127,7 @@ class Reported:
         found[place, 0] = ndcg_at_k(lists, 10)
         found[place, 1] = ndcg_at_k(lists, 100)
         found[place, 2] = precision_at_k(lists, 10)
-        found[:, 3] = auc_of_users(order, places_from_the_end(order, scores), self.outcomes[label].relevant)
+        found[:, 3] = auc_of_users(order, ascending_ranks(order, scores), self.outcomes[label].relevant)
         return found
 
 
@@ -167,7 +167,7 @@ class Ablations:
         binning = Binning(matrix, self._fitted, data.video_id, data.encoding, self._parameters)
         number = number_of_parts(self.settings, len(self._fitted))
         parts = list(binning.parts(self._fitted, number))
-        return parts, binning.part(rows_that_stop(data.slices))
+        return parts, binning.part(validation_rows(data.slices))
 
     def _fit(self, off: tuple[str, ...] = (), label: Label = RATIO) -> HybridRanker:
         """A feature is off by a gain of zero, so that no tree splits on it and the bins can be shared."""

@@ -31,7 +31,7 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, engine
+from scoring.database.connection import database_url, sql_engine
 from scoring.database.loading import insert_lists
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
@@ -179,15 +179,15 @@ def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
 
     def run() -> None:
         night = NewRun(NIGHT + timedelta(days=next(nights)), "m", "")
-        with exclusive_lock(engine(settings)) as connection:
+        with exclusive_lock(sql_engine(settings)) as connection:
             publish(connection, night, blocks(lists, 6_400), everyone, settings)
 
     taken: dict[str, list[float]] = {"write": [], "plain": []}
-    with exclusive_lock(engine(settings)) as connection, connection.begin():
+    with exclusive_lock(sql_engine(settings)) as connection, connection.begin():
         upgrade(connection)
     run()
     prepared = prepare(lists, as_text=settings.database_url is not None)
-    with exclusive_lock(engine(settings)) as connection:
+    with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             connection.exec_driver_sql(_RUN.format(-1))
         for _ in range(repeats):

@@ -35,7 +35,7 @@ from benchmarks.measured_process import machine
 from benchmarks.real_pieces import Pairs, Pieces, read_pieces, write_raw
 from nightreel.core.settings import load_settings
 from pipelines.metrics import Bootstrap, Order, Outcome, RankedLists, ndcg_at_k, precision_at_k
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade
 from scoring.database.tables import blocklist
 
@@ -69,7 +69,7 @@ def published_scores(home: Path, left: Pieces, users: np.ndarray, videos: np.nda
     os.environ["NIGHTREEL_HOME"] = str(home)
     settings = load_settings()
     others = np.setdiff1d(left.videos, left.videos[videos]).tolist()
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         upgrade(connection)
         connection.execute(
             insert(blocklist), [{"video_id": one, "reason": "not in the hole"} for one in others]

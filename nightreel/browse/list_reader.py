@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, plainly, sqlite_file
+from scoring.database.connection import database_url, sqlite_file, translate_errors
 
 _NAMES = (
     columns.RANK,
@@ -59,7 +59,7 @@ class ListReader:
         """
         parameters = {"user": user, "most": most} | ({} if run is None else {"run": run})
         of_run = _SHOWN if run is None else ":run"
-        with plainly(self._url):
+        with translate_errors(self._url):
             if self._file is None:
                 row = self._from_server(_POSTGRESQL.replace("{run}", of_run), parameters)
             else:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_exists, database_url, engine, plainly, reading
+from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
 from scoring.database.tables import DONE, FAILED, RUNNING, job_run
 
@@ -54,7 +54,7 @@ def begin(settings: Settings, job: Job) -> int:
     if not _is_current(settings):
         upgrade_database(settings)
     now = datetime.now(UTC)
-    with plainly(database_url(settings)), engine(settings).begin() as connection:
+    with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         before = connection.execute(_of(job)).first()
         attempts = 1
         if before is not None and not is_future(before.started_at, now):
@@ -84,7 +84,7 @@ def end(
     remarks: Sequence[str] = (),
 ) -> None:
     """Record how the job ended: done, or failed where there is an `error`."""
-    with plainly(database_url(settings)), engine(settings).begin() as connection:
+    with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         values = {
             "status": DONE if error is None else FAILED,
             "ended_at": datetime.now(UTC),
@@ -100,7 +100,7 @@ def fail_if_running(settings: Settings, job: Job, error: str) -> None:
     """Record the failure of a job whose process was ended from outside, unless it has said how it ended."""
     if not _has_table(settings):
         return
-    with plainly(database_url(settings)), engine(settings).begin() as connection:
+    with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         connection.execute(
             _change(job)
             .where(job_run.c.status == RUNNING)
@@ -121,7 +121,7 @@ def forget(settings: Settings, job: Job) -> None:
     """Drop the record of a job that was abandoned on purpose: it is due again."""
     if not _has_table(settings):
         return
-    with plainly(database_url(settings)), engine(settings).begin() as connection:
+    with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         connection.execute(job_run.delete().where(job_run.c.job == job.name, job_run.c.due_at == job.due_at))
 
 

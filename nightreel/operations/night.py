@@ -29,7 +29,7 @@ from nightreel.operations import jobs
 from nightreel.operations.after_now import found_after
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.stages import Outcome, Stage, run_stages
-from scoring.database.connection import database_url, engine, keep_readable, plainly
+from scoring.database.connection import database_url, keep_readable, sql_engine, translate_errors
 from scoring.database.writer import sole_job
 
 _STOPPED = 128 + signal.SIGTERM
@@ -98,12 +98,12 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
 
     Raises what ended the job, BusyError where another process runs one.
     """
-    opened = engine(settings)
+    opened = sql_engine(settings)
     outcome = Outcome()
     with ExitStack() as stack:
 
         def begin() -> StepResult:
-            with plainly(database_url(settings)):
+            with translate_errors(database_url(settings)):
                 stack.enter_context(sole_job(opened))
             jobs.begin(settings, job)
             remarks = [f"{line}: it counts for nothing" for line in found_after(settings, _now())]

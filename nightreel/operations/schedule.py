@@ -29,7 +29,7 @@ from nightreel.operations.due import latest_due
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.metrics import served_metrics
 from nightreel.operations.status import HEARTBEAT_S, beat, status
-from nightreel.operations.supervise import Ended, Why, run_limited
+from nightreel.operations.supervise import ProcessResult, StopReason, run_limited
 from scoring.database.connection import DatabaseAwayError, keep_readable
 from scoring.database.writer import sole_scheduler
 
@@ -109,17 +109,17 @@ class Scheduler:
         self._settle(job, ended)
         return ended.code if ended.code >= 0 else 128 - ended.code
 
-    def _settle(self, job: Job, ended: Ended) -> None:
+    def _settle(self, job: Job, ended: ProcessResult) -> None:
         """See that the record says how the job ended, and that somebody hears of a failure."""
         if ended.code == 0:
             self._settled[job.name] = job.due_at
             return
-        if ended.why is not Why.STOPPED:
+        if ended.why is not StopReason.STOPPED:
             self._pause_until[job.name] = self._now() + _PAUSE
-        if ended.code == BusyError.exit_code and ended.why is Why.ENDED:
+        if ended.code == BusyError.exit_code and ended.why is StopReason.ENDED:
             return
         try:
-            if ended.why is Why.STOPPED:
+            if ended.why is StopReason.STOPPED:
                 # Abandoned on purpose: the next scheduler finds it due.
                 jobs.forget(self._settings, job)
                 return
@@ -133,12 +133,16 @@ class Scheduler:
         failure = {"job": job.name, "due_at": job.due_at.isoformat(), "error": error, "exit_code": ended.code}
         tell_of_failure(self._settings, failure | {"host": socket.gethostname()})
 
-    def _record(self, job: Job, ended: Ended) -> str:
+    def _record(self, job: Job, ended: ProcessResult) -> str:
         """Record the failure where the job has not, and say why; a job that was killed may be tried again."""
         error = _error(self._settings, ended)
         if self._failures[job] + 1 >= jobs.ATTEMPTS_MAX:
             self._settled[job.name] = job.due_at
-        if ended.code >= 0 or ended.why is Why.LIMIT or not jobs.is_open(self._settings, job, self._now()):
+        if (
+            ended.code >= 0
+            or ended.why is StopReason.LIMIT
+            or not jobs.is_open(self._settings, job, self._now())
+        ):
             jobs.fail_if_running(self._settings, job, error)
         return jobs.error_of(self._settings, job) or error
 
@@ -159,8 +163,8 @@ class Scheduler:
         beat(self._settings, facts)
 
 
-def _error(settings: Settings, ended: Ended) -> str:
-    if ended.why is Why.LIMIT:
+def _error(settings: Settings, ended: ProcessResult) -> str:
+    if ended.why is StopReason.LIMIT:
         return f"It took longer than job_limit_minutes = {settings.job_limit_minutes:g} and was ended."
     if ended.code < 0:
         return f"Its process was killed by signal {-ended.code}."

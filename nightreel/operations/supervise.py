@@ -13,7 +13,7 @@ from threading import Event
 _POLL_S = 0.1
 
 
-class Why(Enum):
+class StopReason(Enum):
     """Why a process is over."""
 
     ENDED = "ended"  # by itself, or by a signal that was not ours
@@ -22,14 +22,16 @@ class Why(Enum):
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessResult:
     """How a process ended. code: its exit code, negative for the signal that killed it."""
 
     code: int
-    why: Why
+    why: StopReason
 
 
-def run_limited(command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event) -> Ended:
+def run_limited(
+    command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event
+) -> ProcessResult:
     """Run the command until it ends, `limit_s` have passed, or `stop` is set.
 
     In the last two cases it is asked to stop (SIGTERM), and killed with all its processes where that takes
@@ -40,10 +42,10 @@ def run_limited(command: Sequence[str], *, limit_s: float, stop_within_s: float,
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
-                return Ended(process.wait(timeout=_POLL_S), Why.ENDED)
+                return ProcessResult(process.wait(timeout=_POLL_S), StopReason.ENDED)
             if stop.is_set() or time.monotonic() >= deadline:
-                why = Why.STOPPED if stop.is_set() else Why.LIMIT
-                return Ended(_end(process, stop_within_s), why)
+                why = StopReason.STOPPED if stop.is_set() else StopReason.LIMIT
+                return ProcessResult(_end(process, stop_within_s), why)
     finally:
         # Whatever the process has left behind goes too.
         _signal_group(process, signal.SIGKILL)

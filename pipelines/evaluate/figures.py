@@ -15,6 +15,7 @@ from pipelines.metrics import (
     Order,
     Outcome,
     RankedLists,
+    ascending_ranks,
     auc_of_users,
     aucs,
     average_precision_at_k,
@@ -28,7 +29,6 @@ from pipelines.metrics import (
     mean_absolute_error,
     means_of_first,
     ndcg_at_k,
-    places_from_the_end,
     precision_at_k,
     recall_at_k,
     reciprocal_rank_at_k,
@@ -127,7 +127,7 @@ class Measuring:
         trial = self._trial
         scores = trial.scores[system]
         order = Order.of(trial.user_id, trial.video_id, scores)
-        places = places_from_the_end(order, scores)
+        places = ascending_ranks(order, scores)
         found = _Columns()
         for label in labels_of(self._settings):
             self._accuracy(found, label, order)

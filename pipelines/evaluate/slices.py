@@ -15,14 +15,14 @@ _CATEGORIES = 10
 
 
 @dataclass(frozen=True)
-class Family:
+class Segmentation:
     """Slices that do not overlap: a name each, and the slice of each user or of each pair; -1 for none."""
 
     names: tuple[str, ...]
     codes: np.ndarray
 
 
-def user_families(trial: Trial, settings: Settings) -> list[Family]:
+def user_families(trial: Trial, settings: Settings) -> list[Segmentation]:
     """By how much users had watched before, and whether that is hardly anything. codes: one a user."""
     # Equal counts fall in one slice, so that the order of users does not matter.
     share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
@@ -30,35 +30,35 @@ def user_families(trial: Trial, settings: Settings) -> list[Family]:
     least = settings.cold_plays
     cold = (trial.plays < least).astype(np.int64)
     return [
-        Family(tuple(f"activity: {name}" for name in _QUARTERS), quarter),
-        Family((f"users: {least} plays or more", f"users: cold, under {least} plays"), cold),
+        Segmentation(tuple(f"activity: {name}" for name in _QUARTERS), quarter),
+        Segmentation((f"users: {least} plays or more", f"users: cold, under {least} plays"), cold),
     ]
 
 
-def pair_families(trial: Trial) -> list[Family]:
+def pair_families(trial: Trial) -> list[Segmentation]:
     """By the video's age, popularity, length and category, and by kind of watch. codes: one a pair."""
     videos = trial.videos
     decile = np.minimum((videos.popularity * 10).astype(np.int64), 9)
     families = [
         _binned("age", "d", _AGES_DAYS, videos.age_days),
-        Family(tuple(f"popularity: decile {place}" for place in range(1, 11)), decile),
+        Segmentation(tuple(f"popularity: decile {place}" for place in range(1, 11)), decile),
         _binned("length", "s", _LENGTHS_S, videos.length_s),
         _categories(trial),
     ]
     # A byte a pair each: there are millions of pairs and a handful of slices.
-    by_pair = [Family(family.names, family.codes.astype(np.int8)[trial.video]) for family in families]
-    return [*by_pair, Family(tuple(f"kind: {name}" for name in KINDS), trial.kind)]
+    by_pair = [Segmentation(family.names, family.codes.astype(np.int8)[trial.video]) for family in families]
+    return [*by_pair, Segmentation(tuple(f"kind: {name}" for name in KINDS), trial.kind)]
 
 
-def _binned(what: str, unit: str, edges: tuple[int, ...], values: np.ndarray) -> Family:
+def _binned(what: str, unit: str, edges: tuple[int, ...], values: np.ndarray) -> Segmentation:
     names = [f"under {edges[0]} {unit}"]
     names += [f"{low} to {high} {unit}" for low, high in pairwise(edges)]
     names += [f"{edges[-1]} {unit} or more"]
     codes = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
-    return Family(tuple(f"{what}: {name}" for name in names), codes)
+    return Segmentation(tuple(f"{what}: {name}" for name in names), codes)
 
 
-def _categories(trial: Trial) -> Family:
+def _categories(trial: Trial) -> Segmentation:
     """The most frequent categories of the pairs, and all others together."""
     names = trial.videos.category_names
     counts = np.bincount(trial.videos.category[trial.video], minlength=len(names))
@@ -66,4 +66,4 @@ def _categories(trial: Trial) -> Family:
     codes = np.full(len(names), len(largest))
     codes[largest] = np.arange(len(largest))
     chosen = [f"category: {names[place]}" for place in largest]
-    return Family((*chosen, "category: others"), codes[trial.videos.category])
+    return Segmentation((*chosen, "category: others"), codes[trial.videos.category])

@@ -1,6 +1,6 @@
 """Metrics of rankings, by definition: one family a file, a value a user, vectorised over all users."""
 
-from pipelines.metrics.auc import auc, auc_of_users, aucs, grouped_auc, places_from_the_end
+from pipelines.metrics.auc import ascending_ranks, auc, auc_of_users, aucs, grouped_auc
 from pipelines.metrics.average_precision import average_precision_at_k, reciprocal_rank_at_k
 from pipelines.metrics.beyond_accuracy import (
     category_diversity,
@@ -36,6 +36,7 @@ __all__ = [
     "Outcome",
     "RankedLists",
     "Reliability",
+    "ascending_ranks",
     "auc",
     "auc_of_users",
     "aucs",
@@ -55,7 +56,6 @@ __all__ = [
     "means_of_first",
     "ndcg_at_k",
     "own_list_ndcg_at_k",
-    "places_from_the_end",
     "precision_at_k",
     "recall_at_k",
     "reciprocal_rank_at_k",

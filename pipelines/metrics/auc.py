@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.metrics.ranked import Order
 
 
-def places_from_the_end(order: Order, score: np.ndarray) -> np.ndarray:
+def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
     """Each pair's place among its user's, 1 for the lowest score, ties sharing their mean: float64 [pairs].
 
     In the order of `order.rows`. score: float64 [pairs], that which made the order; NaN is the lowest, tied.
@@ -34,7 +34,7 @@ def places_from_the_end(order: Order, score: np.ndarray) -> np.ndarray:
 def auc_of_users(order: Order, places: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Each user's AUC: float64 [users], NaN without a relevant pair or without another.
 
-    places: of `places_from_the_end`. relevant: bool [pairs], as `order.rows` counts them.
+    places: of `ascending_ranks`. relevant: bool [pairs], as `order.rows` counts them.
     """
     hits = relevant[order.rows].astype(bool)
     total = np.concatenate([[0.0], np.cumsum(np.where(hits, places, 0.0))])
@@ -56,7 +56,7 @@ def grouped_auc(
     relevant pair, or with no other, have no AUC and are left out.
     """
     order = Order.of(user_id, np.zeros(len(user_id), dtype=np.int8), score)
-    areas = auc_of_users(order, places_from_the_end(order, score), relevant)
+    areas = auc_of_users(order, ascending_ranks(order, score), relevant)
     exists = ~np.isnan(areas)
     return order.users[exists], areas[exists]
 
@@ -67,7 +67,7 @@ def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | No
     # The mean place of a run of ties does not depend on their order, so the quick sort does.
     rows = np.argsort(-values)
     whole = Order(np.zeros(1, dtype=np.int64), np.array([0, len(rows)]), rows)
-    places = places_from_the_end(whole, values)
+    places = ascending_ranks(whole, values)
     found = [float(auc_of_users(whole, places, relevant)[0]) for relevant in relevances]
     return [None if np.isnan(area) else area for area in found]
 

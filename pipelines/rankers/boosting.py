@@ -110,7 +110,7 @@ def fit_rankers(
     return grow_rankers(
         binning.parts(rows, parts),
         parts=parts,
-        stop=binning.part(rows_that_stop(slices)),
+        stop=binning.part(validation_rows(slices)),
         wanted=wanted,
         fit=slices.fit,
         parameters=parameters,
@@ -119,7 +119,7 @@ def fit_rankers(
     )
 
 
-def rows_that_stop(slices: Slices) -> range:
+def validation_rows(slices: Slices) -> range:
     """The plays that say when to stop: some of slices.stop, evenly spaced, where there are very many."""
     rows = range(slices.stop.start, slices.stop.stop)
     return rows[:: max(1, len(rows) // _STOP_ROWS)]

@@ -35,7 +35,7 @@ class Question:
     left: np.uint64
     right: np.uint64
 
-    def goes_left(self, values: np.ndarray) -> np.ndarray:
+    def decides_left(self, values: np.ndarray) -> np.ndarray:
         """The answer for each value: bool. values: float64, NaN where unknown."""
         if self.categories is None:
             left: np.ndarray = values <= self.threshold
@@ -79,7 +79,7 @@ def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: 
         masks[place] = tree.every_leaf
         for question in tree.questions:
             if question.feature in known:
-                left = question.goes_left(known[question.feature])
+                left = question.decides_left(known[question.feature])
                 masks[place] &= np.where(left, question.left, question.right)
     return masks
 

@@ -27,7 +27,7 @@ from nightreel.core.storage import Folder
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import Binning
-from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, rows_that_stop
+from pipelines.rankers.boosting import common_parameters, grow_rankers, number_of_parts, validation_rows
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices
@@ -105,7 +105,7 @@ def _work(config: dict[str, Any]) -> None:
     ranker = grow_rankers(
         binning.parts(rows, parts),
         parts=parts,
-        stop=binning.part(rows_that_stop(slices)),
+        stop=binning.part(validation_rows(slices)),
         wanted=_writable(job.wanted),
         fit=slices.fit,
         parameters=parameters | {"tree_learner": "data", "pre_partition": True},

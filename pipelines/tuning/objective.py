@@ -25,7 +25,7 @@ from pipelines.rankers.boosting import (
     common_parameters,
     grow_rankers,
     number_of_parts,
-    rows_that_stop,
+    validation_rows,
 )
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.hybrid import HybridRanker
@@ -100,7 +100,7 @@ class Objective:
             settings,
             data,
             tuple(parts),
-            binning.part(rows_that_stop(data.slices)),
+            binning.part(validation_rows(data.slices)),
             PastLists.of(data, store, settings),
             pairs.protocol,
             keys,

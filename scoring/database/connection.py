@@ -99,7 +99,7 @@ def database_exists(settings: Settings) -> bool:
     return file is None or file.exists()
 
 
-def engine(settings: Settings) -> Engine:
+def sql_engine(settings: Settings) -> Engine:
     """An engine whose transactions may write; it connects only when it is used.
 
     Every transaction on SQLite takes the write lock at its beginning, so none fails half-way for want of it.
@@ -144,8 +144,8 @@ def reading(settings: Settings) -> Iterator[Connection]:
     file = sqlite_file(url)
     if file is not None and not file.is_file():
         raise InputError(f"{file}: no such database yet.", "Run `nightreel score` first.")
-    opened = engine(settings) if file is None else create_engine(url, poolclass=NullPool)
-    with plainly(url), opened.connect() as connection:
+    opened = sql_engine(settings) if file is None else create_engine(url, poolclass=NullPool)
+    with translate_errors(url), opened.connect() as connection:
         if file is None:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         else:
@@ -160,7 +160,7 @@ class DatabaseAwayError(NightreelError):
 
 
 @contextmanager
-def plainly(url: URL) -> Iterator[None]:
+def translate_errors(url: URL) -> Iterator[None]:
     """Turn errors of databases and drivers into one line that names the database, without its password."""
     try:
         yield

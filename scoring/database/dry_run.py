@@ -16,7 +16,14 @@ from nightreel.core import columns
 from nightreel.core.artefacts import StepResult
 from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_exists, database_url, engine, masked, plainly, reading
+from scoring.database.connection import (
+    database_exists,
+    database_url,
+    masked,
+    reading,
+    sql_engine,
+    translate_errors,
+)
 from scoring.database.kept_runs import last_night
 from scoring.database.schema import recorded_version, require_current, upgrade_database
 from scoring.database.tables import (
@@ -70,8 +77,8 @@ def _copy(settings: Settings, copied: Settings) -> None:
         return
     with (
         reading(settings) as source,
-        plainly(database_url(copied)),
-        engine(copied).begin() as target,
+        translate_errors(database_url(copied)),
+        sql_engine(copied).begin() as target,
     ):
         if recorded_version(source) is None:
             return

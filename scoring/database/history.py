@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, engine, plainly, reading
+from scoring.database.connection import database_url, reading, sql_engine, translate_errors
 from scoring.database.kept_runs import require_lists
 from scoring.database.runs import show
 from scoring.database.schema import require_current, upgrade
@@ -56,8 +56,8 @@ def rollback(settings: Settings, run_id: int) -> int | None:
     with reading(settings) as connection:
         require_current(connection)
     with (
-        plainly(database_url(settings)),
-        exclusive_lock(engine(settings)) as connection,
+        translate_errors(database_url(settings)),
+        exclusive_lock(sql_engine(settings)) as connection,
         connection.begin(),
     ):
         upgrade(connection)

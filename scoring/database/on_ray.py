@@ -25,7 +25,7 @@ from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
 from scoring.database.audits import finite_scores
-from scoring.database.connection import POSTGRESQL, database_url, engine, plainly
+from scoring.database.connection import POSTGRESQL, database_url, sql_engine, translate_errors
 from scoring.database.loading import insert_lists
 from scoring.database.runs import require_unpublished
 from scoring.database.tables import recommendation
@@ -91,7 +91,7 @@ class ListsOnRay:
             for part in scored.iter_rows():
                 if not on_server:
                     lists = _read(self._parts, part["name"])
-                    with plainly(connection.engine.url), connection.begin():
+                    with translate_errors(connection.engine.url), connection.begin():
                         insert_lists(connection, run_id, lists, ids)
                 counts.update(json.loads(part["counts"]))
                 advance(part["users"])
@@ -138,7 +138,7 @@ class _Loader:
         self._run_id, self._ids = run_id, ids
         self._parts = parts
         self._url = database_url(settings)
-        self._engine = engine(settings)
+        self._engine = sql_engine(settings)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         lists = _read(self._parts, str(batch["name"][0]))
@@ -149,7 +149,7 @@ class _Loader:
         if self._ids.user.is_text:
             of_part = user.in_(self._ids.user.outward(np.unique(lists.user_id)))
         of_run = recommendation.c[columns.RUN_ID] == self._run_id
-        with plainly(self._url), self._engine.begin() as connection:
+        with translate_errors(self._url), self._engine.begin() as connection:
             require_unpublished(connection, self._run_id)
             connection.execute(delete(recommendation).where(of_run, of_part))
             insert_lists(connection, self._run_id, lists, self._ids)

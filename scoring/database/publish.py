@@ -23,9 +23,9 @@ from pipelines.known import last_arrival, newest_play, raw_changes_since, table_
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker
-from scoring.database.connection import database_url, engine, masked, plainly
+from scoring.database.connection import database_url, masked, sql_engine, translate_errors
+from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
-from scoring.database.kept_off import read_kept_off
 from scoring.database.kept_runs import same_run
 from scoring.database.replay import as_known_at, moment_of
 from scoring.database.runs import NewRun, note_stages, publish_written
@@ -34,7 +34,7 @@ from scoring.database.schema import upgrade
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
-from scoring.lists.eligibility import KeptOff, find_candidates
+from scoring.lists.eligibility import Exclusions, find_candidates
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
 from scoring.lists.score_model import lists_of_model, work_of_model
@@ -95,18 +95,18 @@ def score_and_publish(
     moment = moment_of(settings, as_of, known_at, model_version, now=datetime.now(UTC))
     instant, known_at = moment.as_of, moment.known_at
     replay = replay or moment.is_past
-    opened = engine(settings)
+    opened = sql_engine(settings)
     stages = _Stopwatch()
-    with plainly(url), exclusive_lock(opened) as connection:
+    with translate_errors(url), exclusive_lock(opened) as connection:
         with connection.begin():
             upgrade(connection)
             ids = ListIds.of(settings.paths)
             fit_ids(connection, ids, OF_IDS)
-            kept_off = read_kept_off(connection, ids)
+            exclusions = read_exclusions(connection, ids)
             newest_play_at = newest_play(settings, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
-            inputs = _digest(settings, read, model, instant, kept_off, knew=knew)
+            inputs = _digest(settings, read, model, instant, exclusions, knew=knew)
             run = NewRun(
                 instant,
                 model.version,
@@ -128,7 +128,7 @@ def score_and_publish(
         stages.begin("prepare")
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         with as_known_at(settings, known_at) as home:
-            candidates, sides = _prepare(home, open_store(), ranker, instant, kept_off, known_at=known_at)
+            candidates, sides = _prepare(home, open_store(), ranker, instant, exclusions, known_at=known_at)
             lists = (
                 work_of_model(candidates, sides, model=model, as_of=instant, settings=home)
                 if settings.engine == "ray"
@@ -210,7 +210,7 @@ def _digest(
     read: tuple[Path, ...],
     model: ModelVersion,
     instant: datetime,
-    kept_off: KeptOff,
+    exclusions: Exclusions,
     *,
     knew: Mapping[str, datetime | None],
 ) -> str:
@@ -220,7 +220,7 @@ def _digest(
         model=model.version,
         as_of=instant.isoformat(),
         settings=settings.model_dump(include=LIST_SETTINGS),
-        kept_off={name: ids.tolist() for name, ids in vars(kept_off).items()},
+        exclusions={name: ids.tolist() for name, ids in vars(exclusions).items()},
     )
 
 
@@ -229,13 +229,13 @@ def _prepare(
     store: FeatureStore,
     ranker: HybridRanker,
     instant: datetime,
-    kept_off: KeptOff,
+    exclusions: Exclusions,
     *,
     known_at: datetime,
 ) -> tuple[Candidates, Sides]:
     # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
     profiles_at = known_at if last_arrival(settings.paths) > instant else None
-    candidates = find_candidates(settings, store, instant, kept_off, profiles_at=profiles_at)
+    candidates = find_candidates(settings, store, instant, exclusions, profiles_at=profiles_at)
     sides = sides_as_of(
         store,
         ranker.encoding,

@@ -21,7 +21,7 @@ from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
 from scoring.database.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
-from scoring.database.connection import POSTGRESQL, plainly
+from scoring.database.connection import POSTGRESQL, translate_errors
 from scoring.database.kept_runs import last_night
 from scoring.database.loading import insert_lists
 from scoring.database.pruning import prune
@@ -89,7 +89,7 @@ def publish(
     """
 
     def write(run_id: int) -> None:
-        with plainly(connection.engine.url):
+        with translate_errors(connection.engine.url):
             _write(connection, run_id, in_batches(blocks, batch_rows), ListIds.of(settings.paths))
 
     return publish_written(connection, run, write, candidates, settings, begin_stage=begin_stage)
@@ -112,7 +112,7 @@ def publish_written(
     reason, its rows are removed, and what was shown before still is.
     """
     begin_stage("write")
-    with plainly(connection.engine.url), connection.begin():
+    with translate_errors(connection.engine.url), connection.begin():
         if connection.dialect.name == POSTGRESQL:
             # What a killed process still had under way on the server ends shortly; wait for it, not for ever.
             connection.execute(_PATIENCE)
@@ -120,7 +120,7 @@ def publish_written(
         run_id = _begin(connection, run, settings.top_k)
     try:
         write(run_id)
-        with plainly(connection.engine.url):
+        with translate_errors(connection.engine.url):
             begin_stage("audit")
             with connection.begin():
                 rows = _audit(connection, run_id, run, candidates, settings)
@@ -133,7 +133,7 @@ def publish_written(
         raise
     begin_stage("prune")
     try:
-        with plainly(connection.engine.url):
+        with translate_errors(connection.engine.url):
             prune(connection, settings)
     except NightreelError as error:
         # The lists are out; old ones too many are no failure, and the next run removes them.
@@ -167,7 +167,7 @@ def require_unpublished(connection: Connection, run_id: int) -> None:
 def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
     """Keep a run's seconds by stage with it; its lists are out already, so that a failure is only logged."""
     try:
-        with plainly(connection.engine.url), connection.begin():
+        with translate_errors(connection.engine.url), connection.begin():
             connection.execute(
                 update(recommendation_run).where(_key == run_id).values(stages=json.dumps(dict(seconds)))
             )
@@ -262,7 +262,7 @@ def _end(connection: Connection, published: Published, status: str) -> None:
 def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
     """Say why in the run's row and remove its lists; where the database is away, the next run does that."""
     reason = str(error) if isinstance(error, NightreelError) else f"{type(error).__name__}: {error}"
-    with suppress(NightreelError), plainly(engine.url), engine.begin() as connection:
+    with suppress(NightreelError), translate_errors(engine.url), engine.begin() as connection:
         marked = connection.execute(
             update(recommendation_run)
             .where(_key == run_id, recommendation_run.c.status == RUNNING)

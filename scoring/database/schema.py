@@ -8,7 +8,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_exists, database_url, engine, plainly, reading
+from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
 from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
 from scoring.database.writer import exclusive_lock
@@ -24,8 +24,8 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
 
     Raises InputError where it is newer or another program's, BusyError where another process publishes.
     """
-    opened = engine(settings)
-    with plainly(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
+    opened = sql_engine(settings)
+    with translate_errors(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
         before = recorded_version(connection)
         upgrade(connection)
         fit_ids(connection, ListIds.of(settings.paths), OF_IDS)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nightreel.core.errors import BusyError
 from nightreel.core.locks import locked_file
-from scoring.database.connection import enter_wal_mode, plainly, sqlite_file
+from scoring.database.connection import enter_wal_mode, sqlite_file, translate_errors
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 # Numbers for the database, as PostgreSQL wants them.
@@ -84,7 +84,7 @@ def _locked_transaction(engine: Engine, key: int, does: str) -> Iterator[None]:
 
     Waits a moment: the server ends a killed process's transaction shortly after it, not with it.
     """
-    with plainly(engine.url), engine.connect() as connection, connection.begin() as transaction:
+    with translate_errors(engine.url), engine.connect() as connection, connection.begin() as transaction:
         connection.execute(_FOR_THE_LOCK, {"patience": str(_PATIENCE_MS)})
         try:
             with connection.begin_nested():

@@ -24,9 +24,9 @@ from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.lists import next_day, score
 from scoring.lists.candidates import Candidates
-from scoring.lists.eligibility import KeptOff, find_candidates
+from scoring.lists.eligibility import Exclusions, find_candidates
 from scoring.lists.own_sources import OwnSources
-from scoring.lists.retrieval import best_received
+from scoring.lists.retrieval import top_rated
 from scoring.lists.trace import Trace
 
 
@@ -54,7 +54,7 @@ class NightOfUser:
 
     @classmethod
     def of(
-        cls, settings: Settings, model: ModelVersion, run: Row[Any], user_id: int, kept_off: KeptOff
+        cls, settings: Settings, model: ModelVersion, run: Row[Any], user_id: int, exclusions: Exclusions
     ) -> "NightOfUser":
         """Compose it as publishing does, of no more users than the one list depends on.
 
@@ -66,7 +66,7 @@ class NightOfUser:
         # As for publishing: what bears no time of its own is used as soon as it has arrived.
         profiles_at = known_at if last_arrival(settings.paths) > as_of else as_of
         log = read_plays(settings)
-        every = find_candidates(settings, store, as_of, kept_off, profiles_at=profiles_at, plays=log)
+        every = find_candidates(settings, store, as_of, exclusions, profiles_at=profiles_at, plays=log)
         user = int(np.searchsorted(every.user_id, user_id))
         if user == len(every.user_id) or every.user_id[user] != user_id:
             raise InputError(
@@ -95,7 +95,7 @@ class NightOfUser:
             run,
             ranker,
             store,
-            kept_off.blocklist,
+            exclusions.blocklist,
             profiles_at,
             candidates,
             sides,
@@ -135,4 +135,4 @@ class NightOfUser:
         """Where the order has a video, from 1; None where it was not ordered."""
         if self.trace is not None:
             return self.trace.position(video)
-        return int(np.flatnonzero(best_received(self.candidates, self.sides) == video)[0]) + 1
+        return int(np.flatnonzero(top_rated(self.candidates, self.sides) == video)[0]) + 1

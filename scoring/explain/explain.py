@@ -15,8 +15,8 @@ from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.rankers.objective import objective_of
 from scoring.database.connection import reading
+from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import as_stored
-from scoring.database.kept_off import read_kept_off
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.replay import as_known_at
 from scoring.database.schema import require_current
@@ -27,7 +27,7 @@ from scoring.explain.contributions import strongest
 from scoring.explain.explanation import Explanation, Nearby
 from scoring.explain.nearby import nearby_played
 from scoring.explain.reasons import reason_of
-from scoring.lists.eligibility import KeptOff
+from scoring.lists.eligibility import Exclusions
 
 _NO_VIDEO = -(2**63)  # the code of an id that the home does not know
 
@@ -48,7 +48,7 @@ def explain(
         run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first.")
         in_table = as_stored(connection, recommendation, columns.USER_ID, ids.user, str(user_id))
         stored = _stored_list(connection, run.run_id, in_table)
-        kept_off = read_kept_off(connection, ids)
+        exclusions = read_exclusions(connection, ids)
     if not stored:
         raise InputError(f"User {user_id} has no list in run {run.run_id}.", "Choose another user or run.")
     row = next((one for one in stored if str(one[columns.VIDEO_ID]) == str(video_id)), None)
@@ -58,14 +58,14 @@ def explain(
     codes = ids.video.codes_of([one[columns.VIDEO_ID] for one in stored])
     listed = np.array([codes[ids.video.key(one[columns.VIDEO_ID])] for one in stored])
     # What is in the list was not blocked then.
-    blocked = np.setdiff1d(kept_off.blocklist, listed)
+    blocked = np.setdiff1d(exclusions.blocklist, listed)
     with as_known_at(settings, run.known_at or ALWAYS_KNOWN) as home:
         night = NightOfUser.of(
             home.model_copy(update={"top_k": run.k}),
             model,
             run,
             user,
-            KeptOff(blocked, np.setdiff1d(kept_off.skip_user, [user])),
+            Exclusions(blocked, np.setdiff1d(exclusions.skip_user, [user])),
         )
         video = ids.video.codes_of([video_id]).get(ids.video.key(video_id))
         found = _explanation(night, _NO_VIDEO if video is None else video, row, listed)

@@ -53,21 +53,21 @@ def interactions_file(settings: Settings) -> Path:
 
 
 @dataclass(frozen=True)
-class KeptOff:
+class Exclusions:
     """What the owner keeps off the lists by the database's own tables; both int64, ascending."""
 
     blocklist: np.ndarray  # videos in nobody's list
     skip_user: np.ndarray  # users without a list
 
 
-NOBODY = KeptOff(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+NOBODY = Exclusions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 def find_candidates(
     settings: Settings,
     store: FeatureStore,
     as_of: datetime,
-    kept_off: KeptOff = NOBODY,
+    exclusions: Exclusions = NOBODY,
     *,
     batch_rows: int = _BATCH_ROWS,
     profiles_at: datetime | None = None,
@@ -81,7 +81,7 @@ def find_candidates(
     each user and video, and `batch_rows` interactions at a time.
     Raises InputError where nothing had happened yet, or where no user or no video is left.
     """
-    videos = _listable_videos(settings, store, as_of, kept_off.blocklist, profiles_at or as_of)
+    videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
     before = partial(_plays_before, _batches(settings, plays, batch_rows), as_of)
     active = _distinct(user for (user,) in before(columns.USER_ID))
@@ -91,7 +91,7 @@ def find_candidates(
             "Choose an instant after the first play.",
         )
     users = pl.read_parquet(settings.paths.table("users"), columns=[columns.USER_ID])
-    user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), kept_off.skip_user)
+    user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), exclusions.skip_user)
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
     seen = no_seen(len(user_id), len(video_id))

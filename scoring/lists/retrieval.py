@@ -63,7 +63,7 @@ class Retrieval:
         if settings.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None
         names = tuple(settings.candidates.split(","))
-        popular = best_received(candidates, sides)
+        popular = top_rated(candidates, sides)
         at = np.empty(len(popular), dtype=np.int64)
         at[popular] = np.arange(len(popular))
         searched = settings.als_search == "approximate" and "als" in names
@@ -146,7 +146,7 @@ _SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarra
 }
 
 
-def best_received(candidates: Candidates, sides: Sides) -> np.ndarray:
+def top_rated(candidates: Candidates, sides: Sides) -> np.ndarray:
     """Places of all videos by smoothed share of well received plays, then by views, then by id: int64.
 
     A video never played counts as 0.

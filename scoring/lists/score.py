@@ -19,7 +19,7 @@ from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
 from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists.own_sources import OwnSources
-from scoring.lists.retrieval import Retrieval, best_received
+from scoring.lists.retrieval import Retrieval, top_rated
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
 from scoring.lists.trace import Trace
 
@@ -298,6 +298,6 @@ class _List:
 def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
     """The best received videos; `score` is their smoothed share, and no stage scores these rows."""
     share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
-    order = first_within_caps(best_received(candidates, sides), candidates.caps, k)
+    order = first_within_caps(top_rated(candidates, sides), candidates.caps, k)
     none = np.full(len(order), np.nan)
     return _List(candidates.video_id[order], share[order], none, none, none, POPULAR, np.full(len(order), ""))

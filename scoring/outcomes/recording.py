@@ -11,7 +11,7 @@ from nightreel.core.artefacts import StepResult, fingerprint
 from nightreel.core.checksums import require_as_written
 from nightreel.core.settings import Settings
 from pipelines.known import table_files
-from scoring.database.connection import database_url, engine, masked, plainly, reading
+from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
 from scoring.database.schema import upgrade_if_there
 from scoring.database.tables import list_flip, list_night, list_outcome, list_reach
 from scoring.database.writer import exclusive_lock
@@ -58,7 +58,11 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
             counted.append((shown, inputs, figures))
             rows += len(figures.outcome)
     if counted:
-        with plainly(database_url(settings)), exclusive_lock(engine(settings)) as writing, writing.begin():
+        with (
+            translate_errors(database_url(settings)),
+            exclusive_lock(sql_engine(settings)) as writing,
+            writing.begin(),
+        ):
             for shown, inputs, figures in counted:
                 recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
                 _write(writing, shown, figures, recorded)

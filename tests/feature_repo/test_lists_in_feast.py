@@ -19,7 +19,7 @@ from feature_repo.home import REPOSITORY
 from feature_repo.open_store import store as open_store
 from nightreel.core.settings import Settings
 from nightreel.operations.night import night_stages
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.show import lists_of_users
 from scoring.exporting.feast import export_to_feast
 from tests.conftest import Nightreel
@@ -130,7 +130,7 @@ def test_the_online_store_serves_the_lists_that_apps_read(
 def test_a_list_is_known_from_its_export_on_and_who_has_none_any_more_an_empty_one(home: Settings) -> None:
     users = lists_of_users(home, run_id=1)["user_id"].unique().sort().to_list()
     export_to_feast(home, 1, now=NOW)
-    with engine(home).begin() as connection:
+    with sql_engine(home).begin() as connection:
         connection.execute(text(f"DELETE FROM recommendation WHERE run_id = 2 AND user_id = {users[0]}"))
     later = NOW + timedelta(days=1)
     result = export_to_feast(home, 2, now=later)

@@ -16,7 +16,7 @@ from nightreel.operations import doctor
 from nightreel.operations.night import night_stages, retrain_stages
 from nightreel.operations.status import FRESH, STALE_DATA, status
 from pipelines.ingest import ingest
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.history import list_runs
 from scoring.database.publish import score_and_publish
 from scoring.database.tables import recommendation, recommendation_run
@@ -231,7 +231,7 @@ def test_data_is_stale_once_its_newest_play_is_older_than_the_limit(home: Settin
     newest = pl.read_parquet(home.paths.table("interactions"))["event_timestamp"][-1]
     by_age = home.model_copy(update={"max_data_age_hours": 48.0})
     # A run counts for no instant before it was published.
-    with engine(home).begin() as connection:
+    with sql_engine(home).begin() as connection:
         connection.execute(update(recommendation_run).values(published_at=newest + timedelta(hours=48)))
     for age, state in ((timedelta(hours=48), FRESH), (timedelta(hours=48, microseconds=1), STALE_DATA)):
         assert status(by_age, newest + age).state == state

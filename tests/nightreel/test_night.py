@@ -20,7 +20,7 @@ from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.night import night_stages, retrain_stages, run_job
 from nightreel.operations.stages import Stage
 from nightreel.operations.status import FRESH, status
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.history import list_runs
 from scoring.database.tables import job_run
 from scoring.database.writer import exclusive_lock, sole_job
@@ -78,7 +78,7 @@ def test_a_second_job_at_once_is_told_who_is_first(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     settings.paths.sqlite.parent.mkdir()
     busy = pytest.raises(BusyError, match="is running a job on this database")
-    with sole_job(engine(settings)), busy:
+    with sole_job(sql_engine(settings)), busy:
         run_job(settings, JOB, [_step("score", lambda: pytest.fail("two jobs"))])
 
 
@@ -176,13 +176,13 @@ def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
 ) -> None:
     settings = Settings(home=tmp_path)
     process = waiting()
-    with pytest.raises(BusyError, match=f"process {process.pid}"), sole_job(engine(settings)):
+    with pytest.raises(BusyError, match=f"process {process.pid}"), sole_job(sql_engine(settings)):
         pytest.fail("two jobs")
     process.terminate()
     process.communicate(timeout=30)
     assert process.returncode == 143
     assert _record(settings)["status"] == "running"
-    with sole_job(engine(settings)):
+    with sole_job(sql_engine(settings)):
         pass
 
 
@@ -197,5 +197,5 @@ def test_a_job_that_nobody_watches_any_more_ends_by_itself(
 def test_a_job_begins_while_another_process_publishes(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     run_job(settings, JOB, [])
-    with exclusive_lock(engine(settings)):
+    with exclusive_lock(sql_engine(settings)):
         run_job(settings, Job(NIGHT, JOB.due_at + timedelta(days=1)), [_step("ingest")])

@@ -8,6 +8,7 @@ from pipelines.metrics import (
     Order,
     Outcome,
     RankedLists,
+    ascending_ranks,
     auc_of_users,
     brier_score,
     category_diversity,
@@ -19,7 +20,6 @@ from pipelines.metrics import (
     means_of_first,
     ndcg_at_k,
     own_list_ndcg_at_k,
-    places_from_the_end,
     reliability,
     repeats,
     root_mean_square_error,
@@ -130,7 +130,7 @@ def test_auc_from_a_known_order_is_that_of_the_pairs() -> None:
     user = random.integers(0, 8, 200)
     score, relevant = random.integers(0, 6, 200).astype(float), random.random(200) < 0.3
     order = Order.of(user, np.arange(200), score)
-    found = auc_of_users(order, places_from_the_end(order, score), relevant)
+    found = auc_of_users(order, ascending_ranks(order, score), relevant)
     users, expected = grouped_auc(user, score, relevant)
     assert order.users.tolist() == users.tolist()
     np.testing.assert_allclose(found, expected)

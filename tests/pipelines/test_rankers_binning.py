@@ -10,7 +10,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.binning import Binning, Part
-from pipelines.rankers.boosting import common_parameters, number_of_parts, rows_that_stop
+from pipelines.rankers.boosting import common_parameters, number_of_parts, validation_rows
 from pipelines.rankers.slices import Slices
 
 ROWS = 3_000
@@ -71,6 +71,8 @@ def test_no_part_is_without_a_tree() -> None:
 
 
 def test_very_many_plays_that_stop_are_sampled_over_their_whole_time() -> None:
-    few, many = (rows_that_stop(Slices(slice(0, 10), slice(10, end), slice(end, end))) for end in (99, 10**6))
+    few, many = (
+        validation_rows(Slices(slice(0, 10), slice(10, end), slice(end, end))) for end in (99, 10**6)
+    )
     assert few == range(10, 99)
     assert many.start == 10 and 150_000 < len(many) <= 250_000 and many[-1] > 999_900

@@ -18,7 +18,7 @@ from nightreel.operations.night import run_job
 from nightreel.operations.schedule import Scheduler, _ticking, wake
 from nightreel.operations.stages import Stage
 from nightreel.operations.status import DUE, FRESH, STALE, beat, read_heartbeat, status
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import job_run, recommendation_run
 from tests.conftest import Nightreel
@@ -39,14 +39,14 @@ def published(settings: Settings) -> Settings:
 
 
 def _change_run(settings: Settings, **values: datetime) -> None:
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(update(recommendation_run).values(**values))
 
 
 def _plant(settings: Settings, due_at: datetime, status: str = "done", **values: object) -> None:
     """A job as a machine whose clock says LATER records it."""
     job = {"job": NIGHT, "due_at": due_at, "status": status, "attempts": 1, "started_at": LATER, **values}
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(insert(job_run).values(job))
 
 
@@ -129,7 +129,7 @@ def test_a_run_as_of_later_is_still_the_measure_of_the_next(published: Settings)
 
 
 def test_a_night_reports_what_is_of_later_and_is_kept_among_many_such(published: Settings) -> None:
-    with engine(published).begin() as connection:
+    with sql_engine(published).begin() as connection:
         rows = [
             {"job": NIGHT, "due_at": LATER + timedelta(minutes=minute), "status": "done", "attempts": 1}
             for minute in range(450)

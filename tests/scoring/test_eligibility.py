@@ -13,7 +13,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.lists.candidates import Candidates
-from scoring.lists.eligibility import KeptOff, default_as_of, find_candidates
+from scoring.lists.eligibility import Exclusions, default_as_of, find_candidates
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
@@ -151,8 +151,8 @@ def test_videos_older_than_so_many_days_are_left_out(home: Settings) -> None:
 
 def test_the_blocklist_and_users_to_skip_are_left_out(home: Settings) -> None:
     before = _find(home)
-    kept_off = KeptOff(np.array([-5, before.video_id[3], 10**12]), np.array([-9, SEEN_ALL, 10**12]))
-    after = find_candidates(home, open_store(), AS_OF, kept_off)
+    exclusions = Exclusions(np.array([-5, before.video_id[3], 10**12]), np.array([-9, SEEN_ALL, 10**12]))
+    after = find_candidates(home, open_store(), AS_OF, exclusions)
     assert after.video_id.tolist() == np.delete(before.video_id, 3).tolist()
     assert after.user_id.tolist() == [user for user in before.user_id.tolist() if user != SEEN_ALL]
     for user in after.user_id.tolist():
@@ -163,9 +163,9 @@ def test_everyone_skipped_or_everything_blocked_is_wrong_input(home: Settings) -
     all_of_it = _find(home)
     none = np.zeros(0, dtype=np.int64)
     with pytest.raises(InputError, match="skip_user"):
-        find_candidates(home, open_store(), AS_OF, KeptOff(none, all_of_it.user_id))
+        find_candidates(home, open_store(), AS_OF, Exclusions(none, all_of_it.user_id))
     with pytest.raises(InputError, match="blocklist"):
-        find_candidates(home, open_store(), AS_OF, KeptOff(all_of_it.video_id, none))
+        find_candidates(home, open_store(), AS_OF, Exclusions(all_of_it.video_id, none))
 
 
 def test_caps_know_each_videos_author_and_category(home: Settings) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nightreel.core.errors import BusyError
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.writer import exclusive_lock
 
 HOLD = """
@@ -45,7 +45,7 @@ def holder(settings: Settings):  # type: ignore[no-untyped-def]
 
 def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
     busy = pytest.raises(BusyError, match=f"process {holder.pid}, since 20")
-    with busy as failure, exclusive_lock(engine(settings)):
+    with busy as failure, exclusive_lock(sql_engine(settings)):
         pytest.fail("two writers at once")
     assert failure.value.exit_code == 3
 
@@ -53,13 +53,13 @@ def test_the_second_writer_is_told_who_holds_it(settings: Settings, holder) -> N
 def test_a_killed_writers_place_is_free(settings: Settings, holder) -> None:  # type: ignore[no-untyped-def]
     holder.kill()
     holder.wait()
-    with exclusive_lock(engine(settings)):
+    with exclusive_lock(sql_engine(settings)):
         pass
 
 
 def test_one_process_cannot_write_twice_at_once(settings: Settings) -> None:
     busy = pytest.raises(BusyError, match=f"process {os.getpid()}")
-    with exclusive_lock(engine(settings)), busy, exclusive_lock(engine(settings)):
+    with exclusive_lock(sql_engine(settings)), busy, exclusive_lock(sql_engine(settings)):
         pytest.fail("two writers at once")
-    with exclusive_lock(engine(settings)):
+    with exclusive_lock(sql_engine(settings)):
         pass

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.show import lists_of_users
 from scoring.exporting import export, export_to_redis
 from tests.conftest import Nightreel
@@ -45,7 +45,7 @@ def test_what_changed_since_a_run_and_who_is_gone(settings: Settings, tmp_path: 
     assert export(settings, tmp_path / "none.jsonl", 2, since=1).summary["rows"] == 0
     users = lists_of_users(settings, run_id=1)["user_id"].unique().sort().to_list()
     gone, new, same = users[3], users[5], users[7]
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(text(f"DELETE FROM recommendation WHERE run_id = 3 AND user_id = {gone}"))
         connection.execute(text(f"DELETE FROM recommendation WHERE run_id = 2 AND user_id = {new}"))
         connection.execute(text(f"DELETE FROM recommendation WHERE run_id = 3 AND user_id = {same}"))

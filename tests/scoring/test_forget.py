@@ -21,7 +21,7 @@ from nightreel.operations.forgetting import forget
 from nightreel.operations.incoming import merge_deliveries
 from nightreel.operations.materialize import materialize
 from pipelines.ingest import ingest
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.tables import list_outcome, recommendation, recommendation_run
 from scoring.lists.eligibility import default_as_of
 from tests.conftest import Nightreel
@@ -137,7 +137,7 @@ def test_retrain_leaves_no_model_that_has_seen_the_user(
 
 def test_lists_of_all_kept_runs_lose_the_user_alone(settings: Settings) -> None:
     publish_small_lists(settings, (1, 2))
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         user = connection.execute(text("SELECT max(user_id) FROM recommendation")).scalar_one()
         connection.execute(text(f"INSERT INTO skip_user VALUES ({user}, 'asked for it')"))
         update = f"UPDATE recommendation_run SET error = 'audit: user {user} has 3 rows, user {user}1 none'"

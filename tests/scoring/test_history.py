@@ -7,7 +7,7 @@ import pytest
 
 from nightreel.core.errors import BusyError, InputError
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.history import list_runs, rollback
 from scoring.database.writer import exclusive_lock
 from scoring.lists.rows import Lists
@@ -68,7 +68,7 @@ def test_a_run_that_cannot_be_shown_changes_nothing(three_runs: Settings, run_id
 
 
 def test_there_is_no_way_back_while_another_process_publishes(three_runs: Settings) -> None:
-    with exclusive_lock(engine(three_runs)), pytest.raises(BusyError) as failure:
+    with exclusive_lock(sql_engine(three_runs)), pytest.raises(BusyError) as failure:
         rollback(three_runs, 1)
     assert failure.value.exit_code == 3
 
@@ -86,6 +86,6 @@ def test_the_commands_list_and_roll_back(three_runs: Settings, nightreel: Nightr
     code, said = run("runs", "--json")
     assert code == 0
     assert [row["run_id"] for row in json.loads(said) if row["shown"]] == [1]
-    with exclusive_lock(engine(three_runs)):
+    with exclusive_lock(sql_engine(three_runs)):
         code, said = run("rollback", "3")
         assert code == 3 and len(said.splitlines()) == 1 and "is publishing" in said

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from scoring.database import schema
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.history import list_runs, rollback
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, upgrade, upgrade_database
 from scoring.database.show import user_list
@@ -103,7 +103,7 @@ def test_an_upgrade_leaves_readers_their_grant_on_the_view(older: Settings) -> N
 def test_the_column_of_candidate_sources_can_be_taken_away_again(older: Settings) -> None:
     before = _everything(older)
     upgrade_database(older)
-    with engine(older).begin() as connection:
+    with sql_engine(older).begin() as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
         command.downgrade(config, "0004")
@@ -121,7 +121,7 @@ def test_the_tables_of_outcomes_come_with_what_was_shown_and_go_again(older: Set
     before = _everything(older)
     upgrade_database(older)
     names = {"list_flip", "list_night", "list_outcome", "list_reach"}
-    with engine(older).connect() as connection:
+    with sql_engine(older).connect() as connection:
         assert names <= {*inspect(connection).get_table_names()}
         flips = connection.execute(select(list_flip).order_by(list_flip.c.shown_at)).all()
         runs = connection.execute(
@@ -131,7 +131,7 @@ def test_the_tables_of_outcomes_come_with_what_was_shown_and_go_again(older: Set
             (run.run_id, run.published_at) for run in sorted(runs, key=lambda run: run.published_at)
         ]
         assert len(flips) == 2
-    with engine(older).begin() as connection:
+    with sql_engine(older).begin() as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
         command.downgrade(config, "0005")
@@ -155,7 +155,7 @@ def test_a_migrated_schema_is_the_one_that_the_code_knows(
     if from_version is not None:
         request.getfixturevalue("older")
     upgrade_database(settings)
-    with engine(settings).connect() as connection:
+    with sql_engine(settings).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         connection.execute(select(recommendation_run))
@@ -164,7 +164,7 @@ def test_a_migrated_schema_is_the_one_that_the_code_knows(
 
 def test_an_upgrade_that_is_cut_off_changes_nothing(older: Settings) -> None:
     before = _everything(older)
-    with pytest.raises(ZeroDivisionError), engine(older).begin() as connection:
+    with pytest.raises(ZeroDivisionError), sql_engine(older).begin() as connection:
         upgrade(connection)
         assert recorded_version(connection) == SCHEMA_VERSION
         raise ZeroDivisionError
@@ -180,7 +180,7 @@ def test_the_command_upgrades_and_says_from_where(older: Settings, nightreel: Ni
     done = nightreel("db", "upgrade", home=older.home, **environment)
     assert done.returncode == 0, done.stderr
     assert "version 1" in done.stdout and f"version {SCHEMA_VERSION}" in done.stdout
-    with engine(older).begin() as connection:
+    with sql_engine(older).begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     refused = nightreel("db", "upgrade", home=older.home, **environment)
     assert refused.returncode == 2
@@ -189,7 +189,7 @@ def test_the_command_upgrades_and_says_from_where(older: Settings, nightreel: Ni
 
 
 def test_a_newer_schema_is_refused_by_all_that_read_or_write(older: Settings) -> None:
-    with engine(older).begin() as connection:
+    with sql_engine(older).begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
     uses: list[Callable[[], object]] = [
         lambda: upgrade_database(older),
@@ -218,17 +218,17 @@ def test_a_run_may_be_stored_and_may_not_be_anything(
         "INSERT INTO recommendation_run (run_id, status, as_of, model_version, started_at, k, inputs) VALUES "
         "({run}, '{status}', '2020-08-15T18:00:00+00:00', 'model', '2020-08-15T18:00:00+00:00', 1, 'inputs')"
     )
-    with engine(settings).connect() as connection:
+    with sql_engine(settings).connect() as connection:
         with connection.begin():
             upgrade(connection)
         with connection.begin():
             connection.exec_driver_sql(insert.format(run=11, status="stored"))
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql(insert.format(run=12, status="stored"))
         runs = connection.exec_driver_sql("SELECT run_id, replay FROM recommendation_run WHERE run_id > 10")
         assert [tuple(run) for run in runs] == [(11, False), (12, False)]
     for status in ("shown", "", "STORED"):
-        with pytest.raises(IntegrityError, match="known_status"), engine(settings).begin() as connection:
+        with pytest.raises(IntegrityError, match="known_status"), sql_engine(settings).begin() as connection:
             connection.exec_driver_sql(insert.format(run=13, status=status))
     if settings.database_url is None:
         with reading(settings) as connection:

@@ -23,7 +23,7 @@ from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.database import publish
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
 from scoring.database.runs import NewRun, publish_written, require_unpublished
@@ -179,7 +179,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
 
         killer = threading.Thread(target=kill)
         counts: Counter[str] = Counter()
-        with exclusive_lock(engine(settings)) as connection:
+        with exclusive_lock(sql_engine(settings)) as connection:
             with connection.begin():
                 upgrade(connection)
             killer.start()
@@ -204,7 +204,7 @@ def test_a_node_killed_while_it_scores_costs_no_list(
 def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings) -> None:
     published = score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"]
     with (
-        engine(settings).begin() as connection,
+        sql_engine(settings).begin() as connection,
         pytest.raises(NightreelError, match=f"Run {published} is not being written any more"),
     ):
         require_unpublished(connection, published)

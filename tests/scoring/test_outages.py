@@ -15,7 +15,7 @@ from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from nightreel.operations.stages import Outcome, Stage, run_stages
-from scoring.database.connection import DatabaseAwayError, database_url, engine, plainly, reading
+from scoring.database.connection import DatabaseAwayError, database_url, reading, sql_engine, translate_errors
 from scoring.database.tables import recommendation_run
 from scoring.database.writer import exclusive_lock
 from scoring.lists.rows import Lists
@@ -90,7 +90,7 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
                     postgresql.crash()
                 yield block
 
-        with plainly(database_url(away)):
+        with translate_errors(database_url(away)):
             published = publish_lists(away, CANDIDATES, blocks())
         return StepResult("score", False, (), (), {"run_id": published.run_id, "rows": published.rows})
 
@@ -126,7 +126,7 @@ def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
     waits: list[float] = []
 
     def connect() -> StepResult:
-        with plainly(database_url(nowhere)), exclusive_lock(engine(nowhere)):
+        with translate_errors(database_url(nowhere)), exclusive_lock(sql_engine(nowhere)):
             pytest.fail("there is no server")
 
     with pytest.raises(DatabaseAwayError):

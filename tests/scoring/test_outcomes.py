@@ -18,7 +18,7 @@ from nightreel.core.settings import Settings
 from nightreel.operations.metrics import metrics_text
 from nightreel.operations.night import night_stages
 from nightreel.operations.status import status
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.history import rollback
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
@@ -68,7 +68,7 @@ def publish_night(settings: Settings, shown_at: datetime, *, users: Sequence[int
         seen=no_seen(len(users), 30),
     )
     run = NewRun(shown_at - 2.5 * HOUR, "20200815-test", f"{shown_at}", known_at=shown_at - 2 * HOUR)
-    with exclusive_lock(engine(settings)) as connection:
+    with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
         run_id = publish(connection, run, [_lists(users)], everyone, settings).run_id
@@ -190,7 +190,7 @@ def test_the_next_flip_ends_a_nights_time_and_a_rollback_begins_it_again(setting
     record_outcomes(settings, FLIP + 3 * DAY)
     assert [night["active_users"] for night in rows(settings, list_night)] == [1, 2]
     assert rollback(settings, first) == second
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         back = update(list_flip).where(list_flip.c.shown_at > FLIP + DAY).values(shown_at=FLIP + 8 * HOUR)
         assert connection.execute(back).rowcount == 1
     record_outcomes(settings, FLIP + 3 * DAY)
@@ -225,7 +225,7 @@ def test_figures_outlive_the_runs_that_are_pruned(settings: Settings) -> None:
     publish_night(settings, FLIP)
     write_log(settings, YESTERDAY + SHOWN)
     record_outcomes(settings, FLIP + DAY)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         for name in ("published_run", "recommendation", "recommendation_run"):
             connection.execute(text(f"DELETE FROM {name}"))
     record_outcomes(settings, FLIP + 2 * DAY)

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine, plainly
+from scoring.database.connection import sql_engine, translate_errors
 from scoring.database.writer import exclusive_lock, sole_job
 from tests.fixtures.published_home import publish_small_lists, shown_rows
 from tests.scoring.conftest import Server
@@ -115,14 +115,14 @@ def test_one_writer_at_a_time_through_a_pooler_and_a_killed_ones_lock_is_free(
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
         for _ in range(3):
             busy = pytest.raises(BusyError, match=f"process {holder.pid}, since 20")
-            with busy, exclusive_lock(engine(pooled)):
+            with busy, exclusive_lock(sql_engine(pooled)):
                 pytest.fail("two writers at once")
-        with sole_job(engine(pooled)):
+        with sole_job(sql_engine(pooled)):
             pass
     finally:
         holder.kill()
         holder.communicate()
-    with exclusive_lock(engine(pooled)):
+    with exclusive_lock(sql_engine(pooled)):
         pass
     assert _locks(postgresql) == 0
 
@@ -139,5 +139,5 @@ def test_an_option_that_the_pooler_refuses_is_named_with_its_remedy(pooled: Sett
     url = pooled.database_url.get_secret_value() + "?options=-c%20search_path%3Dpublic"
     settings = pooled.model_copy(update={"database_url": SecretStr(url)})
     refused = pytest.raises(NightreelError, match=r"unsupported startup parameter.*take the option out")
-    with refused, plainly(make_url(url)), exclusive_lock(engine(settings)):
+    with refused, translate_errors(make_url(url)), exclusive_lock(sql_engine(settings)):
         pass

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from nightreel.core.errors import AuditError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.runs import NewRun, Published, publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation, recommendation_run
@@ -27,7 +27,7 @@ NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
 def publish_lists(
     settings: Settings, candidates: Candidates, blocks: Iterable[Lists], night: datetime = NIGHT
 ) -> Published:
-    with exclusive_lock(engine(settings)) as connection:
+    with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
         run = NewRun(night, "20200814-abc", "digest")
@@ -195,7 +195,7 @@ def test_failed_runs_older_than_all_kept_ones_are_pruned(settings: Settings) -> 
 def test_what_a_killed_run_left_is_removed_by_the_next(settings: Settings) -> None:
     candidates = make_candidates(14)
     publish_lists(settings, candidates, make_blocks(candidates, 14, k=10))
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO recommendation_run (run_id, status, as_of, model_version, started_at, k, inputs) "
             "SELECT 2, 'running', as_of, model_version, started_at, k, inputs FROM recommendation_run"
@@ -217,7 +217,7 @@ def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> No
 
     def usurped() -> Iterator[Lists]:
         yield from make_blocks(candidates, 17, k=10)
-        with engine(settings).begin() as connection:
+        with sql_engine(settings).begin() as connection:
             connection.exec_driver_sql("UPDATE recommendation_run SET status = 'failed' WHERE run_id = 2")
 
     with pytest.raises(NightreelError, match="ended by another process"):

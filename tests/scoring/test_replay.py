@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 from nightreel.core.errors import AuditError, InputError
 from nightreel.core.settings import Settings
 from nightreel.operations.status import FRESH, REPLAY, status
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.dry_run import without_writing
 from scoring.database.history import list_runs, rollback
 from scoring.database.publish import score_and_publish
@@ -114,7 +114,7 @@ def _everything(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
 def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightreel) -> None:
     score_and_publish(scored)
     everyone = {row[1] for row in shown_rows(scored)}
-    with engine(scored).begin() as connection:
+    with sql_engine(scored).begin() as connection:
         connection.exec_driver_sql(f"INSERT INTO skip_user (user_id) VALUES ({SEEN_ALL})")
     before = _everything(scored)
     url = {"NIGHTREEL_DATABASE_URL": scored.sqlalchemy_url}
@@ -136,7 +136,7 @@ def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightr
 
 def test_a_dry_run_makes_no_database_and_upgrades_none(scored: Settings) -> None:
     assert without_writing(scored, score_and_publish).summary["rows"] > 0
-    with engine(scored).begin() as connection:
+    with sql_engine(scored).begin() as connection:
         assert inspect(connection).get_table_names() == []
         upgrade(connection)
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")

@@ -17,7 +17,7 @@ from pipelines.rankers import HybridRanker
 from scoring.database.publish import score_and_publish
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.eligibility import find_candidates
-from scoring.lists.retrieval import Retrieval, best_received
+from scoring.lists.retrieval import Retrieval, top_rated
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
@@ -82,7 +82,7 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
     known = places[~np.isnan(als[places])]
     nearest = known[np.argsort(-als[known], kind="stable")][:16]
     assert set(nearest.tolist()) <= chosen("als")
-    popular = best_received(candidates, sides)
+    popular = top_rated(candidates, sides)
     assert chosen("popular") == set(popular[open_to[popular]][:16].tolist())
     newest = np.sort(about.uploaded_us[places])[::-1][:16]
     fresh = list(chosen("fresh"))

@@ -22,7 +22,7 @@ from nightreel.core.settings import Settings
 from nightreel.operations import jobs
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.schedule import Scheduler
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import job_run
 from scoring.database.writer import sole_job, sole_scheduler
@@ -314,7 +314,7 @@ def test_one_scheduler_a_home_and_one_job_a_database(fresh: Settings) -> None:
     busy = pytest.raises(BusyError, match=f"process {os.getpid()}, since .* is the scheduler of this home")
     with sole_scheduler(lock), busy, sole_scheduler(lock):
         pytest.fail("two schedulers")
-    opened = engine(fresh)
+    opened = sql_engine(fresh)
     with sole_job(opened), pytest.raises(BusyError, match="is running a job"), sole_job(opened):
         pytest.fail("two jobs")
 

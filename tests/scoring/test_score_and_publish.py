@@ -16,7 +16,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.history import list_runs
 from scoring.database.publish import score_and_publish
 from scoring.database.show import user_list
@@ -71,7 +71,7 @@ def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
     score_and_publish(settings, as_of=AS_OF, publish=True)
     before = shown_rows(settings)
     video, user = before[0][3], before[-1][1]
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql(
             f"INSERT INTO blocklist (video_id, reason) VALUES ({video}, 'court order')"
         )
@@ -81,7 +81,7 @@ def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
     after = shown_rows(settings)
     assert {row[1] for row in before} - {row[1] for row in after} == {user}
     assert video not in {row[3] for row in after} and len(after) == len(before) - 6
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql("DELETE FROM blocklist")
         connection.exec_driver_sql("DELETE FROM skip_user")
     score_and_publish(settings, as_of=AS_OF, publish=True)

@@ -18,7 +18,7 @@ from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.metrics import metrics_text, served_metrics
 from nightreel.operations.schedule import Scheduler
 from nightreel.operations.status import DUE, FRESH, STALE, read_heartbeat, status
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import recommendation_run
 from tests.conftest import Nightreel
@@ -72,7 +72,7 @@ def test_a_failed_night_is_stale_at_once_and_says_why(published: Settings) -> No
 
 
 def test_a_night_that_found_nothing_new_is_fresh(published: Settings) -> None:
-    with engine(published).begin() as connection:
+    with sql_engine(published).begin() as connection:
         long_ago = "2020-08-15 00:00:00+00:00"
         connection.exec_driver_sql(f"UPDATE recommendation_run SET published_at = '{long_ago}'")
     assert status(published, datetime.now(UTC)).state == STALE
@@ -87,7 +87,7 @@ def test_the_state_is_that_of_the_list_that_is_shown(settings: Settings, nightre
     for seed in (1, 2):
         publish_lists(settings, CANDIDATES, make_blocks(CANDIDATES, seed, k=10))
     due = _last_due(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         older = recommendation_run.c.run_id == 1
         connection.execute(update(recommendation_run).where(older).values(published_at=due - HOUR))
     job = Job(NIGHT, due)
@@ -130,7 +130,7 @@ def test_the_heartbeat_goes_on_where_the_database_is_away(tmp_path: Path) -> Non
 
 
 def test_a_newer_database_is_refused(published: Settings) -> None:
-    with engine(published).begin() as connection:
+    with sql_engine(published).begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
     with pytest.raises(InputError, match="newer than this nightreel"):
         status(published, datetime.now(UTC))

@@ -13,7 +13,7 @@ import pytest
 from nightreel.core.errors import AuditError, InputError
 from nightreel.core.settings import Settings
 from scoring.database.compare import compare
-from scoring.database.connection import engine, reading
+from scoring.database.connection import reading, sql_engine
 from scoring.database.runs import NewRun, Published, publish
 from scoring.database.schema import upgrade
 from scoring.database.writer import exclusive_lock
@@ -30,7 +30,7 @@ def _store(settings: Settings, seed: int, *, users: int = 40) -> Published:
     """A replay of an earlier night than NIGHT, stored."""
     candidates = make_candidates(21, users=users)
     run = NewRun(NIGHT - timedelta(days=7), "model", f"replay {seed}", replay=True, show=False)
-    with exclusive_lock(engine(settings)) as connection:
+    with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
         return publish(connection, run, make_blocks(candidates, seed, k=10), candidates, settings)
@@ -106,7 +106,7 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     _store(settings, 2, users=4)
     few = make_candidates(21, users=10)
     replay = NewRun(NIGHT - timedelta(days=7), "model", "replay", replay=True)
-    with exclusive_lock(engine(settings)) as connection:
+    with exclusive_lock(sql_engine(settings)) as connection:
         publish(connection, replay, make_blocks(few, 3, k=10), few, settings)
     assert {row[0] for row in shown_rows(settings)} == {3}
     with pytest.raises(AuditError, match="users in line with the last run"):

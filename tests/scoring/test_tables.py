@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, engine, masked, plainly, reading
+from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, upgrade
 from scoring.database.tables import recommendation, recommendation_run
 from scoring.database.writer import exclusive_lock
@@ -27,7 +27,7 @@ _ROW = {"run_id": 1, "user_id": 1, "rank": 1, "video_id": 1, "score": 1.0, "sour
 
 
 def _create(settings: Settings) -> None:
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         upgrade(connection)
 
 
@@ -40,7 +40,7 @@ def test_making_the_schema_again_changes_nothing(settings: Settings) -> None:
 
 def test_a_newer_schema_is_refused(settings: Settings) -> None:
     _create(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION + 1:04}'")
     with pytest.raises(
         InputError, match=f"version {SCHEMA_VERSION + 1}, newer than this nightreel's {SCHEMA_VERSION}"
@@ -49,7 +49,7 @@ def test_a_newer_schema_is_refused(settings: Settings) -> None:
 
 
 def test_tables_of_another_program_are_left_alone(settings: Settings) -> None:
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql("CREATE TABLE recommendation (mine int)")
     with pytest.raises(InputError, match="`recommendation` that nightreel did not make"):
         _create(settings)
@@ -57,7 +57,7 @@ def test_tables_of_another_program_are_left_alone(settings: Settings) -> None:
 
 def test_instants_are_kept_in_utc_with_their_zone(settings: Settings) -> None:
     _create(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(insert(recommendation_run).values(_RUN))
     with reading(settings) as connection:
         row = connection.execute(select(recommendation_run)).one()
@@ -70,7 +70,7 @@ def test_instants_are_kept_in_utc_with_their_zone(settings: Settings) -> None:
 
 def test_an_instant_without_a_zone_is_refused(settings: Settings) -> None:
     _create(settings)
-    with pytest.raises(StatementError, match="without a zone"), engine(settings).begin() as connection:
+    with pytest.raises(StatementError, match="without a zone"), sql_engine(settings).begin() as connection:
         naive = datetime(2020, 8, 15)  # noqa: DTZ001
         connection.execute(insert(recommendation_run).values(_RUN | {"as_of": naive}))
 
@@ -89,7 +89,7 @@ def test_the_database_itself_refuses_what_may_not_be(
     settings: Settings, run: dict[str, object], row: dict[str, object] | None
 ) -> None:
     _create(settings)
-    with pytest.raises(IntegrityError), engine(settings).begin() as connection:
+    with pytest.raises(IntegrityError), sql_engine(settings).begin() as connection:
         connection.execute(insert(recommendation_run).values(_RUN | run))
         connection.execute(insert(recommendation).values(_ROW | (row or {})))
         if row is None:
@@ -111,8 +111,8 @@ def test_a_url_that_cannot_be_used_is_wrong_input_and_not_shown(tmp_path: Path, 
 
 
 def test_a_server_that_is_away_is_one_line_without_the_password(tmp_path: Path) -> None:
-    opened = engine(_settings(tmp_path, "postgresql://me:secret@127.0.0.1:9/db"))
-    with pytest.raises(NightreelError) as failure, plainly(opened.url), exclusive_lock(opened):
+    opened = sql_engine(_settings(tmp_path, "postgresql://me:secret@127.0.0.1:9/db"))
+    with pytest.raises(NightreelError) as failure, translate_errors(opened.url), exclusive_lock(opened):
         pytest.fail("there is no server")
     said = str(failure.value)
     assert failure.value.exit_code == 1
@@ -121,9 +121,9 @@ def test_a_server_that_is_away_is_one_line_without_the_password(tmp_path: Path) 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database" * 100)
-    opened = engine(_settings(tmp_path, "sqlite:///notes.txt"))
+    opened = sql_engine(_settings(tmp_path, "sqlite:///notes.txt"))
     failure = pytest.raises(NightreelError, match=r"notes\.txt: file is not a database")
-    with failure, plainly(opened.url), exclusive_lock(opened):
+    with failure, translate_errors(opened.url), exclusive_lock(opened):
         pytest.fail("not a database")
 
 

@@ -14,8 +14,8 @@ from nightreel.core.settings import Settings
 from pipelines.ingest.ids import Codes
 from scoring.database.audits import audit_lists
 from scoring.database.compare import compare
-from scoring.database.connection import engine, reading
-from scoring.database.kept_off import read_kept_off
+from scoring.database.connection import reading, sql_engine
+from scoring.database.exclusions import read_exclusions
 from scoring.database.schema import upgrade_database
 from scoring.database.show import user_list
 from scoring.database.tables import OF_IDS, blocklist
@@ -67,7 +67,7 @@ def _with_ids(rows: list[tuple[object, ...]], settings: Settings) -> list[tuple[
 
 
 def _types(settings: Settings) -> dict[str, str]:
-    with engine(settings).connect() as connection:
+    with sql_engine(settings).connect() as connection:
         return {
             f"{table.name}.{one['name']}": str(one["type"])
             for table in OF_IDS
@@ -111,7 +111,7 @@ def test_a_home_that_turns_to_text_keeps_its_runs_and_may_turn_back(settings: Se
     upgrade_database(settings)
     publish_lists(settings, CANDIDATES, _blocks(1))
     before = shown_rows(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(blocklist.insert().values(video_id=-5, reason="why"))
         connection.exec_driver_sql("CREATE INDEX by_video ON recommendation (video_id)")
         if connection.dialect.name == "postgresql":
@@ -129,7 +129,7 @@ def test_a_home_that_turns_to_text_keeps_its_runs_and_may_turn_back(settings: Se
     upgrade_database(settings)
     assert set(_types(settings).values()) == {"BIGINT"}
     assert shown_rows(settings) == expected_rows(2, _blocks(2))
-    with engine(settings).connect() as connection:
+    with sql_engine(settings).connect() as connection:
         assert connection.execute(select(blocklist)).all() == [(-5, "why")]
         assert "by_video" in {one["name"] for one in inspect(connection).get_indexes("recommendation")}
         if connection.dialect.name == "postgresql":
@@ -155,7 +155,7 @@ def test_words_do_not_become_integers(settings: Settings) -> None:
 def test_views_of_others_are_not_taken_away(settings: Settings) -> None:
     upgrade_database(settings)
     publish_lists(settings, CANDIDATES, _blocks(1))
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql("CREATE VIEW own AS SELECT user_id FROM latest_recommendation")
         is_sqlite = connection.dialect.name == "sqlite"
     for name in ("user", "video"):
@@ -166,7 +166,7 @@ def test_views_of_others_are_not_taken_away(settings: Settings) -> None:
         assert "BIGINT" in _types(settings).values()
         return
     upgrade_database(settings)
-    with engine(settings).connect() as connection:
+    with sql_engine(settings).connect() as connection:
         rows = connection.exec_driver_sql("SELECT DISTINCT user_id FROM own").scalars().all()
     assert rows and all(isinstance(user, str) for user in rows)
 
@@ -174,13 +174,13 @@ def test_views_of_others_are_not_taken_away(settings: Settings) -> None:
 def test_owners_tables_speak_ids_and_may_name_what_is_not_known_yet(settings: Settings) -> None:
     _make_text(settings)
     upgrade_database(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.exec_driver_sql("INSERT INTO blocklist (video_id) VALUES ('video 3'), ('new'), ('007')")
         connection.exec_driver_sql("INSERT INTO skip_user (user_id) VALUES ('ana'), ('Ana'), ('nobody')")
     with reading(settings) as connection:
-        kept_off = read_kept_off(connection, ListIds.of(settings.paths))
-    assert kept_off.blocklist.tolist() == [1, 3 + len(_ODD)]
-    assert kept_off.skip_user.tolist() == [8, 9]
+        exclusions = read_exclusions(connection, ListIds.of(settings.paths))
+    assert exclusions.blocklist.tolist() == [1, 3 + len(_ODD)]
+    assert exclusions.skip_user.tolist() == [8, 9]
 
 
 def test_an_audit_names_the_user_by_the_id(settings: Settings) -> None:
@@ -218,7 +218,7 @@ def test_rows_of_unknown_users_are_found(settings: Settings) -> None:
     upgrade_database(settings)
     publish_lists(settings, CANDIDATES, _blocks(1))
     ids = ListIds.of(settings.paths)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         rows = audit_lists(connection, 1, CANDIDATES, 10, ids)
         assert rows == len(shown_rows(settings))
         connection.exec_driver_sql(

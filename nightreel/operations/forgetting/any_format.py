@@ -111,7 +111,7 @@ def _from_parquet(target: Path, read: _File, changed: Path) -> int:
     with pq.ParquetWriter(changed, source.schema_arrow, compression="zstd") as out:
         for batch in source.iter_batches():
             ids = pl.Series(batch.column(read.user)).cast(pl.String)
-            theirs = [one for one in ids.unique().drop_nulls() if read.person.is_number(one)]
+            theirs = [one for one in ids.unique().drop_nulls() if read.person.is_id(one)]
             kept = ~ids.is_in(theirs).fill_null(value=False)
             removed += int((~kept).sum())
             out.write_batch(batch.filter(pa.array(kept.to_list(), pa.bool_())))
@@ -178,7 +178,7 @@ def _test(text: Path, read: _File) -> tuple[Callable[[bytes], bool], bool, bytes
             fields = line.split(delimiter)
         if len(fields) <= at:
             return person.is_in(line)  # cut off: it cannot be told whose it is
-        return person.is_number(fields[at])
+        return person.is_id(fields[at])
 
     return is_theirs, not form.header, quote.encode()
 
@@ -189,4 +189,4 @@ def _in_json(record: bytes, user: str, person: Person) -> bool:
     except ValueError:
         return person.token_bytes.search(record) is not None
     value = found.get(user) if isinstance(found, dict) else None
-    return value is not None and person.is_number(str(value))
+    return value is not None and person.is_id(str(value))

@@ -12,7 +12,14 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed
-from scoring.database.connection import SQLITE, database_exists, database_url, engine, plainly, sqlite_file
+from scoring.database.connection import (
+    SQLITE,
+    database_exists,
+    database_url,
+    sql_engine,
+    sqlite_file,
+    translate_errors,
+)
 from scoring.database.id_columns import are_text
 from scoring.database.schema import upgrade
 from scoring.database.tables import job_run, metadata, recommendation, recommendation_run, skip_user
@@ -34,8 +41,8 @@ def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> N
     """
     if not database_exists(settings):
         return
-    opened = engine(settings)
-    with plainly(database_url(settings)), exclusive_lock(opened) as connection:
+    opened = sql_engine(settings)
+    with translate_errors(database_url(settings)), exclusive_lock(opened) as connection:
         is_sqlite = connection.dialect.name == SQLITE
         if is_sqlite:
             _driver(connection).execute("PRAGMA secure_delete = ON")
@@ -48,7 +55,7 @@ def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> N
     if is_sqlite:
         _require_no_journal(settings)
         return
-    with plainly(database_url(settings)), opened.connect() as connection:
+    with translate_errors(database_url(settings)), opened.connect() as connection:
         names = ", ".join(table.name for table in metadata.sorted_tables)
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM {names}")
     removed.left.append(

@@ -20,7 +20,7 @@ from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_f
 from nightreel.operations.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
 from pipelines import model_registry
 from pipelines.ingest.ids import forget_id
-from scoring.database.connection import database_exists, database_url, engine, plainly
+from scoring.database.connection import database_exists, database_url, sql_engine, translate_errors
 from scoring.database.writer import sole_job
 
 _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
@@ -83,7 +83,7 @@ def _alone(settings: Settings) -> Iterator[None]:
         if not database_exists(settings):
             yield
             return
-        with plainly(database_url(settings)), sole_job(engine(settings)):
+        with translate_errors(database_url(settings)), sole_job(sql_engine(settings)):
             yield
 
 

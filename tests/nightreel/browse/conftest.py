@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from nightreel.browse.app import make_app
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from tests.fixtures.published_home import NIGHT, publish_small_lists
 
 EVIL = "<script>document.title='owned'</script>\"><img src=x onerror=alert(1)>"
@@ -34,7 +34,7 @@ class Site:
     @property
     def video(self) -> int:
         """The first video of the user's list."""
-        with engine(self.settings).connect() as connection:
+        with sql_engine(self.settings).connect() as connection:
             first = "SELECT video_id FROM latest_recommendation WHERE rank = 1 AND user_id = :user"
             return int(connection.execute(text(first), {"user": self.user}).scalar_one())
 
@@ -52,7 +52,7 @@ class Site:
 def fill(settings: Settings) -> int:
     """Two runs with lists, a failed one, captions that attack, and plays before and after the runs."""
     publish_small_lists(settings, (1, 2))
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         connection.execute(
             text(
                 "INSERT INTO recommendation_run "

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
 from scoring.database.compare import compare
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.id_columns import fit_ids
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import blocklist, recommendation
@@ -41,7 +41,7 @@ def publish_lists(settings: Settings, lists: Mapping[int, Mapping[Any, Sequence[
         "INSERT INTO recommendation (run_id, user_id, rank, video_id, score, source)"
         " VALUES (:run, :user, :rank, :video, :score, 'hybrid')"
     )
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         for number, of_run in lists.items():
             at = (NIGHT + timedelta(days=number)).isoformat(timespec="microseconds")
             count = sum(map(len, of_run.values()))
@@ -247,7 +247,7 @@ def test_ids_that_are_text_lead_from_page_to_page(tmp_path: Path) -> None:
     for name in ("user", "video"):
         pl.DataFrame({"id": names, "code": range(4)}).write_parquet(settings.paths.ids / f"{name}.parquet")
     upgrade_database(settings)
-    with engine(settings).begin() as connection:
+    with sql_engine(settings).begin() as connection:
         fit_ids(connection, ListIds.of(settings.paths), (recommendation, blocklist))
     publish_lists(settings, {1: dict.fromkeys(names, names[:3]), 2: dict.fromkeys(names, names[1:])})
     for url in served(settings):

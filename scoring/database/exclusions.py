@@ -8,12 +8,12 @@ from sqlalchemy import Column, Connection, select
 from nightreel.core import columns
 from nightreel.core.ids import Ids, ListIds
 from scoring.database.tables import blocklist, skip_user
-from scoring.lists.eligibility import KeptOff
+from scoring.lists.eligibility import Exclusions
 
 
-def read_kept_off(connection: Connection, ids: ListIds) -> KeptOff:
+def read_exclusions(connection: Connection, ids: ListIds) -> Exclusions:
     """The tables `blocklist` and `skip_user` as they are now: what is in them counts from this run on."""
-    return KeptOff(
+    return Exclusions(
         _codes(connection, blocklist.c[columns.VIDEO_ID], ids.video),
         _codes(connection, skip_user.c[columns.USER_ID], ids.user),
     )
