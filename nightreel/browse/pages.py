@@ -20,6 +20,7 @@ from nightreel.browse.user import Question, page_data
 from nightreel.browse.users import random_user, users_page
 from nightreel.browse.video import video_page
 from nightreel.browse.videos import picture_host
+from nightreel.browse.why import why_page
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
@@ -83,6 +84,7 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
         "/compare": _compare,
         "/scorecard": _scorecard,
         "/drift": _drift,
+        "/why": _why,
         f"{ROOT}/docs": _api,
     }
     return [Route(path, partial(answer, page)) for path, page in pages.items()] + [Route("/style.css", style)]
@@ -168,6 +170,11 @@ def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, 
 
 def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     return "drift.html", 200, {"nights": nights(settings, most=_DAYS)}
+
+
+def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    user, video = (given_id(settings, given, name) for name in ("user", "video"))
+    return "why.html", 200, {"page": why_page(settings, user, video, given_run(given))}
 
 
 def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:

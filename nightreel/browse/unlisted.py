@@ -21,6 +21,7 @@ UNLISTED_COLUMNS = (
     CATEGORY,
     Column("lists", "Lists", "How many of the lists that were looked at have it.", "number"),
     Column("reason", "Why not here", "seen: the user played it before; blocked: by the table blocklist."),
+    Column("why", "In full", "Which stage left it out, by the run's own model.", "link"),
 )
 
 

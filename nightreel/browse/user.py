@@ -23,6 +23,7 @@ from nightreel.browse.table import (
 from nightreel.browse.unlisted import UNLISTED_COLUMNS, unlisted
 from nightreel.browse.users import users_from
 from nightreel.browse.videos import describe
+from nightreel.browse.why import link_to_why
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
@@ -31,7 +32,8 @@ from scoring.database.tables import recommendation
 
 ROWS_MAX = 200
 _NEARBY = 8
-_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
+_WHY = Column("why", "Why", "What brought it, and which features move its scores most.", "link")
+_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES, _WHY)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def _read_user(
         return
     listed = {row[columns.VIDEO_ID] for row in found.rows}
     found.unlisted = unlisted(connection, settings, run[columns.RUN_ID], listed, plays)
+    link_to_why(found.rows, user, run[columns.RUN_ID], "why")
+    link_to_why(found.unlisted, user, run[columns.RUN_ID], "why not")
     if found.other is not None:
         found.changes = _changes(_list(connection, found.other, user), found.rows)
 

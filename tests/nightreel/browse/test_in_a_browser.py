@@ -72,6 +72,7 @@ PAGES = (
     "/compare",
     "/scorecard",
     "/drift",
+    "/why",
     "/api/v1/docs",
 )
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -257,6 +258,13 @@ def test_ids_that_are_text_lead_from_page_to_page(tmp_path: Path) -> None:
         for link in links:
             status, page, _ = site.get(link.replace("&amp;", "&"))
             assert status == 200 and len(rows(page, "list")) == 3
+            (why, *_) = re.findall(r'<td class="link why"><a href="([^"]+)">', page)
+            _, asked, _ = site.get(unescape(why))
+            # There is no model, and that is said of the user and the video that the row is of.
+            assert "no such table" in asked or "no such model" in asked
+            typed = re.findall(r'name="(?:user|video)"[^>]* value="([^"]*)"', asked)
+            of_page = re.search("<h1>User (.*?)</h1>", page)
+            assert of_page is not None and {*typed} == {of_page[1], rows(page, "list")[0][1]}
             (video, *_) = re.findall(r'<td class="video video_id n"><a href="([^"]+)">', page)
             status, page, _ = site.get(video.replace("&amp;", "&"))
             assert status == 200 and "4 of 4 lists have it" in page
