@@ -12,10 +12,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from nightreel.browse.comparison import comparison_page
+from nightreel.browse.drift import drift_page
 from nightreel.browse.history import jobs_table, read_runs, runs_table, seconds_chart, shown_id, with_lists
 from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
-from nightreel.browse.scorecard import scorecard_page
+from nightreel.browse.scorecard import percent, scorecard_page
 from nightreel.browse.user import Question, page_data
 from nightreel.browse.users import random_user, users_page
 from nightreel.browse.video import video_page
@@ -24,7 +25,6 @@ from nightreel.browse.why import why_page
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
-from nightreel.operations.drift.stored import nights
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.outcomes.log import LIKED, PLAYED
@@ -40,7 +40,7 @@ def make_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(instant=_instant, cell=_cell, percent=_percent)
+    environment.filters.update(instant=_instant, cell=_cell, percent=percent)
     return environment
 
 
@@ -169,7 +169,7 @@ def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, 
 
 
 def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    return "drift.html", 200, {"nights": nights(settings, most=_DAYS)}
+    return "drift.html", 200, drift_page(settings)
 
 
 def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
@@ -183,10 +183,6 @@ def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict
 
 def _instant(value: datetime | None) -> str:
     return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _cell(row: Mapping[str, Any], key: str, kind: str) -> str:

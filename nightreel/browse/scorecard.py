@@ -1,14 +1,40 @@
-"""What the page of the scorecard shows: the nights as the command has them, and their trend as lines."""
+"""What the page of the scorecard shows: the nights as the command has them, as a table and as a trend."""
 
 from datetime import datetime
 from typing import Any
 
+from nightreel.browse.table import SOURCE, Column, Table, table
+from nightreel.core import columns
 from nightreel.core.settings import Settings
 from scoring.outcomes.log import LIKED, PLAYED
 from scoring.outcomes.scorecard import scorecard
 
 # The drawing's area, in the units of its view box.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 710.0, 10.0, 140.0
+_HOURS = "Hours that listed videos were played, each play in full."
+_BEFORE_REACH = (
+    Column(columns.RUN_ID, "Run", "The run whose lists were shown.", "number"),
+    Column("shown_from", "Shown from, UTC", "Since when apps read it.", "instant"),
+    Column("users", "Users", "Users with a list.", "number"),
+    Column("active_users", "Active", "Of these, who played anything while it was shown.", "number"),
+)
+_AFTER_REACH = (
+    Column("played", "Played", "Listed rows that their user played while they were shown.", "number"),
+    Column("liked", "Liked", "Listed rows that their user liked then.", "number"),
+    Column("hours", "Hours", _HOURS, "number"),
+    Column("fresh_said", "Fresh", "Share of the rows whose video was new then (fresh_days).", "number"),
+    Column("coverage_said", "Coverage", "Share of all known videos that some list had.", "number"),
+    Column("remarks", "Remark", "What lies outside the band of the nights before."),
+)
+_CELLS = (
+    SOURCE,
+    Column("ranks", "Ranks", "The positions in the list that are counted together.", "number"),
+    Column("segment", "Segment", "Users by plays that the run knew: new none, cold few, warm the others."),
+    Column("listed", "Listed", "Rows of these lists.", "number"),
+    Column("played", "Played", "Of these, what their user played while they were shown.", "number"),
+    Column("liked", "Liked", "Of these, what their user liked.", "number"),
+    Column("hours", "Hours", _HOURS, "number"),
+)
 
 
 def scorecard_page(settings: Settings, *, days: int, hit: str, replays: bool) -> dict[str, Any]:
@@ -26,7 +52,70 @@ def scorecard_page(settings: Settings, *, days: int, hit: str, replays: bool) ->
         "other_hit": PLAYED if hit == LIKED else LIKED,
         "replays": replays,
         "trends": trends,
+        "nights_table": _nights_table(card["nights"], depths, hit),
+        "cells_table": _cells_table(card["nights"][0]) if card["nights"] else None,
     }
+
+
+def _nights_table(nights: list[dict[str, Any]], depths: list[int], hit: str) -> Table:
+    rows = []
+    for night in nights:
+        remarks = "; ".join(night["out_of_band"]) if night["judged"] else "not all played yet"
+        row = night | {
+            "hours": _hours(night["watch_ms"]),
+            "fresh_said": percent(night["fresh"]),
+            "coverage_said": percent(night["coverage"]),
+            "remarks": remarks,
+        }
+        for depth, one in night["by_depth"].items():
+            ends = (f"{100 * one[name]:+.1f}" for name in ("low", "high"))
+            row |= {
+                f"list_{depth}": percent(one["share_list"]),
+                f"popularity_{depth}": percent(one["share_popularity"]),
+                f"difference_{depth}": f"{100 * one['difference']:+.1f} [{', '.join(ends)}]",
+            }
+        rows.append(row)
+    wanted = [*_BEFORE_REACH]
+    for depth in depths:
+        wanted += _reach_columns(depth, hit)
+    return table("nights", "Nights", [*wanted, *_AFTER_REACH], rows, marked="out_of_band")
+
+
+def _reach_columns(depth: int, hit: str) -> tuple[Column, ...]:
+    reached = f"Share of active users who {hit} a video of the first {depth}"
+    return (
+        Column(f"list_{depth}", f"@{depth}", f"{reached} of their list.", "number"),
+        Column(
+            f"popularity_{depth}",
+            f"Popularity @{depth}",
+            f"{reached} of the day before's most liked.",
+            "number",
+        ),
+        Column(
+            f"difference_{depth}",
+            f"Difference @{depth}, 95 %",
+            "The lists less popularity, in points, with its interval: above 0 the lists are better.",
+            "number",
+        ),
+    )
+
+
+def _cells_table(night: dict[str, Any]) -> Table:
+    rows = [
+        cell | {"ranks": f"{cell['rank_from']}–{cell['rank_to']}", "hours": _hours(cell["watch_ms"])}
+        for cell in night["cells"]
+    ]
+    title = f"Run {night[columns.RUN_ID]} by source, rank and user segment"
+    return table("cells", title, _CELLS, rows)
+
+
+def percent(share: float | None) -> str:
+    """A share with one decimal; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _hours(watch_ms: float) -> str:
+    return f"{watch_ms / 3_600_000:.1f}"
 
 
 def _trend(nights: list[dict[str, Any]], depth: int) -> dict[str, Any]:

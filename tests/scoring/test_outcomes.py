@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -326,8 +327,10 @@ def test_the_page_has_each_night_and_its_trend(settings: Settings) -> None:
             with pytest.raises(HTTPError) if odd == "days=x" else nullcontext():
                 urlopen(f"{url}/scorecard?{odd}", timeout=30).close()
     table = page.partition('<section id="nights">')[2].partition("</section>")[0]
-    assert table.split('<td class="n">')[1].startswith("7</td>")
+    assert table.split('<td class="number run_id n">')[1].startswith("7</td>")
     assert "5.0 %" in table and "run 7: reach at 10 (liked) is 5.0 %, below" in page
     assert page.count('class="popularity"') == page.count('class="lists"/>') == 2
     assert page.count("<circle") == 14 and "<script" not in page
     assert short.count("<circle") == 4
+    for section in page.split("<section id=")[1:]:
+        assert re.findall(r"<dt>(.*?)</dt>", section) == re.findall(r"<th scope[^>]*>(.*?)</th>", section)

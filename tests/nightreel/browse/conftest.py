@@ -17,9 +17,28 @@ from sqlalchemy import text
 
 from nightreel.browse.app import make_app
 from nightreel.core.settings import Settings
+from nightreel.operations.drift.stored import save
 from scoring.database.connection import sql_engine
 from tests.fixtures.published_home import NIGHT, publish_small_lists
 
+DRIFT = {
+    "night": str(NIGHT.date()),
+    "model_version": "v1",
+    "columns": [
+        {
+            "name": name,
+            "index": index,
+            "missing": 0.01,
+            "missing_training": 0.02,
+            "unknown": 0.0,
+            "moved": moved,
+        }
+        for name, index, moved in (("als_score", 0.05, False), ("hour_of_day", 0.5, True))
+    ],
+    "plays": {"day": 10, "usual": 12.0, "moved": False},
+    "liked": {"day": 0.5, "training": 0.25, "moved": True},
+    "remarks": ["hour_of_day has moved"],
+}
 EVIL = "<script>document.title='owned'</script>\"><img src=x onerror=alert(1)>"
 
 
@@ -83,6 +102,7 @@ def fill(settings: Settings) -> int:
         }
     )
     plays.write_parquet(settings.paths.table("interactions"))
+    save(settings, NIGHT.date(), DRIFT)
     return int(user or 0)
 
 

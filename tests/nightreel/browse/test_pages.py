@@ -200,6 +200,17 @@ def test_empty_columns_vanish_and_every_other_has_its_meaning(lists: Site) -> No
     assert re.findall(r"<dt>(.*?)</dt>", section[0]) == headings
 
 
+def test_drift_shows_what_moved_first_and_what_its_columns_mean(site: Site) -> None:
+    _, page, _ = site.get("/drift")
+    assert [(line[0], line[1], line[-1]) for line in rows(page, "columns")] == [
+        ("hour_of_day", "0.50", "yes"),
+        ("als_score", "0.05", "no"),
+    ]
+    assert rows(page, "nights")[0][1:] == ["v1", "10", "12", "50.0 %", "25.0 %", "1"]
+    for section in page.split("<section id=")[1:]:
+        assert re.findall(r"<dt>(.*?)</dt>", section) == re.findall(r"<th scope[^>]*>(.*?)</th>", section)
+
+
 @pytest.mark.parametrize(
     "path", ["/?user=abc&other=1", "/?user=" + "9" * 30, "/nope", "/video?video=", "/?user=14.5"]
 )
