@@ -23,7 +23,7 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine, run_measured
 from nightreel.core.ids import Ids
-from pipelines.ingest.ids import Codes
+from pipelines.ingest.id_codes import Codes
 
 RESULT = Path(__file__).parent / "results" / "text_ids.json"
 BATCH = 100_000  # about as many rows as ingest reads at a time

@@ -4,155 +4,29 @@ By the setting `text_ids`; or, where that is `auto`, by what stands in the first
 stays. A home of integers becomes one of text by that setting: every integer keeps itself as its code.
 """
 
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nightreel.core import columns
-from nightreel.core.artefacts import atomic_write
-from nightreel.core.checksums import is_as_written, is_lost
+from nightreel.core.checksums import is_lost
 from nightreel.core.errors import InputError
-from nightreel.core.ids import CODE, ID, NAMES, Ids, ids_file
+from nightreel.core.ids import ID, NAMES, Ids, ids_file
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, Settings
+from pipelines.ingest.id_codes import Codes
 from pipelines.ingest.numbers import floats, is_whole
 from pipelines.ingest.sources import Source, first_values
 
 INTEGER = "integer"
 _INT64 = np.iinfo(np.int64)
-_SCHEMA = pa.schema([pa.field(ID, pa.large_string()), pa.field(CODE, pa.int64(), nullable=False)])
-_TOKEN = b"nightreel.ids"
-_ROWS_AT_A_TIME = 250_000
 # A few bad rows do not make ids of integers text.
 _SHARE_OF_WORDS, _SHARE_OF_LARGE = 0.5, 1 / 3
 _LARGEST_UNSIGNED = 2**64 - 1
-# More ids than any home will have.
-_ROOM = 2**40
 
 _log = get_logger(__name__)
-
-
-class Codes:
-    """The codes of one name's ids: those that the file has, and those given since.
-
-    Every id that was ever seen is kept once, by Polars' categories, at less than 150 bytes each.
-    """
-
-    def __init__(self) -> None:
-        self._type = pl.Categorical(pl.Categories.random())
-        # Categories live as long as a series has them.
-        self._kept = pl.Series(ID, [], dtype=self._type)
-        # By category: each has a code as soon as it is there. Longer than what is used of it. None as long as
-        # each category is its own code, as in every home that began with text.
-        self._codes: np.ndarray | None = None
-        self._used = 0
-        self._gone = np.zeros(0, dtype=np.int64)
-        self._next = 0
-        self.token = uuid.uuid4().hex
-        self.new = 0
-
-    def __len__(self) -> int:
-        return self._used
-
-    @classmethod
-    def read(cls, file: Path) -> "Codes":
-        """As a file has them."""
-        if not is_as_written(file):
-            raise InputError(
-                f"{file}: not as it was written.",
-                "Put the file of a backup there; or remove it, and run `nightreel ingest --force`: all ids "
-                "get new codes.",
-            )
-        made = cls()
-        parquet = pq.ParquetFile(file)
-        made.token = (parquet.schema_arrow.metadata or {}).get(_TOKEN, b"").decode()
-        for batch in parquet.iter_batches(_ROWS_AT_A_TIME):
-            made._add(pl.DataFrame(batch))
-        made._begin()
-        return made
-
-    @classmethod
-    def of_integers(cls, ids: pl.Series) -> "Codes":
-        """Of ids that were integers until now: each is its own code."""
-        made = cls()
-        ids = ids.drop_nulls().unique().sort()
-        made._add(pl.DataFrame([ids.cast(pl.String).alias(ID), ids.cast(pl.Int64).alias(CODE)]))
-        made._begin()
-        made.new = len(made)
-        return made
-
-    def codes(self, ids: pl.Series) -> pl.Series:
-        """The code of each id, none of which is null; new ones are given in order of appearance."""
-        category = ids.cast(self._type).to_physical().to_numpy()
-        new, first = np.unique(category[category >= self._used], return_index=True)
-        if len(new):
-            given = np.empty(len(new), dtype=np.int64)
-            given[np.argsort(first)] = self._next + np.arange(len(new))
-            self._set(new, given)
-            self._next += len(new)
-            self.new += len(new)
-        return pl.Series(
-            ids.name, category.astype(np.int64) if self._codes is None else self._codes[category]
-        )
-
-    def write(self, file: Path, *, but: str | None = None) -> None:
-        """Write them all, by code. but: an id that is left out, with its code in its place."""
-        codes = self._all()
-        order = None if (codes[1:] > codes[:-1]).all() else np.argsort(codes, kind="stable")
-        schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
-        with (
-            atomic_write(file, checksum=True) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
-            for start in range(0, len(codes), _ROWS_AT_A_TIME):
-                stop = min(start + _ROWS_AT_A_TIME, len(codes))
-                part = np.arange(start, stop) if order is None else order[start:stop]
-                category = pl.Series(ID, np.where(part < self._used, part, 0), dtype=pl.UInt32)
-                ids = category.cat.to(self._type).cast(pl.String)
-                # A forgotten id has left its code, which no other gets.
-                stays = pl.Series(part < self._used) & ids.ne_missing(but)
-                there = pl.select(pl.when(stays).then(ids)).to_series()
-                texts = there.to_arrow().cast(pa.large_string())
-                writer.write_table(pa.table([texts, pa.array(codes[part])], schema=schema))
-
-    def _add(self, rows: pl.DataFrame) -> None:
-        """Add ids with codes that they have."""
-        known = rows.filter(pl.col(ID).is_not_null())
-        category = known[ID].cast(self._type).to_physical().to_numpy()
-        self._set(category, known[CODE].to_numpy())
-        self._gone = np.concatenate([self._gone, rows.filter(pl.col(ID).is_null())[CODE].to_numpy()])
-
-    def _all(self) -> np.ndarray:
-        """The code of each category, then those of forgotten ids."""
-        codes = np.arange(self._used) if self._codes is None else self._codes[: self._used]
-        return np.concatenate([codes, self._gone]) if len(self._gone) else codes
-
-    def _set(self, category: np.ndarray, codes: np.ndarray) -> None:
-        if not len(category):
-            return
-        before, self._used = self._used, int(category.max()) + 1
-        if self._codes is None:
-            if np.array_equal(category, codes):
-                return
-            self._codes = np.arange(before)
-        if self._used > len(self._codes):
-            self._codes.resize(max(self._used, len(self._codes) * 3 // 2), refcheck=False)
-        self._codes[category] = codes
-
-    def _begin(self) -> None:
-        """Find the first code to give: after the largest, or where integers reach that far, in a gap."""
-        codes = np.sort(self._all())
-        if not len(codes):
-            return
-        self._next = int(codes[-1]) + 1
-        if self._next > _INT64.max - _ROOM:
-            gaps = np.diff(codes).view(np.uint64)
-            self._next = int(codes[gaps.argmax()]) + 1
 
 
 class HomeIds:

@@ -11,7 +11,7 @@ from sqlalchemy import inspect, select
 from nightreel.core.errors import AuditError, InputError
 from nightreel.core.ids import ListIds, ids_file
 from nightreel.core.settings import Settings
-from pipelines.ingest.ids import Codes
+from pipelines.ingest.id_codes import Codes
 from scoring.database.audits import audit_lists
 from scoring.database.compare import compare
 from scoring.database.connection import reading, sql_engine

@@ -16,7 +16,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import ARCHIVE, archived_name
-from pipelines.ingest.ids import Codes
+from pipelines.ingest.id_codes import Codes
 from tests.fixtures.raw_log import BIG_HEADER, RawLog
 from tests.pipelines.ingest.conftest import Ingested
 

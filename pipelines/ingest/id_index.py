@@ -1,0 +1,133 @@
+"""Finds ids that are text among those that were added: their position, exactly, in batches, in little memory.
+
+A hash table in arrays: each slot has the position of an id or none, and an id whose slot is taken stands in
+one of those after it. Hashes say which ids to compare; only equal bytes make two ids one.
+"""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NONE = -1
+_SMALLEST_TABLE = 2**10
+# Fuller than this, too many ids stand far behind their slot.
+_LARGEST_SHARE = 2 / 3
+
+
+def hashes(ids: pl.Series) -> np.ndarray:
+    """64 bits an id, the same for the same text within a process."""
+    return ids.hash().to_numpy()
+
+
+class GrowingArray:
+    """An array that is appended to, in place where the system can, at little more memory than it needs."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._array = np.zeros(_SMALLEST_TABLE, dtype=dtype)
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def values(self) -> np.ndarray:
+        """What is in it; not to be kept, as `append` moves it."""
+        return self._array[: self._used]
+
+    def append(self, values: np.ndarray) -> None:
+        """Add values at the end."""
+        start, self._used = self._used, self._used + len(values)
+        if self._used > len(self._array):
+            self._array.resize(max(self._used, len(self._array) * 9 // 8), refcheck=False)
+        self._array[start : self._used] = values
+
+
+class IdIndex:
+    """Texts, each with its position: 0, 1, ... in the order in which they were added."""
+
+    def __init__(self) -> None:
+        # The texts behind one another, and where each ends.
+        self._bytes = GrowingArray(np.uint8)
+        self._ends = GrowingArray(np.int64)
+        self._ends.append(np.zeros(1, dtype=np.int64))
+        self._hashes = GrowingArray(np.uint64)
+        self._table = np.full(_SMALLEST_TABLE, NONE)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def find(self, ids: pl.Series) -> np.ndarray:
+        """The position of each id, NONE where it is not there."""
+        hashed, binary = hashes(ids), _binary(ids)
+        found = np.full(len(ids), NONE)
+        slots = self._slots(hashed)
+        # The rows that are still looked for.
+        rows = np.arange(len(ids))
+        while len(rows):
+            there = self._table[slots[rows]]
+            rows, there = rows[there != NONE], there[there != NONE]
+            same = self._hashes.values[there] == hashed[rows]
+            if same.any():
+                same[same] = self._are_equal(there[same], binary, rows[same])
+                found[rows[same]] = there[same]
+            rows = rows[~same]
+            slots[rows] = self._after(slots[rows])
+        return found
+
+    def add(self, ids: pl.Series) -> None:
+        """Add ids that are not there yet and differ from each other."""
+        before, added = len(self), hashes(ids)
+        binary = _binary(ids)
+        ends = np.frombuffer(binary.buffers()[1], dtype=np.int64)[binary.offset :][: len(binary) + 1]
+        if ends[-1] > ends[0]:
+            self._bytes.append(np.frombuffer(binary.buffers()[2], dtype=np.uint8)[ends[0] : ends[-1]])
+        self._ends.append(ends[1:] - ends[0] + self._ends.values[-1])
+        self._hashes.append(added)
+        if len(self) <= _LARGEST_SHARE * len(self._table):
+            self._place(added, before)
+            return
+        size = len(self._table)
+        while len(self) > _LARGEST_SHARE * size:
+            size *= 2
+        self._table = np.full(size, NONE)
+        step = _SMALLEST_TABLE**2
+        for start in range(0, len(self), step):
+            self._place(self._hashes.values[start : start + step], start)
+
+    def texts(self, positions: np.ndarray) -> pl.Series:
+        """The texts of these positions; where none was added, null."""
+        if not len(self):
+            return pl.Series([None] * len(positions), dtype=pl.String)
+        return pl.Series(self._array().take(pa.array(positions)).cast(pa.large_string()))
+
+    def _slots(self, hashed: np.ndarray) -> np.ndarray:
+        return (hashed & np.uint64(len(self._table) - 1)).astype(np.int64)
+
+    def _after(self, slots: np.ndarray) -> np.ndarray:
+        return (slots + 1) & (len(self._table) - 1)
+
+    def _place(self, hashed: np.ndarray, first: int) -> None:
+        """Give ids, the first of which has this position, a free slot each."""
+        slots = self._slots(hashed)
+        rows = np.arange(len(hashed))
+        while len(rows):
+            free = rows[self._table[slots[rows]] == NONE]
+            # Of several rows for one slot, one stays in it.
+            self._table[slots[free]] = first + free
+            rows = rows[self._table[slots[rows]] != first + rows]
+            slots[rows] = self._after(slots[rows])
+
+    def _are_equal(self, positions: np.ndarray, ids: pa.Array, rows: np.ndarray) -> np.ndarray:
+        """Whether the bytes at each position are those of the id in the row beside it."""
+        equal = pc.equal(self._array().take(pa.array(positions)), ids.take(pa.array(rows)))
+        return equal.to_numpy(zero_copy_only=False)
+
+    def _array(self) -> pa.Array:
+        """All texts, without a copy: not to be kept either."""
+        buffers = [None, pa.py_buffer(self._ends.values), pa.py_buffer(self._bytes.values)]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
+
+
+def _binary(ids: pl.Series) -> pa.Array:
+    return ids.to_arrow().cast(pa.large_string()).cast(pa.large_binary())
