@@ -121,7 +121,7 @@ class IdIndex:
     def _are_equal(self, positions: np.ndarray, ids: pa.Array, rows: np.ndarray) -> np.ndarray:
         """Whether the bytes at each position are those of the id in the row beside it."""
         equal = pc.equal(self._array().take(pa.array(positions)), ids.take(pa.array(rows)))
-        return equal.to_numpy(zero_copy_only=False)
+        return np.asarray(equal)
 
     def _array(self) -> pa.Array:
         """All texts, without a copy: not to be kept either."""

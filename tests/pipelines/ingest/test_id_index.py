@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nightreel.core.ids import Ids
 from pipelines.ingest import id_index
 from pipelines.ingest.id_codes import Codes
+from pipelines.ingest.ids import forget_id
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 _hashes = id_index.hashes
@@ -56,3 +57,15 @@ def test_a_table_that_grows_keeps_crowded_ids() -> None:
             codes.codes(part)
         assert codes.codes(ids).to_list() == list(range(3000))
         assert len(codes) == 3000
+
+
+def test_the_code_of_a_forgotten_id_is_given_to_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "user.parquet"
+    codes = Codes()
+    codes.codes(pl.Series("id", ["a", "b", "c"]))
+    codes.write(file)
+    forget_id(Ids("user", file, is_text=True), "b")
+    codes = Codes.read(file)
+    assert codes.codes(pl.Series("id", ["c", "d", "b", "a"])).to_list() == [2, 3, 4, 0]
+    codes.write(file)
+    assert pl.read_parquet(file).rows() == [("a", 0), (None, 1), ("c", 2), ("d", 3), ("b", 4)]
