@@ -7,7 +7,7 @@ import typer
 
 from nightreel.cli.options import ANY_ID, ID_MAX, RUN_ID_MAX, AsJson, Home, RunId, StepJson
 from nightreel.cli.root import app
-from nightreel.cli.running import command_settings, import_feast, report_step
+from nightreel.cli.running import command_settings, import_feast, note_timing, report_step, with_progress
 from nightreel.core.errors import InputError
 
 
@@ -173,7 +173,9 @@ def compare(
     from nightreel.core import printing
     from scoring.database.compare import compare as step
 
-    found = step(command_settings(), run_id, other_id)
+    settings = command_settings()
+    found, seconds = with_progress(lambda: step(settings, run_id, other_id), "compare")
+    note_timing("compare", seconds)
     if as_json:
         printing.print_json(found)
     else:
@@ -225,7 +227,7 @@ def export(
         import_feast()
         from scoring.exporting.feast import export_to_feast
 
-        report_step(lambda: export_to_feast(settings, run_id), "export")
+        report_step(lambda: export_to_feast(settings, run_id), "export --to feast")
         return
     from scoring.exporting.redis import SCHEMES, export_to_redis
 
@@ -234,7 +236,7 @@ def export(
         raise InputError(
             "--to: not the URL of a Redis server.", "Write it like redis://host:6379/0, or --to feast."
         )
-    report_step(lambda: export_to_redis(settings, to, key, run_id), "export", changes_home=False)
+    report_step(lambda: export_to_redis(settings, to, key, run_id), "export --to redis", changes_home=False)
 
 
 @app.command()
@@ -272,7 +274,8 @@ def forget(
     import_feast()
     from nightreel.operations.forgetting import forget as step
 
-    report_step(lambda: step(settings, user_id, retrain=retrain), "forget")
+    name = "forget --retrain" if retrain else "forget"
+    report_step(lambda: step(settings, user_id, retrain=retrain), name)
 
 
 @app.command()

@@ -130,7 +130,9 @@ def backfill(
     import_feast()
     from nightreel.operations.backfill import backfill as step
 
-    report_step(lambda: step(settings, *days, model_version=model, force=force), "backfill")
+    # What another number of days took says nothing of these.
+    name = f"backfill of {(days[1] - days[0]).days + 1} days"
+    report_step(lambda: step(settings, *days, model_version=model, force=force), name)
 
 
 @app.command()

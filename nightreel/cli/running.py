@@ -4,13 +4,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightreel.cli.options import JSON, PATHS, asked_for
 
 if TYPE_CHECKING:
     from nightreel.core.artefacts import StepResult
     from nightreel.core.settings import Settings
+
+Result = TypeVar("Result")
 
 
 def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "Settings":
@@ -52,27 +54,32 @@ def import_feast() -> None:
 def report_step(
     step: "Callable[[], StepResult]", name: str = "working", *, changes_home: bool = True
 ) -> None:
-    """Do a step, with its progress, and print what came of it. name: as its result has it.
+    """Do a step, with its progress, and print what came of it. name: what its timing is noted under.
 
-    changes_home: whether it does; then its timing is noted, and a home behind a URL sent.
+    changes_home: whether it does; then its timing is noted however short, and a home behind a URL sent.
     """
     from nightreel.core import printing
-    from nightreel.core.progress import progress
 
-    started = time.monotonic()
-    with progress(name, _last_seconds(name)):
-        result = step()
-    seconds = time.monotonic() - started
+    result, seconds = with_progress(step, name)
     if JSON in asked_for:
         printing.print_json_result(result, seconds)
     else:
         printing.print_result(result, seconds, paths=PATHS in asked_for)
     sys.stdout.flush()
-    if not changes_home:
-        return
     if result.wrote and not result.skipped:
-        _note_timing(result.step, seconds)
-    _send()
+        note_timing(name, seconds, also_short=changes_home)
+    if changes_home:
+        _send()
+
+
+def with_progress(work: "Callable[[], Result]", name: str) -> "tuple[Result, float]":
+    """Do work with a line on a terminal that says how long it will take; its result and its seconds."""
+    from nightreel.core.progress import progress
+
+    started = time.monotonic()
+    with progress(name, _last_seconds(name)):
+        result = work()
+    return result, time.monotonic() - started
 
 
 def _send() -> None:
@@ -105,19 +112,25 @@ def _last_seconds(step: str) -> float | None:
     return float(seconds) if isinstance(seconds, int | float) else None
 
 
-def _note_timing(step: str, seconds: float) -> None:
-    """Keep the seconds and the peak memory of a step's last run, for the report."""
+def note_timing(step: str, seconds: float, *, also_short: bool = False) -> None:
+    """Keep the seconds and the peak memory of a step's last run, for the next estimate and the report.
+
+    also_short: of what takes less time than its progress is shown after, too.
+    """
     import json
     import resource
 
     from nightreel.core.artefacts import atomic_write
     from nightreel.core.disk import DiskFullError
+    from nightreel.core.progress import AFTER_S
     from nightreel.core.settings import load_settings
 
+    if seconds < AFTER_S and not also_short:
+        return
     path = load_settings().paths.state / "timings.json"
     known = _timings()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
     known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
-    # The step is done, and what the report says of its seconds is no reason to fail.
-    with suppress(DiskFullError), atomic_write(path) as temporary:
+    # The step is done, and what is said of its seconds is no reason to fail; a home may be read-only.
+    with suppress(DiskFullError, OSError), atomic_write(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")

@@ -78,11 +78,12 @@ def progress(description: str, total: float | None = None) -> Iterator[Advance]:
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
     )
 
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
     if total is not None:
-        columns.insert(3, MofNCompleteColumn())
+        columns[3:] = [MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go:"), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 

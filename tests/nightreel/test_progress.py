@@ -1,14 +1,19 @@
 """Progress on a terminal: after two seconds, with an estimate from the last time, and gone at the end."""
 
+import json
 import os
 import pty
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from nightreel.cli import lists
 from nightreel.core.progress import progress, said
+from nightreel.core.settings import load_settings
+from tests.fixtures.published_home import publish_small_lists
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,24 @@ def test_it_is_shown_while_the_work_goes_on_and_taken_away_after_it(monkeypatch:
         assert terminal.came.wait(30)
     assert "train: 3 s of about 30 s, 27 s to go" in terminal.text
     assert terminal.text.endswith("\r\x1b[2K")
+
+
+def test_what_only_reads_is_estimated_by_its_last_time_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
+    settings = load_settings()
+    publish_small_lists(settings, (1, 2))
+    timings = settings.paths.state / "timings.json"
+    lists.compare(2, 1)
+    lists.export(tmp_path / "lists.csv", run_id=None, since=None, to=None, key="")
+    # It took less than what is shown, so no file was made for it.
+    assert not timings.exists()
+    monkeypatch.setattr("nightreel.core.progress.AFTER_S", 0.0)
+    lists.compare(2, 1)
+    lists.export(tmp_path / "lists.csv", run_id=None, since=None, to=None, key="")
+    assert json.loads(timings.read_text()).keys() == {"compare", "export"}
+    capsys.readouterr()
 
 
 def test_a_table_fits_the_terminal_and_stays_aligned() -> None:
