@@ -5,7 +5,7 @@ share of a path is read by the actor that joins it: no row crosses between nodes
 only by `AsOfRetrievalJob.to_ray_dataset`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from ray.exceptions import RayTaskError
 
 from feast_asof.entities import Entities, read_rows
 from feast_asof.errors import AsOfError
-from feast_asof.retrieval_job import AsOfRetrievalJob
 from feast_asof.shared import ReadSource, SharedSource
 from feast_asof.views import JoinedView
 
@@ -42,6 +41,7 @@ class _Request:
     on_demand: Sequence[OnDemandFeatureView]
     full_feature_names: bool
     feature_refs: Sequence[str] | None
+    join: Callable[..., pa.Table]
 
 
 def joined_dataset(
@@ -51,9 +51,11 @@ def joined_dataset(
     on_demand: Sequence[OnDemandFeatureView],
     full_feature_names: bool,
     feature_refs: Sequence[str] | None,
+    join: Callable[..., pa.Table],
 ) -> ray.data.Dataset:
     """The join as a lazy dataset; returns when every source is indexed. See AsOfRetrievalJob.to_ray_dataset.
 
+    join: joins some entity rows to views whose sources are known, called as `retrieval_job.joined_rows` is.
     A source's rows and its index are one object: a node's object store has to have room for all of them.
     """
     if not ray.is_initialized():
@@ -67,6 +69,7 @@ def joined_dataset(
         on_demand,
         full_feature_names,
         feature_refs,
+        join,
     )
     shares = [{"share": share} for share in _shares(entities)]
     actors = max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(shares)))
@@ -100,15 +103,13 @@ class _Joiner:
 
     def _joined(self, rows: pa.Table) -> pa.Table:
         request = self._request
-        job = AsOfRetrievalJob(
-            None,
+        return request.join(
             Entities(request.what, rows, time_column=request.time_column),
             self._views,
             on_demand=request.on_demand,
             full_feature_names=request.full_feature_names,
             feature_refs=request.feature_refs,
         )
-        return job.to_arrow()
 
 
 def _distinct(views: Sequence[JoinedView]) -> list[SharedSource]:

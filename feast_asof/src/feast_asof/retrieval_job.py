@@ -155,6 +155,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
             on_demand=self._on_demand,
             full_feature_names=self._full_feature_names,
             feature_refs=self._feature_refs,
+            join=joined_rows,
         )
 
     def persist(
@@ -209,3 +210,23 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
             feature_refs=self._feature_refs,
             positions={name: self.positions(name)[rows] for name in self._views},
         )
+
+
+def joined_rows(
+    entities: Entities,
+    views: Sequence[JoinedView],
+    *,
+    on_demand: Sequence[OnDemandFeatureView],
+    full_feature_names: bool,
+    feature_refs: Sequence[str] | None,
+) -> pa.Table:
+    """Entity rows with the features of views, on-demand ones included: what an actor of a cluster does."""
+    job = AsOfRetrievalJob(
+        None,
+        entities,
+        views,
+        on_demand=on_demand,
+        full_feature_names=full_feature_names,
+        feature_refs=feature_refs,
+    )
+    return job.to_arrow()
