@@ -80,9 +80,10 @@ def api_routes(settings: Settings) -> list[Route]:
     return [
         Route(f"{ROOT}/openapi.json", partial(answer, lambda *_: document())),
         Route(f"{ROOT}/runs", partial(answer, _runs)),
-        Route(f"{ROOT}/runs/{{run:int}}", partial(answer, _run)),
+        Route(f"{ROOT}/runs/{{run}}", partial(answer, _run)),
         Route(f"{ROOT}/lists", partial(answer, _lists)),
-        Route(f"{ROOT}/lists/{{user}}", one_list),
+        # Ids that are text may have slashes.
+        Route(f"{ROOT}/lists/{{user:path}}", one_list),
         Route(f"{ROOT}/scorecard", partial(answer, _scorecard)),
     ]
 
@@ -103,10 +104,9 @@ def _answer(request: Request, body: bytes) -> Response:
     """The body with its ETag, or 304 where the reader has it already."""
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = _HEADERS | {"ETag": tag}
-    asked = request.headers.get("if-none-match")
-    if asked is not None and (
-        asked.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in asked.split(",")]
-    ):
+    lines = request.headers.getlist("if-none-match")
+    asked = [one.strip().removeprefix("W/") for line in lines for one in line.split(",")]
+    if tag in asked or asked == ["*"]:
         return Response(b"", 304, headers)
     return Response(body, 200, headers, "application/json")
 
@@ -122,8 +122,7 @@ def _iso(value: Any) -> str:
 
 
 def _limit(given: Mapping[str, str], most: int) -> int:
-    found = given_number(given, "limit", most)
-    return min(LIMIT, most) if found is None else max(1, found)
+    return given_number(given, "limit", most, least=1) or min(LIMIT, most)
 
 
 def _runs(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def _runs(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _run(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
-    run_id = given_run({"run": str(given["run"])})
+    run_id = given_run(given)
     with reading(settings) as connection:
         require_current(connection)
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
@@ -191,5 +190,5 @@ def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _scorecard(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
-    days = given_number(given, "days", 36_500)
+    days = given_number(given, "days", 36_500, least=1)
     return scorecard(settings, days=days or 30, replays=given.get("replays", "") not in ("", "0", "false"))

@@ -31,12 +31,19 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
     async def not_there(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if request.url.path.startswith(ROOT):
-            return failure(f"{error.detail}.", f"{ROOT}/docs says what there is.", error.status_code)
+            said = failure(f"{error.detail}.", f"{ROOT}/docs says what there is.", error.status_code)
+            return with_own_headers(said, error)
         message = "There is no such page." if error.status_code == 404 else f"{error.detail}."
         remedy = "Look for a user or a video here, or go to the runs."
-        return await run_in_threadpool(
+        page = await run_in_threadpool(
             error_page, settings, environment, {}, (message, remedy), error.status_code
         )
+        return with_own_headers(page, error)
+
+    def with_own_headers(response: Response, error: HTTPException) -> Response:
+        # Allow, of a method that there is not.
+        response.headers.update(error.headers or {})
+        return response
 
     async def unexpected(_request: Request, error: Exception) -> Response:
         return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500, headers(settings))

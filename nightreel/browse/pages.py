@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from nightreel.browse.videos import picture_host
 from nightreel.browse.why import why_page
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
@@ -139,9 +141,11 @@ def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dic
     with reading(settings) as connection:
         require_current(connection)
         run = with_lists(read_runs(connection), shown_id(connection) if run_id is None else run_id)
-        user = None if run is None else random_user(connection, run[columns.RUN_ID])
+        ids = Ids.of(settings.paths, columns.USER_ID)
+        user = None if run is None else random_user(connection, ids, run[columns.RUN_ID])
     of_run = "" if run_id is None else f"&run={run_id}"
-    return "", 303, {"to": "/users" if user is None else f"/?user={user}{of_run}"}
+    # A redirect escapes what an address may not have, but not what means something in it.
+    return "", 303, {"to": "/users" if user is None else f"/?user={quote(str(user), safe='')}{of_run}"}
 
 
 def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
@@ -162,7 +166,7 @@ def _compare(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, di
 
 
 def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    days = given_number(given, "days", 2**63 - 1) or _DAYS
+    days = given_number(given, "days", 2**63 - 1, least=1) or _DAYS
     hit = LIKED if given.get("hit") != PLAYED else PLAYED
     card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=bool(given.get("replays")))
     return "scorecard.html", 200, {"card": card}

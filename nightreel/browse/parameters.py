@@ -6,9 +6,9 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
+from pipelines.ingest.conversion import ID_BYTES_MAX
 
 RUN_MAX = 2**31 - 1
-_CHARACTERS_MAX = 400
 
 
 def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> int | str | None:
@@ -17,7 +17,12 @@ def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> in
     name: what stands in the address; all but `video` is of a user. Raises InputError where it can be none of
     this home.
     """
-    text = parameters.get(name, "").strip()[:_CHARACTERS_MAX]
+    text = parameters.get(name, "").strip()
+    if len(text.encode()) > ID_BYTES_MAX or "\0" in text:
+        raise InputError(
+            f"{name}: {text[:40]!r} is no id: it has a NUL, or more than {ID_BYTES_MAX} bytes.",
+            "Write the id as the log has it.",
+        )
     column = columns.VIDEO_ID if name == "video" else columns.USER_ID
     return Ids.of(settings.paths, column).given(text) if text else None
 
@@ -27,11 +32,14 @@ def given_run(parameters: Mapping[str, str], name: str = "run") -> int | None:
     return given_number(parameters, name, RUN_MAX)
 
 
-def given_number(parameters: Mapping[str, str], name: str, most: int) -> int | None:
-    """A whole number from 0; None where none is given. Raises InputError where it is none or above `most`."""
+def given_number(parameters: Mapping[str, str], name: str, most: int, *, least: int = 0) -> int | None:
+    """A whole number; None where none is given. Raises InputError where it is none of `least` to `most`."""
     text = parameters.get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 19 or int(text) > most:
-        raise InputError(f"{name}: {text[:40]!r} is not a number.", f"Write digits, at most {most}.")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 19
+    if not is_number or not least <= int(text) <= most:
+        raise InputError(
+            f"{name}: {text[:40]!r} is not a number from {least} to {most}.", "Write one of them, in digits."
+        )
     return int(text)

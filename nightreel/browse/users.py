@@ -4,10 +4,12 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 from sqlalchemy import Connection, Select, select
 
 from nightreel.browse.table import SOURCE, USER, VIDEO, Column, Table, table
 from nightreel.core import columns
+from nightreel.core.ids import ID, Ids
 from scoring.database.tables import recommendation
 
 PAGE_USERS = 100
@@ -46,15 +48,28 @@ def users_from(connection: Connection, run_id: int, first: int | str | None, mos
     return found or sorted(connection.execute(query.order_by(_user.desc()).limit(most)).scalars())
 
 
-def random_user(connection: Connection, run_id: int) -> int | str | None:
+def random_user(connection: Connection, ids: Ids, run_id: int) -> int | str | None:
     """A user with a list, drawn by id: in thinly populated ranges of ids each is likelier than elsewhere."""
     query = _firsts(select(_user), run_id)
     ends = [connection.execute(query.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
     if ends[0] is None or ends[1] is None:
         return None
-    at = random.randint(ends[0], ends[1]) if isinstance(ends[0], int) else ends[0]
-    found: int | str = connection.execute(query.where(_user >= at).order_by(_user).limit(1)).scalar_one()
-    return found
+    at = random.randint(ends[0], ends[1]) if isinstance(ends[0], int) else _any_id(ids) or ends[0]
+    found: int | str | None = connection.execute(
+        query.where(_user >= at).order_by(_user).limit(1)
+    ).scalar_one_or_none()
+    # An id may be of a user without a list, after all that have one.
+    return ends[0] if found is None else found
+
+
+def _any_id(ids: Ids) -> str | None:
+    """An id of a home whose ids are text; None where there is none at the index that was drawn."""
+    if not ids.is_text:
+        return None
+    every = pl.scan_parquet(ids.file).select(ID)
+    count: int = every.select(pl.len()).collect().item()
+    drawn = every.slice(random.randrange(max(1, count)), 1).collect()
+    return drawn[ID].item() if drawn.height else None
 
 
 def _firsts(query: Select[Any], run_id: int) -> Select[Any]:

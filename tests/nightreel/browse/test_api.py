@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -86,6 +89,12 @@ def test_a_reader_that_has_it_already_gets_304(api: Site) -> None:
         ("/lists/x", 400),
         ("/lists/7?limit=1.5", 400),
         ("/lists/7?limit=100000", 400),
+        ("/lists/7?limit=0", 400),
+        ("/lists?limit=0", 400),
+        ("/scorecard?days=0", 400),
+        ("/lists/%00", 400),
+        ("/runs/abc", 400),
+        ("/runs/" + "9" * 5_000, 400),
         ("/lists?run=9", 404),
         ("/runs/9", 404),
         ("/runs/99999999999999", 400),
@@ -97,6 +106,27 @@ def test_errors_are_json_with_a_remedy(api: Site, path: str, status: int) -> Non
     found, body, _ = api.get("/api/v1" + path)
     error = json.loads(body)["error"]
     assert found == status and error["message"] and error["remedy"]
+
+
+def test_a_method_that_there_is_not_says_which_there_are(api: Site) -> None:
+    for path in ("/", "/api/v1/runs"):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(api.url + path, data=b"", method="POST"), timeout=30)
+        assert refused.value.status == 405
+        assert {*refused.value.headers["Allow"].split(", ")} == {"GET", "HEAD"}
+        refused.value.close()
+
+
+def test_tags_may_come_in_several_lines(api: Site) -> None:
+    tag = api.get("/api/v1/lists/7")[2].headers["ETag"]
+    connection = HTTPConnection(api.url.removeprefix("http://"), timeout=30)
+    connection.putrequest("HEAD", "/api/v1/lists/7")
+    connection.putheader("If-None-Match", '"another"')
+    connection.putheader("If-None-Match", f"W/{tag}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (304, b"")
+    connection.close()
 
 
 def test_the_description_names_every_address_and_what_comes_back(api: Site) -> None:
