@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from nightreel.browse.damage import damage_in_words
 from nightreel.browse.list_reader import ListReader
 from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
@@ -72,7 +73,8 @@ def api_routes(settings: Settings) -> list[Route]:
 
     def answer(make: Answer, request: Request) -> Response:
         try:
-            found = make(settings, {**request.query_params, **request.path_params})
+            with damage_in_words(settings):
+                found = make(settings, {**request.query_params, **request.path_params})
         except NightreelError as error:
             return _failed(error)
         return _answer(request, _json(found))

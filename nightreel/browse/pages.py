@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from nightreel.browse.comparison import comparison_page
+from nightreel.browse.damage import damage_in_words
 from nightreel.browse.drift import drift_page
 from nightreel.browse.history import jobs_table, read_runs, runs_table, seconds_chart, shown_id, with_lists
 from nightreel.browse.openapi import ROOT, document
@@ -66,7 +67,8 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
     def answer(page: Page, request: Request) -> Response:
         parameters = dict(request.query_params)
         try:
-            template, status, values = page(settings, parameters)
+            with damage_in_words(settings):
+                template, status, values = page(settings, parameters)
         except NightreelError as error:
             status = 400 if isinstance(error, InputError) else 503
             return error_page(settings, environment, parameters, (error.message, error.remedy), status)

@@ -5,22 +5,18 @@ A page only reads: where a night has to be made again for the answer, it names t
 
 import shlex
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import polars as pl
-import pyarrow as pa
-
+from nightreel.browse.damage import damage_in_words
 from nightreel.browse.history import read_runs
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
-from nightreel.core.errors import BusyError, InputError, NightreelError
+from nightreel.core.errors import BusyError, InputError
 from nightreel.core.settings import Settings
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
@@ -92,7 +88,8 @@ def why_page(
             page.remark = "Name a user and a video."
             return page
         run = run_or_shown(connection, run_id, remedy="Run `nightreel run` first.")
-    with _readable(settings):
+    # A model's JSON may be other than what it is read as.
+    with damage_in_words(settings, ValueError, KeyError):
         command = shlex.join(["nightreel", "show", str(user), "--why", str(video), "--run", str(run.run_id)])
         _require_no_replay(settings, run.run_id, run.known_at or ALWAYS_KNOWN, command)
         found = _explained(settings, user, video, run.run_id)
@@ -102,21 +99,6 @@ def why_page(
     page.features = table("features", "What moves its scores most", _FEATURES, _moving(settings, found))
     page.nearby = table("nearby", "Nearest of what the user had played", _NEARBY, near, run=found.run_id)
     return page
-
-
-@contextmanager
-def _readable(settings: Settings) -> Iterator[None]:
-    """Say in words that a file of the home, which all of this is made of, is lost or damaged."""
-    try:
-        yield
-    except NightreelError:
-        raise
-    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NightreelError(
-            f"{settings.home}: a table, a feature or a model cannot be read: {reason}",
-            "Run `nightreel doctor`; it says what is wrong with the home.",
-        ) from error
 
 
 def _require_no_replay(settings: Settings, run_id: int, known_at: datetime, command: str) -> None:

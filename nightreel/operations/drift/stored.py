@@ -11,6 +11,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 
 _KEPT = 400
+_FACTS = {"night", "model_version", "columns", "plays", "liked", "remarks"}
 _NIGHTS = "????-??-??.json"
 
 
@@ -47,6 +48,8 @@ def _folder(settings: Settings) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         night: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(night, dict) or not night.keys() >= _FACTS:
+            raise ValueError("it has not what a night has")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: not readable: {error}.", "Remove the file; the next night goes on."

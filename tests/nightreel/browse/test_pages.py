@@ -249,6 +249,11 @@ def test_pages_on_damaged_tables_and_none_say_what_to_do(tmp_path: Path) -> None
     for address in served(settings):
         status, page, _ = Site(address, settings, user).get("/video?video=1")
         assert status == 503 and "video_captions.parquet" in page
+        (night,) = (settings.paths.data / "drift").iterdir()
+        for damaged in ("no JSON", "[]", "{}"):
+            night.write_text(damaged)
+            status, page, _ = Site(address, settings, user).get("/drift")
+            assert status == 400 and night.name in page
 
 
 def test_ids_that_are_text_lead_from_page_to_page(tmp_path: Path) -> None:
@@ -291,3 +296,6 @@ def test_ids_that_are_text_lead_from_page_to_page(tmp_path: Path) -> None:
         assert found == 4
         for name in names:
             assert json.loads(site.get("/api/v1/lists/" + quote(name, safe=""))[1])["user_id"] == name
+        (settings.paths.ids / "user.parquet").write_text("no parquet")
+        status, page, _ = site.get("/random")
+        assert status == 503 and "cannot be read" in page

@@ -1,0 +1,23 @@
+"""Says in words that a file which a page is made of is lost or damaged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+import pyarrow as pa
+
+from nightreel.core.errors import NightreelError
+from nightreel.core.settings import Settings
+
+
+@contextmanager
+def damage_in_words(settings: Settings, *more: type[Exception]) -> Iterator[None]:
+    """Raise NightreelError for what reading files raises, and for `more`, where nothing finer is said."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError, pa.ArrowException, *more) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NightreelError(
+            f"{settings.home}: a table, a feature or a model cannot be read: {reason}",
+            "Run `nightreel doctor`; it says what is wrong with the home.",
+        ) from error
