@@ -17,7 +17,7 @@ from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
 
 _JOIN = (
-    "from nightreel import cluster; from nightreel.core.settings import load_settings; "
+    "from nightreel.core import cluster; from nightreel.core.settings import load_settings; "
     "cluster.connected(load_settings()).__enter__()"
 )
 

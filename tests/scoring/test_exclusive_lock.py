@@ -14,10 +14,10 @@ from scoring.database.writer import exclusive_lock
 HOLD = """
 import sys
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.writer import exclusive_lock
 settings = Settings.model_validate({'home': sys.argv[1]})
-with exclusive_lock(engine(settings)):
+with exclusive_lock(sql_engine(settings)):
     print("writing", flush=True)
     sys.stdin.read()
 """

@@ -334,13 +334,13 @@ import sys, time
 from datetime import datetime
 from nightreel.core.settings import Settings
 from nightreel.operations import jobs
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from nightreel.operations.jobs import Job
 from scoring.database.writer import sole_job
 settings = Settings.model_validate({"home": sys.argv[1]})
 job = Job("night", datetime.fromisoformat(sys.argv[2]))
 try:
-    with sole_job(engine(settings)):
+    with sole_job(sql_engine(settings)):
         if not jobs.is_open(settings, job):
             sys.exit(0)
         attempt = jobs.begin(settings, job)

@@ -61,7 +61,7 @@ def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Setting
 _KILLED = """
 import os, sys
 from nightreel.core.settings import Settings
-from scoring.database.connection import engine
+from scoring.database.connection import sql_engine
 from scoring.database.runs import NewRun, publish
 from scoring.database.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
@@ -72,7 +72,7 @@ def blocks():
     yield from make_blocks(candidates, 2, k=10)
     os.kill(os.getpid(), 9)
 run = NewRun(NIGHT, "model", "replay", replay=True, show=False)
-with exclusive_lock(engine(settings)) as connection:
+with exclusive_lock(sql_engine(settings)) as connection:
     publish(connection, run, blocks(), candidates, settings, batch_rows=50)
 """
 
