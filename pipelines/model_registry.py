@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.checksums import require_as_written
+from nightreel.core.checksums import digest_of, require_as_written
 from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
@@ -60,7 +60,7 @@ def _register(
     try:
         candidate.mkdir(parents=True)
         write(candidate)
-        files = {path.name: _digest(path) for path in sorted(candidate.iterdir())}
+        files = {path.name: digest_of(path) for path in sorted(candidate.iterdir())}
         content = {**manifest, _FILES: files}
         version = f"{data_end:%Y%m%d}-{_content_digest(content)}"
         text = json.dumps({_VERSION: version, **content}, indent=1, ensure_ascii=False)
@@ -89,7 +89,7 @@ def find(settings: Settings, version: str) -> ModelVersion:
         raise InputError(f"{folder / MANIFEST}: not as it was written (its checksum differs).", _REMEDY)
     for name, expected in files.items():
         path = folder / name
-        if not path.is_file() or _digest(path) != expected:
+        if not path.is_file() or digest_of(path) != expected:
             raise InputError(f"{path}: missing, or not as it was written (SHA-256 differs).", _REMEDY)
     return ModelVersion(folder, version, manifest)
 
@@ -138,7 +138,7 @@ def _is_whole(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return _names(folder.name, manifest) and all(
-            _digest(folder / name) == expected for name, expected in manifest[_FILES].items()
+            digest_of(folder / name) == expected for name, expected in manifest[_FILES].items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -152,8 +152,3 @@ def _names(version: str, manifest: Mapping[str, Any]) -> bool:
 
 def _content_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

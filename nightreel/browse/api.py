@@ -21,6 +21,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
+from scoring.database.history import RUN_FIELDS
 from scoring.database.schema import require_current
 from scoring.database.tables import published_run, recommendation, recommendation_run
 from scoring.outcomes.scorecard import scorecard
@@ -28,17 +29,6 @@ from scoring.outcomes.scorecard import scorecard
 LIMIT, LIMIT_MAX = 100, 1_000
 _USERS_MAX = 100
 _HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-_RUN_SHOWN = (
-    "status",
-    "replay",
-    "as_of",
-    "known_at",
-    "model_version",
-    "started_at",
-    "published_at",
-    "users",
-    "rows",
-)
 Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
 
 
@@ -154,7 +144,7 @@ def _run(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
 
 def _run_said(run: Any, shown: int | None) -> dict[str, Any]:
     facts = {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
-    rest = {name: run[name] for name in (*_RUN_SHOWN, "k", "error")}
+    rest = {name: run[name] for name in RUN_FIELDS if name != "stages"}
     return facts | rest | {"seconds": json.loads(run["stages"] or "{}")}
 
 

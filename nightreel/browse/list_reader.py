@@ -12,25 +12,15 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, text
 
-from nightreel.core import columns
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_url, sqlite_file, translate_errors
+from scoring.database.tables import ROW_FIELDS
 
-_NAMES = (
-    columns.RANK,
-    columns.VIDEO_ID,
-    columns.SCORE,
-    columns.CLASSIFIER_SCORE,
-    columns.REGRESSOR_SCORE,
-    columns.ALS_SCORE,
-    columns.SOURCE,
-    columns.CANDIDATE_SOURCES,
-)
 _OF_USER = """FROM (
   SELECT * FROM recommendation WHERE run_id = {run} AND user_id = :user ORDER BY rank LIMIT :most
 ) AS l"""
 _SHOWN = "(SELECT run_id FROM published_run)"
-_PAIRS = ", ".join(f"'{name}', {name}" for name in _NAMES)
+_PAIRS = ", ".join(f"'{name}', {name}" for name in ROW_FIELDS)
 _SQLITE = f"SELECT max(run_id), json_group_array(json_object({_PAIRS})) {_OF_USER}"
 _AS_JSON = f"coalesce(json_agg(json_build_object({_PAIRS}) ORDER BY rank), '[]')::text"
 _POSTGRESQL = f"SELECT max(run_id), {_AS_JSON} {_OF_USER}"

@@ -49,9 +49,9 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
                 _remember(file)
         yield
         return
-    new = _digest(temporary)
+    new = digest_of(temporary)
     known = _recorded(path)
-    before = known if known is not None else [_digest(path)] if path.is_file() else []
+    before = known if known is not None else [digest_of(path)] if path.is_file() else []
     _write(checksum_file(path), [*before, new], path.name)
     _remember(path)
     yield
@@ -68,7 +68,7 @@ def is_as_written(path: Path) -> bool:
         return False
     while known is not None:
         try:
-            if _digest(path) in known:
+            if digest_of(path) in known:
                 return True
         except FileNotFoundError:
             break
@@ -152,7 +152,7 @@ def _carried_over(file: Path, standing: Path) -> list[str]:
     known = _recorded(standing)
     if known is not None and _stamp(file) == _stamp(standing):
         return known
-    return [_digest(file)]
+    return [digest_of(file)]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -163,7 +163,8 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -23,7 +23,7 @@ class StatusLine:
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Put this in the place of what the line said before; nothing takes it away."""
+        """Replace what the line said before; nothing takes it away."""
         with self._lock:
             clear = _CLEAR if self._text or text else ""
             self._text = text

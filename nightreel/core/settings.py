@@ -72,7 +72,7 @@ _OPTIONS_SHOWN = (
 )
 
 
-# Of whoever changes the environment to read settings by: pydantic knows the process's own alone.
+# Held while the environment is changed to read settings by: pydantic knows only that of the process.
 _reading = Lock()
 
 

@@ -127,11 +127,11 @@ class Measuring:
         trial = self._trial
         scores = trial.scores[system]
         order = Order.of(trial.user_id, trial.video_id, scores)
-        places = ascending_ranks(order, scores)
+        ranks = ascending_ranks(order, scores)
         found = _Columns()
         for label in labels_of(self._settings):
             self._accuracy(found, label, order)
-            areas = auc_of_users(order, places, trial.wanted[label].liked)
+            areas = auc_of_users(order, ranks, trial.wanted[label].liked)
             found.add(label, "gauc", None, ALL, areas)
         first = order.first(min(self._depth, int(order.lengths.max())))
         self._beyond_accuracy(found, first)

@@ -41,7 +41,7 @@ def pair_families(trial: Trial) -> list[Segmentation]:
     decile = np.minimum((videos.popularity * 10).astype(np.int64), 9)
     families = [
         _binned("age", "d", _AGES_DAYS, videos.age_days),
-        Segmentation(tuple(f"popularity: decile {place}" for place in range(1, 11)), decile),
+        Segmentation(tuple(f"popularity: decile {tenth}" for tenth in range(1, 11)), decile),
         _binned("length", "s", _LENGTHS_S, videos.length_s),
         _categories(trial),
     ]

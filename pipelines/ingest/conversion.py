@@ -69,7 +69,7 @@ def _as_ids_are(known: Iterable[RawColumn], ids: HomeIds) -> Iterator[RawColumn]
 
 
 def _with_codes(rows: pl.DataFrame, file: RawFile, ids: HomeIds) -> pl.DataFrame:
-    """The rows with codes in the place of ids that are text. Only good rows' ids get one."""
+    """The rows with codes instead of ids that are text. Only good rows' ids get one."""
     for column in file.columns:
         if not ids.is_text(column.name):
             continue

@@ -13,31 +13,31 @@ from pipelines.metrics.ranked import Order
 
 
 def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
-    """Each pair's place among its user's, 1 for the lowest score, ties sharing their mean: float64 [pairs].
+    """Each pair's rank among its user's, 1 for the lowest score, ties sharing their mean: float64 [pairs].
 
     In the order of `order.rows`. score: float64 [pairs], that which made the order; NaN is the lowest, tied.
     """
     values = score[order.rows]
     values = np.where(np.isnan(values), -np.inf, values)
     sizes = order.lengths
-    places = np.repeat(order.starts[1:], sizes) - np.arange(len(values))
+    ranks = np.repeat(order.starts[1:], sizes) - np.arange(len(values))
     new_run = np.ones(len(values), dtype=bool)
     new_run[1:] = values[1:] != values[:-1]
     new_run[order.starts[:-1]] = True
     run_starts = np.flatnonzero(new_run)
     lengths = np.diff(np.append(run_starts, len(values)))
-    # A run of ties takes consecutive places: their mean is that of the first and the last.
-    mean: np.ndarray = np.repeat(places[run_starts] - (lengths - 1) / 2, lengths)
+    # A run of ties takes consecutive ranks: their mean is that of the first and the last.
+    mean: np.ndarray = np.repeat(ranks[run_starts] - (lengths - 1) / 2, lengths)
     return mean
 
 
-def auc_of_users(order: Order, places: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Each user's AUC: float64 [users], NaN without a relevant pair or without another.
 
-    places: of `ascending_ranks`. relevant: bool [pairs], as `order.rows` counts them.
+    ranks: of `ascending_ranks`. relevant: bool [pairs], as `order.rows` counts them.
     """
     hits = relevant[order.rows].astype(bool)
-    total = np.concatenate([[0.0], np.cumsum(np.where(hits, places, 0.0))])
+    total = np.concatenate([[0.0], np.cumsum(np.where(hits, ranks, 0.0))])
     place_sums = np.diff(total[order.starts])
     positives = np.diff(np.concatenate([[0], np.cumsum(hits)])[order.starts]).astype(np.float64)
     negatives = order.lengths - positives
@@ -67,8 +67,8 @@ def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | No
     # The mean place of a run of ties does not depend on their order, so the quick sort does.
     rows = np.argsort(-values)
     whole = Order(np.zeros(1, dtype=np.int64), np.array([0, len(rows)]), rows)
-    places = ascending_ranks(whole, values)
-    found = [float(auc_of_users(whole, places, relevant)[0]) for relevant in relevances]
+    ranks = ascending_ranks(whole, values)
+    found = [float(auc_of_users(whole, ranks, relevant)[0]) for relevant in relevances]
     return [None if np.isnan(area) else area for area in found]
 
 

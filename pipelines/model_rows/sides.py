@@ -40,11 +40,11 @@ class Side:
     places: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
 
     def columns(self, rows: np.ndarray | slice = slice(None)) -> dict[int, np.ndarray]:
-        """These rows' features by their place in a pair's row: float32 [rows] each."""
+        """These rows' features by their position in a pair's row: float32 [rows] each."""
         return {
-            in_pair.start + place: self.values[rows, in_side.start + place]
+            in_pair.start + position: self.values[rows, in_side.start + position]
             for in_pair, in_side in self.places
-            for place in range(in_pair.stop - in_pair.start)
+            for position in range(in_pair.stop - in_pair.start)
         }
 
 
@@ -53,7 +53,7 @@ class Sides:
     """Users and videos as of an instant.
 
     names: features of a pair in the service's order. users, videos: one row each, in the order asked for.
-    user_factors, video_factors: float32 [rows, factors], NaN where there are none. constants: place in a
+    user_factors, video_factors: float32 [rows, factors], NaN where there are none. constants: position in a
     pair's row -> value, of what is the same for all pairs. als_place: where als_score stands. pairs: the
     other features of pairs.
     """
@@ -81,14 +81,15 @@ class Sides:
         return [values for table in self.pairs for values in table.pairs(user, video)]
 
     def user_columns(self, users: np.ndarray) -> dict[int, np.ndarray]:
-        """The features of these users, and the constants, by their place in a pair's row: float32 [users]."""
+        """Features of these users, and the constants, by position in a pair's row: float32 [users]."""
         constants = {
-            place: np.full(len(users), value, dtype=np.float32) for place, value in self.constants.items()
+            position: np.full(len(users), value, dtype=np.float32)
+            for position, value in self.constants.items()
         }
         return self.users.columns(users) | constants
 
     def video_columns(self) -> dict[int, np.ndarray]:
-        """The features of all videos by their place in a pair's row: float32 [videos]."""
+        """The features of all videos by their position in a pair's row: float32 [videos]."""
         return self.videos.columns()
 
     def als_scores(self, user: int, videos: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -99,10 +100,10 @@ class Sides:
     def pair(self, user: int, video: int) -> np.ndarray:
         """The features of one pair, as a row that the models read: float32 [features]."""
         row = np.full(len(self.names), np.nan, dtype=np.float32)
-        for place, values in (
+        for position, values in (
             self.user_columns(np.array([user])) | self.videos.columns(np.array([video]))
         ).items():
-            row[place] = values[0]
+            row[position] = values[0]
         of_pair = self.pair_values(np.array([user]), np.array([video]))
         row[list(self.pair_indices)] = [
             self.als_scores(user, np.array([video]))[0],

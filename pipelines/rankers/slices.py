@@ -39,14 +39,19 @@ class Cuts:
         return Slices(slice(0, stop), slice(stop, holdout), slice(holdout, len(instants)))
 
 
-def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
-    """The log's local days, ascending; a day with hardly any plays is none.
+def plays_by_day(instants: pl.Series, zone: ZoneInfo) -> dict[date, int]:
+    """The plays of each of the log's local days, ascending; a day with hardly any plays is none.
 
     instants: of all plays, in any order.
     """
     counts = ends_of_days(instants, zone).rename("end").value_counts().sort("end")
-    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())["end"]
-    return [end.astimezone(zone).date() - timedelta(days=1) for end in days]
+    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())
+    return {end.astimezone(zone).date() - timedelta(days=1): plays for end, plays in days.iter_rows()}
+
+
+def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
+    """The log's local days, as `plays_by_day` has them."""
+    return list(plays_by_day(instants, zone))
 
 
 def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:

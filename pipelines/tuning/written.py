@@ -31,10 +31,10 @@ def with_settings(text: str, settings: Settled) -> str:
     lines = text.splitlines()
     # What stands below a section's name belongs to the section.
     end = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    for place, line in enumerate(lines[:end]):
+    for number, line in enumerate(lines[:end]):
         found = re.match(r"\s*([A-Za-z_]+)\s*=", line)
         if found and found[1] in missing:
-            lines[place] = f"{found[1]} = {missing.pop(found[1])!r}"
+            lines[number] = f"{found[1]} = {missing.pop(found[1])!r}"
     before, after = ("".join(f"{line}\n" for line in some) for some in (lines[:end], lines[end:]))
     changed = before + fragment(missing) + after
     tomllib.loads(changed)

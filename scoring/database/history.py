@@ -15,7 +15,8 @@ from scoring.database.tables import STORED, published_run, recommendation_run
 from scoring.database.writer import exclusive_lock
 
 _key = recommendation_run.c[columns.RUN_ID]
-_SHOWN = (
+# What is said of a run, beside its id and whether apps read it.
+RUN_FIELDS = (
     "status",
     "replay",
     "as_of",
@@ -42,7 +43,7 @@ def list_runs(settings: Settings) -> list[dict[str, Any]]:
         found = connection.execute(select(recommendation_run).order_by(_key.desc())).mappings().all()
     return [
         {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
-        | {name: run[name] for name in _SHOWN}
+        | {name: run[name] for name in RUN_FIELDS}
         for run in found
     ]
 

@@ -15,18 +15,8 @@ from scoring.database.connection import reading
 from scoring.database.id_columns import Id, are_text, as_stored
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
-from scoring.database.tables import recommendation
+from scoring.database.tables import ROW_FIELDS, recommendation
 
-_SHOWN = (
-    columns.RANK,
-    columns.VIDEO_ID,
-    columns.SCORE,
-    columns.CLASSIFIER_SCORE,
-    columns.REGRESSOR_SCORE,
-    columns.ALS_SCORE,
-    columns.SOURCE,
-    columns.CANDIDATE_SOURCES,
-)
 # Of a statement: SQLite knows 32,766 parameters at most.
 _USERS_AT_A_TIME = 10_000
 _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
@@ -106,7 +96,7 @@ def _schema(connection: Connection) -> dict[str, Any]:
 def _rows(connection: Connection, run_id: int, user_id: int | str, limit: int) -> list[dict[str, Any]]:
     of_run, of_user = recommendation.c[columns.RUN_ID] == run_id, recommendation.c[columns.USER_ID] == user_id
     query = (
-        select(*(recommendation.c[name] for name in _SHOWN))
+        select(*(recommendation.c[name] for name in ROW_FIELDS))
         .where(of_run, of_user)
         .order_by(recommendation.c[columns.RANK])
         .limit(limit)

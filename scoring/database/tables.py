@@ -165,6 +165,18 @@ job_run = Table(
     CheckConstraint("attempts >= 1", name="attempts_from_1"),
 )
 
+# What a row of a list says, beside whose and which run's it is.
+ROW_FIELDS = (
+    columns.RANK,
+    columns.VIDEO_ID,
+    columns.SCORE,
+    columns.CLASSIFIER_SCORE,
+    columns.REGRESSOR_SCORE,
+    columns.ALS_SCORE,
+    columns.SOURCE,
+    columns.CANDIDATE_SOURCES,
+)
+
 # Since when apps have read which run: a row for each move of the pointer, by a publish or a rollback.
 list_flip = Table(
     "list_flip",

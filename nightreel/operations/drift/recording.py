@@ -20,9 +20,9 @@ from nightreel.operations.drift import stored
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
 from nightreel.operations.drift.samples import Column, Sample
 from pipelines import model_registry
-from pipelines.local_days import end_of_day, ends_of_days, start_of_day
+from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.slices import log_days
+from pipelines.rankers.slices import plays_by_day
 from pipelines.training_frame import scan_plays
 
 # Above this a distribution has moved: the usual reading of the index.
@@ -81,10 +81,7 @@ def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     instants = scan_plays(settings).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
-    if instants.is_empty():
-        return {}
-    ends = dict(ends_of_days(instants, settings.zone).rename("end").value_counts().iter_rows())
-    return {day: ends[end_of_day(day, settings.zone)] for day in log_days(instants, settings.zone)}
+    return plays_by_day(instants, settings.zone)
 
 
 def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:
