@@ -24,13 +24,39 @@ _EXTRAS = (
 )
 
 
+# Databases that queries may be put to, by the name that their URLs begin with: module and readers' name of
+# the driver, which the extra of that name brings.
+_DRIVERS = {
+    "duckdb": ("adbc_driver_duckdb", "DuckDB"),
+    "snowflake": ("snowflake", "snowflake-sqlalchemy"),
+    "bigquery": ("sqlalchemy_bigquery", "sqlalchemy-bigquery"),
+}
+
+
 def wanted_extras(settings: Settings) -> list[str]:
     """Names of the extras that these settings need."""
-    return [wanted.extra for wanted in _wanted(settings)]
+    source = _source_kind(settings)
+    return [*(wanted.extra for wanted in _wanted(settings)), *([source] if source in _DRIVERS else [])]
+
+
+def require_source_driver(kind: str) -> None:
+    """Raise InputError where the driver of such a database comes with an extra that is not installed."""
+    module, name = _DRIVERS.get(kind, ("", ""))
+    if module and importlib.util.find_spec(module) is None:
+        raise InputError(
+            f"source_url is of {kind}, and {name} is not installed.",
+            f"Install the extra: `pip install 'nightreel[{kind}]'`.",
+        )
+
+
+def _source_kind(settings: Settings) -> str:
+    url = "" if settings.source_url is None else settings.source_url.get_secret_value()
+    return url.partition(":")[0].partition("+")[0]
 
 
 def require_extras(settings: Settings) -> None:
     """Raise InputError where the settings want a package that is not installed."""
+    require_source_driver(_source_kind(settings))
     for setting, value, module, name, extra, otherwise in _wanted(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(

@@ -104,8 +104,9 @@ class Settings(BaseSettings):
     )
     source_url: SecretStr | None = Field(
         default=None,
-        description="SQLAlchemy URL of the database that queries of `[data]` are put to, as "
-        '`plays = "sql:SELECT ..."`; by the environment.',
+        description="URL of the database that queries of `[data]` are put to, as "
+        '`plays = "sql:SELECT ..."`: PostgreSQL, SQLite, DuckDB, or another of SQLAlchemy; by the '
+        "environment.",
     )
     time_zone: str = Field(default="Asia/Shanghai", description="Business time zone: where a day begins.")
     seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)

@@ -395,6 +395,9 @@ def _as_text(values: pl.Series) -> pl.Series:
     if isinstance(kind, pl.List | pl.Array):
         as_list = values.cast(pl.List(pl.String)).list.join(",", ignore_nulls=True)
         return pl.select(pl.format("[{}]", as_list).alias(values.name)).to_series()
+    if isinstance(kind, pl.Decimal) and kind.scale:
+        # They may be ids, which are not written with zeros behind a point.
+        return values.cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
     if kind == pl.Binary:
         return values.cast(pl.String, strict=False)
     return values if kind.is_float() else values.cast(pl.String)

@@ -6,8 +6,7 @@ the query is asked again each time, and a changed answer is a changed raw file.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,26 +15,16 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import bindparam, create_engine, text
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from nightreel.core.artefacts import atomic_write, fingerprint
-from nightreel.core.data_settings import SQL
-from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.settings import Settings, masked_url, parsed_url
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
 from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, INCOMING, USER_FEATURES, RawFile
 
-_ROWS_AT_A_TIME = 50_000
 _STATE = "warehouse.json"
-_LAST = "nightreel_last"
-_TYPES: tuple[tuple[tuple[type, ...], pa.DataType], ...] = (
-    ((bool,), pa.bool_()),
-    ((bool, int), pa.int64()),
-    ((bool, int, float, Decimal), pa.float64()),
-)
 
 
 def fetch(settings: Settings) -> list[Path]:
@@ -58,8 +47,7 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
     try:
-        with _connection(settings) as connection:
-            found = _write(_answer(connection, query, watermark, last), new, watermark)
+        found = write_answer(answer(Question(query, watermark, last), settings), new, watermark)
         if last is not None:
             return _deliver(file, new, found, state, settings)
         if target.is_file() and new.read_bytes() == target.read_bytes():
@@ -93,15 +81,14 @@ class _Found:
         self.last: Any = None
         self.rows_at_last = 0
 
-    def add(self, values: list[Any]) -> None:
+    def add(self, values: pl.Series) -> None:
         """Count the watermarks of some rows."""
-        known = [value for value in values if value is not None]
-        highest = max(known, default=None)
+        highest: Any = values.max()
         if highest is None:
             return
         if self.last is None or highest > self.last:
             self.last, self.rows_at_last = highest, 0
-        self.rows_at_last += sum(value == self.last for value in known)
+        self.rows_at_last += int((values == self.last).sum())
 
 
 class _State:
@@ -117,122 +104,52 @@ class _State:
         own = self._all.get(self._name, {})
         own = own if own.get("query") == self._query else {}
         kind, value = own.get("last") or ("none", "")
-        instants = {"datetime": datetime.fromisoformat, "date": date.fromisoformat}
-        self.last: Any = instants[kind](value) if kind in instants else value if own.get("last") else None
+        read: dict[str, Callable[[str], Any]] = {
+            "datetime": datetime.fromisoformat,
+            "date": date.fromisoformat,
+            "Decimal": Decimal,
+        }
+        self.last: Any = read[kind](value) if kind in read else value if own.get("last") else None
         self.rows_at_last = own.get("rows_at_last", 0)
 
     def save(self, found: _Found) -> None:
         """Note what was found, after its file stands."""
         last = found.last
-        named = type(last).__name__ if isinstance(last, date) else "plain"
-        written = (
-            last.isoformat() if isinstance(last, date) else float(last) if isinstance(last, Decimal) else last
-        )
-        kept = None if last is None else (named, written)
+        named = type(last).__name__ if isinstance(last, date | Decimal) else "plain"
+        written = last.isoformat() if isinstance(last, date) else last
+        kept = None if last is None else (named, str(written) if isinstance(written, Decimal) else written)
         self._all[self._name] = {"query": self._query, "last": kept, "rows_at_last": found.rows_at_last}
         with atomic_write(self._path) as temporary:
             temporary.write_text(json.dumps(self._all, indent=1), encoding="utf-8")
 
 
-@contextmanager
-def _connection(settings: Settings) -> Iterator[Connection]:
-    if settings.source_url is None:
-        raise InputError(
-            f"[data] has a query ({SQL}SELECT ...), and source_url is not set.",
-            "Set NIGHTREEL_SOURCE_URL to the database's URL, e.g. postgresql+psycopg://user:password@host/db.",
-        )
-    url = settings.source_url.get_secret_value()
-    try:
-        sql_engine = create_engine(parsed_url(url))
-    except (ArgumentError, SQLAlchemyError, ValueError, ModuleNotFoundError) as error:
-        first = str(error).splitlines()[0].replace(url, "***")
-        raise InputError(
-            f"source_url: {masked_url(url)}: {first}.", "Correct it, or install the database's driver."
-        ) from None
-    try:
-        with sql_engine.connect() as connection:
-            yield connection
-    except SQLAlchemyError as error:
-        said = str(getattr(error, "orig", None) or error).splitlines()
-        line = f"source_url {masked_url(url)}: {said[0] if said else type(error).__name__}."
-        remedy = "Correct the query of [data] or source_url, or try again when the database is there."
-        if getattr(error, "connection_invalidated", False):
-            raise NightreelError(line, remedy) from None
-        raise InputError(line, remedy) from None
-    finally:
-        sql_engine.dispose()
-
-
-def _answer(
-    connection: Connection, query: str, watermark: str | None, last: Any
-) -> Iterator[tuple[list[str], list[Any]]]:
-    """The columns and rows of the answer, some at a time, from a cursor of the server where it has them."""
-    asked = query.strip().rstrip(";")
-    statement = text(asked.replace(":", r"\:"))
-    if last is not None:
-        quoted = connection.dialect.identifier_preparer.quote(watermark or "")
-        inner = asked.replace(":", r"\:")
-        statement = text(f"SELECT * FROM ({inner}) AS nightreel_source WHERE {quoted} >= :{_LAST}")
-        statement = statement.bindparams(bindparam(_LAST, last))
-    options = {"stream_results": True, "max_row_buffer": _ROWS_AT_A_TIME}
-    result = connection.execution_options(**options).execute(statement)
-    names = list(result.keys())
-    yield names, []
-    while rows := result.fetchmany(_ROWS_AT_A_TIME):
-        yield names, list(rows)
-
-
-def _write(parts: Iterator[tuple[list[str], list[Any]]], path: Path, watermark: str | None) -> _Found:
+def write_answer(parts: Iterator[pa.Table], path: Path, watermark: str | None) -> _Found:
+    """Write the parts of an answer as one Parquet file. Raises InputError where a column cannot be."""
     found, writer = _Found(), None
-    schema: pa.Schema | None = None
-    names: list[str] = []
+    empty: pa.Table | None = None
     try:
-        for names, rows in parts:
-            if watermark is not None and watermark not in names:
+        for table in parts:
+            if watermark is not None and watermark not in table.column_names:
                 raise InputError(
-                    f"watermark: the query has no column {watermark}; it has {', '.join(names)}.",
+                    f"watermark: the query has no column {watermark}; it has "
+                    f"{', '.join(table.column_names)}.",
                     "Select it in the query of [data], or name another.",
                 )
-            if not rows:
+            twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
+            if twice is not None:
+                raise InputError(f"The query of [data] has two columns {twice}.", f"Name one: {twice} AS ...")
+            if not table.num_rows:
+                empty = table
                 continue
-            values = list(zip(*rows, strict=True))
-            if schema is None:
-                schema = pa.schema(
-                    [(name, _type(column)) for name, column in zip(names, values, strict=True)]
-                )
-                writer = pq.ParquetWriter(path, schema, compression="zstd")
-            assert writer is not None
-            arrays = [_array(column, field) for column, field in zip(values, schema, strict=True)]
-            writer.write_table(pa.table(arrays, schema=schema))
-            found.rows += len(rows)
+            if writer is None:
+                writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+            found.rows += table.num_rows
             if watermark is not None:
-                found.add(list(values[names.index(watermark)]))
+                found.add(pl.Series(table[watermark]))
     finally:
         if writer is not None:
             writer.close()
-    if writer is None:
-        pl.DataFrame(schema=dict.fromkeys(names, pl.String)).write_parquet(path)
+    if writer is None and empty is not None:
+        pl.DataFrame(schema=dict.fromkeys(empty.column_names, pl.String)).write_parquet(path)
     return found
-
-
-def _type(values: tuple[Any, ...]) -> pa.DataType:
-    """The type of a column by its first rows; text where they are of several kinds, or none is known."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds and all(issubclass(kind, datetime) for kind in kinds):
-        zoned = any(value.tzinfo is not None for value in values if value is not None)
-        return pa.timestamp("us", "UTC" if zoned else None)
-    return next((found for of, found in _TYPES if kinds and kinds <= set(of)), pa.string())
-
-
-def _array(values: tuple[Any, ...], field: pa.Field) -> pa.Array:
-    if field.type == pa.string():
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-    if field.type == pa.float64():
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        raise InputError(
-            f"column {field.name} of the query of [data]: first values like {field.type}, then others.",
-            "Cast it in the query, e.g. CAST(... AS TEXT).",
-        ) from None

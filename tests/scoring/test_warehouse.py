@@ -3,30 +3,37 @@
 Beside the tests of lists, whose PostgreSQL server it asks.
 """
 
+import importlib.util
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from sqlalchemy import create_engine, text
 
-from nightreel.core.errors import InputError
+from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings, describe, load_settings
 from pipelines.ingest import ingest
 
-QUERY = "SELECT who, what, at, stars FROM log WHERE stars > 0"
+QUERY = "SELECT who, what, seen, stars FROM log WHERE stars > 0"
 TOML = (
-    f'[data]\nplays = "sql:{QUERY}"\nwatermark = "at"\n'
-    '[data.columns]\nuser = "who"\nitem = "what"\ntime = "at"\nrating = "stars"\n'
+    f'[data]\nplays = "sql:{QUERY}"\nwatermark = "seen"\n'
+    '[data.columns]\nuser = "who"\nitem = "what"\ntime = "seen"\nrating = "stars"\n'
 )
 ROWS = [(1, 7, 1_700_000_000, 4.0), (2, 7, 1_700_000_100, 2.5)]
 
 
 def _fill(url: str, rows: list[tuple[int, int, int, float]]) -> None:
+    types = "who bigint, what bigint, seen bigint, stars numeric(3, 1)"
+    if url.startswith("duckdb:"):
+        with duckdb.connect(url.removeprefix("duckdb:///")) as source:
+            source.execute(f"CREATE TABLE IF NOT EXISTS log ({types})")
+            source.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+        return
     engine = create_engine(url)
     with engine.begin() as connection:
-        types = "who bigint, what bigint, at bigint, stars numeric(3, 1)"
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS log ({types})"))
         for row in rows:
             values = dict(zip("abcd", row, strict=True))
@@ -64,8 +71,12 @@ def _holds_what_is_new(home: Path, patch: pytest.MonkeyPatch, url: str) -> None:
     assert _plays(settings).equals(plays)
 
 
-def test_sqlite_is_asked_for_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _holds_what_is_new(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/source.db")
+# SQLite's second URL names a driver, which is SQLAlchemy's, as those of all other databases are.
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb", "sqlite+pysqlite"])
+def test_a_database_in_a_file_is_asked_for_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    _holds_what_is_new(tmp_path, monkeypatch, f"{kind}:///{tmp_path}/source.db")
 
 
 def test_postgresql_is_asked_for_what_is_new(
@@ -79,7 +90,7 @@ def test_without_a_watermark_the_whole_answer_is_the_file(
 ) -> None:
     url = f"sqlite:///{tmp_path}/source.db"
     _fill(url, ROWS)
-    settings = _settings(tmp_path, monkeypatch, url, TOML.replace('watermark = "at"\n', ""))
+    settings = _settings(tmp_path, monkeypatch, url, TOML.replace('watermark = "seen"\n', ""))
     ingest(settings)
     assert ingest(settings).skipped
     with sqlite3.connect(tmp_path / "source.db") as source:
@@ -88,12 +99,73 @@ def test_without_a_watermark_the_whole_answer_is_the_file(
     assert _plays(settings)["user_id"].to_list() == [2]
 
 
+KINDS = """SELECT u AS who, n AS what, t AS seen, d, nothing FROM (VALUES (
+    '0b6d3f6a-0000-4000-8000-00000000000a'::uuid, 18446744073709551615::{wide}, {at}, DATE '2026-01-02', NULL
+    )) AS v (u, n, t, d, nothing)"""
+
+
+@pytest.mark.parametrize("watermark", ["seen", "d", "what"])
+@pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
+def test_ids_keep_every_digit_and_any_column_may_be_the_watermark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str, watermark: str
+) -> None:
+    at = "TIMESTAMPTZ '2026-01-02 03:04:05.678901+01'"
+    if kind == "duckdb":
+        query, url = KINDS.format(wide="ubigint", at=at), f"duckdb:///{tmp_path}/kinds.duckdb"
+        duckdb.connect(str(tmp_path / "kinds.duckdb")).close()
+    else:
+        query, url = KINDS.format(wide="numeric", at=at), request.getfixturevalue("postgresql_url")
+    toml = (
+        f'text_ids = "user,video"\n[data]\nplays = """sql:{query}"""\nwatermark = "{watermark}"\n'
+        '[data.columns]\nuser = "who"\nitem = "what"\ntime = "seen"\n'
+    )
+    settings = _settings(tmp_path, monkeypatch, url, toml)
+    ingest(settings)
+    for name, expected in (
+        ("user", "0b6d3f6a-0000-4000-8000-00000000000a"),
+        ("video", "18446744073709551615"),
+    ):
+        ids = pl.read_parquet(settings.paths.home / "data" / "ids" / f"{name}.parquet")
+        assert expected in ids.to_dict(as_series=False)["id"]
+    assert str(_plays(settings)["event_timestamp"][0]) == "2026-01-02 02:04:05.678901+00:00"
+    # The next night asks for what is at or above the watermark, and the row that comes again is no delivery.
+    assert ingest(settings).skipped
+    assert not (settings.raw_dir / "incoming").exists()
+
+
+def test_a_database_that_is_away_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(tmp_path, monkeypatch, "postgresql://me:secret@127.0.0.1:1/db")
+    with pytest.raises(NightreelError, match="Connection refused") as error:
+        ingest(settings)
+    assert not isinstance(error.value, InputError)
+    assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["snowflake", "bigquery"])
+def test_a_driver_that_is_missing_names_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    module = {"snowflake": "snowflake", "bigquery": "sqlalchemy_bigquery"}[kind]
+    if importlib.util.find_spec(module) is not None:
+        pytest.skip(f"the extra nightreel[{kind}] is installed here")
+    settings = _settings(tmp_path, monkeypatch, f"{kind}://me:secret@somewhere/db")
+    with pytest.raises(InputError, match=rf"pip install 'nightreel\[{kind}\]'") as error:
+        ingest(settings)
+    assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("toml", "url", "said"),
     [
         (TOML.replace("FROM log", "FROM lgo"), "sqlite:///{}/source.db", "no such table: lgo"),
-        (TOML.replace('watermark = "at"', 'watermark = "as"'), "sqlite:///{}/source.db", "no column as"),
+        (
+            TOML.replace('watermark = "seen"', 'watermark = "sean"'),
+            "sqlite:///{}/source.db",
+            "no column sean",
+        ),
         (TOML, "nosuch://me:secret@host/db", "source_url"),
+        (TOML, "sqlite:///{}/nowhere.db", "nowhere.db: no such file"),
+        (TOML.replace("stars FROM", "stars, who FROM"), "sqlite:///{}/source.db", "two columns who"),
     ],
 )
 def test_what_is_wrong_is_one_line_without_a_password(
@@ -107,8 +179,10 @@ def test_what_is_wrong_is_one_line_without_a_password(
     assert "secret" not in str(describe(settings))
 
 
-LAKE = '[data]\nplays = "lake"\n[data.columns]\nuser = "who"\nitem = "what"\ntime = "at"\nrating = "stars"\n'
-FRAME = pl.DataFrame(ROWS, schema=["who", "what", "at", "stars"], orient="row")
+LAKE = (
+    '[data]\nplays = "lake"\n[data.columns]\nuser = "who"\nitem = "what"\ntime = "seen"\nrating = "stars"\n'
+)
+FRAME = pl.DataFrame(ROWS, schema=["who", "what", "seen", "stars"], orient="row")
 
 
 def _iceberg(folder: Path) -> Any:

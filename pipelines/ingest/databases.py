@@ -1,0 +1,208 @@
+"""Asks a database, and gives its answer some rows at a time, as Arrow tables of types that Parquet has.
+
+PostgreSQL, SQLite and DuckDB by their ADBC drivers; any other by a driver of SQLAlchemy.
+Why ADBC: docs/decisions/warehouses.md.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import URL, bindparam, create_engine, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from nightreel.core.data_settings import SQL
+from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.extras import require_source_driver
+from nightreel.core.settings import Settings, masked_url, parsed_url
+from pipelines.ingest.answers import plain, table_of_rows
+
+_ROWS_AT_A_TIME = 50_000
+_INT64_MAX = 2**63 - 1
+_LAST = "nightreel_last"
+_AGAIN = "Correct the query of [data] or source_url, or try again when the database is there."
+# What the drivers say first where the database is away, and not the query wrong.
+_AWAY = ("IO:", "TIMEOUT:", "CANCELLED:", "UNAVAILABLE:", "INTERNAL: IO Error: Could not set lock")
+
+_STATUS = re.compile(r"^[A-Z_]+: ")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query; with `last`, of its rows only those whose column `watermark` is not below that."""
+
+    query: str
+    watermark: str | None = None
+    last: Any = None
+
+    @property
+    def asked(self) -> str:
+        """The query as it may stand within another."""
+        return self.query.strip().rstrip(";")
+
+    def since(self, column: str, last: str) -> str:
+        """The query for what is new. column, last: as the database writes them."""
+        return f"SELECT * FROM ({self.asked}) AS nightreel_source WHERE {column} >= {last}"
+
+
+def answer(question: Question, settings: Settings) -> Iterator[pa.Table]:
+    """The rows of the answer, some at a time; the first table has the columns, and may have no rows.
+
+    Raises InputError where the query or source_url is wrong or a driver is missing, NightreelError where the
+    database is away.
+    """
+    url = _source_url(settings)
+    kind = url.get_backend_name()
+    if kind in NATIVE and url.drivername in NATIVE[kind] and not (kind == "sqlite" and url.query):
+        with _translated(url):
+            yield from _from_adbc(question, url)
+    else:
+        with _translated(url), _connected(url) as connection:
+            yield from _from_sqlalchemy(question, connection)
+
+
+def _source_url(settings: Settings) -> URL:
+    if settings.source_url is None:
+        raise InputError(
+            f"[data] has a query ({SQL}SELECT ...), and source_url is not set.",
+            "Set NIGHTREEL_SOURCE_URL to the database's URL, e.g. postgresql+psycopg://user:password@host/db.",
+        )
+    given = settings.source_url.get_secret_value()
+    try:
+        url = parsed_url(given)
+    except (ArgumentError, ValueError) as error:
+        said = str(error).splitlines()[0].replace(given, "***")
+        raise InputError(f"source_url: {masked_url(given)}: {said}.", "Correct it.") from None
+    require_source_driver(url.get_backend_name())
+    if url.get_backend_name() in ("sqlite", "duckdb") and not url.query:
+        file = Path(url.database or "")
+        if not file.is_file():
+            raise InputError(f"source_url: {file}: no such file.", "Set it to the file of the database.")
+    return url
+
+
+@contextmanager
+def _translated(url: URL) -> Iterator[None]:
+    """Errors of drivers as lines of ours, without passwords."""
+    import adbc_driver_manager
+
+    try:
+        yield
+    except adbc_driver_manager.Error as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        is_away = said.startswith(_AWAY)
+        said = _STATUS.sub("", said)
+    except SQLAlchemyError as error:
+        said = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
+        is_away = bool(getattr(error, "connection_invalidated", False))
+    else:
+        return
+    if url.password:
+        said = said.replace(str(url.password), "***")
+    line = f"source_url {masked_url(url.render_as_string(hide_password=True))}: {said.rstrip('.')}."
+    raise (NightreelError if is_away else InputError)(line, _AGAIN) from None
+
+
+def _from_adbc(question: Question, url: URL) -> Iterator[pa.Table]:
+    from adbc_driver_manager import dbapi
+
+    kind = url.get_backend_name()
+    connect: dict[str, Any] = {"postgresql": _postgresql, "sqlite": _sqlite, "duckdb": _duckdb}[kind](url)
+    statement, values = question.asked, list[Any]()
+    if question.last is not None:
+        column = '"' + str(question.watermark).replace('"', '""') + '"'
+        if kind == "postgresql":
+            # With a parameter its driver would fetch the whole answer at once.
+            from psycopg.sql import Literal
+
+            statement = question.since(column, Literal(question.last).as_string(None))
+        else:
+            is_wide = isinstance(question.last, int) and question.last > _INT64_MAX
+            values = [Decimal(question.last) if is_wide else question.last]
+            statement = question.since(column, "?")
+    with dbapi.connect(**connect) as connection, connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**_BATCHES[kind])
+        cursor.execute(statement, values or None)
+        reader = cursor.fetch_record_batch()
+        yield plain(reader.schema.empty_table(), question.watermark)
+        gathered: list[pa.RecordBatch] = []
+        for batch in reader:
+            gathered.append(batch)
+            if sum(one.num_rows for one in gathered) >= _ROWS_AT_A_TIME:
+                yield plain(pa.Table.from_batches(gathered), question.watermark)
+                gathered = []
+        if gathered:
+            yield plain(pa.Table.from_batches(gathered), question.watermark)
+
+
+def _postgresql(url: URL) -> dict[str, Any]:
+    import adbc_driver_postgresql as driver
+
+    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return {"driver": driver._driver_path(), "db_kwargs": {"uri": uri}}
+
+
+def _sqlite(url: URL) -> dict[str, Any]:
+    import adbc_driver_sqlite as driver
+
+    return {"driver": driver._driver_path(), "db_kwargs": {"uri": url.database or ""}}
+
+
+def _duckdb(url: URL) -> dict[str, Any]:
+    import adbc_driver_duckdb as driver
+
+    options = {"path": url.database or "", "access_mode": "READ_ONLY"}
+    return {"driver": driver.driver_path(), "entrypoint": "duckdb_adbc_init", "db_kwargs": options}
+
+
+# By its kind, the URLs that ADBC answers; another driver in a URL is one of SQLAlchemy's.
+NATIVE = {
+    "postgresql": ("postgresql", "postgresql+psycopg"),
+    "sqlite": ("sqlite",),
+    "duckdb": ("duckdb",),
+}
+# SQLite's driver takes the type of a column from the first batch.
+_BATCHES: dict[str, dict[str, str]] = {
+    "postgresql": {},
+    "sqlite": {"adbc.sqlite.query.batch_rows": str(_ROWS_AT_A_TIME)},
+    "duckdb": {},
+}
+
+
+@contextmanager
+def _connected(url: URL) -> Iterator[Connection]:
+    try:
+        sql_engine = create_engine(url)
+    except (ArgumentError, SQLAlchemyError, ValueError, ModuleNotFoundError) as error:
+        said, shown = str(error).splitlines()[0], masked_url(url.render_as_string(hide_password=True))
+        raise InputError(
+            f"source_url: {shown}: {said}.", "Correct it, or install the database's driver."
+        ) from None
+    try:
+        with sql_engine.connect() as connection:
+            yield connection
+    finally:
+        sql_engine.dispose()
+
+
+def _from_sqlalchemy(question: Question, connection: Connection) -> Iterator[pa.Table]:
+    """By a cursor of the server where it has them."""
+    statement = text(question.asked.replace(":", r"\:"))
+    if question.last is not None:
+        column = connection.dialect.identifier_preparer.quote(question.watermark or "")
+        since = question.since(column, "").replace(":", r"\:")
+        statement = text(f"{since}:{_LAST}").bindparams(bindparam(_LAST, question.last))
+    options = {"stream_results": True, "max_row_buffer": _ROWS_AT_A_TIME}
+    result = connection.execution_options(**options).execute(statement)
+    names, schema = list(result.keys()), None
+    yield table_of_rows(names, [], question.watermark)
+    while rows := result.fetchmany(_ROWS_AT_A_TIME):
+        table = table_of_rows(names, list(rows), question.watermark, schema)
+        schema = table.schema
+        yield table
