@@ -30,8 +30,21 @@ def _column(of: str) -> typer.models.OptionInfo:
 @app.command()
 def init(
     path: Annotated[
-        Path, typer.Argument(help="The log: a file, a pattern, a folder of Parquet; of --example its folder.")
-    ],
+        str | None,
+        typer.Argument(
+            show_default="asked for",
+            help="The log: a file, a pattern, a folder of Parquet, or a query like `sql:SELECT ...`; of "
+            "--example its folder.",
+        ),
+    ] = None,
+    plays: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOG",
+            show_default="PATH",
+            help="The same as PATH. A query is put to the database of NIGHTREEL_SOURCE_URL.",
+        ),
+    ] = None,
     example: Annotated[
         Layout | None, typer.Option(show_default="none", help="A well-known layout; nothing is downloaded.")
     ] = None,
@@ -73,10 +86,17 @@ def init(
         typer.Option(show_default="UTC, or asked for", help="Where days begin, and of times without a zone."),
     ] = None,
     encoding: Annotated[str | None, typer.Option(show_default="recognised", help="Of the file.")] = None,
-    users: Annotated[Path | None, typer.Option(show_default="none", help="File of users' profiles.")] = None,
-    items: Annotated[Path | None, typer.Option(show_default="none", help="File of items' profiles.")] = None,
+    users: Annotated[
+        str | None, typer.Option(metavar="LOG", show_default="none", help="Users' profiles: a file or query.")
+    ] = None,
+    items: Annotated[
+        str | None, typer.Option(metavar="LOG", show_default="none", help="Items' profiles: a file or query.")
+    ] = None,
     user_id: Annotated[str | None, _column("the user in the file of --users")] = None,
     item_id: Annotated[str | None, _column("the item in the file of --items")] = None,
+    watermark: Annotated[
+        str | None, _column("what only grows, of plays by a query: later nights ask for more")
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Ask nothing: what may be two things is an error.")
     ] = False,
@@ -94,8 +114,7 @@ def init(
         "watch_ratio": watch_ratio, "rating": rating, "weight": weight, "event": event, "value": value,
         "worth": worth, "length_unit": length_unit, "time_format": time_format, "time_zone": time_zone,
         "like_threshold": None if like_threshold is None else str(like_threshold), "encoding": encoding,
-        "users": None if users is None else str(users), "items": None if items is None else str(items),
-        "user_id": user_id, "item_id": item_id,
+        "users": users, "items": items, "user_id": user_id, "item_id": item_id, "watermark": watermark,
     }  # fmt: skip
     given = {name: text for name, text in options.items() if text is not None}
 
@@ -112,7 +131,10 @@ def init(
 
     folder = Path(os.environ.get("NIGHTREEL_HOME") or Path.cwd())
     file = require_new(folder, overwrite=overwrite)
-    draft = draft_of(path, given, ask, layout=None if example is None else example.value)
+    if path is not None and plays is not None:
+        raise InputError("PATH and --plays are two logs.", "Give one of them.")
+    log = path or plays or ask("Where is the log? A file, a pattern, or sql:SELECT ...", "plays", [])
+    draft = draft_of(log, given, ask, layout=None if example is None else example.value)
     rows, wrong = rows_of(draft)
     if rows:
         typer.echo("The first plays as they are understood:")

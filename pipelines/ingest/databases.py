@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import SecretStr
 from sqlalchemy import URL, bindparam, create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -20,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.extras import require_source_driver
-from nightreel.core.settings import Settings, masked_url, parsed_url
+from nightreel.core.settings import masked_url, parsed_url
 from pipelines.ingest.answers import plain, table_of_rows
 
 _ROWS_AT_A_TIME = 50_000
@@ -35,11 +36,15 @@ _STATUS = re.compile(r"^[A-Z_]+: ")
 
 @dataclass(frozen=True)
 class Question:
-    """A query; with `last`, of its rows only those whose column `watermark` is not below that."""
+    """A query; with `last`, of its rows only those whose column `watermark` is not below that.
+
+    rows_max: for a look at the first rows; None: all.
+    """
 
     query: str
     watermark: str | None = None
     last: Any = None
+    rows_max: int | None = None
 
     @property
     def asked(self) -> str:
@@ -48,16 +53,26 @@ class Question:
 
     def since(self, column: str, last: str) -> str:
         """The query for what is new. column, last: as the database writes them."""
-        return f"SELECT * FROM ({self.asked}) AS nightreel_source WHERE {column} >= {last}"
+        return f"{self._table} WHERE {column} >= {last}"
+
+    @property
+    def first(self) -> str:
+        """The query for its first rows."""
+        return f"{self._table} LIMIT {self.rows_max}"
+
+    @property
+    def _table(self) -> str:
+        # The query may end with a comment.
+        return f"SELECT * FROM ({self.asked}\n) AS nightreel_source"
 
 
-def answer(question: Question, settings: Settings) -> Iterator[pa.Table]:
+def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Table]:
     """The rows of the answer, some at a time; the first table has the columns, and may have no rows.
 
-    Raises InputError where the query or source_url is wrong or a driver is missing, NightreelError where the
-    database is away.
+    source_url: as the setting. Raises InputError where it or the query is wrong or a driver is missing,
+    NightreelError where the database is away.
     """
-    url = _source_url(settings)
+    url = _parsed(source_url)
     kind = url.get_backend_name()
     if kind in NATIVE and url.drivername in NATIVE[kind] and not (kind == "sqlite" and url.query):
         with _translated(url):
@@ -67,13 +82,13 @@ def answer(question: Question, settings: Settings) -> Iterator[pa.Table]:
             yield from _from_sqlalchemy(question, connection)
 
 
-def _source_url(settings: Settings) -> URL:
-    if settings.source_url is None:
+def _parsed(source_url: SecretStr | None) -> URL:
+    if source_url is None:
         raise InputError(
             f"[data] has a query ({SQL}SELECT ...), and source_url is not set.",
             "Set NIGHTREEL_SOURCE_URL to the database's URL, e.g. postgresql+psycopg://user:password@host/db.",
         )
-    given = settings.source_url.get_secret_value()
+    given = source_url.get_secret_value()
     try:
         url = parsed_url(given)
     except (ArgumentError, ValueError) as error:
@@ -126,6 +141,9 @@ def _from_adbc(question: Question, url: URL) -> Iterator[pa.Table]:
             is_wide = isinstance(question.last, int) and question.last > _INT64_MAX
             values = [Decimal(question.last) if is_wide else question.last]
             statement = question.since(column, "?")
+    if question.rows_max is not None:
+        # The driver of PostgreSQL reads an answer to its end.
+        statement = question.first
     with dbapi.connect(**connect) as connection, connection.cursor() as cursor:
         cursor.adbc_statement.set_options(**_BATCHES[kind])
         cursor.execute(statement, values or None)
@@ -202,7 +220,9 @@ def _from_sqlalchemy(question: Question, connection: Connection) -> Iterator[pa.
     result = connection.execution_options(**options).execute(statement)
     names, schema = list(result.keys()), None
     yield table_of_rows(names, [], question.watermark)
-    while rows := result.fetchmany(_ROWS_AT_A_TIME):
+    while rows := result.fetchmany(question.rows_max or _ROWS_AT_A_TIME):
         table = table_of_rows(names, list(rows), question.watermark, schema)
         schema = table.schema
         yield table
+        if question.rows_max is not None:
+            return

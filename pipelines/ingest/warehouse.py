@@ -47,7 +47,7 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
     try:
-        found = write_answer(answer(Question(query, watermark, last), settings), new, watermark)
+        found = write_answer(answer(Question(query, watermark, last), settings.source_url), new, watermark)
         if last is not None:
             return _deliver(file, new, found, state, settings)
         if target.is_file() and new.read_bytes() == target.read_bytes():

@@ -1,6 +1,8 @@
 """`nightreel init`: a log of any layout, understood, shown, and written as settings that ingest reads."""
 
+import sqlite3
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> 
         asked.append((option, choices))
         return "Europe/Berlin"
 
-    draft = draft_of(home / "log.csv", {}, ask, layout=None)
+    draft = draft_of(str(home / "log.csv"), {}, ask, layout=None)
     assert asked == [("time-zone", [])]
     named = {"user": "customer_id", "item": "movie_id", "time": "ts", "rating": "stars"}
     assert draft.data["columns"] == named
@@ -71,7 +73,37 @@ def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> 
 def test_nothing_ambiguous_is_guessed(home: Path, text: str, given: dict[str, str], option: str) -> None:
     (home / "log.csv").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=f"Give --{option}"):
-        draft_of(home / "log.csv", given, _never, layout=None)
+        draft_of(str(home / "log.csv"), given, _never, layout=None)
+
+
+def test_a_query_is_looked_at_and_written_as_it_stands(
+    tmp_path: Path, nightreel: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("CREATE TABLE log (customer TEXT, track INT, played_at TEXT, stars REAL)")
+        shop.execute("CREATE TABLE track (track INT, title TEXT)")
+        rows = [(f"c{n % 7}", n, f"2024-03-01T10:{n % 60:02d}:00Z", n % 5 + 1) for n in range(1_200)]
+        shop.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+        shop.executemany("INSERT INTO track VALUES (?, ?)", [(n, f"A song of {n} friends") for n in range(9)])
+    query = "SELECT customer, track, played_at, stars AS rating FROM log -- all of it"
+    arguments = ("--plays", f"sql:{query}", "--items", "sql:SELECT * FROM track", "--yes")
+    names = ("--user", "customer")
+    url = {"NIGHTREEL_SOURCE_URL": f"sqlite:///{tmp_path}/shop.db"}
+    missing = nightreel("init", *arguments, *names, cwd=tmp_path)
+    assert (missing.returncode, "NIGHTREEL_SOURCE_URL" in missing.stderr) == (2, True), missing.stderr
+    wrong = nightreel("init", *arguments, *names, "--watermark", "at", cwd=tmp_path, **url)
+    assert (wrong.returncode, "no column of a query" in wrong.stderr) == (2, True), wrong.stderr
+    done = nightreel("init", *arguments, *names, "--watermark", "played_at", cwd=tmp_path, **url)
+    assert done.returncode == 0, done.stderr
+    assert "c3" in done.stdout
+    written = (tmp_path / "nightreel.toml").read_text()
+    data = tomllib.loads(written)["data"]
+    assert (data["plays"]["path"], data["watermark"]) == (f"sql:{query}", "played_at")
+    assert data["item_columns"] == {"title": "text"}
+    assert "sqlite" not in written
+    ingested = nightreel("ingest", "--json", home=tmp_path, **url)
+    assert ingested.returncode == 0, ingested.stderr
+    assert pl.read_parquet(tmp_path / "data" / "tables" / "interactions.parquet").height == 1_200
 
 
 def test_profiles_get_types(home: Path) -> None:
@@ -87,7 +119,7 @@ def test_profiles_get_types(home: Path) -> None:
         assert (option, choices) == ("user-id", ["id", "age", "city"])
         return "id"
 
-    draft = draft_of(home / "log.csv", given, ask, layout=None)
+    draft = draft_of(str(home / "log.csv"), given, ask, layout=None)
     assert draft.data["user_columns"] == {"age": "numeric", "city": "categorical"}
     assert draft.data["item_columns"] == {"title": "text", "is_new": "categorical"}
     assert _plays(home, draft)["watch_ratio"].to_list() == [1] * 30
@@ -129,7 +161,7 @@ def test_a_well_known_log_is_read_as_it_is(home: Path, layout: str) -> None:
     for name, text in EXAMPLES[layout].items():
         (home / "files").mkdir(exist_ok=True)
         (home / "files" / name).write_text(text, encoding="latin-1")
-    draft = draft_of(home / "files", {}, _never, layout=layout.split(maxsplit=1)[0])
+    draft = draft_of(str(home / "files"), {}, _never, layout=layout.split(maxsplit=1)[0])
     assert rows_of(draft)[0]
     assert _plays(home, draft).height == 2
 
@@ -137,11 +169,11 @@ def test_a_well_known_log_is_read_as_it_is(home: Path, layout: str) -> None:
 def test_kuairec_needs_its_folder_alone(home: Path) -> None:
     (home / "data").mkdir()
     (home / "data" / "big_matrix.csv").write_text("user_id\n")
-    write(draft_of(home / "data", {}, _never, layout="kuairec"), home / "nightreel.toml")
+    write(draft_of(str(home / "data"), {}, _never, layout="kuairec"), home / "nightreel.toml")
     settings = load_settings()
     assert (settings.raw_dir, settings.time_zone) == (home / "data", "Asia/Shanghai")
     with pytest.raises(InputError, match=r"no u\.data or ratings\.dat or ratings\.csv, as MovieLens has"):
-        draft_of(home / "data", {}, _never, layout="movielens")
+        draft_of(str(home / "data"), {}, _never, layout="movielens")
 
 
 def test_the_command_writes_once(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import atomic_write
+from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError
 from nightreel.core.settings import SETTINGS_FILE
 from nightreel.operations.init.examples import EXAMPLES, example
@@ -24,26 +25,27 @@ def require_new(home: Path, *, overwrite: bool) -> Path:
     return file
 
 
-def draft_of(path: Path, given: Mapping[str, str], ask: Asked, *, layout: str | None) -> Draft:
+def draft_of(log: str, given: Mapping[str, str], ask: Asked, *, layout: str | None) -> Draft:
     """What nightreel.toml is to say of a log. layout: that of a well-known one.
 
-    given: what options say, by name, `users` and `items` among them. ask: asked where something may be two
-    things.
+    log: a path, or a query like `sql:SELECT ...`. given: what options say, by name, `users` and `items` among
+    them. ask: asked where something may be two things.
     """
-    path = path.expanduser().absolute()
+    log = _whole(log)
+    path = Path(log)
     if layout is not None:
         draft = example(layout, path)
         draft.top |= {"time_zone": given["time_zone"]} if given.get("time_zone") else {}
         return draft
-    if path.is_dir() and not any(path.rglob("*.parquet")):
+    if not log.startswith(SQL) and path.is_dir() and not any(path.rglob("*.parquet")):
         raise InputError(
             f"{path}: a folder. Which of its files has the plays?",
             f"Name it: nightreel init FILE; or, of a well-known log: --example {'|'.join(EXAMPLES)}.",
         )
-    draft = propose(path, sample_of(path), given, ask)
+    draft = propose(log, sample_of(log), given, ask)
     for kind, role in (("users", "user"), ("items", "item")):
         if kind in given:
-            _add_profiles(draft, kind, role, Path(given[kind]).expanduser().absolute(), ask)
+            _add_profiles(draft, kind, role, _whole(given[kind]), ask)
     return draft
 
 
@@ -53,7 +55,7 @@ def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
     if plays is None:
         return [], ""
     path = plays["path"]
-    sample = sample_of(Path(path[0] if isinstance(path, list) else path))
+    sample = sample_of(path[0] if isinstance(path, list) else path)
     if not set(draft.data["columns"].values()) <= set(sample.names) and plays.get("header"):
         sample = Sample(tuple(plays["header"]), sample.rows, False, sample.delimiter, sample.encoding)
     missing = sorted(set(draft.data["columns"].values()) - set(sample.names))
@@ -70,7 +72,7 @@ def write(draft: Draft, file: Path) -> str:
         if kind in draft.data:
             path = draft.data[kind]["path"]
             given = path if isinstance(path, list) else [path]
-            paths = [_from(home, Path(one)) for one in given]
+            paths = [one if one.startswith(SQL) else _from(home, Path(one)) for one in given]
             draft.data[kind] = {**draft.data[kind], "path": paths if len(paths) > 1 else paths[0]}
     if "raw_dir" in draft.top:
         draft.top["raw_dir"] = _from(home, Path(draft.top["raw_dir"]))
@@ -81,23 +83,28 @@ def write(draft: Draft, file: Path) -> str:
     return text
 
 
+def _whole(log: str) -> str:
+    return log if log.startswith(SQL) else str(Path(log).expanduser().absolute())
+
+
 def _from(home: Path, path: Path) -> str:
     return str(path.relative_to(home) if path.is_relative_to(home) else path)
 
 
-def _add_profiles(draft: Draft, kind: str, role: str, path: Path, ask: Asked) -> None:
-    sample = sample_of(path)
+def _add_profiles(draft: Draft, kind: str, role: str, log: str, ask: Asked) -> None:
+    sample = sample_of(log)
     key = draft.data["columns"][role]
-    given: dict[str, Any] = {"path": str(path)}
+    given: dict[str, Any] = {"path": log}
+    shown = f"the query of {kind}" if log.startswith(SQL) else Path(log).name
     if not sample.has_header:
         given["header"] = list(sample.names)
     if sample.delimiter is not None and len(sample.delimiter) > 1:
         given["delimiter"] = sample.delimiter
     if sample.encoding is not None:
         given["encoding"] = sample.encoding
-        draft.notes.append(f"{path.name} is no UTF-8 and read as {sample.encoding}: is that right?")
+        draft.notes.append(f"{shown} is no UTF-8 and read as {sample.encoding}: is that right?")
     if key not in sample.names:
-        key = ask(f"Which column of {path.name} is the {role}?", f"{role}-id", list(sample.names))
+        key = ask(f"Which column of {shown} is the {role}?", f"{role}-id", list(sample.names))
         given["id"] = key
     draft.data[kind] = given
     declared = profile_columns(sample, key, has_texts=kind == "items")

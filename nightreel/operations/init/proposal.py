@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nightreel.core.data_settings import VALUES, ColumnType
+from nightreel.core.data_settings import SQL, VALUES, ColumnType
 from nightreel.core.errors import InputError
 from nightreel.operations.init.sample import Asked, Sample, is_number
 from pipelines.ingest.times import DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, recognised
@@ -88,11 +88,14 @@ class Draft:
     notes: list[str] = field(default_factory=list)
 
 
-def propose(path: Path, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
-    """The plays. given: what options say, by name. Raises InputError where an option names no column."""
+def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
+    """The plays. log: a path or a query. given: what options say, by name.
+
+    Raises InputError where an option names no column.
+    """
     draft = Draft()
     named = _columns(sample, given, ask)
-    plays: dict[str, Any] = {"path": str(path)}
+    plays: dict[str, Any] = {"path": log}
     if not sample.has_header:
         plays["header"] = list(sample.names)
     if sample.delimiter is not None and len(sample.delimiter) > 1:
@@ -100,7 +103,19 @@ def propose(path: Path, sample: Sample, given: Mapping[str, str], ask: Asked) ->
     if sample.encoding is not None:
         plays["encoding"] = given.get("encoding") or ask("Which encoding is the file in?", "encoding", [])
     draft.data |= {"plays": plays, "columns": named}
-    _add_time(draft, sample, path, given, ask)
+    _add_time(draft, sample, Path("the query" if log.startswith(SQL) else log), given, ask)
+    if "watermark" in given:
+        if given["watermark"] not in sample.names or not log.startswith(SQL):
+            raise InputError(
+                f"--watermark {given['watermark']}: no column of a query.",
+                f"There are {', '.join(sample.names)}; it is of plays that a query gives.",
+            )
+        draft.data["watermark"] = given["watermark"]
+    elif log.startswith(SQL):
+        draft.notes.append(
+            f"The whole query is asked each night. Where its rows only come with a later "
+            f"{named['time']}, give --watermark {named['time']}: then new rows alone are fetched."
+        )
     if any(name in named for name in _LENGTHS) and not all(
         _IN_MS.search(named[name]) for name in _LENGTHS if name in named
     ):

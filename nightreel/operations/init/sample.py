@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import SecretStr
 
+from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError
+from nightreel.core.settings import ENVIRONMENT_PREFIX
+from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of
 
 _BYTES = 2**20
@@ -39,8 +44,14 @@ class Sample:
         return [text for row in self.rows if (text := row[at].strip())]
 
 
-def sample_of(path: Path) -> Sample:
-    """The first rows of a file, or of the first of several. Raises InputError where there are none."""
+def sample_of(log: str) -> Sample:
+    """The first rows of a query, of a file, or of the first of several.
+
+    Raises InputError where there are none.
+    """
+    if log.startswith(SQL):
+        return _of_query(log.removeprefix(SQL))
+    path = Path(log)
     files = [one for one in files_of(path) if one.is_file()]
     if not files:
         raise InputError(f"{path}: no such file.", "Name the file of plays: nightreel init FILE.")
@@ -87,11 +98,21 @@ def _text(content: bytes) -> tuple[str, str | None]:
         return content.decode("latin-1"), "latin-1"
 
 
+def _of_query(query: str) -> Sample:
+    url = os.environ.get(f"{ENVIRONMENT_PREFIX}SOURCE_URL")
+    asked = Question(query, rows_max=ROWS)
+    parts = [part for part in answer(asked, None if url is None else SecretStr(url)) if part.num_rows]
+    if not parts:
+        raise InputError("The query answers no rows.", "Correct it, or look into the database.")
+    return _of_frame(pl.DataFrame(parts[0]))
+
+
 def _of_parquet(file: Path) -> Sample:
     batch = next(pq.ParquetFile(file).iter_batches(ROWS), None)
-    if batch is None:
-        return Sample((), ())
-    frame = pl.DataFrame(pa.Table.from_batches([batch]))
+    return Sample((), ()) if batch is None else _of_frame(pl.DataFrame(pa.Table.from_batches([batch])))
+
+
+def _of_frame(frame: pl.DataFrame) -> Sample:
     shown = frame.select(pl.all().cast(pl.String, strict=False).fill_null(""))
     times = {
         name: frame[name].dt.to_string("iso") for name in frame.columns if frame[name].dtype.is_temporal()
