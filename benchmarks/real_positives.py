@@ -31,6 +31,7 @@ import polars as pl
 from benchmarks.full_kuairec import run_step
 from benchmarks.measured_process import machine
 from benchmarks.real_pieces import EXPOSURES, Pieces, read_pieces, write_raw
+from nightreel.core import columns
 from pipelines.metrics import (
     Order,
     Outcome,
@@ -90,7 +91,8 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
     columns_of = {"popularity_by_engagement": "video_agg_liked_share", "als": "als_score"}
     shape = (len(users), len(pieces.videos))
-    found = {name: np.empty(shape) for name in (*columns_of, "classifier", "regressor", "hybrid")}
+    stages = ("classifier", "regressor", "hybrid")
+    found = {name: np.empty(shape) for name in (*columns_of, *stages, "plays")}
     for start in range(0, len(users), _USERS_AT_A_TIME):
         part = users[start : start + _USERS_AT_A_TIME]
         user_id = np.repeat(pieces.users[part], shape[1])
@@ -99,18 +101,21 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
             pl.lit(as_of, dtype=pl.Datetime("us", "UTC")).alias("event_timestamp")
         )
         block = FeatureMatrix(FeatureFrame.join(store, rows, settings.zone), ranker.encoding)[:]
-        own = {name: block[:, ranker.feature_names.index(of)] for name, of in columns_of.items()}
+        features = columns_of | {"plays": columns.USER_AGG_INTERACTIONS}
+        own = {name: block[:, ranker.feature_names.index(of)] for name, of in features.items()}
         own |= {"classifier": ranker.classify(block), "regressor": ranker.regress(block)}
-        own["hybrid"] = hybrid_scores(
-            user_id,
-            video_id,
-            own["classifier"],
-            ranker.ordering(own["regressor"], own["als"]),
-            filter_k=filter_size(settings),
-            catalogue=shape[1],
-        )
+        own["hybrid"] = ranker.ordering(own["regressor"], own["als"])
         for name, values in own.items():
             found[name][start : start + len(part)] = values.reshape(len(part), -1)
+    plays = np.nan_to_num(found.pop("plays"))
+    if not ranker.shrinkage.changes_nothing:
+        common = np.broadcast_to(found["hybrid"].mean(axis=0), shape)
+        found["hybrid"] = ranker.shrinkage.applied(found["hybrid"], common, plays)
+    every = (np.repeat(pieces.users[users], shape[1]), np.tile(pieces.videos, len(users)))
+    likely, ordering = (found[name].ravel() for name in ("classifier", "hybrid"))
+    kept = filter_size(settings)
+    scored = hybrid_scores(*every, likely, ordering, filter_k=kept, catalogue=shape[1])
+    found["hybrid"] = scored.reshape(shape)
     popularity = pieces.positives_of_videos().astype(np.float64)
     chance = np.random.default_rng(_SEED).random(shape)
     return {"random": chance, POPULARITY: np.broadcast_to(popularity, shape)} | found

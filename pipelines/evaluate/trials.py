@@ -19,6 +19,7 @@ from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.model_rows.ordering import received
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers.blend import Blend, log_odds, logarithm, tuned_blend
+from pipelines.rankers.common_order import plays_of
 from pipelines.rankers.filtering import filter_size, hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
@@ -104,13 +105,16 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.VIDEO_DURATION)
     )
     scores = {RANDOM: np.random.default_rng(settings.seed).random(len(user_id))}
-    scores |= _of_features_and_models(pairs, store, models, settings)
+    of_models, plays = _of_features_and_models(pairs, store, models, settings)
+    scores |= of_models
     is_tuning = pairs.is_tuning(settings)
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)
     wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in labels_of(settings)}
     tuned = _tuned(
-        _Tuning(user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning]),
+        _Tuning(
+            user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning], plays[is_tuning]
+        ),
         {system: values[is_tuning] for system, values in scores.items()},
         models.ranker,
         pairs.catalogue,
@@ -124,6 +128,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         video_id[kept],
         reported,
         models.ranker,
+        plays=plays[kept],
         filter_k=filter_size(settings),
         catalogue=pairs.catalogue,
     )
@@ -160,7 +165,15 @@ def _tuned(
     """What the tuning users choose. scores: of their pairs."""
     filters = {
         k: tuning.quality(
-            _hybrid(tuning.user_id, tuning.video_id, scores, ranker, filter_k=k, catalogue=catalogue)
+            _hybrid(
+                tuning.user_id,
+                tuning.video_id,
+                scores,
+                ranker,
+                plays=tuning.plays,
+                filter_k=k,
+                catalogue=catalogue,
+            )
         )
         for k in _filters(catalogue, settings)
     }
@@ -172,8 +185,11 @@ def _tuned(
 class _Tuning:
     """The tuning users' pairs and what came of them: measures the quality of any scores for them."""
 
-    def __init__(self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray) -> None:
-        self.user_id, self.video_id = user_id, video_id
+    def __init__(
+        self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray, plays: np.ndarray
+    ) -> None:
+        """One entry a pair. plays: of its user."""
+        self.user_id, self.video_id, self.plays = user_id, video_id, plays
         self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
 
     def quality(self, scores: np.ndarray) -> float:
@@ -213,10 +229,15 @@ def _hybrid(
     scores: Mapping[str, np.ndarray],
     ranker: HybridRanker,
     *,
+    plays: np.ndarray,
     filter_k: int,
     catalogue: int,
 ) -> np.ndarray:
     ordering = ranker.ordering(scores[REGRESSOR], scores[ALS])
+    if not ranker.shrinkage.changes_nothing:
+        video = np.unique(video_id, return_inverse=True)[1]
+        common = np.bincount(video, ordering) / np.bincount(video)
+        ordering = ranker.shrinkage.applied(ordering, common[video], plays)
     return hybrid_scores(
         user_id,
         video_id,
@@ -242,7 +263,8 @@ def _components(
 
 def _of_features_and_models(
     pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Each pair's scores by system, and how much its user had played."""
     users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
     videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
     sides = sides_as_of(store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone)
@@ -258,7 +280,7 @@ def _of_features_and_models(
     for system, booster in fitted.items():
         scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
     scores[CLASSIFIER] = expit(scores[CLASSIFIER])
-    return scores
+    return scores, plays_of(sides)[user]
 
 
 def _kinds(pairs: Pairs) -> np.ndarray:

@@ -14,10 +14,12 @@ from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.night import Rows
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.sides import Sides, sides_as_of
-from pipelines.model_rows.tonight import night_as_of
+from pipelines.model_rows.tonight import drawn_users, night_as_of
+from pipelines.rankers.common_order import means_over_users, plays_of
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.shrinkage import MEAN_USERS
 from pipelines.rankers.training_data import TrainingData
 
 _MEASURED_AT = (10, 100)
@@ -92,6 +94,10 @@ class Arena:
 def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Settings) -> list[np.ndarray]:
     """Each user's list by the rankers of shown pairs: positions among the listable, best first."""
     pairs = PairRanker.of(ranker, sides)
+    shrinkage, plays = ranker.shrinkage, plays_of(sides)
+    common = np.zeros(0)
+    if not shrinkage.changes_nothing:
+        common = means_over_users(pairs, drawn_users(arena.user_id, MEAN_USERS, settings.seed))
     found = []
     for users in _blocks(arena):
         block = pairs.block(users)
@@ -99,7 +105,11 @@ def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Sett
             for at, own_als, likely in zip(range(part.start, part.stop), als, probability, strict=True):
                 kept = _kept(likely, arena.opened[users[at]], settings)
                 regressed = block.regressed(np.full(len(kept), at), kept, own_als[kept])
-                found.append(_first(kept, ranker.ordering(regressed, own_als[kept])))
+                ordering = ranker.ordering(regressed, own_als[kept])
+                if len(common):
+                    own_plays = np.full(len(kept), plays[users[at]])
+                    ordering = shrinkage.applied(ordering, common[kept], own_plays)
+                found.append(_first(kept, ordering))
     return found
 
 

@@ -1,9 +1,11 @@
 """The trained pair of rankers, and their one order: the classifier filters, the regressor orders.
 
 Where the log itself shows that als_score deserves more than the regressor gives it, their weighted sum
-orders: `list_order` has how.
+orders: `list_order` has how. Where past data shows that what is personal in that is mostly noise, it counts
+less: `shown_shrinkage`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +16,13 @@ import numpy as np
 from nightreel.core import columns
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.blend import Blend, logarithm
+from pipelines.rankers.shrinkage import Shrinkage
 
 _ENCODING = "encoding.json"
 _CLASSIFIER = "classifier.txt"
 _REGRESSOR = "regressor.txt"
 _ORDER = "order.json"
+_SHRINKAGE = "shrinkage.json"
 
 # The parts of the order, by the names that the lists' columns have.
 ORDERED_BY = (columns.REGRESSOR_SCORE, columns.ALS_SCORE)
@@ -31,6 +35,7 @@ class HybridRanker:
     encoding: how that matrix is made. classifier: probability that watch_ratio exceeds like_threshold.
     regressor: expected watch_ratio, clipped. threads: of prediction; 0 means all cores. Predictions do not
     depend on it. order: of what the filter keeps, over ORDERED_BY; the regressor alone unless it was fitted.
+    shrinkage: of what orders towards its mean over users.
     """
 
     encoding: FeatureEncoding
@@ -38,6 +43,7 @@ class HybridRanker:
     regressor: lgb.Booster
     threads: int = 0
     order: Blend = field(default_factory=lambda: Blend.alone(columns.REGRESSOR_SCORE))
+    shrinkage: Shrinkage = field(default_factory=Shrinkage)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -90,6 +96,8 @@ class HybridRanker:
         (folder / _CLASSIFIER).write_text(self.classifier.model_to_string(), encoding="utf-8")
         (folder / _REGRESSOR).write_text(self.regressor.model_to_string(), encoding="utf-8")
         (folder / _ORDER).write_text(self.order.to_json(), encoding="utf-8")
+        shrinkage = json.dumps(self.shrinkage.to_dict(), indent=1)
+        (folder / _SHRINKAGE).write_text(shrinkage, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> "HybridRanker":
@@ -100,9 +108,14 @@ class HybridRanker:
             regressor=lgb.Booster(model_str=(folder / _REGRESSOR).read_text(encoding="utf-8")),
             threads=threads,
         )
-        order = folder / _ORDER
         # Models of before there was one to fit have none.
-        return replace(ranker, order=Blend.from_json(order.read_text("utf-8"))) if order.is_file() else ranker
+        order, shrinkage = folder / _ORDER, folder / _SHRINKAGE
+        if order.is_file():
+            ranker = replace(ranker, order=Blend.from_json(order.read_text("utf-8")))
+        if shrinkage.is_file():
+            content = json.loads(shrinkage.read_text("utf-8"))
+            ranker = replace(ranker, shrinkage=Shrinkage.from_dict(content))
+        return ranker
 
 
 def order_components(regressor_score: np.ndarray, als_score: np.ndarray) -> dict[str, np.ndarray]:

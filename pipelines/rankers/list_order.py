@@ -47,6 +47,19 @@ _BLOCK_USERS = 32
 
 
 @dataclass(frozen=True)
+class KeptRows:
+    """Of each user of past lists what the filter keeps, user after user: one entry a pair.
+
+    user, video: positions in the lists. regressed, als_score: of the pair.
+    """
+
+    user: np.ndarray
+    video: np.ndarray
+    regressed: np.ndarray
+    als_score: np.ndarray
+
+
+@dataclass(frozen=True)
 class PastLists:
     """Lists of some users as of an instant, to be ordered by what they liked afterwards.
 
@@ -93,28 +106,37 @@ class PastLists:
         )
         return cls(sides, table(before), table(liked), np.maximum(plays, 1.0), settings)
 
-    def best_order(self, ranker: HybridRanker) -> Blend:
-        """The order that ranks these lists best."""
+    def kept(self, ranker: HybridRanker) -> KeptRows:
+        """What the filter keeps of each list, and what orders it."""
         pairs, well = PairRanker.of(ranker, self.sides), self.sides.received()
         starts = range(0, len(self.seen), _BLOCK_USERS)
         with ThreadPoolExecutor(self.settings.threads) as pool:
             parts = list(pool.map(lambda start: list(self._kept(pairs, well, start)), starts))
-        user, video, regressed, als_score = (
-            np.concatenate(column) for column in zip(*(row for part in parts for row in part), strict=True)
-        )
-        liked = self.liked[user, video]
-        counted = Outcome.of(user, liked, None, max(_MEASURED_AT))
-        by_plays = Outcome.of(user, liked, liked / self.plays[video], max(_MEASURED_AT))
+        columns_of = zip(*(row for part in parts for row in part), strict=True)
+        return KeptRows(*(np.concatenate(column) for column in columns_of))
+
+    def gains(self, rows: KeptRows) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Of scores of these rows, DCG of each user who liked something among them.
+
+        Each liked video counts as one, and by the inverse of its plays.
+        """
+        liked = self.liked[rows.user, rows.video]
+        counted = Outcome.of(rows.user, liked, None, max(_MEASURED_AT))
+        by_plays = Outcome.of(rows.user, liked, liked / self.plays[rows.video], max(_MEASURED_AT))
 
         def gains(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            """DCG of each user, each liked video counting as one, and by the inverse of its plays."""
-            order = Order.of(user, video, scores)
+            order = Order.of(rows.user, rows.video, scores)
             lists = [RankedLists.ordered(order, outcome) for outcome in (counted, by_plays)]
             one, other = (np.sum([of.discounted_gains(k) for k in _MEASURED_AT], axis=0) for of in lists)
             return one, other
 
+        return gains
+
+    def best_order(self, rows: KeptRows) -> Blend:
+        """The order that ranks these lists best. rows: of all of them, as `kept` gives them."""
+        gains = self.gains(rows)
         regressor = Blend.alone(columns.REGRESSOR_SCORE)
-        components = order_components(regressed, als_score)
+        components = order_components(rows.regressed, rows.als_score)
         alone = replace(Blend.scales(components), weights={columns.REGRESSOR_SCORE: 1.0})
         helped = replace(alone, weights={columns.REGRESSOR_SCORE: 1.0, columns.ALS_SCORE: _ALS_WEIGHT})
         before = gains(alone.scores(components))
@@ -154,4 +176,4 @@ def _regressed(block: UserBlock, user: int, als_score: np.ndarray, videos: np.nd
 
 def with_fitted_order(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:
     """The same ranker with the order that suits past lists best; without any, the regressor orders alone."""
-    return ranker if lists is None else replace(ranker, order=lists.best_order(ranker))
+    return ranker if lists is None else replace(ranker, order=lists.best_order(lists.kept(ranker)))

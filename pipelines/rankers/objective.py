@@ -79,7 +79,7 @@ def choose_objective(
     is_auto = settings.objective == "auto"
     # Where every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.wanted.liked[data.slices.fit].all())
-    if is_auto and _observed_share(settings) > _FULL_SHARE and not only_liked:
+    if is_auto and is_fully_observed(settings) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
     end = end_of_day(data.cuts.last_day, settings.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
@@ -168,11 +168,11 @@ def _contest_of_days(
     return found, str(found)
 
 
-def _observed_share(settings: Settings) -> float:
-    """The share of the users times videos of small_matrix that it holds; 0 without one."""
+def is_fully_observed(settings: Settings) -> bool:
+    """Whether small_matrix holds most of its users times videos."""
     path = settings.paths.table("fully_observed")
     if not path.is_file():
-        return 0.0
+        return False
     keys = (columns.USER_ID, columns.VIDEO_ID)
     found = (
         pl.scan_parquet(path)
@@ -180,4 +180,4 @@ def _observed_share(settings: Settings) -> float:
         .collect()
         .row(0)
     )
-    return float(found[0] / max(found[1] * found[2], 1))
+    return bool(found[0] / max(found[1] * found[2], 1) > _FULL_SHARE)

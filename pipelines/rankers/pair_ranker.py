@@ -64,14 +64,23 @@ class UserBlock:
         Yields which of the users, their als_score, float32 [users, videos], NaN where it is not known, and
         the probability that a play is liked, float64 [users, videos].
         """
+        for part, als, others in self._grids():
+            raw = self.ranker.classifier.grid(self.classifier_leaves[:, part], als, *others)
+            yield part, als, expit(raw)
+
+    def regressed_grid(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """The same with the expected amount, float64 [users, videos], instead of the probability."""
+        for part, als, others in self._grids():
+            yield part, als, self.ranker.regressor.grid(self.regressor_leaves[:, part], als, *others)
+
+    def _grids(self) -> Iterator[tuple[slice, np.ndarray, list[np.ndarray]]]:
+        """Of some of these users after the other what the models ask of their pairs with all videos."""
         sides = self.ranker.sides
         step = max(1, PAIRS_AT_A_TIME // len(sides.video_factors))
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
             als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
-            others = sides.pair_grid(self.users[part])
-            raw = self.ranker.classifier.grid(self.classifier_leaves[:, part], als, *others)
-            yield part, als, expit(raw)
+            yield part, als, sides.pair_grid(self.users[part])
 
     def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """The probability that a play is liked: float64 [pairs]; of pairs given as to `regressed`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+MEAN_USERS = 256  # over whom what orders is averaged
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75)
 _SEGMENTS = 3  # of those who have a history
 _STANDARD_ERRORS = 3.0
@@ -55,11 +56,14 @@ def fitted_shrinkage(
     plays: np.ndarray,
     first_rows: np.ndarray,
     quality: Callable[[np.ndarray], np.ndarray],
+    *,
+    confirmed_by: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Shrinkage:
     """The weights that rank best.
 
     scores, common, plays: of each row, as `Shrinkage.applied` takes them. first_rows: the first row of each
-    example. quality: of scores, a figure an example, higher is better.
+    example. quality: of scores, a figure an example, higher is better. confirmed_by: another such figure,
+    which has to gain too.
     """
     of_example = plays[first_rows]
     some = of_example[of_example > 0]
@@ -68,17 +72,21 @@ def fitted_shrinkage(
     borders = tuple(sorted({1.0, *inner}))
     segment = np.searchsorted(borders, of_example, side="right")
     before = quality(scores)
+    confirmed_before = None if confirmed_by is None else confirmed_by(scores)
     best = np.ones(len(borders) + 1)
     best_gain = np.zeros(len(best))
     for weight in _WEIGHTS:
         alike = Shrinkage((), (weight,))
-        gain = quality(alike.applied(scores, common, plays)) - before
+        tried = alike.applied(scores, common, plays)
+        gain = quality(tried) - before
+        confirmed = gain if confirmed_by is None else confirmed_by(tried) - confirmed_before
         for number in range(len(best)):
             own = gain[segment == number]
             if len(own) < _EXAMPLES_MIN:
                 continue
             by_chance = _STANDARD_ERRORS * own.std() / np.sqrt(len(own))
-            if own.mean() > max(by_chance, best_gain[number]):
+            is_confirmed = confirmed[segment == number].sum() > 0
+            if is_confirmed and own.mean() > max(by_chance, best_gain[number]):
                 best[number], best_gain[number] = weight, own.mean()
     return Shrinkage(borders, tuple(best.tolist()))
 

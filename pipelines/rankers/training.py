@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
+from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
@@ -19,7 +20,8 @@ from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
 from pipelines.rankers.list_order import PastLists, with_fitted_order
-from pipelines.rankers.objective import SHOWN, Chosen, choose_objective
+from pipelines.rankers.objective import SHOWN, Chosen, choose_objective, is_fully_observed
+from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData, sources
 from pipelines.training_frame import service_features
@@ -85,7 +87,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     classes.warn(settings)
     if settings.objective == SHOWN or not data.wanted.liked.any():
         classes.require_something_to_learn(settings)
-    ranker = with_fitted_order(_fit(data, settings), PastLists.of(data, store, settings))
+    ranker = _with_order(_fit(data, settings), data, store, settings)
     listwise = fit_lambdamart(
         data.matrix,
         data.wanted,
@@ -123,9 +125,18 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 def _matrix(settings: Settings) -> list[Path]:
-    """The fully observed pairs, which choose the objective where that is left to the data."""
+    """The fully observed pairs: some of their users choose objective and weights, if there are any."""
     path = settings.paths.table("fully_observed")
-    return [path] if settings.objective == "auto" and path.is_file() else []
+    return [path] if path.is_file() else []
+
+
+def _with_order(
+    ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: Settings
+) -> HybridRanker:
+    """The ranker with what orders lists, and how much of it is personal, as past data has it."""
+    past = PastLists.of(data, store, settings)
+    matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings) else None
+    return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)
 
 
 def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
@@ -179,6 +190,7 @@ def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> d
             "regressor": ranker.regressor.num_trees(),
         },
         "order": {name: weight for name, weight in ranker.order.weights.items() if weight},
+        "shrinkage": ranker.shrinkage.to_dict(),
         "libraries": {name: library_version(name) for name in _LIBRARIES},
     }
 

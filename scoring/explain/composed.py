@@ -73,13 +73,14 @@ class NightOfUser:
                 f"User {user_id}: not among the users of run {run.run_id} any more.",
                 "Choose another user, or a later run.",
             )
-        chosen, followed = np.array([user]), user
+        ranker = HybridRanker.load(model.folder, threads=settings.threads)
         if objective_of(model) == NEXT_DAY:
             chosen, followed = next_day.users_to_trace(every, user, settings)
             # The user, too, where the list is that of another.
             chosen = np.union1d(chosen, [user])
+        else:
+            chosen, followed = score.users_to_trace(every, ranker, user, settings)
         candidates = every.of_users(chosen)
-        ranker = HybridRanker.load(model.folder, threads=settings.threads)
         sides = sides_as_of(
             store,
             ranker.encoding,

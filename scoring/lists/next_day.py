@@ -18,15 +18,15 @@ from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
-from pipelines.model_rows.tonight import drawn_users, night_as_of
+from pipelines.model_rows.tonight import night_as_of
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
+from scoring.lists.averaged import averaged_users
 from scoring.lists.candidates import Candidates, Cap, first_within_caps
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
 from scoring.lists.trace import Trace
 
 _BLOCK_USERS = 64
-_MEAN_USERS = 256  # over whom what orders is averaged
 
 
 def next_day_lists(
@@ -71,15 +71,7 @@ def users_to_trace(candidates: Candidates, user: int, settings: Settings) -> tup
     """
     if not candidates.has_history[user]:
         user = int(np.flatnonzero(~candidates.has_history)[0])
-    averaged = _averaged_users(candidates, settings)
-    return np.union1d(averaged, [user]), user
-
-
-def _averaged_users(candidates: Candidates, settings: Settings) -> np.ndarray:
-    """Positions of the users, chosen by a hash of their ids, over whom what orders is averaged."""
-    warm = np.flatnonzero(candidates.has_history)
-    found: np.ndarray = warm[drawn_users(candidates.user_id[warm], _MEAN_USERS, settings.seed)]
-    return found
+    return np.union1d(averaged_users(candidates, settings), [user]), user
 
 
 def night_of(
@@ -147,7 +139,7 @@ class NextDayScoring:
 
     def means_over_users(self) -> np.ndarray | None:
         """`common`, over some users with a history, chosen by a hash of their ids."""
-        users = _averaged_users(self.candidates, self.settings)
+        users = averaged_users(self.candidates, self.settings)
         parts = (
             self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
             for start in range(0, len(users), _BLOCK_USERS)

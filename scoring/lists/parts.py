@@ -21,7 +21,7 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.next_day import NextDayScoring
 from scoring.lists.retrieval import Retrieval
 from scoring.lists.rows import Lists
-from scoring.lists.score import score_with
+from scoring.lists.score import common_order, score_with
 
 
 class Common(Protocol):
@@ -43,11 +43,14 @@ class Work:
 def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, settings: Settings) -> Work:
     """The lists of `score_users`. model_folder: of the model version."""
     nobody = _Users.of(candidates, sides, slice(0, 0))
+    retrieval = Retrieval.of(candidates, sides, settings)
+    ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), sides)
     common = _Shown(
         nobody.of_candidates(candidates),
         replace(sides, users=nobody.side(sides), user_factors=nobody.factors, pairs=nobody.pairs),
         {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
-        Retrieval.of(candidates, sides, settings),
+        retrieval,
+        common_order(candidates, ranker, retrieval, settings),
         settings.model_copy(update={"threads": 1}),
     )
     return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
@@ -91,12 +94,16 @@ class _Users:
 
 @dataclass(frozen=True)
 class _Shown:
-    """candidates, sides: without users. model: the version's files by name. retrieval: its index included."""
+    """candidates, sides: without users. model: the version's files by name. retrieval: its index included.
+
+    order: what orders each video in the mean over users, None where no score is shrunk.
+    """
 
     candidates: Candidates
     sides: Sides
     model: dict[str, bytes]
     retrieval: Retrieval | None
+    order: np.ndarray | None
     settings: Settings
 
     def opened(self) -> Callable[[Any], Lists]:
@@ -110,7 +117,7 @@ class _Shown:
         def lists(users: _Users) -> Lists:
             candidates = users.of_candidates(self.candidates)
             own = of_videos.with_users(users.side(self.sides), users.factors, users.pairs)
-            return Lists.concatenate(score_with(candidates, own, self.retrieval, self.settings))
+            return Lists.concatenate(score_with(candidates, own, self.retrieval, self.settings, self.order))
 
         return lists
 

@@ -1,10 +1,11 @@
 """Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders.
 
-What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped.
+What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped; what is
+personal in it counts as much as training found it worth.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,8 +16,10 @@ from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers import HybridRanker
+from pipelines.rankers.common_order import means_over_users, plays_of
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
+from scoring.lists.averaged import averaged_users
 from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
 from scoring.lists.own_sources import OwnSources
 from scoring.lists.retrieval import Retrieval, top_rated
@@ -32,7 +35,8 @@ class Stages:
     """Each stage's score of those pairs of one user that go on to the regressor; all arrays of one length.
 
     videos: int64, their places, ascending. als is float32, NaN where it is not known, the others float64.
-    brought_by: uint32, a bit for each candidate source, as `Retrieval.of_user` gives it.
+    brought_by: uint32, a bit for each candidate source, as `Retrieval.of_user` gives it. ordering: what
+    orders them.
     """
 
     videos: np.ndarray
@@ -40,6 +44,7 @@ class Stages:
     brought_by: np.ndarray
     classifier: np.ndarray
     regressor: np.ndarray
+    ordering: np.ndarray
 
 
 def score_users(
@@ -62,12 +67,38 @@ def score_users(
 
 
 def score_with(
-    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+    candidates: Candidates,
+    ranker: PairRanker,
+    retrieval: Retrieval | None,
+    settings: Settings,
+    common: np.ndarray | None = None,
 ) -> Iterator[Lists]:
-    """The same with what depends on the videos alone made before: the ranker taken apart, and the sources."""
-    scoring = _prepared(candidates, ranker, retrieval, settings)
+    """The same with what depends on the videos alone made before: the ranker taken apart, and the sources.
+
+    common: as `common_order` gives it for all users, where these are only some of them.
+    """
+    scoring = _prepared(candidates, ranker, retrieval, settings, common)
     starts = range(0, len(candidates.user_id), settings.user_block_rows)
     yield from made_in_order(scoring.block, starts, settings.threads)
+
+
+def common_order(
+    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+) -> np.ndarray | None:
+    """What orders each video in the mean over some users: float64 [videos], NaN where it is unknown.
+
+    Over their candidates, or all videos where these are the candidates. None where no score is shrunk.
+    """
+    return _prepared(candidates, ranker, retrieval, settings).common
+
+
+def users_to_trace(
+    candidates: Candidates, ranker: HybridRanker, user: int, settings: Settings
+) -> tuple[np.ndarray, int]:
+    """The users whom one user's list depends on, positions ascending, and the position whose list it is."""
+    if ranker.shrinkage.changes_nothing:
+        return np.array([user]), user
+    return np.union1d(averaged_users(candidates, settings), [user]), user
 
 
 def trace_of_user(
@@ -85,15 +116,24 @@ def trace_of_user(
 
 
 def _prepared(
-    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+    candidates: Candidates,
+    ranker: PairRanker,
+    retrieval: Retrieval | None,
+    settings: Settings,
+    common: np.ndarray | None = None,
 ) -> "_Scoring":
     popular = _popular(candidates, ranker.sides, settings.top_k)
-    return _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings)
+    plays = plays_of(ranker.sides)
+    scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings, plays)
+    return replace(scoring, common=scoring.means_over_users() if common is None else common)
 
 
 @dataclass(frozen=True)
 class _Scoring:
-    """What the lists of every block of users are made with."""
+    """What the lists of every block of users are made with.
+
+    plays: float64 [users], the length of each one's history. common: as `common_order` gives it.
+    """
 
     candidates: Candidates
     ranker: PairRanker
@@ -101,6 +141,25 @@ class _Scoring:
     received: np.ndarray
     retrieval: Retrieval | None
     settings: Settings
+    plays: np.ndarray
+    common: np.ndarray | None = None
+
+    def means_over_users(self) -> np.ndarray | None:
+        """`common`, over some users with a history, chosen by a hash of their ids."""
+        if self.ranker.ranker.shrinkage.changes_nothing:
+            return None
+        users = averaged_users(self.candidates, self.settings)
+        if self.retrieval is None:
+            return means_over_users(self.ranker, users)
+        total, count = np.zeros((2, len(self.candidates.video_id)))
+        for user in users.tolist():
+            pairs = self._retrieved(self.retrieval, user)
+            (regressed,) = self._of_pairs(self.ranker.block(np.array([user])).regressed, 0, [pairs])
+            videos, als, _ = pairs
+            total[videos] += self.ranker.ranker.ordering(regressed, als)
+            count[videos] += 1
+        found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return found
 
     def block(self, start: int) -> Lists:
         """The lists of the users from place `start` on."""
@@ -121,7 +180,7 @@ class _Scoring:
         every = self._all_stages(block, 0, self.candidates.open_videos(user))
         retrieved = every.videos if self.retrieval is None else self._retrieved(self.retrieval, user)[0]
         at = np.searchsorted(every.videos, retrieved)
-        stages = Stages(*filtered, regressed)
+        stages = self._stages(user, filtered, regressed)
         listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.top_k)
         if len(listed) < self.settings.top_k and len(filtered[0]) < len(every.videos):
             stages = every
@@ -145,7 +204,7 @@ class _Scoring:
             regressor = self._of_pairs(block.regressed, part.start, found)
             for user, filtered, regressed in zip(range(part.start, part.stop), found, regressor, strict=True):
                 source = REWATCH if rewatch[user] else HYBRID
-                ordered = self._ordered(Stages(*filtered, regressed), source)
+                ordered = self._ordered(self._stages(int(block.users[user]), filtered, regressed), source)
                 if len(ordered.video_id) < self.settings.top_k:
                     open_videos = self.candidates.open_videos(int(block.users[user]))
                     if len(filtered[0]) < len(open_videos):
@@ -166,14 +225,28 @@ class _Scoring:
         pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
         (classifier,) = self._of_pairs(block.probability, user, [pairs])
         (regressor,) = self._of_pairs(block.regressed, user, [pairs])
-        return Stages(*pairs, classifier, regressor)
+        return self._stages(one, (*pairs, classifier), regressor)
+
+    def _stages(self, user: int, filtered: _Filtered, regressor: np.ndarray) -> Stages:
+        """Of a user, a position in the candidates, all that decides how some videos are ordered."""
+        videos, als, _, _ = filtered
+        return Stages(*filtered, regressor, self._ordering(user, videos, regressor, als))
+
+    def _ordering(self, user: int, videos: np.ndarray, regressor: np.ndarray, als: np.ndarray) -> np.ndarray:
+        """What orders these videos of a user: float64 [videos]."""
+        ranker = self.ranker.ranker
+        ordering = ranker.ordering(regressor, als)
+        if self.common is None:
+            return ordering
+        plays = np.full(len(videos), self.plays[user])
+        return ranker.shrinkage.applied(ordering, self.common[videos], plays)
 
     def _order(self, stages: Stages) -> np.ndarray:
         """These videos, best first."""
         # The videos ascend, and so do ids.
         order = hybrid_order(
             stages.classifier,
-            self.ranker.ranker.ordering(stages.regressor, stages.als),
+            stages.ordering,
             stages.videos,
             len(stages.videos),
             received=self.received[stages.videos],
@@ -183,12 +256,11 @@ class _Scoring:
 
     def _ordered(self, stages: Stages, source: str) -> "_List":
         candidates = self.candidates
-        ordering = self.ranker.ranker.ordering(stages.regressor, stages.als)
         videos = first_within_caps(self._order(stages), candidates.caps, self.settings.top_k)
         places = np.searchsorted(stages.videos, videos)
         return _List(
             candidates.video_id[videos],
-            ordering[places],
+            stages.ordering[places],
             stages.classifier[places],
             stages.regressor[places],
             stages.als[places].astype(np.float64),
@@ -242,7 +314,9 @@ class _Scoring:
     ) -> np.ndarray:
         """What orders those of a user's videos between which the classifier does not decide."""
         (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
-        return in_turn(self.ranker.ranker.ordering(regressor, als[tied]), self.received[videos[tied]])
+        one = int(block.users[user])
+        ordering = self._ordering(one, videos[tied], regressor, als[tied])
+        return in_turn(ordering, self.received[videos[tied]])
 
     def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The user's candidates, their als_score and what brought them."""

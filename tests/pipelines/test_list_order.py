@@ -14,8 +14,12 @@ from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
+from pipelines.rankers.common_order import means_over_users
 from pipelines.rankers.hybrid import ORDERED_BY
 from pipelines.rankers.list_order import PastLists, with_fitted_order
+from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.shown_shrinkage import with_fitted_shrinkage
+from pipelines.rankers.shrinkage import Shrinkage
 from pipelines.rankers.training_data import TrainingData
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
@@ -73,6 +77,31 @@ def test_als_score_helps_whom_it_has_told_of(
     assert with_fitted_order(ranker, lists).order.only() == REGRESSOR
 
 
+def test_what_is_personal_counts_less_where_users_like_what_all_are_thought_to(
+    ranker: HybridRanker, data: TrainingData, settings: Settings
+) -> None:
+    """And as much as it did where each likes what is thought of them."""
+    lists = PastLists.of(data, open_store(), settings)
+    assert lists is not None
+    pairs = PairRanker.of(ranker, lists.sides)
+    users = np.arange(len(lists.seen))
+    own = np.concatenate([part for _, _, part in pairs.block(users).regressed_grid()])
+    common = means_over_users(pairs, users)
+    np.testing.assert_allclose(common, own.mean(axis=0))
+    everyones = with_fitted_shrinkage(ranker, _liking(lists, np.broadcast_to(common, own.shape))).shrinkage
+    assert max(everyones.weights[1:]) < 1, "users with a history"
+    assert with_fitted_shrinkage(ranker, _liking(lists, own)).shrinkage.changes_nothing
+    assert with_fitted_shrinkage(ranker, None).shrinkage.changes_nothing
+
+
+def _liking(lists: PastLists, scores: np.ndarray) -> PastLists:
+    """The same lists, of users who like the five open videos of the highest scores."""
+    liked = np.zeros_like(lists.liked)
+    best = np.argsort(np.where(lists.seen, np.inf, -scores), axis=1)[:, :5]
+    np.put_along_axis(liked, best, values=True, axis=1)
+    return replace(lists, liked=liked)
+
+
 def test_only_plays_that_stop_the_models_are_asked(data: TrainingData, settings: Settings) -> None:
     """Outcomes of the holdout and of the plays that trees learn from do not matter; those between do."""
     lists = PastLists.of(data, open_store(), settings)
@@ -101,6 +130,9 @@ def test_the_order_is_kept_with_the_model(ranker: HybridRanker, tmp_path: Path) 
     )
     replace(ranker, order=order).save(tmp_path / "model")
     assert HybridRanker.load(tmp_path / "model").order == order
+    shrinkage = Shrinkage((1.0, 9.0), (0.0, 0.25, 1.0))
+    replace(ranker, shrinkage=shrinkage).save(tmp_path / "shrunk")
+    assert HybridRanker.load(tmp_path / "shrunk").shrinkage == shrinkage
     (tmp_path / "model" / "order.json").unlink()
     assert HybridRanker.load(tmp_path / "model").order.only() == REGRESSOR
 

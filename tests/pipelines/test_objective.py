@@ -104,7 +104,8 @@ def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Pa
     found = []
     for name, of in (("one", matrix), ("other", turned)):
         settings, said = _trained(tmp_path / name, log, of)
-        found.append(model_registry.champion(settings).manifest["contest"])
+        manifest = model_registry.champion(settings).manifest
+        found.append(manifest["contest"] | {"shrinkage": manifest["shrinkage"]})
         assert "the tuning users of small_matrix" in said["why"]
         shown, next_day = (found[-1]["ndcg"][side] for side in ("shown", "next_day"))
         assert said["objective"] == ("next_day" if next_day > shown else "shown")

@@ -65,6 +65,7 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
         "encoding.json",
         "importances.json",
         "order.json",
+        "shrinkage.json",
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
@@ -20,10 +21,12 @@ from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.hybrid import ORDERED_BY
+from pipelines.rankers.shrinkage import Shrinkage
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.eligibility import find_candidates
+from scoring.lists.parts import work_of_shown
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists
-from scoring.lists.score import score_users
+from scoring.lists.score import score_users, trace_of_user, users_to_trace
 from tests.fixtures.scored_home import AS_OF, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
 
 LOG = scoring_log()
@@ -164,6 +167,68 @@ def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feas
         np.testing.assert_array_equal(found.video_id, videos[best])
         np.testing.assert_allclose(found.score, ordering[best], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.regressor_score, expected[best])
+
+
+def test_what_is_personal_counts_as_much_as_it_is_worth(scored: Scored, feast_rows: np.ndarray) -> None:
+    """Users of short histories are listed by the mean over all users, the others as before."""
+    candidates, settings = scored.candidates, scored.settings
+    plays = scored.sides.user_feature(columns.USER_AGG_INTERACTIONS)
+    border = float(np.nanmedian(plays))
+    lists = _shrunk(scored, border).again()
+    common = np.mean([scored.ranker.regress(feast_rows[user]) for user in _warm(scored)], axis=0)
+    changed = 0
+    for place, user in enumerate(candidates.user_id.tolist()):
+        found, before = scored.of(user, lists), scored.of(user)
+        if not candidates.has_history[place] or plays[place] >= border:
+            np.testing.assert_array_equal(found.video_id, before.video_id)
+            continue
+        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
+        probability = scored.ranker.classify(feast_rows[place][open_to])
+        videos, ordering = candidates.video_id[open_to], common[open_to]
+        best = hybrid_order(probability, ordering, videos, settings.filter_k)[: settings.top_k]
+        np.testing.assert_array_equal(found.video_id, videos[best])
+        np.testing.assert_allclose(found.score, ordering[best])
+        changed += not np.array_equal(found.video_id, before.video_id)
+    assert changed
+
+
+def test_parts_blocks_and_traces_shrink_alike(scored: Scored, tmp_path: Path) -> None:
+    """A list depends on the users over whom what orders is averaged, wherever it is made."""
+    shrunk = _shrunk(scored, np.inf)
+    whole = shrunk.again()
+    for again in (shrunk.again(user_block_rows=3), shrunk.again(threads=2)):
+        np.testing.assert_array_equal(again.video_id, whole.video_id)
+        np.testing.assert_array_equal(again.score, whole.score)
+    shrunk.ranker.save(tmp_path / "model")
+    work = work_of_shown(scored.candidates, scored.sides, tmp_path / "model", scored.settings)
+    lists_of = work.common.opened()
+    parts = [lists_of(work.part(slice(start, start + 5))) for start in range(0, work.users, 5)]
+    np.testing.assert_array_equal(np.concatenate([part.video_id for part in parts]), whole.video_id)
+    np.testing.assert_array_equal(np.concatenate([part.score for part in parts]), whole.score)
+    user = int(_warm(scored)[0])
+    chosen, followed = users_to_trace(scored.candidates, shrunk.ranker, user, scored.settings)
+    candidates = scored.candidates.of_users(chosen)
+    sides = sides_as_of(
+        open_store(),
+        scored.ranker.encoding,
+        candidates.user_id,
+        candidates.video_id,
+        as_of=AS_OF,
+        zone=scored.settings.zone,
+    )
+    at = int(np.searchsorted(chosen, followed))
+    trace = trace_of_user(candidates, sides, shrunk.ranker, scored.settings, own=None, user=at)
+    listed = scored.of(int(scored.candidates.user_id[user]), whole).video_id
+    np.testing.assert_array_equal(candidates.video_id[trace.listed], listed)
+
+
+def _shrunk(scored: Scored, border: float) -> Scored:
+    """What is personal counts nothing for users of fewer plays."""
+    return replace(scored, ranker=replace(scored.ranker, shrinkage=Shrinkage((border,), (0.0, 1.0))))
+
+
+def _warm(scored: Scored) -> np.ndarray:
+    return np.flatnonzero(scored.candidates.has_history)
 
 
 def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) -> None:

@@ -1,0 +1,73 @@
+"""How much the personal part of the hybrid's order counts, for each length of history.
+
+Fitted where the model has learnt nothing: on the users of a fully observed matrix who choose settings, else
+on the lists of the past that choose the order. On KuaiRec's real positives the regressor averaged over users,
+as one list for all, is far above the same scores user by user; elsewhere taste is most of what is known. So
+past data decides, and a score stays as it is unless another weight is better by more than chance, and better
+where each liked video counts by the inverse of its plays as well: the mean follows what is shown a lot.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from feast import FeatureStore
+
+from nightreel.core import columns
+from nightreel.core.settings import Settings
+from pipelines.model_rows.tonight import drawn_users
+from pipelines.rankers.common_order import means_over_users, plays_of
+from pipelines.rankers.contest import arena_of_matrix
+from pipelines.rankers.hybrid import HybridRanker
+from pipelines.rankers.list_order import PastLists
+from pipelines.rankers.pair_ranker import PairRanker
+from pipelines.rankers.shrinkage import MEAN_USERS, Shrinkage, fitted_shrinkage
+from pipelines.rankers.training_data import TrainingData
+
+
+def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: Settings) -> PastLists | None:
+    """The fully observed pairs of the users who choose settings; None where too few liked anything."""
+    if not settings.paths.table("fully_observed").is_file():
+        return None
+    arena = arena_of_matrix(data, settings)
+    if arena is None:
+        return None
+    video_id = arena.listable[columns.VIDEO_ID].to_numpy()
+    liked = np.zeros_like(arena.opened)
+    user, video = (arena.liked[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
+    liked[np.searchsorted(arena.user_id, user), np.searchsorted(video_id, video)] = True
+    watched = np.maximum(arena.opened.sum(axis=0), 1.0)
+    return PastLists(arena.sides(data, store, settings), ~arena.opened, liked, watched, settings)
+
+
+def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:
+    """The same ranker with the weights that suit these lists best, none of which any tree has learnt from."""
+    if lists is None:
+        return ranker
+    rows = lists.kept(ranker)
+    of_users = np.flatnonzero(np.bincount(rows.user, lists.liked[rows.user, rows.video]) > 0)
+    if not len(of_users):
+        return ranker
+    # Only users whose lists can be better or worse: a figure each, in order.
+    told = np.isin(rows.user, of_users)
+    rows = replace(
+        rows,
+        user=rows.user[told],
+        video=rows.video[told],
+        regressed=rows.regressed[told],
+        als_score=rows.als_score[told],
+    )
+    pairs = PairRanker.of(ranker, lists.sides)
+    some = drawn_users(np.arange(len(lists.seen)), MEAN_USERS, lists.settings.seed)
+    common = means_over_users(pairs, some)
+    plays = plays_of(lists.sides)
+    gains = lists.gains(rows)
+    scores = ranker.ordering(rows.regressed, rows.als_score)
+    found: Shrinkage = fitted_shrinkage(
+        scores,
+        common[rows.video],
+        plays[rows.user],
+        np.unique(rows.user, return_index=True)[1],
+        lambda tried: gains(tried)[0],
+        confirmed_by=lambda tried: gains(tried)[1],
+    )
+    return replace(ranker, shrinkage=found)
