@@ -9,7 +9,7 @@ What counts are the likes among the candidates of all sources: one that is no lo
 Prints a markdown table with intervals of the paired difference to the whole, by a bootstrap over users'
 nights, and adds it to benchmarks/results/next_day_ablations.json.
 
-    python benchmarks/next_day_ablations.py NAME=HOME [NAME=HOME ...]
+    python benchmarks/next_day_ablations.py NAME=HOME [NAME=HOME ...] [--rows 600000]
 """
 
 import argparse
@@ -41,7 +41,7 @@ from pipelines.rankers import HybridRanker
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import CLASSIFIER, LAMBDAMART, REGRESSOR, SOURCES, mean_of_sources
 from pipelines.rankers.next_day_training import fit_next_day
-from pipelines.rankers.past_nights import NightRows, night_rows
+from pipelines.rankers.past_nights import ROWS_MAX, NightRows, night_rows
 from pipelines.rankers.slices import time_cuts
 from pipelines.retrieval.fits import source_names
 from pipelines.training_frame import read_plays, uniform_hash
@@ -68,13 +68,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("homes", nargs="+", metavar="NAME=HOME", help="trained homes")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=ROWS_MAX,
+        help=f"rows of candidates that came to nothing, about ({ROWS_MAX})",
+    )
+    arguments = parser.parse_args()
     tables = json.loads(RESULT.read_text(encoding="utf-8"))["tables"] if RESULT.is_file() else {}
-    for chosen in parser.parse_args().homes:
+    for chosen in arguments.homes:
         name, _, home = chosen.partition("=")
         os.environ["NIGHTREEL_HOME"] = str(Path(home).resolve())
         settings = load_settings()
         with working_on(settings):
-            tables[name] = _table(_Split.of(settings), settings)
+            tables[name] = _table(_Split.of(settings, arguments.rows), settings)
         print(f"\n{_markdown(name, tables[name])}", flush=True)
     RESULT.write_text(
         json.dumps({"machine": machine("lightgbm", "implicit"), "tables": tables}, indent=1) + "\n",
@@ -90,11 +97,12 @@ class _Split:
     test: NightRows
 
     @classmethod
-    def of(cls, settings: Settings) -> "_Split":
+    def of(cls, settings: Settings, rows_max: int) -> "_Split":
         plays = read_plays(settings)
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         encoding = HybridRanker.load(model_registry.champion(settings).folder, threads=1).encoding
-        rows = night_rows(plays, store(), encoding, end_of_day(cuts.last_day, settings.zone), settings)
+        until = end_of_day(cuts.last_day, settings.zone)
+        rows = night_rows(plays, store(), encoding, until, settings, rows_max=rows_max)
         if rows is None:
             sys.exit(f"{settings.home}: no candidate of a past night was liked.")
         train = rows.before(cuts.holdout_from)
