@@ -13,6 +13,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
@@ -76,6 +77,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
         return StepResult("evaluate", True, read, (metrics,), record.summary())
     require_as_written((*table_files(settings.paths), *files))
     record.forget()
+    give_back_memory()  # the backtest has run in the same process
     models = Models(
         HybridRanker.load(model.folder, threads=settings.threads),
         load_lambdamart(model.folder),
@@ -133,6 +135,7 @@ def _of_protocol(
     """A protocol's figures, sample lists and facts; its scores are gone when the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
     own = _all_figures(made, settings)
+    give_back_memory()
     return own, _samples(made, settings), _facts(pairs, made, own, settings)
 
 

@@ -12,7 +12,7 @@ Masks of leaves: Lucchese et al., QuickScorer: a Fast Algorithm to Rank Document
 Regression Trees (SIGIR 2015).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,72 +21,97 @@ import numpy as np
 
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.forest import LEAVES_MAX, Question, Tree, open_leaves, read_trees
+from pipelines.rankers.tree_loops import (
+    DE_BRUIJN,
+    TOP_BITS,
+    add_grid,
+    add_pairs,
+    fill_tables,
+    interval_numbers,
+)
 
-# The top six bits of a power of two times this number tell which power it is: a de Bruijn sequence.
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_TOP_BITS = np.uint64(58)
 
-
+@dataclass(frozen=True)
 class _Classes:
     """For each tree the different masks among many; few, as a tree asks little of one side.
 
-    They are looked for when they are first asked for.
+    masks: uint64, each of a tree's masks once, tree after tree, from starts [trees + 1] on. numbers: uint16
+    or uint32 [trees, masks], the class of each mask.
     """
 
-    def __init__(self, leaves: np.ndarray) -> None:
+    masks: np.ndarray
+    starts: np.ndarray
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, leaves: np.ndarray) -> "_Classes":
         """leaves: uint64 [trees, masks]."""
-        self._leaves = leaves
+        found = [np.unique(of_tree, return_inverse=True) for of_tree in leaves]
+        masks = [masks for masks, _ in found]
+        lengths = [len(of_tree) for of_tree in masks]
+        narrow = max(lengths, default=0) <= np.iinfo(np.uint16).max
+        numbers = np.zeros(leaves.shape, dtype=np.uint16 if narrow else np.uint32)
+        for tree, (_, of_tree) in enumerate(found):
+            numbers[tree] = of_tree
+        return cls(
+            np.concatenate([*masks, np.zeros(0, np.uint64)]), np.append(0, np.cumsum(lengths)), numbers
+        )
 
-    def masks(self, tree: int) -> np.ndarray:
-        """Each of a tree's masks once: uint64 [classes]."""
-        return self._found[0][tree]
-
-    def numbers(self, tree: int) -> np.ndarray:
-        """The class of each mask of a tree: int64 [masks]."""
-        numbers: np.ndarray = self._found[1][tree]
-        return numbers
-
-    @cached_property
-    def _found(self) -> tuple[list[np.ndarray], np.ndarray]:
-        masks, numbers = [], np.empty(self._leaves.shape, dtype=np.int64)
-        for tree, of_tree in enumerate(self._leaves):
-            found, numbers[tree] = np.unique(of_tree, return_inverse=True)
-            masks.append(found)
-        return masks, numbers
+    @property
+    def counts(self) -> np.ndarray:
+        """How many there are of each tree: int64 [trees]."""
+        return np.diff(self.starts)
 
 
 @dataclass(frozen=True)
 class _Intervals:
-    """A feature of pairs, cut where an answer about it changes.
+    """The features of pairs, each cut where an answer about it changes.
 
-    borders: float64, ascending. leaves: uint64 [trees, intervals], leaves open in each, the last for an
-    unknown value. classes: the same, intervals of the same leaves put together. is_asked: whether each tree
-    asks of the feature at all.
+    borders: float64 of each feature, ascending. asked: int64 [trees, 1 + features], of how many of them a
+    tree asks, and of which. leaves: uint64 [features, trees, intervals], leaves open in each; the one after
+    the last border is for larger values, the next for unknown ones. class_masks: uint64 [features, trees,
+    classes], intervals of the same leaves put together; class_numbers: uint32, as `leaves`, the class of each
+    interval; class_counts: int64 [features, trees].
     """
 
-    borders: np.ndarray
+    borders: tuple[np.ndarray, ...]
+    asked: np.ndarray
     leaves: np.ndarray
-    classes: _Classes
-    is_asked: tuple[bool, ...]
+    class_masks: np.ndarray
+    class_numbers: np.ndarray
+    class_counts: np.ndarray
 
     @classmethod
-    def of(cls, trees: tuple[Tree, ...], index: int) -> "_Intervals":
-        asked = [tree.asked_of(index) for tree in trees]
-        borders = np.unique([border for questions in asked for one in questions for border in _borders(one)])
-        # An interval is answered for by its upper border, which belongs to it; then beyond all, and unknown.
-        column = np.concatenate([borders, [np.inf, np.nan]])
-        leaves = open_leaves(trees, {index: column}, len(column))
-        return cls(
-            borders,
-            leaves,
-            _Classes(leaves),
-            tuple(bool(questions) for questions in asked),
-        )
+    def of(cls, trees: tuple[Tree, ...], indices: tuple[int, ...]) -> "_Intervals":
+        asked = np.zeros((len(trees), 1 + len(indices)), dtype=np.int64)
+        borders = []
+        for feature, index in enumerate(indices):
+            questions = [tree.asked_of(index) for tree in trees]
+            borders.append(np.unique([one for own in questions for each in own for one in _borders(each)]))
+            for tree in (number for number, own in enumerate(questions) if own):
+                asked[tree, 0] += 1
+                asked[tree, asked[tree, 0]] = feature
+        shape = (len(indices), len(trees), max(map(len, borders), default=0) + 2)
+        leaves, masks = np.zeros((2, *shape), dtype=np.uint64)
+        numbers = np.zeros(shape, dtype=np.uint32)
+        counts = np.zeros(shape[:2], dtype=np.int64)
+        for feature, (index, own) in enumerate(zip(indices, borders, strict=True)):
+            # An interval is answered for by its upper border, which belongs to it.
+            column = np.concatenate([own, [np.inf, np.nan]])
+            width = len(column)
+            leaves[feature, :, :width] = open_leaves(trees, {index: column}, width)
+            classes = _Classes.of(leaves[feature, :, :width])
+            counts[feature], numbers[feature, :, :width] = classes.counts, classes.numbers
+            for tree, start in enumerate(classes.starts[:-1].tolist()):
+                of_tree = classes.masks[start : classes.starts[tree + 1]]
+                masks[feature, tree, : len(of_tree)] = of_tree
+        return cls(tuple(borders), asked, leaves, masks, numbers, counts)
 
-    def numbers(self, values: np.ndarray) -> np.ndarray:
-        """The interval of each value: int64."""
-        found = np.searchsorted(self.borders, values.astype(np.float64))
-        found[np.isnan(values)] = len(self.borders) + 1
+    def numbers(self, pair_values: Sequence[np.ndarray]) -> np.ndarray:
+        """The interval of each value: uint32 [features, ...]. pair_values: float32 [...] of each feature."""
+        found = np.empty((len(self.borders), *pair_values[0].shape), dtype=np.uint32)
+        for feature, (borders, values) in enumerate(zip(self.borders, pair_values, strict=True)):
+            interval_numbers(borders, np.ascontiguousarray(values).ravel(), found[feature].reshape(-1))
         return found
 
 
@@ -102,16 +127,15 @@ class PairForest:
     """A model's trees, and what they answer of each video.
 
     videos: uint64 [trees, videos], leaves that a video leaves open; classes: the same, videos of the same
-    leaves put together. of_pairs: what is asked of each feature
-    of a pair, in the order of the sides' pair_indices. values: float64 [trees, 64], what each leaf adds, by
-    the top bits of its mask.
+    leaves put together. of_pairs: what is asked of the features of a pair, in the order of the sides'
+    pair_indices. values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
     sides: Sides
     trees: tuple[Tree, ...]
     videos: np.ndarray
     classes: _Classes
-    of_pairs: tuple["_Intervals", ...]
+    of_pairs: _Intervals
     values: np.ndarray
 
     @classmethod
@@ -124,16 +148,10 @@ class PairForest:
         values = np.zeros((len(trees), LEAVES_MAX))
         for place, tree in enumerate(trees):
             leaves = np.uint64(1) << np.arange(len(tree.leaf_values), dtype=np.uint64)
-            values[place, (leaves * _DE_BRUIJN) >> _TOP_BITS] = tree.leaf_values
+            values[place, (leaves * DE_BRUIJN) >> TOP_BITS] = tree.leaf_values
         videos = open_leaves(trees, sides.video_columns(), len(sides.video_factors))
-        return cls(
-            sides,
-            trees,
-            videos,
-            _Classes(videos),
-            tuple(_Intervals.of(trees, index) for index in sides.pair_indices),
-            values,
-        )
+        of_pairs = _Intervals.of(trees, sides.pair_indices)
+        return cls(sides, trees, videos, _Classes.of(videos), of_pairs, values)
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
         """The leaves that these users leave open: uint64 [trees, users]. users: places in the sides."""
@@ -145,26 +163,35 @@ class PairForest:
         users: uint64 [trees, users], of `of_users`. pair_values: float32 [users, videos] each, als_score and
         the others, as the sides' pair_indices have them.
         """
-
-        asked = self._asked(pair_values)
-        added = np.empty((users.shape[1], self.videos.shape[1]))
-        total = np.zeros_like(added)
-        index, of_pair = (np.empty(added.shape, dtype=np.int64) for _ in range(2))
-        for tree in range(len(self.trees)):
-            # What a tree says of every class of videos and intervals, for each user; pairs look it up.
-            opened = users[tree, :, None] & self.classes.masks(tree)
-            own = [(intervals.classes, number) for intervals, number in asked if intervals.is_asked[tree]]
-            for n, (classes, number) in enumerate(own):
-                np.take(classes.numbers(tree) * opened.shape[1], number, out=of_pair, mode="clip")
-                np.add(self.classes.numbers(tree) if n == 0 else index, of_pair, out=index)
-                opened = (classes.masks(tree)[:, None] & opened[:, None, :]).reshape(len(opened), -1)
-            said = self.values[tree][(opened * _DE_BRUIJN) >> _TOP_BITS]
-            if own:
-                for user, of_user in enumerate(said):
-                    np.take(of_user, index[user], out=added[user], mode="clip")
-            else:
-                np.take(said, self.classes.numbers(tree), axis=1, out=added, mode="clip")
-            np.add(total, added, out=total)
+        of_pairs, classes = self.of_pairs, self.classes
+        users = np.ascontiguousarray(users)
+        total = np.zeros((users.shape[1], self.videos.shape[1]))
+        tables = np.empty((users.shape[1], int(self._table_starts[-1])))
+        fill_tables(
+            users,
+            classes.masks,
+            classes.starts,
+            of_pairs.asked,
+            of_pairs.class_masks,
+            of_pairs.class_counts,
+            self.values,
+            self._table_starts,
+            tables,
+        )
+        add_grid(
+            users,
+            self.videos,
+            classes.numbers,
+            self._table_starts,
+            tables,
+            of_pairs.asked,
+            of_pairs.leaves,
+            of_pairs.class_numbers,
+            of_pairs.class_counts,
+            of_pairs.numbers(pair_values),
+            self.values,
+            total,
+        )
         return total
 
     def pairs(
@@ -175,41 +202,25 @@ class PairForest:
         users: of `of_users`; user: each pair's column there. video: each pair's place in the sides.
         pair_values: float32 [pairs] each, as in `grid`.
         """
-        of_user = np.empty(len(user), dtype=np.uint64)
-
-        def opened(tree: int, out: np.ndarray) -> None:
-            np.take(self.videos[tree], video, out=out, mode="clip")
-            np.take(users[tree], user, out=of_user, mode="clip")
-            np.bitwise_and(out, of_user, out=out)
-
-        return self._sum(opened, pair_values)
-
-    def _asked(self, pair_values: tuple[np.ndarray, ...]) -> list[tuple["_Intervals", np.ndarray]]:
-        """The features of pairs that any tree asks of, and the interval of each value."""
-        return [
-            (intervals, intervals.numbers(values))
-            for intervals, values in zip(self.of_pairs, pair_values, strict=True)
-            if any(intervals.is_asked)
-        ]
-
-    def _sum(
-        self, opened: Callable[[int, np.ndarray], None], pair_values: tuple[np.ndarray, ...]
-    ) -> np.ndarray:
-        """Add up what the trees say of pairs. opened: writes the leaves that user and video leave open."""
-        asked = self._asked(pair_values)
-        shape = pair_values[0].shape
-        leaf = np.empty(shape, dtype=np.uint64)
-        of_pair = np.empty_like(leaf)
-        added = np.empty(shape)
-        total = np.zeros(shape)
-        for tree in range(len(self.trees)):
-            opened(tree, leaf)
-            for intervals, number in asked:
-                if intervals.is_asked[tree]:
-                    np.take(intervals.leaves[tree], number, out=of_pair, mode="clip")
-                    np.bitwise_and(leaf, of_pair, out=leaf)
-            np.multiply(leaf, _DE_BRUIJN, out=leaf)
-            np.right_shift(leaf, _TOP_BITS, out=leaf)
-            np.take(self.values[tree], leaf.view(np.int64), out=added, mode="clip")
-            np.add(total, added, out=total)
+        total = np.zeros(len(user))
+        add_pairs(
+            np.ascontiguousarray(users),
+            user.astype(np.uint32),
+            self.videos,
+            video.astype(np.uint32),
+            self.of_pairs.asked,
+            self.of_pairs.leaves,
+            self.of_pairs.numbers(pair_values),
+            self.values,
+            total,
+        )
         return total
+
+    @cached_property
+    def _table_starts(self) -> np.ndarray:
+        """Where the entries of each tree begin in what `grid` looks up: int64 [trees + 1]."""
+        of_pairs = self.of_pairs
+        trees = np.arange(len(self.trees))
+        first = of_pairs.class_counts[of_pairs.asked[:, 1], trees]
+        entries = self.classes.counts * np.choose(np.minimum(of_pairs.asked[:, 0], 2), [1, first, 0])
+        return np.append(0, np.cumsum(entries))

@@ -16,6 +16,7 @@ from feast import FeatureStore
 
 from nightreel.core import columns
 from nightreel.core.logs import progress
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Settings
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import ends_of_days, start_of_day
@@ -137,6 +138,7 @@ def night_rows(
                 parts.append((*part[:-1], np.full(len(part[-1]), number), part[-1] + groups))
                 advance(int(part[-1].max(initial=-1)) + 1)
                 groups += _BLOCK_USERS
+            give_back_memory()
     if not parts:
         return None
     liked, amount, validation, sampled, video_id, until_us, night_number, group = (
