@@ -64,12 +64,20 @@ def grouped_auc(
 def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | None]:
     """The AUC of all pairs together, for each way to call them relevant; None where all are, or none is."""
     values = np.where(np.isnan(score), -np.inf, score)
-    # The mean place of a run of ties does not depend on their order, so the quick sort does.
-    rows = np.argsort(-values)
-    whole = Order(np.zeros(1, dtype=np.int64), np.array([0, len(rows)]), rows)
-    ranks = ascending_ranks(whole, values)
-    found = [float(auc_of_users(whole, ranks, relevant)[0]) for relevant in relevances]
-    return [None if np.isnan(area) else area for area in found]
+    # Values are sorted several times as fast as their rows are; ranks are asked only of what is relevant.
+    ascending = np.sort(values)
+    return [_area(ascending, np.sort(values[relevant.astype(bool)])) for relevant in relevances]
+
+
+def _area(ascending: np.ndarray, relevant: np.ndarray) -> float | None:
+    """The AUC of relevant values among all, both ascending; None where all are relevant or none is."""
+    positives, negatives = len(relevant), len(ascending) - len(relevant)
+    if not positives or not negatives:
+        return None
+    first, last = (np.searchsorted(ascending, relevant, side=side) for side in ("left", "right"))
+    # Ties share the mean of their ranks, from 1; sums of halves are exact.
+    ranks = (first + 1 + last) / 2
+    return float((ranks.sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def auc(score: np.ndarray, relevant: np.ndarray) -> float | None:

@@ -7,6 +7,7 @@ classifier keeps `filter_k`, and a weighted sum of what `Blend` was given orders
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import lightgbm as lgb
@@ -16,6 +17,7 @@ from scipy.special import expit
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from pipelines.rankers.blend import Blend
+from pipelines.rankers.row_forest import RowForest
 from pipelines.rankers.shrinkage import Shrinkage
 
 CLASSIFIER, REGRESSOR, LAMBDAMART, SOURCES = "classifier", "regressor", "lambdamart", "sources"
@@ -45,7 +47,6 @@ class NextDayRanker:
     names: tuple[str, ...]
     models: dict[str, lgb.Booster]
     order: Blend
-    threads: int = 0
     shrinkage: Shrinkage = field(default_factory=Shrinkage)
 
     def require_features(self, names: tuple[str, ...]) -> None:
@@ -68,10 +69,11 @@ class NextDayRanker:
 
     def raw(self, model: str, features: np.ndarray) -> np.ndarray:
         """A model's raw scores: float64 [rows]. features: float32 [rows, features]."""
-        if not len(features):
-            return np.zeros(0)
-        scores: np.ndarray = self.models[model].predict(features, raw_score=True, num_threads=self.threads)
-        return scores
+        return self._forests[model].raw(features)
+
+    @cached_property
+    def _forests(self) -> dict[str, RowForest]:
+        return {name: RowForest.of(model) for name, model in self.models.items()}
 
     def probability(self, features: np.ndarray) -> np.ndarray:
         """The probability that the video is liked on the next day: float64 [rows]."""
@@ -125,7 +127,7 @@ class NextDayRanker:
         (folder / f"{prefix}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, prefix: str, *, threads: int = 0) -> "NextDayRanker":
+    def load(cls, folder: Path, prefix: str) -> "NextDayRanker":
         """Read what `save` wrote."""
         content = json.loads((folder / f"{prefix}.json").read_text(encoding="utf-8"))
         models = {
@@ -133,7 +135,7 @@ class NextDayRanker:
             for name in _MODELS
         }
         shrinkage = Shrinkage.from_dict(content.get("shrinkage"))
-        return cls(tuple(content["features"]), models, Blend(**content["order"]), threads, shrinkage)
+        return cls(tuple(content["features"]), models, Blend(**content["order"]), shrinkage)
 
 
 def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:

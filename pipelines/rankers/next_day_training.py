@@ -48,7 +48,7 @@ def fit_next_day(
     models: dict[str, lgb.Booster] = {}
     if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
         models = _fit(rows, fitted, settings)
-        trial = NextDayRanker(rows.names, models, order, settings.threads)
+        trial = NextDayRanker(rows.names, models, order)
         features = rows.features[rows.is_validation]
         components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
         components[SOURCES] = mean_of_sources(rows.names, features)
@@ -67,7 +67,7 @@ def fit_next_day(
             quality["shrunk"] = judge(shrunk)
     if on_all or not models:
         models = _fit(rows, rows.is_sampled, settings)
-    return NextDayRanker(rows.names, models, order, settings.threads, shrinkage), quality
+    return NextDayRanker(rows.names, models, order, shrinkage), quality
 
 
 def _shrinkage(rows: NightRows, scores: np.ndarray, judge: "Judge") -> tuple[Shrinkage, np.ndarray]:

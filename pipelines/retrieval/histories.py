@@ -55,7 +55,7 @@ class PlaysByUser:
         self._past = past
         self.video_id = past.video_id
         # Half the memory while four bytes can count the plays.
-        counts = np.int32 if len(past) <= np.iinfo(np.int32).max else np.int64
+        counts = np.dtype(np.int32 if len(past) <= np.iinfo(np.int32).max else np.int64)
         self._order = np.argsort(past.user, kind="stable").astype(counts)
         user = past.user[self._order].astype(np.int64)
         # One ascending key for user and time: a play's position in the log stands for its time.
@@ -64,7 +64,7 @@ class PlaysByUser:
         self._video = past.video[self._order]
         self._liked = past.liked[self._order]
         self._amount = past.amount[self._order]
-        self._likes_before = np.append(0, np.cumsum(self._liked)).astype(counts)
+        self._likes_before: np.ndarray = np.append(0, np.cumsum(self._liked)).astype(counts)
 
     def histories(
         self, user_id: np.ndarray, instant_us: np.ndarray, videos: np.ndarray, width: int

@@ -51,7 +51,7 @@ def all_systems(
     remarks = []
     hybrids = {SHOWN: _shown(ranker)}
     if has_backtest(model.folder):
-        hybrids[NEXT_DAY] = _next_day(NextDayRanker.load(model.folder, BACKTEST, threads=1))
+        hybrids[NEXT_DAY] = _next_day(NextDayRanker.load(model.folder, BACKTEST))
     else:
         remarks.append(
             f"no lists of objective {NEXT_DAY}: the model has no such rankers ({model.manifest.get('why')})."

@@ -112,7 +112,7 @@ class NightOfUser:
         if objective_of(self.model) == NEXT_DAY:
             # What is earlier than the instant is all that a night reads of the log.
             night = next_day.night_of(candidates, sides, self.plays, as_of, settings)
-            ranker = NextDayRanker.load(self.model.folder, NEXT_DAY, threads=1)
+            ranker = NextDayRanker.load(self.model.folder, NEXT_DAY)
             trace = next_day.trace_of_user(candidates, night, ranker, as_of, settings=settings, user=followed)
             return replace(self, trace=trace, night=night)
         if not candidates.has_history[followed]:

@@ -63,5 +63,5 @@ def _next_day(
     candidates: Candidates, sides: Sides, model: ModelVersion, as_of: datetime, settings: Settings
 ) -> tuple[NextDayRanker, Night]:
     """The ranker, and the night, which is read now: lists may be made when its tables are others."""
-    found = NextDayRanker.load(model.folder, NEXT_DAY, threads=1)
+    found = NextDayRanker.load(model.folder, NEXT_DAY)
     return found, night_of(candidates, sides, read_plays(settings), as_of, settings)

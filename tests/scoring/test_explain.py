@@ -124,7 +124,7 @@ def _order_of_next_day(home: Home, user: int) -> dict[int, int]:
     encoding = HybridRanker.load(model.folder).encoding
     sides = sides_as_of(store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.zone)
     night = night_of(every, sides, read_plays(settings), AS_OF, settings)
-    ranker = NextDayRanker.load(model.folder, "next_day", threads=1)
+    ranker = NextDayRanker.load(model.folder, "next_day")
     lists = Lists.concatenate(next_day_lists(every, night, ranker, AS_OF, settings, length=12))
     own = lists.user_id == user
     return dict(zip(lists.video_id[own].tolist(), lists.rank[own].tolist(), strict=True))

@@ -103,7 +103,7 @@ def _lists(
         as_of=instant,
         zone=settings.zone,
     )
-    found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY, threads=1))
+    found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY))
     night = night_of(candidates, sides, read_plays(changed), instant, changed)
     return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
 

@@ -1,0 +1,82 @@
+"""A boosted model over rows of numbers, asked node by node: each answer for many rows at a time.
+
+LightGBM walks each row through each tree, and a processor cannot guess where it turns. Here each node is
+asked of a block of rows at once, its answer a mask of the leaves that it leaves open, and the one leaf that
+all nodes leave open is what the tree says: as `pair_forest` does for pairs, to the last bit.
+"""
+
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+
+from pipelines.rankers.forest import LEAVES_MAX, read_trees
+from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_rows
+
+
+@dataclass(frozen=True)
+class RowForest:
+    """A model's nodes, tree after tree.
+
+    starts: int64 [trees + 1], where each tree's nodes begin. features: int64, thresholds: float32,
+    unknown_left: bool, each node's question. left, right: uint32 or uint64, the leaves that each answer
+    leaves open. values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
+    """
+
+    starts: np.ndarray
+    features: np.ndarray
+    thresholds: np.ndarray
+    unknown_left: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, booster: lgb.Booster) -> "RowForest":
+        """Take a model of numbers apart. Raises InputError for one that `read_trees` does not take."""
+        trees = read_trees(booster)
+        nodes = [node for tree in trees for node in tree.questions]
+        assert all(node.categories is None for node in nodes), "the features of past nights are numbers"
+        narrow = all(len(tree.leaf_values) <= 32 for tree in trees)
+        masks = np.uint32 if narrow else np.uint64
+        return cls(
+            np.append(0, np.cumsum([len(tree.questions) for tree in trees], dtype=np.int64)),
+            np.array([node.feature for node in nodes], dtype=np.int64),
+            _not_above(np.array([node.threshold for node in nodes], dtype=np.float64)),
+            np.array([node.unknown_left for node in nodes], dtype=bool),
+            np.array([node.left for node in nodes], dtype=masks),
+            np.array([node.right for node in nodes], dtype=masks),
+            np.array([_by_top_bits(tree.leaf_values) for tree in trees]).reshape(len(trees), LEAVES_MAX),
+        )
+
+    def raw(self, rows: np.ndarray) -> np.ndarray:
+        """The raw scores of rows: float64 [rows]. rows: float32 [rows, features]."""
+        total = np.zeros(len(rows))
+        add_rows(
+            np.ascontiguousarray(rows, dtype=np.float32),
+            self.starts,
+            self.features,
+            self.thresholds,
+            self.unknown_left,
+            self.left,
+            self.right,
+            self.values,
+            total,
+        )
+        return total
+
+
+def _not_above(thresholds: np.ndarray) -> np.ndarray:
+    """The largest float32 that is not above each threshold: it divides float32 values as that does."""
+    with np.errstate(over="ignore"):
+        found = thresholds.astype(np.float32)
+    above = found > thresholds
+    found[above] = np.nextafter(found[above], np.float32(-np.inf))
+    return found
+
+
+def _by_top_bits(leaf_values: np.ndarray) -> np.ndarray:
+    found = np.zeros(LEAVES_MAX)
+    leaves = np.uint64(1) << np.arange(len(leaf_values), dtype=np.uint64)
+    found[(leaves * DE_BRUIJN) >> TOP_BITS] = leaf_values
+    return found

@@ -1,0 +1,42 @@
+"""Rows of numbers score as in LightGBM, to the last bit."""
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+
+from pipelines.rankers.row_forest import RowForest
+
+
+@pytest.mark.parametrize(("leaves", "unknown"), [(2, 0.0), (15, 0.0), (15, 0.2), (41, 0.2), (64, 0.1)])
+def test_every_row_scores_as_in_lightgbm_to_the_last_bit(leaves: int, unknown: float) -> None:
+    random = np.random.default_rng([leaves, int(unknown * 10)])
+    rows = random.normal(size=(3_000, 7)).astype(np.float32)
+    rows[:, 3] = rows[:, 3].round()
+    rows[random.random(rows.shape) < unknown] = np.nan
+    known = np.nan_to_num(rows)
+    target = np.sin(known[:, 0] * 3) + known[:, 1] * known[:, 2] + known[:, 3] + random.normal(size=len(rows))
+    parameters = {"objective": "regression", "num_leaves": leaves, "min_data_in_leaf": 3, "num_threads": 1}
+    model = lgb.train({**parameters, "verbose": -1}, lgb.Dataset(rows, target), 20)
+    # What lies just at a border, or is unknown though the model has never seen that.
+    asked = np.concatenate([rows, _at_borders(model, random, rows.shape[1])])
+    asked[::11, 5] = np.nan
+    expected = model.predict(asked, raw_score=True)
+    np.testing.assert_array_equal(RowForest.of(model).raw(asked), expected)
+    np.testing.assert_array_equal(RowForest.of(model).raw(asked[5:6]), expected[5:6])
+    assert len(RowForest.of(model).raw(asked[:0])) == 0
+
+
+def _at_borders(model: lgb.Booster, random: np.random.Generator, features: int) -> np.ndarray:
+    splits = model.trees_to_dataframe().dropna(subset="split_feature")
+    borders = splits["threshold"].to_numpy(np.float64).clip(-1e30, 1e30).astype(np.float32)
+    # LightGBM's border at zero is 1e-35, and a value just there is taken for 0 before it is asked.
+    borders = np.where(np.abs(borders) < 1e-30, np.float32(0.0), borders)
+    near = np.stack([np.nextafter(borders, np.float32(side)) for side in (-np.inf, np.inf)])
+    values = np.concatenate([borders, near.ravel()])
+    return random.choice(values, (500, features)).astype(np.float32)
+
+
+def test_a_model_that_learnt_nothing_scores_all_alike() -> None:
+    rows = np.zeros((40, 2), dtype=np.float32)
+    model = lgb.train({"objective": "regression", "verbose": -1}, lgb.Dataset(rows, np.ones(40)), 2)
+    np.testing.assert_array_equal(RowForest.of(model).raw(rows), model.predict(rows, raw_score=True))
