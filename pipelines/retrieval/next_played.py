@@ -5,11 +5,13 @@ are divided by the square roots of how much it points and how much it is pointed
 does not follow everything. Measured in docs/decisions/candidate-sources.md.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.sparse import csr_matrix, diags
+from numba import njit
 
 from nightreel.core.settings import Settings
-from pipelines.retrieval.item_knn import SparseNeighbours, sparse_arrays, sparse_over
+from pipelines.retrieval.item_knn import SparseNeighbours, sparse_over
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
 
@@ -28,19 +30,79 @@ class NextPlayed:
         user, video = some.user[order], some.video[order]
         videos = len(some.video_id)
         steps = min(_STEPS_MAX, max(1, _PAIRS_MAX // max(len(order), 1)), max(len(order) - 1, 0))
-        following = csr_matrix((videos, videos), dtype=np.float32)
-        for step in range(1, steps + 1):
-            same = user[:-step] == user[step:]
-            weight = np.full(int(same.sum()), _DECAY ** (step - 1), dtype=np.float32)
-            pairs = (video[:-step][same], video[step:][same])
-            following = following + csr_matrix((weight, pairs), (videos, videos))
-        out, into = (np.asarray(following.sum(axis=axis)).ravel() for axis in (1, 0))
-        scaled = diags((out + _SHRINK_PLAYS) ** -0.5) @ following @ diags((into + _SHRINK_PLAYS) ** -0.5)
-        scaled = csr_matrix(scaled)
-        scaled.setdiag(0.0)
-        scaled.eliminate_zeros()
-        return sparse_arrays(scaled)
+        starts, column, weight, (out, into) = _following(user, video, videos, steps)
+        row = np.repeat(np.arange(videos, dtype=np.int32), np.diff(starts))
+        scale_out, scale_into = (out + _SHRINK_PLAYS) ** -0.5, (into + _SHRINK_PLAYS) ** -0.5
+        scaled = (weight * scale_out[row] * scale_into[column]).astype(np.float32)
+        return {"row": row, "column": column, "value": scaled}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
         """The pointers at the columns of their videos."""
         return SparseNeighbours(sparse_over(arrays, catalogue), fading=True)
+
+
+def _following(
+    user: np.ndarray, video: np.ndarray, videos: int, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How strongly each video points to the others that were liked up to so many steps later.
+
+    user, video: int32 codes of the liked plays, by user and time. Returns where each video's pointers begin,
+    int64 [videos + 1], to which videos they go, int32, their weights, float32; and how much each video points
+    and is pointed to, itself included: float64 [2, videos].
+    """
+    by_video = np.argsort(video, kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(video, minlength=videos)))
+    sums = np.zeros((2, videos))
+    ends = np.zeros(videos + 1, dtype=np.int64)
+    column = np.empty(steps * len(video), dtype=np.int32)
+    weight = np.empty(len(column), dtype=np.float32)
+    _add_followers(user, video, by_video, starts, _DECAY ** np.arange(steps), sums, ends, column, weight)
+    return ends, column[: ends[-1]].copy(), weight[: ends[-1]].copy(), sums
+
+
+_compiled: Callable[[Callable[..., None]], Callable[..., None]] = njit(nogil=True, cache=True)
+
+
+@_compiled
+def _add_followers(
+    user: np.ndarray,
+    video: np.ndarray,
+    by_video: np.ndarray,
+    starts: np.ndarray,
+    fading: np.ndarray,
+    sums: np.ndarray,
+    ends: np.ndarray,
+    column: np.ndarray,
+    weight: np.ndarray,
+) -> None:
+    """Write what `_following` returns, one video after the other, their followers ascending.
+
+    by_video: positions of the plays by video, from starts [videos + 1] on. fading: of each step.
+    """
+    total = np.zeros(len(starts) - 1)
+    end = 0
+    for source in range(len(starts) - 1):
+        first = end
+        for place in range(starts[source], starts[source + 1]):
+            play = by_video[place]
+            for step in range(len(fading)):
+                later = play + 1 + step
+                if later >= len(user) or user[later] != user[play]:
+                    break
+                follower = video[later]
+                if total[follower] == 0.0:
+                    column[end] = follower
+                    end += 1
+                total[follower] += fading[step]
+        followers = column[first:end]
+        followers.sort()
+        end = first
+        for follower in followers:
+            sums[0, source] += total[follower]
+            sums[1, follower] += total[follower]
+            if follower != source:
+                column[end] = follower
+                weight[end] = total[follower]
+                end += 1
+            total[follower] = 0.0
+        ends[source + 1] = end

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -36,6 +36,7 @@ class Past:
     at_us: np.ndarray
     liked: np.ndarray
     amount: np.ndarray
+    _chosen: dict[tuple[int, int], "Past"] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, plays: pl.DataFrame, cutoff: datetime, settings: Settings) -> "Past":
@@ -65,10 +66,10 @@ class Past:
         """The cutoff in microseconds since 1970 UTC."""
         return round(self.cutoff.timestamp() * _EPOCH_US)
 
-    @property
-    def age_days(self) -> np.ndarray:
-        """How long before the cutoff each play was: float64 [plays], days."""
-        return (self.cutoff_us - self.at_us) / (86_400 * _EPOCH_US)
+    def age_days(self, rows: np.ndarray) -> np.ndarray:
+        """How long before the cutoff some plays were: float64, days. rows: bool [plays]."""
+        found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / (86_400 * _EPOCH_US)
+        return found
 
     def pairs(self, rows: np.ndarray | slice = slice(None)) -> csr_matrix:
         """A 1 for each user and video with one of these plays: float32 [users, videos]."""
@@ -82,10 +83,16 @@ class Past:
     def of_some_users(self, plays_max: int, seed: int) -> "Past":
         """The plays of as many users, by hash, as have about `plays_max` together; all where there are fewer.
 
-        What is learnt of videos from a few million plays changes little with more of them.
+        What is learnt of videos from a few million plays changes little with more of them. Every source asks
+        for the same ones, so they are chosen once.
         """
         if len(self) <= plays_max:
             return self
+        if (plays_max, seed) not in self._chosen:
+            self._chosen[plays_max, seed] = self._of_some_users(plays_max, seed)
+        return self._chosen[plays_max, seed]
+
+    def _of_some_users(self, plays_max: int, seed: int) -> "Past":
         chosen = uniform_hash(self.user_id.astype(np.uint64), seed) < plays_max / len(self)
         rows = chosen[self.user]
         return replace(
@@ -95,6 +102,7 @@ class Past:
             at_us=self.at_us[rows],
             liked=self.liked[rows],
             amount=self.amount[rows],
+            _chosen={},
         )
 
     def digest(self, decisive: Sequence[str]) -> str:

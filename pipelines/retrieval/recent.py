@@ -19,7 +19,7 @@ class Recent:
 
     def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
         """The faded liked plays of each video: float64 [videos]."""
-        faded = 0.5 ** (past.age_days[past.liked] / self.half_life_days)
+        faded = 0.5 ** (past.age_days(past.liked) / self.half_life_days)
         return {_COUNT: np.bincount(past.video[past.liked], faded, minlength=len(past.video_id))}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
