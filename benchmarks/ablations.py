@@ -110,7 +110,7 @@ class Reported:
         asked = rows.select(columns.USER_ID, columns.VIDEO_ID).with_columns(
             pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
         )
-        matrix = FeatureMatrix(FeatureFrame.join(open_store(), asked, settings.zone), data.encoding)
+        matrix = FeatureMatrix(FeatureFrame.join(open_store(), asked, settings.data.zone), data.encoding)
         outcomes = {
             label: Outcome.of(user, targets(label, data.buckets, ratio, length, settings).liked, None, 100)
             for label in LABELS
@@ -196,7 +196,9 @@ class Ablations:
             columns.EVENT_TIMESTAMP
         ].max()
         late = data.plays.with_columns(pl.lit(end, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
-        at_the_end = FeatureMatrix(FeatureFrame.join(open_store(), late, self.settings.zone), data.encoding)
+        at_the_end = FeatureMatrix(
+            FeatureFrame.join(open_store(), late, self.settings.data.zone), data.encoding
+        )
         kept = self._parts, self._stop
         self._parts, self._stop = self._binned(WithLastFactors(data.matrix, at_the_end))
         try:
@@ -214,7 +216,7 @@ class Ablations:
         hybrid = predicted.hybrid(
             reported.user_id,
             reported.video_id,
-            filter_k=self.settings.filter_k,
+            filter_k=self.settings.ranker.filter_k,
             catalogue=reported.catalogue,
         )
         return hybrid, predicted.classifier, predicted.regressor
@@ -284,7 +286,15 @@ def main() -> None:
         "plays": len(ablations.data.matrix),
         "reported_pairs": len(ablations.reported.matrix),
         "reported_users": len(np.unique(ablations.reported.user_id)),
-        "settings": settings.model_dump(include={"trees", "tree_rows", "learning_rate", "filter_k", "seed"}),
+        "settings": settings.chosen(
+            {
+                "ranker.lightgbm.num_iterations",
+                "ranker.tree_rows",
+                "ranker.lightgbm.learning_rate",
+                "ranker.filter_k",
+                "seed",
+            }
+        ),
         "machine": machine("lightgbm", "polars"),
         "records": records,
     }

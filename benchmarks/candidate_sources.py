@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=300)
     arguments = parser.parse_args()
     os.environ["NIGHTREEL_HOME"] = str(arguments.home)
-    settings = load_settings().model_copy(update={"threads": 1})
+    settings = load_settings().changed({"threads": 1})
     candidates, ranker = load(settings, arguments.users)
     best, all_s = score(candidates, ranker, settings)
     rows: list[dict[str, Any]] = [
@@ -87,8 +87,12 @@ def main() -> None:
     if importlib.util.find_spec("faiss"):
         wanted += [(ALL_SOURCES, size, "approximate") for size in SIZES]
     for sources, size, search in wanted:
-        changes = {"candidates": sources, "candidate_k": size, "als_search": search}
-        lists, seconds = score(candidates, ranker, settings.model_copy(update=changes))
+        changes = {
+            "retrieval.candidates": sources,
+            "retrieval.candidate_k": size,
+            "retrieval.als_search": search,
+        }
+        lists, seconds = score(candidates, ranker, settings.changed(changes))
         told = {"sources": sources, "size": size, "als_search": search, **compare(lists, best)}
         rows.append(told | {"ms_a_user": seconds * 1e3})
         print(rows[-1], flush=True)

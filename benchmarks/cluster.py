@@ -96,7 +96,7 @@ def run_score(case: Case, home: Path) -> dict[str, Any]:
     from scoring.lists.parts import work_of_shown
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(engine="ray", shared_dir=folder)
+        settings = load_settings({"cluster.engine": "ray", "cluster.shared_dir": folder})
         scored = ScoredHome.load(settings)
         opened = create_engine(f"sqlite:///{folder}/lists.sqlite")
         metadata.create_all(opened)

@@ -40,7 +40,7 @@ STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
 NIGHTLY = ("ingest", "features", "feast apply", "score")
 TIMEOUT_S = 3_600.0
 # Systems that are only evaluated, never scored with, are not what is measured here.
-ONLY_WHAT_SCORES = {"NIGHTREEL_LAMBDAMART_PLAYS": "0", "NIGHTREEL_AS_PUBLISHED_PLAYS": "0"}
+ONLY_WHAT_SCORES = {"NIGHTREEL_RANKER_LAMBDAMART_PLAYS": "0", "NIGHTREEL_EVALUATION_AS_PUBLISHED_PLAYS": "0"}
 MEBIBYTE = 2**20
 
 

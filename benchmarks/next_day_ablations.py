@@ -101,7 +101,7 @@ class _Split:
         plays = read_plays(settings)
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         encoding = HybridRanker.load(model_registry.champion(settings).folder, threads=1).encoding
-        until = end_of_day(cuts.last_day, settings.zone)
+        until = end_of_day(cuts.last_day, settings.data.zone)
         rows = night_rows(plays, store(), encoding, until, settings, rows_max=rows_max)
         if rows is None:
             sys.exit(f"{settings.home}: no candidate of a past night was liked.")
@@ -138,7 +138,7 @@ def _without(rows: NightRows, left_out: set[str]) -> NightRows:
 def _named_by(rows: NightRows, source: str, settings: Settings) -> np.ndarray:
     """Whether the video is among the source's best: bool [rows]."""
     rank = rows.features[:, rows.names.index(f"{source}_rank")]
-    named: np.ndarray = np.expm1(rank) < settings.source_k - 0.5
+    named: np.ndarray = np.expm1(rank) < settings.retrieval.source_k - 0.5
     return named
 
 

@@ -61,7 +61,9 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     as_of = default_as_of(settings, datetime.now(UTC))
     candidates = find_candidates(settings, store(), as_of)
     users = candidates.user_id[np.linspace(0, len(candidates.user_id) - 1, USERS).astype(int)]
-    sides = sides_as_of(store(), ranker.encoding, users, candidates.video_id, as_of=as_of, zone=settings.zone)
+    sides = sides_as_of(
+        store(), ranker.encoding, users, candidates.video_id, as_of=as_of, zone=settings.data.zone
+    )
 
     # What is asked of videos is answered once a night, whatever the users.
     forest = PairForest.of(ranker.classifier, sides)

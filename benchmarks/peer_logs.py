@@ -35,7 +35,7 @@ def held_out(name: str, raw: Path, like_threshold: float) -> Question:
     liked = small[(small.watch_ratio > like_threshold) & small.user_id.isin(plays.user_id)]
     plays["liked"] = plays.watch_ratio > like_threshold
     return Question(
-        name, raw, plays, _new_pairs(liked, plays), {"like_threshold": like_threshold}, by_day=False
+        name, raw, plays, _new_pairs(liked, plays), {"data.like_threshold": like_threshold}, by_day=False
     )
 
 
@@ -59,7 +59,7 @@ def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
     daily = pd.read_csv(raw / "item_daily_features.csv")
     daily[daily.date < day].to_csv(cut / "item_daily_features.csv", index=False)
     relevant = _new_pairs(log[(log.date == day) & log.liked], plays)
-    label = {"like_threshold": FEED_RATIO, "long_view_s": LONG_VIEW_MS / 1_000}
+    label = {"data.like_threshold": FEED_RATIO, "data.long_view_s": LONG_VIEW_MS / 1_000}
     return Question(name, cut, plays, relevant, label, by_day=True)
 
 

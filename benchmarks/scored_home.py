@@ -32,7 +32,7 @@ class ScoredHome:
         ranker = HybridRanker.load(model_folder, threads=1)
         candidates = find_candidates(settings, store, as_of)
         ids = (candidates.user_id, candidates.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.zone)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=as_of, zone=settings.data.zone)
         return cls(model_folder, ranker, candidates, sides)
 
     def with_users(self, some: np.ndarray | slice) -> "ScoredHome":

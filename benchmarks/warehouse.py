@@ -81,7 +81,7 @@ def run(way: str, file: Path) -> dict[str, float]:
     if way == "sqlalchemy":
         databases.NATIVE.clear()
     started, cpu = time.perf_counter(), time.process_time()
-    found = write_answer(answer(Question(QUERY), load_settings().source_url), file, None)
+    found = write_answer(answer(Question(QUERY), load_settings().data.source_url), file, None)
     return {
         "rows": found.rows,
         "seconds": time.perf_counter() - started,
@@ -111,7 +111,7 @@ def main() -> None:
             if (kind, way) == ("duckdb", "sqlalchemy"):
                 continue
             command = [sys.executable, __file__, "--way", way, "--file", f"{folder}/answer.parquet"]
-            environment = {**os.environ, "NIGHTREEL_SOURCE_URL": urls[kind], "NIGHTREEL_HOME": folder}
+            environment = {**os.environ, "NIGHTREEL_DATA_SOURCE_URL": urls[kind], "NIGHTREEL_HOME": folder}
             done = run_measured(command, timeout_s=TIMEOUT_S, environment=environment)
             if done.output is None:
                 raise SystemExit(f"{kind}, {way}: {done.error}")

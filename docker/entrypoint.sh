@@ -3,7 +3,7 @@
 set -eu
 
 # NAME_FILE=/run/secrets/x gives NAME the file's content; libpq takes a password from PGPASSWORD.
-for name in NIGHTREEL_DATABASE_URL NIGHTREEL_ON_FAILURE NIGHTREEL_BROWSE_PASSWORD PGPASSWORD; do
+for name in NIGHTREEL_DATABASE_URL NIGHTREEL_SCHEDULE_ON_FAILURE NIGHTREEL_BROWSE_PASSWORD PGPASSWORD; do
     eval "file=\${${name}_FILE:-}"
     if [ -n "$file" ]; then
         value=$(cat "$file")
@@ -22,7 +22,7 @@ case "${1:-}" in
             exec nightreel score
         fi
         # Without a folder of the user's own, a demo on synthetic data; never into a folder that is theirs.
-        if [ -z "${RAW_DIR_ON_HOST:-}" ] && [ ! -f "$NIGHTREEL_RAW_DIR/big_matrix.csv" ]; then
+        if [ -z "${RAW_DIR_ON_HOST:-}" ] && [ ! -f "$NIGHTREEL_DATA_RAW_DIR/big_matrix.csv" ]; then
             nightreel synthesize --users "${DEMO_USERS:-800}" --videos "${DEMO_VIDEOS:-1600}" \
                 --interactions "${DEMO_INTERACTIONS:-250000}"
         fi

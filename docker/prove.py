@@ -202,7 +202,7 @@ def serve(image: Stage, port: int) -> None:
     environment = {
         "NIGHTREEL_DATABASE_URL": f"postgresql+psycopg://nightreel@127.0.0.1:{port}/postgres",
         "PGPASSWORD_FILE": "/run/secrets/postgres_password",
-        "NIGHTREEL_SCHEDULE": "* * * * *",
+        "NIGHTREEL_SCHEDULE_CRON": "* * * * *",
         **_DEMO,
     }
 

@@ -8,18 +8,19 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import typer
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from nightreel.cli import app
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.night import night_view
-from nightreel.core.settings import ENVIRONMENT_PREFIX, SETTINGS_FILE, Settings
+from nightreel.core.settings import SETTINGS_FILE, RetrievalSettings, Settings
+from nightreel.core.settings.names import ENVIRONMENT_PREFIX, Setting, every_setting, model_of, sections
 
 FOLDER = Path(__file__).resolve().parent
 _NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"
@@ -43,7 +44,7 @@ def features_page() -> str:
         "objective `next_day` holds: sources and features as of a night's beginning, composed in one place.",
         "",
     ]
-    night = night_view(Settings.model_fields["retrieval_sources"].default.split(","))
+    night = night_view(RetrievalSettings().sources.split(","))
     for view in (*BUILTIN.views, night):
         about = " and ".join(view.entities) or "the instant asked for"
         kept = "stored" if view.is_stored else "computed on demand"
@@ -59,29 +60,49 @@ def features_page() -> str:
 
 
 def settings_page() -> str:
-    """Every setting: its default, what it may be, and its meaning."""
+    """Every setting by section: its default, what it may be, and its meaning."""
     lines = [
         "# Settings",
         "",
         _NOTE,
         "",
-        f"Write a setting to `{SETTINGS_FILE}` (`top_k = 50`), or set it in the environment, which wins, as",
-        f"`{ENVIRONMENT_PREFIX}` and its name in capitals (`{ENVIRONMENT_PREFIX}TOP_K=50`).",
+        f"Write a setting to `{SETTINGS_FILE}` below its section's name (`[lists]`, then `top_k = 50`) or",
+        "above all sections with a dot (`lists.top_k = 50`), or set it in the environment, which wins, as",
+        f"`{ENVIRONMENT_PREFIX}`, section and name in capitals (`{ENVIRONMENT_PREFIX}LISTS_TOP_K=50`).",
         "`nightreel settings` prints the values in force and where each came from; secrets are masked.",
         "",
-        "| setting | default | may be | meaning |",
-        "|---|---|---|---|",
+        "The names of before there were sections (`top_k`) are understood for one version, with a warning.",
+        "",
+        "## Above all sections",
+        "",
     ]
-    for name, field in Settings.model_fields.items():
-        cells = (f"`{name}`", _default(name, field), _may_be(field), field.description or "")
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    tables: dict[str, list[Setting]] = {}
+    for one in every_setting(Settings).values():
+        tables.setdefault(one.section, []).append(one)
+    for section, settings in tables.items():
+        if section:
+            lines += [f"## `[{section}]`", "", _meaning(section), ""]
+        lines += ["| setting | default | may be | meaning |", "|---|---|---|---|"]
+        for one in settings:
+            own = one.name.rpartition(".")[2]
+            cells = (f"`{own}`", _default(one), _may_be(one.field), one.field.description or "")
+            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
 
 
-def _default(name: str, field: FieldInfo) -> str:
-    if name == "home":
+def _meaning(section: str) -> str:
+    kind: Any = Settings
+    for name in section.split("."):
+        kind = sections(kind)[name]
+    return kind.__doc__ or ""
+
+
+def _default(setting: Setting) -> str:
+    field = setting.field
+    if setting.name == "home":
         return f"folder of the nearest `{SETTINGS_FILE}`, else the current one"
-    if field.default is None or field.default is PydanticUndefined:
+    if field.default is None or field.default is PydanticUndefined or model_of(field.annotation) is not None:
         return "not set"
     if isinstance(field.default, bool):
         return _toml(field.default)
@@ -115,8 +136,8 @@ def _bound(limit: Any) -> Any:
 
 def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
-        return next(part for part in get_args(annotation) if part is not type(None))
-    return annotation
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _kind(kind: Any) -> str:
@@ -124,7 +145,7 @@ def _kind(kind: Any) -> str:
         return "list of texts"
     if get_origin(kind) is Literal:
         return ", ".join(f'`"{value}"`' for value in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if model_of(kind) is not None or get_origin(kind) is dict:
         return "a table"
     names = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}
     return "text, kept secret" if kind is SecretStr else names[kind]

@@ -64,7 +64,7 @@ def interaction_time(inputs: pd.DataFrame) -> pd.DataFrame:
 
     utc = pd.to_datetime(inputs["interaction_timestamp"], utc=True).dt.tz_localize(None)
     hour, weekday = hour_and_weekday(
-        pl.Series(utc.to_numpy("datetime64[us]")).dt.replace_time_zone("UTC"), current_settings().zone
+        pl.Series(utc.to_numpy("datetime64[us]")).dt.replace_time_zone("UTC"), current_settings().data.zone
     )
     return pd.DataFrame(
         {"hour_of_day": hour.to_numpy(), "day_of_week": weekday.to_numpy()}, index=inputs.index

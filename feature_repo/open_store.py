@@ -109,7 +109,7 @@ def _require_types_of_ids(opened: FeatureStore, paths: Paths, where: str, remedy
 
 
 def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Paths, where: str) -> None:
-    """Raise InputError where views are not those of feature_modules, or read another home's files."""
+    """Raise InputError where views are not those of [features] modules, or read another home's files."""
     stored = {view.name for view in catalogue.stored}
     registered = opened.list_feature_views()
     own = {view.name: view.names for view in catalogue.own}
@@ -120,7 +120,7 @@ def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Path
     }
     if own != known:
         raise InputError(
-            f"{where}: its own views are {_shown(known)}; feature_modules has {_shown(own)}.",
+            f"{where}: its own views are {_shown(known)}; [features] modules has {_shown(own)}.",
             "Run `nightreel features`, then `cd feature_repo && feast apply`.",
         )
     for view in registered:

@@ -58,7 +58,7 @@ def known_now(settings: Settings) -> datetime:
     """
     now = datetime.now(UTC)
     newest = last_arrival(settings.paths)
-    waiting = [one.arrived for one in deliveries(settings.raw_dir) if one.arrived > newest]
+    waiting = [one.arrived for one in deliveries(settings.data.raw_dir) if one.arrived > newest]
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
     return max(newest, now)
@@ -76,7 +76,7 @@ def raw_changes_since(paths: Paths, known_at: datetime, as_of: datetime) -> list
 
 def deliveries_after(settings: Settings, now: datetime) -> list[str]:
     """Deliveries that are stamped later than now, a line each, newest first; the first few."""
-    later = reversed(delivered_after(settings.raw_dir, now)[-_NAMED_MAX:])
+    later = reversed(delivered_after(settings.data.raw_dir, now)[-_NAMED_MAX:])
     return [
         f"delivery {printable(one.path.name)} arrived {one.arrived:%Y-%m-%d %H:%M} UTC, after now"
         for one in later

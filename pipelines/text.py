@@ -57,7 +57,9 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     record = StepRecord(settings.paths.state / "text.json")
     current = fingerprint(
         files=fingerprint_of_files(read),
-        settings=settings.model_dump(include={"time_zone", "seed", "als_refit_days", "als_factors"}),
+        settings=settings.chosen(
+            {"data.time_zone", "seed", "features.als_refit_days", "features.als_factors"}
+        ),
     )
     if not force and record.is_done(current):
         return StepResult("text", True, read, wrote, record.summary())
@@ -88,7 +90,7 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
 def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, settings: Settings) -> pl.Series:
     """Sorted ids of the videos played before `cutoff`, or with a daily record of a day that had ended."""
     played = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.VIDEO_ID]
-    recorded = daily.filter(ends_of_dates(daily[columns.LOCAL_DATE], settings.zone) <= cutoff)
+    recorded = daily.filter(ends_of_dates(daily[columns.LOCAL_DATE], settings.data.zone) <= cutoff)
     return pl.concat([played, recorded[columns.VIDEO_ID]]).unique().sort()
 
 

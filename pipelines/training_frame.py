@@ -138,5 +138,7 @@ def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFram
 def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
     """Which of these users choose settings and are reported nowhere, by a hash: bool, one entry a user."""
     # Another seed than that of samples, or a sample of users would hold only those that choose.
-    chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.tuning_share
+    chosen: np.ndarray = (
+        uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.evaluation.tuning_share
+    )
     return chosen

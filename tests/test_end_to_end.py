@@ -129,7 +129,7 @@ def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(tmp_path: Path,
     homes = [_make_home(tmp_path / name, nightreel) for name in ("one", "two")]
     for home in homes:
         # The original's figures are no part of the lists, and half of the time.
-        done = nightreel("run", home=home, NIGHTREEL_AS_PUBLISHED_PLAYS="0")
+        done = nightreel("run", home=home, NIGHTREEL_EVALUATION_AS_PUBLISHED_PLAYS="0")
         assert done.returncode == 0, done.stderr
     one, two = (_lists(home) for home in homes)
     assert one == two
@@ -156,7 +156,7 @@ def test_steps_one_by_one_on_own_data_with_the_fewest_files(tmp_path: Path, nigh
         },
     )
     for step in ("ingest", "features"):
-        done = nightreel(step, home=home, NIGHTREEL_RAW_DIR=str(raw))
+        done = nightreel(step, home=home, NIGHTREEL_DATA_RAW_DIR=str(raw))
         assert done.returncode == 0, done.stderr
     applied = subprocess.run(
         [Path(sys.executable).with_name("feast"), "apply"],
@@ -169,14 +169,14 @@ def test_steps_one_by_one_on_own_data_with_the_fewest_files(tmp_path: Path, nigh
     )
     assert applied.returncode == 0, applied.stderr
     for step in ("train", "evaluate", "score"):
-        done = nightreel(step, home=home, NIGHTREEL_RAW_DIR=str(raw))
+        done = nightreel(step, home=home, NIGHTREEL_DATA_RAW_DIR=str(raw))
         assert done.returncode == 0, done.stderr
     assert _query(home, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(60,)]
 
 
 @pytest.mark.skipif(not (SHARED / "kuairand").is_dir(), reason="the real log ../shared/kuairand is not here")
 def test_a_real_log_ends_with_a_list_for_every_user(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
-    done = nightreel("run", home=tmp_path, NIGHTREEL_RAW_DIR=str(SHARED / "kuairand" / "data"))
+    done = nightreel("run", home=tmp_path, NIGHTREEL_DATA_RAW_DIR=str(SHARED / "kuairand" / "data"))
     assert done.returncode == 0, done.stderr
     assert _query(tmp_path, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(664,)]
     assert {"hybrid", "popularity_by_engagement"} <= set(_metrics(tmp_path, metric="ndcg", k=10, slice="all"))

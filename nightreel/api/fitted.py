@@ -1,6 +1,5 @@
 """Lists from dataframes alone: a home in a temporary folder, which goes when the object does."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,11 +7,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
+import tomlkit
 
 from nightreel.api.home import Home, UserId
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import SETTINGS_FILE, Settings
+from nightreel.core.settings.names import expanded, flattened
+from nightreel.core.settings.sources import is_known
 
 
 class Fitted:
@@ -26,9 +28,11 @@ class Fitted:
 
         A user of whom the frames say nothing has no rows. Raises InputError where k is more than top_k.
         """
-        most = self.home.settings.top_k
+        most = self.home.settings.lists.top_k
         if not 1 <= k <= most:
-            raise InputError(f"k = {k}: lists have 1 to {most} rows.", "Give fit settings={'top_k': ...}.")
+            raise InputError(
+                f"k = {k}: lists have 1 to {most} rows.", "Give fit settings={'lists.top_k': ...}."
+            )
         rows = self.home.lists(user_ids).filter(pl.col(columns.RANK) <= k)
         return rows.select(columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SCORE)
 
@@ -50,18 +54,17 @@ def fit(
 ) -> Fitted:
     """Learn from frames, and make every user's list as of the end of their last day.
 
-    plays, users, items: as `Home.ingest` takes them. settings: by name, as nightreel.toml has them; the
-    environment's do not count. Raises InputError for a frame or a setting that cannot be used.
+    plays, users, items: as `Home.ingest` takes them. settings: by name, like {"lists.top_k": 20}, or as
+    tables, like {"lists": {"top_k": 20}}; the environment's do not count. Raises InputError for a frame or a
+    setting that cannot be used.
     """
     folder = TemporaryDirectory(prefix="nightreel-", ignore_cleanup_errors=True)
     try:
-        chosen = dict(settings or {})
-        unknown = sorted(set(chosen) - set(Settings.model_fields))
+        chosen = flattened(settings or {}, Settings)
+        unknown = sorted(name for name in chosen if not is_known(name, Settings))
         if unknown:
             raise InputError(f"{', '.join(unknown)}: no such setting.", "docs/settings.md lists them all.")
-        # JSON's words for texts, numbers, truth and lists are TOML's.
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()]
-        (Path(folder.name) / SETTINGS_FILE).write_text("".join(lines), encoding="utf-8")
+        (Path(folder.name) / SETTINGS_FILE).write_text(tomlkit.dumps(expanded(chosen)), encoding="utf-8")
         home = Home(folder.name, environment=False)
         home.ingest(plays, users=users, items=items)
         home.run()

@@ -123,7 +123,7 @@ class Home:
     def _working(self, *, writes: bool = False) -> Iterator[Settings]:
         """Feast works on this home until the block ends; a home behind a URL is fetched, and sent back."""
         settings = self.settings
-        is_remote = settings.home_url is not None or settings.raw_url is not None
+        is_remote = settings.home_url is not None or settings.data.raw_url is not None
         if is_remote:
             from nightreel.core.mirror import fetch
 
@@ -144,7 +144,7 @@ def open_home(folder: str | Path, *, create: bool = False) -> Home:
 
 
 def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> StepResult:
-    folder = settings.raw_dir / INCOMING
+    folder = settings.data.raw_dir / INCOMING
     folder.mkdir(parents=True, exist_ok=True)
     delivered = uuid.uuid4().hex
     for name, frame in frames.items():

@@ -49,8 +49,8 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
         return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500, headers(settings))
 
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)]
-    if settings.browse_password is not None:
-        middleware.append(Middleware(Login, password=settings.browse_password.get_secret_value()))
+    if settings.browse.password is not None:
+        middleware.append(Middleware(Login, password=settings.browse.password.get_secret_value()))
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         HTTPException: not_there,
         Exception: unexpected,

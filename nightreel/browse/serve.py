@@ -21,7 +21,7 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
     listening = _listen(host, port)
     address, port = listening.getsockname()[:2]
     is_local = ip_address(address.partition("%")[0]).is_loopback
-    if not is_local and settings.browse_password is None:
+    if not is_local and settings.browse.password is None:
         listening.close()
         raise InputError(
             f"--host {host}: others could read every user's list, and there is no password.",

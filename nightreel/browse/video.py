@@ -187,7 +187,7 @@ def _curve(settings: Settings, video: int | str, as_of: datetime) -> Lines | Non
         return None
     daily = pl.scan_parquet(file)
     counts = [name for name in _COUNTS if name in daily.collect_schema()]
-    today = as_of.astimezone(settings.zone).date()
+    today = as_of.astimezone(settings.data.zone).date()
     day = pl.col(columns.LOCAL_DATE)
     code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)
     known = daily.filter(pl.col(columns.VIDEO_ID) == code, day < today, day >= today - timedelta(days=_DAYS))

@@ -23,13 +23,13 @@ def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
 
 def picture_url(settings: Settings, video: object) -> str:
     """The address of a video's picture; empty where none is set."""
-    pattern = settings.browse_thumbnail_url
+    pattern = settings.browse.thumbnail_url
     return "" if pattern is None else pattern.replace("{video_id}", quote(str(video), safe=""))
 
 
 def picture_host(settings: Settings) -> str:
     """The one origin that pictures come from; empty where none is set."""
-    if settings.browse_thumbnail_url is None:
+    if settings.browse.thumbnail_url is None:
         return ""
-    parts = urlsplit(settings.browse_thumbnail_url)
+    parts = urlsplit(settings.browse.thumbnail_url)
     return f"{parts.scheme}://{parts.netloc}"

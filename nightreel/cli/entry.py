@@ -75,7 +75,7 @@ def _written_to() -> list[Path]:
         settings = load_settings()
     except NightreelError:
         return [Path.cwd()]
-    return [settings.home, settings.raw_dir, Path.cwd()]
+    return [settings.home, settings.data.raw_dir, Path.cwd()]
 
 
 def _keep_list_readable() -> None:

@@ -167,7 +167,7 @@ def schedule(
     settings = command_settings()
     if not once:
         if retrain:
-            raise InputError("--retrain: only with --once.", "Set retrain_schedule to train regularly.")
+            raise InputError("--retrain: only with --once.", "Set [schedule] retrain to train regularly.")
         run_forever(settings, command)
         return
     sys.exit(run_once(settings, command, jobs.RETRAIN if retrain else jobs.NIGHT))
@@ -200,7 +200,7 @@ def demo(
     settings = command_settings()
     started = time.monotonic()
     report_step(
-        lambda: synthetic_home.prepare(settings.raw_dir, synthetic_home.DEMO, force=force), "synthesize"
+        lambda: synthetic_home.prepare(settings.data.raw_dir, synthetic_home.DEMO, force=force), "synthesize"
     )
     _run_all(settings, as_of=None, publish=False, force=force)
     print(f"\nAll done in {time.monotonic() - started:.0f} s. The lists are in {settings.paths.sqlite}:")

@@ -26,9 +26,9 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
 
     logs.configure()
     settings = load_settings()
-    of_itself = reads_raw and settings.raw_url is None and settings.home in settings.raw_dir.parents
+    of_itself = reads_raw and settings.data.raw_url is None and settings.home in settings.data.raw_dir.parents
     require_home(settings, may_be_new=makes_home and not of_itself)
-    if settings.home_url is None and settings.raw_url is None:
+    if settings.home_url is None and settings.data.raw_url is None:
         return settings
     from nightreel.core.mirror import fetch
 
@@ -86,7 +86,7 @@ def _send() -> None:
     from nightreel.core.settings import load_settings
 
     settings = load_settings()
-    if settings.home_url is not None or settings.raw_url is not None:
+    if settings.home_url is not None or settings.data.raw_url is not None:
         from nightreel.core.mirror import send
 
         send(settings)

@@ -42,7 +42,7 @@ def init(
         typer.Option(
             metavar="LOG",
             show_default="PATH",
-            help="The same as PATH. A query is put to the database of NIGHTREEL_SOURCE_URL.",
+            help="The same as PATH. A query is put to the database of NIGHTREEL_DATA_SOURCE_URL.",
         ),
     ] = None,
     example: Annotated[

@@ -34,7 +34,9 @@ def synthesize(
     request = synthetic_home.Request(
         users=users, videos=videos, interactions=interactions, days=days, seed=seed
     )
-    report_step(lambda: synthetic_home.prepare(out or settings.raw_dir, request, force=force), "synthesize")
+    report_step(
+        lambda: synthetic_home.prepare(out or settings.data.raw_dir, request, force=force), "synthesize"
+    )
 
 
 @app.command()

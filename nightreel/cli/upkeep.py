@@ -68,7 +68,7 @@ def catalogue(as_json: AsJson = False, home: Home = None) -> None:
     from nightreel.core.catalogue.night import night_view
 
     settings = command_settings()
-    night = night_view(settings.retrieval_sources.split(","))
+    night = night_view(settings.retrieval.sources.split(","))
     rows = [
         {
             "feature": one.name,

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 _WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 _CAUSES_MAX = 20
 _CONNECT_TIMEOUT_S = 5.0
-_REMEDY = "Check the setting ray_address, and that `ray status` answers there."
+_REMEDY = "Check the setting [cluster] ray_address, and that `ray status` answers there."
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def connected(settings: Settings) -> Iterator[None]:
     NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
     """
     require_extras(settings)
-    _require_address(settings.ray_address)
+    _require_address(settings.cluster.ray_address)
     import ray
     from ray.exceptions import RayError
 
@@ -51,7 +51,7 @@ def connected(settings: Settings) -> Iterator[None]:
 @contextmanager
 def engine(settings: Settings) -> Iterator[None]:
     """The engine of the settings, until the block ends: a cluster is joined once, or started once."""
-    if settings.engine == "local":
+    if settings.cluster.engine == "local":
         yield
         return
     with connected(settings):
@@ -60,7 +60,7 @@ def engine(settings: Settings) -> Iterator[None]:
 
 def workers(settings: Settings) -> int:
     """Into how many pieces work for `run_all` is best cut: one on the local engine, else one a core."""
-    if settings.engine == "local":
+    if settings.cluster.engine == "local":
         return 1
     with connected(settings):
         return cores()
@@ -73,7 +73,7 @@ def run_all(
 
     The function is a module's own, and what it reads has to be within reach of every node.
     """
-    if settings.engine == "local":
+    if settings.cluster.engine == "local":
         return [function(*these) for these in arguments]
     with connected(settings):
         import ray
@@ -104,7 +104,7 @@ def _join(settings: Settings) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    address = settings.ray_address
+    address = settings.cluster.ray_address
     if address is not None and address != "auto":
         _require_listener(address)
     try:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from nightreel.core.settings.names import place
 
 
 class _Extra(NamedTuple):
@@ -19,8 +20,8 @@ class _Extra(NamedTuple):
 
 
 _EXTRAS = (
-    _Extra("engine", "ray", "ray", "Ray", "ray", otherwise="local"),
-    _Extra("als_search", "approximate", "faiss", "faiss", "search", otherwise="exact"),
+    _Extra("cluster.engine", "ray", "ray", "Ray", "ray", otherwise="local"),
+    _Extra("retrieval.als_search", "approximate", "faiss", "faiss", "search", otherwise="exact"),
 )
 
 
@@ -44,13 +45,13 @@ def require_source_driver(kind: str) -> None:
     module, name = _DRIVERS.get(kind, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         raise InputError(
-            f"source_url is of {kind}, and {name} is not installed.",
+            f"[data] source_url is of {kind}, and {name} is not installed.",
             f"Install the extra: `pip install 'nightreel[{kind}]'`.",
         )
 
 
 def _source_kind(settings: Settings) -> str:
-    url = "" if settings.source_url is None else settings.source_url.get_secret_value()
+    url = "" if settings.data.source_url is None else settings.data.source_url.get_secret_value()
     return url.partition(":")[0].partition("+")[0]
 
 
@@ -60,10 +61,11 @@ def require_extras(settings: Settings) -> None:
     for setting, value, module, name, extra, otherwise in _wanted(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(
-                f'Setting `{setting}` is "{value}", but {name} is not installed.',
-                f"Install the extra: `pip install 'nightreel[{extra}]'`; or set {setting} = \"{otherwise}\".",
+                f'Setting `{place(setting)}` is "{value}", but {name} is not installed.',
+                f"Install the extra: `pip install 'nightreel[{extra}]'`; or set "
+                f'{place(setting)} = "{otherwise}".',
             )
 
 
 def _wanted(settings: Settings) -> list[_Extra]:
-    return [extra for extra in _EXTRAS if getattr(settings, extra.setting) == extra.value]
+    return [extra for extra in _EXTRAS if settings.value(extra.setting) == extra.value]

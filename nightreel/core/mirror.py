@@ -44,14 +44,14 @@ def fetch(settings: Settings) -> None:
     """
     if settings.home_url is not None:
         _fetch_home(Folder(settings.home_url), settings.home)
-    if settings.raw_url is not None:
-        _fetch_raw(Folder(settings.raw_url), settings)
+    if settings.data.raw_url is not None:
+        _fetch_raw(Folder(settings.data.raw_url), settings)
 
 
 def send(settings: Settings) -> None:
     """Send what has changed in the home, and in raw_dir, to their URLs; nothing where neither has one."""
-    if settings.raw_url is not None:
-        _send_raw(Folder(settings.raw_url), settings)
+    if settings.data.raw_url is not None:
+        _send_raw(Folder(settings.data.raw_url), settings)
     if settings.home_url is not None:
         _send_home(Folder(settings.home_url), settings)
 
@@ -84,7 +84,7 @@ def _send_home(remote: Folder, settings: Settings) -> None:
     before: dict[str, _Entry] = _read_json(home / _KNOWN).get("files", {})
     files: dict[str, _Entry] = {}
     changed = []
-    for name in _files(home, without=_inside(settings.raw_dir, home)):
+    for name in _files(home, without=_inside(settings.data.raw_dir, home)):
         entry, stamp = before.get(name), _stamp(home / name)
         if entry is not None and stamp == (entry["size"], entry["mtime_ns"]):
             files[name] = entry
@@ -160,28 +160,28 @@ def _fetch_raw(remote: Folder, settings: Settings) -> None:
     wanted = {
         name: stamp
         for name, stamp in there.items()
-        if list(stamp) != known.get(name, {}).get("there") or not (settings.raw_dir / name).is_file()
+        if list(stamp) != known.get(name, {}).get("there") or not (settings.data.raw_dir / name).is_file()
     }
     with progress("fetch raw files", total=max(1, len(wanted))) as advance:
         for name, (size, mtime_ns) in wanted.items():
-            file = settings.raw_dir / name
+            file = settings.data.raw_dir / name
             remote.get(name, file)
             if mtime_ns:
                 os.utime(file, ns=(mtime_ns, mtime_ns))
             known[name] = {"there": [size, mtime_ns], "here": list(_stamp(file) or ())}
             advance()
     for name in set(known) - set(there):
-        (settings.raw_dir / name).unlink(missing_ok=True)
+        (settings.data.raw_dir / name).unlink(missing_ok=True)
         del known[name]
     _write_json(settings.home / _RAW_KNOWN, known)
 
 
 def _send_raw(remote: Folder, settings: Settings) -> None:
     known = _read_json(settings.home / _RAW_KNOWN)
-    here = {name: list(_stamp(settings.raw_dir / name) or ()) for name in _files(settings.raw_dir)}
+    here = {name: list(_stamp(settings.data.raw_dir / name) or ()) for name in _files(settings.data.raw_dir)}
     changed = [name for name, stamp in here.items() if stamp != known.get(name, {}).get("here")]
     for name in changed:
-        remote.put(settings.raw_dir / name, name)
+        remote.put(settings.data.raw_dir / name, name)
     for name in set(known) - set(here):
         remote.remove(name)
     if changed or set(known) - set(here):

@@ -17,9 +17,9 @@ _log = get_logger(__name__)
 
 def tell_of_failure(settings: Settings, failure: Mapping[str, Any]) -> None:
     """Give the failure, as JSON, to `on_failure`: posted to a URL, or on a shell command's standard input."""
-    if settings.on_failure is None:
+    if settings.schedule.on_failure is None:
         return
-    target = settings.on_failure.get_secret_value()
+    target = settings.schedule.on_failure.get_secret_value()
     body = json.dumps(failure, ensure_ascii=False, default=str).encode()
     try:
         if target.startswith(("http://", "https://")):

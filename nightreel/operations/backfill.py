@@ -62,7 +62,7 @@ def backfill(
     now = now or datetime.now(UTC)
     nights = list(_nights(settings, first, last, model_version, now))
     upgrade_if_there(settings)
-    keeping = settings.model_copy(update={"keep_replays": _KEEP_ALL})
+    keeping = settings.changed({"database.keep_replays": _KEEP_ALL})
     made: list[int] = []
     before = 0
     with progress("backfill", total=len(nights)) as advance:
@@ -90,10 +90,10 @@ def backfill(
             f"{len(seen)} nights, {seen[0]} to {seen[-1]}, are by a model that was fitted on their plays: "
             "their figures are too good"
         )
-    if len(nights) > settings.keep_replays:
+    if len(nights) > settings.database.keep_replays:
         remarks.append(
-            f"the next publish keeps the lists of the newest {settings.keep_replays} (setting keep_replays); "
-            "their figures stay"
+            f"the next publish keeps the lists of the newest {settings.database.keep_replays} ([database] "
+            "keep_replays); their figures stay"
         )
     summary: dict[str, Any] = {"nights": len(nights), "made": len(made), "there before": before, "runs": made}
     summary |= {"models": sorted({night.model.version for night in nights})}
@@ -109,18 +109,18 @@ def _nights(
     """All nights to be made, or InputError before any is."""
     if first > last:
         raise InputError(f"--from {first} --to {last}: the first day is after the last.", "Swap them.")
-    require_not_future("--to", start_of_day(last, settings.zone), now)
+    require_not_future("--to", start_of_day(last, settings.data.zone), now)
     every = _models(settings, model_version)
     for n in range((last - first).days + 1):
         day = first + timedelta(days=n)
-        as_of = start_of_day(day, settings.zone)
-        due = next_due(settings.schedule, settings.zone_of_schedule, as_of)
+        as_of = start_of_day(day, settings.data.zone)
+        due = next_due(settings.schedule.cron, settings.zone_of_schedule, as_of)
         known_at = min(now, as_of + timedelta(days=1) if due is None else due)
         honest = [model for fitted_before, model in every if fitted_before <= as_of]
         if not honest and model_version is None:
             raise InputError(
                 f"--from {first}: no model was fitted on plays before {day} alone; the earliest on those "
-                f"before {every[0][0].astimezone(settings.zone):%Y-%m-%d}.",
+                f"before {every[0][0].astimezone(settings.data.zone):%Y-%m-%d}.",
                 "Begin at that day, or name --model VERSION: lists of days that it has seen are too good.",
             )
         yield PastNight(day, as_of, known_at, honest[-1] if honest else every[0][1], not honest)

@@ -184,9 +184,9 @@ def data_folder(settings: Settings) -> Finding:
 
     if files_given(BIG_MATRIX, settings) is not None:
         return _given_files(settings)
-    folder = settings.raw_dir
+    folder = settings.data.raw_dir
     remedy = (
-        "Set raw_dir in nightreel.toml, or NIGHTREEL_RAW_DIR, to the folder of the CSV files; "
+        "Set [data] raw_dir in nightreel.toml, or NIGHTREEL_DATA_RAW_DIR, to the folder of the CSV files; "
         "`nightreel demo` makes data to try with."
     )
     if not folder.is_dir():
@@ -232,7 +232,7 @@ def unread(settings: Settings) -> Finding:
     """What lies among the raw files and deliveries and is not read."""
     from pipelines.ingest.unread import unread_files
 
-    lines = unread_files(settings) if settings.raw_dir.is_dir() else []
+    lines = unread_files(settings) if settings.data.raw_dir.is_dir() else []
     if not lines:
         return Finding("unread files", "ok", "none")
     return Finding(
@@ -289,7 +289,7 @@ def _enough(name: str, found: str, free_bytes: int) -> Finding:
             name,
             "warning",
             found,
-            "Enough for the demo; all of KuaiRec wants 5 GiB. Lower keep_runs, or free some.",
+            "Enough for the demo; all of KuaiRec wants 5 GiB. Lower [database] keep_runs, or free some.",
         )
     return Finding(name, "ok", found)
 
@@ -386,7 +386,7 @@ def _freshness(said: "Status") -> Finding:
             "freshness",
             "wrong",
             f"{found}; its newest play is of {shown['newest_play_at']:%Y-%m-%d %H:%M} UTC",
-            "See why no newer plays arrive; for data that does not grow, set max_data_age_hours = 0.",
+            "See why no newer plays arrive; if none are to come, set [schedule] max_data_age_hours = 0.",
         )
     night = said.facts["night"]
     if night is not None and night["status"] == "done" and night["run_id"] not in (None, shown["run_id"]):

@@ -59,10 +59,10 @@ def merge_deliveries(settings: Settings) -> StepResult:
     `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` say what
     was left out or is not read. Names that begin with a dot are files not yet whole.
     """
-    folder = settings.raw_dir / INCOMING
+    folder = settings.data.raw_dir / INCOMING
     try:
         files = _waiting(folder)
-        unread = shortened(unread_deliveries(settings.raw_dir))
+        unread = shortened(unread_deliveries(settings.data.raw_dir))
     except OSError as error:
         raise InputError(f"{folder}: {error.strerror}.", "Let this user read and write the folder.") from None
     for line in unread:
@@ -94,7 +94,7 @@ def merge_deliveries(settings: Settings) -> StepResult:
 def _stamped_anew(settings: Settings) -> list[str]:
     """Give deliveries of a clock that was ahead a stamp of now; returns what is to be said of it."""
     now = datetime.now(UTC)
-    if not delivered_after(settings.raw_dir, now):
+    if not delivered_after(settings.data.raw_dir, now):
         return []
     try:
         stamped = stamp_anew(settings, now)
@@ -145,7 +145,7 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
         return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
     archive = path.parent / ARCHIVE
     archive.mkdir(exist_ok=True)
-    arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
+    arrived = next_arrival(settings.data.raw_dir, datetime.now(UTC))
     return path.rename(archive / archived_name(name, arrived)), good, said
 
 
@@ -158,7 +158,7 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
         return table.frame.height, ""
     first = bad.row(0, named=True)
     said = f"{bad.height} of {rows} rows rejected; line {first[LINE]}: {first[REASON]}"
-    if bad.height > settings.max_reject_share * rows:
+    if bad.height > settings.data.max_reject_share * rows:
         raise InputError(
             f"{said}.",
             "Repair them and drop the file again; or raise max_reject_share."
@@ -170,9 +170,9 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
 def _raw_folder(settings: Settings) -> Path:
     """Where raw files lie, or will."""
     try:
-        return find_raw_folder(settings.raw_dir)
+        return find_raw_folder(settings.data.raw_dir)
     except InputError:
-        return settings.raw_dir
+        return settings.data.raw_dir
 
 
 def _reason(error: Exception) -> str:

@@ -127,10 +127,12 @@ def _lines(figures: dict[str, tuple[str, Any]]) -> str:
 @contextmanager
 def served_metrics(settings: Settings) -> Iterator[int | None]:
     """Serve /metrics at `metrics_port` until the block ends; yields the port, None where none is set."""
-    if settings.metrics_port is None:
+    if settings.schedule.metrics_port is None:
         yield None
         return
-    with _server(settings, settings.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))) as port:
+    with _server(
+        settings, settings.schedule.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))
+    ) as port:
         yield port
 
 
@@ -180,7 +182,7 @@ def _server(settings: Settings, port: int, text: Callable[[], str]) -> Iterator[
         def log_message(self, *_arguments: object) -> None:
             """Requests are not logged."""
 
-    server = _Server((settings.metrics_host, port), Handler)
+    server = _Server((settings.schedule.metrics_host, port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

@@ -68,7 +68,7 @@ def night_stages(settings: Settings) -> list[Stage]:
 
 def lists_elsewhere(settings: Settings) -> list[Stage]:
     """Where else than in the table tonight's lists go."""
-    if not settings.lists_in_feast:
+    if not settings.lists.in_feast:
         return []
     from scoring.exporting.feast import export_to_feast
 
@@ -147,7 +147,9 @@ def _limited(settings: Settings) -> Iterator[None]:
         sys.exit(_STOPPED)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 60 * settings.job_limit_minutes + 2 * settings.stop_within_s)
+    signal.setitimer(
+        signal.ITIMER_REAL, 60 * settings.schedule.job_limit_minutes + 2 * settings.schedule.stop_within_s
+    )
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
 

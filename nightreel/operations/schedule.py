@@ -65,8 +65,8 @@ class Scheduler:
     def due(self) -> Job | None:
         """The job to run now: the night before the training, of each the last one missed within the grace."""
         settings, now = self._settings, self._now()
-        grace = timedelta(hours=settings.schedule_grace_hours)
-        for name, cron in ((NIGHT, settings.schedule), (RETRAIN, settings.retrain_schedule)):
+        grace = timedelta(hours=settings.schedule.grace_hours)
+        for name, cron in ((NIGHT, settings.schedule.cron), (RETRAIN, settings.schedule.retrain)):
             if cron is None or self._is_paused(name, now):
                 continue
             due_at = latest_due(cron, settings.zone_of_schedule, now, grace)
@@ -98,8 +98,8 @@ class Scheduler:
         try:
             ended = run_limited(
                 self._command(job),
-                limit_s=60 * settings.job_limit_minutes,
-                stop_within_s=settings.stop_within_s,
+                limit_s=60 * settings.schedule.job_limit_minutes,
+                stop_within_s=settings.schedule.stop_within_s,
                 stop=self.stop,
             )
         finally:
@@ -165,7 +165,8 @@ class Scheduler:
 
 def _error(settings: Settings, ended: ProcessResult) -> str:
     if ended.why is StopReason.LIMIT:
-        return f"It took longer than job_limit_minutes = {settings.job_limit_minutes:g} and was ended."
+        limit = settings.schedule.job_limit_minutes
+        return f"It took longer than [schedule] job_limit_minutes = {limit:g} and was ended."
     if ended.code < 0:
         return f"Its process was killed by signal {-ended.code}."
     return f"Its exit code was {ended.code}."
@@ -187,7 +188,9 @@ def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> Non
         with _stopping(scheduler):
             ticking = _ticking(scheduler)
             ticking.start()
-            _log.info("scheduler started", schedule=settings.schedule, zone=str(settings.zone_of_schedule))
+            _log.info(
+                "scheduler started", schedule=settings.schedule.cron, zone=str(settings.zone_of_schedule)
+            )
             try:
                 while not scheduler.stop.wait(TICK_S):
                     wake(ticking, datetime.now(UTC))

@@ -64,14 +64,16 @@ def run_stages(
 def _with_retries(
     stage: Stage, settings: Settings, sleep: Callable[[float], None], *, retry_busy: bool
 ) -> StepResult:
-    for attempt in range(settings.stage_retries + 1):
+    for attempt in range(settings.schedule.stage_retries + 1):
         try:
             with full_disk_named(settings.home):
                 return stage.work()
         except (DatabaseAwayError, BusyError) as error:
-            if attempt == settings.stage_retries or (isinstance(error, BusyError) and not retry_busy):
+            if attempt == settings.schedule.stage_retries or (
+                isinstance(error, BusyError) and not retry_busy
+            ):
                 raise
-            wait_s = settings.retry_wait_s * 2**attempt
+            wait_s = settings.schedule.retry_wait_s * 2**attempt
             _log.warning("stage is tried again", stage=stage.name, wait_s=wait_s, reason=str(error))
             sleep(wait_s)
     raise AssertionError("a stage has at least one try")

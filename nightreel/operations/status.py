@@ -71,15 +71,15 @@ def status(settings: Settings, now: datetime) -> Status:
                 future = records_after(connection, now)
                 out_of_band = alarms(connection)
     zone = settings.zone_of_schedule
-    last = last_due(settings.schedule, zone, now)
+    last = last_due(settings.schedule.cron, zone, now)
     facts: dict[str, Any] = {
         "state": _state(settings, now, last, shown, jobs[NIGHT]),
         "last_due": last,
-        "next_due": next_due(settings.schedule, zone, now),
+        "next_due": next_due(settings.schedule.cron, zone, now),
         "shown": None if shown is None else {name: shown[name] for name in _RUN_SHOWN},
         NIGHT: _shown_job(jobs[NIGHT]),
     }
-    if settings.retrain_schedule is not None:
+    if settings.schedule.retrain is not None:
         facts[RETRAIN] = _shown_job(jobs[RETRAIN])
     facts["scheduler"] = beat_said = read_heartbeat(settings, now)
     if beat_said is not None and is_future(datetime.fromisoformat(beat_said["at"]), now):
@@ -106,7 +106,7 @@ def _state(
     state = _state_of_list(settings, now, last, shown, nights)
     if state == STALE:
         return state
-    newest, hours = shown["newest_play_at"], settings.max_data_age_hours
+    newest, hours = shown["newest_play_at"], settings.schedule.max_data_age_hours
     if newest is None or hours is None:
         return state
     # A play that is still to come says nothing of how old the data is.
@@ -135,8 +135,8 @@ def _state_of_list(
         # Its list was made, and someone went back to an older one: nothing is waited for.
         return STALE
     failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
-    before = last_due(settings.schedule, settings.zone_of_schedule, last - timedelta(microseconds=1))
-    has_time = now < last + timedelta(minutes=settings.job_limit_minutes)
+    before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - timedelta(microseconds=1))
+    has_time = now < last + timedelta(minutes=settings.schedule.job_limit_minutes)
     return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
 
 

@@ -60,7 +60,7 @@ def _problem(found: Status, settings: Settings, now: datetime, shown: Mapping[st
     if found.state == FRESH:
         return "All is well.", ""
     if found.state == DUE:
-        until = found.facts["last_due"] + timedelta(minutes=settings.job_limit_minutes)
+        until = found.facts["last_due"] + timedelta(minutes=settings.schedule.job_limit_minutes)
         doing = "is being made" if night is not None and night["status"] == RUNNING else "is due"
         return f"All is well so far: tonight's list {doing}, and has time until {_instant(until)}.", (
             f"wait, then {_LOOK}"
@@ -71,9 +71,9 @@ def _problem(found: Status, settings: Settings, now: datetime, shown: Mapping[st
         newest = shown["newest_play_at"]
         age = "" if newest is None else f" its newest play is {_span(now - newest)} old;"
         return (
-            f"The list is made, but of old data:{age} max_data_age_hours allows "
-            f"{settings.max_data_age_hours:g} h."
-        ), f"see why no newer plays are in {settings.raw_dir / 'incoming'}, then {_ONCE}"
+            f"The list is made, but of old data:{age} [schedule] max_data_age_hours allows "
+            f"{settings.schedule.max_data_age_hours:g} h."
+        ), f"see why no newer plays are in {settings.data.raw_dir / 'incoming'}, then {_ONCE}"
     return _why_stale(found.facts, night, shown)
 
 

@@ -29,16 +29,16 @@ __all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
 
 # Exactly what decides the factors. Threads do not, nor how the nearest videos are searched for.
 SETTINGS = {
-    "als_model",
-    "als_factors",
-    "als_iterations",
-    "als_refit_iterations",
-    "als_regularization",
-    "als_refit_days",
-    "time_zone",
+    "features.als_model",
+    "features.als_factors",
+    "features.als_iterations",
+    "features.als_refit_iterations",
+    "features.als_regularization",
+    "features.als_refit_days",
+    "data.time_zone",
     "seed",
-    "watch_ratio_clip",
-    "like_threshold",
+    "data.watch_ratio_clip",
+    "data.like_threshold",
 }
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
@@ -61,7 +61,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
         settings.paths.feature_source(columns.VIDEO_FACTORS),
     )
     record = StepRecord(settings.paths.state / "factors.json")
-    decisive = settings.model_dump(include=SETTINGS)
+    decisive = settings.chosen(SETTINGS)
     current = fingerprint(files=fingerprint_of_files([interactions]), settings=decisive)
     if not force and record.is_done(current):
         return StepResult("factors", True, (interactions,), wrote, record.summary())
@@ -106,7 +106,7 @@ def fits(
     plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
     cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
     """
-    model = implicit_fits if settings.als_model == "implicit" else biased_fits
+    model = implicit_fits if settings.features.als_model == "implicit" else biased_fits
     return model(plays, cutoffs, settings, done)
 
 
@@ -120,12 +120,12 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     """
     if instants.is_empty():
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
-    last = ends_of_days(instants[-1:], settings.zone)[0]
-    first_day = instants[0].astimezone(settings.zone).date()
+    last = ends_of_days(instants[-1:], settings.data.zone)[0]
+    first_day = instants[0].astimezone(settings.data.zone).date()
     cutoffs: list[datetime] = []
-    least = settings.als_factors * _PLAYS_A_FACTOR + 1
-    for days in count(settings.als_refit_days, settings.als_refit_days):
-        cutoff = start_of_day(first_day + timedelta(days=days), settings.zone)
+    least = settings.features.als_factors * _PLAYS_A_FACTOR + 1
+    for days in count(settings.features.als_refit_days, settings.features.als_refit_days):
+        cutoff = start_of_day(first_day + timedelta(days=days), settings.data.zone)
         if cutoff > last:
             break
         plays = instants.search_sorted(cutoff, side="left")

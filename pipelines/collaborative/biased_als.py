@@ -47,12 +47,12 @@ def biased_fits(
     users = Keys.of(plays[columns.USER_ID], ends)
     videos = Keys.of(plays[columns.VIDEO_ID], ends)
     ratios = plays[columns.WATCH_RATIO].to_numpy()
-    targets = np.log1p(np.clip(ratios, 0, settings.watch_ratio_clip), dtype=np.float32)
+    targets = np.log1p(np.clip(ratios, 0, settings.data.watch_ratio_clip), dtype=np.float32)
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
-    size = settings.als_factors - BIAS_DIMENSIONS
-    iterations = settings.als_iterations if done is None else settings.als_refit_iterations
-    strength, threads = settings.als_regularization, settings.threads
+    size = settings.features.als_factors - BIAS_DIMENSIONS
+    iterations = settings.features.als_iterations if done is None else settings.features.als_refit_iterations
+    strength, threads = settings.features.als_regularization, settings.threads
     if done is None:
         video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
     else:
@@ -72,7 +72,7 @@ def biased_fits(
             video_side = solve(
                 by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
             )
-        iterations = settings.als_refit_iterations
+        iterations = settings.features.als_refit_iterations
         ones = np.ones
         yield Fit(
             cutoff,

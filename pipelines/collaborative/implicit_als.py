@@ -64,9 +64,11 @@ def implicit_fits(
         # BLAS threads would fight with implicit's own, and the last bits would depend on their number.
         with threadpool_limits(1, user_api="blas"):
             model = AlternatingLeastSquares(
-                factors=settings.als_factors,
-                regularization=settings.als_regularization * weight_a_play,
-                iterations=settings.als_iterations if last is None else settings.als_refit_iterations,
+                factors=settings.features.als_factors,
+                regularization=settings.features.als_regularization * weight_a_play,
+                iterations=settings.features.als_iterations
+                if last is None
+                else settings.features.als_refit_iterations,
                 num_threads=settings.threads,
                 random_state=settings.seed,
             )
@@ -80,8 +82,8 @@ def implicit_fits(
 
 def _confidences(ratios: np.ndarray, settings: Settings) -> np.ndarray:
     """Each play's confidence, float32: the more was watched, the surer a like; negative for a dislike."""
-    clipped = np.clip(ratios, 0, settings.watch_ratio_clip)
-    signed = np.where(ratios > settings.like_threshold, 1 + _ALPHA * clipped, -(1 + _ALPHA))
+    clipped = np.clip(ratios, 0, settings.data.watch_ratio_clip)
+    signed = np.where(ratios > settings.data.like_threshold, 1 + _ALPHA * clipped, -(1 + _ALPHA))
     return signed.astype(np.float32)
 
 

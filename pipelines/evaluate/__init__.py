@@ -32,21 +32,21 @@ __all__ = ["evaluate"]
 
 _SETTINGS = {
     "seed",
-    "time_zone",
-    "label",
-    "like_threshold",
-    "long_view_s",
-    "like_quantile",
-    "watch_ratio_clip",
-    "test_sample",
-    "tuning_share",
-    "fresh_days",
-    "cold_plays",
-    "as_published_plays",
-    "as_published_trees",
-    "holdout_days",
-    "backtest_days",
-    "filter_k",
+    "data.time_zone",
+    "data.label",
+    "data.like_threshold",
+    "data.long_view_s",
+    "data.like_quantile",
+    "data.watch_ratio_clip",
+    "evaluation.test_sample",
+    "evaluation.tuning_share",
+    "retrieval.fresh_days",
+    "evaluation.cold_plays",
+    "evaluation.as_published_plays",
+    "evaluation.as_published_trees",
+    "evaluation.holdout_days",
+    "evaluation.backtest_days",
+    "ranker.filter_k",
 }
 SAMPLES = "samples.json"
 _SAMPLE_USERS = 3
@@ -69,7 +69,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     record = StepRecord(settings.paths.state / "evaluate.json")
     current = fingerprint(
         files=fingerprint_of_files(files),
-        settings=settings.model_dump(include=_SETTINGS),
+        settings=settings.chosen(_SETTINGS),
         model=model.version,
     )
     metrics = settings.paths.evaluation / "metrics.json"
@@ -101,7 +101,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
         tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
         _write_table(own, tables_written[-1])
         summary[pairs.protocol] = facts
-        if pairs.protocol == KUAIREC and settings.as_published_plays:
+        if pairs.protocol == KUAIREC and settings.evaluation.as_published_plays:
             original = _as_published(pairs, store, settings)
             found += original
             tables_written.append(settings.paths.evaluation / f"{AS_PUBLISHED}.csv")
@@ -184,7 +184,7 @@ def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
                 columns.VIDEO_ID: int(made.video_id[pair]),
                 "length_s": float(made.videos.length_s[made.video[pair]]),
                 columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.wanted[settings.label].liked[pair]),
+                "liked": bool(made.wanted[settings.data.label].liked[pair]),
             }
             for rank, pair in enumerate(order, start=1)
         ]
@@ -218,7 +218,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
         ]
         for label in labels_of(settings)
     }
-    liked = made.wanted[settings.label].liked
+    liked = made.wanted[settings.data.label].liked
     return {
         "ranks": RANKED[pairs.protocol],
         "features_as_of": pairs.as_of.isoformat(),

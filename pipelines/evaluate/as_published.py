@@ -111,7 +111,7 @@ class _Data:
 
     @classmethod
     def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings) -> "_Data":
-        most = settings.as_published_plays
+        most = settings.evaluation.as_published_plays
         random = np.random.default_rng(settings.seed)
         whole = pairs.history.select(columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO).collect()
         chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
@@ -128,7 +128,7 @@ class _Data:
         ratios = whole[columns.WATCH_RATIO].to_numpy()
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
         at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
-        as_of = FeatureFrame.join(store, plays, settings.zone)
+        as_of = FeatureFrame.join(store, plays, settings.data.zone)
         seen = as_of.values(slice(None), catalogue_of(settings).categorical)
         encoding = FeatureEncoding.fit(as_of.names, seen)
         used = [place for place, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
@@ -138,8 +138,8 @@ class _Data:
             return FeatureMatrix(frame, encoding)[slice(None)][:, used]
 
         then = matrix(as_of)
-        later = matrix(FeatureFrame.join(store, plays.with_columns(at_the_end), settings.zone))
-        test = matrix(FeatureFrame.join(store, tested.with_columns(at_the_end), settings.zone))
+        later = matrix(FeatureFrame.join(store, plays.with_columns(at_the_end), settings.data.zone))
+        test = matrix(FeatureFrame.join(store, tested.with_columns(at_the_end), settings.data.zone))
         hours = [names.index(name) for name in (columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)]
         later[:, hours] = then[:, hours]
         test[:, hours] = _hours(tested[columns.EVENT_TIMESTAMP], settings)
@@ -164,7 +164,10 @@ class _Data:
 def _hours(instants: pl.Series, settings: Settings) -> np.ndarray:
     """Hour and weekday of the tested watch itself, -1 where its time is not known."""
     return np.column_stack(
-        [part.fill_null(-1).to_numpy() for part in hour_and_weekday(instants.cast(INSTANT), settings.zone)]
+        [
+            part.fill_null(-1).to_numpy()
+            for part in hour_and_weekday(instants.cast(INSTANT), settings.data.zone)
+        ]
     )
 
 
@@ -245,7 +248,7 @@ def _measured(protocol: str, data: _Data, settings: Settings) -> list[Figure]:
         return lgb.train(
             {**_PARAMETERS, **_MODELS[system], "num_threads": threads, "seed": settings.seed},
             parts[0],
-            settings.as_published_trees,
+            settings.evaluation.as_published_trees,
             valid_sets=[parts[1]],
             callbacks=[lgb.early_stopping(_STOP_AFTER, verbose=False)],
         )

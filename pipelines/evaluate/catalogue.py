@@ -50,8 +50,8 @@ class Videos:
         views = rows["views"].to_numpy().astype(np.float64)
         viewers = rows["viewers"].to_numpy()
         users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
-        local_day = (pairs.as_of.astimezone(settings.zone) - timedelta(microseconds=1)).date()
-        first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
+        local_day = (pairs.as_of.astimezone(settings.data.zone) - timedelta(microseconds=1)).date()
+        first_day = pl.col("first_play").dt.convert_time_zone(settings.data.time_zone).dt.date()
         # A video that nobody knows of yet is as new as can be.
         known_since = pl.coalesce(pl.col(columns.UPLOAD_DATE), first_day, pl.lit(local_day))
         age = rows.select((pl.lit(local_day) - known_since).dt.total_days().clip(0)).to_series()

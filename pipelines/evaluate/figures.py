@@ -159,7 +159,9 @@ class Measuring:
         trial = self._trial
         videos = trial.videos
         listed = np.where(first >= 0, trial.video[first], -1)
-        fresh = np.where(np.isnan(videos.age_days), np.nan, videos.age_days < self._settings.fresh_days)
+        fresh = np.where(
+            np.isnan(videos.age_days), np.nan, videos.age_days < self._settings.retrieval.fresh_days
+        )
         for metric, values in (
             ("novelty", means_of_first(listed, videos.novelty, CUTOFFS)),
             ("popularity_percentile", means_of_first(listed, videos.popularity, CUTOFFS)),
@@ -236,8 +238,8 @@ class Measuring:
             for label, area in zip(labels, areas, strict=True):
                 if area is not None:
                     yield self._single(label, system, "auc", area)
-        wanted = self._trial.wanted[self._settings.label]
-        own = self._settings.label
+        wanted = self._trial.wanted[self._settings.data.label]
+        own = self._settings.data.label
         if system == CLASSIFIER:
             found = reliability(scores, wanted.liked)
             yield self._single(own, system, "expected_calibration_error", found.expected_error)

@@ -90,7 +90,7 @@ class NextDay:
         lists = pl.read_parquet(lists_file(settings, judged.day.day, system))
         if self.sampled:
             lists = lists.filter(_is_sampled(judged.day, lists, settings.seed))
-        return of_sampled_users(lists, settings.test_sample, settings.seed)
+        return of_sampled_users(lists, settings.evaluation.test_sample, settings.seed)
 
 
 def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay | None:
@@ -142,7 +142,7 @@ def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
     first = min(day.as_of for day in backtest.days)
     plays = scan_plays(settings).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
     return of_sampled_users(
-        plays.drop_nulls(_ON_DAY).collect(engine="streaming"), settings.test_sample, settings.seed
+        plays.drop_nulls(_ON_DAY).collect(engine="streaming"), settings.evaluation.test_sample, settings.seed
     )
 
 

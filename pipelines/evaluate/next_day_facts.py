@@ -26,11 +26,15 @@ _PRINTED = (
 
 def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str, Any]:
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
-    labels = [settings.label, *(label for label in labels_of(settings) if label != settings.label), ANY_PLAY]
+    labels = [
+        settings.data.label,
+        *(label for label in labels_of(settings) if label != settings.data.label),
+        ANY_PLAY,
+    ]
     backtest = found.backtest
-    remarks = [*backtest.remarks, *_days_without_likes(found, settings.label)]
+    remarks = [*backtest.remarks, *_days_without_likes(found, settings.data.label)]
     return {
-        "verdict": verdict(own, settings.label, found.cutoffs),
+        "verdict": verdict(own, settings.data.label, found.cutoffs),
         **{f"by_label_{label}": _table(own, label, found) for label in labels},
         "days": day_facts(found, settings),
         "rankers_trained_before": backtest.trained_before.isoformat(),

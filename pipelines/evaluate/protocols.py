@@ -75,7 +75,7 @@ def kuairec_pairs(settings: Settings) -> Pairs:
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
     )
     last = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().to_series()
-    end = ends_of_days(last, settings.zone)[0]
+    end = ends_of_days(last, settings.data.zone)[0]
     return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
@@ -107,6 +107,6 @@ def times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series
 
 def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Each pair once, by its first row, of the sampled users."""
-    sampled = of_sampled_users(plays, settings.test_sample, settings.seed)
+    sampled = of_sampled_users(plays, settings.evaluation.test_sample, settings.seed)
     keys = [columns.USER_ID, columns.VIDEO_ID]
     return sampled.unique(keys, keep="first", maintain_order=True).sort(keys)

@@ -27,7 +27,7 @@ def user_families(trial: Trial, settings: Settings) -> list[Segmentation]:
     # Equal counts fall in one slice, so that the order of users does not matter.
     share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
     quarter = np.minimum((share * 4).astype(np.int64), 3)
-    least = settings.cold_plays
+    least = settings.evaluation.cold_plays
     cold = (trial.plays < least).astype(np.int64)
     return [
         Segmentation(tuple(f"activity: {name}" for name in _QUARTERS), quarter),

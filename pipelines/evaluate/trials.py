@@ -113,7 +113,10 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
     wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in labels_of(settings)}
     tuned = _tuned(
         _Tuning(
-            user_id[is_tuning], video_id[is_tuning], wanted[settings.label].liked[is_tuning], plays[is_tuning]
+            user_id[is_tuning],
+            video_id[is_tuning],
+            wanted[settings.data.label].liked[is_tuning],
+            plays[is_tuning],
         ),
         {system: values[is_tuning] for system, values in scores.items()},
         models.ranker,
@@ -133,7 +136,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         catalogue=pairs.catalogue,
     )
     counting = [system for system, weight in tuned.blend.weights.items() if weight]
-    reported[BLEND] = tuned.blend.scores(_components(reported, settings.label, counting))
+    reported[BLEND] = tuned.blend.scores(_components(reported, settings.data.label, counting))
     truth = _truth(rows, settings)
     if truth is not None:
         reported[TRUTH] = truth[kept]
@@ -178,7 +181,7 @@ def _tuned(
         for k in _filters(catalogue, settings)
     }
     blended = [system for system in _BLENDED if system in scores]
-    blend = tuned_blend(_components(scores, settings.label, blended), {CLASSIFIER}, tuning.quality)
+    blend = tuned_blend(_components(scores, settings.data.label, blended), {CLASSIFIER}, tuning.quality)
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 
@@ -267,7 +270,9 @@ def _of_features_and_models(
     """Each pair's scores by system, and how much its user had played."""
     users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
     videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
-    sides = sides_as_of(store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone)
+    sides = sides_as_of(
+        store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.data.zone
+    )
     als = als_scores_of_pairs(sides, user, video)
     scores = {
         system: sides.video_feature(feature).astype(np.float64)[video]
@@ -305,7 +310,7 @@ def _kinds(pairs: Pairs) -> np.ndarray:
 
 def truth_file(settings: Settings) -> Path:
     """Where synthetic data keeps the truth behind it."""
-    return settings.raw_dir / "truth" / "expected_watch_ratio.parquet"
+    return settings.data.raw_dir / "truth" / "expected_watch_ratio.parquet"
 
 
 def _truth(pairs: pl.DataFrame, settings: Settings) -> np.ndarray | None:

@@ -43,7 +43,7 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult:
     """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
     Raises InputError where a table that ingest writes is missing or not as ingest wrote it, or one of
-    feature_modules is wrong.
+    [features] modules is wrong.
     """
     with home_lock(settings.paths.state, "features", wait_s=settings.home_wait_s):
         return _build_features(settings, force=force)
@@ -81,8 +81,14 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
         files=fingerprint_of_files(read),
         # A source of before a feature was added lacks its column.
         features={view: BUILTIN.view(view).names for view in _VIEWS},
-        settings=settings.model_dump(
-            include={"time_zone", "like_threshold", "long_view_s", "watch_ratio_clip", "smoothing_plays"}
+        settings=settings.chosen(
+            {
+                "data.time_zone",
+                "data.like_threshold",
+                "data.long_view_s",
+                "data.watch_ratio_clip",
+                "features.smoothing_plays",
+            }
         ),
     )
     if not force and record.is_done(current):

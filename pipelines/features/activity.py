@@ -77,11 +77,11 @@ def _cumulative(
 
     def smoothed(name: str) -> pl.Expr:
         usual = pl.col(f"overall_{name}") / pl.col(f"overall_{PLAYS}")
-        weight = settings.smoothing_plays
+        weight = settings.features.smoothing_plays
         return (pl.col(name) + weight * usual) / (pl.col(PLAYS) + weight)
 
     # What no play has is unknown, not 0.
-    duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.has_play_times else pl.lit(None)
+    duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.data.has_play_times else pl.lit(None)
     return so_far.select(
         key,
         columns.EVENT_TIMESTAMP,

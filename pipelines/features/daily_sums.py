@@ -28,7 +28,7 @@ from pipelines.local_days import ends_of_days
 
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
-SETTINGS = {"time_zone", "like_threshold", "long_view_s", "watch_ratio_clip"}
+SETTINGS = {"data.time_zone", "data.like_threshold", "data.long_view_s", "data.watch_ratio_clip"}
 _COLUMNS = (
     columns.USER_ID,
     columns.VIDEO_ID,
@@ -90,7 +90,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night."""
     plays = pl.read_parquet(interactions, columns=list(_COLUMNS))
     folder = settings.paths.state / "daily_sums"
-    decisive = fingerprint(settings=settings.model_dump(include=SETTINGS))
+    decisive = fingerprint(settings=settings.chosen(SETTINGS))
     record = {} if force else _recorded(folder, decisive)
     known = min(int(record.get("plays", 0)), plays.height)
     digest = _Digest()
@@ -141,11 +141,11 @@ def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl
         marked = marked.with_columns(pl.col(NEW_PAIR) & again["again"].is_null())
     return marked.select(
         *_PAIR,
-        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
+        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.data.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
         NEW_PAIR,
         is_liked(ratio, settings).alias(LIKED),
-        (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
+        (ratio.clip(0, settings.data.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
         columns.VIDEO_DURATION,
     )
@@ -153,10 +153,10 @@ def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl
 
 def is_liked(ratio: pl.Expr, settings: Settings) -> pl.Expr:
     """Whether a play counts as liked: by its watch_ratio, or by how long it lasted."""
-    above = ratio > settings.like_threshold
-    if settings.long_view_s is None:
+    above = ratio > settings.data.like_threshold
+    if settings.data.long_view_s is None:
         return above
-    return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
+    return above | (pl.col(columns.PLAY_DURATION) >= settings.data.long_view_s * 1_000)
 
 
 class _Digest:

@@ -38,7 +38,7 @@ def build_expressed(settings: Settings, *, force: bool = False) -> StepResult:
         view
         for view in catalogue_of(settings).stored
         # A module's own views of pairs are built: they are there because somebody reads them.
-        if view.is_expressed and (settings.pair_views or view.module or not view.is_of_pairs)
+        if view.is_expressed and (settings.features.pair_views or view.module or not view.is_of_pairs)
     ]
     of_plays = [view for view in views if view.features[0].table == "plays"]
     plays = cache(lambda: ExpressedPlays(of_plays, settings))
@@ -63,7 +63,7 @@ def _build(view: View, plays: Callable[[], ExpressedPlays], settings: Settings, 
         entries=[(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
         # What an expression calls may have changed where it reads the same.
         module=module_text(view.module) if view.module else None,
-        settings=settings.model_dump(include={"time_zone", "like_threshold", "long_view_s"}),
+        settings=settings.chosen({"data.time_zone", "data.like_threshold", "data.long_view_s"}),
     )
     if not force and record.is_done(current):
         return StepResult(view.name, True, read, (path,), record.summary())
@@ -71,7 +71,7 @@ def _build(view: View, plays: Callable[[], ExpressedPlays], settings: Settings, 
     is_of_plays = view.features[0].table == "plays"
     parts = plays().parts(view) if is_of_plays else iter((_rows_of(view, settings),))
     with atomic_write(path, checksum=True) as temporary:
-        rows = _write((over_days(part, view, settings.zone) for part in parts), temporary)
+        rows = _write((over_days(part, view, settings.data.zone) for part in parts), temporary)
     summary = {f"{view.name}_rows": rows}
     record.finish(current, (path,), summary)
     return StepResult(view.name, False, read, (path,), summary)
@@ -119,4 +119,4 @@ def _rows_of(view: View, settings: Settings) -> pl.DataFrame:
         always = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
         known = known.with_columns(always.alias(columns.CREATED_TIMESTAMP))
     known = known.sort(columns.CREATED_TIMESTAMP, maintain_order=True)
-    return known.with_columns(visible_from(known[columns.CREATED_TIMESTAMP], settings.zone))
+    return known.with_columns(visible_from(known[columns.CREATED_TIMESTAMP], settings.data.zone))

@@ -41,7 +41,7 @@ class ExpressedPlays:
         plays = scan.select(name for name in scan.collect_schema() if name in needed).collect()
         plays = plays.with_columns(
             is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings).alias(LIKED),
-            visible_from(plays[columns.EVENT_TIMESTAMP], settings.zone),
+            visible_from(plays[columns.EVENT_TIMESTAMP], settings.data.zone),
         )
         of_cell = [columns.VIDEO_ID, VISIBLE]
         self._cells = plays.select(of_cell).unique().sort(VISIBLE, columns.VIDEO_ID).with_row_index(_CELL)
@@ -107,7 +107,9 @@ class ExpressedPlays:
             .drop_nulls()
             .collect()
         )
-        days = visible_from(values[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.zone)
+        days = visible_from(
+            values[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.data.zone
+        )
         changes = (
             values.with_columns(days.alias(_KEY_KNOWN))
             .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)

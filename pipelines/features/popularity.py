@@ -29,5 +29,5 @@ def video_daily_popularity(video_daily: pl.DataFrame, settings: Settings) -> pl.
         pl.col(count).cast(pl.Float32).alias(name)
         for count, name in zip(columns.DAILY_COUNTS, columns.LAST_DAY_COUNTS, strict=True)
     ]
-    known_at = ends_of_dates(ordered[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP)
+    known_at = ends_of_dates(ordered[columns.LOCAL_DATE], settings.data.zone).alias(columns.EVENT_TIMESTAMP)
     return ordered.select(columns.VIDEO_ID, known_at, *so_far, *last)

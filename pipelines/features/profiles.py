@@ -55,9 +55,9 @@ def video_profile(
         video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))
     recorded = video_daily.select(
         columns.VIDEO_ID,
-        ends_of_dates(video_daily[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP),
+        ends_of_dates(video_daily[columns.LOCAL_DATE], settings.data.zone).alias(columns.EVENT_TIMESTAMP),
         *(name for name in DESCRIPTION if name != columns.UPLOAD_DATE),
-        starts_of_dates(video_daily[columns.UPLOAD_DATE], settings.zone),
+        starts_of_dates(video_daily[columns.UPLOAD_DATE], settings.data.zone),
     )
     played = durations.rename({columns.VIDEO_DURATION: _PLAYED_DURATION})
     known = (

@@ -58,7 +58,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     fetch(settings)
     of_files = raw_paths(settings)
     paths = [part for path in of_files.values() for part in files_of(path)]
-    arrived = deliveries(settings.raw_dir)
+    arrived = deliveries(settings.data.raw_dir)
     read = (*(path for path in paths if path.is_file()), *(delivery.path for delivery in arrived))
     unread = unread_files(settings)
     for line in unread:
@@ -67,7 +67,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     record = StepRecord(settings.paths.state / "ingest.json")
     current = fingerprint(
         files=fingerprint_of_files([*paths, *(delivery.path for delivery in arrived)]),
-        settings=settings.model_dump(include={*READING, "max_reject_share"}),
+        settings=settings.chosen({*READING, "data.max_reject_share"}),
     )
     if not force and record.is_done(current):
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
@@ -94,7 +94,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
             path
             for file in DERIVED
             if file in missing
-            for path in output.write(file, derived(mapped(file, settings), plays, settings.zone))
+            for path in output.write(file, derived(mapped(file, settings), plays, settings.data.zone))
         ]
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
@@ -224,7 +224,7 @@ def _read_raw(
         is_there = kept_rejects.is_file()
         rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
         earlier, delivered = Table(before.of_raw_file(), rejects), before.delivered()
-    table = read_table(source, settings.zone, ids, advance, earlier)
+    table = read_table(source, settings.data.zone, ids, advance, earlier)
     _refuse_too_many(source, table, kept_rejects, settings)
     _ask_which_ratings(source, table, settings)
     if table.rejects.height:
@@ -261,7 +261,7 @@ def read_delivery(
         if ids is None:
             ids = HomeIds.unsaved(settings)
             ids.recognise([source])
-        return read_table(source, settings.zone, ids, lambda _bytes: None), names
+        return read_table(source, settings.data.zone, ids, lambda _bytes: None), names
 
 
 def _merge(
@@ -294,14 +294,19 @@ def _merge(
 
 def _ask_which_ratings(source: Source, table: Table, settings: Settings) -> None:
     """Raise InputError where ratings go beyond five stars and nobody has said which of them are liked."""
-    if source.file.name != BIG_MATRIX.name or settings.data is None or settings.data.columns.rating is None:
+    if (
+        source.file.name != BIG_MATRIX.name
+        or settings.data.log is None
+        or settings.data.log.columns.rating is None
+    ):
         return
     highest = table.frame[columns.WATCH_RATIO].max()
     stars = 5
-    if isinstance(highest, float) and highest > stars and "like_threshold" not in settings.model_fields_set:
+    is_chosen = "like_threshold" in settings.data.model_fields_set
+    if isinstance(highest, float) and highest > stars and not is_chosen:
         raise InputError(
             f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
-            f"Set like_threshold above [data], like like_threshold = {highest * 0.7:g}, and "
+            f"Set [data] like_threshold, like like_threshold = {highest * 0.7:g}, and "
             f"watch_ratio_clip = {highest:g}.",
         )
 
@@ -309,21 +314,21 @@ def _ask_which_ratings(source: Source, table: Table, settings: Settings) -> None
 def _refuse_too_many(source: Source, table: Table, kept: Path, settings: Settings) -> None:
     wrong = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
-    if wrong.height > settings.max_reject_share * rows:
+    if wrong.height > settings.data.max_reject_share * rows:
         with atomic_write(kept) as temporary:
             table.rejects.write_parquet(temporary)
         first = wrong.row(0, named=True)
         path, line = source.header.text.where(source.path, first[LINE])
         share = wrong.height / rows
-        remedy = f"Repair the rows, or allow rejects: max_reject_share = {_rounded_up(share):g}."
+        remedy = f"Repair the rows, or allow rejects: [data] max_reject_share = {_rounded_up(share):g}."
         if share > _REPAIR_SHARE:  # to let so many through would be to lose the file
             few = "No row is good" if wrong.height == rows else "Most rows are bad"
             remedy = f"{few}: repair the file, or put the right one there."
         remedy += remedy_for(settings, first[REASON])
         raise InputError(
             f"{path}, {source.header.unit} {line}, {first[REASON]}. {wrong.height} of {rows} rows "
-            f"({share:.2%}) are rejected, more than max_reject_share = {settings.max_reject_share:g}; all of "
-            f"them are in {kept}.",
+            f"({share:.2%}) are rejected, more than [data] max_reject_share = "
+            f"{settings.data.max_reject_share:g}; all of them are in {kept}.",
             remedy,
         )
 

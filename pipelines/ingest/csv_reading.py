@@ -117,7 +117,7 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
             raise InputError(f"{path}: not a file.", "Put a CSV file there.")
         raise InputError(
             f"{path}: no such file.",
-            "Put it there, or name the right one: [data] or raw_dir in nightreel.toml.",
+            "Put it there, or name the right one: plays or raw_dir in [data] of nightreel.toml.",
         )
     stamp = stamp_of(path)
     text_file = whole_text(path, kind, form, scratch)

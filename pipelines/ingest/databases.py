@@ -18,16 +18,16 @@ from sqlalchemy import URL, bindparam, create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.extras import require_source_driver
+from nightreel.core.log_layout import SQL
 from nightreel.core.settings import masked_url, parsed_url
 from pipelines.ingest.answers import plain, table_of_rows
 
 _ROWS_AT_A_TIME = 50_000
 _INT64_MAX = 2**63 - 1
 _LAST = "nightreel_last"
-_AGAIN = "Correct the query of [data] or source_url, or try again when the database is there."
+_AGAIN = "Correct the query of [data], or its source_url, or try again when the database is there."
 # What the drivers say first where the database is away, and not the query wrong.
 _AWAY = ("IO:", "TIMEOUT:", "CANCELLED:", "UNAVAILABLE:", "INTERNAL: IO Error: Could not set lock")
 
@@ -85,8 +85,8 @@ def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Tabl
 def _parsed(source_url: SecretStr | None) -> URL:
     if source_url is None:
         raise InputError(
-            f"[data] has a query ({SQL}SELECT ...), and source_url is not set.",
-            "Set NIGHTREEL_SOURCE_URL to the database's URL, e.g. postgresql+psycopg://user:password@host/db.",
+            f"[data] has a query ({SQL}SELECT ...), and [data] source_url is not set.",
+            "Set NIGHTREEL_DATA_SOURCE_URL to the database's URL, e.g. postgresql+psycopg://user:password@host/db.",
         )
     given = source_url.get_secret_value()
     try:

@@ -120,7 +120,7 @@ def stamp_anew(settings: Settings, now: datetime) -> list[tuple[Delivery, dateti
     unknown until then, and replace what arrives in the meantime. Nothing is done where the raw files too are
     of later than now: then it is the present clock that is wrong.
     """
-    raw_dir = settings.raw_dir
+    raw_dir = settings.data.raw_dir
     later = delivered_after(raw_dir, now)
     if not later or _is_before_raw_files(now, settings):
         return []

@@ -20,8 +20,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
 
-from nightreel.core.data_settings import BETWEEN_PATHS, Files
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import BETWEEN_PATHS, Files
 from nightreel.core.settings import Settings
 from pipelines.ingest.lake_tables import lake_kind, lake_rows
 
@@ -54,12 +54,17 @@ class Form:
     def of(cls, settings: Settings, given: Files | None = None) -> "Form":
         """The form that the settings give. given: what they say of these files themselves."""
         if given is None:
-            return cls(settings.delimiter, settings.encoding, settings.time_format, settings.quote)
+            return cls(
+                settings.data.delimiter,
+                settings.data.encoding,
+                settings.data.time_format,
+                settings.data.quote,
+            )
         return cls(
-            settings.delimiter if given.delimiter is None else given.delimiter,
-            settings.encoding if given.encoding is None else given.encoding,
-            settings.time_format,
-            settings.quote if given.quote is None else given.quote,
+            settings.data.delimiter if given.delimiter is None else given.delimiter,
+            settings.data.encoding if given.encoding is None else given.encoding,
+            settings.data.time_format,
+            settings.data.quote if given.quote is None else given.quote,
             given.header or (),
         )
 

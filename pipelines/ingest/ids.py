@@ -45,7 +45,7 @@ class HomeIds:
             if asked is not None and name not in asked and file.is_file():
                 raise InputError(
                     f"text_ids: the {name} ids of this home are text ({file}).",
-                    f'Add "{name}" to text_ids, or begin a new home.',
+                    f'Add "{name}" to [data] text_ids, or begin a new home.',
                 )
             if file.is_file():
                 codes[name] = Codes.read(file)
@@ -127,22 +127,22 @@ def forget_id(ids: Ids, one: int | str) -> int:
 
 def names_of(settings: Settings) -> tuple[str, ...] | None:
     """The names whose ids are text by the setting; None where they are recognised."""
-    if settings.text_ids == AUTO_IDS:
+    if settings.data.text_ids == AUTO_IDS:
         return None
-    return () if settings.text_ids == NO_TEXT_IDS else tuple(settings.text_ids.split(","))
+    return () if settings.data.text_ids == NO_TEXT_IDS else tuple(settings.data.text_ids.split(","))
 
 
 def remedy_for(settings: Settings, reason: str) -> str:
     """What to do where rows are rejected for ids that are no integers; empty for another reason."""
     column = reason.removeprefix("column ").split(":")[0]
-    if settings.data is not None and settings.data.maps_plays:
-        mapped = settings.data.columns
+    if settings.data.log is not None and settings.data.log.maps_plays:
+        mapped = settings.data.log.columns
         column = {mapped.user: columns.USER_ID, mapped.item: columns.VIDEO_ID}.get(column, column)
     no_integer = reason.endswith(("is not a whole number", "is larger than 64 bits"))
     if not reason.startswith("column ") or column not in NAMES or not no_integer:
         return ""
     names = [*(names_of(settings) or ()), NAMES[column]]
-    return f' If such ids are right, set text_ids = "{",".join(names)}".'
+    return f' If such ids are right, set [data] text_ids = "{",".join(names)}".'
 
 
 def _are_text(values: Sequence[str]) -> bool:

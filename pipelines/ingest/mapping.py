@@ -12,8 +12,8 @@ from typing import Literal
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.data_settings import ColumnType, DataSettings, Files, feature_name
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import ColumnType, Files, LogLayout, feature_name
 from nightreel.core.settings import Settings
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
@@ -37,10 +37,10 @@ _KINDS: dict[ColumnType, Kind] = {"numeric": Kind.NUMBER, "categorical": Kind.TE
 
 def files_given(file: RawFile, settings: Settings) -> Files | None:
     """What the settings say of where a raw file lies; None where they do not."""
-    if settings.data is None:
+    if settings.data.log is None:
         return None
     given = {BIG_MATRIX.name: "plays", USER_FEATURES.name: "users", CAPTIONS.name: "items"}
-    return getattr(settings.data, given[file.name]) if file.name in given else None
+    return getattr(settings.data.log, given[file.name]) if file.name in given else None
 
 
 def raw_paths(settings: Settings) -> dict[RawFile, Path]:
@@ -53,7 +53,7 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
         for file in RAW_FILES
         if (one := files_given(file, settings)) is not None
     }
-    folder = settings.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.raw_dir)
+    folder = settings.data.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.data.raw_dir)
     has_folder = folder.is_dir()
     return {
         file: given.get(file) or (raw_path(folder, file) if has_folder else folder / file.name)
@@ -63,12 +63,12 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
 
 def query_file(file: RawFile, settings: Settings) -> Path:
     """Where the answer of a query stands that is a raw file."""
-    return settings.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
+    return settings.data.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
 
 
 def mapped(file: RawFile, settings: Settings) -> RawFile:
     """The raw file with the columns that the settings give it."""
-    data = settings.data
+    data = settings.data.log
     if data is None:
         return file
     if file.name == BIG_MATRIX.name:
@@ -80,7 +80,7 @@ def mapped(file: RawFile, settings: Settings) -> RawFile:
     return file
 
 
-def _plays(file: RawFile, data: DataSettings) -> RawFile:
+def _plays(file: RawFile, data: LogLayout) -> RawFile:
     named, known = data.columns, {column.name: column for column in file.columns}
     length = {
         "at_most": _INT32_MAX / data.unit_ms,

@@ -265,8 +265,8 @@ def find_raw_folder(raw_dir: Path) -> Path:
     if not raw_dir.is_dir():
         raise InputError(
             f"{raw_dir}: no such folder.",
-            "Unzip KuaiRec there, or set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to where it lies; "
-            "for a log of another layout run `nightreel init FILE`.",
+            "Unzip KuaiRec there, or set [data] raw_dir in nightreel.toml (or NIGHTREEL_DATA_RAW_DIR) to "
+            "where it lies; for a log of another layout run `nightreel init FILE`.",
         )
     wanted = columns.BIG_MATRIX_FILE
     # The plays may be of any format.
@@ -275,14 +275,14 @@ def find_raw_folder(raw_dir: Path) -> Path:
         if len(found) > 1:
             raise InputError(
                 f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",
-                "Set raw_dir to the one folder that is meant.",
+                "Set [data] raw_dir to the one folder that is meant.",
             )
         if found:
             return found[0]
     raise InputError(
         f"{raw_dir}: no {wanted} there, nor in a `data` folder below it.",
-        "Set raw_dir in nightreel.toml (or NIGHTREEL_RAW_DIR) to the folder with KuaiRec's CSV files; for a "
-        "log of another layout run `nightreel init FILE`.",
+        "Set [data] raw_dir in nightreel.toml (or NIGHTREEL_DATA_RAW_DIR) to the folder with KuaiRec's CSV "
+        "files; for a log of another layout run `nightreel init FILE`.",
     )
 
 

@@ -17,7 +17,15 @@ from pipelines.ingest.formats import stamp_of
 
 _FILE = "ingest_files.json"
 # Settings that say how raw files are read.
-READING = ("time_zone", "delimiter", "encoding", "time_format", "text_ids", "quote", "data")
+READING = (
+    "data.time_zone",
+    "data.delimiter",
+    "data.encoding",
+    "data.time_format",
+    "data.text_ids",
+    "data.quote",
+    "data.log",
+)
 
 
 @dataclass(frozen=True)
@@ -119,4 +127,4 @@ def _taken(entry: dict[str, Any]) -> Taken:
 
 
 def _settings_digest(settings: Settings, ids: Mapping[str, str]) -> str:
-    return fingerprint(settings=settings.model_dump(include=set(READING)), ids=dict(ids))
+    return fingerprint(settings=settings.chosen(set(READING)), ids=dict(ids))

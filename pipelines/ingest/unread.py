@@ -48,7 +48,7 @@ def unread_files(settings: Settings) -> list[str]:
 
     Where `[data]` says which files are read, only deliveries are looked at.
     """
-    raw_dir = settings.raw_dir
+    raw_dir = settings.data.raw_dir
     if files_given(BIG_MATRIX, settings) is not None:
         return shortened(unread_deliveries(raw_dir))
     try:

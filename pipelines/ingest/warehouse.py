@@ -42,12 +42,15 @@ def fetch(settings: Settings) -> list[Path]:
 
 def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
     target, state = query_file(file, settings), _State(settings, file, query)
-    watermark = settings.data.watermark if settings.data is not None and file is BIG_MATRIX else None
+    log = settings.data.log
+    watermark = log.watermark if log is not None and file is BIG_MATRIX else None
     target.parent.mkdir(parents=True, exist_ok=True)
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
     try:
-        found = write_answer(answer(Question(query, watermark, last), settings.source_url), new, watermark)
+        found = write_answer(
+            answer(Question(query, watermark, last), settings.data.source_url), new, watermark
+        )
         if last is not None:
             return _deliver(file, new, found, state, settings)
         if target.is_file() and new.read_bytes() == target.read_bytes():
@@ -65,9 +68,9 @@ def _deliver(file: RawFile, new: Path, found: "_Found", state: "_State", setting
     """The rows as a delivery that arrives now; none where only those of the last time came again."""
     if found.last in (None, state.last) and found.rows == state.rows_at_last:
         return []
-    archive = settings.raw_dir / INCOMING / ARCHIVE
+    archive = settings.data.raw_dir / INCOMING / ARCHIVE
     archive.mkdir(parents=True, exist_ok=True)
-    arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
+    arrived = next_arrival(settings.data.raw_dir, datetime.now(UTC))
     path = new.replace(archive / archived_name(f"{Path(file.name).stem}-query.parquet", arrived))
     state.save(found)
     return [path]
@@ -96,7 +99,7 @@ class _State:
 
     def __init__(self, settings: Settings, file: RawFile, query: str) -> None:
         self._path, self._name = settings.paths.state / _STATE, file.table
-        self._query = fingerprint(query=query, watermark=settings.data and settings.data.watermark)
+        self._query = fingerprint(query=query, watermark=settings.data.log and settings.data.log.watermark)
         try:
             self._all: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

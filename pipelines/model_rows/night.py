@@ -115,7 +115,7 @@ class Night:
             video_features(past, catalogue, sides, position),
             entries,
             OwnFeatures.of(sides, entries, settings),
-            settings.source_k,
+            settings.retrieval.source_k,
         )
 
     def of_users(self, sides: Sides, settings: Settings) -> "Night":

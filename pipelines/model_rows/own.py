@@ -26,7 +26,7 @@ class OwnFeatures:
 
     @classmethod
     def of(cls, sides: Sides, taken: Container[str], settings: Settings) -> "OwnFeatures":
-        """Those of the features of the sides that come from feature_modules.
+        """Those of the features of the sides that come from one's own modules.
 
         taken: names that a row has already; a feature of such a name bears its view's too, as in Feast.
         """

@@ -14,7 +14,7 @@ What was tried on a synthetic KuaiRec (10.8 million plays to fit), for speed (CP
 | quantized gradients | 5.9, and failed on categories ("left_count > 0") | not used |
 | row-wise histograms | 5.5, 0.5 GB more | not used |
 | 63 bins | 5.6 | not used |
-| features of a tree 0.3 instead of 0.5 | 3.6 | setting `tree_features` |
+| features of a tree 0.3 instead of 0.5 | 3.6 | setting `feature_fraction` |
 | 6 parts with bagging, 240 trees, rates 0.1 and 0.1 | 0.7663; the regressor was best at 100 trees | before |
 | 24 parts, 120 trees, rates 0.1 and 0.1 | 0.7649; best at 91 and 62 trees | not used |
 | 24 parts, 120 trees, rates 0.2 and 0.2 | 0.7644; best at 35 and 24 trees | not used |
@@ -127,7 +127,7 @@ def validation_rows(slices: Slices) -> range:
 
 def number_of_parts(settings: Settings, rows: int) -> int:
     """Into how many parts so many plays are dealt: each part gets at least one tree."""
-    return min(-(-rows // settings.tree_rows), settings.trees) or 1
+    return min(-(-rows // settings.ranker.tree_rows), settings.ranker.lightgbm.num_iterations) or 1
 
 
 def grow_rankers(
@@ -153,16 +153,19 @@ def grow_rankers(
     workers = {"num_machines": network["num_machines"]} if network else {}
     of_classifier, classifies = classifier_target(wanted, fit)
     models = [
-        _Growing(target, {**parameters, **own}, stop, settings.early_stopping_trees)
+        _Growing(target, {**parameters, **own}, stop, settings.ranker.lightgbm.early_stopping_round)
         for target, own in (
             (of_classifier, classifies | dict(network or {})),
-            (wanted.amount, _REGRESSOR | workers | {"learning_rate": settings.regressor_learning_rate}),
+            (
+                wanted.amount,
+                settings.ranker.regressor.parameters() | _REGRESSOR | workers,
+            ),
         )
     ]
-    with progress(title, total=settings.trees * len(models)) as advance:
+    with progress(title, total=settings.ranker.lightgbm.num_iterations * len(models)) as advance:
         for place, part in enumerate(binned):
             for model in models:
-                model.grow(part, len(range(place, settings.trees, parts)), advance)
+                model.grow(part, len(range(place, settings.ranker.lightgbm.num_iterations, parts)), advance)
             if all(model.stopped for model in models):
                 break
     classifier, regressor = (model.finished() for model in models)
@@ -173,26 +176,32 @@ def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
     """LightGBM's parameters that all rankers share; rows: how many they are fitted on."""
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.
-    shrinkage = min(max(rows / 700, 20.0), settings.category_plays)
+    shrinkage = min(max(rows / 700, 20.0), settings.ranker.category_plays)
     # Where there are parts, a tree sees a sample of the plays anyway.
-    bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= settings.tree_rows else {}
-    return bagging | {
-        "learning_rate": settings.learning_rate,
-        "num_leaves": settings.leaves,
-        "min_data_in_leaf": settings.min_leaf_plays,
-        "feature_fraction": settings.tree_features,
+    bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= settings.ranker.tree_rows else {}
+    ours = bagging | {
         "lambda_l1": 0.05,
-        "lambda_l2": settings.leaf_regularization,
         "cat_smooth": shrinkage,
         "cat_l2": shrinkage,
         "min_data_per_group": int(shrinkage),
         "max_cat_threshold": 8,
-        "max_bin": 255,
         "bin_construct_sample_cnt": SAMPLE_ROWS,
-        "feature_pre_filter": False,
-        "deterministic": True,
-        "force_col_wise": True,
-        "num_threads": settings.threads,
-        "seed": settings.seed,
-        "verbose": -1,
     }
+    chosen = settings.ranker.lightgbm.parameters()
+    # How many trees there are is counted where they grow, part by part.
+    for counted in ("num_iterations", "early_stopping_round"):
+        del chosen[counted]
+    # What LightGBM is not to be set otherwise stands last.
+    return (
+        ours
+        | chosen
+        | {
+            "max_bin": 255,
+            "feature_pre_filter": False,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": settings.threads,
+            "seed": settings.seed,
+            "verbose": -1,
+        }
+    )

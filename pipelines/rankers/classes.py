@@ -14,6 +14,7 @@ import numpy as np
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
+from nightreel.core.settings.names import place
 from pipelines.labels import RATIO, Targets
 
 # Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
@@ -74,7 +75,7 @@ class Classes:
         if _LEAST_SHARE <= self.liked_share <= 1 - _LEAST_SHARE:
             return
         meaning = "the classifier has next to nothing to learn from"
-        if self.liked == self.plays and settings.objective != "shown":
+        if self.liked == self.plays and settings.ranker.objective != "shown":
             meaning = "usual in a log of likes or purchases, from which only objective next_day can learn"
         elif self.is_missing_one:
             meaning = "the classifier cannot tell liked plays from others"
@@ -83,7 +84,7 @@ class Classes:
         setting = _setting(settings)
         _log.warning(
             f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
-            f"{meaning}; check {setting} = {getattr(settings, setting):g} against watch_ratio, "
+            f"{meaning}; check {place(setting)} = {settings.value(setting):g} against watch_ratio, "
             f"which is {self.highest:.4g} at most"
         )
 
@@ -95,16 +96,16 @@ class Classes:
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
-            label = "" if settings.label == RATIO else f"label = {RATIO} and "
-            remedy = f"Set {label}like_threshold below {self.highest:.4g}, or check watch_ratio."
-        elif settings.objective == "shown":
-            remedy = "Set objective = next_day, which learns from what is not played, or check watch_ratio."
+            label = "" if settings.data.label == RATIO else f"[data] label = {RATIO} and "
+            remedy = f"Set {label}[data] like_threshold below {self.highest:.4g}, or check watch_ratio."
+        elif settings.ranker.objective == "shown":
+            remedy = "Set [ranker] objective = next_day, which learns from more, or check watch_ratio."
         else:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
-            f"liked ({setting} = {getattr(settings, setting):g}), and watch_ratio is {self.highest:.4g} in "
-            "all of these: there is nothing to learn.",
+            f"liked ({place(setting)} = {settings.value(setting):g}), and watch_ratio is {self.highest:.4g} "
+            "in all of these: there is nothing to learn.",
             remedy,
         )
 
@@ -114,4 +115,4 @@ def _has_both_classes(liked: np.ndarray) -> bool:
 
 
 def _setting(settings: Settings) -> str:
-    return "like_threshold" if settings.label == RATIO else "like_quantile"
+    return "data.like_threshold" if settings.data.label == RATIO else "data.like_quantile"

@@ -94,7 +94,7 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
     liked = _of_some_users(_liked(pairs, data, settings), settings)
     if liked[columns.USER_ID].n_unique() < USERS_MIN:
         return None
-    as_of = end_of_day(data.cuts.last_day, settings.zone)
+    as_of = end_of_day(data.cuts.last_day, settings.data.zone)
     known = known_videos(settings, as_of)
     listable = (
         pairs.select(pl.col(columns.VIDEO_ID).unique().sort())
@@ -111,8 +111,8 @@ def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Ar
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     stop = data.plays[data.slices.stop]
     found = []
-    for day in log_days(stop[columns.EVENT_TIMESTAMP], settings.zone):
-        as_of, until = start_of_day(day, settings.zone), end_of_day(day, settings.zone)
+    for day in log_days(stop[columns.EVENT_TIMESTAMP], settings.data.zone):
+        as_of, until = start_of_day(day, settings.data.zone), end_of_day(day, settings.data.zone)
         before = data.plays.head(data.plays[columns.EVENT_TIMESTAMP].search_sorted(as_of, side="left"))
         of_day = stop.filter(stamp >= as_of, stamp < until)
         new = of_day.join(before.select(_PAIR), on=_PAIR, how="anti")
@@ -128,7 +128,7 @@ def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Ar
 
 def _liked(plays: pl.DataFrame, data: TrainingData, settings: Settings) -> pl.DataFrame:
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = targets(settings.label, data.buckets, ratio, length, settings).liked
+    liked = targets(settings.data.label, data.buckets, ratio, length, settings).liked
     return plays.filter(pl.Series(liked)).select(_PAIR).unique(_PAIR, maintain_order=True).sort(_PAIR)
 
 

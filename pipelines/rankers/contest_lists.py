@@ -66,7 +66,9 @@ class Arena:
     def sides(self, data: TrainingData, store: FeatureStore, settings: Settings) -> Sides:
         """Feast's features of these users and videos."""
         video_id = self.listable[columns.VIDEO_ID].to_numpy()
-        return sides_as_of(store, data.encoding, self.user_id, video_id, as_of=self.as_of, zone=settings.zone)
+        return sides_as_of(
+            store, data.encoding, self.user_id, video_id, as_of=self.as_of, zone=settings.data.zone
+        )
 
     def quality(self, lists: Sequence[np.ndarray]) -> np.ndarray:
         """The mean NDCG at 10 and 100 of each user. lists: positions among the listable, best first."""
@@ -148,7 +150,7 @@ def _blocks(arena: Arena) -> Iterator[np.ndarray]:
 
 def _kept(likely: np.ndarray, among: np.ndarray, settings: Settings) -> np.ndarray:
     """What the classifier keeps, and at least what is measured."""
-    return best_positions(likely, among, max(settings.filter_k, _DEPTH))
+    return best_positions(likely, among, max(settings.ranker.filter_k, _DEPTH))
 
 
 def _first(kept: np.ndarray, ordering: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ def filter_size(settings: Settings, filter_k: int | None = None) -> int:
 
     filter_k: another one than that of the settings, to be tried.
     """
-    return max(settings.filter_k if filter_k is None else filter_k, settings.top_k)
+    return max(settings.ranker.filter_k if filter_k is None else filter_k, settings.lists.top_k)
 
 
 def hybrid_order(

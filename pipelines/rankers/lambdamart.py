@@ -71,8 +71,8 @@ def fit_lambdamart(
     grades = np.round(wanted.amount / wanted.top * _GRADES).astype(np.int32)
     sets: list[lgb.Dataset] = []
     for part, most in (
-        (slices.fit, settings.lambdamart_plays),
-        (slices.stop, int(settings.lambdamart_plays * _STOP_SHARE)),
+        (slices.fit, settings.ranker.lambdamart_plays),
+        (slices.stop, int(settings.ranker.lambdamart_plays * _STOP_SHARE)),
     ):
         rows = chosen_rows(user_id, part, most, settings.seed)
         if not len(rows) or not grades[rows].any():
@@ -97,13 +97,16 @@ def fit_lambdamart(
         "label_gain": list(range(_GRADES + 1)),
         "lambdarank_truncation_level": _TRUNCATION,
     }
-    with progress("lambdamart", total=settings.trees) as advance:
+    with progress("lambdamart", total=settings.ranker.lightgbm.num_iterations) as advance:
         booster = lgb.train(
             {**parameters, **own},
             sets[0],
-            num_boost_round=settings.trees,
+            num_boost_round=settings.ranker.lightgbm.num_iterations,
             valid_sets=[sets[1]],
-            callbacks=[lgb.early_stopping(settings.early_stopping_trees, verbose=False), lambda _: advance()],
+            callbacks=[
+                lgb.early_stopping(settings.ranker.lightgbm.early_stopping_round, verbose=False),
+                lambda _: advance(),
+            ],
         )
     return lgb.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
 

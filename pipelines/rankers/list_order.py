@@ -91,7 +91,7 @@ class PastLists:
         drawn = np.argsort(uniform_hash(user_id.astype(np.uint64), settings.seed), kind="stable")
         user_id = np.sort(user_id[drawn[:_MOST_USERS]])
         video_id = before[columns.VIDEO_ID].unique().sort().to_numpy()
-        encoding, zone = data.encoding, settings.zone
+        encoding, zone = data.encoding, settings.data.zone
         sides = sides_as_of(store, encoding, user_id, video_id, as_of=data.cuts.stop_from, zone=zone)
 
         def table(pairs: pl.DataFrame) -> np.ndarray:

@@ -55,7 +55,7 @@ class NextDayRanker:
             changed = ", ".join(sorted(set(names) ^ set(self.names))) or "order"
             raise InputError(
                 f"The model's features differ from today's settings: {changed}.",
-                "Run `nightreel train`, or set retrieval_sources as they were.",
+                "Run `nightreel train`, or set [retrieval] sources as they were.",
             )
 
     @property

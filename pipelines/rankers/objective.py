@@ -74,14 +74,14 @@ def choose_objective(
 
     ranker: that of shown pairs, trained on these data.
     """
-    if settings.objective == SHOWN:
+    if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
-    is_auto = settings.objective == "auto"
+    is_auto = settings.ranker.objective == "auto"
     # Where every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.wanted.liked[data.slices.fit].all())
     if is_auto and is_fully_observed(settings) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
-    end = end_of_day(data.cuts.last_day, settings.zone)
+    end = end_of_day(data.cuts.last_day, settings.data.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
     if rows is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
@@ -119,7 +119,7 @@ def _chosen_on_matrix(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
 ) -> Chosen:
     """By the users of the matrix who choose settings; the next day's rankers are those of the backtest."""
-    few = settings.model_copy(update={"training_users": min(settings.training_users, _CONTEST_USERS)})
+    few = settings.changed({"ranker.training_users": min(settings.ranker.training_users, _CONTEST_USERS)})
     earlier = night_rows(
         data.plays,
         store,
@@ -141,7 +141,7 @@ def _chosen_on_matrix(
     found = contest([arena], (ranker, backtest), data, store, settings, days=days)
     if found.next_day <= found.shown:
         return Chosen(SHOWN, str(found), backtest=backtest, contest=found)
-    end = end_of_day(data.cuts.last_day, settings.zone)
+    end = end_of_day(data.cuts.last_day, settings.data.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
     assert rows is not None  # there were rows before the holdout
     return _next_day(rows, backtest, str(found), settings, contest=found)
@@ -161,7 +161,7 @@ def _contest_of_days(
             None,
             "what is liked on the next day; the log is too short to compare objectives before the holdout",
         )
-    since = data.cuts.holdout_from.astimezone(settings.zone)
+    since = data.cuts.holdout_from.astimezone(settings.data.zone)
     days = (", ".join(day for day, _ in arenas), f"the days from {since:%Y-%m-%d} on")
     rankers = (ranker, fit_next_day(earlier, settings)[0])
     found = contest([arena for _, arena in arenas], rankers, data, store, settings, days=days)

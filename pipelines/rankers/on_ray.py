@@ -61,7 +61,7 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
         data.slices,
         data.video_id,
         data.encoding,
-        settings.model_copy(update={"threads": 1}),
+        settings.changed({"threads": 1}),
     )
     with connected(settings), _scratch(settings) as scratch:
         trainer = LightGBMTrainer(
@@ -85,7 +85,9 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
 @contextmanager
 def _scratch(settings: Settings) -> Iterator[Folder]:
     """A folder of this training's own on shared storage, gone when it ends."""
-    folder = Folder(settings.shared_dir or str(settings.paths.shared)).below(f"train-{uuid4().hex[:12]}")
+    folder = Folder(settings.cluster.shared_dir or str(settings.paths.shared)).below(
+        f"train-{uuid4().hex[:12]}"
+    )
     try:
         yield folder
     finally:

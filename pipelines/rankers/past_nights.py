@@ -115,7 +115,7 @@ def night_rows(
     leave its days out later.
     """
     past = Past.of(plays, until, settings)
-    nights = settings.training_nights + (settings.holdout_days if earlier_too else 0)
+    nights = settings.ranker.training_nights + (settings.evaluation.holdout_days if earlier_too else 0)
     kind, examples = _examples(past, plays, nights, settings)
     blocks: list[np.ndarray] = []
     parts: list[tuple[np.ndarray, ...]] = []
@@ -186,18 +186,18 @@ def _night_of(
     """The night that begins at the examples' cutoff, with the Feast features of their users."""
     listable = known_videos(settings, one.cutoff)
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
-    sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.zone)
+    sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
     return Night.of(Past.of(plays, one.cutoff, settings), index, sides, listable, settings)
 
 
 def _examples(past: Past, plays: pl.DataFrame, nights: int, settings: Settings) -> tuple[str, list[Examples]]:
     """Users of the last nights, or of sittings where too few of those had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
-    ends = ends_of_days(instants, settings.zone)
+    ends = ends_of_days(instants, settings.data.zone)
     end_us = ends.dt.timestamp("us").to_numpy()
     days, counts = np.unique(end_us, return_counts=True)
     days = days[counts >= _DAY_SHARE * np.median(counts)]
-    examples = nights * settings.training_users
+    examples = nights * settings.ranker.training_users
     if len(past) <= _SMALL_LOG_PLAYS:
         # More nights for a log of few users, but no more examples for one of many.
         nights = max(nights, _SMALL_LOG_NIGHTS)
@@ -318,4 +318,4 @@ def _outcome(
 def _start_of(end_us: int, settings: Settings) -> datetime:
     """The beginning of the local day that ends at an instant."""
     end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
-    return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)
+    return start_of_day(end.astimezone(settings.data.zone).date() - timedelta(days=1), settings.data.zone)

@@ -62,16 +62,18 @@ def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
     instants: of all plays, ascending. Days with hardly any plays do not count as days; a short log holds out
     fewer. Raises InputError where the log has fewer than three days.
     """
-    days = log_days(instants, settings.zone)
-    held_out = min(max(settings.holdout_days, settings.backtest_days), (len(days) - 1) // 2)
+    days = log_days(instants, settings.data.zone)
+    held_out = min(
+        max(settings.evaluation.holdout_days, settings.evaluation.backtest_days), (len(days) - 1) // 2
+    )
     if held_out < 1:
         raise InputError(
             f"interactions: plays on {len(days)} days; training needs three, to hold some out.",
             "Ingest a longer log.",
         )
-    stop_days = min(settings.holdout_days, held_out)
+    stop_days = min(settings.evaluation.holdout_days, held_out)
     return Cuts(
-        stop_from=start_of_day(days[-held_out - stop_days], settings.zone),
-        holdout_from=start_of_day(days[-held_out], settings.zone),
+        stop_from=start_of_day(days[-held_out - stop_days], settings.data.zone),
+        holdout_from=start_of_day(days[-held_out], settings.data.zone),
         last_day=days[-1],
     )

@@ -28,37 +28,37 @@ from pipelines.training_frame import service_features
 
 IMPORTANCES = "importances.json"
 SETTINGS = {
-    "engine",
+    "cluster.engine",
     "seed",
     "threads",
-    "time_zone",
-    "label",
-    "like_threshold",
-    "long_view_s",
-    "like_quantile",
-    "watch_ratio_clip",
-    "train_sample",
-    "holdout_days",
-    "backtest_days",
-    "trees",
-    "learning_rate",
-    "regressor_learning_rate",
-    "leaves",
-    "min_leaf_plays",
-    "tree_features",
-    "leaf_regularization",
-    "category_plays",
-    "tree_rows",
-    "lambdamart_plays",
-    "early_stopping_trees",
-    "filter_k",
-    "objective",
-    "tuning_share",
-    "retrieval_sources",
-    "source_k",
-    "training_nights",
-    "training_users",
-    "als_factors",
+    "data.time_zone",
+    "data.label",
+    "data.like_threshold",
+    "data.long_view_s",
+    "data.like_quantile",
+    "data.watch_ratio_clip",
+    "ranker.train_sample",
+    "evaluation.holdout_days",
+    "evaluation.backtest_days",
+    "ranker.lightgbm.num_iterations",
+    "ranker.lightgbm.learning_rate",
+    "ranker.regressor.learning_rate",
+    "ranker.lightgbm.num_leaves",
+    "ranker.lightgbm.min_data_in_leaf",
+    "ranker.lightgbm.feature_fraction",
+    "ranker.lightgbm.lambda_l2",
+    "ranker.category_plays",
+    "ranker.tree_rows",
+    "ranker.lambdamart_plays",
+    "ranker.lightgbm.early_stopping_round",
+    "ranker.filter_k",
+    "ranker.objective",
+    "evaluation.tuning_share",
+    "retrieval.sources",
+    "retrieval.source_k",
+    "ranker.training_nights",
+    "ranker.training_users",
+    "features.als_factors",
 }
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
@@ -75,7 +75,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     record = StepRecord(settings.paths.state / "train.json")
     current = fingerprint(
         files=fingerprint_of_files([*read, *_matrix(settings)]),
-        settings=settings.model_dump(include=SETTINGS),
+        settings=settings.chosen(SETTINGS),
         features=service_features(store),
     )
     pointer = settings.paths.models / model_registry.CHAMPION
@@ -85,7 +85,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     data = TrainingData.join(store, settings)
     classes = Classes.of(data.wanted, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
     classes.warn(settings)
-    if settings.objective == SHOWN or not data.wanted.liked.any():
+    if settings.ranker.objective == SHOWN or not data.wanted.liked.any():
         classes.require_something_to_learn(settings)
     ranker = _with_order(_fit(data, settings), data, store, settings)
     listwise = fit_lambdamart(
@@ -140,7 +140,7 @@ def _with_order(
 
 
 def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
-    if settings.engine == "ray":
+    if settings.cluster.engine == "ray":
         from pipelines.rankers.on_ray import fit_rankers_on_ray
 
         return fit_rankers_on_ray(data, settings)
@@ -184,7 +184,7 @@ def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> d
             "videos": plays[columns.VIDEO_ID].n_unique(),
             **_counts(data.slices),
         },
-        "settings": settings.model_dump(include=SETTINGS),
+        "settings": settings.chosen(SETTINGS),
         "trees": {
             "classifier": ranker.classifier.num_trees(),
             "regressor": ranker.regressor.num_trees(),

@@ -44,17 +44,17 @@ class TrainingData:
     @classmethod
     def join(cls, store: FeatureStore, settings: Settings) -> "TrainingData":
         """Join each play with the features known at its instant. Raises InputError on too short a log."""
-        plays = of_sampled_users(read_plays(settings), settings.train_sample, settings.seed)
+        plays = of_sampled_users(read_plays(settings), settings.ranker.train_sample, settings.seed)
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
-        frame = FeatureFrame.join(store, plays, settings.zone)
+        frame = FeatureFrame.join(store, plays, settings.data.zone)
         seen = frame.values(slices.fit, catalogue_of(settings).categorical)
         encoding = FeatureEncoding.fit(frame.names, seen)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
         # Fitted whatever the label is: the evaluation reports both.
-        has_lengths = settings.has_lengths
+        has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
-        wanted = targets(settings.label, buckets, ratio, length, settings)
+        wanted = targets(settings.data.label, buckets, ratio, length, settings)
         matrix = FeatureMatrix(frame, encoding)
         return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
 

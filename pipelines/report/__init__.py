@@ -46,7 +46,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
     records = json.loads(text)
     figures = pl.DataFrame(records, infer_schema_length=None)
     facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
-    found = headline(figures, facts, settings.label)
+    found = headline(figures, facts, settings.data.label)
     now = record_of(
         found,
         figures,
@@ -82,18 +82,24 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
 
 
 # What figures mean depends on these: reports that differ in them are not compared.
-_ASKED = {"like_threshold", "long_view_s", "like_quantile", "test_sample", "time_zone"}
+_ASKED = {
+    "data.like_threshold",
+    "data.long_view_s",
+    "data.like_quantile",
+    "evaluation.test_sample",
+    "data.time_zone",
+}
 # A report may be passed on: it tells nothing of the machine that made it.
 _PLACES = {
     "home",
     "home_url",
-    "raw_dir",
-    "raw_url",
+    "data.raw_dir",
+    "data.raw_url",
     "work_dir",
-    "shared_dir",
-    "feature_modules",
-    "database_url",
-    "ray_address",
+    "cluster.shared_dir",
+    "features.modules",
+    "database.url",
+    "cluster.ray_address",
 }
 
 

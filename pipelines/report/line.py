@@ -19,5 +19,5 @@ def verdict_line(settings: Settings) -> str:
     text = file.read_text(encoding="utf-8")
     figures = pl.DataFrame(json.loads(text), infer_schema_length=None)
     facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
-    found = headline(figures, facts, settings.label)
+    found = headline(figures, facts, settings.data.label)
     return verdict(found, record_of(found, figures, digest="", model="", settings={}), None).is_better

@@ -27,7 +27,7 @@ class Als:
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         with implicit_alone():
             model = AlternatingLeastSquares(
-                factors=settings.als_factors,
+                factors=settings.features.als_factors,
                 regularization=_REGULARIZATION,
                 alpha=_CONFIDENCE,
                 iterations=_ITERATIONS,

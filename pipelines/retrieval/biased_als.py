@@ -25,7 +25,7 @@ class BiasedAls:
     def fit(self, past: Past, settings: Settings) -> Arrays:
         """factors: float32 [videos, factors]; biases: float32 [videos]; mean, regularization: one number."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
-        size, videos = settings.als_factors - BIAS_DIMENSIONS, len(some.video_id)
+        size, videos = settings.features.als_factors - BIAS_DIMENSIONS, len(some.video_id)
         video_side = Side.random(videos, size, np.random.default_rng(settings.seed))
         target = np.log1p(some.amount)
         mean = float(target.mean(dtype=np.float64)) if len(some) else 0.0
@@ -34,8 +34,8 @@ class BiasedAls:
         by_user = Plays.grouped(users, some.video, target)
         played = np.unique(some.video)
         by_video = Plays.grouped(np.searchsorted(played, some.video).astype(np.int32), users, target)
-        strength, threads = settings.als_regularization, settings.threads
-        for _ in range(settings.als_iterations if len(some) else 0):
+        strength, threads = settings.features.als_regularization, settings.threads
+        for _ in range(settings.features.als_iterations if len(some) else 0):
             user_side = solve(
                 by_user, np.diff(by_user.starts), video_side, mean, regularization=strength, threads=threads
             )

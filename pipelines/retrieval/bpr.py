@@ -25,7 +25,10 @@ class Bpr:
         liked = some.pairs(some.liked)
         with implicit_alone():
             model = BayesianPersonalizedRanking(
-                factors=settings.als_factors, iterations=_EPOCHS, num_threads=1, random_state=settings.seed
+                factors=settings.features.als_factors,
+                iterations=_EPOCHS,
+                num_threads=1,
+                random_state=settings.seed,
             )
             model.fit(liked, show_progress=False)
         videos = np.asarray(model.item_factors, dtype=np.float32)

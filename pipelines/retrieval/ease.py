@@ -97,7 +97,7 @@ def _cholesky(gram: np.ndarray) -> np.ndarray:
 def _singular() -> NightreelError:
     return NightreelError(
         "The source ease could not be fitted: its matrix is singular.",
-        "Leave ease out of retrieval_sources.",
+        "Leave ease out of [retrieval] sources.",
     )
 
 

@@ -19,14 +19,14 @@ from pipelines.retrieval.sources import Arrays
 
 _CUTOFFS_KEPT = 40
 # Settings that a fit depends on, beside its plays and the label that says which are liked.
-_DECISIVE = ("seed", "als_factors", "als_iterations", "als_regularization")
+_DECISIVE = ("seed", "features.als_factors", "features.als_iterations", "features.als_regularization")
 
 _log = get_logger(__name__)
 
 
 def source_names(settings: Settings) -> tuple[str, ...]:
     """The sources that the settings name, in their order."""
-    return tuple(settings.retrieval_sources.split(","))
+    return tuple(settings.retrieval.sources.split(","))
 
 
 def fitted_arrays(
@@ -34,12 +34,12 @@ def fitted_arrays(
 ) -> Mapping[str, Arrays]:
     """What each chosen source learns from these plays, read from data/retrieval where it stands there.
 
-    names: by default those of the setting `retrieval_sources`.
+    names: by default those of the setting `[retrieval] sources`.
 
     A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
     the same finds the fits of the night before.
     """
-    decisive = [past.cutoff.isoformat(), *(f"{name} = {getattr(settings, name)}" for name in _DECISIVE)]
+    decisive = [past.cutoff.isoformat(), *(f"{name} = {settings.value(name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings) if names is None else names
     found: dict[str, Arrays] = {}
@@ -53,7 +53,7 @@ def fitted_arrays(
 
 def last_cutoff(as_of: datetime, settings: Settings) -> datetime:
     """The local midnight at or before an instant: when sources are fitted for it."""
-    return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
+    return start_of_day(as_of.astimezone(settings.data.zone).date(), settings.data.zone)
 
 
 def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:

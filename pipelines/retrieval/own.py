@@ -48,7 +48,7 @@ class OwnSource:
         """user_id: int64 [users], ascending. start: int64 [users + 1]. video, value: of each user's list."""
         model = self.make()
         model.fit(plays_of(past))
-        found = self._checked(model.recommend(past.user_id, _ASKED * settings.source_k), past)
+        found = self._checked(model.recommend(past.user_id, _ASKED * settings.retrieval.source_k), past)
         user = np.searchsorted(past.user_id, found[columns.USER_ID].to_numpy())
         return {
             "user_id": past.user_id,
@@ -79,7 +79,7 @@ class OwnSource:
 
     def _refused(self, what: str) -> InputError:
         return InputError(
-            f"Candidate source {self.name}: {what}.", "Repair it, or take it out of retrieval_sources."
+            f"Candidate source {self.name}: {what}.", "Repair it, or take it out of [retrieval] sources."
         )
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:

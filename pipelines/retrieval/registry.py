@@ -1,4 +1,4 @@
-"""The candidate sources by the names that the setting `retrieval_sources` accepts, one's own among them."""
+"""The candidate sources by the names that the setting `[retrieval] sources` accepts, one's own among them."""
 
 from collections.abc import Mapping
 

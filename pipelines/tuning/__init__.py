@@ -9,15 +9,18 @@ from pipelines.rankers.training import SETTINGS as TRAINING_SETTINGS
 from pipelines.rankers.training_data import sources
 from pipelines.training_frame import service_features
 from pipelines.tuning.objective import Objective
-from pipelines.tuning.space import SPACE, as_set
+from pipelines.tuning.space import FILTER_K, SPACE, as_set
 from pipelines.tuning.study import Study, alone
 from pipelines.tuning.written import as_markdown, fragment, settled, table, write_settings
 
 __all__ = ["tune"]
 
 # What a study finds, and what does not touch it.
-_FOUND = {*SPACE, "filter_k"}
-_FIXED = (TRAINING_SETTINGS - _FOUND - {"lambdamart_plays", "threads"}) | {"test_sample", "tuning_share"}
+_FOUND = {*SPACE, FILTER_K}
+_FIXED = (TRAINING_SETTINGS - _FOUND - {"ranker.lambdamart_plays", "threads"}) | {
+    "evaluation.test_sample",
+    "evaluation.tuning_share",
+}
 BEST = "best.toml"
 
 
@@ -33,7 +36,7 @@ def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False
     files = fingerprint_of_files((*read, observed))
     name = fingerprint(
         files=files,
-        settings=settings.model_dump(include=_FIXED),
+        settings=settings.chosen(_FIXED),
         space={key: str(searched) for key, searched in SPACE.items()},
         features=service_features(open_store()),
     )

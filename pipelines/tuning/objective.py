@@ -87,15 +87,15 @@ class Objective:
         pairs = _pairs(settings)
         rows = pairs.rows.filter(pl.Series(pairs.is_tuning(settings)))
         ratio, length = (rows[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = targets(settings.label, data.buckets, ratio, length, settings).liked
+        liked = targets(settings.data.label, data.buckets, ratio, length, settings).liked
         if not liked.any():
             raise InputError(
                 "No user who chooses settings has a liked video.",
-                "Set a larger tuning_share, lower like_threshold, or ingest more.",
+                "Set a larger [evaluation] tuning_share, lower [data] like_threshold, or ingest more.",
             )
         keys = rows.select(columns.USER_ID, columns.VIDEO_ID)
         asked = keys.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))
-        frame = FeatureFrame.join(store, asked, settings.zone)
+        frame = FeatureFrame.join(store, asked, settings.data.zone)
         return cls(
             settings,
             data,
@@ -111,7 +111,7 @@ class Objective:
 
     def measure(self, values: Mapping[str, int | float], title: str) -> Measured:
         """Fit with these settings, and rank the pairs. title: of the progress bar."""
-        settings = self.settings.model_copy(update=dict(values))
+        settings = self.settings.changed(dict(values))
         ranker = grow_rankers(
             self.parts,
             parts=len(self.parts),

@@ -7,6 +7,7 @@ import optuna
 
 from nightreel.core.settings import Settings
 
+FILTER_K = "ranker.filter_k"
 Values = Mapping[str, int | float]
 
 
@@ -27,22 +28,21 @@ class Searched:
 
 
 SPACE: Mapping[str, Searched] = {
-    "learning_rate": Searched(0.02, 0.3),
-    "regressor_learning_rate": Searched(0.02, 0.3),
-    "leaves": Searched(15, 64),
-    "min_leaf_plays": Searched(20, 2_000),
-    "tree_features": Searched(0.2, 0.8, log=False),
-    "leaf_regularization": Searched(0.01, 100.0),
-    "category_plays": Searched(30.0, 3_000.0),
+    "ranker.lightgbm.learning_rate": Searched(0.02, 0.3),
+    "ranker.regressor.learning_rate": Searched(0.02, 0.3),
+    "ranker.lightgbm.num_leaves": Searched(15, 64),
+    "ranker.lightgbm.min_data_in_leaf": Searched(20, 2_000),
+    "ranker.lightgbm.feature_fraction": Searched(0.2, 0.8, log=False),
+    "ranker.lightgbm.lambda_l2": Searched(0.01, 100.0),
+    "ranker.category_plays": Searched(30.0, 3_000.0),
 }
-"""`filter_k` is not among them: the scores of a trial tell its best value at once (see `objective`)."""
+"""`[ranker] filter_k` is not among them: a trial's scores tell its best value at once (see `objective`)."""
 
 
 def as_set(settings: Settings) -> dict[str, int | float]:
     """The values in force, moved into the limits: what a study tries first."""
     return {
-        name: min(max(getattr(settings, name), searched.low), searched.high)
-        for name, searched in SPACE.items()
+        name: min(max(settings.value(name), searched.low), searched.high) for name, searched in SPACE.items()
     }
 
 

@@ -1,15 +1,18 @@
 """What a study leaves for people: its table, and its best settings as lines of nightreel.toml."""
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import tomlkit
 from optuna.trial import FrozenTrial
 
 from nightreel.core.artefacts import atomic_write
-from pipelines.tuning.space import SPACE
+from nightreel.core.settings.names import expanded
+from nightreel.core.settings.old_names import MOVED
+from pipelines.tuning.space import FILTER_K, SPACE
 
 Settled = Mapping[str, int | float]
 
@@ -17,28 +20,46 @@ Settled = Mapping[str, int | float]
 def settled(trial: FrozenTrial) -> dict[str, int | float]:
     """The settings of a trial, filter_k among them."""
     values: dict[str, int | float] = dict(trial.user_attrs["values"])
-    return values | {"filter_k": int(trial.user_attrs["filter_k"])}
+    return values | {FILTER_K: int(trial.user_attrs["filter_k"])}
 
 
 def fragment(settings: Settled) -> str:
-    """The settings as lines of nightreel.toml."""
-    return "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+    """The settings as tables of nightreel.toml."""
+    return tomlkit.dumps(expanded(settings))
 
 
 def with_settings(text: str, settings: Settled) -> str:
-    """A nightreel.toml with these settings: its lines replaced, what it lacks appended."""
-    missing = dict(settings)
-    lines = text.splitlines()
-    # What stands below a section's name belongs to the section.
+    """A nightreel.toml with these settings: replaced where they stand, added where they do not."""
+    for old, new in MOVED.items():
+        document = tomlkit.parse(text)
+        if new in settings and old in document and not isinstance(document[old], dict):
+            # It was set by its old name.
+            del document[old]
+            text = tomlkit.dumps(document)
+    for name, value in settings.items():
+        text = _with(text, name, value)
+    return text
+
+
+def _with(text: str, name: str, value: float) -> str:
+    document, wanted = tomlkit.parse(text), tomllib.loads(text)
+    table: Any = document
+    plain: Any = wanted
+    *tables, own = name.split(".")
+    for one in tables:
+        if one not in table:
+            table[one] = tomlkit.table()
+        table, plain = table[one], plain.setdefault(one, {})
+    table[own] = plain[own] = value
+    changed = tomlkit.dumps(document)
+    if tomllib.loads(changed) == wanted:
+        return changed
+    # A new table below others that are written with dots would begin in their midst.
+    lines = text.splitlines(keepends=True)
     end = next((n for n, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    for number, line in enumerate(lines[:end]):
-        found = re.match(r"\s*([A-Za-z_]+)\s*=", line)
-        if found and found[1] in missing:
-            lines[number] = f"{found[1]} = {missing.pop(found[1])!r}"
-    before, after = ("".join(f"{line}\n" for line in some) for some in (lines[:end], lines[end:]))
-    changed = before + fragment(missing) + after
-    tomllib.loads(changed)
-    return changed
+    before, after = "".join(lines[:end]), "".join(lines[end:])
+    ending = "\n" if before and not before.endswith("\n") else ""
+    return f"{before}{ending}{name} = {value!r}\n{after}"
 
 
 def write_settings(file: Path, settings: Settled) -> None:
@@ -57,7 +78,7 @@ def table(trials: Sequence[FrozenTrial]) -> pl.DataFrame:
                 "mean_ndcg": round(float(trial.values[0]), 5),
                 **{f"ndcg@{k}": round(value, 5) for k, value in trial.user_attrs["ndcg"].items()},
                 **{name: trial.user_attrs["values"][name] for name in SPACE},
-                "filter_k": trial.user_attrs["filter_k"],
+                FILTER_K: trial.user_attrs["filter_k"],
                 "classifier_trees": trial.user_attrs["trees"][0],
                 "regressor_trees": trial.user_attrs["trees"][1],
             }

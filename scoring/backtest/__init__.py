@@ -28,13 +28,13 @@ __all__ = ["backtest"]
 
 # Beside those of the published lists: of the label, and of the fits of the candidate sources.
 _SETTINGS = LIST_SETTINGS | {
-    "label",
-    "like_threshold",
-    "long_view_s",
-    "like_quantile",
+    "data.label",
+    "data.like_threshold",
+    "data.long_view_s",
+    "data.like_quantile",
     "seed",
-    "als_factors",
-    "backtest_users",
+    "features.als_factors",
+    "evaluation.backtest_users",
 }
 
 
@@ -49,16 +49,16 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
     record = StepRecord(settings.paths.state / "backtest.json")
     inputs = {
         "files": fingerprint_of_files(read),
-        "settings": settings.model_dump(include=_SETTINGS),
+        "settings": settings.chosen(_SETTINGS),
         "model": model.version,
     }
-    current = fingerprint(**inputs, days=settings.backtest_days)
+    current = fingerprint(**inputs, days=settings.evaluation.backtest_days)
     wrote = contents_file(settings)
     if not force and record.is_done(current):
         return StepResult("backtest", True, (*read, model.folder), (wrote,), record.summary())
     record.forget()
     trained_before = _trained_before(model)
-    known = settings.model_copy(update={"exclude_seen": True, "exclude_seen_days": None})
+    known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
     plays = read_plays(settings)
     nights = PastNights(plays, ranker.encoding, trained_before, known)
@@ -112,8 +112,8 @@ def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay], settings
         return []
     users = max(day.sampled_users for day in days)
     return [
-        f"{', '.join(sampled)}: lists and figures of {users:,} users, by hash (backtest_users = "
-        f"{settings.backtest_users})."
+        f"{', '.join(sampled)}: lists and figures of {users:,} users, by hash ([evaluation] backtest_users = "
+        f"{settings.evaluation.backtest_users})."
     ]
 
 

@@ -62,7 +62,7 @@ class PastNight:
             candidates.user_id,
             candidates.video_id,
             as_of=self.day.as_of,
-            zone=self.settings.zone,
+            zone=self.settings.data.zone,
         )
 
     @cached_property
@@ -87,14 +87,15 @@ class PastNights:
         self._plays, self._encoding, self._settings = plays, encoding, settings
         self._store = open_store()
         self.remarks: list[str] = []
-        zone = settings.zone
+        zone = settings.data.zone
         days = log_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), zone)
         honest = [day for day in days if start_of_day(day, zone) >= trained_before]
-        honest = honest[-settings.backtest_days :]
-        if len(honest) < settings.backtest_days:
+        honest = honest[-settings.evaluation.backtest_days :]
+        if len(honest) < settings.evaluation.backtest_days:
             self.remarks.append(
-                f"{len(honest)} of backtest_days = {settings.backtest_days}: the rankers were trained on "
-                f"what came before {trained_before.astimezone(zone):%Y-%m-%d}; a new model may give more."
+                f"{len(honest)} of [evaluation] backtest_days = {settings.evaluation.backtest_days}: the "
+                f"rankers were trained on what came before {trained_before.astimezone(zone):%Y-%m-%d}; a new "
+                "model may give more."
             )
         self._found = self._listable(honest)
 
@@ -109,7 +110,7 @@ class PastNights:
             yield PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
 
     def _listable(self, days: Sequence[date]) -> list[tuple[BacktestDay, Candidates]]:
-        zone = self._settings.zone
+        zone = self._settings.data.zone
         found = []
         for day in days:
             as_of = start_of_day(day, zone)
@@ -118,7 +119,7 @@ class PastNights:
             except InputError as error:
                 self.remarks.append(f"{day}: no lists. {error}")
                 continue
-            user_id, most = candidates.user_id, self._settings.backtest_users
+            user_id, most = candidates.user_id, self._settings.evaluation.backtest_users
             judged = BacktestDay(
                 day,
                 as_of,

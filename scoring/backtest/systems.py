@@ -102,10 +102,10 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
         def lists(changed: Settings) -> Iterator[Lists]:
             return score_users(night.candidates, night.sides, ranker, changed, own)
 
-        longer = lists(settings.model_copy(update={"top_k": max(settings.top_k, depth)}))
-        if settings.last_stage is not None:
+        longer = lists(settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
+        if settings.ranker.last_stage is not None:
             return _continued_blocks(with_last_stage(lists, night.day.as_of, settings), longer, depth)
-        if settings.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
+        if settings.lists.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
             # A longer list begins with the shorter one.
             return (_rows(block, depth) for block in longer)
         return _continued_blocks(lists(settings), longer, depth)
@@ -117,14 +117,14 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
     """The lists of `score`, which go on beyond top_k."""
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
-        length = max(night.settings.top_k, night.depth)
+        length = max(night.settings.lists.top_k, night.depth)
         as_of, settings = night.day.as_of, night.settings
 
         def lists(changed: Settings) -> Iterator[Lists]:
             return next_day_lists(night.candidates, night.night, ranker, as_of, changed)
 
         blocks = next_day_lists(night.candidates, night.night, ranker, as_of, settings, length=length)
-        if settings.last_stage is not None:
+        if settings.ranker.last_stage is not None:
             return _continued_blocks(with_last_stage(lists, as_of, settings), blocks, night.depth)
         return (_rows(block, night.depth) for block in blocks)
 

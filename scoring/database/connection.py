@@ -36,11 +36,11 @@ _URL_REMEDY = (
 _REMEDIES = {
     "unsupported startup parameter": (
         "A pooler (PgBouncer) stands before the database and refuses an option of the URL: take the option "
-        "out of database_url, or add it to the pooler's ignore_startup_parameters."
+        "out of [database] url, or add it to the pooler's ignore_startup_parameters."
     ),
     "statement pooling mode": (
         "Let the pooler (PgBouncer) use pool_mode = transaction or session for this database, or name "
-        "PostgreSQL itself in database_url."
+        "PostgreSQL itself in [database] url."
     ),
     "query_wait_timeout": (
         "The pooler (PgBouncer) has no connection free: raise its default_pool_size; nightreel uses up to "
@@ -48,7 +48,7 @@ _REMEDIES = {
     ),
 }
 _FULL_REMEDY = (
-    "Free some space on the disk of the database's server, or lower keep_runs; then run the same command "
+    "Free some space on the disk of the database's server, or lower [database] keep_runs; then run the same "
     "again."
 )
 # What SQLite writes beside the file, in WAL mode, before the first row.
@@ -71,14 +71,14 @@ def database_url(settings: Settings) -> URL:
         url = parsed_url(settings.sqlalchemy_url)
     except (ArgumentError, ValueError):
         # What the parser says may hold a piece of the password.
-        raise InputError("Setting `database_url`: not a database URL.", _URL_REMEDY) from None
+        raise InputError("Setting `[database] url`: not a database URL.", _URL_REMEDY) from None
     if url.drivername in ("postgres", POSTGRESQL):
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in (SQLITE, "sqlite+pysqlite", "postgresql+psycopg"):
-        raise InputError(f"Setting `database_url`: {url.drivername} is not supported.", _URL_REMEDY)
+        raise InputError(f"Setting `[database] url`: {url.drivername} is not supported.", _URL_REMEDY)
     if url.get_backend_name() == SQLITE:
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-            raise InputError("Setting `database_url`: SQLite needs the path of a file.", _URL_REMEDY)
+            raise InputError("Setting `[database] url`: SQLite needs the path of a file.", _URL_REMEDY)
         url = url.set(database=str(settings.home / Path(url.database).expanduser()))
     return url
 

@@ -50,7 +50,7 @@ def without_writing(settings: Settings, score: Callable[[Settings], StepResult])
     folder = settings.paths.data / FOLDER
     # Relative to the home, whose path may have characters that mean something in a URL.
     url = f"sqlite:///{folder.relative_to(settings.home) / 'lists.sqlite'}"
-    copied = settings.model_copy(update={"database_url": SecretStr(url)})
+    copied = settings.changed({"database.url": SecretStr(url)})
     with locked_file(settings.paths.state / f"{FOLDER}.lock", "is at a dry run on this home"):
         # A process that was killed has left it.
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +87,7 @@ def _copy(settings: Settings, copied: Settings) -> None:
         for table in (published_run, blocklist, skip_user):
             _copy_rows(source, target, table)
         last = last_night(source)
-        if last is not None and settings.max_changed_lists < 1:
+        if last is not None and settings.database.max_changed_lists < 1:
             of_last = recommendation.c[columns.RUN_ID] == last.run_id
             _copy_rows(source, target, recommendation, of_last)
 

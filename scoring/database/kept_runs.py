@@ -77,7 +77,7 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
     remedy = "`nightreel runs` lists those that are kept."
     if run is None:
         raise InputError(
-            f"Run {run_id}: no such run, or it was pruned (settings keep_runs, keep_replays).", remedy
+            f"Run {run_id}: no such run, or it was pruned ([database] keep_runs, keep_replays).", remedy
         )
     if run.status == FAILED:
         raise InputError(f"Run {run_id} failed and has no lists: {run.error}", remedy)
@@ -105,7 +105,7 @@ def night_of(settings: Settings, run_id: int) -> Night:
         run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
     if run is None:
         raise InputError(
-            f"Run {run_id}: no such run, or it was pruned (setting keep_runs).",
+            f"Run {run_id}: no such run, or it was pruned (setting [database] keep_runs).",
             "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
         )
     return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)

@@ -47,7 +47,7 @@ class ListsOnRay:
 
     def __init__(self, work: Work, settings: Settings, inputs: str) -> None:
         refuse_on_ray(settings)
-        shared = Folder(settings.shared_dir or str(settings.paths.shared))
+        shared = Folder(settings.cluster.shared_dir or str(settings.paths.shared))
         self._work = work
         self._settings = settings
         self._parts = shared.below(f"lists-{inputs}")
@@ -80,7 +80,7 @@ class ListsOnRay:
             ids = ListIds.of(settings.paths)
             on_server = connection.dialect.name == POSTGRESQL
             if on_server:
-                loaders = min(settings.loaders, actors)
+                loaders = min(settings.database.loaders, actors)
                 scored = scored.map_batches(
                     _Loader,
                     fn_constructor_args=(run_id, settings, self._parts, ids),

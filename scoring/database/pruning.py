@@ -25,8 +25,8 @@ def prune(connection: Connection, settings: Settings) -> None:
     """
     with connection.begin():
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalars().all()
-        published = {*_newest(connection, PUBLISHED, settings.keep_runs), *shown}
-        stored = set(_newest(connection, STORED, settings.keep_replays))
+        published = {*_newest(connection, PUBLISHED, settings.database.keep_runs), *shown}
+        stored = set(_newest(connection, STORED, settings.database.keep_replays))
         # A replay that was stored long ago keeps no failed runs.
         oldest = min(published or stored, default=0)
         too_many = (

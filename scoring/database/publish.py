@@ -43,22 +43,22 @@ _log = get_logger(__name__)
 
 # What lists depend on, beside their inputs.
 LIST_SETTINGS = {
-    "time_zone",
-    "top_k",
-    "filter_k",
-    "candidates",
-    "candidate_k",
-    "als_search",
-    "exclude_seen",
-    "exclude_seen_days",
-    "max_video_age_days",
-    "max_per_author",
-    "max_per_category",
-    "exclude_not_public",
-    "exclude_advertisements",
-    "retrieval_sources",
-    "source_k",
-    "last_stage",
+    "data.time_zone",
+    "lists.top_k",
+    "ranker.filter_k",
+    "retrieval.candidates",
+    "retrieval.candidate_k",
+    "retrieval.als_search",
+    "lists.exclude_seen",
+    "lists.exclude_seen_days",
+    "lists.max_video_age_days",
+    "lists.max_per_author",
+    "lists.max_per_category",
+    "lists.exclude_not_public",
+    "lists.exclude_advertisements",
+    "retrieval.sources",
+    "retrieval.source_k",
+    "ranker.last_stage",
 }
 
 
@@ -131,7 +131,7 @@ def score_and_publish(
             candidates, sides = _prepare(home, open_store(), ranker, instant, exclusions, known_at=known_at)
             lists = (
                 work_of_model(candidates, sides, model=model, as_of=instant, settings=home)
-                if settings.engine == "ray"
+                if settings.cluster.engine == "ray"
                 else lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
             )
         counts: Counter[str] = Counter()
@@ -219,7 +219,7 @@ def _digest(
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),
-        settings=settings.model_dump(include=LIST_SETTINGS),
+        settings=settings.chosen(LIST_SETTINGS),
         exclusions={name: ids.tolist() for name, ids in vars(exclusions).items()},
     )
 
@@ -242,7 +242,7 @@ def _prepare(
         candidates.user_id,
         candidates.video_id,
         as_of=instant,
-        zone=settings.zone,
+        zone=settings.data.zone,
         profiles_at=profiles_at,
     )
     return candidates, sides

@@ -107,7 +107,7 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
             "Unset FEAST_FS_YAML_FILE_PATH for it.",
         )
     folder = settings.paths.data / FOLDER
-    then = settings.model_copy(update={"home": folder})
+    then = settings.changed({"home": folder})
     # The copy must not keep the paths of the home that it was made of.
     then.__dict__.pop("paths", None)
     lock = settings.paths.state / f"{FOLDER}.lock"

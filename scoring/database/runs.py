@@ -117,7 +117,7 @@ def publish_written(
             # What a killed process still had under way on the server ends shortly; wait for it, not for ever.
             connection.execute(_PATIENCE)
         _clean_orphans(connection)
-        run_id = _begin(connection, run, settings.top_k)
+        run_id = _begin(connection, run, settings.lists.top_k)
     try:
         write(run_id)
         with translate_errors(connection.engine.url):
@@ -231,18 +231,18 @@ def _audit(
     connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
 ) -> int:
     ids = ListIds.of(settings.paths)
-    rows = audit_lists(connection, run_id, candidates, settings.top_k, ids)
+    rows = audit_lists(connection, run_id, candidates, settings.lists.top_k, ids)
     last = last_night(connection)
     # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
     # and one that says so is no replay's excuse.
     if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
-        share = settings.min_share_of_last_run
+        share = settings.database.min_share_of_last_run
         in_line_with_last("users", len(candidates.user_id), last.users, share)
-        if last.k == settings.top_k:
+        if last.k == settings.lists.top_k:
             in_line_with_last("rows", rows, last.rows, share)
-        if settings.max_changed_lists < 1:
+        if settings.database.max_changed_lists < 1:
             runs = run_id, last.run_id
-            few_changed_lists(connection, runs, candidates, settings.max_changed_lists, ids)
+            few_changed_lists(connection, runs, candidates, settings.database.max_changed_lists, ids)
     return rows
 
 

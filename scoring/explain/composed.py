@@ -87,7 +87,7 @@ class NightOfUser:
             candidates.user_id,
             candidates.video_id,
             as_of=as_of,
-            zone=settings.zone,
+            zone=settings.data.zone,
             profiles_at=profiles_at,
         )
         composed = cls(

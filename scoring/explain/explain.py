@@ -61,7 +61,7 @@ def explain(
     blocked = np.setdiff1d(exclusions.blocklist, listed)
     with as_known_at(settings, run.known_at or ALWAYS_KNOWN) as home:
         night = NightOfUser.of(
-            home.model_copy(update={"top_k": run.k}),
+            home.changed({"lists.top_k": run.k}),
             model,
             run,
             user,
@@ -137,8 +137,9 @@ def _explanation(
 def _remark(night: NightOfUser, stored: np.ndarray) -> str | None:
     if night.trace is None:
         return None
-    if night.settings.last_stage is not None:
-        return f"The last stage {night.settings.last_stage} has the last word: positions are those before it."
+    if night.settings.ranker.last_stage is not None:
+        own = night.settings.ranker.last_stage
+        return f"The last stage {own} has the last word: positions are those before it."
     made = night.candidates.video_id[night.trace.listed]
     if np.array_equal(made, stored):
         return None

@@ -31,7 +31,7 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None) -> Reason:
     if video is None:
         return _not_listable(night, video_id)
     if not night.candidates.open_videos(night.user).holds(np.array([video]))[0] and night.trace is not None:
-        return Reason(SEEN, "The user had played it (exclude_seen, exclude_seen_days).")
+        return Reason(SEEN, "The user had played it ([lists] exclude_seen, exclude_seen_days).")
     at = None if night.trace is None else night.trace.candidate(video)
     position, k = night.position(video), night.run.k
     if night.trace is not None and at is None:
@@ -44,12 +44,12 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None) -> Reason:
         return Reason(
             FILTERED,
             f"The classifier left it out: {of_classifier} of {len(probability)} candidates by its "
-            f"probability, {probability[at]:.4f}; it hands on {keep} (filter_k).",
+            f"probability, {probability[at]:.4f}; it hands on {keep} ([ranker] filter_k).",
         )
     if night.candidates.caps and position <= k:
         names = ", ".join(cap.setting for cap in night.candidates.caps)
         return Reason(CAPPED, f"It was ordered at position {position}, and {names} had no room for it.")
-    return Reason(BELOW_K, f"It was ordered at position {position}; the list has {k} (top_k).")
+    return Reason(BELOW_K, f"It was ordered at position {position}; the list has {k} ([lists] top_k).")
 
 
 def _not_listable(night: NightOfUser, video_id: int) -> Reason:

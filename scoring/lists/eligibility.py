@@ -40,7 +40,7 @@ def default_as_of(settings: Settings, now: datetime) -> datetime:
     last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
     if last.item() is None:
         raise InputError(f"{path}: no interactions.", "Ingest a log first.")
-    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.zone)[0]
+    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.data.zone)[0]
     return min(end, now)
 
 
@@ -95,8 +95,8 @@ def find_candidates(
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
     seen = no_seen(len(user_id), len(video_id))
-    if settings.exclude_seen:
-        days = settings.exclude_seen_days
+    if settings.lists.exclude_seen:
+        days = settings.lists.exclude_seen_days
         since = None if days is None else as_of - timedelta(days=days)
         for user, video in before(columns.USER_ID, columns.VIDEO_ID, since=since):
             place = np.searchsorted(video_id, video)
@@ -113,8 +113,8 @@ def find_candidates(
 def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
     """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
     wanted = (
-        ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
-        ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
+        ("max_per_author", settings.lists.max_per_author, columns.AUTHOR_ID),
+        ("max_per_category", settings.lists.max_per_category, columns.CATEGORY_LEVELS[0]),
     )
     return tuple(
         Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
@@ -158,13 +158,13 @@ def described_videos(
 def listing_rules(settings: Settings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
     """What each rule in force lets through, by its name; a video may be listed where all of them do."""
     rules = {"blocklist": ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())}
-    if settings.exclude_not_public:
+    if settings.lists.exclude_not_public:
         # Unknown counts as public.
         rules["exclude_not_public"] = pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
-    if settings.exclude_advertisements:
+    if settings.lists.exclude_advertisements:
         rules["exclude_advertisements"] = pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
-    if settings.max_video_age_days is not None:
-        oldest = as_of - timedelta(days=settings.max_video_age_days)
+    if settings.lists.max_video_age_days is not None:
+        oldest = as_of - timedelta(days=settings.lists.max_video_age_days)
         rules["max_video_age_days"] = pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
     return rules
 
@@ -177,7 +177,8 @@ def _listable_videos(
     if listable.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: of {described.height} known videos none may be listed.",
-            "Allow more: exclude_not_public, exclude_advertisements, max_video_age_days, table blocklist.",
+            "Allow more: [lists] exclude_not_public, exclude_advertisements, max_video_age_days; or the "
+            "table blocklist.",
         )
     return listable
 

@@ -39,11 +39,11 @@ def with_last_stage(
 
     lists: those of settings, whose top_k is made long enough for all that the filter keeps.
     """
-    if settings.last_stage is None:
+    if settings.ranker.last_stage is None:
         return lists(settings)
-    stage: LastStage = load_own(RANKERS, settings.last_stage)()
+    stage: LastStage = load_own(RANKERS, settings.ranker.last_stage)()
     stage.fit(plays_of(Past.of(read_plays(settings), as_of, settings)))
-    longer = lists(settings.model_copy(update={"top_k": filter_size(settings)}))
+    longer = lists(settings.changed({"lists.top_k": filter_size(settings)}))
     return (_reordered(block, stage, settings) for block in longer)
 
 
@@ -51,11 +51,11 @@ def _reordered(block: Lists, stage: LastStage, settings: Settings) -> Lists:
     scores = np.asarray(stage.scores(pl.DataFrame(vars(block))), dtype=np.float64)
     if scores.shape != (len(block),) or not np.isfinite(scores).all():
         raise InputError(
-            f"Last stage {settings.last_stage}: it gave {scores.shape} scores for {len(block)} rows, or one "
-            "that is no number.",
-            "Repair it, or unset last_stage.",
+            f"Last stage {settings.ranker.last_stage}: it gave {scores.shape} scores for {len(block)} rows, "
+            "or one that is no number.",
+            "Repair it, or unset [ranker] last_stage.",
         )
     order = np.lexsort((block.rank, -scores, block.user_id))
     ordered = replace(block.rows(order), score=scores[order])
     rank = 1 + np.arange(len(block)) - np.searchsorted(ordered.user_id, ordered.user_id)
-    return replace(ordered, rank=rank.astype(np.int32)).rows(rank <= settings.top_k)
+    return replace(ordered, rank=rank.astype(np.int32)).rows(rank <= settings.lists.top_k)

@@ -121,7 +121,7 @@ class NextDayScoring:
         ranker.require_features(night.names)
         as_of_us = round(as_of.timestamp() * 1_000_000)
         received = night.sides.received()
-        scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.top_k)
+        scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.lists.top_k)
         scoring = replace(scoring, common=scoring.means_over_users())
         cold = np.flatnonzero(~candidates.has_history)
         return replace(scoring, shared=scoring.lists(cold[:1])) if len(cold) else scoring
@@ -141,7 +141,7 @@ class NextDayScoring:
         """`common`, over some users with a history, chosen by a hash of their ids."""
         users = averaged_users(self.candidates, self.settings)
         parts = (
-            self._rows(users[start : start + _BLOCK_USERS], self.settings.top_k)
+            self._rows(users[start : start + _BLOCK_USERS], self.settings.lists.top_k)
             for start in range(0, len(users), _BLOCK_USERS)
         )
         return self.ranker.means_over_users(
@@ -169,7 +169,7 @@ class NextDayScoring:
 
     def lists(self, users: np.ndarray) -> Lists:
         """The lists of these users, positions in the candidates."""
-        rows = self._rows(users, self.settings.top_k)
+        rows = self._rows(users, self.settings.lists.top_k)
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
         parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
@@ -202,7 +202,7 @@ class NextDayScoring:
 
     def _ordered(self, scored: "_Scored", part: slice, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One user's rows that are ordered, and the rows of the list, best first."""
-        caps, top_k = self.candidates.caps, self.settings.top_k
+        caps, top_k = self.candidates.caps, self.settings.lists.top_k
         # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
         most = top_k if caps else max(top_k, self.length)
         order = scored.first_within_caps(kept, caps, most)
@@ -215,7 +215,7 @@ class NextDayScoring:
 
     def trace(self, user: int) -> Trace:
         """How the list of one user comes about."""
-        rows = self._rows(np.array([user]), self.settings.top_k)
+        rows = self._rows(np.array([user]), self.settings.lists.top_k)
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         part = slice(0, len(rows.user))
         kept = scored.kept(part, filter_size(self.settings))
@@ -243,9 +243,9 @@ class NextDayScoring:
     def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:
         """Those shorter than `length` go on with what lists of that length have besides."""
         short = np.flatnonzero([len(found) < self.length for found in lists])
-        if self.length <= self.settings.top_k or not len(short):
+        if self.length <= self.settings.lists.top_k or not len(short):
             return lists
-        settings = self.settings.model_copy(update={"top_k": self.length})
+        settings = self.settings.changed({"lists.top_k": self.length})
         longer = replace(self, settings=settings)
         those = longer._split(longer.lists(users[short]), users[short])
         for at, more in zip(short.tolist(), those, strict=True):

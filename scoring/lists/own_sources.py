@@ -20,13 +20,13 @@ from scoring.lists.candidates import Candidates
 
 def own_candidates(settings: Settings) -> tuple[str, ...]:
     """The sources of one's own that the setting `candidates` names."""
-    names = settings.candidates.split(",")
+    names = settings.retrieval.candidates.split(",")
     return tuple(name for name in names if name != "all" and name not in CANDIDATE_SOURCES)
 
 
 def refuse_on_ray(settings: Settings) -> None:
     """Raise InputError where models of one's own would have to run on a cluster."""
-    own = [*own_candidates(settings), *([settings.last_stage] if settings.last_stage else [])]
+    own = [*own_candidates(settings), *([settings.ranker.last_stage] if settings.ranker.last_stage else [])]
     if own:
         raise InputError(
             f"{', '.join(own)}: models of one's own score in this process, not on Ray.",

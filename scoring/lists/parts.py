@@ -51,14 +51,14 @@ def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, sett
         {file.name: file.read_bytes() for file in sorted(model_folder.iterdir()) if file.is_file()},
         retrieval,
         common_order(candidates, ranker, retrieval, settings),
-        settings.model_copy(update={"threads": 1}),
+        settings.changed({"threads": 1}),
     )
     return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
 
 
 def work_of_next_day(whole: NextDayScoring) -> Work:
     """The lists of `next_day_lists`."""
-    one_thread = replace(whole, settings=whole.settings.model_copy(update={"threads": 1}))
+    one_thread = replace(whole, settings=whole.settings.changed({"threads": 1}))
     return Work(len(whole.candidates.user_id), _NextDay(one_thread), lambda rows: rows)
 
 

@@ -58,15 +58,15 @@ class Retrieval:
     ) -> "Retrieval | None":
         """As the settings say; None where every video is scored, which for a small catalogue it is anyway."""
         # The filter and the list are never left short.
-        size = max(settings.candidate_k, filter_size(settings))
+        size = max(settings.retrieval.candidate_k, filter_size(settings))
         about = candidates.about
-        if settings.candidates == "all" or size >= len(candidates.video_id) or about is None:
+        if settings.retrieval.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None
-        names = tuple(settings.candidates.split(","))
+        names = tuple(settings.retrieval.candidates.split(","))
         popular = top_rated(candidates, sides)
         at = np.empty(len(popular), dtype=np.int64)
         at[popular] = np.arange(len(popular))
-        searched = settings.als_search == "approximate" and "als" in names
+        searched = settings.retrieval.als_search == "approximate" and "als" in names
         return cls(
             names,
             size,

@@ -78,7 +78,7 @@ def score_with(
     common: as `common_order` gives it for all users, where these are only some of them.
     """
     scoring = _prepared(candidates, ranker, retrieval, settings, common)
-    starts = range(0, len(candidates.user_id), settings.user_block_rows)
+    starts = range(0, len(candidates.user_id), settings.lists.user_block_rows)
     yield from made_in_order(scoring.block, starts, settings.threads)
 
 
@@ -122,7 +122,7 @@ def _prepared(
     settings: Settings,
     common: np.ndarray | None = None,
 ) -> "_Scoring":
-    popular = _popular(candidates, ranker.sides, settings.top_k)
+    popular = _popular(candidates, ranker.sides, settings.lists.top_k)
     plays = plays_of(ranker.sides)
     scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings, plays)
     return replace(scoring, common=scoring.means_over_users() if common is None else common)
@@ -164,7 +164,7 @@ class _Scoring:
     def block(self, start: int) -> Lists:
         """The lists of the users from place `start` on."""
         candidates = self.candidates
-        users = np.arange(start, min(start + self.settings.user_block_rows, len(candidates.user_id)))
+        users = np.arange(start, min(start + self.settings.lists.user_block_rows, len(candidates.user_id)))
         has_history = candidates.has_history[users]
         lists = dict.fromkeys(users[~has_history].tolist(), self.popular)
         warm = users[has_history]
@@ -181,10 +181,10 @@ class _Scoring:
         retrieved = every.videos if self.retrieval is None else self._retrieved(self.retrieval, user)[0]
         at = np.searchsorted(every.videos, retrieved)
         stages = self._stages(user, filtered, regressed)
-        listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.top_k)
-        if len(listed) < self.settings.top_k and len(filtered[0]) < len(every.videos):
+        listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.lists.top_k)
+        if len(listed) < self.settings.lists.top_k and len(filtered[0]) < len(every.videos):
             stages = every
-            listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.top_k)
+            listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.lists.top_k)
         return Trace(
             retrieved,
             self._names(every.brought_by[at], HYBRID),
@@ -205,7 +205,7 @@ class _Scoring:
             for user, filtered, regressed in zip(range(part.start, part.stop), found, regressor, strict=True):
                 source = REWATCH if rewatch[user] else HYBRID
                 ordered = self._ordered(self._stages(int(block.users[user]), filtered, regressed), source)
-                if len(ordered.video_id) < self.settings.top_k:
+                if len(ordered.video_id) < self.settings.lists.top_k:
                     open_videos = self.candidates.open_videos(int(block.users[user]))
                     if len(filtered[0]) < len(open_videos):
                         # The caps have no room for enough of the filter's choice: the regressor orders all.
@@ -256,7 +256,7 @@ class _Scoring:
 
     def _ordered(self, stages: Stages, source: str) -> "_List":
         candidates = self.candidates
-        videos = first_within_caps(self._order(stages), candidates.caps, self.settings.top_k)
+        videos = first_within_caps(self._order(stages), candidates.caps, self.settings.lists.top_k)
         places = np.searchsorted(stages.videos, videos)
         return _List(
             candidates.video_id[videos],

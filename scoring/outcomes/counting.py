@@ -53,7 +53,7 @@ def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame
     outcome, hits_of_lists, listed = _cells(_parts(connection, run.run_id, ids), run, pairs, segments)
     of_popularity = log.popular_ranks(pairs, before, run.as_of, buckets)
     ages = listed.join(log.age_days(run.as_of), on=columns.VIDEO_ID)
-    is_fresh = pl.col("age_days").is_between(0, log.settings.fresh_days)
+    is_fresh = pl.col("age_days").is_between(0, log.settings.retrieval.fresh_days)
     night = {
         "k": run.k,
         "users": users.height,

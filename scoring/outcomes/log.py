@@ -60,7 +60,7 @@ class Log:
 
     def buckets(self, model_version: str, before: pl.LazyFrame) -> LengthBuckets:
         """The lengths by which a play counts as liked: the run's model's own, or where it is gone, fitted."""
-        if self.settings.label == RATIO:
+        if self.settings.data.label == RATIO:
             return NO_BUCKETS
         try:
             return LengthBuckets.load(model_registry.find(self.settings, model_version).folder)
@@ -71,7 +71,7 @@ class Log:
     def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
         """Each pair that was played: user_id, video_id, liked, watch_ms of all its plays."""
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(self.settings.label, buckets, ratio, length, self.settings)
+        liked = is_liked(self.settings.data.label, buckets, ratio, length, self.settings)
         return (
             plays.with_columns(pl.Series(LIKED, liked))
             .group_by(_PAIR)
@@ -82,7 +82,9 @@ class Log:
         """Each user's segment by plays so far: none is new, fewer than `cold_plays` cold, others warm."""
         counts = before.group_by(columns.USER_ID).agg(pl.len().alias("n")).collect()
         n = pl.col("n").fill_null(0)
-        segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < self.settings.cold_plays).then(pl.lit(COLD))
+        segment = (
+            pl.when(n == 0).then(pl.lit(NEW)).when(n < self.settings.evaluation.cold_plays).then(pl.lit(COLD))
+        )
         known = users.join(counts, on=columns.USER_ID, how="left")
         return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
 
@@ -91,7 +93,7 @@ class Log:
         parts = [before.select(columns.VIDEO_ID)]
         daily = self.settings.paths.table("video_daily")
         if daily.is_file():
-            today = as_of.astimezone(self.settings.zone).date()
+            today = as_of.astimezone(self.settings.data.zone).date()
             days = pl.scan_parquet(daily).filter(pl.col(columns.LOCAL_DATE) < today)
             parts.append(days.select(pl.col(columns.VIDEO_ID).cast(pl.Int64)))
         return int(pl.concat(parts).select(pl.col(columns.VIDEO_ID).n_unique()).collect().item())
@@ -101,7 +103,7 @@ class Log:
         daily = self.settings.paths.table("video_daily")
         if not daily.is_file() or columns.UPLOAD_DATE not in pl.scan_parquet(daily).collect_schema():
             return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, "age_days": pl.Int64})
-        today = as_of.astimezone(self.settings.zone).date()
+        today = as_of.astimezone(self.settings.data.zone).date()
         age = (pl.lit(today) - pl.col(columns.UPLOAD_DATE).min()).dt.total_days().alias("age_days")
         ages = pl.scan_parquet(daily).group_by(columns.VIDEO_ID).agg(age)
         return ages.filter(pl.col("age_days").is_not_null()).collect()
@@ -149,10 +151,10 @@ class Log:
     def _seen(
         self, asked: pl.DataFrame, order: pl.DataFrame, before: pl.LazyFrame, as_of: datetime
     ) -> pl.DataFrame:
-        if not self.settings.exclude_seen:
+        if not self.settings.lists.exclude_seen:
             return asked.select(*_PAIR, _POSITION).clear()
-        if self.settings.exclude_seen_days is not None:
-            since = as_of - timedelta(days=self.settings.exclude_seen_days)
+        if self.settings.lists.exclude_seen_days is not None:
+            since = as_of - timedelta(days=self.settings.lists.exclude_seen_days)
             before = before.filter(_at(since) <= _STAMP)
         users = asked.select(columns.USER_ID).unique()
         of_users = before.select(_PAIR).join(users.lazy(), on=columns.USER_ID, how="semi")

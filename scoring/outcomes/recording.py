@@ -23,15 +23,15 @@ from scoring.outcomes.windows import ShownRun, shown_runs
 _KEPT = 800
 # What the figures depend on, beside plays and lists.
 _SETTINGS = (
-    "time_zone",
-    "label",
-    "like_threshold",
-    "like_quantile",
-    "long_view_s",
-    "cold_plays",
-    "fresh_days",
-    "exclude_seen",
-    "exclude_seen_days",
+    "data.time_zone",
+    "data.label",
+    "data.like_threshold",
+    "data.like_quantile",
+    "data.long_view_s",
+    "evaluation.cold_plays",
+    "retrieval.fresh_days",
+    "lists.exclude_seen",
+    "lists.exclude_seen_days",
 )
 
 
@@ -81,7 +81,7 @@ def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until:
         spans=[(str(start), str(end)) for start, end in shown.spans],
         log_until=None if log_until is None else str(min(log_until, shown.shown_until)),
         plays=[len(hashes), int(hashes.sum(dtype="uint64"))],
-        settings={name: str(getattr(settings, name)) for name in _SETTINGS},
+        settings={name: str(settings.value(name)) for name in _SETTINGS},
         run=[str(shown.run.as_of), str(shown.run.started_at), shown.shown],
     )
 

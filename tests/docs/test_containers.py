@@ -118,7 +118,7 @@ def test_demo_data_never_goes_into_a_folder_of_the_users(
     environment = {
         "PATH": f"{tmp_path}:/usr/bin:/bin",
         "NIGHTREEL_HOME": str(tmp_path),
-        "NIGHTREEL_RAW_DIR": str(tmp_path / "raw"),
+        "NIGHTREEL_DATA_RAW_DIR": str(tmp_path / "raw"),
         "RAW_DIR_ON_HOST": raw_dir,
     }
     done = subprocess.run(

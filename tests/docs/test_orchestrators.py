@@ -138,7 +138,7 @@ def test_a_step_says_in_json_what_it_did_and_the_same_again_that_it_was_skipped(
     RawLog().write(tmp_path / "raw")
     said = []
     for _ in range(2):
-        done = nightreel("ingest", "--json", home=tmp_path, NIGHTREEL_MAX_REJECT_SHARE="1")
+        done = nightreel("ingest", "--json", home=tmp_path, NIGHTREEL_DATA_MAX_REJECT_SHARE="1")
         assert done.returncode == 0, done.stderr
         (line,) = done.stdout.splitlines()
         said.append(json.loads(line))

@@ -16,7 +16,11 @@ from feature_repo.home import REPOSITORY
 PAGE = Path(__file__).parents[2] / "docs" / "own-features.md"
 NAMES = ["user_plays_3d", "video_completed_7d", "user_category_plays"]
 VIEWS = {"own_user", "own_video", "own_user_first_level_category"}
-SETTINGS = 'objective = "shown"\nals_factors = 4\ntrees = 10\nmin_leaf_plays = 20\nmax_data_age_hours = 0\n'
+SETTINGS = (
+    'ranker.objective = "shown"\nfeatures.als_factors = 4\n'
+    "ranker.lightgbm.num_iterations = 10\nranker.lightgbm.min_data_in_leaf = 20\n"
+    "schedule.max_data_age_hours = 0\n"
+)
 
 
 def _block(language: str) -> str:

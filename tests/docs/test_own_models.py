@@ -31,14 +31,14 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "own-models.md").read_text(encoding="utf-8")
 SOURCE, STAGE, RECTOOLS, _CLASS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 (ENTRY_POINTS,) = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
-SETTINGS = """objective = "next_day"
-trees = 20
-early_stopping_trees = 20
-lambdamart_plays = 0
-top_k = 6
-filter_k = 12
-source_k = 5
-candidate_k = 15
+SETTINGS = """ranker.objective = "next_day"
+ranker.lightgbm.num_iterations = 20
+ranker.lightgbm.early_stopping_round = 20
+ranker.lambdamart_plays = 0
+lists.top_k = 6
+ranker.filter_k = 12
+retrieval.source_k = 5
+retrieval.candidate_k = 15
 """
 
 
@@ -60,11 +60,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         _install(folder / "site")
         patch.syspath_prepend(folder / "site")
         own_models.forget_found()
-        settings = (*re.findall(r"^(?:retrieval_sources|candidates) = .*$", PAGE, flags=re.MULTILINE),)
-        more = SETTINGS + "\n".join(settings) + "\n"
+        settings = re.findall(r"^(?:sources|candidates) = .*$", PAGE, flags=re.MULTILINE)
+        more = SETTINGS + "".join(f"retrieval.{line}\n" for line in settings)
         made = make_feature_home(folder / "home", scoring_log(), patch, more_settings=more)
         train(made)
-        train(made.model_copy(update={"objective": "shown"}))
+        train(made.changed({"ranker.objective": "shown"}))
         yield made
     own_models.forget_found()
     sys.modules.pop("my_models", None)
@@ -100,9 +100,9 @@ def test_a_source_of_ones_own_brings_rows_of_the_lists(home: Settings, objective
 @pytest.mark.parametrize("objective", ["next_day", "shown"])
 def test_a_last_stage_of_ones_own_orders_what_the_filter_keeps(home: Settings, objective: str) -> None:
     model = _model(home, objective)
-    every = home.model_copy(update={"top_k": 12})
+    every = home.changed({"lists.top_k": 12})
     kept = score_and_publish(every, as_of=AS_OF, model_version=model, publish=True).summary["run_id"]
-    newest = home.model_copy(update={"last_stage": "newest"})
+    newest = home.changed({"ranker.last_stage": "newest"})
     run = score_and_publish(newest, as_of=AS_OF, model_version=model, publish=True).summary["run_id"]
     expected = (
         lists_of_users(home, run_id=kept)
@@ -116,8 +116,8 @@ def test_a_last_stage_of_ones_own_orders_what_the_filter_keeps(home: Settings, o
 
 
 def test_settings_know_the_names_and_refuse_others(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NIGHTREEL_LAST_STAGE", "newest")
-    assert load_settings().last_stage == "newest"
+    monkeypatch.setenv("NIGHTREEL_RANKER_LAST_STAGE", "newest")
+    assert load_settings().ranker.last_stage == "newest"
     for name, value in (("LAST_STAGE", "oldest"), ("CANDIDATES", "als,strangers")):
         with monkeypatch.context() as patch:
             patch.setenv(f"NIGHTREEL_{name}", value)

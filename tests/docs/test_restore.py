@@ -72,7 +72,7 @@ def _run(*command: str | Path) -> None:
 
 def test_a_dump_of_postgresql(server: Server, tmp_path: Path) -> None:
     binaries = _binaries(server)
-    settings = Settings.model_validate({"home": tmp_path, "database_url": server.url})
+    settings = Settings.model_validate({"home": tmp_path, "database.url": server.url})
     before = _two_runs_the_first_shown(settings)
     dump = tmp_path / "nightreel.dump"
     _run(binaries / "pg_dump", "--format=custom", f"--file={dump}", server.url)

@@ -76,7 +76,7 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Applied:
 
 @pytest.mark.parametrize("where", ["in the repository", "from elsewhere"])
 def test_a_bad_setting_is_one_line_of_feasts_own_command_too(where: str, tmp_path: Path) -> None:
-    (tmp_path / "nightreel.toml").write_text("top_k = 0\n", encoding="utf-8")
+    (tmp_path / "nightreel.toml").write_text("lists.top_k = 0\n", encoding="utf-8")
     inside = where == "in the repository"
     done = subprocess.run(
         [Path(sys.executable).with_name("feast"), *([] if inside else ["-c", str(REPOSITORY)]), "apply"],

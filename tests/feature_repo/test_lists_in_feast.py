@@ -150,7 +150,7 @@ def test_a_list_is_known_from_its_export_on_and_who_has_none_any_more_an_empty_o
 
 
 def test_each_night_does_it_where_it_is_set(home: Settings) -> None:
-    wanted = home.model_copy(update={"lists_in_feast": True})
+    wanted = home.changed({"lists.in_feast": True})
     names = [stage.name for stage in night_stages(wanted)]
     assert names[names.index("score") + 1] == "lists to feast"
     assert "lists to feast" not in {stage.name for stage in night_stages(home)}

@@ -22,7 +22,7 @@ from scoring.outcomes import record_outcomes
 from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
-SETTINGS = 'max_data_age_hours = 0\nobjective = "shown"\nkeep_runs = 3\n'
+SETTINGS = 'schedule.max_data_age_hours = 0\nranker.objective = "shown"\ndatabase.keep_runs = 3\n'
 AS_OF = datetime(2020, 7, 12, tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("text") / "home"
         made = make_synthetic_home(folder, patch, SETTINGS, users=40, videos=60, plays=3000, days=12)
-        for file in made.raw_dir.glob("*.csv"):
+        for file in made.data.raw_dir.glob("*.csv"):
             frame = pl.read_csv(file, infer_schema=False)
             named = (
                 {
@@ -56,17 +56,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def _plays(settings: Settings) -> pl.DataFrame:
     """The log as it was given."""
-    return pl.read_csv(settings.raw_dir / columns.BIG_MATRIX_FILE, infer_schema=False)
+    return pl.read_csv(settings.data.raw_dir / columns.BIG_MATRIX_FILE, infer_schema=False)
 
 
 def test_apps_read_the_ids_of_the_log(home: Settings) -> None:
-    users = pl.read_csv(home.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
+    users = pl.read_csv(home.data.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
     plays = _plays(home)
     with reading(home) as connection:
         rows = connection.exec_driver_sql("SELECT user_id, video_id FROM latest_recommendation").all()
     assert {user for user, _ in rows} == set(users["user_id"])
     assert {video for _, video in rows} <= set(
-        pl.read_csv(home.raw_dir / columns.CAPTION_FILE, infer_schema=False)["video_id"]
+        pl.read_csv(home.data.raw_dir / columns.CAPTION_FILE, infer_schema=False)["video_id"]
     )
     seen = set(plays.select("user_id", "video_id").iter_rows())
     listed = {(user, video) for user, video in rows}
@@ -79,7 +79,7 @@ def test_show_takes_and_gives_them(home: Settings, nightreel: Nightreel) -> None
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [row["rank"] for row in rows] == [1, 2, 3]
-    captions = pl.read_csv(home.raw_dir / columns.CAPTION_FILE, infer_schema=False)
+    captions = pl.read_csv(home.data.raw_dir / columns.CAPTION_FILE, infer_schema=False)
     of_video = dict(captions.select("video_id", "first_level_category_name").iter_rows())
     assert all(row["video_id"].endswith("'") for row in rows)
     for row in rows:
@@ -92,7 +92,7 @@ def test_feast_joins_materializes_and_serves_by_them(home: Settings) -> None:
     store = FeatureStore(repo_path=str(REPOSITORY))
     assert store.get_entity("user").value_type == ValueType.STRING
     # Counts are known from the end of the business day on.
-    day = AS_OF.astimezone(home.zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    day = AS_OF.astimezone(home.data.zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     counted = _plays(home).unique().filter(pl.col("time").str.to_datetime() < day)
     plays = dict(counted.group_by("user_id").len().iter_rows())
     users = ["-ü 5", "nobody", "-ü 7"]
@@ -129,7 +129,7 @@ def test_what_was_made_of_lists_is_counted(home: Settings) -> None:
     row = late.with_columns(
         pl.lit(video).alias("video_id"), pl.lit("2020-07-17 01:00:00.000").alias("time")
     ).with_columns(pl.lit("20200717").alias("date"), pl.lit("1594918800").alias("timestamp"))
-    folder = home.raw_dir / "incoming"
+    folder = home.data.raw_dir / "incoming"
     folder.mkdir(exist_ok=True)
     row.write_csv(folder / "big_matrix_late.csv")
     assert merge_deliveries(home).summary["rows"] == 1

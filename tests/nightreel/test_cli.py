@@ -183,8 +183,8 @@ def test_doctor_says_that_the_home_is_not_there(tmp_path: Path) -> None:
 def test_a_new_home_is_made_by_what_fills_it(tmp_path: Path) -> None:
     RawLog().write(tmp_path / "elsewhere")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NIGHTREEL_RAW_DIR", str(tmp_path / "elsewhere"))
-        patch.setenv("NIGHTREEL_MAX_REJECT_SHARE", "1")
+        patch.setenv("NIGHTREEL_DATA_RAW_DIR", str(tmp_path / "elsewhere"))
+        patch.setenv("NIGHTREEL_DATA_MAX_REJECT_SHARE", "1")
         code, said = _in_process(f"ingest --home {tmp_path / 'new'}")
     assert code == 0, said
     assert (tmp_path / "new" / "data" / "tables" / "interactions.parquet").is_file()

@@ -16,7 +16,7 @@ from tests.fixtures.published_home import publish_small_lists
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings.model_validate({"home": tmp_path, "raw_dir": tmp_path / "raw"})
+    return Settings.model_validate({"home": tmp_path, "data.raw_dir": tmp_path / "raw"})
 
 
 def test_a_fresh_home_is_told_what_to_do_and_left_as_it_was(nightreel: Nightreel, tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_whatever_is_not_well_has_a_remedy(nightreel: Nightreel, tmp_path: Path)
 
 
 def test_a_setting_that_cannot_be_read_is_a_finding(nightreel: Nightreel, tmp_path: Path) -> None:
-    done = nightreel("doctor", home=tmp_path, NIGHTREEL_TOP_K="many")
+    done = nightreel("doctor", home=tmp_path, NIGHTREEL_LISTS_TOP_K="many")
     assert done.returncode == 1
-    assert "NIGHTREEL_TOP_K" in done.stdout
+    assert "NIGHTREEL_LISTS_TOP_K" in done.stdout
     assert done.stderr == ""
 
 
@@ -59,7 +59,7 @@ def test_an_extra_that_the_settings_want_and_that_is_missing_is_a_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    monkeypatch.setenv("NIGHTREEL_ALS_SEARCH", "approximate")
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_ALS_SEARCH", "approximate")
 
     def extras() -> doctor.Finding:
         return next(finding for finding in doctor.inspect_all() if finding.inspection == "extras")
@@ -107,8 +107,8 @@ def test_this_environment_has_what_nightreel_requires(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_all_files_names_those_that_lack(settings: Settings) -> None:
-    settings.raw_dir.mkdir()
-    (settings.raw_dir / "user_features.csv").write_text("")
+    settings.data.raw_dir.mkdir()
+    (settings.data.raw_dir / "user_features.csv").write_text("")
     found = doctor.data_folder(settings)
     assert found.state == "wrong"
     assert "big_matrix.csv" in found.found

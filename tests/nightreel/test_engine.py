@@ -45,7 +45,7 @@ def test_without_the_extra_every_step_works_and_imports_no_ray(
 
 @pytest.mark.parametrize("step", ["features", "train", "score", "run"])
 def test_the_engine_ray_without_its_extra_is_one_line_and_exit_code_2(step: str, tmp_path: Path) -> None:
-    done = _nightreel(tmp_path, step, NIGHTREEL_ENGINE="ray")
+    done = _nightreel(tmp_path, step, NIGHTREEL_CLUSTER_ENGINE="ray")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "pip install 'nightreel[ray]'" in done.stderr
@@ -62,8 +62,8 @@ def test_a_cluster_that_is_not_there_is_one_error_that_names_its_address(tmp_pat
             env={
                 **os.environ,
                 "NIGHTREEL_HOME": str(tmp_path),
-                "NIGHTREEL_ENGINE": "ray",
-                "NIGHTREEL_RAY_ADDRESS": address,
+                "NIGHTREEL_CLUSTER_ENGINE": "ray",
+                "NIGHTREEL_CLUSTER_RAY_ADDRESS": address,
             },
             capture_output=True,
             text=True,
@@ -76,6 +76,8 @@ def test_a_cluster_that_is_not_there_is_one_error_that_names_its_address(tmp_pat
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
-    settings = Settings.model_validate({"home": tmp_path, "engine": "ray", "ray_address": "ray://head"})
+    settings = Settings.model_validate(
+        {"home": tmp_path, "cluster.engine": "ray", "cluster.ray_address": "ray://head"}
+    )
     with pytest.raises(InputError, match="ray_address"):
         cluster.connected(settings).__enter__()

@@ -18,14 +18,14 @@ from pipelines.ingest import ingest
 from tests.fixtures.published_home import NIGHT as AN_INSTANT
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
-SETTINGS = """trees = 10
-als_factors = 4
-als_iterations = 2
+SETTINGS = """ranker.lightgbm.num_iterations = 10
+features.als_factors = 4
+features.als_iterations = 2
 threads = 1
-top_k = 5
-filter_k = 20
-lambdamart_plays = 0
-objective = "shown"
+lists.top_k = 5
+ranker.filter_k = 20
+ranker.lambdamart_plays = 0
+ranker.objective = "shown"
 """
 LIST = "SELECT user_id, rank, video_id FROM latest_recommendation ORDER BY user_id, rank"
 _ROOM_KIB = 6_000
@@ -126,7 +126,7 @@ def test_a_disk_that_fills_after_a_publish_leaves_the_list_readable(home: Settin
 
 def test_a_night_on_a_full_disk_fails_with_that_reason(home: Settings) -> None:
     before = _list(home)
-    users = home.raw_dir / "user_features.csv"
+    users = home.data.raw_dir / "user_features.csv"
     users.write_bytes(users.read_bytes())  # so that there is something to do
     filler = _fill(home, 0)
     code, said = _nightreel("schedule", "--once")
@@ -140,10 +140,10 @@ def test_a_night_on_a_full_disk_fails_with_that_reason(home: Settings) -> None:
 
 def test_a_good_delivery_is_not_set_aside_for_want_of_room(home: Settings) -> None:
     """Of a disk that has room for no other file."""
-    incoming = home.raw_dir / "incoming"
+    incoming = home.data.raw_dir / "incoming"
     incoming.mkdir()
     delivery = incoming / "user_features_new.csv"
-    delivery.write_bytes((home.raw_dir / "user_features.csv").read_bytes())
+    delivery.write_bytes((home.data.raw_dir / "user_features.csv").read_bytes())
     disk = home.home.parent
     found = os.statvfs(disk)
     _remount(disk, f"nr_inodes={found.f_files - found.f_ffree}")

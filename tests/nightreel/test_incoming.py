@@ -47,7 +47,7 @@ def _make(folder: Path, **changes: object) -> Settings:
     (raw / "incoming").mkdir(parents=True)
     for name, text in FILES.items():
         (raw / f"{name}.csv").write_text(text, encoding="utf-8")
-    return Settings.model_validate({"home": folder, "raw_dir": raw, **changes})
+    return Settings.model_validate({"home": folder, "data.raw_dir": raw, **changes})
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def home(tmp_path: Path) -> Settings:
 
 
 def _drop(home: Settings, name: str, text: str) -> Path:
-    path = home.raw_dir / "incoming" / name
+    path = home.data.raw_dir / "incoming" / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def _night(home: Settings) -> StepResult:
     """Take in what was dropped, and ingest; raw files are as they were, byte for byte."""
-    before = {path: path.read_bytes() for path in home.raw_dir.glob("*.csv")}
+    before = {path: path.read_bytes() for path in home.data.raw_dir.glob("*.csv")}
     taken = merge_deliveries(home)
     ingest(home)
     assert {path: path.read_bytes() for path in before} == before
@@ -76,14 +76,14 @@ def _table(home: Settings, name: str, *names: str) -> list[tuple[object, ...]]:
 
 def _folder(home: Settings, name: str) -> list[str]:
     """The files of a folder of `incoming`; of archived ones the names that they were delivered under."""
-    folder = home.raw_dir / "incoming" / name
+    folder = home.data.raw_dir / "incoming" / name
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [file.partition("Z-")[2] if name == "taken" else file for file in found]
 
 
 def test_nothing_dropped_changes_nothing(home: Settings) -> None:
     assert merge_deliveries(home).skipped
-    (home.raw_dir / "incoming").rmdir()
+    (home.data.raw_dir / "incoming").rmdir()
     assert merge_deliveries(home).skipped
 
 
@@ -132,7 +132,7 @@ def test_a_play_is_known_by_its_values_however_they_are_written(home: Settings, 
 def test_a_delivery_may_tell_the_time_in_the_other_column(tmp_path: Path) -> None:
     """A log with `time`, a delivery with `timestamp`: plays keep their time, also in later nights."""
     home = _make(tmp_path)
-    (home.raw_dir / "big_matrix.csv").write_text(
+    (home.data.raw_dir / "big_matrix.csv").write_text(
         "user_id,video_id,play_duration,video_duration,time,watch_ratio\n"
         "1,10,1000,2000,2020-07-05 10:00:00,0.5\n"
     )
@@ -164,8 +164,8 @@ def test_what_a_delivery_has_no_column_for_keeps_its_value(home: Settings) -> No
 
 
 def test_a_malformed_row_of_the_raw_file_stays_there_and_in_the_rejects(tmp_path: Path) -> None:
-    home = _make(tmp_path, max_reject_share=0.5)
-    raw = home.raw_dir / "big_matrix.csv"
+    home = _make(tmp_path, **{"data.max_reject_share": 0.5})
+    raw = home.data.raw_dir / "big_matrix.csv"
     raw.write_text(PLAYS + "7,3,1200,9000,,1593990000,0.1333,extra\n")
     _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\nx,10,1,2,,1594000002,0.5\n")
     _night(home)
@@ -234,7 +234,7 @@ def test_a_bad_file_is_set_aside_with_its_reason_and_the_others_are_taken(
     assert [name in remark and "set aside" in remark for remark in result.summary["remarks"]] == [True]
     assert len(_table(home, "interactions", "user_id")) == 2
     assert _folder(home, "set_aside") == [name, f"{name}.reason.txt"]
-    reason = (home.raw_dir / "incoming" / "set_aside" / f"{name}.reason.txt").read_text(encoding="utf-8")
+    reason = (home.data.raw_dir / "incoming" / "set_aside" / f"{name}.reason.txt").read_text(encoding="utf-8")
     assert why in reason
     assert _folder(home, "taken") == ["user_features_2.csv"]
 
@@ -289,13 +289,15 @@ def _not_utf8_name(folder: Path) -> str:
     ],
 )
 def test_a_file_that_cannot_be_read_does_not_end_the_night(home: Settings, put: object) -> None:
-    name = put(home.raw_dir / "incoming")  # type: ignore[operator]
+    name = put(home.data.raw_dir / "incoming")  # type: ignore[operator]
     _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\n")
     (remark,) = _night(home).summary["remarks"]
     assert remark.startswith(f"{name} was set aside: ")
     remark.encode()
     assert len(_table(home, "interactions", "user_id")) == 3
-    assert not [path for path in (home.raw_dir / "incoming").iterdir() if path.is_symlink() or path.is_file()]
+    assert not [
+        path for path in (home.data.raw_dir / "incoming").iterdir() if path.is_symlink() or path.is_file()
+    ]
 
 
 _AS_NOBODY = """
@@ -316,7 +318,7 @@ print(merge_deliveries(settings).summary["remarks"])
 def test_a_file_that_this_user_may_not_read_is_set_aside_or_named(may_move: bool) -> None:
     with TemporaryDirectory() as folder:  # pytest's own lets nobody else in
         home = _make(Path(folder))
-        incoming = home.raw_dir / "incoming"
+        incoming = home.data.raw_dir / "incoming"
         _unreadable(incoming)
         home.home.chmod(0o755)
         incoming.chmod(0o777 if may_move else 0o755)
@@ -335,12 +337,12 @@ def test_a_good_file_whose_name_is_as_long_as_a_name_can_be_is_taken_once(home: 
     assert _night(home).summary["remarks"] == []
     assert len(_table(home, "interactions", "user_id")) == 3
     assert all(name.startswith("big_matrix_") for name in _folder(home, "taken"))
-    assert len(deliveries(home.raw_dir)) == 3
+    assert len(deliveries(home.data.raw_dir)) == 3
     assert merge_deliveries(home).skipped and ingest(home).skipped
 
 
 def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) -> None:
-    incoming = home.raw_dir / "incoming"
+    incoming = home.data.raw_dir / "incoming"
     row = HEADER + "3,10,500,2000,,1594000002,0.25\n"
     _drop(home, "Big_Matrix_0706.CSV", row)  # the one that can be read
     (incoming / "big_matrix_0707.csv.bz2").write_bytes(b"BZh9")
@@ -349,17 +351,17 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     _drop(home, ".big_matrix_0710.csv", row)
     (incoming / "2020-07-07").mkdir()
     (incoming / "2020-07-07" / "big_matrix.csv").write_text(row)
-    (home.raw_dir / "big_matrix_2.csv").write_text(row)
-    (home.raw_dir / "big_matrix.csv.gz").write_bytes(gzip.compress(row.encode()))
-    (home.raw_dir / "more").mkdir()
-    (home.raw_dir / "more" / "user_features.csv").write_text(USERS)
-    (home.raw_dir / "old" / "x").mkdir(parents=True)
+    (home.data.raw_dir / "big_matrix_2.csv").write_text(row)
+    (home.data.raw_dir / "big_matrix.csv.gz").write_bytes(gzip.compress(row.encode()))
+    (home.data.raw_dir / "more").mkdir()
+    (home.data.raw_dir / "more" / "user_features.csv").write_text(USERS)
+    (home.data.raw_dir / "old" / "x").mkdir(parents=True)
     for name in ("big_matrix.csv", "plays.csv"):
-        (home.raw_dir / "old" / "x" / name).write_text(row)
+        (home.data.raw_dir / "old" / "x" / name).write_text(row)
     for name in ("item_categories.tsv.br", "plays.h5", "README.md", "LICENSE"):
-        (home.raw_dir / name).write_bytes(b"\x00")
-    (home.raw_dir / "figures").mkdir()
-    (home.raw_dir / "figures" / "watch_ratio.png").write_bytes(b"\x00")
+        (home.data.raw_dir / name).write_bytes(b"\x00")
+    (home.data.raw_dir / "figures").mkdir()
+    (home.data.raw_dir / "figures" / "watch_ratio.png").write_bytes(b"\x00")
     of_incoming = [
         "incoming/.big_matrix_0710.csv",
         "incoming/2020-07-07",
@@ -409,7 +411,7 @@ def test_an_odd_entry_of_the_archive_is_named_and_ends_no_night(
 ) -> None:
     _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\n")
     _night(home)
-    make(home.raw_dir / "incoming" / "taken" / name)
+    make(home.data.raw_dir / "incoming" / "taken" / name)
     _drop(home, "big_matrix_3.csv", HEADER + "4,10,500,2000,,1594000003,0.25\n")
     for remarks in (merge_deliveries(home).summary["remarks"], ingest(home).summary["remarks"]):
         (remark,) = remarks
@@ -421,7 +423,7 @@ def test_an_odd_entry_of_the_archive_is_named_and_ends_no_night(
 
 
 def test_few_bad_rows_are_left_out_and_said(home: Settings) -> None:
-    generous = home.model_copy(update={"max_reject_share": 0.5})
+    generous = home.changed({"data.max_reject_share": 0.5})
     _drop(home, "big_matrix_3.csv", PLAYS + "x,10,1,2,,1594000002,0.5\n4,10,1,2,,1594000003,0.5\n")
     result = merge_deliveries(generous)
     assert "1 of 4 rows rejected; line 4" in result.summary["remarks"][0]
@@ -437,19 +439,19 @@ def test_a_file_not_yet_whole_waits(home: Settings) -> None:
 
 
 def test_the_raw_files_may_lie_in_a_folder_of_raw_dir(home: Settings) -> None:
-    (home.raw_dir / "KuaiRec").mkdir()
-    for path in home.raw_dir.glob("*.csv"):
-        path.rename(home.raw_dir / "KuaiRec" / path.name)
+    (home.data.raw_dir / "KuaiRec").mkdir()
+    for path in home.data.raw_dir.glob("*.csv"):
+        path.rename(home.data.raw_dir / "KuaiRec" / path.name)
     _drop(home, "big_matrix.csv", PLAYS + "3,10,500,2000,,1594000002,0.25\n")
     _night(home)
-    assert (home.raw_dir / "KuaiRec" / "big_matrix.csv").read_text() == PLAYS
+    assert (home.data.raw_dir / "KuaiRec" / "big_matrix.csv").read_text() == PLAYS
     assert len(_table(home, "interactions", "user_id")) == 3
 
 
 def test_a_first_delivery_becomes_the_raw_file(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     (raw / "incoming").mkdir(parents=True)
-    home = Settings(home=tmp_path, raw_dir=raw)
+    home = Settings.model_validate({"home": tmp_path, "data.raw_dir": raw})
     _drop(home, "big_matrix.csv", PLAYS)
     assert merge_deliveries(home).summary["rows"] == 2
     assert (raw / "big_matrix.csv").read_text() == PLAYS
@@ -458,12 +460,12 @@ def test_a_first_delivery_becomes_the_raw_file(tmp_path: Path) -> None:
 def test_arrivals_follow_each_other_whatever_the_clock_does(home: Settings) -> None:
     _drop(home, "big_matrix_1.csv", PLAYS)
     merge_deliveries(home)
-    (first,) = deliveries(home.raw_dir)
+    (first,) = deliveries(home.data.raw_dir)
     later = first.path.with_name(f"20310101T000000.000000Z-{_folder(home, 'taken')[0]}")
     first.path.rename(later)
     _drop(home, "big_matrix_0.csv", PLAYS)
     merge_deliveries(home)
-    assert [delivery.path.name.partition("Z-")[2] for delivery in deliveries(home.raw_dir)] == [
+    assert [delivery.path.name.partition("Z-")[2] for delivery in deliveries(home.data.raw_dir)] == [
         "big_matrix_1.csv",
         "big_matrix_0.csv",
     ]
@@ -531,7 +533,7 @@ def test_tables_are_the_same_night_by_night_or_at_once_and_as_a_plain_loop_has_t
 ) -> None:
     home = _make(tmp_path_factory.mktemp("home"))
     header = "user_id,video_id,play_duration,video_duration,timestamp,watch_ratio\n"
-    log = home.raw_dir / "big_matrix.csv"
+    log = home.data.raw_dir / "big_matrix.csv"
     log.write_text(header + "9,10,1,2,1593999999,0.5\n")
     ingest(home)
     plays = {(1593999999, 9, 10, 1)}
@@ -578,7 +580,7 @@ def _archived_by_a_wrong_clock(home: Settings) -> None:
     """What a night leaves whose machine said LATER: a user's record, in the archive and in the table."""
     _drop(home, "user_features_1.csv", "user_id,user_active_degree\n1,middle_active\n")
     merge_deliveries(home)
-    (archived,) = deliveries(home.raw_dir)
+    (archived,) = deliveries(home.data.raw_dir)
     archived.path.rename(archived.path.with_name(archived_name("user_features_1.csv", LATER)))
     ingest(home)
 
@@ -596,7 +598,7 @@ def test_a_delivery_of_later_is_reported_and_does_not_stand_before_what_comes(
     assert "was stamped 2131-06-01 12:00 UTC, after now: it counts as arrived" in remark
     # In the order in which they came, each at an instant that has passed.
     assert _folder(home, "taken") == ["user_features_1.csv", "user_features_2.csv"]
-    first, second = (one.arrived for one in deliveries(home.raw_dir))
+    first, second = (one.arrived for one in deliveries(home.data.raw_dir))
     assert earliest <= first < second <= datetime.now(UTC)
     found = _table(home, "users", "user_id", "user_active_degree", "created_timestamp")
     assert found[0] == (1, "low_active", second)
@@ -608,8 +610,8 @@ def test_a_delivery_of_later_is_reported_and_does_not_stand_before_what_comes(
 def test_a_clock_that_is_behind_stamps_no_delivery_anew(home: Settings) -> None:
     """Raw files of after now say that the present clock is wrong, not the one that stamped the delivery."""
     _archived_by_a_wrong_clock(home)
-    for path in home.raw_dir.glob("*.csv"):
+    for path in home.data.raw_dir.glob("*.csv"):
         os.utime(path, (LATER.timestamp(), LATER.timestamp()))
     (remark,) = merge_deliveries(home).summary["remarks"]
     assert "arrived 2131-06-01 12:00 UTC, after now" in remark
-    assert [one.arrived for one in deliveries(home.raw_dir)] == [LATER]
+    assert [one.arrived for one in deliveries(home.data.raw_dir)] == [LATER]

@@ -88,9 +88,9 @@ def test_a_query_is_looked_at_and_written_as_it_stands(
     query = "SELECT customer, track, played_at, stars AS rating FROM log -- all of it"
     arguments = ("--plays", f"sql:{query}", "--items", "sql:SELECT * FROM track", "--yes")
     names = ("--user", "customer")
-    url = {"NIGHTREEL_SOURCE_URL": f"sqlite:///{tmp_path}/shop.db"}
+    url = {"NIGHTREEL_DATA_SOURCE_URL": f"sqlite:///{tmp_path}/shop.db"}
     missing = nightreel("init", *arguments, *names, cwd=tmp_path)
-    assert (missing.returncode, "NIGHTREEL_SOURCE_URL" in missing.stderr) == (2, True), missing.stderr
+    assert (missing.returncode, "NIGHTREEL_DATA_SOURCE_URL" in missing.stderr) == (2, True), missing.stderr
     wrong = nightreel("init", *arguments, *names, "--watermark", "at", cwd=tmp_path, **url)
     assert (wrong.returncode, "no column of a query" in wrong.stderr) == (2, True), wrong.stderr
     done = nightreel("init", *arguments, *names, "--watermark", "played_at", cwd=tmp_path, **url)
@@ -171,7 +171,7 @@ def test_kuairec_needs_its_folder_alone(home: Path) -> None:
     (home / "data" / "big_matrix.csv").write_text("user_id\n")
     write(draft_of(str(home / "data"), {}, _never, layout="kuairec"), home / "nightreel.toml")
     settings = load_settings()
-    assert (settings.raw_dir, settings.time_zone) == (home / "data", "Asia/Shanghai")
+    assert (settings.data.raw_dir, settings.data.time_zone) == (home / "data", "Asia/Shanghai")
     with pytest.raises(InputError, match=r"no u\.data or ratings\.dat or ratings\.csv, as MovieLens has"):
         draft_of(str(home / "data"), {}, _never, layout="movielens")
 

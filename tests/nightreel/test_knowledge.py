@@ -23,7 +23,10 @@ from scoring.database.tables import recommendation, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
-SETTINGS = "trees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\ntop_k = 5\nfilter_k = 20\n"
+SETTINGS = (
+    "ranker.lightgbm.num_iterations = 10\nfeatures.als_factors = 4\n"
+    "features.als_iterations = 2\nthreads = 1\nlists.top_k = 5\nranker.filter_k = 20\n"
+)
 Rows = list[tuple[object, ...]]
 
 
@@ -43,11 +46,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def _deliver(settings: Settings) -> None:
     """Late plays, other attributes of every user, other texts and categories, corrected records."""
-    incoming = settings.raw_dir / "incoming"
+    incoming = settings.data.raw_dir / "incoming"
     incoming.mkdir()
 
     def raw(name: str) -> pl.DataFrame:
-        return pl.read_csv(settings.raw_dir / f"{name}.csv", infer_schema=False)
+        return pl.read_csv(settings.data.raw_dir / f"{name}.csv", infer_schema=False)
 
     late = (
         raw("big_matrix")
@@ -213,15 +216,15 @@ def test_a_list_of_old_plays_is_stale_data_for_all_who_ask(home: Settings, night
     file = home.home / "nightreel.toml"
     for line, state, code in (
         ("", "stale data", 1),
-        ('max_data_age_hours = "none"\n', "fresh", 0),
-        ("max_data_age_hours = 0\n", "fresh", 0),
+        ('schedule.max_data_age_hours = "none"\n', "fresh", 0),
+        ("schedule.max_data_age_hours = 0\n", "fresh", 0),
     ):
         file.write_text(SETTINGS + line, encoding="utf-8")
         done = nightreel("status", home=home.home)
         assert done.stdout.startswith(f"state: {state}\n"), done.stdout
         assert done.returncode == code
     file.write_text(SETTINGS, encoding="utf-8")
-    limited = home.model_copy(update={"max_data_age_hours": 48.0})
+    limited = home.changed({"schedule.max_data_age_hours": 48.0})
     found = doctor.freshness(limited, datetime.now(UTC))
     assert found.state == "wrong" and "stale data" in found.found and "2020-" in found.found
     assert "max_data_age_hours = 0" in found.remedy
@@ -229,7 +232,7 @@ def test_a_list_of_old_plays_is_stale_data_for_all_who_ask(home: Settings, night
 
 def test_data_is_stale_once_its_newest_play_is_older_than_the_limit(home: Settings) -> None:
     newest = pl.read_parquet(home.paths.table("interactions"))["event_timestamp"][-1]
-    by_age = home.model_copy(update={"max_data_age_hours": 48.0})
+    by_age = home.changed({"schedule.max_data_age_hours": 48.0})
     # A run counts for no instant before it was published.
     with sql_engine(home).begin() as connection:
         connection.execute(update(recommendation_run).values(published_at=newest + timedelta(hours=48)))

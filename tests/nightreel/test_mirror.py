@@ -30,7 +30,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def _settings(home: Path, url: str, **more: object) -> Settings:
-    return Settings.model_validate({"home": home, "raw_dir": home / "raw", "home_url": url, **more})
+    return Settings.model_validate({"home": home, "data.raw_dir": home / "raw", "home_url": url, **more})
 
 
 def _content(home: Path) -> dict[str, bytes]:
@@ -44,12 +44,12 @@ def test_every_step_works_on_a_home_and_raw_files_in_s3(
     at = {
         **environment,
         "NIGHTREEL_HOME": f"s3://{s3.BUCKET}/home",
-        "NIGHTREEL_RAW_DIR": f"s3://{s3.BUCKET}/raw",
+        "NIGHTREEL_DATA_RAW_DIR": f"s3://{s3.BUCKET}/raw",
         "NIGHTREEL_WORK_DIR": str(tmp_path / "work"),
-        "NIGHTREEL_TREES": "5",
-        "NIGHTREEL_ALS_FACTORS": "4",
-        "NIGHTREEL_LAMBDAMART_PLAYS": "0",
-        "NIGHTREEL_TOP_K": "5",
+        "NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "5",
+        "NIGHTREEL_FEATURES_ALS_FACTORS": "4",
+        "NIGHTREEL_RANKER_LAMBDAMART_PLAYS": "0",
+        "NIGHTREEL_LISTS_TOP_K": "5",
     }
     size = ["--users", "60", "--videos", "80", "--interactions", "4000", "--days", "12"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
@@ -70,14 +70,14 @@ def test_a_fetched_home_is_the_one_that_was_sent_with_its_times(
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "data" / "tables").mkdir(parents=True)
     (here / "data" / "tables" / "one.parquet").write_bytes(b"one")
-    (here / "nightreel.toml").write_text("top_k = 7\n")
+    (here / "nightreel.toml").write_text("lists.top_k = 7\n")
     send(_settings(here, url))
     fetch(_settings(there, url))
     assert _content(there) == _content(here)
     for name in _content(here):
         assert (there / name).stat().st_mtime_ns == (here / name).stat().st_mtime_ns
     # And back: changed, new and removed files.
-    (there / "nightreel.toml").write_text("top_k = 8\n")
+    (there / "nightreel.toml").write_text("lists.top_k = 8\n")
     (there / "data" / "tables" / "one.parquet").unlink()
     (there / "data" / "two.json").write_text("{}")
     send(_settings(there, url))
@@ -146,7 +146,9 @@ def test_raw_files_that_were_taken_in_are_changed_and_removed_at_their_url(tmp_p
     (remote / "big_matrix.csv").write_text("a\n1\n")
     (remote / "incoming" / "big_matrix_2.csv").write_text("a\n2\n")
     home = tmp_path / "home"
-    settings = Settings.model_validate({"home": home, "raw_dir": home / "raw", "raw_url": f"file://{remote}"})
+    settings = Settings.model_validate(
+        {"home": home, "data.raw_dir": home / "raw", "data.raw_url": f"file://{remote}"}
+    )
     fetch(settings)
     assert (home / "raw" / "incoming" / "big_matrix_2.csv").read_text() == "a\n2\n"
     (home / "raw" / "big_matrix.csv").write_text("a\n1\n2\n")
@@ -164,11 +166,11 @@ def test_a_url_is_taken_for_home_and_raw_dir_from_the_environment(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", url)
-    monkeypatch.setenv("NIGHTREEL_RAW_DIR", f"{url}/raw")
+    monkeypatch.setenv("NIGHTREEL_DATA_RAW_DIR", f"{url}/raw")
     monkeypatch.setenv("NIGHTREEL_WORK_DIR", str(tmp_path))
     settings = load_settings()
-    assert settings.home_url == url and settings.raw_url == f"{url}/raw"
-    assert settings.home.parent == tmp_path and settings.raw_dir == settings.home / "raw"
+    assert settings.home_url == url and settings.data.raw_url == f"{url}/raw"
+    assert settings.home.parent == tmp_path and settings.data.raw_dir == settings.home / "raw"
 
 
 def test_places_that_are_none_are_one_line(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ from tests.fixtures.synthetic_home import make_synthetic_home
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
 SETTINGS = (
-    "max_data_age_hours = 0\ntrees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\n"
-    "top_k = 5\nfilter_k = 20\n"
+    "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
+    "features.als_factors = 4\nfeatures.als_iterations = 2\nthreads = 1\n"
+    "lists.top_k = 5\nranker.filter_k = 20\n"
 )
 
 
@@ -99,7 +100,7 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
     _do(home, [*before, *retrain_stages(home), score, drift])
     first = list_runs(home)[0]
     _drop_a_day(home)
-    (home.raw_dir / "incoming" / "junk.csv").write_text("x\n", encoding="utf-8")
+    (home.data.raw_dir / "incoming" / "junk.csv").write_text("x\n", encoding="utf-8")
     done = nightreel("schedule", "--once", home=home.home)
     assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
     lines = [json.loads(line) for line in done.stderr.splitlines()]  # type: ignore[attr-defined]
@@ -129,7 +130,7 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
 
 def _drop_a_day(home: Settings) -> None:
     """Plays of the day after the last, one of them by a new user."""
-    raw = pl.read_csv(home.raw_dir / "big_matrix.csv", infer_schema=False)
+    raw = pl.read_csv(home.data.raw_dir / "big_matrix.csv", infer_schema=False)
     later = raw.tail(200).with_columns(
         (pl.col("timestamp").cast(pl.Float64).max() + 86_400 + pl.int_range(200))
         .cast(pl.String)
@@ -137,8 +138,8 @@ def _drop_a_day(home: Settings) -> None:
         pl.lit(None, dtype=pl.String).alias("time"),
     )
     new = later.tail(1).with_columns(pl.lit("987654").alias("user_id"))
-    (home.raw_dir / "incoming").mkdir()
-    pl.concat([later, new]).write_csv(home.raw_dir / "incoming" / "big_matrix_next.csv")
+    (home.data.raw_dir / "incoming").mkdir()
+    pl.concat([later, new]).write_csv(home.data.raw_dir / "incoming" / "big_matrix_next.csv")
 
 
 _WAITING = """
@@ -189,7 +190,7 @@ def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
 def test_a_job_that_nobody_watches_any_more_ends_by_itself(
     waiting: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
-    process = waiting(NIGHTREEL_JOB_LIMIT_MINUTES="0.01", NIGHTREEL_STOP_WITHIN_S="1.5")
+    process = waiting(NIGHTREEL_SCHEDULE_JOB_LIMIT_MINUTES="0.01", NIGHTREEL_SCHEDULE_STOP_WITHIN_S="1.5")
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGALRM
 

@@ -42,7 +42,7 @@ COMMANDS = {
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Run the command line in this process; all that it says, and its exit code."""
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    monkeypatch.setenv("NIGHTREEL_STAGE_RETRIES", "0")
+    monkeypatch.setenv("NIGHTREEL_SCHEDULE_STAGE_RETRIES", "0")
     monkeypatch.setenv("NIGHTREEL_DEBUG_TRACEBACKS", "")
 
     def run(line: str, url: str) -> tuple[str, object]:
@@ -88,7 +88,7 @@ def test_where_the_database_is_stays_in_the_error(said) -> None:
 
 
 def test_a_webhook_with_a_token_is_masked(said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NIGHTREEL_ON_FAILURE", "https://hooks.example/T0KEN")
+    monkeypatch.setenv("NIGHTREEL_SCHEDULE_ON_FAILURE", "https://hooks.example/T0KEN")
     text, _ = said("settings", "sqlite:///lists.sqlite")
     assert "T0KEN" not in text
 

@@ -18,13 +18,13 @@ from tests.conftest import Nightreel
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIT, HOME = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
-SMALL = """objective = "shown"
-trees = 10
-als_factors = 4
-top_k = 10
-lambdamart_plays = 0
-as_published_plays = 0
-time_zone = "UTC"
+SMALL = """ranker.objective = "shown"
+ranker.lightgbm.num_iterations = 10
+features.als_factors = 4
+lists.top_k = 10
+ranker.lambdamart_plays = 0
+evaluation.as_published_plays = 0
+data.time_zone = "UTC"
 """
 NAMES = {
     *("AuditError", "BusyError", "Explanation", "Fitted", "Home", "InputError", "LastStage"),
@@ -113,7 +113,7 @@ def test_a_home_gives_what_its_commands_show(shown: dict[str, Any], nightreel: N
     settings = json.loads(nightreel("settings", "--json", home=home.path).stdout)
     for row in settings:
         if row["from"] == "file":
-            assert str(getattr(home.settings, row["setting"])) == row["value"]
+            assert str(home.settings.value(row["setting"])) == row["value"]
 
 
 def test_the_next_days_plays_are_merged_and_pandas_will_do(shown: dict[str, Any]) -> None:

@@ -22,58 +22,58 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_home_is_the_current_folder_without_a_settings_file(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.home == tmp_path
-    assert settings.raw_dir == tmp_path / "raw"
+    assert settings.data.raw_dir == tmp_path / "raw"
 
 
 def test_home_is_the_folder_of_the_nearest_settings_file_above(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "nightreel.toml").write_text('raw_dir = "KuaiRec 2.0/data"\ntop_k = 7\n')
+    (tmp_path / "nightreel.toml").write_text('data.raw_dir = "KuaiRec 2.0/data"\nlists.top_k = 7\n')
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
     settings = load_settings()
     assert settings.home == tmp_path
-    assert settings.raw_dir == tmp_path / "KuaiRec 2.0" / "data"
-    assert settings.top_k == 7
+    assert settings.data.raw_dir == tmp_path / "KuaiRec 2.0" / "data"
+    assert settings.lists.top_k == 7
 
 
 def test_home_from_the_environment_reads_only_its_own_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "nightreel.toml").write_text("top_k = 7\n")
+    (tmp_path / "nightreel.toml").write_text("lists.top_k = 7\n")
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.setenv("NIGHTREEL_HOME", str(other))
     assert load_settings().home == other
-    assert load_settings().top_k == 100
-    (other / "nightreel.toml").write_text("top_k = 9\n")
-    assert load_settings().top_k == 9
+    assert load_settings().lists.top_k == 100
+    (other / "nightreel.toml").write_text("lists.top_k = 9\n")
+    assert load_settings().lists.top_k == 9
 
 
 def test_raw_dir_without_a_setting_follows_a_home_named_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "nightreel.toml").write_text('home = "elsewhere"\n')
     settings = load_settings()
     assert settings.home == tmp_path / "elsewhere"
-    assert settings.raw_dir == tmp_path / "elsewhere" / "raw"
+    assert settings.data.raw_dir == tmp_path / "elsewhere" / "raw"
 
 
 def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "nightreel.toml").write_text("top_k = 7\n")
-    monkeypatch.setenv("NIGHTREEL_TOP_K", "8")
-    assert load_settings().top_k == 8
+    (tmp_path / "nightreel.toml").write_text("lists.top_k = 7\n")
+    monkeypatch.setenv("NIGHTREEL_LISTS_TOP_K", "8")
+    assert load_settings().lists.top_k == 8
     rows = {row["setting"]: row for row in describe(load_settings())}
-    assert rows["top_k"]["from"] == "environment"
-    assert rows["filter_k"]["from"] == "default"
+    assert rows["lists.top_k"]["from"] == "environment"
+    assert rows["ranker.filter_k"]["from"] == "default"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("top_kk = 7\n", "top_kk"),
-        ("top_k = 0\n", "top_k"),
-        ('top_k = "many"\n', "top_k"),
-        ('time_zone = "Mars/Olympus"\n', "Mars/Olympus"),
+        ("lists.top_k = 0\n", "top_k"),
+        ('lists.top_k = "many"\n', "top_k"),
+        ('data.time_zone = "Mars/Olympus"\n', "Mars/Olympus"),
         ("top_k = \n", "TOML"),
     ],
 )
@@ -113,14 +113,14 @@ def test_settings_command_masks_the_password_and_prints_json(tmp_path: Path) -> 
     assert done.returncode == 0
     assert "s3cret" not in done.stdout + done.stderr
     rows = {row["setting"]: row for row in json.loads(done.stdout)}
-    assert rows["database_url"]["value"] == "postgresql://app:***@localhost/lists"
+    assert rows["database.url"]["value"] == "postgresql://app:***@localhost/lists"
     assert rows["home"]["value"] == str(tmp_path)
 
 
 def test_a_bad_setting_ends_the_command_with_code_2_and_no_traceback(tmp_path: Path) -> None:
-    done = _nightreel("settings", cwd=tmp_path, NIGHTREEL_TOP_K="none")
+    done = _nightreel("settings", cwd=tmp_path, NIGHTREEL_LISTS_TOP_K="none")
     assert done.returncode == 2
-    assert "NIGHTREEL_TOP_K" in done.stderr
+    assert "NIGHTREEL_LISTS_TOP_K" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -149,4 +149,4 @@ def test_names_that_are_set_by_nightreel_or_kubernetes_are_no_settings(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "tcp://10.0.0.1:80" if name.endswith("_PORT") else "1")
-    assert load_settings().top_k == 100
+    assert load_settings().lists.top_k == 100

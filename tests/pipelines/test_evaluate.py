@@ -28,7 +28,10 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
-MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\nas_published_plays = 1000\nas_published_trees = 10\n"
+MODELS = (
+    "ranker.lightgbm.num_iterations = 10\nranker.filter_k = 5\ndata.raw_dir = 'raw'\n"
+    "evaluation.as_published_plays = 1000\nevaluation.as_published_trees = 10\n"
+)
 SYSTEMS = (
     "random",
     "popularity_by_views",
@@ -86,8 +89,8 @@ def home(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-d
             expected_watch_ratio=pl.col(columns.WATCH_RATIO),
             probability_liked=pl.col(columns.WATCH_RATIO) / 100,
         )
-        (settings.raw_dir / "truth").mkdir(parents=True)
-        truth.write_parquet(settings.raw_dir / "truth" / "expected_watch_ratio.parquet")
+        (settings.data.raw_dir / "truth").mkdir(parents=True)
+        truth.write_parquet(settings.data.raw_dir / "truth" / "expected_watch_ratio.parquet")
         train(settings)
         yield settings, evaluate(settings)
 
@@ -170,7 +173,7 @@ def test_popularity_is_that_of_plays_before_the_cut(
     plays = LOG.interactions
     views = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cut)[columns.VIDEO_ID].value_counts()
     users = plays[columns.USER_ID].unique().to_numpy().astype(np.uint64)
-    reported = users[uniform_hash(users, settings.seed + 1) >= settings.tuning_share]
+    reported = users[uniform_hash(users, settings.seed + 1) >= settings.evaluation.tuning_share]
     assert 0 < len(reported) < len(users)
     pairs = (
         plays.filter(pl.col(columns.EVENT_TIMESTAMP) >= cut, pl.col(columns.USER_ID).is_in(reported.tolist()))
@@ -216,7 +219,7 @@ def _scores(settings: Settings) -> dict[str, np.ndarray]:
         HybridRanker.load(model.folder), load_lambdamart(model.folder), LengthBuckets.load(model.folder)
     )
     # No user chooses: the blend would see outcomes of the holdout, as it may.
-    alone = settings.model_copy(update={"tuning_share": 0.0})
+    alone = settings.changed({"evaluation.tuning_share": 0.0})
     return dict(trial(impressions, store=open_store(), models=models, settings=alone).scores)
 
 
@@ -326,7 +329,7 @@ def test_models_are_judged_by_their_own_predictions(records: list[dict[str, Any]
 def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(
-            tmp_path / "home", LOG, patch, more_settings=MODELS + "label = 'duration'\n"
+            tmp_path / "home", LOG, patch, more_settings=MODELS + "data.label = 'duration'\n"
         )
         train(settings)
         facts = evaluate(settings).summary["impressions"]
@@ -336,7 +339,7 @@ def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
 
 def test_a_sample_evaluates_whole_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_registry.champion(settings)
-    monkeypatch.setenv("NIGHTREEL_TEST_SAMPLE", "0.4")
+    monkeypatch.setenv("NIGHTREEL_EVALUATION_TEST_SAMPLE", "0.4")
     for whole, part in zip(
         protocol_pairs(settings, model), protocol_pairs(load_settings(), model), strict=True
     ):

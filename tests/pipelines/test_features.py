@@ -95,26 +95,26 @@ class Oracle:
         return sorted(ended, key=lambda r: r[columns.LOCAL_DATE])
 
     def _liked(self, play: Row) -> Fraction:
-        return Fraction(play[columns.WATCH_RATIO] > self.settings.like_threshold)
+        return Fraction(play[columns.WATCH_RATIO] > self.settings.data.like_threshold)
 
     def _ratio(self, play: Row) -> Fraction:
-        return Fraction(min(play[columns.WATCH_RATIO], self.settings.watch_ratio_clip))
+        return Fraction(min(play[columns.WATCH_RATIO], self.settings.data.watch_ratio_clip))
 
     def _smoothed(self, own: list[Fraction], usual: list[Fraction]) -> float:
-        weight = Fraction(self.settings.smoothing_plays)
+        weight = Fraction(self.settings.features.smoothing_plays)
         return float((sum(own) + weight * sum(usual) / len(usual)) / (len(own) + weight))
 
 
 @pytest.fixture(scope="module", params=["Asia/Shanghai", "America/New_York"])
 def joined(home: Settings, request: pytest.FixtureRequest) -> tuple[list[Row], Oracle]:
     """Every feature at every play and of a stranger, with days counted in a zone; and the oracle for it."""
-    settings = home.model_copy(update={"time_zone": request.param})
+    settings = home.changed({"data.time_zone": request.param})
     LOG.write(settings)
     build_features(settings, force=True)
     plays = LOG.interactions.select(columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
     stranger = plays.tail(1).with_columns(pl.lit(999_999, pl.Int64).alias(name) for name in plays.columns[:2])
     oracle = Oracle(
-        LOG.interactions.to_dicts(), LOG.video_daily.to_dicts(), settings, ZoneInfo(settings.time_zone)
+        LOG.interactions.to_dicts(), LOG.video_daily.to_dicts(), settings, ZoneInfo(settings.data.time_zone)
     )
     return every_feature(pl.concat([plays, stranger])).to_dicts(), oracle
 
@@ -264,11 +264,11 @@ def test_features_are_skipped_where_done_and_made_anew_after_a_change(tmp_path: 
     assert build_features(settings).skipped
     assert not build_features(settings, force=True).skipped
     assert {path: path.read_bytes() for path in files} == files
-    assert not build_features(settings.model_copy(update={"like_threshold": 2.0})).skipped
+    assert not build_features(settings.changed({"data.like_threshold": 2.0})).skipped
     engagement = settings.paths.feature_source(columns.VIDEO_ENGAGEMENT)
     by_threshold = engagement.read_bytes()
     assert by_threshold != files[engagement]
-    assert not build_features(settings.model_copy(update={"like_threshold": 2.0, "long_view_s": 3.0})).skipped
+    assert not build_features(settings.changed({"data.like_threshold": 2.0, "data.long_view_s": 3.0})).skipped
     assert engagement.read_bytes() != by_threshold
     LOG.with_interactions(LOG.interactions.head(300)).write(settings)
     assert not build_features(settings).skipped
@@ -281,7 +281,7 @@ def test_the_views_of_pairs_are_there_while_they_are_asked_for(tmp_path: Path) -
     pairs = {view.name for view in BUILTIN.stored if view.is_of_pairs}
     assert pairs
     for asked, expected in ((False, every - pairs), (True, every), (False, every - pairs)):
-        build_features(settings.model_copy(update={"pair_views": asked}))
+        build_features(settings.changed({"features.pair_views": asked}))
         assert {path.stem for path in settings.paths.features.glob("*.parquet")} == expected
 
 

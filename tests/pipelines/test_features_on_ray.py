@@ -20,7 +20,9 @@ def test_sources_are_those_of_the_local_engine_on_the_first_night_and_the_next(
     # Every part is cut, small as it is: it has a hundred rows.
     monkeypatch.setattr(pieces, "PIECE_ROWS_MIN", 10)
     log = make_log(5, plays=3_000)
-    local, on_ray = (settings_for(tmp_path / engine, engine=engine) for engine in ("local", "ray"))
+    local, on_ray = (
+        settings_for(tmp_path / engine, **{"cluster.engine": engine}) for engine in ("local", "ray")
+    )
     assert pieces.number_of_pieces(100, on_ray) > 1
     for plays in (1_600, 3_000):
         for settings in (local, on_ray):

@@ -26,7 +26,7 @@ DAILY, USERS = columns.ITEM_DAILY_FILE, columns.USER_FEATURES_FILE
 
 
 def _settings(home: Path, raw: Path, **changes: object) -> Settings:
-    return Settings.model_validate({"home": home, "raw_dir": raw, **changes})
+    return Settings.model_validate({"home": home, "data.raw_dir": raw, **changes})
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_play_of_small_matrix_without_time_is_kept(raw: RawLog, tmp_path: Path
 
 def test_exact_duplicates_are_set_apart_with_their_line_and_text(raw: RawLog, tmp_path: Path) -> None:
     raw.files[BIG] += BIG_ROWS[0] + "\n" + BIG_ROWS[0].replace("4381", "4382") + "\n"
-    made = _ingested(raw, tmp_path, max_reject_share=0)
+    made = _ingested(raw, tmp_path, **{"data.max_reject_share": 0})
     assert _table(made, "interactions").height == len(BIG_ROWS) + 1
     assert _rejects(made, BIG) == [(6, "duplicate", BIG_ROWS[0])]
 
@@ -114,11 +114,11 @@ def test_the_text_of_duplicates_is_found_wherever_blocks_of_the_file_end(
 ) -> None:
     """In the midst, at the end, and on a last line that has no end; after a night's rows too."""
     raw.files[BIG] = line_end.join((BIG_HEADER, *BIG_ROWS, BIG_ROWS[0], BIG_ROWS[3], BIG_ROWS[1]))
-    made = _settings(tmp_path / "home", raw.write(tmp_path / "raw"), max_reject_share=0)
+    made = _settings(tmp_path / "home", raw.write(tmp_path / "raw"), **{"data.max_reject_share": 0})
     rows = pl.Series([2, 6, 8])
     with monkeypatch.context() as patch:
         patch.setattr(csv_reading, "_BLOCK_BYTES", block_bytes)
-        header = csv_reading.inspect_csv(made.raw_dir / BIG, BIG_MATRIX, Form(), tmp_path)
+        header = csv_reading.inspect_csv(made.data.raw_dir / BIG, BIG_MATRIX, Form(), tmp_path)
         assert csv_reading.lines_of(header, rows) == [
             BIG_ROWS[0],
             BIG_ROWS[0],
@@ -131,7 +131,7 @@ def test_the_text_of_duplicates_is_found_wherever_blocks_of_the_file_end(
 
 def test_a_second_row_of_one_key_is_rejected_and_the_first_stays(raw: RawLog, tmp_path: Path) -> None:
     raw.files[DAILY] += "148,20200705,9,NORMAL,2020-07-01,public,6067.0,1,1,1\n"
-    made = _ingested(raw, tmp_path, max_reject_share=0.5)
+    made = _ingested(raw, tmp_path, **{"data.max_reject_share": 0.5})
     assert _rejects(made, DAILY)[0][:2] == (5, "a second row of one video_id, date")
     assert _table(made, "video_daily").filter(pl.col("video_id") == 148)["author_id"].to_list() == [7, 7]
 
@@ -154,7 +154,7 @@ def test_a_second_row_of_one_key_is_rejected_and_the_first_stays(raw: RawLog, tm
 def test_a_bad_row_is_kept_with_line_reason_and_text(
     raw: RawLog, tmp_path: Path, old: str, new: str, problem: str
 ) -> None:
-    made = _ingested(raw.spoil(BIG, old, new), tmp_path, max_reject_share=0.5)
+    made = _ingested(raw.spoil(BIG, old, new), tmp_path, **{"data.max_reject_share": 0.5})
     ((line, reason, text),) = _rejects(made, BIG)
     assert (line, text) == (2, BIG_ROWS[0].replace(old, new))
     assert reason.startswith(problem)
@@ -172,15 +172,15 @@ def test_too_many_rejects_stop_the_run_and_say_where_and_what_to_do(raw: RawLog,
 def test_the_share_that_the_error_names_lets_the_run_through(raw: RawLog, tmp_path: Path) -> None:
     raw.files[BIG] += "".join(f"{user}{BIG_ROWS[0][2:]}\n" for user in range(100, 700))
     raw.spoil(BIG, "\n101,148,4381", "\n101,148,x")
-    said = _refused(raw, tmp_path, max_reject_share=0.001)
-    _ingested(raw, tmp_path, max_reject_share=float(said.rsplit("= ", 1)[1].rstrip(".")))
+    said = _refused(raw, tmp_path, **{"data.max_reject_share": 0.001})
+    _ingested(raw, tmp_path, **{"data.max_reject_share": float(said.rsplit("= ", 1)[1].rstrip("."))})
 
 
 def test_lines_are_those_of_the_file_after_quoted_breaks_blank_and_broken_rows(
     raw: RawLog, tmp_path: Path
 ) -> None:
     raw.files[CAPTIONS] += "\n1,2\n" + "x,封面,,[],-124,UNKNOWN,-124,UNKNOWN,-124,UNKNOWN\n"
-    made = _ingested(raw, tmp_path, max_reject_share=0.9)
+    made = _ingested(raw, tmp_path, **{"data.max_reject_share": 0.9})
     lines = raw.files[CAPTIONS].split("\n")
     assert [(line, lines[line - 1]) for line, _, _ in _rejects(made, CAPTIONS)] == [
         (7, "1,2"),
@@ -209,9 +209,9 @@ def test_where_blocks_of_the_file_end_changes_nothing(
     raw.files[BIG] += (
         "".join(f"{user}{BIG_ROWS[0][2:]}\n1,2\n" for user in range(100, 130)) + BIG_ROWS[1] + "\n"
     )
-    wanted = _ingested(raw, tmp_path / "whole", max_reject_share=0.9)
+    wanted = _ingested(raw, tmp_path / "whole", **{"data.max_reject_share": 0.9})
     monkeypatch.setattr(csv_reading, "_BLOCK_BYTES", block_bytes)
-    found = _ingested(raw, tmp_path / "blocks", max_reject_share=0.9)
+    found = _ingested(raw, tmp_path / "blocks", **{"data.max_reject_share": 0.9})
     for name in ("interactions", "video_captions", "video_daily", "fully_observed"):
         assert _table(found, name).equals(_table(wanted, name))
     assert _rejects(found, BIG) == _rejects(wanted, BIG)
@@ -267,7 +267,7 @@ def test_columns_between_semicolons_are_recognised(raw: RawLog, tmp_path: Path) 
 def test_a_file_that_was_cut_off_is_refused(raw: RawLog, tmp_path: Path, cut: int) -> None:
     """Cut in the last row: within its last number, before it, and at earlier fields."""
     raw.files[BIG] = raw.files[BIG][: -1 - cut]
-    said = _refused(raw, tmp_path, max_reject_share=0.9)
+    said = _refused(raw, tmp_path, **{"data.max_reject_share": 0.9})
     assert f"{BIG}, line 5: the file ends in the middle of a" in said
 
 
@@ -328,8 +328,8 @@ def test_optional_files_and_columns_may_be_missing_and_it_is_said(raw: RawLog, t
     made = _ingested(raw, tmp_path)
     for name in (SMALL, columns.SOCIAL_NETWORK_FILE, columns.ITEM_CATEGORIES_FILE):
         del raw.files[name]
-        (made.raw_dir / name).unlink()
-    raw.spoil(DAILY, "author_id", "writer").write(made.raw_dir)
+        (made.data.raw_dir / name).unlink()
+    raw.spoil(DAILY, "author_id", "writer").write(made.data.raw_dir)
     said = ingest(made).summary
     assert [entry["file"] for entry in said["not_there"]] == [
         columns.ITEM_CATEGORIES_FILE,
@@ -346,7 +346,7 @@ def test_the_same_files_are_not_read_twice_and_other_ones_are(raw: RawLog, tmp_p
     assert ingest(made).skipped
     assert not ingest(made, force=True).skipped
     raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
-    raw.write(made.raw_dir)
+    raw.write(made.data.raw_dir)
     assert not ingest(made).skipped
     assert _table(made, "interactions").height == len(BIG_ROWS) + 1
 
@@ -360,16 +360,16 @@ def test_a_log_that_grew_gives_what_reading_it_whole_gives(
     raw.files[BIG] += "\n".join(("1,2", BIG_ROWS[0], late, "x" + BIG_ROWS[1])) + "\n"
     raw.files[DAILY] += "148,20200705,9,NORMAL,2020-07-01,public,6067.0,1,1,1\n149,20200705,,,,,,1,1,1\n"
     raw.files[CAPTIONS] += '150,"a\nb",,[],-124,UNKNOWN,-124,UNKNOWN,-124,UNKNOWN\n1,2\n'
-    whole = _ingested(raw, tmp_path / "whole", max_reject_share=0.9)
+    whole = _ingested(raw, tmp_path / "whole", **{"data.max_reject_share": 0.9})
     grown = dict(raw.files)
     for name in (BIG, DAILY, CAPTIONS):
         raw.files[name] = "".join(line + "\n" for line in grown[name].split("\n")[: -1 - cut_rows])
     if cut_rows > 1:
         # In the midst of a quoted text there is no row to go on from.
         raw.files[CAPTIONS] = grown[CAPTIONS].split("150,")[0]
-    made = _ingested(raw, tmp_path / "grown", max_reject_share=0.9)
+    made = _ingested(raw, tmp_path / "grown", **{"data.max_reject_share": 0.9})
     raw.files = grown
-    raw.write(made.raw_dir)
+    raw.write(made.data.raw_dir)
     found = ingest(made)
     assert found.summary == ingest(whole, force=True).summary
     for name in ("interactions", "video_daily", "video_captions", "users", "fully_observed"):
@@ -381,7 +381,7 @@ def test_a_log_that_grew_gives_what_reading_it_whole_gives(
 def test_only_what_is_new_is_read(raw: RawLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = _ingested(raw, tmp_path)
     raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
-    (made.raw_dir / BIG).write_bytes(raw.files[BIG].encode())
+    (made.data.raw_dir / BIG).write_bytes(raw.files[BIG].encode())
     read: list[tuple[str, int]] = []
 
     def noting(path: Path, header: csv_reading.Header) -> Iterator[csv_reading.TextBatch]:
@@ -403,7 +403,7 @@ def test_a_file_whose_past_changed_is_read_anew(raw: RawLog, tmp_path: Path, spo
     else:
         made.paths.table("interactions").write_bytes(b"")
     raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
-    raw.write(made.raw_dir)
+    raw.write(made.data.raw_dir)
     ingest(made)
     assert _table(made, "interactions").height == len(BIG_ROWS) + 1
     assert (99 in _table(made, "interactions")["user_id"]) == (spoiled == "raw")
@@ -419,7 +419,7 @@ def test_the_real_side_files_come_in_without_loss(raw: RawLog, tmp_path: Path) -
     real = SHARED / "kuairec" / "real"
     for name in (USERS, CAPTIONS, columns.ITEM_CATEGORIES_FILE):
         raw.files[name] = (real / name).read_bytes().decode()
-    made = _ingested(raw, tmp_path, max_reject_share=0)
+    made = _ingested(raw, tmp_path, **{"data.max_reject_share": 0})
     assert _table(made, "users").height == 7_176
     captions = _table(made, "video_captions")
     assert captions.height == captions["video_id"].n_unique() == 10_728

@@ -25,7 +25,7 @@ def test_the_ratio_label_is_a_label_short_and_the_duration_label_is_not(tmp_path
     assert by_ratio[short].mean() > 10 * by_ratio[~short].mean()
     by_duration = targets(DURATION, buckets, ratio, length, settings).liked
     for part in (short, ~short):
-        assert by_duration[part].mean() == pytest.approx(1 - settings.like_quantile, abs=0.01)
+        assert by_duration[part].mean() == pytest.approx(1 - settings.data.like_quantile, abs=0.01)
 
 
 def test_thresholds_are_those_of_the_training_plays(tmp_path: Path) -> None:
@@ -48,7 +48,9 @@ def test_the_duration_target_is_the_share_of_like_plays_below(tmp_path: Path) ->
 
 
 def test_the_clip_and_the_threshold_are_settings(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, like_threshold=2.0, watch_ratio_clip=3.0)
+    settings = Settings.model_validate(
+        {"home": tmp_path, "data.like_threshold": 2.0, "data.watch_ratio_clip": 3.0}
+    )
     found = targets(
         RATIO, LengthBuckets.fit(np.ones(1), np.ones(1)), np.array([2.0, 2.5, 9.0]), np.ones(3), settings
     )
@@ -63,9 +65,11 @@ def test_a_long_view_is_liked_whatever_its_ratio(tmp_path: Path) -> None:
     few = LengthBuckets.fit(ratio, length)
 
     def liked(**changed: float) -> list[bool]:
-        return targets(RATIO, few, ratio, length, Settings(home=tmp_path, **changed)).liked.tolist()
+        return targets(
+            RATIO, few, ratio, length, Settings.model_validate({"home": tmp_path, **changed})
+        ).liked.tolist()
 
-    assert liked(long_view_s=18) == [True, False, True, False, True]
+    assert liked(**{"data.long_view_s": 18}) == [True, False, True, False, True]
     assert liked() == [False, False, False, False, True]
 
 

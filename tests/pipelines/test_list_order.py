@@ -25,7 +25,10 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=150, videos=200, plays=12_000)
-FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 200\nlambdamart_plays = 0\n"
+FEW_TREES = (
+    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\n"
+    "ranker.filter_k = 200\nranker.lambdamart_plays = 0\n"
+)
 REGRESSOR = columns.REGRESSOR_SCORE
 
 

@@ -19,15 +19,15 @@ from scoring.backtest import backtest
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight
 
-AUTO = """objective = "auto"
-trees = 20
-early_stopping_trees = 20
-lambdamart_plays = 0
-top_k = 6
-filter_k = 12
-source_k = 8
-training_nights = 4
-retrieval_sources = "recent_2d,als"
+AUTO = """ranker.objective = "auto"
+ranker.lightgbm.num_iterations = 20
+ranker.lightgbm.early_stopping_round = 20
+ranker.lambdamart_plays = 0
+lists.top_k = 6
+ranker.filter_k = 12
+retrieval.source_k = 8
+ranker.training_nights = 4
+retrieval.sources = "recent_2d,als"
 """
 LOG = make_log(9, users=60, videos=80, plays=6_000)
 HOLDOUT_FROM, STOP_FROM = (FIRST_DAY + timedelta(days=day) for day in (6, 4))

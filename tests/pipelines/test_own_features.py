@@ -34,8 +34,9 @@ LIKED_ABOVE = 0.6
 LOG = make_log(3, users=10, videos=20, plays=600)
 INSTANT = pl.Datetime("us", "UTC")
 _MORE = (
-    f'feature_modules = ["my_features.py"]\nlike_threshold = {LIKED_ABOVE}\ntrees = 12\nmin_leaf_plays = 5\n'
-    "holdout_days = 2\nbacktest_days = 1\n"
+    f'features.modules = ["my_features.py"]\ndata.like_threshold = {LIKED_ABOVE}\n'
+    "ranker.lightgbm.num_iterations = 12\nranker.lightgbm.min_data_in_leaf = 5\n"
+    "evaluation.holdout_days = 2\nevaluation.backtest_days = 1\n"
 )
 
 
@@ -140,12 +141,12 @@ def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
     users = LOG.interactions[columns.USER_ID].unique().sort().to_numpy()[::-1]
     videos = LOG.interactions[columns.VIDEO_ID].unique().sort().to_numpy()
     store = open_store()
-    sides = sides_as_of(store, ranker.encoding, users, videos, as_of=as_of, zone=settings.zone)
+    sides = sides_as_of(store, ranker.encoding, users, videos, as_of=as_of, zone=settings.data.zone)
     user, video = (axis.ravel() for axis in np.meshgrid(range(len(users)), range(len(videos)), indexing="ij"))
     plays = pl.DataFrame({columns.USER_ID: users[user], columns.VIDEO_ID: videos[video]}).with_columns(
         pl.lit(as_of, INSTANT).alias(columns.EVENT_TIMESTAMP)
     )
-    rows = FeatureMatrix(FeatureFrame.join(store, plays, settings.zone), ranker.encoding)[:]
+    rows = FeatureMatrix(FeatureFrame.join(store, plays, settings.data.zone), ranker.encoding)[:]
     grid = sides.pair_grid(np.arange(len(users)))
     for index, values in zip(sides.pair_indices[1:], grid, strict=True):
         np.testing.assert_array_equal(values.ravel(), rows[:, index])
@@ -166,7 +167,7 @@ def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
 
 def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = make_log(5, users=60, videos=40, plays=6_000, days=12)
-    more = 'objective = "next_day"\nretrieval_sources = "recent_2d,als"\ntraining_nights = 2\n'
+    more = 'ranker.objective = "next_day"\nretrieval.sources = "recent_2d,als"\nranker.training_nights = 2\n'
     settings = _home(tmp_path / "next_day", monkeypatch, log, more)
     train(settings)
     version = model_registry.champion(settings)
@@ -231,7 +232,7 @@ def test_what_is_wrong_is_said_in_a_line(settings: Settings, tmp_path: Path, tex
     module = tmp_path / "wrong.py"
     head = "import polars as pl\nfrom nightreel.core.catalogue import Feature\nfeatures = [Feature"
     module.write_text((head + text if text.startswith("(") else text), encoding="utf-8")
-    changed = settings.model_copy(update={"feature_modules": (str(module),)})
+    changed = settings.changed({"features.modules": (str(module),)})
     with pytest.raises(InputError, match=said) as caught:
         build_expressed(changed)
     assert "wrong.py" in str(caught.value) and "\n" not in str(caught.value)
@@ -243,15 +244,15 @@ def test_a_module_that_is_not_there(settings: Settings) -> None:
         ("no_such_module_at_all", "ModuleNotFoundError"),
     ):
         with pytest.raises(InputError, match=said):
-            catalogue_of(settings.model_copy(update={"feature_modules": (named,)}))
+            catalogue_of(settings.changed({"features.modules": (named,)}))
 
 
 def test_the_setting_is_a_list_or_text_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    (tmp_path / "nightreel.toml").write_text('feature_modules = ["a.py", "some.module"]\n')
-    assert load_settings().feature_modules == (str(tmp_path / "a.py"), "some.module")
-    monkeypatch.setenv("NIGHTREEL_FEATURE_MODULES", "b.py, c.py")
-    assert load_settings().feature_modules == (str(tmp_path / "b.py"), str(tmp_path / "c.py"))
-    monkeypatch.setenv("NIGHTREEL_FEATURE_MODULES", "b.py,b.py")
+    (tmp_path / "nightreel.toml").write_text('features.modules = ["a.py", "some.module"]\n')
+    assert load_settings().features.modules == (str(tmp_path / "a.py"), "some.module")
+    monkeypatch.setenv("NIGHTREEL_FEATURES_MODULES", "b.py, c.py")
+    assert load_settings().features.modules == (str(tmp_path / "b.py"), str(tmp_path / "c.py"))
+    monkeypatch.setenv("NIGHTREEL_FEATURES_MODULES", "b.py,b.py")
     with pytest.raises(InputError, match="named twice"):
         load_settings()

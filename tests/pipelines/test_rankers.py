@@ -47,7 +47,14 @@ def _wanted(ratio: np.ndarray) -> Targets:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"), threads=1, trees=60, learning_rate=0.1)
+    return Settings.model_validate(
+        {
+            "home": tmp_path_factory.mktemp("home"),
+            "threads": 1,
+            "ranker.lightgbm.num_iterations": 60,
+            "ranker.lightgbm.learning_rate": 0.1,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +72,16 @@ def _texts(ranker: HybridRanker) -> tuple[str, str]:
 
 def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, settings: Settings) -> None:
     unseen = MATRIX[SLICES.holdout]
-    liked = RATIO[SLICES.holdout] > settings.like_threshold
+    liked = RATIO[SLICES.holdout] > settings.data.like_threshold
     probability = ranker.classify(unseen)
     assert ((probability > 0) & (probability < 1)).all()
     assert ((probability > 0.5) == liked).mean() > 0.85
-    clipped = np.minimum(RATIO[SLICES.holdout], settings.watch_ratio_clip)
+    clipped = np.minimum(RATIO[SLICES.holdout], settings.data.watch_ratio_clip)
     assert np.corrcoef(ranker.regress(unseen), clipped)[0, 1] > 0.8
 
 
 def test_ratios_above_the_clip_count_as_the_clip(ranker: HybridRanker, settings: Settings) -> None:
-    extreme = np.where(settings.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
+    extreme = np.where(settings.data.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
     assert (extreme != RATIO).any()
     assert _texts(_fit(_wanted(extreme), settings)) == _texts(ranker)
 
@@ -100,7 +107,7 @@ def test_the_last_days_only_say_when_to_stop(ranker: HybridRanker, settings: Set
     """With shuffled outcomes in that slice fewer trees remain, and those are the same trees."""
     altered = RATIO.copy()
     altered[SLICES.stop] = np.random.default_rng(1).permutation(altered[SLICES.stop])
-    eager = settings.model_copy(update={"early_stopping_trees": 3})
+    eager = settings.changed({"ranker.lightgbm.early_stopping_round": 3})
     stopped = _fit(_wanted(altered), eager)
     assert 0 < stopped.regressor.num_trees() < ranker.regressor.num_trees()
     first = stopped.regressor.num_trees()
@@ -167,7 +174,7 @@ def test_where_both_stages_tie_what_all_users_received_better_comes_first() -> N
 
 
 def test_no_filter_is_smaller_than_a_list() -> None:
-    short = Settings(home=Path(), top_k=100, filter_k=20)
+    short = Settings.model_validate({"home": Path(), "lists.top_k": 100, "ranker.filter_k": 20})
     assert [filter_size(short), filter_size(short, 50), filter_size(short, 200)] == [100, 100, 200]
 
 
@@ -192,20 +199,23 @@ def test_scores_of_many_users_order_each_as_alone(
         assert video[mine][np.argsort(-scores[mine])].tolist() == video[mine][alone].tolist()
 
 
-IN_PARTS = {"tree_rows": 1_000}  # four parts of the 4,000 rows
+IN_PARTS = {"ranker.tree_rows": 1_000}  # four parts of the 4,000 rows
 
 
 def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, settings: Settings) -> None:
-    in_parts = _fit(_wanted(RATIO), settings.model_copy(update=IN_PARTS))
-    unseen, clipped = MATRIX[SLICES.holdout], np.minimum(RATIO[SLICES.holdout], settings.watch_ratio_clip)
-    liked = RATIO[SLICES.holdout] > settings.like_threshold
+    in_parts = _fit(_wanted(RATIO), settings.changed(IN_PARTS))
+    unseen, clipped = (
+        MATRIX[SLICES.holdout],
+        np.minimum(RATIO[SLICES.holdout], settings.data.watch_ratio_clip),
+    )
+    liked = RATIO[SLICES.holdout] > settings.data.like_threshold
     assert ((in_parts.classify(unseen) > 0.5) == liked).mean() > 0.85
     errors = [np.abs(model.regress(unseen) - clipped).mean() for model in (in_parts, ranker)]
     assert errors[0] < 1.25 * errors[1]
 
 
 def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
-    some = settings.model_copy(update=IN_PARTS)
+    some = settings.changed(IN_PARTS)
     one, two = (_fit(_wanted(RATIO), some) for _ in range(2))
     assert _texts(one) == _texts(two)
 
@@ -213,7 +223,7 @@ def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
 @pytest.mark.parametrize("row", [0, 1, 2, 3, 3_999])
 def test_every_part_is_learnt_from(settings: Settings, row: int) -> None:
     """What came of any one play matters to the models, whichever part it falls into."""
-    some = settings.model_copy(update=IN_PARTS | {"early_stopping_trees": 60})
+    some = settings.changed(IN_PARTS | {"ranker.lightgbm.early_stopping_round": 60})
     other = RATIO.copy()
     other[row] = 4.9 if other[row] < 1 else 0.01
     models = [_fit(_wanted(ratio), some) for ratio in (RATIO, other)]

@@ -66,7 +66,7 @@ def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
 
 
 def test_no_part_is_without_a_tree() -> None:
-    few = SETTINGS.model_copy(update={"trees": 3, "tree_rows": 1_000})
+    few = SETTINGS.changed({"ranker.lightgbm.num_iterations": 3, "ranker.tree_rows": 1_000})
     assert [number_of_parts(few, rows) for rows in (1, 1_000, 1_001, 90_000)] == [1, 1, 2, 3]
 
 

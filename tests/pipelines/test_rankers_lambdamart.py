@@ -47,7 +47,15 @@ def test_whole_users_are_drawn_and_no_more_plays_than_asked_for() -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, threads=1, trees=40, learning_rate=0.2, early_stopping_trees=40)
+    return Settings.model_validate(
+        {
+            "home": tmp_path,
+            "threads": 1,
+            "ranker.lightgbm.num_iterations": 40,
+            "ranker.lightgbm.learning_rate": 0.2,
+            "ranker.lightgbm.early_stopping_round": 40,
+        }
+    )
 
 
 def _fit(settings: Settings):  # type: ignore[no-untyped-def]
@@ -84,5 +92,5 @@ def test_it_puts_the_better_liked_first_and_repeats(settings: Settings, tmp_path
 
 
 def test_it_can_be_left_out(settings: Settings, tmp_path: Path) -> None:
-    assert _fit(settings.model_copy(update={"lambdamart_plays": 0}))[0] is None
+    assert _fit(settings.changed({"ranker.lambdamart_plays": 0}))[0] is None
     assert load_lambdamart(tmp_path) is None

@@ -19,7 +19,7 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
 ) -> None:
     settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
     local = model_registry.champion(settings)
-    result = train(settings.model_copy(update={"engine": "ray"}))
+    result = train(settings.changed({"cluster.engine": "ray"}))
     assert not result.skipped and result.summary["version"] != local.version
     found = model_registry.find(settings, result.summary["version"])
     assert found.manifest["settings"]["engine"] == "ray"
@@ -39,7 +39,7 @@ def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() ->
 
 def _trained(home: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> dict[str, float]:
     monkeypatch.setenv("NIGHTREEL_HOME", str(home))
-    settings: Settings = load_settings().model_copy(update=changes)
+    settings: Settings = load_settings().changed(changes)
     metrics: dict[str, float] = train(settings, force=True).summary["metrics"]
     return metrics
 
@@ -59,7 +59,8 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     # And so many plays that the models use all their trees: where they stop early, the first of two splits
     # that are worth the same decides how many trees there are.
     (home / "nightreel.toml").write_text(
-        "als_factors = 8\ntrees = 40\ntree_rows = 300000\nthreads = 1\nlambdamart_plays = 0\n"
+        "features.als_factors = 8\nranker.lightgbm.num_iterations = 40\n"
+        "ranker.tree_rows = 300000\nthreads = 1\nranker.lambdamart_plays = 0\n"
     )
     size = ["--users", "2000", "--videos", "1000", "--interactions", "1200000", "--days", "20"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
@@ -70,7 +71,7 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     monkeypatch.setenv("NIGHTREEL_HOME", str(home))
     apply_definitions(load_settings())
     local = _trained(home, monkeypatch)
-    on_ray = _trained(home, monkeypatch, engine="ray")
+    on_ray = _trained(home, monkeypatch, **{"cluster.engine": "ray"})
     assert set(on_ray) == {"hybrid_ndcg_at_10", "classifier_auc", "regressor_mean_absolute_error"}
     for name, value in on_ray.items():
         assert value == pytest.approx(local[name], rel=_APART[name]), (name, value, local[name])

@@ -22,7 +22,9 @@ def _instants(plays_of_day: dict[int, int]) -> pl.Series:
 
 
 def _settings(home: Path, holdout_days: int = 2, backtest_days: int = 1) -> Settings:
-    return Settings(home=home, holdout_days=holdout_days, backtest_days=backtest_days)
+    return Settings.model_validate(
+        {"home": home, "evaluation.holdout_days": holdout_days, "evaluation.backtest_days": backtest_days}
+    )
 
 
 def test_last_days_are_held_out_and_as_many_before_them_stop(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
-FEW_TREES = "trees = 30\nearly_stopping_trees = 30\nfilter_k = 5\n"
+FEW_TREES = (
+    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\nranker.filter_k = 5\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,8 @@ def test_a_worse_version_does_not_become_champion_and_a_better_one_does(first: s
         def trained(kind: str, *, force: bool = False) -> dict[str, Any]:
             with pytest.MonkeyPatch.context() as own:
                 if kind == "stump":
-                    own.setenv("NIGHTREEL_TREES", "1")
-                    own.setenv("NIGHTREEL_LEAVES", "2")
+                    own.setenv("NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS", "1")
+                    own.setenv("NIGHTREEL_RANKER_LIGHTGBM_NUM_LEAVES", "2")
                 return train(load_settings(), force=force).summary
 
         before = trained(first)
@@ -136,7 +138,7 @@ def test_a_champion_that_saw_the_holdout_is_no_measure(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(tmp_path / "home", LOG, patch, more_settings=FEW_TREES)
         later = train(settings).summary
-        patch.setenv("NIGHTREEL_HOLDOUT_DAYS", "4")
+        patch.setenv("NIGHTREEL_EVALUATION_HOLDOUT_DAYS", "4")
         longer = train(load_settings()).summary
         assert "was trained on plays of this holdout" in longer["verdict"]
         assert model_registry.champion(settings).version == longer["version"] != later["version"]
@@ -155,7 +157,7 @@ def test_a_damaged_champion_is_replaced(tmp_path: Path) -> None:
 def test_a_sample_of_users_trains_on_their_plays_only(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(
-            tmp_path / "home", LOG, patch, more_settings=FEW_TREES + "train_sample = 0.5\n"
+            tmp_path / "home", LOG, patch, more_settings=FEW_TREES + "ranker.train_sample = 0.5\n"
         )
         train(settings)
         data = model_registry.champion(settings).manifest["data"]
@@ -168,7 +170,7 @@ def test_where_every_play_or_none_is_liked_training_says_so_and_the_regressor_le
     threshold: float, share: str, settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shutil.copytree(settings.home, tmp_path, dirs_exist_ok=True)
-    changed = settings.model_copy(update={"home": tmp_path, "like_threshold": threshold})
+    changed = settings.changed({"home": tmp_path, "data.like_threshold": threshold})
     result = train(changed, force=True)
     assert result.summary["liked_share"] == (0.0 if threshold > 0 else 1.0)
     said = "".join(capsys.readouterr())

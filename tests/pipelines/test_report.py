@@ -32,7 +32,10 @@ from tests.fixtures.chromium import LAPTOP, PHONE, Browser, View, needs_chromium
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
-MODELS = "trees = 10\nfilter_k = 5\nraw_dir = 'raw'\nas_published_plays = 500\nas_published_trees = 5\n"
+MODELS = (
+    "ranker.lightgbm.num_iterations = 10\nranker.filter_k = 5\ndata.raw_dir = 'raw'\n"
+    "evaluation.as_published_plays = 500\nevaluation.as_published_trees = 5\n"
+)
 Change = Callable[[dict[str, Any]], None]
 
 

@@ -30,7 +30,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyp
 
 @pytest.fixture(scope="module")
 def frame(settings: Settings) -> FeatureFrame:
-    return FeatureFrame.join(open_store(), read_plays(settings), settings.zone)
+    return FeatureFrame.join(open_store(), read_plays(settings), settings.data.zone)
 
 
 def _encoding(frame: FeatureFrame) -> FeatureEncoding:
@@ -83,7 +83,7 @@ def test_repeated_plays_and_unknown_users_and_videos_keep_their_rows(settings: S
     stranger = plays.tail(1).with_columns(pl.lit(999_999, pl.Int64).alias(columns.USER_ID))
     nowhere = plays.tail(1).with_columns(pl.lit(888_888, pl.Int64).alias(columns.VIDEO_ID))
     rows = pl.concat([plays, stranger, plays.head(2), nowhere])
-    joined = FeatureFrame.join(open_store(), rows, settings.zone)
+    joined = FeatureFrame.join(open_store(), rows, settings.data.zone)
     matrix = FeatureMatrix(joined, _encoding(joined))
     assert len(joined) == rows.height
     whole = matrix[0 : len(joined)]
@@ -105,7 +105,7 @@ def test_hour_and_weekday_are_local(settings: Settings) -> None:
             .alias(columns.EVENT_TIMESTAMP)
         )
     )
-    joined = FeatureFrame.join(open_store(), play, settings.zone)
+    joined = FeatureFrame.join(open_store(), play, settings.data.zone)
     row = dict(zip(joined.names, FeatureMatrix(joined, _encoding(joined))[0:1][0], strict=True))
     assert (row[columns.HOUR_OF_DAY], row[columns.DAY_OF_WEEK]) == (0, 6)
 
@@ -144,7 +144,7 @@ def test_features_up_to_an_instant_are_blind_to_all_from_it_on(
         tmp_path / "home", LOG.with_interactions(change(LOG.interactions, instant)), monkeypatch
     )
     encoding = _encoding(frame)
-    after = FeatureFrame.join(open_store(), untouched, altered.zone)
+    after = FeatureFrame.join(open_store(), untouched, altered.data.zone)
     np.testing.assert_array_equal(
         FeatureMatrix(after, encoding)[0 : untouched.height],
         FeatureMatrix(frame, encoding)[0 : untouched.height],
@@ -195,6 +195,6 @@ def test_a_stamp_one_microsecond_late_is_not_seen(settings: Settings) -> None:
         },
         schema_overrides={columns.EVENT_TIMESTAMP: pl.Datetime("us", "UTC")},
     )
-    joined = FeatureFrame.join(open_store(), rows, settings.zone)
+    joined = FeatureFrame.join(open_store(), rows, settings.data.zone)
     seen = FeatureMatrix(joined, _encoding(joined))[0:2][:, joined.names.index(columns.USER_AGG_INTERACTIONS)]
     np.testing.assert_array_equal(seen, np.array([np.nan, plays_so_far], dtype=np.float32))

@@ -21,8 +21,12 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import INTERACTION_SCHEMA, make_log
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
-FEW_TREES = "trees = 5\nearly_stopping_trees = 5\nfilter_k = 5\ntuning_share = 0.4\ntree_rows = 1000\n"
+FEW_TREES = (
+    "ranker.lightgbm.num_iterations = 5\nranker.lightgbm.early_stopping_round = 5\n"
+    "ranker.filter_k = 5\nevaluation.tuning_share = 0.4\nranker.tree_rows = 1000\n"
+)
 RATIO = columns.WATCH_RATIO
+TABLE = "ranker.lightgbm"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,9 @@ def _fully_observed() -> pl.DataFrame:
 
 def _peak(values: Values, title: str) -> Measured:
     """A quality with its top at 0.1 and 40 leaves; no model is fitted."""
-    away = abs(np.log(values["learning_rate"] / 0.1)) + abs(np.log(values["leaves"] / 40))
+    away = abs(np.log(values[f"{TABLE}.learning_rate"] / 0.1)) + abs(
+        np.log(values[f"{TABLE}.num_leaves"] / 40)
+    )
     return Measured(1 / (1 + away), 10, {10: 0.5, 100: 0.6}, 1, 2)
 
 
@@ -93,13 +99,16 @@ def test_trials_stay_within_their_limits(tmp_path: Path) -> None:
         values = trial.user_attrs["values"]
         assert set(values) == set(SPACE)
         assert all(SPACE[name].low <= value <= SPACE[name].high for name, value in values.items())
-        Settings(home=tmp_path, **values)
+        Settings.model_validate({"home": tmp_path, **values})
 
 
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_every_limit_of_the_search_is_a_setting_that_nightreel_takes(tmp_path: Path, end: str) -> None:
     values = {name: getattr(searched, end) for name, searched in SPACE.items()}
-    assert Settings.model_validate({"home": tmp_path, **values}).leaves == values["leaves"]
+    assert (
+        Settings.model_validate({"home": tmp_path, **values}).ranker.lightgbm.num_leaves
+        == values[f"{TABLE}.num_leaves"]
+    )
 
 
 def test_without_time_one_trial_is_made_a_run(tmp_path: Path) -> None:
@@ -118,12 +127,12 @@ def test_enough_trials_are_enough(tmp_path: Path) -> None:
 
 def test_outcomes_of_reported_users_and_of_the_holdout_reach_no_trial(settings: Settings) -> None:
     """And those of users who choose do, as do those of plays that are learnt from."""
-    measured = Objective.prepare(settings).measure({"learning_rate": 0.2}, "")
+    measured = Objective.prepare(settings).measure({"ranker.lightgbm.learning_rate": 0.2}, "")
     observed = _fully_observed()
     plays = read_plays(settings)
     since = time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from
     users = observed[columns.USER_ID].to_numpy().astype(np.uint64)
-    chooses = pl.Series(uniform_hash(users, settings.seed + 1) < settings.tuning_share)
+    chooses = pl.Series(uniform_hash(users, settings.seed + 1) < settings.evaluation.tuning_share)
     assert 0 < chooses.sum() < len(chooses)
     is_held_out = pl.col(columns.EVENT_TIMESTAMP) >= since
 
@@ -136,7 +145,7 @@ def test_outcomes_of_reported_users_and_of_the_holdout_reach_no_trial(settings: 
             pl.when(altered_plays).then(other).otherwise(pl.col(RATIO)).alias(RATIO)
         ).write_parquet(settings.paths.table("interactions"))
         try:
-            return Objective.prepare(settings).measure({"learning_rate": 0.2}, "")
+            return Objective.prepare(settings).measure({"ranker.lightgbm.learning_rate": 0.2}, "")
         finally:
             observed.write_parquet(settings.paths.table("fully_observed"))
             LOG.interactions.write_parquet(settings.paths.table("interactions"))
@@ -157,13 +166,13 @@ def test_without_fully_observed_pairs_the_holdout_measures(settings: Settings) -
         path.write_bytes(kept)
     assert objective.protocol == "impressions"
     users = objective.rows[columns.USER_ID].to_numpy().astype(np.uint64)
-    assert (uniform_hash(users, settings.seed + 1) < settings.tuning_share).all()
+    assert (uniform_hash(users, settings.seed + 1) < settings.evaluation.tuning_share).all()
     assert 0 < objective.measure({}, "").quality <= 1
 
 
 def test_nobody_who_chooses_is_said_so(settings: Settings) -> None:
     with pytest.raises(InputError, match="tuning_share"):
-        Objective.prepare(settings.model_copy(update={"tuning_share": 0.0}))
+        Objective.prepare(settings.changed({"evaluation.tuning_share": 0.0}))
 
 
 def test_a_study_leaves_its_table_and_settings_that_load(
@@ -179,15 +188,23 @@ def test_a_study_leaves_its_table_and_settings_that_load(
     again = tune(settings, trials=2, minutes=60, write=True)
     assert again.summary["made now"] == 0
     found = load_settings()
-    assert {name: getattr(found, name) for name in best} == best
-    assert found.trees == settings.trees
+    assert {name: found.value(name) for name in best} == best
+    assert found.ranker.lightgbm.num_iterations == settings.ranker.lightgbm.num_iterations
     (settings.home / "nightreel.toml").write_text(before, encoding="utf-8")
 
 
 def test_settings_are_replaced_where_they_stand_and_comments_stay() -> None:
-    text = "# mine\nleaves = 7  # few\n\n# filter_k = 9\ntop_k = 3"
-    changed = with_settings(text, {"leaves": 20, "filter_k": 50})
-    assert changed == "# mine\nleaves = 20\n\n# filter_k = 9\ntop_k = 3\nfilter_k = 50\n"
+    text = "# mine\nranker.lightgbm.num_leaves = 7  # few\n\n# filter_k = 9\nlists.top_k = 3"
+    changed = with_settings(text, {"ranker.lightgbm.num_leaves": 20, "ranker.filter_k": 50})
+    assert changed == (
+        "# mine\nranker.lightgbm.num_leaves = 20  # few\nranker.filter_k = 50\n"
+        "\n# filter_k = 9\nlists.top_k = 3"
+    )
+    text = "# mine\nleaves = 7\n[ranker]\nfilter_k = 3  # x\n\n[data]\nplays = 'x'\n"
+    changed = with_settings(text, {"ranker.lightgbm.num_leaves": 20, "ranker.filter_k": 50})
+    assert changed == (
+        "# mine\n[ranker]\nfilter_k = 50  # x\n\n[ranker.lightgbm]\nnum_leaves = 20\n[data]\nplays = 'x'\n"
+    )
 
 
 def test_two_do_not_tune_at_once(settings: Settings) -> None:

@@ -92,4 +92,4 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 @pytest.fixture
 def settings(database_url: str | None, tmp_path: Path) -> Settings:
     """Settings on a fresh database and a fresh home."""
-    return Settings.model_validate({"home": tmp_path, "database_url": database_url, "top_k": 10})
+    return Settings.model_validate({"home": tmp_path, "database.url": database_url, "lists.top_k": 10})

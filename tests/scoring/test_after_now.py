@@ -51,7 +51,7 @@ def _plant(settings: Settings, due_at: datetime, status: str = "done", **values:
 
 
 def _tonight(settings: Settings) -> Job:
-    due = last_due(settings.schedule, settings.zone_of_schedule, datetime.now(UTC))
+    due = last_due(settings.schedule.cron, settings.zone_of_schedule, datetime.now(UTC))
     assert due is not None
     return Job(NIGHT, due)
 
@@ -70,7 +70,7 @@ def test_a_job_of_later_settles_no_night_and_status_says_so(
     assert facts["after_now"] == ["job night began 2131-06-01 12:00 UTC, after now"]
     plain = nightreel("status", home=published.home, **_environment(published))
     assert "after now: job night began 2131-06-01 12:00 UTC" in plain.stdout
-    patient = published.model_copy(update={"schedule_grace_hours": 48.0})
+    patient = published.changed({"schedule.grace_hours": 48.0})
     assert Scheduler(patient, lambda _job: []).due() == _tonight(published)
 
 

@@ -219,12 +219,12 @@ def test_a_replay_of_an_earlier_night_may_be_smaller(settings: Settings) -> None
 def test_shorter_lists_by_setting_are_no_shortage(settings: Settings) -> None:
     candidates = make_candidates(31)
     publish_lists(settings, candidates, make_blocks(candidates, 31, k=10))
-    shorter = settings.model_copy(update={"top_k": 3})
+    shorter = settings.changed({"lists.top_k": 3})
     publish_lists(shorter, candidates, make_blocks(candidates, 32, k=3), NIGHT + timedelta(days=1))
 
 
 def test_too_many_changed_lists_are_not_published(settings: Settings) -> None:
-    strict = settings.model_copy(update={"max_changed_lists": 0.1})
+    strict = settings.changed({"database.max_changed_lists": 0.1})
     candidates = make_candidates(33, videos=200)
     first = list(make_blocks(candidates, 33, k=10))
     publish_lists(strict, candidates, first)

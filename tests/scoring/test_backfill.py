@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def scored(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
     """The home's settings with a database of this test's own."""
     url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
-    return home.model_copy(update={"database_url": SecretStr(url)})
+    return home.changed({"database.url": SecretStr(url)})
 
 
 def rows_of(settings: Settings, run_id: int) -> list[tuple[Any, ...]]:
@@ -80,7 +80,7 @@ def test_past_nights_are_stored_and_counted_and_never_shown(scored: Settings, ni
 
 
 def test_what_was_stopped_goes_on_and_a_pruned_night_is_not_made_again(scored: Settings) -> None:
-    few = scored.model_copy(update={"keep_replays": 1})
+    few = scored.changed({"database.keep_replays": 1})
     assert backfill(few, BEFORE, BEFORE).summary["made"] == 1
     result = backfill(few, BEFORE, LAST)
     assert (result.summary["made"], result.summary["there before"]) == (1, 1)

@@ -21,7 +21,7 @@ from tests.fixtures.small_log import FIRST_DAY, midnight
 LOG = scoring_log()
 JUDGED = [FIRST_DAY + timedelta(days=day) for day in range(DAYS - 3, DAYS)]
 POPULARITIES = ["popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"]
-SOURCES = [f"source_{name}" for name in Settings(home=Path()).retrieval_sources.split(",")]
+SOURCES = [f"source_{name}" for name in Settings(home=Path()).retrieval.sources.split(",")]
 SYSTEMS = ["hybrid", "hybrid_shown", *POPULARITIES, *SOURCES]
 PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
@@ -82,7 +82,7 @@ def test_the_hybrid_lists_are_those_that_score_publishes_as_of_that_day(
         # Users who have seen everything are only shown what they have seen: nothing of it is judged.
         own = published.filter(pl.col("source") != "rewatch").drop("source").sort("user_id", "rank")
         lists = _lists(settings, day, "hybrid").join(own, on="user_id", how="semi")
-        beginning = lists.filter(pl.col("rank") <= settings.top_k).sort("user_id", "rank")
+        beginning = lists.filter(pl.col("rank") <= settings.lists.top_k).sort("user_id", "rank")
         assert beginning.rows() == own.rows()
 
 
@@ -112,7 +112,7 @@ def test_lists_are_longer_than_those_published_and_hold_each_unseen_video_once(
             assert lists.select(PAIR).is_duplicated().sum() == 0
             ranks = lists.sort("user_id", "rank").group_by("user_id", maintain_order=True).agg("rank")
             assert all(own == list(range(1, len(own) + 1)) for own in ranks["rank"].to_list())
-        assert _lists(settings, day, "hybrid")["rank"].max() > settings.top_k
+        assert _lists(settings, day, "hybrid")["rank"].max() > settings.lists.top_k
 
 
 @pytest.mark.parametrize(("system", "days"), list(zip(POPULARITIES, (1, 3, 7), strict=False)))
@@ -265,7 +265,7 @@ def test_a_day_on_which_nobody_liked_anything_new_is_said(nightreel: Nightreel, 
 def test_more_days_than_were_held_out_are_refused_with_a_remark(
     home: tuple[Settings, str], nightreel: Nightreel
 ) -> None:
-    done = nightreel("evaluate", home=home[0].home, NIGHTREEL_BACKTEST_DAYS="4")
+    done = nightreel("evaluate", home=home[0].home, NIGHTREEL_EVALUATION_BACKTEST_DAYS="4")
     assert done.returncode == 0, done.stderr
     assert "3 of backtest_days = 4" in done.stdout
     assert [day["day"] for day in _contents(home[0])["days"]] == [day.isoformat() for day in JUDGED]
@@ -277,7 +277,7 @@ def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
     settings = home[0]
     assert nightreel("evaluate", home=settings.home).returncode == 0
     before = {(day, system): _lists(settings, day, system) for day in JUDGED for system in SYSTEMS}
-    done = nightreel("evaluate", home=settings.home, NIGHTREEL_BACKTEST_USERS="10")
+    done = nightreel("evaluate", home=settings.home, NIGHTREEL_EVALUATION_BACKTEST_USERS="10")
     assert done.returncode == 0, done.stderr
     assert "by hash (backtest_users = 10)" in done.stdout
     found, differences, total = 0, 0, 0

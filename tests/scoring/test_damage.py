@@ -25,17 +25,17 @@ from scoring.database.publish import score_and_publish
 from tests.fixtures.published_home import shown_lists, shown_rows
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
-SETTINGS = """trees = 10
-als_factors = 4
-als_iterations = 2
+SETTINGS = """ranker.lightgbm.num_iterations = 10
+features.als_factors = 4
+features.als_iterations = 2
 threads = 1
-top_k = 5
-filter_k = 20
-source_k = 8
-lambdamart_plays = 0
-objective = "next_day"
-retrieval_sources = "als,recent_2d"
-training_nights = 1
+lists.top_k = 5
+ranker.filter_k = 20
+retrieval.source_k = 8
+ranker.lambdamart_plays = 0
+ranker.objective = "next_day"
+retrieval.sources = "als,recent_2d"
+ranker.training_nights = 1
 """
 AS_OF = "2020-07-10T00:00:00Z"
 DAMAGE = "not as it was written"
@@ -48,10 +48,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_synthetic_home(folder, patch, SETTINGS, users=40, videos=80, plays=4_000, days=12)
         ingest(settings)
-        (settings.raw_dir / "incoming").mkdir()
-        users = pl.read_csv(settings.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
+        (settings.data.raw_dir / "incoming").mkdir()
+        users = pl.read_csv(settings.data.raw_dir / columns.USER_FEATURES_FILE, infer_schema=False)
         users.with_columns(pl.all().exclude("user_id").reverse()).write_csv(
-            settings.raw_dir / "incoming" / columns.USER_FEATURES_FILE
+            settings.data.raw_dir / "incoming" / columns.USER_FEATURES_FILE
         )
         for stage in night_stages(settings)[:2]:
             stage.work()

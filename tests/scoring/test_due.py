@@ -128,7 +128,7 @@ def test_a_day_of_the_month_and_a_weekday_are_due_on_either_as_in_cron(cron: str
     assert [due[:2] for due in found] == days
 
 
-@pytest.mark.parametrize("name", ["NIGHTREEL_SCHEDULE", "NIGHTREEL_RETRAIN_SCHEDULE"])
+@pytest.mark.parametrize("name", ["NIGHTREEL_SCHEDULE_CRON", "NIGHTREEL_SCHEDULE_RETRAIN"])
 @pytest.mark.parametrize("cron", ["0 2 31 2 *", "0 2 30-31 feb *", "0 2 31 4,6,9,11 *"])
 def test_a_schedule_that_never_comes_is_refused(
     name: str, cron: str, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def _find(home: Settings, as_of: datetime = AS_OF, **changes: object) -> Candidates:
-    return find_candidates(home.model_copy(update=changes), open_store(), as_of)
+    return find_candidates(home.changed(changes), open_store(), as_of)
 
 
 def _seen(candidates: Candidates, user: int) -> set[int]:
@@ -87,7 +87,7 @@ def test_the_size_of_a_batch_changes_nothing(home: Settings, batch_rows: int) ->
 
 
 def test_seen_may_be_listed_where_the_settings_say_so(home: Settings) -> None:
-    assert not _find(home, exclude_seen=False).seen.any()
+    assert not _find(home, **{"lists.exclude_seen": False}).seen.any()
 
 
 def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:
@@ -100,29 +100,31 @@ def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:
 @pytest.mark.parametrize("days", [1, 3, 6])
 def test_videos_are_those_that_a_day_gone_by_has_told_of(home: Settings, days: int) -> None:
     as_of = midnight(FIRST_DAY + timedelta(days=days))
-    candidates = _find(home, as_of, exclude_not_public=False)
+    candidates = _find(home, as_of, **{"lists.exclude_not_public": False})
     played = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < as_of)[columns.VIDEO_ID]
     known = {*played, *_last_known(as_of)[columns.VIDEO_ID]}
     assert candidates.video_id.tolist() == sorted(known)
     if days > 1:
-        a_moment_before = _find(home, as_of - timedelta(microseconds=1), exclude_not_public=False)
+        a_moment_before = _find(
+            home, as_of - timedelta(microseconds=1), **{"lists.exclude_not_public": False}
+        )
         assert set(a_moment_before.video_id.tolist()) < known
 
 
 def test_hidden_videos_and_advertisements_are_left_out_by_setting(home: Settings) -> None:
-    known = set(_find(home, exclude_not_public=False).video_id.tolist())
+    known = set(_find(home, **{"lists.exclude_not_public": False}).video_id.tolist())
     status = _last_known(AS_OF)
     hidden = set(status.filter(pl.col(columns.VISIBLE_STATUS) != "public")[columns.VIDEO_ID])
     advertisements = set(status.filter(pl.col(columns.VIDEO_TYPE) == "AD")[columns.VIDEO_ID])
     assert hidden and advertisements - hidden
     assert set(_find(home).video_id.tolist()) == known - hidden
-    without = set(_find(home, exclude_advertisements=True).video_id.tolist())
+    without = set(_find(home, **{"lists.exclude_advertisements": True}).video_id.tolist())
     assert without == known - hidden - advertisements
 
 
 @pytest.mark.parametrize("days", [1, 3])
 def test_what_was_seen_long_ago_may_be_listed_again_by_setting(home: Settings, days: int) -> None:
-    candidates = _find(home, exclude_seen_days=days)
+    candidates = _find(home, **{"lists.exclude_seen_days": days})
     since = AS_OF - timedelta(days=days)
     plays = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP).is_between(since, AS_OF, closed="left"))
     assert len(plays) < LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF).height
@@ -143,7 +145,7 @@ def test_videos_older_than_so_many_days_are_left_out(home: Settings) -> None:
         if midnight(day) >= AS_OF - timedelta(days=9)
     }
     everything = set(_find(home).video_id.tolist())
-    found = set(_find(home, max_video_age_days=9).video_id.tolist())
+    found = set(_find(home, **{"lists.max_video_age_days": 9}).video_id.tolist())
     untold = everything - set(uploaded[columns.VIDEO_ID])
     assert found == everything & (young | untold)
     assert 0 < len(found) < len(everything)
@@ -170,14 +172,14 @@ def test_everyone_skipped_or_everything_blocked_is_wrong_input(home: Settings) -
 
 def test_caps_know_each_videos_author_and_category(home: Settings) -> None:
     assert _find(home).caps == ()
-    candidates = _find(home, max_per_author=2, max_per_category=3)
+    candidates = _find(home, **{"lists.max_per_author": 2, "lists.max_per_category": 3})
     author, category = candidates.caps
     assert (author.setting, author.most) == ("max_per_author", 2)
     assert (category.setting, category.most) == ("max_per_category", 3)
     first = columns.CATEGORY_LEVELS[0]
     expected = dict(LOG.video_captions.select(columns.VIDEO_ID, first).iter_rows())
     assert category.group.tolist() == [expected[video] for video in candidates.video_id.tolist()]
-    told = LOG.video_daily.filter(pl.col(columns.LOCAL_DATE) < AS_OF.astimezone(home.zone).date())
+    told = LOG.video_daily.filter(pl.col(columns.LOCAL_DATE) < AS_OF.astimezone(home.data.zone).date())
     last = told.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.AUTHOR_ID))
     authors = dict(last.iter_rows())
     assert author.group.tolist() == [authors.get(video, -1) for video in candidates.video_id.tolist()]
@@ -192,6 +194,6 @@ def test_an_instant_before_the_data_is_wrong_input(home: Settings) -> None:
 
 def test_by_default_lists_are_as_of_the_end_of_the_last_day(home: Settings) -> None:
     last = LOG.interactions[columns.EVENT_TIMESTAMP][-1]
-    end = midnight(last.astimezone(home.zone).date() + timedelta(days=1), home.zone)
+    end = midnight(last.astimezone(home.data.zone).date() + timedelta(days=1), home.data.zone)
     assert default_as_of(home, datetime(2030, 1, 1, tzinfo=UTC)) == end
     assert default_as_of(home, last) == last

@@ -27,8 +27,8 @@ with exclusive_lock(sql_engine(settings)):
 def holder(settings: Settings):  # type: ignore[no-untyped-def]
     """Another process that is the writer."""
     environment = dict(os.environ)
-    if settings.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(settings.home)],
         stdin=subprocess.PIPE,

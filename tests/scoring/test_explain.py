@@ -31,15 +31,15 @@ from tests.conftest import Nightreel
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, scoring_log
 
-SETTINGS = """objective = "next_day"
-trees = 20
-early_stopping_trees = 20
-lambdamart_plays = 0
-top_k = 6
-filter_k = 12
-source_k = 3
+SETTINGS = """ranker.objective = "next_day"
+ranker.lightgbm.num_iterations = 20
+ranker.lightgbm.early_stopping_round = 20
+ranker.lambdamart_plays = 0
+lists.top_k = 6
+ranker.filter_k = 12
+retrieval.source_k = 3
 """
-LONGER = {"top_k": 12, "filter_k": 12}
+LONGER = {"lists.top_k": 12, "ranker.filter_k": 12}
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         folder = tmp_path_factory.mktemp("explain") / "home"
         settings = make_feature_home(folder, scoring_log(), patch, more_settings=SETTINGS)
         train(settings)
-        train(settings.model_copy(update={"objective": "shown"}))
+        train(settings.changed({"ranker.objective": "shown"}))
         runs = {}
         for name in model_registry.version_names(settings):
             model = model_registry.find(settings, name)
             made = [
                 score_and_publish(
-                    settings.model_copy(update=update), as_of=AS_OF, model_version=name, publish=True
+                    settings.changed(update), as_of=AS_OF, model_version=name, publish=True
                 ).summary["run_id"]
                 for update in (LONGER, {})
             ]
@@ -122,7 +122,7 @@ def _order_of_next_day(home: Home, user: int) -> dict[int, int]:
     versions = (model_registry.find(settings, name) for name in model_registry.version_names(settings))
     model = next(one for one in versions if objective_of(one) == "next_day")
     encoding = HybridRanker.load(model.folder).encoding
-    sides = sides_as_of(store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.zone)
+    sides = sides_as_of(store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.data.zone)
     night = night_of(every, sides, read_plays(settings), AS_OF, settings)
     ranker = NextDayRanker.load(model.folder, "next_day")
     lists = Lists.concatenate(next_day_lists(every, night, ranker, AS_OF, settings, length=12))
@@ -144,7 +144,7 @@ def test_features_are_those_of_feast_and_their_contributions_of_lightgbm(home: H
         pl.lit(AS_OF, dtype=pl.Datetime("us", "UTC")).alias("event_timestamp")
     )
     ranker = HybridRanker.load(model.folder)
-    frame = FeatureFrame.join(open_store(), pair, home.settings.zone)
+    frame = FeatureFrame.join(open_store(), pair, home.settings.data.zone)
     matrix = FeatureMatrix(frame, ranker.encoding)[:]
     for name in ("classifier", "regressor"):
         booster = lgb.Booster(model_file=str(model.folder / f"{name}.txt"))
@@ -203,7 +203,7 @@ def test_what_may_not_be_listed_says_by_which_rule(home: Home) -> None:
     with sqlite3.connect(home.settings.paths.sqlite) as connection:
         connection.execute("DELETE FROM blocklist")
     assert explain(home.settings, user, 987_654, run_id=run).reason.code == "unknown"
-    aged = home.settings.model_copy(update={"max_video_age_days": 1})
+    aged = home.settings.changed({"lists.max_video_age_days": 1})
     found = [explain(aged, user, int(video), run_id=run) for video in rows["video_id"].unique()[:3]]
     assert any(one.reason is not None and "max_video_age_days" in one.reason.text for one in found)
 

@@ -32,8 +32,9 @@ from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 # Of no other meaning in any file; seven digits would be found in times.
 USER = 7_716_253_849
 SETTINGS = (
-    "max_data_age_hours = 0\ntrees = 10\nals_factors = 4\nals_iterations = 2\nthreads = 1\n"
-    "top_k = 5\nfilter_k = 20\nkeep_runs = 3\n"
+    "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
+    "features.als_factors = 4\nfeatures.als_iterations = 2\nthreads = 1\n"
+    "lists.top_k = 5\nranker.filter_k = 20\ndatabase.keep_runs = 3\n"
 )
 
 
@@ -63,7 +64,7 @@ def _decoded(path: Path, user: int) -> Iterator[bool]:
 
 def _named_anew(settings: Settings, before: int) -> None:
     """Give a user of the synthetic raw files the id that stands nowhere else."""
-    for path in settings.raw_dir.glob("*.csv"):
+    for path in settings.data.raw_dir.glob("*.csv"):
         header, *lines = path.read_text(encoding="utf-8").split("\n")
         if header.startswith("user_id,"):
             lines = [
@@ -78,20 +79,20 @@ def test_no_file_of_the_home_has_the_user_any_more(
 ) -> None:
     """A home with models, two published runs, a delivery and a replay; forgotten by the real command."""
     home = make_synthetic_home(tmp_path, monkeypatch, SETTINGS, users=60, videos=120, plays=8_000, days=21)
-    plays = pl.read_csv(home.raw_dir / "big_matrix.csv")
+    plays = pl.read_csv(home.data.raw_dir / "big_matrix.csv")
     first = int(plays["user_id"].value_counts().sort("count", descending=True)["user_id"][0])
     _named_anew(home, first)
     ingest(home)
     publish_night(home)
     last = plays.sort("timestamp").row(-1, named=True)
     row = {**last, "user_id": USER, "timestamp": last["timestamp"] + 60}
-    (home.raw_dir / "incoming").mkdir()
+    (home.data.raw_dir / "incoming").mkdir()
     line = ",".join(str(row[name]) for name in plays.columns)
     others = ",".join(str({**row, "user_id": first + 100_000}[name]) for name in plays.columns)
-    (home.raw_dir / "incoming" / "big_matrix_1.csv").write_text(
+    (home.data.raw_dir / "incoming" / "big_matrix_1.csv").write_text(
         f"{','.join(plays.columns)}\n{line}\n{others}\n", encoding="utf-8"
     )
-    (home.raw_dir / "incoming" / "big_matrix_2.csv").write_text(f"x\n{USER}\n", encoding="utf-8")
+    (home.data.raw_dir / "incoming" / "big_matrix_2.csv").write_text(f"x\n{USER}\n", encoding="utf-8")
     merge_deliveries(home)
     ingest(home)
     publish_night(home)
@@ -166,7 +167,7 @@ def _rows(settings: Settings, user: int) -> list[Any]:
 
 def test_a_row_that_was_deleted_before_is_in_no_free_page(tmp_path: Path) -> None:
     """Rows that pruning deleted, long before the user asked, lie in pages that SQLite has kept."""
-    settings = Settings.model_validate({"home": tmp_path, "top_k": 10})
+    settings = Settings.model_validate({"home": tmp_path, "lists.top_k": 10})
     publish_small_lists(settings, (1, 2))
     with closing(sqlite3.connect(settings.paths.sqlite)) as connection, connection:
         connection.execute("PRAGMA secure_delete = OFF")
@@ -198,18 +199,18 @@ def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
         row for pair in zip(own, others * 2, strict=True) for row in pair
     )
     log.spoil("social_network.csv", '14,"[15, 16]"', f'14,"[15, {USER}, 16]"\n{USER},"[14]"')
-    settings = Settings.model_validate({"home": tmp_path, "raw_dir": log.write(tmp_path / "raw")})
-    big = settings.raw_dir / "big_matrix.csv"
+    settings = Settings.model_validate({"home": tmp_path, "data.raw_dir": log.write(tmp_path / "raw")})
+    big = settings.data.raw_dir / "big_matrix.csv"
     big.chmod(0o640)
     os.utime(big, ns=(10**18, 10**18))
-    kept = {name: (settings.raw_dir / name).read_bytes() for name in log.files}
+    kept = {name: (settings.data.raw_dir / name).read_bytes() for name in log.files}
     ingest(settings)
     summary = forget(settings, USER).summary
     assert big.read_bytes() == f"{BIG_HEADER}\n".encode() + "".join(others * 2).encode()
     assert (big.stat().st_mode & 0o777, big.stat().st_mtime_ns) == (0o640, 10**18)
-    assert (settings.raw_dir / "social_network.csv").read_text().splitlines()[1:] == ['14,"[15, 16]"']
+    assert (settings.data.raw_dir / "social_network.csv").read_text().splitlines()[1:] == ['14,"[15, 16]"']
     for name in set(log.files) - {"big_matrix.csv", "social_network.csv"}:
-        assert (settings.raw_dir / name).read_bytes() == kept[name]
+        assert (settings.data.raw_dir / name).read_bytes() == kept[name]
     assert summary["removed"]["raw rows"] == 7 and summary["removed"]["lists of friends"] == 2
     ingest(settings)
     assert USER not in pl.read_parquet(settings.paths.table("interactions"))["user_id"]
@@ -218,10 +219,12 @@ def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_what_was_not_looked_through_is_named(tmp_path: Path) -> None:
-    settings = Settings.model_validate({"home": tmp_path, "raw_dir": RawLog().write(tmp_path / "raw")})
-    (settings.raw_dir / "notes.csv.gz").write_bytes(b"\x1f\x8b")
-    (settings.raw_dir / "incoming").mkdir()
-    (settings.raw_dir / "incoming" / ".big_matrix_3.csv").write_text(f"user_id\n{USER}\n", encoding="utf-8")
+    settings = Settings.model_validate({"home": tmp_path, "data.raw_dir": RawLog().write(tmp_path / "raw")})
+    (settings.data.raw_dir / "notes.csv.gz").write_bytes(b"\x1f\x8b")
+    (settings.data.raw_dir / "incoming").mkdir()
+    (settings.data.raw_dir / "incoming" / ".big_matrix_3.csv").write_text(
+        f"user_id\n{USER}\n", encoding="utf-8"
+    )
     left = forget(settings, USER).summary["not looked through"]
     assert [one.partition(":")[0] for one in left] == [".big_matrix_3.csv", "notes.csv.gz"]
 
@@ -239,13 +242,13 @@ def test_what_cannot_be_searched_though_ingest_reads_it_is_refused(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
     log = RawLog().spoil("user_features.csv", "16,high", f"{USER},high")
-    settings = Settings.model_validate({"home": tmp_path, "raw_dir": log.write(tmp_path / "raw")})
-    file = settings.raw_dir / name
+    settings = Settings.model_validate({"home": tmp_path, "data.raw_dir": log.write(tmp_path / "raw")})
+    file = settings.data.raw_dir / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     with pytest.raises(InputError, match="nothing was removed"):
         forget(settings, USER)
-    assert str(USER) in (settings.raw_dir / "user_features.csv").read_text()
+    assert str(USER) in (settings.data.raw_dir / "user_features.csv").read_text()
 
 
 def _packed(content: bytes) -> bytes:
@@ -287,7 +290,7 @@ def test_a_log_of_another_layout_loses_the_user_alone(
     (tmp_path / "nightreel.toml").write_text(toml)
     settings = load_settings()
     ingest(settings)
-    incoming = settings.raw_dir / "incoming"
+    incoming = settings.data.raw_dir / "incoming"
     incoming.mkdir(parents=True)
     (incoming / f"plays_{name}").write_bytes(log.read_bytes())
     forget(settings, USER)

@@ -53,7 +53,7 @@ def test_an_earlier_run_is_shown_again_and_the_next_one_as_ever(three_runs: Sett
 
 def test_the_run_that_is_shown_is_never_pruned(three_runs: Settings) -> None:
     rollback(three_runs, 1)
-    one = three_runs.model_copy(update={"keep_runs": 1})
+    one = three_runs.changed({"database.keep_runs": 1})
     with pytest.raises(Exception, match="every eligible user"):
         publish_lists(one, CANDIDATES, list[Lists](), NIGHT + timedelta(days=3))
     assert {row[0] for row in shown_rows(three_runs)} == {1}
@@ -75,8 +75,8 @@ def test_there_is_no_way_back_while_another_process_publishes(three_runs: Settin
 
 def test_the_commands_list_and_roll_back(three_runs: Settings, nightreel: Nightreel) -> None:
     environment = {}
-    if three_runs.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = three_runs.database_url.get_secret_value()
+    if three_runs.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = three_runs.database.url.get_secret_value()
 
     def run(*command: str) -> tuple[int, str]:
         done = nightreel(*command, home=three_runs.home, **environment)

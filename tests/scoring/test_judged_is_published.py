@@ -21,8 +21,9 @@ from tests.fixtures.small_log import make_log
 
 LOG = make_log(11, users=30, videos=60, plays=3_000)
 SHORT_FILTER = (
-    FEW_TREES + "top_k = 12\nfilter_k = 3\nexclude_seen = false\ntuning_share = 0\nlambdamart_plays = 0\n"
-    "as_published_plays = 0\n"
+    FEW_TREES + "lists.top_k = 12\nranker.filter_k = 3\nlists.exclude_seen = false\n"
+    "evaluation.tuning_share = 0\nranker.lambdamart_plays = 0\n"
+    "evaluation.as_published_plays = 0\n"
 )
 
 
@@ -57,9 +58,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, nightreel: Nightreel) -> Iter
 
 def test_the_figures_of_the_hybrid_are_those_of_the_published_lists(home: Settings) -> None:
     lists = _published(home)
-    assert lists["rank"].max() == home.top_k > home.filter_k
+    assert lists["rank"].max() == home.lists.top_k > home.ranker.filter_k
     observed = pl.read_parquet(home.paths.table("fully_observed"))
-    liked = observed.with_columns(liked=pl.col(columns.WATCH_RATIO) > home.like_threshold)
+    liked = observed.with_columns(liked=pl.col(columns.WATCH_RATIO) > home.data.like_threshold)
     judged = lists.join(liked, on=[columns.USER_ID, columns.VIDEO_ID], maintain_order="left")
     top = judged.filter(pl.col("rank") <= 10)
     discount = pl.col("liked") / (pl.col("rank") + 1).log(2)

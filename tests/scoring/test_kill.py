@@ -76,8 +76,8 @@ class Reader:
 @contextmanager
 def _publisher(settings: Settings, first_seed: int) -> Iterator["subprocess.Popen[str]"]:
     environment = dict(os.environ)
-    if settings.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.fixtures.publisher", str(settings.home), str(first_seed)],
         cwd=ROOT,

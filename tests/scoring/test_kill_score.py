@@ -28,12 +28,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture(name="settings")
 def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
     url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
-    return home.model_copy(update={"database_url": SecretStr(url), "keep_runs": 3})
+    return home.changed({"database.url": SecretStr(url), "database.keep_runs": 3})
 
 
 def _start(settings: Settings) -> "subprocess.Popen[bytes]":
     # One user a block, so that there is time to be killed in.
-    return start_scoring(settings, NIGHTREEL_USER_BLOCK_ROWS="1")
+    return start_scoring(settings, NIGHTREEL_LISTS_USER_BLOCK_ROWS="1")
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ _ROW = "run_id, user_id, rank, video_id, score, classifier_score, regressor_scor
 @pytest.fixture
 def older(settings: Settings) -> Settings:
     """A database as version 1 left it, with three runs, the third one shown."""
-    url = settings.database_url
+    url = settings.database.url
     name = "sqlite" if url is None else "postgresql"
     script = (HERE / f"version_1_{name}.sql").read_text(encoding="utf-8")
     if url is None:
@@ -83,9 +83,9 @@ def test_readers_of_everything_find_the_new_column_behind_those_that_they_know(o
 
 
 def test_an_upgrade_leaves_readers_their_grant_on_the_view(older: Settings) -> None:
-    if older.database_url is None:
+    if older.database.url is None:
         return
-    with psycopg.connect(older.database_url.get_secret_value(), autocommit=True) as server:
+    with psycopg.connect(older.database.url.get_secret_value(), autocommit=True) as server:
         server.execute("DROP ROLE IF EXISTS app")
         server.execute("CREATE ROLE app")
         server.execute("GRANT SELECT ON latest_recommendation TO app")
@@ -142,7 +142,7 @@ def test_the_tables_of_outcomes_come_with_what_was_shown_and_go_again(older: Set
 
 def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:
     candidates = make_candidates(1)
-    permissive = older.model_copy(update={"min_share_of_last_run": 0.0})
+    permissive = older.changed({"database.min_share_of_last_run": 0.0})
     publish_lists(permissive, candidates, make_blocks(candidates, 1, k=10))
     assert runs(older) == [(1, "published"), (2, "failed"), (3, "published"), (4, "published")]
     assert {row[0] for row in shown_rows(older)} == {4}
@@ -175,8 +175,8 @@ def test_an_upgrade_that_is_cut_off_changes_nothing(older: Settings) -> None:
 
 def test_the_command_upgrades_and_says_from_where(older: Settings, nightreel: Nightreel) -> None:
     environment = {}
-    if older.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = older.database_url.get_secret_value()
+    if older.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = older.database.url.get_secret_value()
     done = nightreel("db", "upgrade", home=older.home, **environment)
     assert done.returncode == 0, done.stderr
     assert "version 1" in done.stdout and f"version {SCHEMA_VERSION}" in done.stdout
@@ -230,7 +230,7 @@ def test_a_run_may_be_stored_and_may_not_be_anything(
     for status in ("shown", "", "STORED"):
         with pytest.raises(IntegrityError, match="known_status"), sql_engine(settings).begin() as connection:
             connection.exec_driver_sql(insert.format(run=13, status=status))
-    if settings.database_url is None:
+    if settings.database.url is None:
         with reading(settings) as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []

@@ -39,13 +39,13 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import NEVER_PLAYED, SEEN_ALL, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 
-NEXT_DAY_SETTINGS = """objective = "next_day"
-trees = 20
-early_stopping_trees = 20
-lambdamart_plays = 0
-top_k = 6
-filter_k = 12
-source_k = 8
+NEXT_DAY_SETTINGS = """ranker.objective = "next_day"
+ranker.lightgbm.num_iterations = 20
+ranker.lightgbm.early_stopping_round = 20
+ranker.lambdamart_plays = 0
+lists.top_k = 6
+ranker.filter_k = 12
+retrieval.source_k = 8
 """
 LOG = make_log(9, users=60, videos=80, plays=9_000)
 CUT = midnight(FIRST_DAY + timedelta(days=6))
@@ -91,7 +91,7 @@ def _lists(
     **changes: object,
 ) -> Lists:
     """The lists of other settings. ranker_of: gives what makes them. length: as a backtest asks."""
-    changed = settings.model_copy(update=changes)
+    changed = settings.changed(changes)
     model = model_registry.champion(settings)
     ranker = HybridRanker.load(model.folder)
     candidates = find_candidates(changed, open_store(), instant)
@@ -101,7 +101,7 @@ def _lists(
         candidates.user_id,
         candidates.video_id,
         as_of=instant,
-        zone=settings.zone,
+        zone=settings.data.zone,
     )
     found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY))
     night = night_of(candidates, sides, read_plays(changed), instant, changed)
@@ -121,7 +121,7 @@ def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
 def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings) -> None:
     lists = _published(home)
     candidates = find_candidates(home, open_store(), _as_of(home))
-    available = np.minimum(candidates.open_to(slice(None)).sum(axis=1), home.top_k)
+    available = np.minimum(candidates.open_to(slice(None)).sum(axis=1), home.lists.top_k)
     lengths = dict(lists.group_by(columns.USER_ID).len().iter_rows())
     assert lengths == dict(zip(candidates.user_id.tolist(), available.tolist(), strict=True))
     assert lists.select(columns.USER_ID, columns.VIDEO_ID).is_duplicated().sum() == 0
@@ -218,8 +218,8 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
     assert fallback.height and fallback["candidate_sources"].null_count() == fallback.height
     rows = lists.filter(pl.col("source") == HYBRID)
     alone = _Alone(home, _as_of(home))
-    for name in home.retrieval_sources.split(","):
-        best = alone.lists(name, home.source_k)
+    for name in home.retrieval.sources.split(","):
+        best = alone.lists(name, home.retrieval.source_k)
         for user, video, names in rows.select(
             columns.USER_ID, columns.VIDEO_ID, "candidate_sources"
         ).iter_rows():
@@ -228,13 +228,13 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
 
 def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: Settings) -> None:
     """Few plays are liked here, so that many videos tie for the last of a source's room."""
-    changes: dict[str, object] = {"like_threshold": 6.0, "exclude_seen": False}
+    changes: dict[str, object] = {"data.like_threshold": 6.0, "lists.exclude_seen": False}
     lists = _lists(home, CUT, length=40, **changes)
-    alone = _Alone(home.model_copy(update=changes), CUT)
+    alone = _Alone(home.changed(changes), CUT)
     decided = set()
-    for name in home.retrieval_sources.split(","):
-        best = alone.lists(name, home.source_k)
-        decided |= {name} if best != alone.lists(name, home.source_k, ties_by_id=True) else set()
+    for name in home.retrieval.sources.split(","):
+        best = alone.lists(name, home.retrieval.source_k)
+        decided |= {name} if best != alone.lists(name, home.retrieval.source_k, ties_by_id=True) else set()
         for user, video, source, names in zip(
             lists.user_id.tolist(),
             lists.video_id.tolist(),
@@ -251,7 +251,7 @@ def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: S
 def backtested(home: Settings) -> Backtest:
     backtest(home)
     found = Backtest.load(home)
-    assert found is not None and len(found.days) == home.backtest_days
+    assert found is not None and len(found.days) == home.evaluation.backtest_days
     return found
 
 
@@ -262,7 +262,7 @@ def _of_day(settings: Settings, day: BacktestDay, system: str) -> pl.DataFrame:
 def test_past_days_have_lists_of_each_objective_and_of_each_source_alone(
     home: Settings, backtested: Backtest
 ) -> None:
-    sources = [f"source_{name}" for name in home.retrieval_sources.split(",")]
+    sources = [f"source_{name}" for name in home.retrieval.sources.split(",")]
     assert backtested.systems[:3] == ("hybrid", "hybrid_next_day", "hybrid_shown")
     assert list(backtested.systems[-len(sources) :]) == sources
     assert not backtested.remarks
@@ -277,7 +277,7 @@ def test_a_source_alone_lists_what_it_scores_highest_of_what_was_not_played(
 ) -> None:
     day = backtested.days[-1]
     alone = _Alone(home, day.as_of)
-    for name in home.retrieval_sources.split(","):
+    for name in home.retrieval.sources.split(","):
         lists = _of_day(home, day, f"source_{name}")
         found = dict(lists.group_by(columns.USER_ID, maintain_order=True).agg(columns.VIDEO_ID).iter_rows())
         expected = alone.lists(name, 200)
@@ -294,13 +294,13 @@ def test_the_hybrid_of_shown_pairs_is_that_of_a_model_of_this_objective(
     ranker = HybridRanker.load(model_registry.champion(home).folder)
     candidates = find_candidates(home, open_store(), day.as_of)
     ids = (candidates.user_id, candidates.video_id)
-    sides = sides_as_of(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.zone)
+    sides = sides_as_of(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.data.zone)
     lists = Lists.concatenate(score_users(candidates, sides, ranker, home))
     own = lists.source != REWATCH
     published = pl.DataFrame(
         {name: getattr(lists, name)[own] for name in (columns.USER_ID, columns.RANK, columns.VIDEO_ID)}
     )
-    found = _of_day(home, day, "hybrid_shown").filter(pl.col(columns.RANK) <= home.top_k)
+    found = _of_day(home, day, "hybrid_shown").filter(pl.col(columns.RANK) <= home.lists.top_k)
     assert found.join(published, on=columns.USER_ID, how="semi").equals(published)
 
 
@@ -331,18 +331,18 @@ def test_threads_and_blocks_change_no_list(home: Settings, monkeypatch: pytest.M
 
 
 def test_a_longer_list_begins_like_a_short_one_and_holds_all_videos(home: Settings) -> None:
-    every = _lists(home, CUT, top_k=10_000, filter_k=10_000)
+    every = _lists(home, CUT, **{"lists.top_k": 10_000, "ranker.filter_k": 10_000})
     candidates = find_candidates(home, open_store(), CUT)
     opened = candidates.open_to(slice(None)).sum(axis=1)
     assert np.array_equal(np.unique(every.user_id, return_counts=True)[1], opened)
 
 
 @pytest.mark.parametrize(("top_k", "filter_k"), [(6, 12), (12, 3), (12, 1_000)])
-@pytest.mark.parametrize("caps", [{}, {"max_per_author": 3}])
+@pytest.mark.parametrize("caps", [{}, {"lists.max_per_author": 3}])
 def test_what_a_backtest_judges_begins_with_what_is_published(
     top_k: int, filter_k: int, caps: dict[str, int], home: Settings
 ) -> None:
-    changes = {"top_k": top_k, "filter_k": filter_k, **caps}
+    changes = {"lists.top_k": top_k, "ranker.filter_k": filter_k, **caps}
     published, judged = (_lists(home, CUT, length=length, **changes) for length in (None, 35))
     of_judged = judged.rows(np.flatnonzero(judged.rank <= top_k))
     for name in ("user_id", "rank", "video_id"):
@@ -361,7 +361,7 @@ def test_where_the_classifier_knows_nothing_the_order_decides_what_is_kept(home:
         return dataclasses.replace(ranker, models={**ranker.models, "classifier": constant}, order=order)
 
     few, every = (
-        _lists(home, CUT, ranker_of=without_classifier, top_k=6, filter_k=filter_k)
+        _lists(home, CUT, ranker_of=without_classifier, **{"lists.top_k": 6}, **{"ranker.filter_k": filter_k})
         for filter_k in (6, 10_000)
     )
     assert len(np.unique(few.classifier_score)) == 1
@@ -369,7 +369,7 @@ def test_where_the_classifier_knows_nothing_the_order_decides_what_is_kept(home:
 
 
 def test_caps_hold(home: Settings) -> None:
-    lists = _lists(home, CUT, max_per_author=1)
+    lists = _lists(home, CUT, **{"lists.max_per_author": 1})
     profile = pl.read_parquet(home.paths.feature_source(columns.VIDEO_PROFILE))
     author = dict(
         profile.sort(columns.EVENT_TIMESTAMP)

@@ -33,14 +33,14 @@ from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 LOG = make_log(9, users=60, videos=80, plays=9_000)
 CUT = midnight(FIRST_DAY + timedelta(days=6))
 CUT_US = round(CUT.timestamp() * 1_000_000)
-SETTINGS = f"""objective = "next_day"
-retrieval_sources = "{",".join(RETRIEVAL_SOURCES)}"
-trees = 20
-early_stopping_trees = 20
-lambdamart_plays = 0
-top_k = 6
-filter_k = 12
-source_k = 8
+SETTINGS = f"""ranker.objective = "next_day"
+retrieval.sources = "{",".join(RETRIEVAL_SOURCES)}"
+ranker.lightgbm.num_iterations = 20
+ranker.lightgbm.early_stopping_round = 20
+ranker.lambdamart_plays = 0
+lists.top_k = 6
+ranker.filter_k = 12
+retrieval.source_k = 8
 """
 SYSTEMS = (
     *("hybrid", "hybrid_next_day", "hybrid_shown"),
@@ -130,7 +130,7 @@ def _rows_for_scoring(settings: Settings) -> Found:
     encoding = TrainingData.join(store, settings).encoding
     candidates = find_candidates(settings, store, CUT)
     users = candidates.user_id
-    sides = sides_as_of(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.zone)
+    sides = sides_as_of(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.data.zone)
     night = night_of(candidates, sides, read_plays(settings), CUT, settings)
     opened = candidates.open_to(slice(None))
     instants = np.full(len(users), CUT_US)

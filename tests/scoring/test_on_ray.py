@@ -57,11 +57,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture(name="settings")
 def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
     url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
-    return home.model_copy(update={"database_url": SecretStr(url), "shared_dir": str(tmp_path / "shared")})
+    return home.changed({"database.url": SecretStr(url), "cluster.shared_dir": str(tmp_path / "shared")})
 
 
 def _on_ray(settings: Settings) -> Settings:
-    return settings.model_copy(update={"engine": "ray"})
+    return settings.changed({"cluster.engine": "ray"})
 
 
 def _statuses(settings: Settings) -> list[str]:
@@ -71,7 +71,7 @@ def _statuses(settings: Settings) -> list[str]:
 
 
 def _parts(settings: Settings) -> list[Path]:
-    return sorted(Path(settings.shared_dir or "").glob("*/users-*.parquet"))
+    return sorted(Path(settings.cluster.shared_dir or "").glob("*/users-*.parquet"))
 
 
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
@@ -92,12 +92,12 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
 def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
     cluster: Any, settings: Settings
 ) -> None:
-    union = settings.model_copy(
-        update={
-            "candidates": "als,popular,fresh,alike",
-            "candidate_k": 16,
-            "filter_k": 12,
-            "als_search": "approximate",
+    union = settings.changed(
+        {
+            "retrieval.candidates": "als,popular,fresh,alike",
+            "retrieval.candidate_k": 16,
+            "ranker.filter_k": 12,
+            "retrieval.als_search": "approximate",
         }
     )
     score_and_publish(union, as_of=AS_OF, publish=True)
@@ -115,9 +115,9 @@ def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     expected = shown_lists(settings)
     process = start_scoring(
         settings,
-        NIGHTREEL_SHARED_DIR=settings.shared_dir or "",
-        NIGHTREEL_ENGINE="ray",
-        NIGHTREEL_RAY_ADDRESS=cluster.address,
+        NIGHTREEL_CLUSTER_SHARED_DIR=settings.cluster.shared_dir or "",
+        NIGHTREEL_CLUSTER_ENGINE="ray",
+        NIGHTREEL_CLUSTER_RAY_ADDRESS=cluster.address,
     )
     end = time.monotonic() + 400
     while not _parts(settings):
@@ -130,7 +130,7 @@ def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     kept = {part: part.stat().st_mtime_ns for part in _parts(settings)}
     assert kept
     score_and_publish(
-        _on_ray(settings).model_copy(update={"keep_runs": 5}), as_of=AS_OF, publish=True, force=True
+        _on_ray(settings).changed({"database.keep_runs": 5}), as_of=AS_OF, publish=True, force=True
     )
     assert _statuses(settings) == ["published", "failed", "published"]
     assert shown_lists(settings) == expected
@@ -145,7 +145,7 @@ class _Night:
         ranker = HybridRanker.load(model.folder, threads=1)
         few = find_candidates(settings, store, AS_OF)
         ids = (few.user_id, few.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.zone)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
         rows = np.repeat(np.arange(len(few.user_id)), times)
         self.candidates: Candidates = replace(
             few, user_id=np.arange(len(rows)), has_history=few.has_history[rows], seen=few.seen[rows]
@@ -164,8 +164,8 @@ class _Night:
 def test_a_node_killed_while_it_scores_costs_no_list(
     cluster: Any, home: Settings, postgresql_url: str, tmp_path: Path
 ) -> None:
-    settings = home.model_copy(
-        update={"database_url": SecretStr(postgresql_url), "shared_dir": str(tmp_path / "shared")}
+    settings = home.changed(
+        {"database.url": SecretStr(postgresql_url), "cluster.shared_dir": str(tmp_path / "shared")}
     )
     night = _Night(settings, times=600)
     with ray_cluster.one_more_node(cluster) as node:
@@ -212,7 +212,11 @@ def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings)
 
 @pytest.fixture(scope="module")
 def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    few = FEW_TREES + SHORT_LISTS + 'objective = "next_day"\nsource_k = 8\nlambdamart_plays = 0\n'
+    few = (
+        FEW_TREES
+        + SHORT_LISTS
+        + 'ranker.objective = "next_day"\nretrieval.source_k = 8\nranker.lambdamart_plays = 0\n'
+    )
     folder = tmp_path_factory.mktemp("next_day_on_ray") / "home"
     with pytest.MonkeyPatch.context() as patch:
         log = make_log(9, users=60, videos=80, plays=9_000)
@@ -224,7 +228,7 @@ def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings
 def test_lists_of_the_next_day_are_those_of_the_local_engine(
     cluster: Any, next_day_home: Settings, tmp_path: Path
 ) -> None:
-    settings = next_day_home.model_copy(update={"shared_dir": str(tmp_path / "shared"), "threads": 2})
+    settings = next_day_home.changed({"cluster.shared_dir": str(tmp_path / "shared"), "threads": 2})
     assert objective_of(model_registry.champion(settings)) == NEXT_DAY
     score_and_publish(settings, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)

@@ -16,8 +16,10 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
 SETTINGS = (
-    "trees = 30\nearly_stopping_trees = 30\nmin_leaf_plays = 20\nlambdamart_plays = 0\nsource_k = 8\n"
-    "top_k = 6\nfilter_k = 12\n"
+    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\n"
+    "ranker.lightgbm.min_data_in_leaf = 20\nranker.lambdamart_plays = 0\n"
+    "retrieval.source_k = 8\n"
+    "lists.top_k = 6\nranker.filter_k = 12\n"
 )
 LOG = make_log(5, users=60, videos=120, plays=9_000)
 
@@ -25,7 +27,7 @@ LOG = make_log(5, users=60, videos=120, plays=9_000)
 def _home(folder: Path, patch: pytest.MonkeyPatch, ratio: pl.Expr, objective: str) -> Settings:
     """A home of the log with other watch ratios."""
     plays = LOG.interactions.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
-    more = SETTINGS + f'objective = "{objective}"\n'
+    more = SETTINGS + f'ranker.objective = "{objective}"\n'
     return make_feature_home(folder, LOG.with_interactions(plays), patch, more_settings=more)
 
 
@@ -77,12 +79,12 @@ def test_without_two_classes_train_says_so_and_the_filter_follows_what_is_watche
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = _home(tmp_path / "home", monkeypatch, ratio, "shown")
-    trained = nightreel("train", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    trained = nightreel("train", home=settings.home, NIGHTREEL_DATA_LIKE_THRESHOLD=threshold)
     assert trained.returncode == 0, trained.stderr
     said = trained.stdout + trained.stderr
     assert f"liked plays are {share}" in said and f"like_threshold = {threshold}" in said
     assert _trained(settings)["classifier_learns"] == "amount"
-    scored = nightreel("score", home=settings.home, NIGHTREEL_LIKE_THRESHOLD=threshold)
+    scored = nightreel("score", home=settings.home, NIGHTREEL_DATA_LIKE_THRESHOLD=threshold)
     assert scored.returncode == 0, scored.stderr
     rows = _published(settings)
     assert rows["classifier_score"].n_unique() > 20
@@ -108,7 +110,10 @@ def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy
     objective: str, threshold: str, share: str, remedy: str, all_alike: Settings, nightreel: Nightreel
 ) -> None:
     done = nightreel(
-        "train", home=all_alike.home, NIGHTREEL_LIKE_THRESHOLD=threshold, NIGHTREEL_OBJECTIVE=objective
+        "train",
+        home=all_alike.home,
+        NIGHTREEL_DATA_LIKE_THRESHOLD=threshold,
+        NIGHTREEL_RANKER_OBJECTIVE=objective,
     )
     assert done.returncode == 2, done.stdout + done.stderr
     refused = done.stderr.splitlines()[-1]

@@ -44,7 +44,7 @@ def away(postgresql: Server) -> Iterator[Settings]:
         connection.execute("DROP DATABASE IF EXISTS outage")
         connection.execute("CREATE DATABASE outage")
     url = postgresql.url.replace("/postgres?", "/outage?")
-    yield Settings.model_validate({"home": postgresql.folder, "database_url": url, "top_k": 10})
+    yield Settings.model_validate({"home": postgresql.folder, "database.url": url, "lists.top_k": 10})
     postgresql.start()
 
 
@@ -97,7 +97,7 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
     publish_lists(away, CANDIDATES, _blocks(0), NIGHT - timedelta(days=1))
     outcome = Outcome()
     run_stages([Stage("score", score)], away, outcome, sleep=sleep)
-    assert waits == [away.retry_wait_s, 2 * away.retry_wait_s]
+    assert waits == [away.schedule.retry_wait_s, 2 * away.schedule.retry_wait_s]
     assert (outcome.run_id, outcome.stages["score"]["rows"]) == (4, 800)
     assert shown_rows(away) == expected_rows(4, _blocks(3))
     assert runs(away) == [(1, "published"), (2, "failed"), (3, "failed"), (4, "published")]
@@ -121,7 +121,7 @@ def test_a_stage_that_no_wait_helps_is_not_tried_again(tmp_path: Path) -> None:
 
 def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
     nowhere = Settings.model_validate(
-        {"home": tmp_path, "database_url": "postgresql://me@127.0.0.1:9/db", "stage_retries": 3}
+        {"home": tmp_path, "database.url": "postgresql://me@127.0.0.1:9/db", "schedule.stage_retries": 3}
     )
     waits: list[float] = []
 
@@ -151,9 +151,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def on_small_disk(request: pytest.FixtureRequest, small_disk: Path, tmp_path: Path) -> Iterator[Settings]:
     """A database whose tables lie on the small disk."""
-    values = {"home": tmp_path, "top_k": 10}
+    values = {"home": tmp_path, "lists.top_k": 10}
     if request.param == "sqlite":
-        yield Settings.model_validate(values | {"database_url": f"sqlite:///{small_disk / 'lists.sqlite'}"})
+        yield Settings.model_validate(values | {"database.url": f"sqlite:///{small_disk / 'lists.sqlite'}"})
         return
     server: Server = request.getfixturevalue("postgresql")
     owner = server.folder.stat()
@@ -165,7 +165,7 @@ def on_small_disk(request: pytest.FixtureRequest, small_disk: Path, tmp_path: Pa
         connection.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
         connection.execute("CREATE DATABASE cramped")
         connection.execute("ALTER DATABASE cramped SET default_tablespace = 'small'")
-    yield Settings.model_validate(values | {"database_url": server.url.replace("/postgres?", "/cramped?")})
+    yield Settings.model_validate(values | {"database.url": server.url.replace("/postgres?", "/cramped?")})
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("DROP DATABASE cramped WITH (FORCE)")
         connection.execute("DROP TABLESPACE small")

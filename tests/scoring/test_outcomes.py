@@ -60,7 +60,7 @@ def _lists(users: Sequence[int]) -> Lists:
 
 def publish_night(settings: Settings, shown_at: datetime, *, users: Sequence[int] = (1, 2, 3, 4)) -> int:
     """Publish these users' lists as if at an instant; the run's id."""
-    settings = settings.model_copy(update={"top_k": K, "keep_runs": 40})
+    settings = settings.changed({"lists.top_k": K, "database.keep_runs": 40})
     has_history = np.array([n > 0 for n in range(len(users))])
     everyone = Candidates(
         user_id=np.array(users),
@@ -265,16 +265,16 @@ def _usual_nights(settings: Settings, n: int, *, last_played: int) -> datetime:
 def test_a_night_out_of_the_band_is_a_remark_and_a_warning(
     settings: Settings, last_played: int, is_odd: bool, nightreel: Nightreel
 ) -> None:
-    settings = settings.model_copy(update={"fresh_days": 60})
+    settings = settings.changed({"retrieval.fresh_days": 60})
     now = _usual_nights(settings, 7, last_played=last_played)
     remarks = record_outcomes(settings, now).summary["remarks"]
     assert any("run 7: reach at 10 (liked) is 5.0 %, below the" in line for line in remarks) == is_odd
     assert bool(remarks) == is_odd
     assert bool(status(settings, now).facts.get("out_of_band")) == is_odd
     assert f"nightreel_outcome_out_of_band {len(remarks)}\n" in metrics_text(settings, now)
-    environment = {"NIGHTREEL_MAX_DATA_AGE_HOURS": "0"}
-    if settings.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    environment = {"NIGHTREEL_SCHEDULE_MAX_DATA_AGE_HOURS": "0"}
+    if settings.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
     done = nightreel("doctor", "--json", home=settings.home, **environment)
     (found,) = [one for one in json.loads(done.stdout) if one["inspection"] == "outcomes"]
     assert found["state"] == ("warning" if is_odd else "ok")
@@ -285,8 +285,8 @@ def test_the_command_shows_the_nights_and_their_figures(settings: Settings, nigh
     publish_night(settings, FLIP)
     write_log(settings, YESTERDAY + SHOWN)
     environment = {"NIGHTREEL_HOME": str(settings.home)}
-    if settings.database_url is not None:
-        environment["NIGHTREEL_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
     none = nightreel("scorecard", **environment)
     assert none.returncode == 0 and "no night has been counted" in none.stdout
     done = nightreel("scorecard", "--update", "--json", **environment)

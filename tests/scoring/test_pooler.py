@@ -63,7 +63,7 @@ def pooled(postgresql: Server, tmp_path: Path, pool_mode: str) -> Iterator[Setti
         _wait_for(port, process, said)
         home = tmp_path / "home"
         url = f"postgresql+psycopg://someone:pw@127.0.0.1:{port}/{name}"
-        yield Settings.model_validate({"home": home, "database_url": SecretStr(url), "top_k": 10})
+        yield Settings.model_validate({"home": home, "database.url": SecretStr(url), "lists.top_k": 10})
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -102,8 +102,8 @@ def test_lists_are_published_through_a_pooler_and_no_lock_is_left(
 def test_one_writer_at_a_time_through_a_pooler_and_a_killed_ones_lock_is_free(
     pooled: Settings, postgresql: Server
 ) -> None:
-    assert pooled.database_url is not None
-    environment = {**os.environ, "NIGHTREEL_DATABASE_URL": pooled.database_url.get_secret_value()}
+    assert pooled.database.url is not None
+    environment = {**os.environ, "NIGHTREEL_DATABASE_URL": pooled.database.url.get_secret_value()}
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(pooled.home)],
         stdin=subprocess.PIPE,
@@ -135,9 +135,9 @@ def test_a_pooler_of_single_statements_is_refused_with_the_mode_that_works(poole
 
 @pytest.mark.parametrize("pool_mode", ["transaction"], indirect=True)
 def test_an_option_that_the_pooler_refuses_is_named_with_its_remedy(pooled: Settings) -> None:
-    assert pooled.database_url is not None
-    url = pooled.database_url.get_secret_value() + "?options=-c%20search_path%3Dpublic"
-    settings = pooled.model_copy(update={"database_url": SecretStr(url)})
+    assert pooled.database.url is not None
+    url = pooled.database.url.get_secret_value() + "?options=-c%20search_path%3Dpublic"
+    settings = pooled.changed({"database.url": SecretStr(url)})
     refused = pytest.raises(NightreelError, match=r"unsupported startup parameter.*take the option out")
     with refused, translate_errors(make_url(url)), exclusive_lock(sql_engine(settings)):
         pass

@@ -72,9 +72,9 @@ def test_one_users_list_in_plain_sql_is_found_by_the_primary_key(settings: Setti
     publish_lists(settings, candidates, make_blocks(candidates, 2, k=10))
     user = int(candidates.user_id[3])
     query = f"SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = {user} ORDER BY rank"
-    explain = "EXPLAIN QUERY PLAN" if settings.database_url is None else "EXPLAIN"
+    explain = "EXPLAIN QUERY PLAN" if settings.database.url is None else "EXPLAIN"
     with reading(settings) as connection:
-        if settings.database_url is not None:
+        if settings.database.url is not None:
             connection.exec_driver_sql("SET enable_seqscan = off")  # the table is too small to matter else
         assert [row.rank for row in connection.exec_driver_sql(query)] == list(range(1, 11))
         plan = " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"{explain} {query}"))
@@ -109,7 +109,7 @@ def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of SQLite, which is in no WAL mode between two publishes."""
-    settings = Settings.model_validate({"home": tmp_path, "top_k": 10})
+    settings = Settings.model_validate({"home": tmp_path, "lists.top_k": 10})
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
     before = shown_rows(settings)
@@ -173,7 +173,7 @@ def test_a_first_run_that_fails_shows_nothing(settings: Settings) -> None:
 
 
 def test_old_runs_are_pruned_and_run_ids_go_on(settings: Settings) -> None:
-    settings = settings.model_copy(update={"keep_runs": 2})
+    settings = settings.changed({"database.keep_runs": 2})
     candidates = make_candidates(12)
     for night in range(4):
         publish_lists(
@@ -184,7 +184,7 @@ def test_old_runs_are_pruned_and_run_ids_go_on(settings: Settings) -> None:
 
 
 def test_failed_runs_older_than_all_kept_ones_are_pruned(settings: Settings) -> None:
-    settings = settings.model_copy(update={"keep_runs": 1})
+    settings = settings.changed({"database.keep_runs": 1})
     candidates = make_candidates(13)
     with pytest.raises(AuditError):
         publish_lists(settings, candidates, [])

@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def scored(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
     """The home's settings with a database of this test's own."""
     url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
-    return home.model_copy(update={"database_url": SecretStr(url)})
+    return home.changed({"database.url": SecretStr(url)})
 
 
 def test_a_past_instant_is_stored_looked_at_and_shown_only_with_publish(
@@ -65,7 +65,7 @@ def test_a_past_instant_is_stored_looked_at_and_shown_only_with_publish(
     assert {row[0] for row in shown_rows(scored)} == {3}
     assert user_list(scored, SEEN_ALL, 10) == rows
     # Apps read a list of the past on purpose, and monitors are not told that it is last night's.
-    ageless = scored.model_copy(update={"max_data_age_hours": None})
+    ageless = scored.changed({"schedule.max_data_age_hours": None})
     assert status(ageless, datetime.now(UTC)).state == REPLAY
     score_and_publish(scored)
     assert [row[1:] for row in shown_rows(scored)] == [row[1:] for row in before]
@@ -124,10 +124,10 @@ def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightr
     past = without_writing(scored, lambda copied: score_and_publish(copied, as_of=AS_OF))
     assert "would be stored" in past.summary["remarks"][0] and not past.wrote
     # The audits are those of a publish: against last night's lists, as the real database has them.
-    strict = scored.model_copy(update={"min_share_of_last_run": 1.0})
+    strict = scored.changed({"database.min_share_of_last_run": 1.0})
     with pytest.raises(AuditError, match="in line with the last run"):
         without_writing(strict, score_and_publish)
-    strict = scored.model_copy(update={"max_changed_lists": 0.0, "exclude_seen": False})
+    strict = scored.changed({"database.max_changed_lists": 0.0, "lists.exclude_seen": False})
     with pytest.raises(AuditError, match="changed lists"):
         without_writing(strict, score_and_publish)
     assert _everything(scored) == before

@@ -23,7 +23,11 @@ from scoring.lists.score import score_users
 from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
 
 Night = tuple[Settings, HybridRanker, Candidates, Sides]
-SOURCES = {"candidates": "als,popular,fresh,alike", "candidate_k": 16, "filter_k": 12}
+SOURCES = {
+    "retrieval.candidates": "als,popular,fresh,alike",
+    "retrieval.candidate_k": 16,
+    "ranker.filter_k": 12,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)
         ids = (candidates.user_id, candidates.video_id)
-        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.zone)
+        sides = sides_as_of(store, ranker.encoding, *ids, as_of=AS_OF, zone=settings.data.zone)
         # Nobody here has seen so much that no choice is left.
         seen = np.unpackbits(candidates.seen, axis=1)
         seen[candidates.user_id != SEEN_ALL, ::2] = 0
@@ -43,12 +47,12 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 
 def _lists(night: Night, **changes: object) -> Lists:
     settings, ranker, candidates, sides = night
-    return Lists.concatenate(score_users(candidates, sides, ranker, settings.model_copy(update=changes)))
+    return Lists.concatenate(score_users(candidates, sides, ranker, settings.changed(changes)))
 
 
 def _retrieval(night: Night, **changes: object) -> Retrieval:
     settings, _, candidates, sides = night
-    found = Retrieval.of(candidates, sides, settings.model_copy(update={**SOURCES, **changes}))
+    found = Retrieval.of(candidates, sides, settings.changed({**SOURCES, **changes}))
     assert found is not None
     return found
 
@@ -56,7 +60,7 @@ def _retrieval(night: Night, **changes: object) -> Retrieval:
 @pytest.mark.parametrize("search", ["exact", "approximate"])
 def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, search: str) -> None:
     _, _, candidates, sides = night
-    retrieval = _retrieval(night, als_search=search)
+    retrieval = _retrieval(night, **{"retrieval.als_search": search})
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
         places, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
@@ -75,7 +79,7 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
     places = np.flatnonzero(open_to)
 
     def chosen(source: str) -> set[int]:
-        retrieval = _retrieval(night, candidates=source)
+        retrieval = _retrieval(night, **{"retrieval.candidates": source})
         videos, _ = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
         return set(videos.tolist())
 
@@ -105,7 +109,7 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
 
 
 def test_a_candidates_scores_are_those_that_it_has_among_all(night: Night) -> None:
-    lists = _lists(night, top_k=100, filter_k=100)
+    lists = _lists(night, **{"lists.top_k": 100, "ranker.filter_k": 100})
     names = ("user_id", "video_id", "classifier_score", "regressor_score")
     rows = zip(*(getattr(lists, name).tolist() for name in names), strict=True)
     every = {(user, video): scores for user, video, *scores in rows}
@@ -144,7 +148,7 @@ def test_where_every_video_is_scored_no_source_is_named(night: Night) -> None:
 
 
 def test_a_catalogue_that_is_no_larger_is_scored_whole(night: Night) -> None:
-    all_videos, union = _lists(night), _lists(night, **(SOURCES | {"candidate_k": 40}))
+    all_videos, union = _lists(night), _lists(night, **(SOURCES | {"retrieval.candidate_k": 40}))
     for name, column in vars(all_videos).items():
         np.testing.assert_array_equal(column, getattr(union, name))
 
@@ -165,10 +169,10 @@ def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all
     night: Night, tmp_path: Path
 ) -> None:
     settings = night[0].model_copy(
-        update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")}
+        update={"database.url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")}
     )
     everything = score_and_publish(settings, as_of=AS_OF, publish=True).summary
-    union = score_and_publish(settings.model_copy(update=SOURCES), as_of=AS_OF, publish=True)
+    union = score_and_publish(settings.changed(SOURCES), as_of=AS_OF, publish=True)
     assert not union.skipped
     assert union.summary["rows_by_source"] == everything["rows_by_source"]
 
@@ -176,6 +180,6 @@ def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all
 @pytest.mark.parametrize("value", ["none", "als,als", "all,als", ""])
 def test_unknown_sources_are_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    monkeypatch.setenv("NIGHTREEL_CANDIDATES", value)
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", value)
     with pytest.raises(InputError, match="als, popular, fresh, alike"):
         load_settings()

@@ -81,7 +81,7 @@ def record(settings: Settings, job: Job) -> dict[str, object]:
 def fresh(settings: Settings) -> Settings:
     """A grace of three hours: at first nothing is due."""
     upgrade_database(settings)
-    return settings.model_copy(update={"schedule_grace_hours": 3.0})
+    return settings.changed({"schedule.grace_hours": 3.0})
 
 
 def now_due() -> datetime:
@@ -115,7 +115,7 @@ def test_missed_by_more_than_the_grace_is_not_caught_up(fresh: Settings) -> None
 
 
 def test_of_several_missed_only_the_last_is_caught_up(fresh: Settings) -> None:
-    often = fresh.model_copy(update={"schedule": "*/10 * * * *"})
+    often = fresh.changed({"schedule.cron": "*/10 * * * *"})
     due = now_due()
     runs = Runs(often, due + timedelta(hours=2, minutes=7))
     assert runs.tick() == [due + timedelta(hours=2)]
@@ -171,7 +171,7 @@ def test_a_job_that_another_runs_is_waited_for(fresh: Settings) -> None:
 def test_training_comes_after_the_night_and_only_where_it_is_set(fresh: Settings) -> None:
     due = now_due()
     assert [job.name for job in _all_of(Runs(fresh, due))] == [NIGHT]
-    both = fresh.model_copy(update={"retrain_schedule": "0 2 * * *"})
+    both = fresh.changed({"schedule.retrain": "0 2 * * *"})
     later = due + timedelta(days=1)
     assert [job.name for job in _all_of(Runs(both, later))] == [NIGHT, RETRAIN]
 
@@ -186,14 +186,14 @@ def test_over_a_change_of_the_clocks_a_night_is_run_once(fresh: Settings, change
     """Every ten minutes for three days in New York, 02:30 local on the wall: each night once."""
     zone = ZoneInfo("America/New_York")
     assert (change + timedelta(days=1)).astimezone(zone).dst() != change.astimezone(zone).dst()
-    there = _settings_with(fresh, schedule="30 2 * * *", schedule_zone=str(zone))
+    there = _settings_with(fresh, **{"schedule.cron": "30 2 * * *", "schedule.zone": str(zone)})
     runs = Runs(there, change - timedelta(days=1))
     nights = [due.astimezone(zone).date() for _ in range(3 * 24 * 6) for due in runs.tick(minutes=10)]
     assert len(nights) == len(set(nights)) == 3
 
 
 def _settings_with(settings: Settings, **changes: object) -> Settings:
-    return settings.model_copy(update=changes)
+    return settings.changed(changes)
 
 
 def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Settings, tmp_path: Path) -> None:
@@ -201,9 +201,11 @@ def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Setting
     told = tmp_path / "told.json"
     short = _settings_with(
         fresh,
-        job_limit_minutes=0.5 / 60,
-        stop_within_s=0.5,
-        on_failure=SecretStr(f"cat > {told}"),
+        **{
+            "schedule.job_limit_minutes": 0.5 / 60,
+            "schedule.stop_within_s": 0.5,
+            "schedule.on_failure": SecretStr(f"cat > {told}"),
+        },
     )
     hang = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     clock = Clock(due)
@@ -229,7 +231,7 @@ def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Setting
 
 def test_a_job_that_outlasts_its_interval_is_one_at_a_time_and_coalesced(fresh: Settings) -> None:
     """Every minute, and each run takes three by the clock: one run after the other, missed ones left out."""
-    often = _settings_with(fresh, schedule="* * * * *")
+    often = _settings_with(fresh, **{"schedule.cron": "* * * * *"})
     due = now_due()
     clock = Clock(due)
     started: list[datetime] = []
@@ -268,7 +270,7 @@ def test_a_failure_is_posted_to_a_webhook(fresh: Settings) -> None:
     thread.start()
     try:
         hook = SecretStr(f"http://127.0.0.1:{server.server_port}/token")
-        Runs(_settings_with(fresh, on_failure=hook), now_due(), 1).tick()
+        Runs(_settings_with(fresh, **{"schedule.on_failure": hook}), now_due(), 1).tick()
     finally:
         server.shutdown()
         thread.join()
@@ -280,13 +282,13 @@ def test_a_failure_is_posted_to_a_webhook(fresh: Settings) -> None:
 def test_an_alert_that_fails_stops_nothing(
     fresh: Settings, target: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    runs = Runs(_settings_with(fresh, on_failure=SecretStr(target)), now_due(), 1)
+    runs = Runs(_settings_with(fresh, **{"schedule.on_failure": SecretStr(target)}), now_due(), 1)
     assert len(runs.tick()) == 1
     assert "secret" not in "".join(capfd.readouterr())
 
 
 def test_a_database_that_is_away_stops_no_scheduler(tmp_path: Path) -> None:
-    away = Settings.model_validate({"home": tmp_path, "database_url": "postgresql://me@127.0.0.1:9/db"})
+    away = Settings.model_validate({"home": tmp_path, "database.url": "postgresql://me@127.0.0.1:9/db"})
     runs = Runs(away, now_due())
     assert runs.tick() == []
     assert not runs.scheduler.stop.is_set()
@@ -327,7 +329,10 @@ from nightreel.operations.schedule import schedule
 from nightreel.core import logs
 logs.configure()
 settings = Settings.model_validate(
-    {'home': sys.argv[1], 'schedule': '* * * * *', 'stop_within_s': 5, 'schedule_grace_hours': 1}
+    {
+        'home': sys.argv[1],
+        'schedule': {'cron': '* * * * *', 'stop_within_s': 5, 'grace_hours': 1},
+    }
 )
 JOB = '''
 import sys, time
@@ -360,8 +365,8 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subproc
     """Start real schedulers on this database, each on a home of its own, whose jobs take some seconds."""
     environment = dict(os.environ)
     environment["NIGHTREEL_DATABASE_URL"] = (
-        settings.database_url.get_secret_value()
-        if settings.database_url is not None
+        settings.database.url.get_secret_value()
+        if settings.database.url is not None
         else f"sqlite:///{tmp_path / 'shared.sqlite'}"
     )
     started = []
@@ -409,9 +414,9 @@ def _beats(tmp_path: Path, home: str) -> dict[str, object]:
 def test_two_schedulers_on_one_database_run_each_night_once(
     start: Callable[..., "subprocess.Popen[str]"], settings: Settings, tmp_path: Path
 ) -> None:
-    if settings.database_url is None:
+    if settings.database.url is None:
         url = SecretStr(f"sqlite:///{tmp_path / 'shared.sqlite'}")
-        settings = settings.model_copy(update={"database_url": url})
+        settings = settings.changed({"database.url": url})
     both = {home: start(home, 1) for home in ("one", "two")}
     _wait_for(lambda: bool(_log(tmp_path)) and all(_beats(tmp_path, home) for home in both))
 

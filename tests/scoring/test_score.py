@@ -41,7 +41,7 @@ class Scored:
     lists: Lists
 
     def again(self, **changes: object) -> Lists:
-        settings = self.settings.model_copy(update=changes)
+        settings = self.settings.changed(changes)
         return Lists.concatenate(score_users(self.candidates, self.sides, self.ranker, settings))
 
     def of(self, user: int, lists: Lists | None = None) -> Lists:
@@ -62,7 +62,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
             candidates.user_id,
             candidates.video_id,
             as_of=AS_OF,
-            zone=settings.zone,
+            zone=settings.data.zone,
         )
         lists = Lists.concatenate(score_users(candidates, sides, ranker, settings))
         yield Scored(settings, ranker, candidates, sides, lists)
@@ -108,7 +108,7 @@ def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows:
         open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
         rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
         probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
-        order = hybrid_order(probability, expected, videos, settings.filter_k)[: settings.top_k]
+        order = hybrid_order(probability, expected, videos, settings.ranker.filter_k)[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, videos[order])
         np.testing.assert_array_equal(found.rank, np.arange(1, len(order) + 1))
         np.testing.assert_allclose(found.score, expected[order])
@@ -128,8 +128,8 @@ def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
         lgb.Dataset(np.zeros((50, len(scored.ranker.feature_names)), np.float32), np.zeros(50)),
         num_boost_round=1,
     )
-    settings = scored.settings.model_copy(
-        update={"filter_k": scored.settings.top_k, "candidates": candidates}
+    settings = scored.settings.changed(
+        {"ranker.filter_k": scored.settings.lists.top_k, "retrieval.candidates": candidates}
     )
     ranker = replace(scored.ranker, classifier=constant)
     lists = replace(scored, ranker=ranker, settings=settings).again()
@@ -142,7 +142,7 @@ def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
             continue
         open_to = np.flatnonzero(scored.candidates.open_to(np.array([place]))[0])
         expected = scored.ranker.regress(feast_rows[place][open_to])
-        best = np.lexsort((scored.candidates.video_id[open_to], -expected))[: settings.top_k]
+        best = np.lexsort((scored.candidates.video_id[open_to], -expected))[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, scored.candidates.video_id[open_to][best])
 
 
@@ -163,7 +163,9 @@ def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feas
         rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
         probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
         ordering = helped.ranker.ordering(expected, rows[:, scored.sides.als_place])
-        best = hybrid_order(probability, ordering, videos, scored.settings.filter_k)[: scored.settings.top_k]
+        best = hybrid_order(probability, ordering, videos, scored.settings.ranker.filter_k)[
+            : scored.settings.lists.top_k
+        ]
         np.testing.assert_array_equal(found.video_id, videos[best])
         np.testing.assert_allclose(found.score, ordering[best], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.regressor_score, expected[best])
@@ -185,7 +187,7 @@ def test_what_is_personal_counts_as_much_as_it_is_worth(scored: Scored, feast_ro
         open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
         probability = scored.ranker.classify(feast_rows[place][open_to])
         videos, ordering = candidates.video_id[open_to], common[open_to]
-        best = hybrid_order(probability, ordering, videos, settings.filter_k)[: settings.top_k]
+        best = hybrid_order(probability, ordering, videos, settings.ranker.filter_k)[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, videos[best])
         np.testing.assert_allclose(found.score, ordering[best])
         changed += not np.array_equal(found.video_id, before.video_id)
@@ -196,7 +198,7 @@ def test_parts_blocks_and_traces_shrink_alike(scored: Scored, tmp_path: Path) ->
     """A list depends on the users over whom what orders is averaged, wherever it is made."""
     shrunk = _shrunk(scored, np.inf)
     whole = shrunk.again()
-    for again in (shrunk.again(user_block_rows=3), shrunk.again(threads=2)):
+    for again in (shrunk.again(**{"lists.user_block_rows": 3}), shrunk.again(threads=2)):
         np.testing.assert_array_equal(again.video_id, whole.video_id)
         np.testing.assert_array_equal(again.score, whole.score)
     shrunk.ranker.save(tmp_path / "model")
@@ -214,7 +216,7 @@ def test_parts_blocks_and_traces_shrink_alike(scored: Scored, tmp_path: Path) ->
         candidates.user_id,
         candidates.video_id,
         as_of=AS_OF,
-        zone=scored.settings.zone,
+        zone=scored.settings.data.zone,
     )
     at = int(np.searchsorted(chosen, followed))
     trace = trace_of_user(candidates, sides, shrunk.ranker, scored.settings, own=None, user=at)
@@ -245,7 +247,7 @@ def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) ->
             [columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS, columns.VIDEO_ID],
             descending=[True, True, False],
         )
-        .head(scored.settings.top_k)
+        .head(scored.settings.lists.top_k)
     )
     assert found.video_id.tolist() == engagement[columns.VIDEO_ID].to_list()
     np.testing.assert_array_equal(found.score, engagement[columns.VIDEO_AGG_LIKED_SHARE].to_numpy())
@@ -254,19 +256,19 @@ def test_a_user_without_history_gets_the_best_received_videos(scored: Scored) ->
 def test_who_has_seen_everything_gets_the_hybrids_order_of_it(scored: Scored) -> None:
     found = scored.of(SEEN_ALL)
     assert set(found.source) == {REWATCH}
-    assert len(found) == scored.settings.top_k
+    assert len(found) == scored.settings.lists.top_k
     assert np.isfinite(found.regressor_score).all()
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
 def test_neither_blocks_nor_threads_change_a_list(scored: Scored, block: int) -> None:
-    again = scored.again(user_block_rows=block, threads=block % 3 + 1)
+    again = scored.again(**{"lists.user_block_rows": block, "threads": block % 3 + 1})
     for name, column in vars(scored.lists).items():
         np.testing.assert_array_equal(column, vars(again)[name])
 
 
 def test_a_list_is_as_long_as_there_are_videos(scored: Scored) -> None:
-    long = scored.again(top_k=1000)
+    long = scored.again(**{"lists.top_k": 1000})
     open_to = scored.candidates.open_to(slice(None)).sum(axis=1)
     for user, available in zip(scored.candidates.user_id.tolist(), open_to, strict=True):
         assert len(scored.of(user, long)) == available
@@ -291,20 +293,20 @@ def test_caps_pass_over_what_has_no_room_and_leave_no_list_short(scored: Scored,
     author = np.random.default_rng(3).integers(-1, 12, videos)
     caps = (Cap("max_per_author", 1, author), Cap("max_per_category", 3, np.arange(videos) % 4))
     capped = replace(scored, candidates=replace(scored.candidates, caps=caps))
-    lists = capped.again(filter_k=filter_k)
-    everything = scored.again(top_k=1000, filter_k=1000)
+    lists = capped.again(**{"ranker.filter_k": filter_k})
+    everything = scored.again(**{"lists.top_k": 1000, "ranker.filter_k": 1000})
     lengths = set()
     for place, user in enumerate(scored.candidates.user_id.tolist()):
         found = scored.of(user, lists)
         order = np.searchsorted(scored.candidates.video_id, scored.of(user, everything).video_id)
         places = np.searchsorted(scored.candidates.video_id, found.video_id).tolist()
         if filter_k == 1000 or not scored.candidates.has_history[place]:
-            assert places == _greedy(order.tolist(), caps, scored.settings.top_k)
+            assert places == _greedy(order.tolist(), caps, scored.settings.lists.top_k)
         rest = [other for other in order.tolist() if other not in places]
-        assert len(places) == scored.settings.top_k or _greedy([*places, *rest], caps, 99) == places
+        assert len(places) == scored.settings.lists.top_k or _greedy([*places, *rest], caps, 99) == places
         assert (np.diff(found.score) <= 0).all()
         lengths.add(len(places))
-    assert scored.settings.top_k in lengths
+    assert scored.settings.lists.top_k in lengths
 
 
 def test_a_model_of_other_features_is_refused(scored: Scored) -> None:
@@ -312,7 +314,7 @@ def test_a_model_of_other_features_is_refused(scored: Scored) -> None:
     other = FeatureEncoding(encoding.names[:-1], encoding.categories)
     one = np.array([1])
     with pytest.raises(InputError, match="als_score"):
-        sides_as_of(open_store(), other, one, one, as_of=AS_OF, zone=scored.settings.zone)
+        sides_as_of(open_store(), other, one, one, as_of=AS_OF, zone=scored.settings.data.zone)
 
 
 @given(

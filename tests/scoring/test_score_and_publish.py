@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def settings(home: Settings, database_url: str | None, tmp_path: Path) -> Settings:
     """The home's settings with a database of this test's own."""
     url = database_url or f"sqlite:///{tmp_path / 'lists.sqlite'}"
-    return home.model_copy(update={"database_url": SecretStr(url)})
+    return home.changed({"database.url": SecretStr(url)})
 
 
 def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -> None:
@@ -54,17 +54,16 @@ def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -
     assert shown_rows(settings) == shown
 
 
-@pytest.mark.parametrize("change", [{"top_k": 5}, {"filter_k": 7}, {"exclude_seen": False}])
+@pytest.mark.parametrize(
+    "change", [{"lists.top_k": 5}, {"ranker.filter_k": 7}, {"lists.exclude_seen": False}]
+)
 def test_another_setting_or_instant_or_force_scores_again(
     settings: Settings, change: dict[str, object]
 ) -> None:
     score_and_publish(settings)
     assert score_and_publish(settings, force=True).summary["run_id"] == 2
     assert score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"] == 3
-    assert (
-        score_and_publish(settings.model_copy(update=change), as_of=AS_OF, publish=True).summary["run_id"]
-        == 4
-    )
+    assert score_and_publish(settings.changed(change), as_of=AS_OF, publish=True).summary["run_id"] == 4
 
 
 def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
@@ -90,7 +89,7 @@ def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
 
 def test_caps_hold_from_settings_to_the_table(settings: Settings) -> None:
     score_and_publish(
-        settings.model_copy(update={"max_per_category": 2, "max_per_author": 2}), as_of=AS_OF, publish=True
+        settings.changed({"lists.max_per_category": 2, "lists.max_per_author": 2}), as_of=AS_OF, publish=True
     )
     categories = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]).iter_rows())
     counts = Counter((row[1], categories[row[3]]) for row in shown_rows(settings))
@@ -114,7 +113,10 @@ def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
     night = list_runs(settings)[0]
     before = model_registry.champion(home)
     try:
-        assert train(home.model_copy(update={"trees": 3})).summary["version"] != night["model_version"]
+        assert (
+            train(home.changed({"ranker.lightgbm.num_iterations": 3})).summary["version"]
+            != night["model_version"]
+        )
         other = [path.name for path in home.paths.models.iterdir() if path.is_dir()]
         other_version = next(version for version in other if version != night["model_version"])
         model_registry.promote(home, model_registry.find(home, other_version))
@@ -134,7 +136,7 @@ def test_a_runs_seconds_by_stage_are_kept_with_it(settings: Settings) -> None:
 
 
 def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, tmp_path: Path) -> None:
-    other = home.model_copy(update={"database_url": SecretStr(f"sqlite:///{tmp_path / 'other.sqlite'}")})
+    other = home.changed({"database.url": SecretStr(f"sqlite:///{tmp_path / 'other.sqlite'}")})
     score_and_publish(settings)
     score_and_publish(other)
     assert shown_rows(settings) == shown_rows(other)
@@ -142,7 +144,7 @@ def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, t
 
 def _without_the_future(log: SmallLog) -> SmallLog:
     """Nothing at or after AS_OF: neither its plays nor the records of days that end later."""
-    last_day = AS_OF.astimezone(load_settings().zone).date() - timedelta(days=1)
+    last_day = AS_OF.astimezone(load_settings().data.zone).date() - timedelta(days=1)
     interactions = log.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF)
     daily = log.video_daily.filter(pl.col(columns.LOCAL_DATE) <= last_day)
     return replace(log.with_interactions(interactions), video_daily=daily)
@@ -152,16 +154,16 @@ def test_nothing_at_or_after_the_instant_has_a_part_in_the_lists(
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same model, features made with the future and without it: the same rows to the last bit."""
-    database = {"database_url": SecretStr(f"sqlite:///{tmp_path / 'with.sqlite'}")}
-    score_and_publish(home.model_copy(update=database), as_of=AS_OF, publish=True)
-    short_lists = "top_k = 6\nfilter_k = 12\n"
+    database = {"database.url": SecretStr(f"sqlite:///{tmp_path / 'with.sqlite'}")}
+    score_and_publish(home.changed(database), as_of=AS_OF, publish=True)
+    short_lists = "lists.top_k = 6\nranker.filter_k = 12\n"
     past = make_feature_home(
         tmp_path / "past", _without_the_future(LOG), monkeypatch, more_settings=short_lists
     )
     past.paths.models.parent.mkdir(exist_ok=True)
     past.paths.models.symlink_to(home.paths.models, target_is_directory=True)
     score_and_publish(past, as_of=AS_OF, publish=True)
-    with_future = shown_rows(home.model_copy(update=database))
+    with_future = shown_rows(home.changed(database))
     assert shown_rows(past) == with_future
     assert LATE not in {row[1] for row in with_future}
 

@@ -30,7 +30,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def _last_due(settings: Settings) -> datetime:
-    found = last_due(settings.schedule, settings.zone_of_schedule, datetime.now(UTC))
+    found = last_due(settings.schedule.cron, settings.zone_of_schedule, datetime.now(UTC))
     assert found is not None
     return found
 
@@ -53,7 +53,7 @@ def test_a_list_is_fresh_until_the_next_night_then_due_then_stale(published: Set
     due = _last_due(published)
     assert status(published, now).state == FRESH
     assert status(published, due + DAY - timedelta(seconds=1)).state == FRESH
-    limit = timedelta(minutes=published.job_limit_minutes)
+    limit = timedelta(minutes=published.schedule.job_limit_minutes)
     assert status(published, due + DAY).state == DUE
     assert status(published, due + DAY + limit - timedelta(seconds=1)).state == DUE
     assert status(published, due + DAY + limit).state == STALE
@@ -120,7 +120,7 @@ def test_the_heartbeat_says_that_the_scheduler_lives_and_whether_the_list_is_fre
 
 
 def test_the_heartbeat_goes_on_where_the_database_is_away(tmp_path: Path) -> None:
-    away = Settings.model_validate({"home": tmp_path, "database_url": "postgresql://me:pw@127.0.0.1:9/db"})
+    away = Settings.model_validate({"home": tmp_path, "database.url": "postgresql://me:pw@127.0.0.1:9/db"})
     Scheduler(away, lambda _job: []).beat()
     said = read_heartbeat(away, datetime.now(UTC))
     assert said is not None and said["state"] == "unknown" and "pw@" not in json.dumps(said)
@@ -143,7 +143,7 @@ def test_metrics_are_served_as_prometheus_reads_them(published: Settings) -> Non
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    with served_metrics(published.model_copy(update={"metrics_port": port})) as served:
+    with served_metrics(published.changed({"schedule.metrics_port": port})) as served:
         assert served == port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
@@ -159,7 +159,7 @@ def test_idle_connections_keep_neither_the_metrics_nor_the_scheduler(published: 
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    with ExitStack() as idle, served_metrics(published.model_copy(update={"metrics_port": port})):
+    with ExitStack() as idle, served_metrics(published.changed({"schedule.metrics_port": port})):
         # Of many that say nothing, those beyond the room are closed at once.
         sockets = [
             idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(40)

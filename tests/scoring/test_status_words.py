@@ -77,7 +77,7 @@ CASES = [
     Case(STALE, "No night was made when it was due.", "Next: nightreel schedule --once"),
     Case(
         STALE_DATA,
-        "its newest play is 3 days old; max_data_age_hours allows 48 h",
+        "its newest play is 3 days old; [schedule] max_data_age_hours allows 48 h",
         "nightreel schedule --once",
     ),
     Case(REPLAY, "Apps read a replay", "Next: nightreel schedule --once"),

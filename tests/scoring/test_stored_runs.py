@@ -43,7 +43,7 @@ def _publish(settings: Settings, night: int) -> Published:
 
 
 def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Settings) -> None:
-    settings = settings.model_copy(update={"keep_runs": 2, "keep_replays": 1})
+    settings = settings.changed({"database.keep_runs": 2, "database.keep_replays": 1})
     _store(settings, 1)
     for night in range(3):
         _publish(settings, night)
@@ -94,7 +94,7 @@ def test_a_replay_that_is_killed_is_removed_and_nothing_else(settings: Settings)
 
 
 def test_replays_alone_are_pruned_too(settings: Settings) -> None:
-    settings = settings.model_copy(update={"keep_replays": 2})
+    settings = settings.changed({"database.keep_replays": 2})
     for seed in range(4):
         _store(settings, seed)
     assert runs(settings) == [(3, "stored"), (4, "stored")] and shown_rows(settings) == []
@@ -111,7 +111,7 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     assert {row[0] for row in shown_rows(settings)} == {3}
     with pytest.raises(AuditError, match="users in line with the last run"):
         publish_lists(settings, few, make_blocks(few, 4, k=10), NIGHT + timedelta(days=2))
-    all_changed = settings.model_copy(update={"max_changed_lists": 0.0})
+    all_changed = settings.changed({"database.max_changed_lists": 0.0})
     publish_lists(all_changed, CANDIDATES, make_blocks(CANDIDATES, 1, k=10), NIGHT + timedelta(days=2))
     assert {row[0] for row in shown_rows(settings)} == {5}
 

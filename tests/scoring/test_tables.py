@@ -63,7 +63,7 @@ def test_instants_are_kept_in_utc_with_their_zone(settings: Settings) -> None:
         row = connection.execute(select(recommendation_run)).one()
         assert (row.as_of, row.started_at) == (_RUN["as_of"], _RUN["started_at"])
         assert row.as_of.utcoffset() == timedelta(0)
-        if settings.database_url is None:
+        if settings.database.url is None:
             raw = connection.exec_driver_sql("SELECT as_of, datetime(started_at) FROM recommendation_run")
             assert raw.one() == ("2020-08-14T18:00:00.000000+00:00", "2020-08-15 02:00:00")
 
@@ -97,7 +97,7 @@ def test_the_database_itself_refuses_what_may_not_be(
 
 
 def _settings(home: Path, url: str) -> Settings:
-    return Settings.model_validate({"home": home, "database_url": url})
+    return Settings.model_validate({"home": home, "database.url": url})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def _settings(home: Path, url: str) -> Settings:
     ["nonsense:secret", "mysql://me:secret@host/db", "postgresql://me:secret@host:port/db", "sqlite://"],
 )
 def test_a_url_that_cannot_be_used_is_wrong_input_and_not_shown(tmp_path: Path, url: str) -> None:
-    with pytest.raises(InputError, match="database_url") as failure:
+    with pytest.raises(InputError, match="database") as failure:
         database_url(_settings(tmp_path, url))
     assert "secret" not in str(failure.value)
 

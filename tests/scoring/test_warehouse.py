@@ -43,7 +43,7 @@ def _fill(url: str, rows: list[tuple[int, int, int, float]]) -> None:
 
 def _settings(home: Path, patch: pytest.MonkeyPatch, url: str, toml: str = TOML) -> Settings:
     patch.setenv("NIGHTREEL_HOME", str(home))
-    patch.setenv("NIGHTREEL_SOURCE_URL", url)
+    patch.setenv("NIGHTREEL_DATA_SOURCE_URL", url)
     (home / "nightreel.toml").write_text(toml)
     return load_settings()
 
@@ -65,7 +65,7 @@ def _holds_what_is_new(home: Path, patch: pytest.MonkeyPatch, url: str) -> None:
     assert plays["user_id"].to_list() == [1, 2, 3, 4]
     arrived = plays["created_timestamp"]
     assert arrived[0] == arrived[1] < arrived[2] == arrived[3]
-    assert len(list((settings.raw_dir / "incoming" / "taken").iterdir())) == 1
+    assert len(list((settings.data.raw_dir / "incoming" / "taken").iterdir())) == 1
     assert ingest(settings).skipped
     ingest(settings, force=True)
     assert _plays(settings).equals(plays)
@@ -116,7 +116,7 @@ def test_ids_keep_every_digit_and_any_column_may_be_the_watermark(
     else:
         query, url = KINDS.format(wide="numeric", at=at), request.getfixturevalue("postgresql_url")
     toml = (
-        f'text_ids = "user,video"\n[data]\nplays = """sql:{query}"""\nwatermark = "{watermark}"\n'
+        f'[data]\ntext_ids = "user,video"\nplays = """sql:{query}"""\nwatermark = "{watermark}"\n'
         '[data.columns]\nuser = "who"\nitem = "what"\ntime = "seen"\n'
     )
     settings = _settings(tmp_path, monkeypatch, url, toml)
@@ -130,7 +130,7 @@ def test_ids_keep_every_digit_and_any_column_may_be_the_watermark(
     assert str(_plays(settings)["event_timestamp"][0]) == "2026-01-02 02:04:05.678901+00:00"
     # The next night asks for what is at or above the watermark, and the row that comes again is no delivery.
     assert ingest(settings).skipped
-    assert not (settings.raw_dir / "incoming").exists()
+    assert not (settings.data.raw_dir / "incoming").exists()
 
 
 def test_a_database_that_is_away_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

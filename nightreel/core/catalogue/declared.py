@@ -5,7 +5,7 @@ from typing import Literal
 import polars as pl
 
 from nightreel.core.catalogue.entries import Feature, Table, View
-from nightreel.core.data_settings import ColumnType, feature_name
+from nightreel.core.log_layout import ColumnType, feature_name
 from nightreel.core.settings import Settings
 
 OWN = "own"  # the group of views that a home has beside nightreel's
@@ -16,11 +16,11 @@ def declared_views(settings: Settings) -> tuple[View, ...]:
 
     Texts of items are captions: the features of `video_text` are made of them.
     """
-    if settings.data is None:
+    if settings.data.log is None:
         return ()
     return (
-        *_view("user", "users", settings.data.user_columns),
-        *_view("item", "video_captions", settings.data.item_columns),
+        *_view("user", "users", settings.data.log.user_columns),
+        *_view("item", "video_captions", settings.data.log.item_columns),
     )
 
 

@@ -1,4 +1,4 @@
-"""The features of a user's own modules, which the setting `feature_modules` names."""
+"""The features of a user's own modules, which the setting `[features] modules` names."""
 
 import importlib
 import importlib.util
@@ -33,7 +33,7 @@ def own_views(settings: Settings, taken: Sequence[View]) -> tuple[View, ...]:
     """
     found: dict[str, tuple[str, list[Feature]]] = {}
     names = {name: "nightreel" for view in taken for name in view.names} | dict.fromkeys(_reserved(), "a key")
-    for named in settings.feature_modules:
+    for named in settings.features.modules:
         for feature in _features(named):
             _check(feature, named)
             if feature.name in names:
@@ -97,12 +97,12 @@ def _module(named: str) -> ModuleType:
         return _module_of_file(named, status.st_mtime_ns, status.st_size)
     except FileNotFoundError as error:
         raise InputError(
-            f"feature_modules: {error.filename or named}: no such file.", "Correct the setting."
+            f"[features] modules: {error.filename or named}: no such file.", "Correct the setting."
         ) from None
     except Exception as error:
         # Whatever a user's module raises is reported in one line, with the position in it.
         raise InputError(
-            f"feature_modules: {named}{_line_of(error, named)}: {_said(error)}.",
+            f"[features] modules: {named}{_line_of(error, named)}: {_said(error)}.",
             "Mend the module, or correct the setting.",
         ) from None
 

@@ -46,7 +46,7 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
         return StepResult("drift", True, (), (), {"rows": 0})
     version = model_registry.champion(settings)
     counts = _plays_by_day(settings, now)
-    days = [day for day in counts if end_of_day(day, settings.zone) <= now]
+    days = [day for day in counts if end_of_day(day, settings.data.zone) <= now]
     if not days:
         return StepResult("drift", True, (), (), {"rows": 0})
     day = days[-1]
@@ -55,7 +55,7 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
     if newest is not None and newest["inputs"] == current:
         return StepResult("drift", True, (), (), {"rows": len(newest["columns"])})
     training = _training(settings, version)
-    start, end = start_of_day(day, settings.zone), end_of_day(day, settings.zone)
+    start, end = start_of_day(day, settings.data.zone), end_of_day(day, settings.data.zone)
     sample = Sample.of(start, end, version, settings)
     usual = float(np.median([counts[one] for one in days[-1 - _USUAL_DAYS : -1]] or [counts[day]]))
     compared = [_compared(column, training["columns"][column.name]) for column in sample.columns]
@@ -81,7 +81,7 @@ def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     instants = scan_plays(settings).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
-    return plays_by_day(instants, settings.zone)
+    return plays_by_day(instants, settings.data.zone)
 
 
 def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:

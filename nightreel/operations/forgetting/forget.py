@@ -34,7 +34,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     data/forgotten. Raises BusyError where another process works on the home or the database, InputError for
     a home or raw files behind a URL, or a file that cannot be read.
     """
-    if settings.home_url is not None or settings.raw_url is not None:
+    if settings.home_url is not None or settings.data.raw_url is not None:
         raise InputError(
             "forget: home and raw files behind a URL are not searched.",
             "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
@@ -73,7 +73,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         )
     if counts:
         summary["next"] = "the next night reads the raw files and fits features and factors without them"
-    return StepResult("forget", False, (settings.raw_dir, settings.paths.data), wrote, summary)
+    return StepResult("forget", False, (settings.data.raw_dir, settings.paths.data), wrote, summary)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) 
     A file of another kind is named in `removed.left`, as is a delivery that is not yet whole. A quarantined
     file that names no column of users and holds the id is removed whole.
     """
-    raw_dir = settings.raw_dir
+    raw_dir = settings.data.raw_dir
     others = {path: file for path, file in _read_files(settings) if not _is_plain(path, file, settings)}
     for path, file in others.items():
         is_delivery = path.is_relative_to(raw_dir / INCOMING)
@@ -98,8 +98,8 @@ def _read_files(settings: Settings) -> Iterator[tuple[Path, RawFile]]:
                 yield path, file
                 continue
             yield from ((one, file) for one in files_of(path) if one.is_file())
-    for path in sorted(settings.raw_dir.rglob("*")) if settings.raw_dir.is_dir() else []:
-        parts = path.relative_to(settings.raw_dir).parts
+    for path in sorted(settings.data.raw_dir.rglob("*")) if settings.data.raw_dir.is_dir() else []:
+        parts = path.relative_to(settings.data.raw_dir).parts
         if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
             continue
         # What is named like a raw file may become one.

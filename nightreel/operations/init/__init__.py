@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import SQL
 from nightreel.core.settings import SETTINGS_FILE
 from nightreel.operations.init.examples import EXAMPLES, example
 from nightreel.operations.init.preview import understood

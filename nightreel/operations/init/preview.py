@@ -38,8 +38,8 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         data = {name: value for name, value in draft.data.items() if name not in ("users", "items")}
         data |= {"plays": {"path": str(path)}, "user_columns": {}, "item_columns": {}}
         try:
-            own = {"home": Path(folder), "data": data, "max_reject_share": 1.0, "text_ids": "none"}
-            settings = Settings.model_validate({**draft.top, **own})
+            data |= {"max_reject_share": 1.0, "text_ids": "none"}
+            settings = Settings.model_validate({"home": Path(folder), "data": {**draft.top, **data}})
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"{said}.", "Give other options; `nightreel init --help` lists them.") from None
@@ -55,16 +55,19 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
             "user": rows[number][user],
             "item": rows[number][item],
             "time": play[columns.EVENT_TIMESTAMP]
-            .astimezone(settings.zone)
+            .astimezone(settings.data.zone)
             .isoformat(sep=" ", timespec="seconds"),
         }
-        if settings.has_lengths:
+        if settings.data.has_lengths:
             made |= {
                 "played_s": play[columns.PLAY_DURATION] / 1e3,
                 "length_s": play[columns.VIDEO_DURATION] / 1e3,
             }
         made["worth"] = play[columns.WATCH_RATIO]
-        long = settings.long_view_s is not None and play[columns.PLAY_DURATION] >= settings.long_view_s * 1e3
-        made["liked"] = play[columns.WATCH_RATIO] > settings.like_threshold or long
+        long = (
+            settings.data.long_view_s is not None
+            and play[columns.PLAY_DURATION] >= settings.data.long_view_s * 1e3
+        )
+        made["liked"] = play[columns.WATCH_RATIO] > settings.data.like_threshold or long
         shown.append(made)
     return shown, said

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nightreel.core.data_settings import SQL, VALUES, ColumnType
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import SQL, VALUES, ColumnType
 from nightreel.operations.init.sample import Asked, Sample, is_number
 from pipelines.ingest.times import DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, recognised
 
@@ -81,7 +81,10 @@ _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
 
 @dataclass
 class Draft:
-    """What nightreel.toml is to say. top: settings above [data]; data: that table; notes: for people."""
+    """What nightreel.toml is to say of [data].
+
+    top: how the log is read; data: the rest of that table; notes: for people.
+    """
 
     top: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -208,7 +211,7 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
         zone = ask(f'In which time zone is "{shown}", column {column}?', "time-zone", [])
     else:
         zone = "UTC"
-        draft.notes.append("Days begin in UTC: set time_zone to where your users live.")
+        draft.notes.append("Days begin in UTC: set [data] time_zone to where your users live.")
     draft.top["time_zone"] = zone
 
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import SecretStr
 
-from nightreel.core.data_settings import SQL
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import SQL
 from nightreel.core.settings import ENVIRONMENT_PREFIX
 from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of

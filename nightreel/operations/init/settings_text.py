@@ -12,7 +12,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEAD = """\
 # nightreel's settings, and the mark of a home: what is written lies below this folder, in data/.
 # `nightreel settings` lists every setting with its value and where it came from; docs/your-data.md explains
-# [data]. Settings that are not of a table stand above the first one.
+# [data]. Settings that are not of a table, such as threads, stand above the first one.
 """
 _COMMENTS = {
     "time_zone": "where a day begins",
@@ -38,15 +38,13 @@ def text_of_settings(draft: Draft) -> str:
     """The whole file."""
     lines = [_HEAD]
     lines += [f"# {note}" for note in draft.notes]
-    lines += [_line(name, value) for name, value in draft.top.items()]
-    lines += [
-        "# top_k = 100          # length of each user's list",
-        "# max_data_age_hours = 0     # a log that does not grow",
-    ]
-    if draft.data:
-        single = {name: value for name, value in draft.data.items() if not isinstance(value, Mapping)}
+    lines += ["# lists.top_k = 100                  # length of each user's list"]
+    lines += ["# schedule.max_data_age_hours = 0    # a log that does not grow"]
+    data = {**draft.top, **draft.data}
+    if data:
+        single = {name: value for name, value in data.items() if not isinstance(value, Mapping)}
         lines += ["", "[data]", *(_line(name, value) for name, value in single.items())]
-        for name, value in draft.data.items():
+        for name, value in data.items():
             if isinstance(value, Mapping):
                 comment = f"  # {_OF_TABLES[name]}" if name in _OF_TABLES else ""
                 lines += ["", f"[data.{name}]{comment}"]

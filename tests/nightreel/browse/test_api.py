@@ -164,11 +164,11 @@ def test_a_password_is_asked_for_everywhere_and_guesses_are_few(
     home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    guarded = home.model_copy(
-        update={
-            "browse_password": Settings.model_validate(
-                {"home": home.home, "browse_password": PASSWORD}
-            ).browse_password
+    guarded = home.changed(
+        {
+            "browse.password": Settings.model_validate(
+                {"home": home.home, "browse.password": PASSWORD}
+            ).browse.password
         }
     )
     monkeypatch.setattr(Login.__init__, "__defaults__", (lambda: now[0],))

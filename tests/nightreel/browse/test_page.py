@@ -146,13 +146,13 @@ def server() -> Iterator[Server]:
 
 
 def test_on_postgresql_a_role_that_may_only_read_is_enough(server: Server, tmp_path: Path) -> None:
-    owner = Settings.model_validate({"home": tmp_path, "database_url": server.url})
+    owner = Settings.model_validate({"home": tmp_path, "database.url": server.url})
     user = fill(owner)
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("CREATE ROLE reader LOGIN PASSWORD 's3cr3t'")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     url = server.url.replace("postgresql://postgres", "postgresql://reader:s3cr3t", 1)
-    reader = Settings.model_validate({"home": tmp_path, "database_url": url})
+    reader = Settings.model_validate({"home": tmp_path, "database.url": url})
     for address in served(reader):
         site = Site(address, reader, user)
         status, text, _ = site.get(f"/?user={user}&other=1")

@@ -61,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings.model_validate(
         {
             "home": tmp_path_factory.mktemp("home"),
-            "browse_thumbnail_url": "https://cdn.example.com/v/{video_id}.jpg",
+            "browse.thumbnail_url": "https://cdn.example.com/v/{video_id}.jpg",
         }
     )
     publish_lists(settings)
@@ -229,8 +229,8 @@ def test_a_section_of_the_settings_names_its_own(tmp_path: Path, monkeypatch: py
 
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "nightreel.toml"
-    file.write_text('top_k = 5\n[browse]\nthumbnail_url = "https://cdn.example.com/{video_id}"\n')
-    assert load_settings().browse_thumbnail_url == "https://cdn.example.com/{video_id}"
+    file.write_text('lists.top_k = 5\n[browse]\nthumbnail_url = "https://cdn.example.com/{video_id}"\n')
+    assert load_settings().browse.thumbnail_url == "https://cdn.example.com/{video_id}"
     for wrong in (
         "https://cdn.example.com/x.jpg",
         "https://{video_id}/x",

@@ -19,13 +19,17 @@ class Ingested:
 
     def settings(self, **changes: object) -> Settings:
         """The home's settings; half of the rows may be bad."""
-        given = {"home": self.folder / "home", "raw_dir": self.folder / "raw", "max_reject_share": 0.9}
+        given = {
+            "home": self.folder / "home",
+            "data.raw_dir": self.folder / "raw",
+            "data.max_reject_share": 0.9,
+        }
         return Settings.model_validate({**given, **changes})
 
     def run(self, **changes: object) -> Settings:
         """Write the raw files and ingest them."""
         made = self.settings(**changes)
-        self.raw.write(made.raw_dir)
+        self.raw.write(made.data.raw_dir)
         ingest(made)
         return made
 

@@ -65,11 +65,11 @@ def _write(raw: Path, files: dict[str, str], ending: str) -> None:
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_becomes_the_same_tables(ingested: Ingested, tmp_path: Path, ending: str) -> None:
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     expected = [ingested.table(name) for name in TABLES]
     other = Ingested(tmp_path / "other")
-    settings = other.settings(max_reject_share=0)
-    _write(settings.raw_dir, ingested.raw.files, ending)
+    settings = other.settings(**{"data.max_reject_share": 0})
+    _write(settings.data.raw_dir, ingested.raw.files, ending)
     said = ingest(settings).summary
     assert all(other.table(name).equals(table) for name, table in zip(TABLES, expected, strict=True))
     assert len(said["recognised"]) == len(RAW_FILES)
@@ -81,8 +81,8 @@ def test_every_format_becomes_the_same_tables(ingested: Ingested, tmp_path: Path
 def test_a_bad_row_is_named_where_it_stands(ingested: Ingested, ending: str) -> None:
     """The third record: on line 4 below a header, on line 3 of JSON lines, row 3 of Parquet."""
     ingested.raw.spoil(BIG, "3000,6067,2020-07-05", "abc,6067,2020-07-05")
-    settings = ingested.settings(max_reject_share=0)
-    _write(settings.raw_dir, ingested.raw.files, ending)
+    settings = ingested.settings(**{"data.max_reject_share": 0})
+    _write(settings.data.raw_dir, ingested.raw.files, ending)
     text = ending in (".csv.gz", ".csv.zst", ".tsv", ".csv")
     where = "line 4" if text else "row 3" if ending in (".parquet", ".txt") else "line 3"
     with pytest.raises(InputError, match=f'{where}, column play_duration: "abc" is not a whole number'):
@@ -92,10 +92,10 @@ def test_a_bad_row_is_named_where_it_stands(ingested: Ingested, ending: str) -> 
 def test_a_caption_of_two_lines_moves_no_line_of_json(ingested: Ingested) -> None:
     ingested.raw.spoil(CAPTIONS, "149,封面", "x,封面")
     settings = ingested.settings()
-    settings.raw_dir.mkdir(parents=True)
-    ingested.raw.write(settings.raw_dir)
-    (settings.raw_dir / CAPTIONS).unlink()
-    path = settings.raw_dir / "kuairec_caption_category.jsonl"
+    settings.data.raw_dir.mkdir(parents=True)
+    ingested.raw.write(settings.data.raw_dir)
+    (settings.data.raw_dir / CAPTIONS).unlink()
+    path = settings.data.raw_dir / "kuairec_caption_category.jsonl"
     path.write_bytes(_json_lines(ingested.raw.files[CAPTIONS].replace("\r", " ")) + b"{broken\n")
     ingest(settings)
     rejects = pl.read_parquet(settings.paths.rejects / f"{path.name}.parquet")
@@ -110,9 +110,9 @@ def test_a_partitioned_folder_of_parquet_is_one_log(ingested: Ingested) -> None:
     """Partition columns count, a file that is added is seen, a stray one is refused by name."""
     settings = ingested.run()
     expected = ingested.table("interactions")
-    (settings.raw_dir / BIG).unlink()
+    (settings.data.raw_dir / BIG).unlink()
     plays = _frame(ingested.raw.files[BIG])
-    folder = settings.raw_dir / "big_matrix"
+    folder = settings.data.raw_dir / "big_matrix"
     for (user,), part in plays.group_by("user_id"):
         (folder / f"user_id={user}").mkdir(parents=True)
         part.drop("user_id").write_parquet(folder / f"user_id={user}" / "part-0.parquet")
@@ -132,8 +132,8 @@ def test_a_partitioned_folder_of_parquet_is_one_log(ingested: Ingested) -> None:
 @pytest.mark.parametrize("ending", [".csv.gz", ".csv.zst", ".jsonl", ".parquet"])
 def test_a_file_that_was_cut_off_is_refused(ingested: Ingested, ending: str) -> None:
     settings = ingested.settings()
-    _write(settings.raw_dir, ingested.raw.files, ending)
-    path = settings.raw_dir / f"big_matrix{ending}"
+    _write(settings.data.raw_dir, ingested.raw.files, ending)
+    path = settings.data.raw_dir / f"big_matrix{ending}"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"cut off|cannot be read|middle of a row"):
         ingest(settings)
@@ -143,13 +143,13 @@ def test_a_file_that_was_cut_off_is_refused(ingested: Ingested, ending: str) -> 
 def test_deliveries_come_in_every_format(ingested: Ingested, ending: str) -> None:
     """The first is the raw file where there is none, the others are merged."""
     settings = ingested.settings()
-    ingested.raw.write(settings.raw_dir)
-    (settings.raw_dir / BIG).unlink()
-    incoming = settings.raw_dir / "incoming"
+    ingested.raw.write(settings.data.raw_dir)
+    (settings.data.raw_dir / BIG).unlink()
+    incoming = settings.data.raw_dir / "incoming"
     incoming.mkdir()
     (incoming / f"big_matrix_1{ending}").write_bytes(FORMATS[ending](ingested.raw.files[BIG]))
     assert merge_deliveries(settings).summary["remarks"] == []
-    assert (settings.raw_dir / f"big_matrix{ending}").is_file()
+    assert (settings.data.raw_dir / f"big_matrix{ending}").is_file()
     ingest(settings)
     later = ingested.raw.files[BIG].replace("148", "777")
     (incoming / f"big_matrix_2{ending}").write_bytes(FORMATS[ending](later))
@@ -179,8 +179,8 @@ def test_times_are_recognised_and_shown(ingested: Ingested, times: tuple[str, st
     rows = [f"{14 + at},148,4381,6067,{time},0.722103" for at, time in enumerate(times)]
     header = f"user_id,video_id,play_duration,video_duration,{column},watch_ratio"
     ingested.raw.files[BIG] = "\n".join([header, *rows, ""])
-    settings = ingested.settings(max_reject_share=0)
-    ingested.raw.write(settings.raw_dir)
+    settings = ingested.settings(**{"data.max_reject_share": 0})
+    ingested.raw.write(settings.data.raw_dir)
     said = ingest(settings).summary
     assert ingested.table("interactions")["event_timestamp"][0] == INSTANT
     if column == "timestamp":
@@ -204,34 +204,34 @@ def test_times_that_may_be_two_things_are_asked_for(
     ingested.raw.files[BIG] = "\n".join([header, *rows, ""])
     with pytest.raises(InputError, match=r"column timestamp: (is|are) .*\?.*Set time_format = "):
         ingested.run()
-    ingested.run(time_format=chosen)
+    ingested.run(**{"data.time_format": chosen})
     assert INSTANT in ingested.table("interactions")["event_timestamp"].to_list()
     assert len(ingested.rejects(BIG)) == bad
 
 
 def test_delimiter_and_encoding_are_asked_for_or_set(ingested: Ingested) -> None:
     settings = ingested.settings()
-    ingested.raw.write(settings.raw_dir)
-    (settings.raw_dir / CAPTIONS).write_bytes("video_id,caption\n148,好\n".encode("gbk"))
+    ingested.raw.write(settings.data.raw_dir)
+    (settings.data.raw_dir / CAPTIONS).write_bytes("video_id,caption\n148,好\n".encode("gbk"))
     with pytest.raises(InputError, match=r"Which encoding is it in.*Set encoding"):
         ingest(settings)
     ingested.raw.files = {
         name: text.replace(",", "::") if name == BIG else text for name, text in ingested.raw.files.items()
     }
-    ingested.raw.write(settings.raw_dir)
+    ingested.raw.write(settings.data.raw_dir)
     with pytest.raises(InputError, match="no column user_id"):
         ingest(settings)
     for name, text in ingested.raw.files.items():
         plain = text if name == BIG else text.replace(",", "::").replace("[15:: 16]", "[15]")
-        (settings.raw_dir / name).write_bytes(plain.replace("\r", " ").encode("gbk"))
-    (settings.raw_dir / CAPTIONS).write_bytes("video_id::caption\n148::好\n".encode("gbk"))
-    ingest(ingested.settings(delimiter="::", encoding="gbk"))
+        (settings.data.raw_dir / name).write_bytes(plain.replace("\r", " ").encode("gbk"))
+    (settings.data.raw_dir / CAPTIONS).write_bytes("video_id::caption\n148::好\n".encode("gbk"))
+    ingest(ingested.settings(**{"data.delimiter": "::", "data.encoding": "gbk"}))
     assert ingested.table("video_captions")["caption"].to_list() == ["好"]
 
 
 def test_two_files_of_one_kind_are_asked_about(ingested: Ingested) -> None:
     settings = ingested.run()
-    (settings.raw_dir / BIG).rename(settings.raw_dir / "big_matrix.txt")
-    (settings.raw_dir / "big_matrix.parquet").write_bytes(b"PAR1")
+    (settings.data.raw_dir / BIG).rename(settings.data.raw_dir / "big_matrix.txt")
+    (settings.data.raw_dir / "big_matrix.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"big_matrix\.parquet and big_matrix\.txt: which"):
         ingest(settings)

@@ -41,7 +41,7 @@ def _users(ingested: Ingested, table: str = "interactions", column: str = "user_
 
 
 def _deliver(ingested: Ingested, name: str, text: str, at: datetime) -> None:
-    folder = ingested.settings().raw_dir / "incoming" / ARCHIVE
+    folder = ingested.settings().data.raw_dir / "incoming" / ARCHIVE
     folder.mkdir(parents=True, exist_ok=True)
     (folder / archived_name(name, at)).write_text(text, encoding="utf-8")
 
@@ -63,7 +63,7 @@ def test_ids_that_are_no_integers_are_recognised_and_come_back_exactly(
     ingested: Ingested, first: str, second: str
 ) -> None:
     _only_plays(ingested.raw, [(first, second), (second, first), (first, second)])
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     assert _users(ingested) == [first, second, first]
     assert _users(ingested, column="video_id") == [second, first, second]
     assert ingested.table("interactions")["user_id"].to_list() == [0, 1, 0]
@@ -85,7 +85,7 @@ def test_all_files_speak_of_the_same_ids(ingested: Ingested) -> None:
             ingested.raw.files[name] = text.replace(f"\n{number},", f"\nv{number},")
     ingested.raw.spoil(FRIENDS, "[15, 16]", "[u15, u16, u99]")
     ingested.raw.spoil(DAILY, ",7,NORMAL", ",Ann,NORMAL").spoil(DAILY, ",8,AD", ",Bo,AD")
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     assert set(_users(ingested)) == {"u14", "u15", "u16"}
     assert _users(ingested, "users") == ["u14", "u15", "u16"]
     assert set(_users(ingested, "fully_observed", "video_id")) == {"v149"}
@@ -101,7 +101,7 @@ def test_seven_is_seven_in_a_file_of_integers_and_in_one_of_text(ingested: Inges
     """Where one file has text, all ids are: 7 is "7", and 007 is another."""
     _only_plays(ingested.raw, [("alice", "1"), ("7", "1"), ("007", "1"), ("bob", "2")])
     ingested.raw.files[USERS] = "user_id,user_active_degree\n7,full_active\n8,UNKNOWN\n"
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     assert _users(ingested) == ["alice", "7", "007", "bob"]
     assert _users(ingested, "users") == ["7", "8"]
     assert not (ingested.settings().paths.ids / "video.parquet").exists()
@@ -136,7 +136,7 @@ def test_codes_stay_when_logs_grow_and_deliveries_come(ingested: Ingested) -> No
     before = pl.read_parquet(known).rows()
     ingested.raw.files[BIG] += '"c","x",3000,6067,2020-07-05 06:00:00.000,20200705,,0.494478\n'
     late = f"{BIG_HEADER}\naa,z,3000,6067,2020-07-04 05:00:00.000,20200704,,0.494478\n"
-    ingested.raw.write(ingested.settings().raw_dir)
+    ingested.raw.write(ingested.settings().data.raw_dir)
     _deliver(ingested, "big_matrix_late.csv", late, datetime(2020, 7, 6, tzinfo=UTC))
     ingest(ingested.settings())
     assert before == [("b", 0), ("a", 1)]
@@ -154,7 +154,7 @@ def test_a_failed_ingest_leaves_the_ids(ingested: Ingested) -> None:
     before = known.read_bytes()
     ingested.raw.files[BIG] += '"c","x",no,6067,2020-07-05 06:00:00.000,20200705,,0.494478\n'
     with pytest.raises(InputError):
-        ingested.run(max_reject_share=0)
+        ingested.run(**{"data.max_reject_share": 0})
     assert known.read_bytes() == before
 
 
@@ -162,7 +162,7 @@ def test_text_in_a_home_of_integers_is_refused_with_the_setting_that_takes_it(in
     ingested.run()
     ingested.raw.files[BIG] += "alice,148,3000,6067,2020-07-06 00:00:00.000,20200706,,0.494478\n"
     with pytest.raises(InputError, match='If such ids are right, set text_ids = "user"') as raised:
-        ingested.run(max_reject_share=0)
+        ingested.run(**{"data.max_reject_share": 0})
     assert "\n" not in str(raised.value)
 
 
@@ -171,22 +171,22 @@ def test_a_home_of_integers_becomes_one_of_text_and_its_codes_stay(ingested: Ing
     ingested.run()
     before = ingested.table("interactions")
     ingested.raw.files[BIG] += "alice,148,3000,6067,2020-07-06 00:00:00.000,20200706,,0.494478\n"
-    ingested.run(max_reject_share=0, text_ids="user")
+    ingested.run(**{"data.max_reject_share": 0, "data.text_ids": "user"})
     assert _users(ingested) == ["15", "14", "14", "16", "alice"]
     assert ingested.table("interactions").head(4).equals(before)
     assert ingested.table("interactions")["user_id"].to_list()[-1] == 17
     # What was found stays, and is not taken back in silence.
-    ingest(ingested.settings(text_ids="auto"), force=True)
+    ingest(ingested.settings(**{"data.text_ids": "auto"}), force=True)
     assert _users(ingested)[-1] == "alice"
     with pytest.raises(InputError, match="the user ids of this home are text"):
-        ingest(ingested.settings(text_ids="none"))
+        ingest(ingested.settings(**{"data.text_ids": "none"}))
 
 
 def test_integers_that_fill_their_range_leave_room_for_words(ingested: Ingested) -> None:
     _only_plays(ingested.raw, [(str(2**63 - 1), "1"), (str(-(2**63)), "1"), ("0", "1"), ("5", "1")])
     ingested.run()
     ingested.raw.files[BIG] += '"alice","1",3000,6067,2020-07-05 06:00:00.000,20200705,,0.494478\n'
-    ingested.run(text_ids="user", max_reject_share=0)
+    ingested.run(**{"data.text_ids": "user", "data.max_reject_share": 0})
     assert _users(ingested) == [str(2**63 - 1), str(-(2**63)), "0", "5", "alice"]
     assert ingested.table("interactions")["user_id"].n_unique() == 5
 
@@ -219,13 +219,13 @@ def test_text_ids_of_other_formats(ingested: Ingested, kind: str, tmp_path: Path
     ]
     ingested.raw.files = {USERS: "user_id\n7\n"}
     made = ingested.settings()
-    ingested.raw.write(made.raw_dir)
+    ingested.raw.write(made.data.raw_dir)
     if kind == "jsonl":
         texts = [json.dumps(row).replace('"7"', "7") for row in rows]
-        (made.raw_dir / "big_matrix.jsonl").write_text("\n".join(texts) + "\n")
+        (made.data.raw_dir / "big_matrix.jsonl").write_text("\n".join(texts) + "\n")
     else:
         frame = pl.DataFrame(rows).with_columns(pl.col("video_id").cast(pl.Float64))
-        frame.write_parquet(made.raw_dir / "big_matrix.parquet")
+        frame.write_parquet(made.data.raw_dir / "big_matrix.parquet")
     ingest(made)
     assert _users(ingested) == ids
     assert _users(ingested, "users") == ["7"]
@@ -272,8 +272,8 @@ def test_any_text_comes_back_from_a_log_and_a_delivery(
     written = [(user.replace('"', '""'), video.replace('"', '""')) for user, video in first]
     _only_plays(ingested.raw, written)
     ingested.raw.files[USERS] = "user_id,user_active_degree\nA,full_active\n"
-    made = ingested.settings(text_ids="user,video", max_reject_share=0)
-    ingested.raw.write(made.raw_dir)
+    made = ingested.settings(**{"data.text_ids": "user,video", "data.max_reject_share": 0})
+    ingested.raw.write(made.data.raw_dir)
     frame = pl.DataFrame({"user_id": later, "user_active_degree": ["full_active"] * len(later)})
     _deliver(ingested, USERS, frame.write_csv(), datetime(2020, 7, 7, tzinfo=UTC))
     ingest(made)

@@ -46,8 +46,8 @@ def test_a_file_without_a_header_is_read_by_the_names_given(home: Path) -> None:
     assert plays["user_id", "video_id", "watch_ratio"].rows() == [(22, 377, 1), (196, 242, 3), (186, 302, 5)]
     assert plays["event_timestamp"].to_list() == RATINGS_AT
     assert plays["play_duration"].null_count() == plays["video_duration"].null_count() == 3
-    assert settings.like_threshold == 3.5
-    assert not settings.has_lengths
+    assert settings.data.like_threshold == 3.5
+    assert not settings.data.has_lengths
     assert "columns_not_there_and_left_empty" not in said
     assert ingest(settings).skipped
 
@@ -59,7 +59,7 @@ def test_a_log_of_plays_alone_has_a_play_in_each_row(home: Path) -> None:
     settings = _settings(home, f'[data]\nplays = "log.csv"\n{COLUMNS}')
     said = ingest(settings).summary["recognised"][0]
     assert _plays(settings)["watch_ratio"].to_list() == [1, 1]
-    assert _plays(settings)["watch_ratio"][0] > settings.like_threshold
+    assert _plays(settings)["watch_ratio"][0] > settings.data.like_threshold
     assert said["times"] == "t: ISO 8601"
     assert "1 for each play" in said["watch_ratio"]
 
@@ -100,7 +100,7 @@ def test_a_pattern_or_list_of_files_is_one_log(home: Path, plays: str) -> None:
     (home / "logs").mkdir()
     (home / "logs" / "a.csv").write_text("u,i,t\n1,7,1700000000\n")
     (home / "logs" / "b.csv").write_text("u,i,t\n2,7,1700000001\n3,7,1700000002")
-    settings = _settings(home, f"max_reject_share = 0\n[data]\nplays = {plays}\n{COLUMNS}")
+    settings = _settings(home, f"[data]\nmax_reject_share = 0\nplays = {plays}\n{COLUMNS}")
     ingest(settings)
     assert _plays(settings)["user_id"].to_list() == [1, 2, 3]
     assert ingest(settings).skipped
@@ -174,7 +174,7 @@ def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
     (home / "u.data").write_text(RATINGS)
     settings = _settings(home, MOVIELENS)
     ingest(settings)
-    incoming = settings.raw_dir / "incoming"
+    incoming = settings.data.raw_dir / "incoming"
     incoming.mkdir(parents=True)
     (incoming / "plays-2.tsv").write_text("1\t242\t4\t891717999\n")
     assert merge_deliveries(settings).summary["rows"] == 1
@@ -189,9 +189,12 @@ def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
         ("[data.columns]\nuser = 'u'\nrating = 'r'\nweight = 'w'\n", "rating and weight: name one"),
         ("[data.columns]\nevent = 'e'\n", "event and worth belong together"),
         ("[data.columns]\nplay_time = 'a_ms'\n", "name length too"),
-        ("[data]\nplays = 'x'\nlabel = 'y'\n", r"data\.label.*no such setting of the table \[data\]"),
-        ("label = 'duration'\n[data]\nplays = 'x'\n", 'label = "duration" is of plays whose'),
-        ("long_view_s = 18\n[data]\nplays = 'x'\n", "long_view_s is of plays whose"),
+        (
+            "[data]\nplays = 'x'\ntop_k = 3\n",
+            r"\[data\] top_k.*no such setting; did you mean `\[lists\] top_k`",
+        ),
+        ("[data]\nlabel = 'duration'\nplays = 'x'\n", 'label = "duration" is of plays whose'),
+        ("[data]\nlong_view_s = 18\nplays = 'x'\n", "long_view_s is of plays whose"),
         ("[data]\nplays = 'x'\n[data.user_columns]\nbio = 'text'\n", "text is read of items only"),
     ],
 )

@@ -21,8 +21,8 @@ SOCIAL = columns.SOCIAL_NETWORK_FILE
 def test_plays_that_come_while_the_log_is_read_come_in_the_next_time(
     ingested: Ingested, monkeypatch: pytest.MonkeyPatch, when: str, change: str
 ) -> None:
-    made = ingested.settings(max_reject_share=0)
-    path = ingested.raw.write(made.raw_dir) / BIG
+    made = ingested.settings(**{"data.max_reject_share": 0})
+    path = ingested.raw.write(made.data.raw_dir) / BIG
     late = BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
     changed = path.read_text() + late
     if change == "is rewritten":
@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(ingested: Ingested, file: 
     if kind == "mode 000" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     made = ingested.settings()
-    path = ingested.raw.write(made.raw_dir) / file
+    path = ingested.raw.write(made.data.raw_dir) / file
     if kind == "mode 000":
         path.chmod(0)
     else:
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(ingested: Ingested, file: 
 def test_a_file_without_a_good_row_is_not_to_be_let_through(ingested: Ingested) -> None:
     ingested.raw.files[BIG] = "\n".join([BIG_HEADER, *map(_without_user, BIG_ROWS[:2])]) + "\n"
     with pytest.raises(InputError, match="No row is good") as refused:
-        ingested.run(max_reject_share=0.01)
+        ingested.run(**{"data.max_reject_share": 0.01})
     assert "max_reject_share = 1" not in str(refused.value)
 
 
@@ -82,7 +82,7 @@ def test_almost_only_bad_rows_are_not_advised_to_be_let_through_as_all(ingested:
     bad = f"{_without_user(BIG_ROWS[0])}\n" * 1000
     ingested.raw.files[BIG] = f"{BIG_HEADER}\n{BIG_ROWS[0]}\n{bad}"
     with pytest.raises(InputError) as refused:
-        ingested.run(max_reject_share=0.01)
+        ingested.run(**{"data.max_reject_share": 0.01})
     assert "max_reject_share = 1." not in str(refused.value)
 
 

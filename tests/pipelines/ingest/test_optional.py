@@ -31,14 +31,17 @@ BIG, SIDE = (
         columns.SOCIAL_NETWORK_FILE,
     ),
 )
-SETTINGS = "als_factors = 4\nals_iterations = 2\nthreads = 1\ntrees = 5\nlambdamart_plays = 0\ntop_k = 5\n"
+SETTINGS = (
+    "features.als_factors = 4\nfeatures.als_iterations = 2\nthreads = 1\n"
+    "ranker.lightgbm.num_iterations = 5\nranker.lambdamart_plays = 0\nlists.top_k = 5\n"
+)
 
 
 def test_plays_alone_are_enough(ingested: Ingested) -> None:
     for name in SIDE:
         del ingested.raw.files[name]
     settings = ingested.settings()
-    ingested.raw.write(settings.raw_dir)
+    ingested.raw.write(settings.data.raw_dir)
     said = {one["file"]: one["so"] for one in ingest(settings).summary["not_there"]}
     assert set(said) == set(SIDE)
     assert "counted from the plays" in said[columns.ITEM_DAILY_FILE]
@@ -57,7 +60,7 @@ def test_daily_counts_of_a_replay_are_those_that_were_known(ingested: Ingested) 
     for name in SIDE:
         del ingested.raw.files[name]
     settings = ingested.run()
-    incoming = settings.raw_dir / "incoming"
+    incoming = settings.data.raw_dir / "incoming"
     incoming.mkdir()
     before = datetime.now(UTC)
     late = ingested.raw.files[BIG].splitlines()[1].replace("14,", "99,", 1)
@@ -88,8 +91,8 @@ def test_lists_are_published_from_plays_alone(tmp_path: Path, monkeypatch: pytes
         tmp_path / "home", monkeypatch, SETTINGS, users=40, videos=60, plays=3000, days=12
     )
     for name in SIDE:
-        (settings.raw_dir / name).unlink()
-    path = settings.raw_dir / BIG
+        (settings.data.raw_dir / name).unlink()
+    path = settings.data.raw_dir / BIG
     pl.read_csv(path, infer_schema=False).drop("watch_ratio").write_parquet(path.with_suffix(".parquet"))
     path.unlink()
     settings = load_settings()

@@ -48,7 +48,7 @@ def test_swallowed_rows_count_for_max_reject_share(ingested: Ingested) -> None:
     texts[10], texts[20] = '"open', '"again'
     ingested.raw.files[CAPTIONS] = _captions(texts)
     with pytest.raises(InputError, match=r"line 12, a quote that opens on line 12 .* 11 of 40 rows"):
-        ingested.run(max_reject_share=0.2)
+        ingested.run(**{"data.max_reject_share": 0.2})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_swallowed_rows_count_for_max_reject_share(ingested: Ingested) -> None:
 )
 def test_texts_with_line_breaks_and_quotes_are_kept(ingested: Ingested, caption: str) -> None:
     ingested.raw.files[CAPTIONS] = _captions(["good", caption, "good"])
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     text = caption.removeprefix('"').removesuffix('"').replace('""', '"')
     assert ingested.table("video_captions")["caption"].to_list() == ["good", text, "good"]
 

@@ -32,7 +32,7 @@ TOO_LARGE, NOT_WHOLE = "is larger than 64 bits", "is not a whole number"
 )
 def test_an_id_is_stored_to_its_last_digit(ingested: Ingested, written: str, stored: int) -> None:
     ingested.raw.spoil(BIG, "15,148,", f"15,{written},")
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     assert ingested.table("interactions").filter(pl.col("user_id") == 15)["video_id"].to_list() == [stored]
 
 
@@ -79,7 +79,7 @@ def test_a_word_for_nothing_is_nothing_in_every_column(ingested: Ingested, word:
     ingested.raw.files[DAILY] += f"184,20200705,{word},{word},{word},{word},{word},5,4,0\n"
     ingested.raw.files[CAPTIONS] += f"150,{','.join([word] * 9)}\n"
     ingested.raw.files[USERS] += f"17,{word},{word},{word}\n"
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     assert ingested.table("fully_observed").filter(user_id=16)["event_timestamp"].to_list() == [None]
     assert ingested.table("interactions")["event_timestamp"][0] == datetime(
         2020, 7, 4, 16, 8, 23, 438_000, UTC
@@ -121,7 +121,7 @@ def test_minus_124_written_as_a_float_is_no_category(ingested: Ingested) -> None
 @pytest.mark.parametrize("written", ["880606923", "86400", "1593878903.438", "  1593878903 "])
 def test_a_time_since_1970_is_taken(ingested: Ingested, written: str) -> None:
     ingested.raw.spoil(BIG, "1593878903.438", written)
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     instant = ingested.table("interactions").filter(user_id=15)["event_timestamp"][0]
     assert instant == datetime.fromtimestamp(float(written), UTC)
 
@@ -183,7 +183,7 @@ def test_a_local_time_that_is_none_is_quoted_with_the_formats(
 
 def test_a_local_time_that_clocks_left_out_is_named(ingested: Ingested) -> None:
     ingested.raw.files[BIG] += "17,148,3000,6067,2020-03-29 02:30:00,20200329,,0.494478\n"
-    ingested.run(time_zone="Europe/Berlin")
+    ingested.run(**{"data.time_zone": "Europe/Berlin"})
     assert "does not exist in Europe/Berlin" in ingested.rejects(BIG)[0][1]
 
 
@@ -199,6 +199,6 @@ def test_a_day_that_stands_for_none_is_rejected(ingested: Ingested, day: str) ->
 @pytest.mark.parametrize("day", ["1900-01-01", "1922-03-15", "1970-01-01"])
 def test_a_film_older_than_unix_time_keeps_its_day(ingested: Ingested, day: str) -> None:
     ingested.raw.spoil(DAILY, "2020-07-02", day)
-    ingested.run(max_reject_share=0)
+    ingested.run(**{"data.max_reject_share": 0})
     daily = ingested.table("video_daily").filter(pl.col("video_id") == 183)
     assert daily["upload_dt"].cast(pl.String).to_list() == [day]

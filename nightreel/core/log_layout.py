@@ -116,21 +116,31 @@ class Columns(_Table):
         return self.play_time is not None and self.length is not None
 
 
-class DataSettings(_Table):
+class LogLayout(_Table):
     """The whole table.
 
     watermark: of plays that a query gives, the column by which later nights ask for what is new.
     """
 
-    plays: Files | None = None
-    users: Files | None = None
-    items: Files | None = None
-    columns: Columns = Columns()
-    length_unit: Unit | None = None
-    watermark: str | None = None
-    worth: dict[str, float] = Field(default_factory=dict)
-    user_columns: dict[str, ColumnType] = Field(default_factory=dict)
-    item_columns: dict[str, ColumnType] = Field(default_factory=dict)
+    plays: Files | None = Field(
+        default=None,
+        description="The plays: a path, or a table (docs/your-data.md); by default KuaiRec's.",
+    )
+    users: Files | None = Field(default=None, description="Profiles of users: a path, or a table.")
+    items: Files | None = Field(default=None, description="Profiles of items: a path, or a table.")
+    columns: Columns = Field(default=Columns(), description="Which column of the plays is what.")
+    length_unit: Unit | None = Field(default=None, description="Of play time and length.")
+    watermark: str | None = Field(
+        default=None,
+        description="Of plays that a query gives: the column by which later nights ask on.",
+    )
+    worth: dict[str, float] = Field(default_factory=dict, description="How much each event is worth.")
+    user_columns: dict[str, ColumnType] = Field(
+        default_factory=dict, description="The type of each column of users that becomes a feature."
+    )
+    item_columns: dict[str, ColumnType] = Field(
+        default_factory=dict, description="The type of each column of items that becomes a feature."
+    )
 
     @field_validator("plays", "users", "items", mode="before")
     @classmethod
@@ -146,7 +156,7 @@ class DataSettings(_Table):
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> "DataSettings":
+    def _consistent(self) -> "LogLayout":
         if (self.columns.event is not None) != bool(self.worth):
             raise ValueError(
                 "columns.event and worth belong together: [data.worth] says what each event is worth, "
@@ -202,7 +212,7 @@ class DataSettings(_Table):
             return VALUES[self.columns.value]
         return VALUES["watch_ratio"] if self.has_lengths else PLAYS_ALONE_LIKED_ABOVE
 
-    def below(self, folder: Path) -> "DataSettings":
+    def below(self, folder: Path) -> "LogLayout":
         """The same with whole paths."""
         files = {name: getattr(self, name) for name in ("plays", "users", "items")}
         return self.model_copy(update={name: one and one.below(folder) for name, one in files.items()})

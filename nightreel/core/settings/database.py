@@ -1,0 +1,34 @@
+"""`[database]`: where lists are published, which runs are kept, and which are refused."""
+
+from pydantic import Field, SecretStr
+
+from nightreel.core.settings.section import Section
+
+
+class DatabaseSettings(Section):
+    """The published table."""
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the published table; by default SQLite in the home folder.",
+    )
+    keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
+    keep_replays: int = Field(default=3, description="Stored replays that are kept.", ge=1)
+    min_share_of_last_run: float = Field(
+        default=0.5,
+        description="A run with fewer users or rows than this share of the last one's is not published.",
+        ge=0,
+        le=1,
+    )
+    max_changed_lists: float = Field(
+        default=1.0,
+        description="A run is not published where a larger share of lists lost over half of their videos.",
+        ge=0,
+        le=1,
+    )
+    loaders: int = Field(
+        default=4,
+        description="Of engine `ray`: connections that load lists into PostgreSQL at the same time.",
+        ge=1,
+        le=64,
+    )

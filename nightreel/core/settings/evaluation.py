@@ -1,0 +1,46 @@
+"""`[evaluation]`: which plays and users judge the models."""
+
+from pydantic import Field
+
+from nightreel.core.settings.section import Section
+
+
+class EvaluationSettings(Section):
+    """Holdout, backtest, and who is measured."""
+
+    holdout_days: int = Field(
+        default=2, description="Last days of the interactions kept for early stopping and the holdout.", ge=1
+    )
+    backtest_days: int = Field(
+        default=3,
+        description="Last days of the interactions whose lists are made as they would have been published, "
+        "and judged by what was played that day (protocol `next_day`); the holdout covers them.",
+        ge=1,
+    )
+    backtest_users: int = Field(
+        default=1_000,
+        description="Most users, by hash, whose lists of these days are made by systems that are only "
+        "compared: each candidate source, and the objective that is not published. The published lists are "
+        "made for all users.",
+        ge=1,
+    )
+    test_sample: float = Field(
+        default=1.0, description="Share of held-out users that are evaluated (chosen by hash).", gt=0, le=1
+    )
+    tuning_share: float = Field(
+        default=0.2,
+        description="Share of the evaluated users, by hash, that choose the blend; the others are reported.",
+        ge=0,
+        lt=1,
+    )
+    cold_plays: int = Field(
+        default=20, description="A user with fewer plays is evaluated as a cold user.", ge=1
+    )
+    as_published_plays: int = Field(
+        default=20_000,
+        description="Most plays that the original work's protocol is fitted on when it is evaluated; 0: not.",
+        ge=0,
+    )
+    as_published_trees: int = Field(
+        default=60, description="Most trees of each of its models; the original had 1000.", ge=1
+    )

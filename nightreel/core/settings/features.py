@@ -1,0 +1,48 @@
+"""`[features]`: what is computed of users and videos, and ALS."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from nightreel.core.settings.section import Section
+
+
+class FeatureSettings(Section):
+    """Features of your own, and the factors of users and videos."""
+
+    modules: tuple[str, ...] = Field(
+        default=(),
+        description="Your own Python modules with features: names, or paths of files from the home; in the "
+        "environment with commas between.",
+    )
+    pair_views: bool = Field(
+        default=False,
+        description="Build the Feast views of a user with an author, a category, a tag and a length too. For "
+        "models of your own: nightreel's rankers compute what they need of these as they read the plays.",
+    )
+    smoothing_plays: float = Field(
+        default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
+    )
+    als_model: Literal["biased", "implicit"] = Field(
+        default="biased", description="ALS of our own, fitted on plays only, or that of the package implicit."
+    )
+    als_factors: int = Field(
+        default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512
+    )
+    als_iterations: int = Field(default=5, description="ALS iterations of the first fit.", ge=1)
+    als_refit_iterations: int = Field(
+        default=2, description="ALS iterations of each later fit, which starts from the one before.", ge=1
+    )
+    als_regularization: float = Field(
+        default=15.0, description="Weight, in plays, that pulls ALS factors to zero.", gt=0
+    )
+    als_refit_days: int = Field(default=7, description="Days between ALS refits.", ge=1)
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _names_of_modules(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        if isinstance(value, list | tuple) and len(set(map(str, value))) != len(value):
+            raise ValueError("a module is named twice")
+        return value

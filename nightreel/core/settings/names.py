@@ -1,0 +1,113 @@
+"""Names of settings: `lists.top_k` in code and on the command line, [lists] top_k in the file.
+
+In the environment the same setting is NIGHTREEL_LISTS_TOP_K.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+ENVIRONMENT_PREFIX = "NIGHTREEL_"
+# What a log of another layout sets stands beside the other settings of [data].
+_OF_LOG = ("data", "log")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. path: the attributes that lead to it."""
+
+    name: str
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def section(self) -> str:
+        """The table of nightreel.toml that it stands in; empty for those above all tables."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return ENVIRONMENT_PREFIX + self.name.replace(".", "_").upper()
+
+
+@cache
+def every_setting(settings: type[BaseModel]) -> Mapping[str, Setting]:
+    """Each setting by its name, in the order of the sections."""
+    return {one.name: one for one in _settings_of(settings, (), ())}
+
+
+def _settings_of(model: type[BaseModel], names: tuple[str, ...], path: tuple[str, ...]) -> list[Setting]:
+    found = []
+    for name, field in model.model_fields.items():
+        inner, here = model_of(field.annotation), (*path, name)
+        is_table = inner is not None and (path in ((), ("ranker",)) or here == _OF_LOG)
+        if inner is not None and is_table:
+            found += _settings_of(inner, names if here == _OF_LOG else (*names, name), here)
+        else:
+            found.append(Setting(".".join((*names, name)), here, field))
+    return found
+
+
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The class of a table, whether it may be missing or not; None for a plain value."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def sections(settings: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The class of each section by its name."""
+    kinds = {name: model_of(field.annotation) for name, field in settings.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def place(name: str) -> str:
+    """Where a setting stands, for people: `[lists] top_k`."""
+    section, _, own = name.rpartition(".")
+    return f"[{section}] {own}" if section else own
+
+
+def nearest(name: str, settings: type[BaseModel]) -> str | None:
+    """The name that was probably meant: in the same section, of the same name in another, or much like it."""
+    known = every_setting(settings)
+    own = name.rpartition(".")[2]
+    same = [one for one in known if one.rpartition(".")[2] == own]
+    found = same or difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    if not found:
+        by_own = {one.rpartition(".")[2]: one for one in known}
+        found = [by_own[one] for one in difflib.get_close_matches(own, by_own, n=1, cutoff=0.7)]
+    return found[0] if found else None
+
+
+def flattened(values: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, Any]:
+    """Values of sections as values by dotted name: the opposite of `expanded`."""
+    tables = {one.section for one in every_setting(settings).values()}
+
+    def within(inner: Mapping[str, Any], section: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for own, value in inner.items():
+            name = f"{section}.{own}" if section else own
+            found |= within(value, name) if isinstance(value, Mapping) and name in tables else {name: value}
+        return found
+
+    return within(values, "")
+
+
+def expanded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted name as values of sections: {"lists.top_k": 5} as {"lists": {"top_k": 5}}."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        *tables, own = name.split(".")
+        inner = found
+        for table in tables:
+            inner = inner.setdefault(table, {})
+        if isinstance(value, Mapping) and isinstance(inner.get(own), dict):
+            inner[own] = {**inner[own], **value}
+        else:
+            inner[own] = dict(value) if isinstance(value, Mapping) else value
+    return found

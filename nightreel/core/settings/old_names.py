@@ -1,0 +1,197 @@
+"""Names of settings from before there were sections: understood for one version, with one warning.
+
+MOVED: where each is now. DROPPED: what is no longer set, and what holds instead.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings.names import place
+
+MOVED: Mapping[str, str] = {
+    **{
+        name: f"data.{name}"
+        for name in (
+            "raw_dir",
+            "raw_url",
+            "source_url",
+            "time_zone",
+            "max_reject_share",
+            "delimiter",
+            "encoding",
+            "quote",
+            "time_format",
+            "text_ids",
+            "like_threshold",
+            "long_view_s",
+            "watch_ratio_clip",
+            "label",
+            "like_quantile",
+        )
+    },
+    "data": "data",
+    "feature_modules": "features.modules",
+    **{
+        name: f"features.{name}"
+        for name in (
+            "pair_views",
+            "smoothing_plays",
+            "als_model",
+            "als_factors",
+            "als_iterations",
+            "als_refit_iterations",
+            "als_regularization",
+            "als_refit_days",
+        )
+    },
+    "retrieval_sources": "retrieval.sources",
+    **{
+        name: f"retrieval.{name}"
+        for name in ("source_k", "candidates", "candidate_k", "als_search", "fresh_days")
+    },
+    **{
+        name: f"ranker.{name}"
+        for name in (
+            "objective",
+            "filter_k",
+            "last_stage",
+            "train_sample",
+            "training_nights",
+            "training_users",
+            "tree_rows",
+            "category_plays",
+            "lambdamart_plays",
+        )
+    },
+    "trees": "ranker.lightgbm.num_iterations",
+    "early_stopping_trees": "ranker.lightgbm.early_stopping_round",
+    "learning_rate": "ranker.lightgbm.learning_rate",
+    "leaves": "ranker.lightgbm.num_leaves",
+    "min_leaf_plays": "ranker.lightgbm.min_data_in_leaf",
+    "tree_features": "ranker.lightgbm.feature_fraction",
+    "leaf_regularization": "ranker.lightgbm.lambda_l2",
+    "regressor_learning_rate": "ranker.regressor.learning_rate",
+    "lists_in_feast": "lists.in_feast",
+    **{
+        name: f"lists.{name}"
+        for name in (
+            "top_k",
+            "exclude_seen",
+            "exclude_seen_days",
+            "exclude_not_public",
+            "exclude_advertisements",
+            "max_video_age_days",
+            "max_per_author",
+            "max_per_category",
+            "user_block_rows",
+        )
+    },
+    "database_url": "database.url",
+    **{
+        name: f"database.{name}"
+        for name in ("keep_runs", "keep_replays", "min_share_of_last_run", "max_changed_lists", "loaders")
+    },
+    "schedule": "schedule.cron",
+    "schedule_zone": "schedule.zone",
+    "retrain_schedule": "schedule.retrain",
+    "schedule_grace_hours": "schedule.grace_hours",
+    **{
+        name: f"schedule.{name}"
+        for name in (
+            "job_limit_minutes",
+            "stage_retries",
+            "retry_wait_s",
+            "stop_within_s",
+            "on_failure",
+            "max_data_age_hours",
+            "metrics_host",
+            "metrics_port",
+        )
+    },
+    **{name: f"cluster.{name}" for name in ("engine", "ray_address", "shared_dir")},
+    **{
+        name: f"evaluation.{name}"
+        for name in (
+            "holdout_days",
+            "backtest_days",
+            "backtest_users",
+            "test_sample",
+            "tuning_share",
+            "cold_plays",
+            "as_published_plays",
+            "as_published_trees",
+        )
+    },
+    "browse_password": "browse.password",
+    "browse_thumbnail_url": "browse.thumbnail_url",
+}
+
+DROPPED: Mapping[str, str] = {}
+
+_to_say: list[str] = []
+_said: set[str] = set()
+
+
+def with_new_names(values: Mapping[str, Any], file: object) -> dict[str, Any]:
+    """What a file says, each setting in its section. file: its path, for the warning.
+
+    Raises InputError where a setting is set by its old name and in its section.
+    """
+    found = {name: value for name, value in values.items() if not _is_old(name, value)}
+    moved = []
+    for name, value in values.items():
+        if not _is_old(name, value):
+            continue
+        if name in DROPPED:
+            remember(f"{file}: `{name}` is no longer a setting: {DROPPED[name]}")
+            continue
+        _put(found, MOVED[name], value, name)
+        moved.append(f"`{name}` is now `{place(MOVED[name])}`")
+    if moved:
+        remember(f"{file}: {', '.join(moved)}")
+    return found
+
+
+def _is_old(name: str, value: Any) -> bool:
+    # [data] and [schedule] are sections, and were settings.
+    return (name in MOVED or name in DROPPED) and not isinstance(value, dict)
+
+
+def _put(found: dict[str, Any], new: str, value: Any, old: str) -> None:
+    *tables, own = new.split(".")
+    inner = found
+    for table in tables:
+        # What was read is not changed.
+        inner[table] = dict(inner.get(table, {}))
+        inner = inner[table]
+    if own in inner:
+        raise InputError(
+            f"Setting `{old}`: it is set twice, by its old name and as `{place(new)}`.", "Keep one of them."
+        )
+    inner[own] = value
+
+
+def remember(line: str) -> None:
+    """Keep a warning for `warn_once`."""
+    if line not in _said and line not in _to_say:
+        _to_say.append(line)
+
+
+def warn_once() -> None:
+    """Say what is set by old names, in one line, once a process; what a pool of processes runs is silent."""
+    if not _to_say:
+        return
+    line = f"{'; '.join(_to_say)}. Old names are understood in this version for the last time."
+    _said.update(_to_say)
+    _to_say.clear()
+    if multiprocessing.parent_process() is not None:
+        return
+    if structlog.is_configured():
+        structlog.get_logger(module=__name__).warning(line)
+    else:
+        print(line, file=sys.stderr)

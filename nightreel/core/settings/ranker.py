@@ -1,0 +1,73 @@
+"""`[ranker]`: what the lists are trained for, and the models that order them."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from nightreel.core.own_models import RANKERS, own_names
+from nightreel.core.settings.lightgbm_tables import LightgbmSettings, RegressorSettings
+from nightreel.core.settings.section import Section
+
+
+class RankerSettings(Section):
+    """Classifier, regressor, and their order."""
+
+    objective: Literal["auto", "shown", "next_day"] = Field(
+        default="auto",
+        description="What the lists are trained for: `shown`, what is liked of what is shown; `next_day`, "
+        "what is liked on the next day out of all videos; `auto`, what wins on past data.",
+    )
+    filter_k: int = Field(
+        default=500,
+        description="Candidates that the classifier hands to the regressor; top_k where that is more.",
+        ge=1,
+    )
+    last_stage: str | None = Field(
+        default=None,
+        description="A model of your own that orders what the filter has kept (docs/own-models.md); not set: "
+        "nightreel's own order.",
+    )
+    train_sample: float = Field(
+        default=1.0,
+        description="Share of users whose interactions train the rankers (chosen by hash).",
+        gt=0,
+        le=1,
+    )
+    training_nights: int = Field(
+        default=3,
+        description="Of objective `next_day`: past nights whose candidates train the rankers.",
+        ge=1,
+    )
+    training_users: int = Field(
+        default=5_000, description="Most users of each of these nights, chosen by hash.", ge=1
+    )
+    tree_rows: int = Field(
+        default=1_000_000,
+        description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
+        ge=1_000,
+    )
+    category_plays: float = Field(
+        default=2_870.0,
+        description="Weight, in plays, that pulls what a category says to the mean of all; fewer in a small "
+        "log.",
+        ge=1,
+    )
+    lambdamart_plays: int = Field(
+        default=500_000,
+        description="Most plays that the LambdaMART ranker, which is only evaluated, is fitted on; 0: none.",
+        ge=0,
+    )
+    lightgbm: LightgbmSettings = Field(
+        default=LightgbmSettings(), description="LightGBM's parameters, by its own names."
+    )
+    regressor: RegressorSettings = Field(
+        default=RegressorSettings(), description="What the regressor has otherwise."
+    )
+
+    @field_validator("last_stage")
+    @classmethod
+    def _known_last_stage(cls, value: str | None) -> str | None:
+        if value is not None and value not in own_names(RANKERS):
+            known = ", ".join(own_names(RANKERS)) or "none"
+            raise ValueError(f"{value!r}: no installed package brings it ({RANKERS}; there are: {known})")
+        return value

@@ -1,0 +1,73 @@
+"""`[retrieval]`: where the videos come from that the rankers score for a user."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from nightreel.core.own_models import SOURCES, own_names
+from nightreel.core.settings.section import Section, listed
+
+CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
+RETRIEVAL_SOURCES = (
+    "recent_12h",
+    "recent_2d",
+    "recent_7d",
+    "als",
+    "biased_als",
+    "bpr",
+    "ease",
+    "ease_played",
+    "item_knn",
+    "item_knn_bm25",
+    "next_played",
+    "fresh",
+    "same_author",
+    "same_category",
+)
+
+
+class RetrievalSettings(Section):
+    """The candidates of both objectives."""
+
+    sources: str = Field(
+        default="recent_12h,recent_2d,recent_7d,als,ease,ease_played,item_knn,next_played",
+        description="Of objective `next_day`: the candidate sources, with commas between.",
+    )
+    source_k: int = Field(
+        default=100, description="Of objective `next_day`: candidates that each source names.", ge=1
+    )
+    candidates: str = Field(
+        default="all",
+        description="Of objective `shown`: `all` videos, or a union of sources, such as "
+        "`als,popular,fresh,alike`.",
+    )
+    candidate_k: int = Field(
+        default=2_000,
+        description="Size of that union: at least filter_k and top_k videos a user.",
+        ge=1,
+    )
+    als_search: Literal["exact", "approximate"] = Field(
+        default="exact",
+        description="How the source `als` of that union is searched: `exact`, through all videos, or by "
+        "faiss in part of them (extra `nightreel[search]`).",
+    )
+    fresh_days: int = Field(default=7, description="A video is fresh for so many days after upload.", ge=1)
+
+    @field_validator("candidates")
+    @classmethod
+    def _known_sources(cls, value: str) -> str:
+        names = listed(value)
+        known_names = (*CANDIDATE_SOURCES, *own_names(SOURCES))
+        if names != ["all"] and (set(names) - set(known_names) or len(set(names)) != len(names)):
+            known = ", ".join(known_names)
+            raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
+        return ",".join(names)
+
+    @field_validator("sources")
+    @classmethod
+    def _known_fitted_sources(cls, value: str) -> str:
+        names = listed(value)
+        known = (*RETRIEVAL_SOURCES, *own_names(SOURCES))
+        if set(names) - set(known) or len(set(names)) != len(names):
+            raise ValueError(f"{value!r}: write some of {', '.join(known)}, each once, with commas")
+        return ",".join(names)

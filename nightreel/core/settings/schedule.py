@@ -1,0 +1,70 @@
+"""`[schedule]`: when the night is due, how long it may take, and whom it tells."""
+
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator
+
+from nightreel.core.settings.section import Section, ZoneName
+
+
+class ScheduleSettings(Section):
+    """What `nightreel schedule` does by itself."""
+
+    cron: str = Field(
+        default="0 2 * * *",
+        description="When the nightly job is due: a cron expression; with both a day of the month and a "
+        "weekday it is due on either, as in cron. Weekdays are written as names.",
+    )
+    zone: ZoneName | None = Field(
+        default=None, description="Time zone of the schedules; by default that of [data] time_zone."
+    )
+    retrain: str | None = Field(
+        default=None, description="When to train again, e.g. `0 5 * * sun`; not set: by hand only."
+    )
+    grace_hours: float = Field(
+        default=20.0, description="A job missed by no more than this is caught up, once.", gt=0, le=24 * 28
+    )
+    job_limit_minutes: float = Field(
+        default=360.0, description="A scheduled job that takes longer is ended.", gt=0
+    )
+    stage_retries: int = Field(
+        default=5, description="Further tries of a stage where the database is away or busy.", ge=0, le=20
+    )
+    retry_wait_s: float = Field(
+        default=10.0, description="Seconds before the first such try; each later one waits twice that.", gt=0
+    )
+    stop_within_s: float = Field(
+        default=60.0, description="Seconds that a job has to end when the scheduler is asked to stop.", gt=0
+    )
+    on_failure: SecretStr | None = Field(
+        default=None,
+        description="What to tell of a failed job: a shell command (JSON on its standard input), or a URL.",
+    )
+    max_data_age_hours: float | None = Field(
+        default=48.0,
+        description="A list whose newest play is older is `stale data`; 0 or `none`: of any age, for a data "
+        "set that does not grow.",
+        ge=0,
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address that the metrics are served at; `0.0.0.0` for all, behind a firewall.",
+    )
+    metrics_port: int | None = Field(
+        default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
+    )
+
+    @field_validator("max_data_age_hours", mode="before")
+    @classmethod
+    def _of_any_age(cls, value: Any) -> Any:
+        return None if str(value).strip().casefold() in ("", "none", "0", "0.0") else value
+
+    @field_validator("cron", "retrain")
+    @classmethod
+    def _due(cls, value: str | None) -> str | None:
+        if value is not None:
+            # Only where a schedule is read: APScheduler takes a while to import.
+            from nightreel.core.cron import require_coming
+
+            require_coming(value)
+        return value

@@ -1,0 +1,129 @@
+"""Everything that a user can set: a few settings of the whole home, and sections."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from nightreel.core.settings.browse import BrowseSettings
+from nightreel.core.settings.cluster import ClusterSettings
+from nightreel.core.settings.data import DataSettings
+from nightreel.core.settings.database import DatabaseSettings
+from nightreel.core.settings.evaluation import EvaluationSettings
+from nightreel.core.settings.features import FeatureSettings
+from nightreel.core.settings.lists import ListSettings
+from nightreel.core.settings.names import every_setting, expanded
+from nightreel.core.settings.paths import Paths
+from nightreel.core.settings.ranker import RankerSettings
+from nightreel.core.settings.retrieval import RetrievalSettings
+from nightreel.core.settings.schedule import ScheduleSettings
+from nightreel.core.settings.sources import Environment, Given
+
+WORK_DIR = "/var/tmp/nightreel"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Settings(BaseSettings):
+    """The home and its sections. Units are in the names; shares are between 0 and 1.
+
+    A setting's name is its section's and its own, with a dot between: `lists.top_k`. A function takes the
+    sections that it reads; only what starts steps takes all of them.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    home: Path = Field(description="Folder that everything is written below.")
+    home_url: str | None = Field(
+        default=None,
+        description="URL (`s3://`, `gs://`, `file://`) of the home: fetched before a step, sent back after "
+        "it; `home` itself may be that URL, then the home is a working folder in `work_dir`.",
+    )
+    work_dir: Path = Field(
+        default=Path(WORK_DIR),
+        description="Where homes that are URLs have their working folders; the same on every machine.",
+    )
+    home_wait_s: float = Field(
+        default=30.0,
+        description="Seconds that a step waits for another one that changes the home, before it ends with 3.",
+        ge=0,
+    )
+    seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
+    threads: int = Field(
+        default=2, description="Threads of ALS and LightGBM; a fixed number, for determinism.", ge=1
+    )
+    data: DataSettings = DataSettings()
+    features: FeatureSettings = FeatureSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ranker: RankerSettings = RankerSettings()
+    lists: ListSettings = ListSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    browse: BrowseSettings = BrowseSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what the file says (which is passed in at construction)."""
+        return Environment(settings_cls), Given(settings_cls, init_settings)
+
+    @property
+    def zone_of_schedule(self) -> ZoneInfo:
+        """The zone in which the schedules are read."""
+        return ZoneInfo(self.schedule.zone or self.data.time_zone)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where everything stands below `home`."""
+        return Paths(self.home)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database to publish to, password included: never log or print this."""
+        if self.database.url is None:
+            return f"sqlite:///{self.paths.sqlite}"
+        return self.database.url.get_secret_value()
+
+    def value(self, name: str) -> Any:
+        """The setting of this name, like `lists.top_k`; a section's name gives the whole section."""
+        found: Any = self
+        path = every_setting(type(self))[name].path if name in every_setting(type(self)) else name.split(".")
+        for part in path:
+            found = None if found is None else getattr(found, part)
+        return found
+
+    def chosen(self, names: Iterable[str]) -> dict[str, Any]:
+        """The settings of these names as plain values. A section's name stands for all of its settings."""
+        values = {name: self.value(name) for name in sorted(names)}
+        return {
+            name: value.model_dump() if isinstance(value, BaseModel) else value
+            for name, value in values.items()
+        }
+
+    def changed(self, values: Mapping[str, Any]) -> "Settings":
+        """The same with other values, by name: {"lists.top_k": 5}. As `model_copy`, it checks nothing."""
+        return _copied(self, expanded(values))
+
+
+def _copied(model: _Model, values: Mapping[str, Any]) -> _Model:
+    """A copy, its sections copied where only some of their settings change."""
+    updates = {}
+    for name, value in values.items():
+        before = getattr(model, name)
+        is_part = isinstance(value, Mapping) and isinstance(before, BaseModel)
+        updates[name] = _copied(before, value) if is_part else value
+    copied = model.model_copy(update=updates)
+    # What was computed from the values of before.
+    copied.__dict__.pop("paths", None)
+    return copied

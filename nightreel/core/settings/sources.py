@@ -1,0 +1,153 @@
+"""The two sources of settings: what is given at construction, and the environment, which wins."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings.names import ENVIRONMENT_PREFIX, Setting, every_setting, expanded, nearest
+from nightreel.core.settings.old_names import DROPPED, MOVED, remember
+
+# What nightreel itself sets, and what Kubernetes sets in a pod for a service called nightreel or nightreel-*.
+_NO_SETTING = re.compile(
+    r"DEBUG_TRACEBACKS|(\w+_)?SERVICE_(HOST|PORT(=\d+|_\w+))|(\w+_)?PORT(=\w+://.*|_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+# Tables that are passed on: they have settings that are not listed.
+_OPEN_TABLES = ("ranker.lightgbm", "ranker.regressor")
+
+
+class Given(PydanticBaseSettingsSource):
+    """What is passed in, by section or by dotted name."""
+
+    def __init__(self, settings_cls: type[BaseSettings], given: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._given = given
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._given.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        given = {
+            name: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+            for name, value in self._given().items()
+        }
+        return expanded(given)
+
+
+class Environment(PydanticBaseSettingsSource):
+    """NIGHTREEL_LISTS_TOP_K and so on; capitals or not."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return expanded({name: value for name, (_, value) in from_environment(self.settings_cls).items()})
+
+
+def is_known(name: str, settings: type[BaseModel]) -> bool:
+    """Whether a setting has or had this name, or LightGBM may have such a parameter."""
+    return (
+        name in every_setting(settings)
+        or name in MOVED
+        or name in DROPPED
+        or any(name.startswith(f"{table}.") for table in _OPEN_TABLES)
+    )
+
+
+def variables() -> list[str]:
+    """Names of the environment's variables that begin as ours do."""
+    return sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX))
+
+
+def from_environment(settings: type[BaseModel]) -> dict[str, tuple[str, Any]]:
+    """By setting's name: the variable that sets it, and what it says.
+
+    Raises InputError where two variables set the same, one by its old name.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    for variable in variables():
+        name = _setting_of(variable, settings)
+        if name is None:
+            continue
+        for one, value in _values(name, os.environ[variable], settings):
+            if one in found:
+                raise InputError(
+                    f"environment variables {found[one][0]} and {variable}: both set `{one}`.",
+                    "Keep one of them.",
+                )
+            found[one] = (variable, value)
+    return found
+
+
+def _values(name: str, text: str, settings: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    setting = every_setting(settings).get(name)
+    if name == "data":
+        # The old name of the whole table.
+        yield from ((f"data.{own}", value) for own, value in _json(text).items())
+    elif setting is None:
+        # A parameter of LightGBM's, passed on with the type that it has there.
+        yield name, _json_or_text(text)
+    else:
+        yield name, _json_or_text(text) if _is_table(setting) else text
+
+
+def _is_table(setting: Setting) -> bool:
+    return setting.path[:2] == ("data", "log")
+
+
+def _json(text: str) -> Mapping[str, Any]:
+    found = _json_or_text(text)
+    if not isinstance(found, dict):
+        raise InputError(f"environment variable {ENVIRONMENT_PREFIX}DATA: not a table in JSON.")
+    return found
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
+    """The name of the setting that a variable sets; None where it sets none."""
+    known = {one.variable: name for name, one in every_setting(settings).items()}
+    upper = variable.upper()
+    if upper in known:
+        return known[upper]
+    for table in _OPEN_TABLES:
+        start = f"{ENVIRONMENT_PREFIX}{table.replace('.', '_').upper()}_"
+        if upper.startswith(start) and upper != start:
+            return f"{table}.{upper.removeprefix(start).lower()}"
+    old = upper.removeprefix(ENVIRONMENT_PREFIX).lower()
+    if old in MOVED:
+        new = MOVED[old]
+        now = (
+            every_setting(settings)[new].variable if new in every_setting(settings) else f"{upper}_PLAYS, ..."
+        )
+        remember(f"environment variable {variable} is now {now}")
+        return new
+    if old in DROPPED:
+        remember(f"environment variable {variable} is no longer a setting: {DROPPED[old]}")
+    return None
+
+
+def refuse_unknown_variables(settings: type[BaseModel]) -> None:
+    """Raise InputError for a variable that begins as ours do and is none of them."""
+    for variable in variables():
+        rest = variable.upper().removeprefix(ENVIRONMENT_PREFIX)
+        said = f"{rest}={os.environ[variable]}" if rest.endswith("PORT") else rest
+        known = _setting_of(variable, settings) is not None or rest.lower() in DROPPED
+        if not known and not _NO_SETTING.fullmatch(said):
+            meant = nearest(rest.lower(), settings)
+            remedy = f"Did you mean {every_setting(settings)[meant].variable}?" if meant else "Unset it."
+            raise InputError(
+                f"environment variable {variable}: no such setting.",
+                f"{remedy} docs/settings.md lists them all.",
+            )

@@ -1,0 +1,78 @@
+"""Addresses of databases without their passwords, and homes that are URLs."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+URL_SCHEMES = ("s3", "gs", "file")
+_WITH_PASSWORD = re.compile(
+    r"(?P<start>(?!sqlite)[\w+]+://[^:/]*:)(?P<password>[^@]*)@(?P<rest>.*)", re.DOTALL | re.IGNORECASE
+)
+# An option that holds an `@`, and no user: what comes before it would be taken for one, the rest for a host.
+_OPTION_WITH_AT = re.compile(
+    r"(?!sqlite)[\w+]+://[^@]*\?([^@]*&)?[a-z_]+=[^@]*@.*", re.DOTALL | re.IGNORECASE
+)
+_OPTIONS_SHOWN = (
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "sslmode",
+    "application_name",
+    "connect_timeout",
+    "options",
+)
+
+
+def url_of(path: Path) -> str | None:
+    """The URL that was given for a path, which knows only one slash of it; None for a path."""
+    scheme, colon, rest = str(path).partition(":/")
+    if not colon or scheme not in URL_SCHEMES:
+        return None
+    return f"{scheme}://{rest}" if scheme != "file" else f"file:///{rest}"
+
+
+def working_folder(url: str, work_dir: Path) -> Path:
+    """Where the home behind a URL is worked on: the same path on every machine."""
+    digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
+    return work_dir / f"{url.rstrip('/').rpartition('/')[2]}-{digest}"
+
+
+def parsed_url(url: "str | URL") -> "URL":
+    """The URL's parts; an `@` of the password may be written as it is.
+
+    SQLAlchemy ends a password at its first `@`, which would make its tail a host, shown to all. Raises
+    ValueError where the end of the password is ambiguous, ArgumentError where it is no URL at all.
+    """
+    from sqlalchemy.engine import make_url
+
+    if isinstance(url, str) and _OPTION_WITH_AT.fullmatch(url):
+        raise ValueError("an option that holds an `@`")
+    written = _WITH_PASSWORD.fullmatch(url) if isinstance(url, str) else None
+    if written is None:
+        return make_url(url)
+    if "@" in written["start"] and "/" in written["password"]:
+        raise ValueError("a user and an option that both hold an `@`")
+    if "@" not in written["rest"]:
+        return make_url(url)
+    tail, _, rest = written["rest"].rpartition("@")
+    if any(character in tail for character in "/?"):
+        raise ValueError("an `@` that may be the password's or not")
+    return make_url(f"{written['start']}{written['password']}%40{tail.replace('@', '%40')}@{rest}")
+
+
+def masked_url(url: "str | URL") -> str:
+    """The URL without its password, fit for a log; wholly masked where it cannot be parsed."""
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = parsed_url(url)
+    except (ArgumentError, ValueError):
+        return "***"
+    # A password may also stand among the options: `?password=...`.
+    shown = {name: value if name in _OPTIONS_SHOWN else "***" for name, value in parsed.query.items()}
+    return parsed.set(query=shown).render_as_string(hide_password=True)

@@ -1,0 +1,125 @@
+"""Names of settings from before there were sections: understood for one version, with one warning."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings, load_settings
+from nightreel.core.settings.names import every_setting, place
+from nightreel.core.settings.old_names import DROPPED, MOVED
+
+OLD = """\
+top_k = 7
+trees = 9
+regressor_learning_rate = 0.2
+schedule = "0 3 * * *"
+feature_modules = ["mine.py"]
+
+[browse]
+thumbnail_url = "https://cdn.example.com/{video_id}.jpg"
+
+[data]
+plays = "plays.csv"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("NIGHTREEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _nightreel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("nightreel"), *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_flat_file_means_what_it_meant(tmp_path: Path) -> None:
+    (tmp_path / "nightreel.toml").write_text(OLD)
+    settings = load_settings()
+    assert settings.lists.top_k == 7
+    assert settings.ranker.lightgbm.num_iterations == 9
+    assert settings.ranker.regressor.learning_rate == 0.2
+    assert settings.schedule.cron == "0 3 * * *"
+    assert settings.features.modules == (str(tmp_path / "mine.py"),)
+    assert settings.browse.thumbnail_url == "https://cdn.example.com/{video_id}.jpg"
+    assert settings.data.log is not None and settings.data.log.plays is not None
+
+
+def test_every_old_name_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = every_setting(Settings)
+    assert {new for new in MOVED.values() if new not in known} == {"data"}
+    assert not MOVED.keys() & DROPPED.keys()
+    assert len({one.variable for one in known.values()}) == len(known)
+    monkeypatch.setenv("NIGHTREEL_EARLY_STOPPING_TREES", "3")
+    monkeypatch.setenv("NIGHTREEL_DATA", json.dumps({"plays": "p.csv", "length_unit": "seconds"}))
+    settings = load_settings()
+    assert settings.ranker.lightgbm.early_stopping_round == 3
+    assert settings.data.log is not None and settings.data.log.length_unit == "seconds"
+
+
+def test_one_line_warns_of_all_of_them_and_json_stays_json(tmp_path: Path) -> None:
+    (tmp_path / "nightreel.toml").write_text(OLD)
+    done = _nightreel("settings", "--json", cwd=tmp_path, NIGHTREEL_ENGINE="local")
+    assert done.returncode == 0
+    rows = {row["setting"]: row for row in json.loads(done.stdout)}
+    assert rows["lists.top_k"] | {"meaning": ""} == {
+        "setting": "lists.top_k",
+        "value": "7",
+        "from": "file",
+        "meaning": "",
+    }
+    assert rows["cluster.engine"]["from"] == "environment"
+    (line,) = done.stderr.splitlines()
+    for new in ("lists.top_k", "ranker.lightgbm.num_iterations", "schedule.cron", "features.modules"):
+        assert f"`{place(new)}`" in line
+    assert "NIGHTREEL_CLUSTER_ENGINE" in line
+
+
+def test_what_has_new_names_warns_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "nightreel.toml").write_text("[lists]\ntop_k = 7\n[ranker.lightgbm]\nnum_leaves = 9\n")
+    done = _nightreel("settings", cwd=tmp_path, NIGHTREEL_DATABASE_URL="sqlite:////tmp/x.db")
+    assert done.returncode == 0
+    assert not done.stderr
+
+
+def test_an_old_and_a_new_name_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nightreel.toml").write_text("top_k = 7\n[lists]\ntop_k = 8\n")
+    with pytest.raises(InputError, match="set twice"):
+        load_settings()
+    (tmp_path / "nightreel.toml").unlink()
+    monkeypatch.setenv("NIGHTREEL_TOP_K", "7")
+    monkeypatch.setenv("NIGHTREEL_LISTS_TOP_K", "8")
+    with pytest.raises(InputError, match="NIGHTREEL_LISTS_TOP_K and NIGHTREEL_TOP_K: both set"):
+        load_settings()
+
+
+def test_a_name_in_the_wrong_place_is_refused_and_the_right_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text, meant in (
+        ("[ranker]\ntop_k = 3\n", r"\[lists\] top_k"),
+        ("[lists]\ntop_kk = 3\n", r"\[lists\] top_k"),
+        ("seeds = 3\n", "seed"),
+        ("[data]\nthreads = 3\n", "threads"),
+    ):
+        (tmp_path / "nightreel.toml").write_text(text)
+        with pytest.raises(InputError, match=f"no such setting; did you mean `{meant}`"):
+            load_settings()
+    (tmp_path / "nightreel.toml").unlink()
+    monkeypatch.setenv("NIGHTREEL_LISTS_TOPK", "7")
+    with pytest.raises(InputError, match=r"NIGHTREEL_LISTS_TOPK: no such .* mean NIGHTREEL_LISTS_TOP_K\?"):
+        load_settings()
