@@ -14,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 # small homes take. feast_asof's own tests run in a session of their own, with them.
 import feature_repo  # noqa: F401
 from asof_fixtures import ray_cluster
+from tests.fixtures.fork_server import forks
+from tests.fixtures.processors import LOWEST
 
 # Files that take a minute or more begin first, so that no process waits for another at the end.
 _LONG = (
@@ -31,15 +33,24 @@ Nightreel = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _run_nightreel(
-    *arguments: str | Path, home: Path | None = None, cwd: Path | None = None, **environment: str
+    *arguments: str | Path,
+    home: Path | None = None,
+    cwd: Path | None = None,
+    fresh: bool = False,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
+    """fresh: started, not forked from a process that has the libraries, as with variables that they read."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    fresh = fresh or not all(name.startswith(("NIGHTREEL_", "AWS_")) for name in environment)
     if home is not None:
         environment["NIGHTREEL_HOME"] = str(home)
+    environment = {**inherited, **environment}
+    if not fresh:
+        return forks.run(["nightreel", *arguments], env=environment, cwd=cwd or home)
     return subprocess.run(
         [Path(sys.executable).with_name("nightreel"), *arguments],
         cwd=cwd or home,
-        env={**inherited, **environment},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -72,6 +83,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what was started for all tests."""
+    forks.stop()
+
+
 @pytest.fixture(scope="session")
 def nightreel() -> Nightreel:
     """Run the real command in a process of its own, without settings from outside."""
@@ -80,9 +96,12 @@ def nightreel() -> Nightreel:
 
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home that `nightreel demo` fills: synthetic data, features, models, figures and lists."""
+    """The home that `nightreel demo` fills: synthetic data, features, models, figures and lists.
+
+    As the oldest processor computes it, whose kernels hardly another test meets.
+    """
     folder = tmp_path_factory.mktemp("demo")
-    done = _run_nightreel("demo", "--home", "demo", cwd=folder)
+    done = _run_nightreel("demo", "--home", "demo", cwd=folder, fresh=True, **LOWEST)
     assert done.returncode == 0, done.stderr
     (folder / "demo" / "stdout.txt").write_text(done.stdout, encoding="utf-8")
     return folder / "demo"

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import lightgbm as lgb
 import polars as pl
 
 from feature_repo.home import REPOSITORY
+from tests.fixtures.fork_server import forks
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-features.md"
 NAMES = ["user_plays_3d", "video_completed_7d", "user_category_plays"]
@@ -64,14 +64,6 @@ def test_a_feature_of_ones_own_from_the_module_to_the_lists(
 
 def _feast(*arguments: str, home: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
-    done = subprocess.run(
-        [Path(sys.executable).with_name("feast"), *arguments],
-        cwd=REPOSITORY,
-        env={**environment, "NIGHTREEL_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = forks.run(["feast", *arguments], cwd=REPOSITORY, env={**environment, "NIGHTREEL_HOME": str(home)})
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -18,6 +18,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import load_settings
 from pipelines.features import build_features
+from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import make_log, settings_for
 
 GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag", "length")
@@ -78,14 +79,10 @@ def applied(tmp_path_factory: pytest.TempPathFactory) -> Applied:
 def test_a_bad_setting_is_one_line_of_feasts_own_command_too(where: str, tmp_path: Path) -> None:
     (tmp_path / "nightreel.toml").write_text("lists.top_k = 0\n", encoding="utf-8")
     inside = where == "in the repository"
-    done = subprocess.run(
-        [Path(sys.executable).with_name("feast"), *([] if inside else ["-c", str(REPOSITORY)]), "apply"],
+    done = forks.run(
+        ["feast", *([] if inside else ["-c", str(REPOSITORY)]), "apply"],
         cwd=REPOSITORY if inside else tmp_path,
         env=os.environ | {"NIGHTREEL_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("nightreel: ") and "top_k" in done.stderr

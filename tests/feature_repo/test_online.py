@@ -2,11 +2,8 @@
 
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,6 +15,7 @@ from feature_repo.views import VIEWS
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from tests.fixtures.feature_home import every_feature, make_feature_home
+from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 
 LOG = make_log(4)
@@ -35,18 +33,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def _materialize(home: Settings, instant: datetime) -> None:
     """By the command, as a user would; without a zone Feast takes the time as UTC."""
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("feast"),
-            "materialize-incremental",
-            instant.replace(tzinfo=None).isoformat(),
-        ],
+    done = forks.run(
+        ["feast", "materialize-incremental", instant.replace(tzinfo=None).isoformat()],
         cwd=REPOSITORY,
         env={**os.environ, "NIGHTREEL_HOME": str(home.home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 

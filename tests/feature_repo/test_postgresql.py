@@ -1,8 +1,6 @@
 """Feast's registry, online store and feature tables in a real PostgreSQL, by configuration alone."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from feature_repo.home import REPOSITORY
 from tests.fixtures.feature_home import every_feature, make_feature_home
+from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 from tests.scoring.conftest import Server
 
@@ -80,15 +79,7 @@ def environment(server: Server, home: Path) -> dict[str, str]:
 
 
 def _run(command: list[Any], environment: dict[str, str], cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        command,
-        env=environment,
-        cwd=cwd or Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = forks.run(command, env=environment, cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert "#secret" not in done.stdout + done.stderr
     return done.stdout
@@ -103,7 +94,7 @@ def joined(environment: dict[str, str], home: Path) -> pl.DataFrame:
     """Every feature of some plays, joined from tables in PostgreSQL; applied before, and once more after."""
     _plays().write_parquet(home / "plays.parquet")
     out = home / "joined.parquet"
-    said = _run([sys.executable, "-c", _JOIN, home / "plays.parquet", out], environment)
+    said = _run(["-c", _JOIN, home / "plays.parquet", out], environment)
     assert said.split() == ["False", "True", "0"], "applied again, something was written"
     return pl.read_parquet(out)
 
@@ -130,11 +121,11 @@ def test_nothing_of_feast_is_left_in_files(
 def test_the_feast_command_works_on_it_and_the_online_store_serves(
     joined: pl.DataFrame, environment: dict[str, str]
 ) -> None:
-    _run([Path(sys.executable).with_name("feast"), "apply"], environment, cwd=REPOSITORY)
+    _run(["feast", "apply"], environment, cwd=REPOSITORY)
     plays = LOG.interactions.filter(pl.col("event_timestamp") < NOON - timedelta(hours=12))
     user, count = plays.group_by("user_id").len().sort("len").row(-1)
     instant = NOON.astimezone(UTC).isoformat()
-    said = _run([sys.executable, "-c", _ONLINE, instant, f'[{{"user_id": {user}}}]'], environment)
+    said = _run(["-c", _ONLINE, instant, f'[{{"user_id": {user}}}]'], environment)
     assert f'"user_agg_interactions": [{count}]' in said
 
 
@@ -156,7 +147,7 @@ def test_feasts_own_store_reads_the_same_tables(
     )
     out = home / "theirs.parquet"
     where = {**environment, "FEAST_FS_YAML_FILE_PATH": str(theirs)}
-    _run([sys.executable, "-c", code, home / "plays.parquet", out], where)
+    _run(["-c", code, home / "plays.parquet", out], where)
     names = ["user_id", "video_id", "event_timestamp", "user_agg_interactions", "video_agg_views"]
     found, expected = (
         frame.select(names).cast({"user_agg_interactions": pl.Int64, "video_agg_views": pl.Int64}).sort(names)

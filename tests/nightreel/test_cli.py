@@ -12,6 +12,7 @@ import typer
 
 from nightreel import __version__
 from nightreel.cli import app, main
+from tests.fixtures.fork_server import forks
 from tests.fixtures.raw_log import RawLog
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -26,15 +27,7 @@ def _python(code: str) -> str:
 
 def _nightreel(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
-    return subprocess.run(
-        [Path(sys.executable).with_name("nightreel"), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return forks.run(["nightreel", *arguments], cwd=cwd, env=environment)
 
 
 def test_help_imports_nothing_heavy() -> None:

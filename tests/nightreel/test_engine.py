@@ -11,6 +11,7 @@ import pytest
 from nightreel.core import cluster
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from tests.fixtures.fork_server import forks
 from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
 
 # As in an environment without the extra: whoever imports Ray fails.
@@ -24,13 +25,8 @@ _JOIN = (
 
 def _nightreel(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
-    return subprocess.run(
-        [sys.executable, "-c", _WITHOUT_RAY, *arguments],
-        env={**inherited, "NIGHTREEL_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+    return forks.run(
+        ["-c", _WITHOUT_RAY, *arguments], env={**inherited, "NIGHTREEL_HOME": str(home), **environment}
     )
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from nightreel.core.settings import Settings, load_settings
 from nightreel.operations.incoming import merge_deliveries
 from nightreel.operations.materialize import materialize
 from pipelines.ingest import ingest
+from tests.fixtures.fork_server import forks
 from tests.fixtures.published_home import NIGHT as AN_INSTANT
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
@@ -82,8 +82,7 @@ def _remount(disk: Path, options: str) -> None:
 
 def _nightreel(*arguments: str) -> tuple[int, list[str]]:
     """Exit code, and what is said besides the log, of the command in a process of its own."""
-    script = Path(sys.executable).with_name("nightreel")
-    done = subprocess.run([script, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    done = forks.run(["nightreel", *arguments])
     return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("{")]
 
 

@@ -23,6 +23,7 @@ from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import archived_name, deliveries
 from pipelines.known import known_now, last_arrival
 from tests.conftest import Nightreel
+from tests.fixtures.fork_server import forks
 
 PLAYS = (
     "user_id,video_id,play_duration,video_duration,time,timestamp,watch_ratio\n"
@@ -497,8 +498,7 @@ def test_killed_at_any_instant_a_delivery_is_taken_in_once(tmp_path: Path) -> No
         home = _make(tmp_path / str(calls))
         _drop(home, "big_matrix_2.csv", HEADER + "3,10,500,2000,,1594000002,0.25\n")
         _drop(home, "user_features_2.csv", "user_id,user_active_degree\n2,new\n")
-        arguments = [sys.executable, "-c", _KILLED, str(home.home), str(calls)]
-        ended = subprocess.run(arguments, check=False, capture_output=True).returncode == 0
+        ended = forks.run(["-c", _KILLED, str(home.home), str(calls)]).returncode == 0
         _night(home)
         assert [user for (user,) in _table(home, "interactions", "user_id")] == [1, 2, 3]
         assert _table(home, "users", "user_id", "user_active_degree") == [(1, "full_active"), (2, "new")]
@@ -514,7 +514,7 @@ _record = st.tuples(st.integers(10, 12), st.sampled_from(["20200705", "2020-07-0
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     nights=st.lists(

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from scoring.database.connection import reading, sql_engine
 from scoring.database.history import list_runs
 from scoring.database.tables import job_run
 from scoring.database.writer import exclusive_lock, sole_job
+from tests.fixtures.fork_server import Forked, forks
 from tests.fixtures.synthetic_home import make_synthetic_home
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
@@ -155,16 +155,14 @@ nightreel.operations.night.main()
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+def waiting(tmp_path: Path) -> Callable[..., Forked]:
     """Start a real job that waits for ever."""
 
-    def start(**environment: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-c", _WAITING, NIGHT, JOB.due_at.isoformat()],
+    def start(**environment: str) -> Forked:
+        process = forks.start(
+            ["-c", _WAITING, NIGHT, JOB.due_at.isoformat()],
             env={**os.environ, "NIGHTREEL_HOME": str(tmp_path), **environment},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
         )
         assert process.stdout is not None and process.stdout.readline() == "waits\n"
         return process
@@ -173,7 +171,7 @@ def waiting(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
 
 
 def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
-    waiting: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    waiting: Callable[..., Forked], tmp_path: Path
 ) -> None:
     settings = Settings(home=tmp_path)
     process = waiting()
@@ -188,7 +186,7 @@ def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
 
 
 def test_a_job_that_nobody_watches_any_more_ends_by_itself(
-    waiting: Callable[..., "subprocess.Popen[str]"],
+    waiting: Callable[..., Forked],
 ) -> None:
     process = waiting(NIGHTREEL_SCHEDULE_JOB_LIMIT_MINUTES="0.01", NIGHTREEL_SCHEDULE_STOP_WITHIN_S="1.5")
     process.communicate(timeout=30)

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import describe, load_settings, masked_url
+from tests.fixtures.fork_server import forks
 
 
 @pytest.fixture(autouse=True)
@@ -96,15 +96,7 @@ def test_the_database_password_is_masked_everywhere(monkeypatch: pytest.MonkeyPa
 
 
 def _nightreel(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("nightreel"), *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forks.run(["nightreel", *arguments], cwd=cwd, env={**os.environ, **environment})
 
 
 def test_settings_command_masks_the_password_and_prints_json(tmp_path: Path) -> None:

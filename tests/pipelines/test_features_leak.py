@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -163,6 +164,7 @@ def _bits(values: pl.Series) -> tuple[bytes, ...]:
     return data, values.is_null().to_numpy().tobytes()
 
 
+Change = Callable[[SmallLog, datetime, np.random.Generator], SmallLog]
 _CHANGES = (_removed, _altered, _added)
 # Midnights, plays and anything between; at, and a microsecond and a second to either side.
 _NUDGES = (timedelta(0), _MICROSECOND, -_MICROSECOND, _SECOND, -_SECOND)
@@ -181,30 +183,45 @@ def _instants(draw: st.DrawFn) -> tuple[int, datetime]:
     return seed, instant + draw(st.sampled_from(_NUDGES))
 
 
-@hypothesis_settings(
-    max_examples=25,
+_examples = partial(
+    hypothesis_settings,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(
+_anywhere = given(
     where=_instants(),
     change=st.sampled_from(_CHANGES),
     refit_days=st.integers(1, 3),
     model=st.sampled_from(["biased", "implicit"]),
 )
+
+
+@_examples(max_examples=8)
+@_anywhere
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
 @example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2, model="biased")
 @example(where=(1, midnight(FIRST_DAY + 4 * _DAY)), change=_added, refit_days=2, model="biased")
 @example(where=(1, midnight(FIRST_DAY + 6 * _DAY)), change=_altered, refit_days=3, model="implicit")
 def test_no_feature_changes_with_what_happens_at_or_after_the_instant(
-    home: Settings,
-    where: tuple[int, datetime],
-    change: Callable[[SmallLog, datetime, np.random.Generator], SmallLog],
-    refit_days: int,
-    model: str,
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
 ) -> None:
     """Every view, on-demand ones included, bit for bit, at every row up to the instant and at it."""
+    _assert_nothing_changes(home, where, change, refit_days, model)
+
+
+@pytest.mark.slow
+@_examples(max_examples=100)
+@_anywhere
+def test_no_feature_changes_at_a_hundred_instants(
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
+) -> None:
+    _assert_nothing_changes(home, where, change, refit_days, model)
+
+
+def _assert_nothing_changes(
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
+) -> None:
     seed, instant = where
     settings = home.changed({"features.als_refit_days": refit_days, "features.als_model": model})
     log = _log(seed)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -10,16 +9,17 @@ from nightreel.core.errors import BusyError
 from nightreel.core.settings import Settings
 from scoring.database.connection import sql_engine
 from scoring.database.writer import exclusive_lock
+from tests.fixtures.fork_server import forks
 
 HOLD = """
-import sys
+import signal, sys
 from nightreel.core.settings import Settings
 from scoring.database.connection import sql_engine
 from scoring.database.writer import exclusive_lock
 settings = Settings.model_validate({'home': sys.argv[1]})
 with exclusive_lock(sql_engine(settings)):
     print("writing", flush=True)
-    sys.stdin.read()
+    signal.pause()
 """
 
 
@@ -29,13 +29,7 @@ def holder(settings: Settings):  # type: ignore[no-untyped-def]
     environment = dict(os.environ)
     if settings.database.url is not None:
         environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(settings.home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    process = forks.start(["-c", HOLD, str(settings.home)], stdout=subprocess.PIPE, env=environment)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
     yield process

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.tables import list_flip, recommendation, recommendation_run
 from scoring.lists.candidates import Candidates
+from tests.fixtures.fork_server import Forked, forks
 from tests.fixtures.lists import make_blocks
 from tests.fixtures.publisher import K, candidates, publish_seed
 
@@ -74,16 +74,13 @@ class Reader:
 
 
 @contextmanager
-def _publisher(settings: Settings, first_seed: int) -> Iterator["subprocess.Popen[str]"]:
+def _publisher(settings: Settings, first_seed: int) -> Iterator[Forked]:
     environment = dict(os.environ)
     if settings.database.url is not None:
         environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.fixtures.publisher", str(settings.home), str(first_seed)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
+    publish = "from tests.fixtures.publisher import main; main()"
+    process = forks.start(
+        ["-c", publish, str(settings.home), str(first_seed)], env=environment, stdout=subprocess.PIPE
     )
     try:
         assert process.stdout is not None

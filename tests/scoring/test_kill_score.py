@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.publish import score_and_publish
 from scoring.database.tables import recommendation, recommendation_run
+from tests.fixtures.fork_server import Forked
 from tests.fixtures.published_home import shown_lists
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
 
@@ -31,7 +31,7 @@ def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Set
     return home.changed({"database.url": SecretStr(url), "database.keep_runs": 3})
 
 
-def _start(settings: Settings) -> "subprocess.Popen[bytes]":
+def _start(settings: Settings) -> Forked:
     # One user a block, so that there is time to be killed in.
     return start_scoring(settings, NIGHTREEL_LISTS_USER_BLOCK_ROWS="1")
 

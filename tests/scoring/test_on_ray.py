@@ -74,6 +74,8 @@ def _parts(settings: Settings) -> list[Path]:
     return sorted(Path(settings.cluster.shared_dir or "").glob("*/users-*.parquet"))
 
 
+# Loaders write to PostgreSQL; the one writer of SQLite has the two tests below.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
     local = score_and_publish(settings, as_of=AS_OF, publish=True).summary
     expected = shown_lists(settings)
@@ -104,6 +106,8 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
     expected = shown_lists(settings)
     assert not score_and_publish(_on_ray(union), as_of=AS_OF, publish=True, force=True).skipped
     assert shown_lists(settings) == expected
+    assert _parts(settings) == []
+    assert score_and_publish(union, as_of=AS_OF, publish=True).skipped
 
 
 # Where loaders may outlive it; what SQLite does when its one writer dies, test_kill.py knows.

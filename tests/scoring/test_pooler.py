@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.settings import Settings
 from scoring.database.connection import sql_engine, translate_errors
 from scoring.database.writer import exclusive_lock, sole_job
+from tests.fixtures.fork_server import forks
 from tests.fixtures.published_home import publish_small_lists, shown_rows
 from tests.scoring.conftest import Server
 from tests.scoring.test_exclusive_lock import HOLD
@@ -104,13 +104,7 @@ def test_one_writer_at_a_time_through_a_pooler_and_a_killed_ones_lock_is_free(
 ) -> None:
     assert pooled.database.url is not None
     environment = {**os.environ, "NIGHTREEL_DATABASE_URL": pooled.database.url.get_secret_value()}
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(pooled.home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    holder = forks.start(["-c", HOLD, str(pooled.home)], stdout=subprocess.PIPE, env=environment)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "writing\n"
         for _ in range(3):

@@ -26,6 +26,7 @@ from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import job_run
 from scoring.database.writer import sole_job, sole_scheduler
+from tests.fixtures.fork_server import Forked, forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -295,12 +296,10 @@ def test_a_database_that_is_away_stops_no_scheduler(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_starts_though_the_database_is_away_and_stops_when_told(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SCHEDULER, str(tmp_path / "one"), "0"],
-        cwd=ROOT,
+    process = forks.start(
+        ["-c", _SCHEDULER, str(tmp_path / "one"), "0"],
         env={**os.environ, "NIGHTREEL_DATABASE_URL": "postgresql://me:pw@127.0.0.1:9/db"},
         stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         _wait_for(lambda: _beats(tmp_path, "one").get("state") == "unknown")
@@ -361,7 +360,7 @@ schedule(settings, lambda job: [sys.executable, '-c', JOB, sys.argv[1], job.due_
 
 
 @pytest.fixture
-def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Forked]]:
     """Start real schedulers on this database, each on a home of its own, whose jobs take some seconds."""
     environment = dict(os.environ)
     environment["NIGHTREEL_DATABASE_URL"] = (
@@ -371,16 +370,11 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subproc
     )
     started = []
 
-    def start(home: str, seconds: float) -> "subprocess.Popen[str]":
+    def start(home: str, seconds: float) -> Forked:
         folder = tmp_path / home
         folder.mkdir(exist_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SCHEDULER, str(folder), str(seconds)],
-            cwd=ROOT,
-            env=environment,
-            text=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+        process = forks.start(
+            ["-c", _SCHEDULER, str(folder), str(seconds)], env=environment, stderr=subprocess.PIPE
         )
         started.append(process)
         return process
@@ -412,7 +406,7 @@ def _beats(tmp_path: Path, home: str) -> dict[str, object]:
 
 
 def test_two_schedulers_on_one_database_run_each_night_once(
-    start: Callable[..., "subprocess.Popen[str]"], settings: Settings, tmp_path: Path
+    start: Callable[..., Forked], settings: Settings, tmp_path: Path
 ) -> None:
     if settings.database.url is None:
         url = SecretStr(f"sqlite:///{tmp_path / 'shared.sqlite'}")
@@ -434,7 +428,7 @@ def test_two_schedulers_on_one_database_run_each_night_once(
 
 
 def test_sigterm_abandons_the_job_and_the_next_start_does_it(
-    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    start: Callable[..., Forked], tmp_path: Path
 ) -> None:
     """And while the first one lives, a second scheduler of the same home is told so."""
     first = start("one", 600)
@@ -450,7 +444,7 @@ def test_sigterm_abandons_the_job_and_the_next_start_does_it(
 
 
 def test_a_killed_schedulers_job_goes_on_and_the_next_one_waits_for_it(
-    start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    start: Callable[..., Forked], tmp_path: Path
 ) -> None:
     first = start("one", 4)
     _wait_for(lambda: len(_log(tmp_path)) == 1)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from scoring.database.schema import upgrade
 from scoring.database.writer import exclusive_lock
 from scoring.exporting import export
 from tests.conftest import Nightreel
+from tests.fixtures.fork_server import forks
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import NIGHT, publish_lists, runs, stored_rows
@@ -81,8 +80,7 @@ def test_a_replay_that_is_killed_is_removed_and_nothing_else(settings: Settings)
     _publish(settings, 1)
     _store(settings, 2)
     environment = {**os.environ, "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
-    command = [sys.executable, "-c", _KILLED, str(settings.home)]
-    killed = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], check=False)
+    killed = forks.run(["-c", _KILLED, str(settings.home)], env=environment)
     assert killed.returncode == -9
     assert runs(settings)[-1] == (3, "running") and {row[0] for row in shown_rows(settings)} == {1}
     with pytest.raises(InputError, match="not complete"):
