@@ -114,11 +114,24 @@ def _join(settings: Settings) -> None:
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.WARNING,
-            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+            runtime_env={
+                "env_vars": _WORKER_ENVIRONMENT,
+                "worker_process_setup_hook": without_type_checks,
+            },
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise NightreelError(f"Ray cluster {address or 'on this machine'}: {said}.", _REMEDY) from error
+
+
+def without_type_checks() -> None:
+    """In a worker: whoever imports Feast first, it comes without its checks of types, as in `feature_repo`."""
+    import typeguard
+
+    def unchecked(target: Any = None, **_options: Any) -> Any:
+        return (lambda decorated: decorated) if target is None else target
+
+    typeguard.typechecked = unchecked
 
 
 def _require_address(address: str | None) -> None:

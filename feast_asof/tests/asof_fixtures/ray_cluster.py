@@ -31,7 +31,10 @@ def started(nodes: int = 2) -> Iterator[Any]:
         ray.init(
             address=cluster.address,
             log_to_driver=False,
-            runtime_env={"env_vars": {"OPENBLAS_NUM_THREADS": "1"}},
+            runtime_env={
+                "env_vars": {"OPENBLAS_NUM_THREADS": "1"},
+                "worker_process_setup_hook": _without_type_checks,
+            },
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
         _running.append(cluster)
@@ -62,6 +65,16 @@ def wait_until_busy(node: Any, timeout_s: float = 60) -> None:
     while available_resources_per_node().get(node.node_id, {}).get("CPU", 0) > 0.5:
         assert time.monotonic() < end, "nothing was placed on the node"
         time.sleep(0.05)
+
+
+def _without_type_checks() -> None:
+    """Feast's checks of types take most of its import, which each of the many workers does anew."""
+    import typeguard
+
+    def unchecked(target: Any = None, **_options: Any) -> Any:
+        return (lambda decorated: decorated) if target is None else target
+
+    typeguard.typechecked = unchecked
 
 
 def _node() -> dict[str, Any]:
