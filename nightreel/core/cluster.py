@@ -125,7 +125,7 @@ def _join(settings: Settings) -> None:
 
 
 def without_type_checks() -> None:
-    """In a worker: whoever imports Feast first, it comes without its checks of types, as in `feature_repo`."""
+    """In a worker: Feast comes without its checks of types, as in `feature_repo`, however it is imported."""
     import typeguard
 
     def unchecked(target: Any = None, **_options: Any) -> Any:
