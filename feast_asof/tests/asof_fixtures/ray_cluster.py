@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ def started(nodes: int = 2) -> Iterator[Any]:
             log_to_driver=False,
             runtime_env={
                 "env_vars": {"OPENBLAS_NUM_THREADS": "1"},
-                "worker_process_setup_hook": _without_type_checks,
+                "worker_process_setup_hook": _without_type_checks(),
             },
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -67,14 +67,21 @@ def wait_until_busy(node: Any, timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def _without_type_checks() -> None:
-    """Feast's checks of types take most of its import, which each of the many workers does anew."""
-    import typeguard
+def _without_type_checks() -> Callable[[], None]:
+    """What a worker does first: Feast's checks of types take most of its import, which each does anew.
 
-    def unchecked(target: Any = None, **_options: Any) -> Any:
-        return (lambda decorated: decorated) if target is None else target
+    A function within a function is sent whole; where this module lies, a worker need not know.
+    """
 
-    typeguard.typechecked = unchecked
+    def set_up() -> None:
+        import typeguard
+
+        def unchecked(target: Any = None, **_options: Any) -> Any:
+            return (lambda decorated: decorated) if target is None else target
+
+        typeguard.typechecked = unchecked
+
+    return set_up
 
 
 def _node() -> dict[str, Any]:
