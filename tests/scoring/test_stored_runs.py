@@ -65,7 +65,7 @@ from scoring.database.runs import NewRun, publish
 from scoring.database.writer import exclusive_lock
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import NIGHT
-settings = Settings.model_validate({"home": sys.argv[1], "top_k": 10})
+settings = Settings.model_validate({"home": sys.argv[1], "lists": {"top_k": 10}})
 candidates = make_candidates(21)
 def blocks():
     yield from make_blocks(candidates, 2, k=10)
