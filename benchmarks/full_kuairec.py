@@ -2,13 +2,15 @@
 
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
-what a night runs again with it; --plain runs the usual pandas script on the same files and compares the
-ranking of small_matrix. Several scales are run one after the other, and a table of seconds and memory by rows
-follows. Memory is a sum of resident sizes, so a page that two processes share counts twice.
+what a night runs again with it, step by step; --night does the same with the nightly job as the scheduler
+runs it, in one process and without training; --plain runs the usual pandas script on the same files and
+compares the ranking of small_matrix. Several scales are run one after the other, and a table of seconds and
+memory by rows follows. Memory is a sum of resident sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
     python benchmarks/full_kuairec.py --scale 0.25 0.5 1 2     # what grows with users and rows
+    python benchmarks/full_kuairec.py --night                  # another night, as one job
 """
 
 import argparse
@@ -38,6 +40,7 @@ RESULTS = Path(__file__).parent / "results"
 USERS, VIDEOS, INTERACTIONS, DAYS = 7_176, 10_728, 12_530_806, 63
 STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
 NIGHTLY = ("ingest", "features", "feast apply", "score")
+NIGHT = "night"
 TIMEOUT_S = 3_600.0
 # Systems that are only evaluated, never scored with, are not what is measured here.
 ONLY_WHAT_SCORES = {"NIGHTREEL_RANKER_LAMBDAMART_PLAYS": "0", "NIGHTREEL_EVALUATION_AS_PUBLISHED_PLAYS": "0"}
@@ -62,6 +65,8 @@ def run_step(run: str, step: str, home: Path) -> Row:
     bin_folder = Path(sys.executable).parent
     if step == "feast apply":
         command = [str(bin_folder / "feast"), "-c", str(ROOT / "feature_repo"), "apply"]
+    elif step == NIGHT:
+        command = [str(bin_folder / "nightreel"), "schedule", "--once"]
     else:
         command = [str(bin_folder / "nightreel"), step]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
@@ -156,7 +161,7 @@ def _rows_of(step: str, home: Path) -> int | None:
         return pq.read_metadata(data / "tables" / "interactions.parquet").num_rows
     if step == "evaluate":
         return pq.read_metadata(data / "tables" / "fully_observed.parquet").num_rows
-    if step == "score":
+    if step in ("score", NIGHT):
         import sqlite3
 
         with sqlite3.connect(data / "nightreel.sqlite") as connection:
@@ -192,13 +197,13 @@ def print_scales(scales: list[float]) -> None:
         print(f"{step:<14}" + "".join(f"{cell:>22}" for cell in cells))
 
 
-def measure(scale: float, home: Path, *, plain: bool, night_two: bool) -> None:
-    """Measure one scale, print it, and write its result."""
+def measure(scale: float, home: Path, *, plain: bool, nightly: Sequence[str]) -> None:
+    """Measure one scale, print it, and write its result. nightly: steps of a second night, if any."""
     home.mkdir(parents=True, exist_ok=True)
     make_raw(home, scale)
     raw = home / "raw"
     shutil.rmtree(home / "data", ignore_errors=True)
-    rows = _two_nights(raw, home) if night_two else _run("nightreel", home)
+    rows = _two_nights(raw, home, nightly) if nightly else _run("nightreel", home)
     result: dict[str, Any] = {"scale": scale, "machine": machine("polars", "lightgbm", "feast", "pandas")}
     if plain:
         rows.append(plain_pandas(raw, home))
@@ -209,7 +214,8 @@ def measure(scale: float, home: Path, *, plain: bool, night_two: bool) -> None:
     for system, value in result.get("ndcg_at_10", {}).items():
         print(f"NDCG@10  {system:<36}{value:.4f}")
     RESULTS.mkdir(exist_ok=True)
-    name = _result(scale, "-two-nights" if night_two else "-plain" if plain else "")
+    kind = "-night" if NIGHT in nightly else "-two-nights" if nightly else "-plain" if plain else ""
+    name = _result(scale, kind)
     name.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -223,12 +229,15 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, help="folder with a home for each scale (benchmarks/work)")
     parser.add_argument("--plain", action="store_true", help="run the usual pandas script too")
-    parser.add_argument("--night-two", action="store_true", help="run a first night without the last day")
+    nights = parser.add_mutually_exclusive_group()
+    nights.add_argument("--night-two", action="store_true", help="run a first night without the last day")
+    nights.add_argument("--night", action="store_true", help="the same, the second night as one job")
     chosen = parser.parse_args()
     work: Path = (chosen.work or ROOT / "benchmarks" / "work").resolve()
+    nightly = (NIGHT,) if chosen.night else NIGHTLY if chosen.night_two else ()
     for scale in chosen.scale:
-        measure(scale, work / f"{scale:g}", plain=chosen.plain, night_two=chosen.night_two)
-    if len(chosen.scale) > 1:
+        measure(scale, work / f"{scale:g}", plain=chosen.plain, nightly=nightly)
+    if len(chosen.scale) > 1 and not nightly:
         print_scales(chosen.scale)
 
 
@@ -236,7 +245,7 @@ def _result(scale: float, kind: str = "") -> Path:
     return RESULTS / f"full_kuairec-{scale:g}{kind}.json"
 
 
-def _two_nights(raw: Path, home: Path) -> list[Row]:
+def _two_nights(raw: Path, home: Path, nightly: Sequence[str]) -> list[Row]:
     """A first night without the last day, and a second one with it."""
     for name in ("first", "last_day"):
         shutil.rmtree(home / name, ignore_errors=True)
@@ -246,7 +255,7 @@ def _two_nights(raw: Path, home: Path) -> list[Row]:
     try:
         rows = _run("night 1", home, [step for step in STEPS if step != "evaluate"])
         add_last_day(home / "last_day", raw)
-        return rows + _run("night 2", home, NIGHTLY)
+        return rows + _run("night 2", home, nightly)
     finally:
         shutil.rmtree(raw)
         (home / "whole").rename(raw)

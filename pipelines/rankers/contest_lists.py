@@ -11,6 +11,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Rows
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.sides import Sides, sides_as_of
@@ -127,10 +128,10 @@ def next_day_lists(
         instants = np.full(len(users), as_of_us)
         return night.rows(arena.user_id[users], instants, users, arena.opened[users], at_least=_DEPTH)
 
-    parts = (rows_of(users) for users in _blocks(arena))
+    # Some hundred users: their rows are composed once, and kept.
+    parts = list(made_in_order(rows_of, _blocks(arena), settings.threads))
     common = ranker.means_over_users(((rows.video, rows.features) for rows in parts), len(night.catalogue))
-    for users in _blocks(arena):
-        rows = rows_of(users)
+    for users, rows in zip(_blocks(arena), parts, strict=True):
         probability = ranker.probability(rows.features)
         for user in range(len(users)):
             own = np.flatnonzero(rows.user == user)

@@ -1,17 +1,13 @@
 """The inner loops of `pair_forest` and `row_forest`, compiled by numba.
 
-They hold no lock of Python's, so threads run side by side. Each pair's sum is made in the order of the trees,
-one addition after the other, so every processor gives the same bits. What is compiled is kept beside this
-file, or in the user's cache folder, for the next process.
+Threads run side by side in them. Each pair's sum is made in the order of the trees, one addition after the
+other, so every processor gives the same bits.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
-from numba import njit, uint32
+from numba import uint32
 
-_Function = TypeVar("_Function", bound=Callable[..., None])
+from nightreel.core.compiled import compiled
 
 # The top six bits of a power of two times this number tell which power it is: a de Bruijn sequence.
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
@@ -21,10 +17,8 @@ TOP_BITS = np.uint64(58)
 _TILE_VIDEOS, _TILE_PAIRS = 2_048, 32_768
 _TILE_ROWS = 256
 
-_compiled: Callable[[_Function], _Function] = njit(nogil=True, cache=True)
 
-
-@_compiled
+@compiled
 def interval_numbers(borders: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
     """The interval of each value: how many borders are below it, and for NaN one more than there are borders.
 
@@ -46,7 +40,7 @@ def interval_numbers(borders: np.ndarray, values: np.ndarray, out: np.ndarray) -
         out[at] = first
 
 
-@_compiled
+@compiled
 def fill_tables(
     users: np.ndarray,
     classes: np.ndarray,
@@ -83,7 +77,7 @@ def fill_tables(
                         at += 1
 
 
-@_compiled
+@compiled
 def add_grid(
     users: np.ndarray,
     videos: np.ndarray,
@@ -132,7 +126,7 @@ def add_grid(
                         out[video] += values[tree, (leaf * DE_BRUIJN) >> TOP_BITS]
 
 
-@_compiled
+@compiled
 def add_pairs(
     users: np.ndarray,
     user: np.ndarray,
@@ -167,7 +161,7 @@ def add_pairs(
                     total[pair] += said[(leaf * DE_BRUIJN) >> TOP_BITS]
 
 
-@_compiled
+@compiled
 def add_rows(
     rows: np.ndarray,
     starts: np.ndarray,

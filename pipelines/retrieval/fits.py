@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_usable
@@ -14,8 +16,8 @@ from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.registry import file_name, source_of
-from pipelines.retrieval.sources import Arrays
+from pipelines.retrieval.registry import SOURCES, file_name, source_of
+from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
 _CUTOFFS_KEPT = 40
 # Settings that a fit depends on, beside its plays and the label that says which are liked.
@@ -42,11 +44,26 @@ def fitted_arrays(
     decisive = [past.cutoff.isoformat(), *(f"{name} = {settings.value(name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
     names = source_names(settings) if names is None else names
-    found: dict[str, Arrays] = {}
-    with progress(f"sources {past.cutoff:%Y-%m-%d}", total=len(names)) as advance:
-        for name in names:
-            found[name] = _fitted(name, folder / file_name(name), past, settings)
-            advance()
+
+    def fitted(name: str) -> Arrays:
+        found = _fitted(name, folder / file_name(name), past, settings)
+        advance()
+        return found
+
+    if not all((folder / file_name(name)).is_file() for name in names):
+        past.of_some_users(PLAYS_MAX, settings.seed)  # before several threads ask for them
+    title = f"sources {past.cutoff:%Y-%m-%d}"
+    # Several at a time: most of them use one thread. BLAS has one too, whatever else runs beside it.
+    with (
+        progress(title, total=len(names)) as advance,
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(settings.threads) as pool,
+    ):
+        waiting = {name: pool.submit(fitted, name) for name in names if name in SOURCES}
+        # One's own need not know of threads.
+        own = {name: fitted(name) for name in names if name not in SOURCES}
+        found = {name: own[name] if name in own else waiting[name].result() for name in names}
+    past.forget_chosen()
     _forget_oldest(folder.parent)
     return found
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
 
 # How fast a liked play, and any play, fades with each later one; and what is too faint to count.
@@ -54,9 +55,7 @@ class PlaysByUser:
         """Index the plays; a history holds only such as come before the instant that is asked for."""
         self._past = past
         self.video_id = past.video_id
-        # Half the memory while four bytes can count the plays.
-        counts = np.dtype(np.int32 if len(past) <= np.iinfo(np.int32).max else np.int64)
-        self._order = np.argsort(past.user, kind="stable").astype(counts)
+        self._order, _ = positions_by(past.user, len(past.user_id))
         user = past.user[self._order].astype(np.int64)
         # One ascending key for user and time: a play's position in the log stands for its time.
         self._stride = len(past) + 1
@@ -64,7 +63,7 @@ class PlaysByUser:
         self._video = past.video[self._order]
         self._liked = past.liked[self._order]
         self._amount = past.amount[self._order]
-        self._likes_before: np.ndarray = np.append(0, np.cumsum(self._liked)).astype(counts)
+        self._likes_before: np.ndarray = np.append(0, np.cumsum(self._liked)).astype(self._order.dtype)
 
     def histories(
         self, user_id: np.ndarray, instant_us: np.ndarray, videos: np.ndarray, width: int

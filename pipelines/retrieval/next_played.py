@@ -5,12 +5,11 @@ are divided by the square roots of how much it points and how much it is pointed
 does not follow everything. Measured in docs/decisions/candidate-sources.md.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit
 
+from nightreel.core.compiled import compiled
 from nightreel.core.settings import Settings
+from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.item_knn import SparseNeighbours, sparse_over
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
@@ -26,7 +25,7 @@ class NextPlayed:
         """How strongly each video points to each other one, a sparse matrix as arrays."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         order = np.flatnonzero(some.liked)
-        order = order[np.argsort(some.user[order], kind="stable")]
+        order = order[positions_by(some.user[order], len(some.user_id))[0]]
         user, video = some.user[order], some.video[order]
         videos = len(some.video_id)
         steps = min(_STEPS_MAX, max(1, _PAIRS_MAX // max(len(order), 1)), max(len(order) - 1, 0))
@@ -50,8 +49,7 @@ def _following(
     int64 [videos + 1], to which videos they go, int32, their weights, float32; and how much each video points
     and is pointed to, itself included: float64 [2, videos].
     """
-    by_video = np.argsort(video, kind="stable")
-    starts = np.append(0, np.cumsum(np.bincount(video, minlength=videos)))
+    by_video, starts = positions_by(video, videos)
     sums = np.zeros((2, videos))
     ends = np.zeros(videos + 1, dtype=np.int64)
     column = np.empty(steps * len(video), dtype=np.int32)
@@ -60,10 +58,7 @@ def _following(
     return ends, column[: ends[-1]].copy(), weight[: ends[-1]].copy(), sums
 
 
-_compiled: Callable[[Callable[..., None]], Callable[..., None]] = njit(nogil=True, cache=True)
-
-
-@_compiled
+@compiled
 def _add_followers(
     user: np.ndarray,
     video: np.ndarray,

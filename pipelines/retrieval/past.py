@@ -92,6 +92,10 @@ class Past:
             self._chosen[plays_max, seed] = self._of_some_users(plays_max, seed)
         return self._chosen[plays_max, seed]
 
+    def forget_chosen(self) -> None:
+        """Let go of what `of_some_users` has kept."""
+        self._chosen.clear()
+
     def _of_some_users(self, plays_max: int, seed: int) -> "Past":
         chosen = uniform_hash(self.user_id.astype(np.uint64), seed) < plays_max / len(self)
         rows = chosen[self.user]

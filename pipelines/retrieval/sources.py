@@ -1,5 +1,6 @@
 """What a candidate source is: a small protocol that each file beside this one meets once."""
 
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from pipelines.retrieval.past import Past
 PLAYS_MAX = 2_000_000
 
 Arrays = Mapping[str, np.ndarray]
+_implicit = threading.RLock()  # what it is run with counts for the whole process
 
 
 @contextmanager
 def implicit_alone() -> Iterator[None]:
     """Run a model of implicit on a BLAS of one thread, as it asks for, without its remarks on formats."""
-    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+    with _implicit, threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ParameterWarning)
         yield
 
