@@ -11,7 +11,6 @@ from typing import Any
 
 from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
 from nightreel.core.logs import progress
-from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
@@ -71,7 +70,6 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
             for together in systems:
                 made += _make(night, together, inputs, settings, force=force)
                 advance(len(together.names))
-            give_back_memory()
     remove_others(settings, files)
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):

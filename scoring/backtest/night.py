@@ -11,6 +11,7 @@ from feast import FeatureStore
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.errors import InputError
+from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Settings
 from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
 from pipelines.local_days import INSTANT, end_of_day, start_of_day
@@ -46,6 +47,14 @@ class PastNight:
         if chosen.all():
             return self
         return replace(self, candidates=self.candidates.of_users(chosen), whole=self)
+
+    def forget(self) -> None:
+        """Let go of what was made for this night, a gigabyte of KuaiRec's size.
+
+        The night of some users knows the whole one, and the other way round, so both would stay.
+        """
+        for made in ("night", "sides", "sampled"):
+            vars(self).pop(made, None)
 
     @property
     def depth(self) -> int:
@@ -107,7 +116,10 @@ class PastNights:
     def __iter__(self) -> Iterator[PastNight]:
         """One night after the other; what one has read goes with it."""
         for day, candidates in self._found:
-            yield PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
+            night = PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
+            yield night
+            night.forget()
+            give_back_memory()
 
     def _listable(self, days: Sequence[date]) -> list[tuple[BacktestDay, Candidates]]:
         zone = self._settings.data.zone
