@@ -29,14 +29,14 @@ def interval_numbers(borders: np.ndarray, values: np.ndarray, out: np.ndarray) -
         if np.isnan(value):
             out[at] = len(borders) + 1
             continue
+        # Without a branch, as a processor would guess each second one wrong.
         first, size = 0, len(borders)
-        while size > 0:
-            half = size // 2
-            if borders[first + half] < value:
-                first += half + 1
-                size -= half + 1
-            else:
-                size = half
+        while size > 1:
+            half = size >> 1
+            first += half * (borders[first + half - 1] < value)
+            size -= half
+        if size == 1:
+            first += borders[first] < value
         out[at] = first
 
 
