@@ -1,7 +1,9 @@
 """Lists of past days as they would have been published, and what `next_day` says of them."""
 
+import gc
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +15,11 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines import model_registry
 from pipelines.hashing import uniform_hash
+from pipelines.rankers import HybridRanker
+from pipelines.training_frame import read_plays
+from scoring.backtest.night import PastNights
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
@@ -69,6 +75,23 @@ def test_the_last_days_have_lists_of_every_system_and_nothing_else(home: tuple[S
     expected = [day.isoformat() for day in JUDGED]
     expected += [f"{day.isoformat()}/{system}.parquet" for day in JUDGED for system in SYSTEMS]
     assert found == sorted([*expected, "lists.json"])
+
+
+def test_a_night_is_let_go_of_before_the_next_one(home: tuple[Settings, str]) -> None:
+    """What a night is made from is a gigabyte at KuaiRec's size: two must not be there."""
+    settings = home[0].changed({"evaluation.backtest_users": 3})
+    encoding = HybridRanker.load(model_registry.champion(settings).folder).encoding
+    nights = PastNights(read_plays(settings), encoding, midnight(JUDGED[0]), settings)
+    made: list[weakref.ref[Any]] = []
+    gc.disable()  # which would come round to it some day
+    try:
+        for night in nights:
+            assert all(earlier() is None for earlier in made)
+            assert night.sampled is not night
+            made += [weakref.ref(night.night), weakref.ref(night.sampled.night)]
+    finally:
+        gc.enable()
+    assert len(made) == 2 * len(JUDGED)
 
 
 def test_the_hybrid_lists_are_those_that_score_publishes_as_of_that_day(
@@ -279,7 +302,7 @@ def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
     before = {(day, system): _lists(settings, day, system) for day in JUDGED for system in SYSTEMS}
     done = nightreel("evaluate", home=settings.home, NIGHTREEL_EVALUATION_BACKTEST_USERS="10")
     assert done.returncode == 0, done.stderr
-    assert "by hash (backtest_users = 10)" in done.stdout
+    assert "by hash ([evaluation] backtest_users = 10)" in done.stdout
     found, differences, total = 0, 0, 0
     for day, said in zip(JUDGED, _contents(settings)["days"], strict=True):
         for system in SYSTEMS[: -len(SOURCES)]:
