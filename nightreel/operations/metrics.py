@@ -1,11 +1,16 @@
 """The scheduler's figures for Prometheus, as text over HTTP; read from the database at each request."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
@@ -17,111 +22,124 @@ from scoring.outcomes.scorecard import as_facts, newest_judged
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
+_UP = "1 where the database can be read."
+# Figure: what it means, and its name among the facts of a night.
 _REACH = {
-    "reach": "Share of the active users with a hit among the first of their list.",
-    "reach_popularity": "The same of yesterday's most liked videos.",
-    "reach_low": "Lower end of the 95 % interval of the difference of the two.",
-    "reach_high": "Its upper end.",
+    "reach": ("Share of the active users with a hit among the first of their list.", "share_list"),
+    "reach_popularity": ("The same of yesterday's most liked videos.", "share_popularity"),
+    "reach_low": ("Lower end of the 95 % interval of the difference of the two.", "low"),
+    "reach_high": ("Its upper end.", "high"),
 }
 
 
+class StatusCollector(Collector):
+    """The figures as of an instant; those that are not known are left out."""
+
+    def __init__(self, settings: Settings, now: datetime) -> None:
+        self._settings, self._now = settings, now
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the database, and yield a gauge for each figure."""
+        try:
+            found = status(self._settings, self._now)
+        except NightreelError:
+            yield from _gauge("database_up", _UP, 0)
+            return
+        yield from _gauge("database_up", _UP, 1)
+        shown, night = found.facts["shown"] or {}, found.facts[NIGHT] or {}
+        for name, meaning, value in (
+            ("list_fresh", "1 where the list that is due is there.", found.state == FRESH),
+            ("list_due", "1 where tonight's list still has time.", found.state == DUE),
+            (
+                "data_stale",
+                "1 where the newest play is older than max_data_age_hours.",
+                found.state == STALE_DATA,
+            ),
+            (
+                "replay_shown",
+                "1 where apps read a replay that was published on purpose.",
+                found.state == REPLAY,
+            ),
+            (
+                "records_after_now",
+                "Runs and jobs that say a later instant than now; at most the ten newest.",
+                len(found.facts.get("after_now", [])),
+            ),
+            (
+                "newest_play_timestamp_seconds",
+                "When the newest play of the list happened.",
+                shown.get("newest_play_at"),
+            ),
+            ("run_id", "The run that apps read.", shown.get("run_id")),
+            ("published_timestamp_seconds", "When it was published.", shown.get("published_at")),
+            ("as_of_timestamp_seconds", "The instant that it was made of.", shown.get("as_of")),
+            ("users", "Users with a list.", shown.get("users")),
+            ("rows", "Rows of the lists.", shown.get("rows")),
+            ("next_due_timestamp_seconds", "The next night's.", found.facts["next_due"]),
+            (
+                "night_ok",
+                "1 where the last night's job did not fail.",
+                night.get("status") != "failed",
+            ),
+        ):
+            yield from _gauge(name, meaning, value)
+        yield from _outcomes(self._settings)
+        of_stages = [((stage,), seconds) for stage, seconds in (night.get("seconds") or {}).items()]
+        yield from _gauges("stage_seconds", "Seconds of each stage of the last night.", ("stage",), of_stages)
+
+
 def metrics_text(settings: Settings, now: datetime) -> str:
-    """All figures in Prometheus' text format; those that are not known are left out."""
-    try:
-        found = status(settings, now)
-    except NightreelError:
-        return _lines({"nightreel_database_up": ("1 where the database can be read.", 0)})
-    shown, night = found.facts["shown"] or {}, found.facts[NIGHT] or {}
-    return (
-        _lines(
-            {
-                "nightreel_database_up": ("1 where the database can be read.", 1),
-                "nightreel_list_fresh": ("1 where the list that is due is there.", int(found.state == FRESH)),
-                "nightreel_list_due": ("1 where tonight's list still has time.", int(found.state == DUE)),
-                "nightreel_data_stale": (
-                    "1 where the newest play is older than max_data_age_hours.",
-                    int(found.state == STALE_DATA),
-                ),
-                "nightreel_replay_shown": (
-                    "1 where apps read a replay that was published on purpose.",
-                    int(found.state == REPLAY),
-                ),
-                "nightreel_records_after_now": (
-                    "Runs and jobs that say a later instant than now; at most the ten newest.",
-                    len(found.facts.get("after_now", [])),
-                ),
-                "nightreel_newest_play_timestamp_seconds": (
-                    "When the newest play of the list happened.",
-                    shown.get("newest_play_at"),
-                ),
-                "nightreel_run_id": ("The run that apps read.", shown.get("run_id")),
-                "nightreel_published_timestamp_seconds": (
-                    "When it was published.",
-                    shown.get("published_at"),
-                ),
-                "nightreel_as_of_timestamp_seconds": ("The instant that it was made of.", shown.get("as_of")),
-                "nightreel_users": ("Users with a list.", shown.get("users")),
-                "nightreel_rows": ("Rows of the lists.", shown.get("rows")),
-                "nightreel_next_due_timestamp_seconds": ("The next night's.", found.facts["next_due"]),
-                "nightreel_night_ok": (
-                    "1 where the last night's job did not fail.",
-                    int(night.get("status") != "failed"),
-                ),
-            }
-        )
-        + _outcomes(settings)
-        + "".join(
-            f'nightreel_stage_seconds{{stage="{stage}"}} {seconds}\n'
-            for stage, seconds in (night.get("seconds") or {}).items()
-        )
-    )
+    """All figures in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(StatusCollector(settings, now))
+    return generate_latest(registry).decode()
 
 
-def _outcomes(settings: Settings) -> str:
+def _outcomes(settings: Settings) -> Iterator[Metric]:
     """What was made of the newest night of which enough is known; none before there is one."""
-    try:
-        if not database_exists(settings):
-            return ""
-        with reading(settings) as connection:
-            if recorded_version(connection) is None:
-                return ""
-            night = newest_judged(connection, cells=True)
-    except NightreelError:
-        return ""
+    night = None
+    with suppress(NightreelError):
+        if database_exists(settings):
+            with reading(settings) as connection:
+                if recorded_version(connection) is not None:
+                    night = newest_judged(connection, cells=True)
     if night is None:
-        return ""
+        return
     found = as_facts(night)
-    figures = {
-        "out_of_band": (
+    for name, meaning, value in (
+        (
+            "out_of_band",
             "Figures of the night that fall out of the band of those before it.",
             len(night.band),
         ),
-        "run_id": ("The newest run whose outcome is known.", found["run_id"]),
-        "active_users": ("Users with a list who played anything.", found["active_users"]),
-        "played": ("Listed videos that their users played.", found["played"]),
-        "liked": ("Listed videos that their users liked.", found["liked"]),
-        "watch_seconds": ("Time that they were watched.", found["watch_ms"] / 1_000),
-        "coverage": ("Share of the known videos that stand in a list.", found["coverage"]),
-        "fresh": ("Share of the listed videos that were uploaded of late.", found["fresh"]),
-    }
-    text = _lines({f"nightreel_outcome_{name}": figure for name, figure in figures.items()})
-    for name, meaning in _REACH.items():
-        text += f"# HELP nightreel_outcome_{name} {meaning}\n# TYPE nightreel_outcome_{name} gauge\n"
-        key = {"reach": "share_list", "reach_popularity": "share_popularity"}.get(name, name[6:])
-        text += "".join(
-            f'nightreel_outcome_{name}{{hit="{one["hit"]}",depth="{one["depth"]}"}} {one[key]}\n'
-            for one in found["reach"]
-        )
-    return text
+        ("run_id", "The newest run whose outcome is known.", found["run_id"]),
+        ("active_users", "Users with a list who played anything.", found["active_users"]),
+        ("played", "Listed videos that their users played.", found["played"]),
+        ("liked", "Listed videos that their users liked.", found["liked"]),
+        ("watch_seconds", "Time that they were watched.", found["watch_ms"] / 1_000),
+        ("coverage", "Share of the known videos that stand in a list.", found["coverage"]),
+        ("fresh", "Share of the listed videos that were uploaded of late.", found["fresh"]),
+    ):
+        yield from _gauge(f"outcome_{name}", meaning, value)
+    for name, (meaning, key) in _REACH.items():
+        cells = [((one["hit"], str(one["depth"])), one[key]) for one in found["reach"]]
+        yield from _gauges(f"outcome_{name}", meaning, ("hit", "depth"), cells)
 
 
-def _lines(figures: dict[str, tuple[str, Any]]) -> str:
-    text = ""
-    for name, (meaning, value) in figures.items():
-        number = value.timestamp() if isinstance(value, datetime) else value
-        if number is not None:
-            text += f"# HELP {name} {meaning}\n# TYPE {name} gauge\n{name} {number}\n"
-    return text
+def _gauge(name: str, meaning: str, value: float | datetime | None) -> Iterator[Metric]:
+    number = value.timestamp() if isinstance(value, datetime) else value
+    if number is not None:
+        yield GaugeMetricFamily(f"nightreel_{name}", meaning, value=number)
+
+
+def _gauges(
+    name: str, meaning: str, labels: Sequence[str], values: Sequence[tuple[Sequence[str], float]]
+) -> Iterator[Metric]:
+    if values:
+        family = GaugeMetricFamily(f"nightreel_{name}", meaning, labels=labels)
+        for of_labels, value in values:
+            family.add_metric(of_labels, value)
+        yield family
 
 
 @contextmanager
@@ -174,7 +192,7 @@ def _server(settings: Settings, port: int, text: Callable[[], str]) -> Iterator[
             found = self.path == "/metrics"
             body = text().encode() if found else b"Ask for /metrics.\n"
             self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -271,7 +271,7 @@ def test_a_night_out_of_the_band_is_a_remark_and_a_warning(
     assert any("run 7: reach at 10 (liked) is 5.0 %, below the" in line for line in remarks) == is_odd
     assert bool(remarks) == is_odd
     assert bool(status(settings, now).facts.get("out_of_band")) == is_odd
-    assert f"nightreel_outcome_out_of_band {len(remarks)}\n" in metrics_text(settings, now)
+    assert f"nightreel_outcome_out_of_band {len(remarks)}.0\n" in metrics_text(settings, now)
     environment = {"NIGHTREEL_SCHEDULE_MAX_DATA_AGE_HOURS": "0"}
     if settings.database.url is not None:
         environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()

@@ -126,7 +126,7 @@ def test_the_heartbeat_goes_on_where_the_database_is_away(tmp_path: Path) -> Non
     assert said is not None and said["state"] == "unknown" and "pw@" not in json.dumps(said)
     with pytest.raises(NightreelError):
         status(away, datetime.now(UTC))
-    assert metrics_text(away, datetime.now(UTC)).splitlines()[-1] == "nightreel_database_up 0"
+    assert metrics_text(away, datetime.now(UTC)).splitlines()[-1] == "nightreel_database_up 0.0"
 
 
 def test_a_newer_database_is_refused(published: Settings) -> None:
@@ -148,8 +148,8 @@ def test_metrics_are_served_as_prometheus_reads_them(published: Settings) -> Non
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert figures["nightreel_list_fresh"] == "1" and figures["nightreel_run_id"] == "1"
-    assert figures["nightreel_users"] == "40"
+    assert float(figures["nightreel_list_fresh"]) == 1 and float(figures["nightreel_run_id"]) == 1
+    assert float(figures["nightreel_users"]) == 40
     assert abs(float(figures["nightreel_published_timestamp_seconds"]) - datetime.now(UTC).timestamp()) < 600
 
 
