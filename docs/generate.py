@@ -1,7 +1,7 @@
 """Writes the reference pages from the code: `python docs/generate.py`; `--check` only says what is stale.
 
 settings.md comes from the settings class, cli.md from the command line's own commands, features.md from the
-catalogue of features.
+catalogue of features, steps.md from the sequence of steps.
 """
 
 import sys
@@ -21,6 +21,9 @@ from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.night import night_view
 from nightreel.core.settings import SETTINGS_FILE, RetrievalSettings, Settings
 from nightreel.core.settings.names import ENVIRONMENT_PREFIX, Setting, every_setting, model_of, sections
+from nightreel.core.steps import Step
+from nightreel.operations.jobs import NIGHT, RETRAIN
+from nightreel.operations.sequence import RUN, SEQUENCE, Turn
 
 FOLDER = Path(__file__).resolve().parent
 _NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"
@@ -29,7 +32,12 @@ _LIMITS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.L
 
 def pages() -> dict[str, str]:
     """Each generated page's text by its file name."""
-    return {"settings.md": settings_page(), "cli.md": cli_page(), "features.md": features_page()}
+    return {
+        "settings.md": settings_page(),
+        "cli.md": cli_page(),
+        "features.md": features_page(),
+        "steps.md": steps_page(),
+    }
 
 
 def features_page() -> str:
@@ -57,6 +65,78 @@ def features_page() -> str:
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def steps_page() -> str:
+    """Every step in order: which jobs do it, what it reads and writes, which settings decide it."""
+    lines = [
+        "# Steps",
+        "",
+        _NOTE,
+        "",
+        "`nightreel run`, the night and the training of `nightreel schedule` do these steps in this order.",
+        "A step whose inputs and settings have not changed is skipped; `--force` does it anyway. A night",
+        "that fails in an optional step goes on, with a remark. The last column is the step in the code.",
+        "",
+        "| step | what it does | run | night | training | in the code |",
+        "|---" * 6 + "|",
+    ]
+    for turn in SEQUENCE:
+        step = turn.step
+        taken = (_taken(turn, job) for job in (RUN, NIGHT, RETRAIN))
+        cells = (f"`{step.name}`", step.does, *taken, _in_code(step))
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    lines += ["", "What each reads and writes, below the home, and which settings decide what it makes:", ""]
+    for turn in SEQUENCE:
+        step, home = (
+            turn.step,
+            Settings.model_validate({"home": Path("/home"), "data.raw_dir": Path("/home/raw")}),
+        )
+        deciding = ", ".join(f"`{name}`" for name in step.deciding_settings)
+        lines += [
+            f"## `{step.name}`",
+            "",
+            f"- reads {_named(step.reads(home))}",
+            f"- writes {_named(step.writes(home))}",
+            f"- settings: {deciding or 'none'}",
+            *(f"- part `{part.name}`: {part.does}" for part in step.parts),
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _taken(turn: Turn, job: str) -> str:
+    """Whether a job takes a step."""
+    if job not in turn.jobs:
+        return ""
+    return "optional" * turn.optional + f", with {turn.asked_in_words}" * bool(turn.asked_in_words) or "yes"
+
+
+def _in_code(step: Step[Any]) -> str:
+    """The step's name in the module where it is defined."""
+    module = sys.modules[step.run.__module__]
+    name = next(name for name, value in vars(module).items() if value is step)
+    return f"`{module.__name__}.{name}`"
+
+
+def _named(paths: tuple[Path | str, ...]) -> str:
+    """Paths below the home; files of one folder that are many are given by the folder."""
+    names = [_below_home(path) for path in paths]
+    folders = [name.rpartition("/")[0] for name in names]
+    many = {folder for folder in folders if folder and folders.count(folder) > 4}
+    shown = dict.fromkeys(
+        f"`{folder}/`" if folder in many else f"`{name}`" for name, folder in zip(names, folders, strict=True)
+    )
+    return ", ".join(shown) or "nothing of the home"
+
+
+def _below_home(path: Path | str) -> str:
+    if isinstance(path, str):
+        return path.replace("/home/", "")
+    for root in (Path("/home"), FOLDER.parent):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return path.as_posix()
 
 
 def settings_page() -> str:

@@ -41,7 +41,7 @@ from nightreel.core.settings import (
     settings_of_home,
 )
 
-REPOSITORY = Path(__file__).resolve().parent
+REPOSITORY: Path = Path(__file__).resolve().parent
 _KINDS = {"feature_view": FeatureView, "on_demand_feature_view": OnDemandFeatureView}
 _POSTGRESQL_STORES = ("postgres", "feature_repo.postgresql.PostgreSQLAsOfOfflineStore")
 

@@ -20,16 +20,21 @@ from feature_repo.services import service_of
 from feature_repo.sources import place_sources
 from feature_repo.views import VIEWS, own_views, place_keys
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult
 from nightreel.core.catalogue import Catalogue, catalogue_of
 from nightreel.core.catalogue.declared import OWN
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import InputError
-from nightreel.core.locks import home_lock
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.steps import Facts, Step, StepResult
 
 
-def apply_definitions(settings: Settings) -> StepResult:
+class ApplyFacts(Facts):
+    """How many feature views are registered, on-demand ones included."""
+
+    feature_views: int
+
+
+def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
     """Register every definition in the registry of `settings.home`: `feast apply` without its prints.
 
     Works before any feature source is there. Applying the same definitions again changes nothing. Raises
@@ -42,12 +47,12 @@ def apply_definitions(settings: Settings) -> StepResult:
         )
     with (
         full_disk_named(settings.paths.data),
-        home_lock(settings.paths.state, "feast apply", wait_s=settings.home_wait_s),
+        FEAST_APPLY.alone(settings),
     ):
         return _apply_definitions(settings)
 
 
-def _apply_definitions(settings: Settings) -> StepResult:
+def _apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
     place_sources(settings.paths)
     place_keys(settings.paths)
     fill_tables(settings)
@@ -66,11 +71,13 @@ def _apply_definitions(settings: Settings) -> StepResult:
                 store, store.project, store.registry, repository, skip_source_validation=True
             )
     return StepResult(
-        step="feast apply",
+        step=FEAST_APPLY.name,
         skipped=skipped,
         read=(REPOSITORY,),
         wrote=() if _is_remote(store) else (settings.paths.registry, settings.paths.online_store),
-        summary={"feature_views": len(repository.feature_views) + len(repository.on_demand_feature_views)},
+        facts=ApplyFacts(
+            feature_views=len(repository.feature_views) + len(repository.on_demand_feature_views)
+        ),
     )
 
 
@@ -166,3 +173,14 @@ def _contents(settings: Settings) -> RepoContents:
         label_views=[],
         permissions=[],
     )
+
+
+FEAST_APPLY: Step[ApplyFacts] = Step(
+    name="feast apply",
+    does="Register entities, views and the service in Feast's registry.",
+    reads=lambda _: (REPOSITORY,),
+    writes=lambda settings: (settings.paths.registry, settings.paths.online_store),
+    settings=("features.modules",),
+    facts=ApplyFacts,
+    run=lambda settings, _: apply_definitions(settings),
+)

@@ -4,6 +4,7 @@ Event time says when a thing happened, `created_timestamp` when the delivery tha
 rows of the first load count as known from the start.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def table_files(paths: Paths) -> tuple[Path, ...]:
     names = [file.table for file in _READ_BY_FEATURES]
     superseded = [superseded_path(paths.tables, name) for name in names]
     return tuple(path for path in (*map(paths.table, names), *superseded) if path.is_file() or is_lost(path))
+
+
+def require_tables(tables: Iterable[Path]) -> None:
+    """Raise InputError for the first of these tables that ingest has not written."""
+    for path in tables:
+        if not path.is_file():
+            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
 
 
 def last_arrival(paths: Paths) -> datetime:

@@ -29,11 +29,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
-from nightreel.core.errors import InputError
+from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative import refit_cutoffs
-from pipelines.known import read_known
+from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
 
 _TABLES = ("interactions", "video_daily", "video_captions")
@@ -42,28 +42,32 @@ _DOCUMENT = "document"
 _VIDEOS_MIN = 3
 
 
-def build_text(settings: Settings, *, force: bool = False) -> StepResult:
+class TextFacts(Facts):
+    """Rows of the source, and the instant and the videos that its words were learnt from."""
+
+    video_text_rows: int
+    text_cutoff: str
+    text_videos_known_at_cutoff: int
+
+    @property
+    def rows_written(self) -> int:
+        """Rows of the source."""
+        return self.video_text_rows
+
+
+def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFacts]:
     """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32.
 
     A row a video, and one for each arrival that changed its text.
 
     Raises InputError where a table that ingest writes is missing.
     """
-    read = tuple(settings.paths.table(name) for name in _TABLES)
-    for path in read:
-        if not path.is_file():
-            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    wrote = (settings.paths.feature_source(columns.VIDEO_TEXT),)
-    record = StepRecord(settings.paths.state / "text.json")
-    current = fingerprint(
-        files=fingerprint_of_files(read),
-        settings=settings.chosen(
-            {"data.time_zone", "seed", "features.als_refit_days", "features.als_factors"}
-        ),
-    )
-    if not force and record.is_done(current):
-        return StepResult("text", True, read, wrote, record.summary())
-    record.forget()
+    read, file = TEXT.reads(settings), settings.paths.feature_source(columns.VIDEO_TEXT)
+    require_tables(read)
+    attempt = TEXT.attempt(settings, read, force=force)
+    if attempt.known is not None:
+        return TEXT.skipped(read, (file,), attempt.known)
+    attempt.begin()
     interactions, video_daily, _ = read
     plays = pl.read_parquet(interactions, columns=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
     cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
@@ -75,16 +79,15 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult:
     if force or not content.is_done(decisive):
         content.forget()
         features = text_features(documents, known, cutoff, seed=settings.seed)
-        with atomic_write(wrote[0], checksum=True) as temporary:
+        with atomic_write(file, checksum=True) as temporary:
             features.write_parquet(temporary)
-        content.finish(decisive, wrote, {})
-    summary = {
-        "video_text_rows": documents.height,
-        "text_cutoff": cutoff.isoformat(),
-        "text_videos_known_at_cutoff": known.len(),
-    }
-    record.finish(current, wrote, summary)
-    return StepResult("text", False, read, wrote, summary)
+        content.finish(decisive, (file,), {})
+    facts = TextFacts(
+        video_text_rows=documents.height,
+        text_cutoff=cutoff.isoformat(),
+        text_videos_known_at_cutoff=known.len(),
+    )
+    return attempt.finished(read, (file,), facts, outputs=(file,))
 
 
 def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, settings: Settings) -> pl.Series:
@@ -183,3 +186,14 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int) -> np.ndar
         reduction = TruncatedSVD(dimensions, random_state=seed).fit(weights)
         found[:, :dimensions] = reduction.transform(words.transform(documents))
     return found
+
+
+TEXT: Step[TextFacts] = Step(
+    name="text",
+    does="Express the videos' texts as numbers.",
+    reads=lambda settings: tuple(settings.paths.table(name) for name in _TABLES),
+    writes=lambda settings: (settings.paths.feature_source(columns.VIDEO_TEXT),),
+    settings=("data.time_zone", "seed", "features.als_refit_days", "features.als_factors"),
+    facts=TextFacts,
+    run=lambda settings, request: build_text(settings, force=request.force),
+)

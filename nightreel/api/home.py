@@ -14,7 +14,6 @@ from feature_repo.sources import place_sources
 from nightreel.api.frames import keyed_file, plays_file
 from nightreel.api.steps import every_step
 from nightreel.core import columns, logs
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.settings import Settings, require_home, settings_of_home
@@ -81,7 +80,7 @@ class Home:
         with self._working(writes=True) as settings:
             if frames:
                 _deliver(settings, frames)
-            return dict(ingest(settings).summary)
+            return ingest(settings).summary
 
     def run(
         self, *, as_of: datetime | None = None, publish: bool = False, force: bool = False
@@ -143,7 +142,7 @@ def open_home(folder: str | Path, *, create: bool = False) -> Home:
     return Home(folder, create=create)
 
 
-def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> StepResult:
+def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:
     folder = settings.data.raw_dir / INCOMING
     folder.mkdir(parents=True, exist_ok=True)
     delivered = uuid.uuid4().hex
@@ -154,10 +153,9 @@ def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> StepResu
         frame.write_parquet(hidden)
         hidden.rename(path)
     result = merge_deliveries(settings)
-    refused = [line for line in result.summary.get("remarks", ()) if delivered in line]
+    refused = [line for line in result.facts.remarks or () if delivered in line]
     if refused:
         raise InputError(
             f"What was delivered cannot be read: {'; '.join(refused)}",
             f"Correct the frame; what was refused lies in {folder}.",
         )
-    return result

@@ -27,8 +27,9 @@ from nightreel.cli.running import command_settings, engine_settings, import_feas
 from nightreel.core.errors import InputError
 
 if TYPE_CHECKING:
-    from nightreel.core.artefacts import StepResult
     from nightreel.core.settings import Settings
+    from nightreel.core.steps import StepResult
+    from scoring.database.score_facts import ScoreFacts
 
 
 @app.command()
@@ -87,9 +88,9 @@ def score(
         raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
     import_feast()
     from scoring.database.dry_run import without_writing
-    from scoring.database.publish import score_and_publish
+    from scoring.database.publish import SCORE, score_and_publish
 
-    def step(settings: "Settings") -> "StepResult":
+    def step(settings: "Settings") -> "StepResult[ScoreFacts]":
         return score_and_publish(
             settings,
             as_of=instant,
@@ -101,7 +102,7 @@ def score(
             force=force or dry_run,
         )
 
-    report_step(lambda: without_writing(settings, step) if dry_run else step(settings), "score")
+    report_step(lambda: without_writing(settings, step) if dry_run else step(settings), SCORE.name)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def run(
     verbose: Verbose = False,
     force: Force = False,
 ) -> None:
-    """Do all of it: ingest, features, feast apply, train, evaluate, score."""
+    """Do every step in order, from the raw files to the published lists; skip what has not changed."""
     _run_all(engine_settings(makes_home=True), as_of=parse_instant(as_of), publish=publish, force=force)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nightreel.cli.options import JSON, PATHS, asked_for
 
 if TYPE_CHECKING:
-    from nightreel.core.artefacts import StepResult
     from nightreel.core.settings import Settings
+    from nightreel.core.steps import Facts, Step, StepResult
 
 Result = TypeVar("Result")
 
@@ -51,8 +51,15 @@ def import_feast() -> None:
     import feature_repo  # noqa: F401
 
 
+def do_step(step: "Step[Any]", settings: "Settings", *, force: bool) -> None:
+    """Do a step that nothing but `--force` is asked of, under its own name."""
+    from nightreel.core.steps import Request
+
+    report_step(lambda: step.run(settings, Request(force=force)), step.name)
+
+
 def report_step(
-    step: "Callable[[], StepResult]", name: str = "working", *, changes_home: bool = True
+    step: "Callable[[], StepResult[Facts]]", name: str = "working", *, changes_home: bool = True
 ) -> None:
     """Do a step, with its progress, and print what came of it. name: what its timing is noted under.
 

@@ -8,7 +8,7 @@ import typer
 
 from nightreel.cli.options import Force, Home, StepJson, Verbose
 from nightreel.cli.root import app
-from nightreel.cli.running import command_settings, engine_settings, import_feast, report_step
+from nightreel.cli.running import command_settings, do_step, engine_settings, import_feast, report_step
 
 
 @app.command()
@@ -44,10 +44,9 @@ def ingest(
     as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
 ) -> None:
     """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
-    from pipelines.ingest import ingest as step
+    from pipelines.ingest import INGEST
 
-    settings = command_settings(makes_home=True, reads_raw=True)
-    report_step(lambda: step(settings, force=force), "ingest")
+    do_step(INGEST, command_settings(makes_home=True, reads_raw=True), force=force)
 
 
 @app.command()
@@ -56,9 +55,9 @@ def features(
 ) -> None:
     """Build the parquet sources of the feature views, each value stamped when it became known."""
     settings = engine_settings()
-    from pipelines.features import build_features as step
+    from pipelines.features import FEATURES
 
-    report_step(lambda: step(settings, force=force), "features")
+    do_step(FEATURES, settings, force=force)
     # The repository's own feature_store.yaml reads the files themselves. Feast takes seconds to import, and
     # is only asked where another file may name tables.
     if os.environ.get("FEAST_FS_YAML_FILE_PATH"):
@@ -74,9 +73,9 @@ def train(
     """Join features to interactions as of their time and fit the classifier and the regressor."""
     settings = engine_settings()
     import_feast()
-    from pipelines.rankers import train as step
+    from pipelines.rankers import TRAIN
 
-    report_step(lambda: step(settings, force=force), "train")
+    do_step(TRAIN, settings, force=force)
 
 
 @app.command()
@@ -111,11 +110,11 @@ def evaluate(
     """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
     settings = command_settings()
     import_feast()
-    from pipelines.evaluate import evaluate as step
-    from scoring.backtest import backtest
+    from pipelines.evaluate import EVALUATE
+    from scoring.backtest import BACKTEST
 
-    report_step(lambda: backtest(settings, force=force), "backtest")
-    report_step(lambda: step(settings, force=force), "evaluate")
+    for step in (BACKTEST, EVALUATE):
+        do_step(step, settings, force=force)
 
 
 @app.command()
@@ -125,6 +124,6 @@ def report(
     """Write the last evaluation as one HTML page, with JSON and CSV beside it."""
     settings = command_settings()
     import_feast()
-    from pipelines.report import report as step
+    from pipelines.report import REPORT
 
-    report_step(lambda: step(settings, force=force), "report")
+    do_step(REPORT, settings, force=force)

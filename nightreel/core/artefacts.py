@@ -106,17 +106,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step did, for the command line to print.
-
-    read, wrote: the files and folders (or tables) it touched. summary: short facts, by name.
-    """
-
-    step: str
-    skipped: bool
-    read: tuple[Path, ...]
-    wrote: tuple[Path | str, ...]
-    summary: Mapping[str, Any]

@@ -5,19 +5,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nightreel.core.artefacts import StepResult
+from nightreel.core.steps import Facts, StepResult
 from nightreel.core.terminal import as_json, escaped
 
 # A text column is made no narrower than this, in cells, to fit a terminal.
 _TEXT_LEAST = 8
 
 
-def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> None:
+def print_result(result: StepResult[Facts], seconds: float, *, paths: bool = False) -> None:
     """Say the step's short facts, and with `paths` what it read and wrote; one line where it was skipped."""
     if result.skipped:
         made = "done before for the same inputs and settings (--force redoes it)"
-        run_id = result.summary.get("run_id")
-        which = "" if run_id is None else f": run {run_id}, {result.summary.get('status', 'published')}"
+        which = f": {result.facts.made_before}" if result.facts.made_before else ""
         print(f"{result.step}: nothing to do, {made}{which}")
         return
     print(f"{result.step}: done in {seconds:.1f} s")
@@ -28,7 +27,7 @@ def print_result(result: StepResult, seconds: float, *, paths: bool = False) -> 
         _print_fact(name.replace("_", " "), value, indent="  ")
 
 
-def print_json_result(result: StepResult, seconds: float) -> None:
+def print_json_result(result: StepResult[Facts], seconds: float) -> None:
     """The same as one line of JSON: a command of several steps prints a line for each."""
     facts = {
         "step": result.step,
@@ -36,7 +35,7 @@ def print_json_result(result: StepResult, seconds: float) -> None:
         "seconds": round(seconds, 3),
         "read": [str(one) for one in result.read],
         "wrote": [str(one) for one in result.wrote],
-        "summary": dict(result.summary),
+        "summary": result.summary,
     }
     print(as_json(facts))
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
+from pydantic import Field
 from sqlalchemy import select
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult
 from nightreel.core.clock import require_not_future
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.due import next_due
 from pipelines import model_registry
 from pipelines.local_days import start_of_day
@@ -20,6 +20,7 @@ from pipelines.model_registry import ModelVersion
 from scoring.database.connection import database_exists, database_url, masked, reading
 from scoring.database.publish import score_and_publish
 from scoring.database.schema import recorded_version, upgrade_if_there
+from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import STORED, list_night, recommendation_run
 from scoring.outcomes import record_outcomes
 
@@ -44,6 +45,16 @@ class PastNight:
     has_seen: bool
 
 
+class BackfillFacts(Facts):
+    """How many nights were asked for and made, how many were there before, their runs and their models."""
+
+    nights: int
+    made: int
+    before: int = Field(serialization_alias="there before")
+    runs: list[int]
+    models: list[str]
+
+
 def backfill(
     settings: Settings,
     first: date,
@@ -52,7 +63,7 @@ def backfill(
     model_version: str | None = None,
     force: bool = False,
     now: datetime | None = None,
-) -> StepResult:
+) -> StepResult[BackfillFacts]:
     """Make and count the lists of every local day from `first` to `last`, both included.
 
     A night is left out that was made before by the same model, so that what was stopped goes on where it
@@ -78,7 +89,7 @@ def backfill(
                     replay=True,
                     force=force,
                 )
-                made.append(result.summary["run_id"])
+                made.append(_run_of(result))
                 _log.info("night made", day=night.day.isoformat(), run_id=made[-1])
             advance()
     # Also where nothing was made: what was stopped may have been so before this.
@@ -95,12 +106,20 @@ def backfill(
             f"the next publish keeps the lists of the newest {settings.database.keep_replays} ([database] "
             "keep_replays); their figures stay"
         )
-    summary: dict[str, Any] = {"nights": len(nights), "made": len(made), "there before": before, "runs": made}
-    summary |= {"models": sorted({night.model.version for night in nights})}
-    if remarks:
-        summary["remarks"] = remarks
-    where = masked(database_url(settings))
-    return StepResult("backfill", not made, (), (where,), summary)
+    facts = BackfillFacts(
+        nights=len(nights),
+        made=len(made),
+        before=before,
+        runs=made,
+        models=sorted({night.model.version for night in nights}),
+        remarks=tuple(remarks) or None,
+    )
+    return StepResult("backfill", not made, (), (masked(database_url(settings)),), facts)
+
+
+def _run_of(result: StepResult[ScoreFacts]) -> int:
+    assert result.facts.run_id is not None  # only a dry run has none
+    return result.facts.run_id
 
 
 def _nights(

@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.disk import disk_full, is_disk_full, size_of
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.ingest import read_delivery
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.deliveries import (
@@ -52,7 +52,19 @@ _BAD_FILE = (
 _log = get_logger(__name__)
 
 
-def merge_deliveries(settings: Settings) -> StepResult:
+class DeliveryFacts(Facts):
+    """How many files were waiting, and how many good rows those have that were archived."""
+
+    files: int
+    rows: int
+
+    @property
+    def rows_written(self) -> int:
+        """Those rows."""
+        return self.rows
+
+
+def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
     """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
 
     The first file of a kind of which there is no raw file becomes that. Archived files go to
@@ -87,8 +99,8 @@ def merge_deliveries(settings: Settings) -> StepResult:
             wrote.append(archived)
             rows += good
             _log.info("file taken in", file=name, rows=good)
-    summary = {"files": len(files), "rows": rows, "remarks": [*remarks, *unread]}
-    return StepResult("take in", not files, tuple(files), tuple(wrote), summary)
+    facts = DeliveryFacts(files=len(files), rows=rows, remarks=(*remarks, *unread))
+    return StepResult(TAKE_IN.name, not files, tuple(files), tuple(wrote), facts)
 
 
 def _stamped_anew(settings: Settings) -> list[str]:
@@ -204,3 +216,17 @@ def _free(folder: Path, path: Path) -> Path:
         number += 1
         target = folder / fitting_name(f"{path.stem}.{number}{path.suffix}", path.suffix)
     return target
+
+
+TAKE_IN: Step[DeliveryFacts] = Step(
+    name="take in",
+    does="Check what was dropped in `incoming`, and archive it for ingest to merge.",
+    reads=lambda settings: (settings.data.raw_dir / INCOMING,),
+    writes=lambda settings: (
+        settings.data.raw_dir / INCOMING / ARCHIVE,
+        settings.data.raw_dir / INCOMING / QUARANTINE,
+    ),
+    settings=("data.max_reject_share",),
+    facts=DeliveryFacts,
+    run=lambda settings, _: merge_deliveries(settings),
+)

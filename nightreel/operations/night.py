@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,13 +18,13 @@ from types import FrameType
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from nightreel.core import logs
-from nightreel.core.artefacts import StepResult
 from nightreel.core.disk import DiskFullError, disk_full, full_path, is_disk_full
 from nightreel.core.errors import NightreelError
 from nightreel.core.extras import require_extras
 from nightreel.core.mirror import fetch, send
 from nightreel.core.printing import print_error
 from nightreel.core.settings import Settings, load_settings
+from nightreel.core.steps import Facts, Request, StepResult
 from nightreel.core.terminal import guard_streams
 from nightreel.operations import jobs
 from nightreel.operations.after_now import found_after
@@ -43,54 +44,21 @@ def command(job: Job) -> list[str]:
 
 def night_stages(settings: Settings) -> list[Stage]:
     """From the files of the day to the published lists."""
-    from feature_repo.open_store import apply_definitions
-    from nightreel.operations.drift.recording import record_drift
-    from nightreel.operations.incoming import merge_deliveries
-    from nightreel.operations.materialize import materialize
-    from pipelines.features import build_features
-    from pipelines.ingest import ingest
-    from scoring.database.publish import score_and_publish
-    from scoring.lists.eligibility import default_as_of
-    from scoring.outcomes import record_outcomes
-
-    return [
-        Stage("take in", lambda: merge_deliveries(settings), optional=True),
-        Stage("ingest", lambda: ingest(settings)),
-        Stage("outcomes", lambda: record_outcomes(settings), optional=True),
-        Stage("features", lambda: build_features(settings)),
-        Stage("feast apply", lambda: apply_definitions(settings)),
-        Stage("materialize", lambda: materialize(settings, default_as_of(settings, _now())), optional=True),
-        Stage("score", lambda: score_and_publish(settings)),
-        *lists_elsewhere(settings),
-        Stage("drift", lambda: record_drift(settings), optional=True),
-    ]
-
-
-def lists_elsewhere(settings: Settings) -> list[Stage]:
-    """Where else than in the table tonight's lists go."""
-    if not settings.lists.in_feast:
-        return []
-    from scoring.exporting.feast import export_to_feast
-
-    return [Stage("lists to feast", lambda: export_to_feast(settings, None), optional=True)]
+    return _stages(NIGHT, settings)
 
 
 def retrain_stages(settings: Settings) -> list[Stage]:
     """A new model, and the champion's place for it where it is not worse on the holdout."""
-    from pipelines.rankers import train
+    return _stages(RETRAIN, settings)
 
-    def train_and_say() -> StepResult:
-        result = train(settings)
-        verdict = str(result.summary.get("verdict", ""))
-        return StepResult(
-            result.step,
-            result.skipped,
-            result.read,
-            result.wrote,
-            {**result.summary, "remarks": [verdict] if verdict else []},
-        )
 
-    return [Stage("train", train_and_say)]
+def _stages(job: str, settings: Settings) -> list[Stage]:
+    from nightreel.operations.sequence import turns_of
+
+    return [
+        Stage(turn.step.name, partial(turn.step.run, settings, Request()), optional=turn.optional)
+        for turn in turns_of(job, settings)
+    ]
 
 
 def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
@@ -102,12 +70,12 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
     outcome = Outcome()
     with ExitStack() as stack:
 
-        def begin() -> StepResult:
+        def begin() -> StepResult[Facts]:
             with translate_errors(database_url(settings)):
                 stack.enter_context(sole_job(opened))
             jobs.begin(settings, job)
-            remarks = [f"{line}: it counts for nothing" for line in found_after(settings, _now())]
-            return StepResult("begin", False, (), (), {"remarks": remarks})
+            remarks = (f"{line}: it counts for nothing" for line in found_after(settings, datetime.now(UTC)))
+            return StepResult("begin", False, (), (), Facts(remarks=tuple(remarks)))
 
         run_stages([Stage("begin", begin)], settings, outcome, retry_busy=False)
         try:
@@ -120,7 +88,7 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
 
 
 def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -> None:
-    def record() -> StepResult:
+    def record() -> StepResult[Facts]:
         jobs.end(
             settings,
             job,
@@ -129,14 +97,10 @@ def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -
             stages=outcome.stages,
             remarks=outcome.remarks,
         )
-        return StepResult("record", False, (), (), {})
+        return StepResult("record", False, (), (), Facts())
 
     # What this stage reports comes too late for the record.
     run_stages([Stage("record", record)], settings, Outcome())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @contextmanager

@@ -1,15 +1,15 @@
 """Runs a job's stages one after the other: each logged in one line, tried again where that may help."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, StepResult
 from scoring.database.connection import DatabaseAwayError
 
 _log = get_logger(__name__)
@@ -20,7 +20,7 @@ class Stage:
     """One step of a job. optional: the job goes on without it, with a remark."""
 
     name: str
-    work: Callable[[], StepResult]
+    work: Callable[[], StepResult[Facts]]
     optional: bool = False
 
 
@@ -63,7 +63,7 @@ def run_stages(
 
 def _with_retries(
     stage: Stage, settings: Settings, sleep: Callable[[float], None], *, retry_busy: bool
-) -> StepResult:
+) -> StepResult[Facts]:
     for attempt in range(settings.schedule.stage_retries + 1):
         try:
             with full_disk_named(settings.home):
@@ -79,24 +79,15 @@ def _with_retries(
     raise AssertionError("a stage has at least one try")
 
 
-def _note(outcome: Outcome, name: str, result: StepResult, seconds: float) -> None:
-    facts: dict[str, Any] = {"seconds": seconds, "skipped": result.skipped}
-    rows = _rows(result.summary)
-    if rows is not None:
-        facts["rows"] = rows
-    if isinstance(result.summary.get("seconds"), dict):
-        facts["parts"] = result.summary["seconds"]
-    outcome.stages[name] = facts
+def _note(outcome: Outcome, name: str, result: StepResult[Facts], seconds: float) -> None:
+    facts = result.facts
+    noted: dict[str, Any] = {"seconds": seconds, "skipped": result.skipped}
+    if facts.rows_written is not None:
+        noted["rows"] = facts.rows_written
+    if facts.part_seconds is not None:
+        noted["parts"] = facts.part_seconds
+    outcome.stages[name] = noted
     # What two stages say, such as of a file that neither reads, is said once.
-    outcome.remarks += [said for said in result.summary.get("remarks", []) if said not in outcome.remarks]
-    outcome.run_id = result.summary.get("run_id", outcome.run_id)
-    _log.info("stage", stage=name, **facts)
-
-
-def _rows(summary: Mapping[str, Any]) -> int | None:
-    """What a step says of the rows that it wrote: `rows`, else those of its tables or its views together."""
-    if "rows" in summary:
-        return int(summary["rows"])
-    counts = [table["rows"] for table in summary.get("tables", []) if "rows" in table]
-    counts += [value for name, value in summary.items() if name.endswith("_rows")]
-    return sum(counts) if counts else None
+    outcome.remarks += [said for said in facts.for_the_record if said not in outcome.remarks]
+    outcome.run_id = facts.lists_run if facts.lists_run is not None else outcome.run_id
+    _log.info("stage", stage=name, **noted)

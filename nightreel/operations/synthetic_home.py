@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
+from nightreel.core.steps import Facts, StepResult
 from synthetic import synthesize
 
 MARK = "synthetic.json"
@@ -29,7 +31,17 @@ class Request:
 DEMO = Request(users=800, videos=1_600, interactions=250_000, days=63, seed=20200705)
 
 
-def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResult:
+class SynthesizeFacts(Facts):
+    """Rows of each file, by its name; none where nothing was written."""
+
+    rows_of_files: Mapping[str, int]
+
+    def said(self) -> dict[str, Any]:
+        """Each file's rows under its name."""
+        return dict(self.rows_of_files)
+
+
+def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResult[SynthesizeFacts]:
     """Write the seven CSV files and the truth behind them to `folder`.
 
     Skips where the same request was written before. Raises InputError where `folder` holds raw files that
@@ -44,24 +56,24 @@ def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResul
             "Name another folder with --out or --home.",
         )
     if found == wanted and not force:
-        return StepResult("synthesize", skipped=True, read=(), wrote=(folder,), summary={})
+        return StepResult("synthesize", True, (), (folder,), SynthesizeFacts(rows_of_files={}))
     with full_disk_named(folder):
         return _make(folder, wanted, request)
 
 
-def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult:
+def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult[SynthesizeFacts]:
     mark = folder / MARK
     # The mark goes last: without it, half-written files are not taken for a finished data set.
     _write_mark(mark, {})
     with progress("synthesize", total=request.interactions) as advance:
-        summary = synthesize(
+        rows = synthesize(
             folder,
             **wanted,
             truth=folder / "truth" / "expected_watch_ratio.parquet",
             on_progress=advance,
         )
     _write_mark(mark, wanted)
-    return StepResult("synthesize", skipped=False, read=(), wrote=(folder,), summary=summary)
+    return StepResult("synthesize", False, (), (folder,), SynthesizeFacts(rows_of_files=rows))
 
 
 def _write_mark(mark: Path, content: Mapping[str, int]) -> None:

@@ -15,31 +15,20 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
 from pipelines.collaborative.implicit_als import implicit_fits
 from pipelines.collaborative.past import Past, digests_of_pasts
+from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
 
-__all__ = ["Fit", "build_factors", "fits", "refit_cutoffs"]
+__all__ = ["FACTORS", "Fit", "build_factors", "fits", "refit_cutoffs"]
 
-# Exactly what decides the factors. Threads do not, nor how the nearest videos are searched for.
-SETTINGS = {
-    "features.als_model",
-    "features.als_factors",
-    "features.als_iterations",
-    "features.als_refit_iterations",
-    "features.als_regularization",
-    "features.als_refit_days",
-    "data.time_zone",
-    "seed",
-    "data.watch_ratio_clip",
-    "data.like_threshold",
-}
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
 _NEW_SHARE = 0.01
@@ -48,31 +37,34 @@ _NEW_SHARE = 0.01
 _PLAYS_A_FACTOR = 32
 
 
-def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
+class FactorFacts(Facts):
+    """How many fits were made, how many of before were kept, and the instant of each."""
+
+    als_refits: int
+    als_refits_kept: int
+    als_cutoffs: list[str]
+
+
+def build_factors(settings: Settings, *, force: bool = False) -> StepResult[FactorFacts]:
     """Write the sources of `user_factors` and `video_factors`: a row a key and refit, list<float32>.
 
     Raises InputError where the table of interactions is missing or empty.
     """
-    interactions = settings.paths.table("interactions")
-    if not interactions.is_file():
-        raise InputError(f"{interactions}: no such table.", "Run `nightreel ingest` first.")
-    wrote = (
-        settings.paths.feature_source(columns.USER_FACTORS),
-        settings.paths.feature_source(columns.VIDEO_FACTORS),
-    )
-    record = StepRecord(settings.paths.state / "factors.json")
-    decisive = settings.chosen(SETTINGS)
-    current = fingerprint(files=fingerprint_of_files([interactions]), settings=decisive)
-    if not force and record.is_done(current):
-        return StepResult("factors", True, (interactions,), wrote, record.summary())
-    record.forget()
+    interactions, wrote = settings.paths.table("interactions"), _sources(settings)
+    require_tables([interactions])
+    attempt = FACTORS.attempt(settings, [interactions], force=force)
+    if attempt.known is not None:
+        return FACTORS.skipped((interactions,), wrote, attempt.known)
+    attempt.begin()
     plays = pl.read_parquet(
         interactions,
         columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO],
     )
     cutoffs = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)
     digests = digests_of_pasts(plays, cutoffs)
-    past = Past(settings.paths.state / "factors_past.json", wrote, fingerprint(settings=decisive))
+    past = Past(
+        settings.paths.state / "factors_past.json", wrote, fingerprint(settings=FACTORS.settings_in(settings))
+    )
     kept = 0 if force else past.holds(digests)
     done = past.fit_at(cutoffs[kept - 1]) if kept else None
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
@@ -89,13 +81,19 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult:
         with atomic_write(path, checksum=True) as temporary:
             pl.concat(parts).sort(key, columns.EVENT_TIMESTAMP).write_parquet(temporary)
     past.write(digests)
-    summary = {
-        "als_refits": len(cutoffs) - kept,
-        "als_refits_kept": kept,
-        "als_cutoffs": [cutoff.isoformat() for cutoff in cutoffs],
-    }
-    record.finish(current, wrote, summary)
-    return StepResult("factors", False, (interactions,), wrote, summary)
+    facts = FactorFacts(
+        als_refits=len(cutoffs) - kept,
+        als_refits_kept=kept,
+        als_cutoffs=[cutoff.isoformat() for cutoff in cutoffs],
+    )
+    return attempt.finished((interactions,), wrote, facts, outputs=wrote)
+
+
+def _sources(settings: Settings) -> tuple[Path, Path]:
+    return (
+        settings.paths.feature_source(columns.USER_FACTORS),
+        settings.paths.feature_source(columns.VIDEO_FACTORS),
+    )
 
 
 def fits(
@@ -146,3 +144,26 @@ def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: d
         pl.lit(cutoff, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP),
         pl.Series(name, factors, dtype=pl.Array(pl.Float32, factors.shape[1])).cast(pl.List(pl.Float32)),
     )
+
+
+FACTORS: Step[FactorFacts] = Step(
+    name="factors",
+    does="Fit the factors of users and videos anew on growing windows.",
+    reads=lambda settings: (settings.paths.table("interactions"),),
+    writes=_sources,
+    # Exactly what decides the factors: threads do not, nor how the nearest videos are searched for.
+    settings=(
+        "features.als_model",
+        "features.als_factors",
+        "features.als_iterations",
+        "features.als_refit_iterations",
+        "features.als_regularization",
+        "features.als_refit_days",
+        "data.time_zone",
+        "seed",
+        "data.watch_ratio_clip",
+        "data.like_threshold",
+    ),
+    facts=FactorFacts,
+    run=lambda settings, request: build_factors(settings, force=request.force),
+)

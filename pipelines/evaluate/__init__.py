@@ -10,51 +10,33 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.evaluate.as_published import AS_PUBLISHED, as_published
+from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
-from pipelines.evaluate.protocols import KUAIREC, RANKED, Pairs, protocol_pairs
+from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
 from pipelines.labels import LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.lambdamart import load_lambdamart
 
-__all__ = ["evaluate"]
+__all__ = ["EVALUATE", "evaluate"]
 
-_SETTINGS = {
-    "seed",
-    "data.time_zone",
-    "data.label",
-    "data.like_threshold",
-    "data.long_view_s",
-    "data.like_quantile",
-    "data.watch_ratio_clip",
-    "evaluation.test_sample",
-    "evaluation.tuning_share",
-    "retrieval.fresh_days",
-    "evaluation.cold_plays",
-    "evaluation.as_published_plays",
-    "evaluation.as_published_trees",
-    "evaluation.holdout_days",
-    "evaluation.backtest_days",
-    "ranker.filter_k",
-}
 SAMPLES = "samples.json"
 _SAMPLE_USERS = 3
 _SAMPLE_PLACES = 10
 _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 
 
-def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
+def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateFacts]:
     """Rank held-out pairs with every system and write the figures to `data/evaluation`.
 
     `next_day` comes first where `scoring.backtest` has made lists of past days with this model.
@@ -66,47 +48,35 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
     tables = [settings.paths.table(name) for name in ("interactions", "fully_observed")]
     read = (*(path for path in tables if path.is_file()), model.folder)
     files = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings), *inputs(settings)]
-    record = StepRecord(settings.paths.state / "evaluate.json")
-    current = fingerprint(
-        files=fingerprint_of_files(files),
-        settings=settings.chosen(_SETTINGS),
-        model=model.version,
-    )
+    attempt = EVALUATE.attempt(settings, files, force=force, model=model.version)
     metrics = settings.paths.evaluation / "metrics.json"
-    if not force and record.is_done(current):
-        return StepResult("evaluate", True, read, (metrics,), record.summary())
+    if attempt.known is not None:
+        return EVALUATE.skipped(read, (metrics,), attempt.known)
     require_as_written((*table_files(settings.paths), *files))
-    record.forget()
+    attempt.begin()
     give_back_memory()  # the backtest has run in the same process
     models = Models(
-        HybridRanker.load(model.folder, threads=settings.threads),
-        load_lambdamart(model.folder),
-        LengthBuckets.load(model.folder),
+        HybridRanker.load(model.folder, threads=settings.threads), LengthBuckets.load(model.folder)
     )
     store = open_store()
     found: list[Figure] = []
     samples: list[dict[str, Any]] = []
     tables_written = []
-    summary: dict[str, Any] = {"model": model.version}
+    of_days: NextDayFacts | None = None
+    of_protocols: dict[str, ProtocolFacts] = {}
     judged = next_day(settings, models.buckets, model.version)
     if judged is not None:
         found += _of_next_day(judged, settings)
         tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
         _write_table(found, tables_written[-1])
-        summary[NEXT_DAY] = next_day_facts(judged, found, settings)
+        of_days = next_day_facts(judged, found, settings)
     for pairs in protocol_pairs(settings, model):
         own, lists, facts = _of_protocol(pairs, store, models, settings)
         samples += lists
         found += own
         tables_written.append(settings.paths.evaluation / f"{pairs.protocol}.csv")
         _write_table(own, tables_written[-1])
-        summary[pairs.protocol] = facts
-        if pairs.protocol == KUAIREC and settings.evaluation.as_published_plays:
-            original = _as_published(pairs, store, settings)
-            found += original
-            tables_written.append(settings.paths.evaluation / f"{AS_PUBLISHED}.csv")
-            _write_table(original, tables_written[-1])
-            summary[AS_PUBLISHED] = _facts_as_published(original)
+        of_protocols[pairs.protocol] = facts
     tables_written.append(settings.paths.evaluation / SAMPLES)
     with atomic_write(tables_written[-1]) as temporary:
         temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
@@ -115,8 +85,8 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult:
         lines = ",\n".join(json.dumps(vars(figure)) for figure in found)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     wrote = (metrics, *tables_written)
-    record.finish(current, wrote, summary)
-    return StepResult("evaluate", False, read, wrote, summary)
+    said = EvaluateFacts(model=model.version, next_day=of_days, protocols=of_protocols)
+    return attempt.finished(read, wrote, said, outputs=wrote)
 
 
 def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
@@ -131,7 +101,7 @@ def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
 
 def _of_protocol(
     pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
-) -> tuple[list[Figure], list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[list[Figure], list[dict[str, Any]], ProtocolFacts]:
     """A protocol's figures, sample lists and facts; its scores are gone when the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
     own = _all_figures(made, settings)
@@ -147,27 +117,6 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
             advance()
     order = {system: place for place, system in enumerate(made.scores)}
     return sorted(found, key=lambda figure: order[figure.system])
-
-
-def _as_published(pairs: Pairs, store: FeatureStore, settings: Settings) -> list[Figure]:
-    found: list[Figure] = []
-    with progress(f"evaluate {AS_PUBLISHED}", total=3) as advance:
-        for own in as_published(pairs, store, settings):
-            found += own
-            advance()
-    return found
-
-
-def _facts_as_published(original: list[Figure]) -> dict[str, Any]:
-    """The hybrid's figures at 10 of each fit: what leakage and what definition gives."""
-    rows: dict[str, dict[str, Any]] = {}
-    for figure in original:
-        row = rows.setdefault(figure.protocol, {"fit": figure.protocol})
-        if figure.system == "hybrid" and figure.k == CUTOFFS[0]:
-            row[f"{figure.metric}@{figure.k}"] = figure.value
-        if figure.metric == "validation_auc":
-            row[figure.metric] = figure.value
-    return {"hybrid": list(rows.values())}
 
 
 def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
@@ -203,10 +152,10 @@ def _write_table(own: list[Figure], path: Path) -> None:
         pl.DataFrame(list(rows.values()), infer_schema_length=None).write_csv(temporary)
 
 
-def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> dict[str, Any]:
+def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> ProtocolFacts:
     """What the command line prints of a protocol: what was ranked, and each system's figures at 10."""
-    tables = {
-        f"by_label_{label}": [
+    tables: dict[str, list[dict[str, Any]]] = {
+        label: [
             {"system": system}
             | {
                 f"{figure.metric}@{figure.k}": figure.value
@@ -219,18 +168,49 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
         for label in labels_of(settings)
     }
     liked = made.wanted[settings.data.label].liked
-    return {
-        "ranks": RANKED[pairs.protocol],
-        "features_as_of": pairs.as_of.isoformat(),
-        "pairs": len(liked),
-        "users": len(made.users),
-        "users_with_a_liked_video": len(np.unique(made.user_id[liked])),
-        "users_that_chose_settings": made.tuned.users,
-        "liked_share": {
+    return ProtocolFacts(
+        ranks=RANKED[pairs.protocol],
+        features_as_of=pairs.as_of.isoformat(),
+        pairs=len(liked),
+        users=len(made.users),
+        users_with_a_liked_video=len(np.unique(made.user_id[liked])),
+        users_that_chose_settings=made.tuned.users,
+        liked_share={
             label: float(made.wanted[label].liked.mean()) if len(liked) else 0.0
             for label in labels_of(settings)
         },
-        "blend_weights": {name: weight for name, weight in made.tuned.blend.weights.items() if weight},
-        "hybrid_by_filter_k_on_the_tuning_users": {str(k): v for k, v in made.tuned.filters.items()},
-        **tables,
-    }
+        blend_weights={name: weight for name, weight in made.tuned.blend.weights.items() if weight},
+        hybrid_by_filter_k_on_the_tuning_users={str(k): v for k, v in made.tuned.filters.items()},
+        by_label=tables,
+    )
+
+
+EVALUATE: Step[EvaluateFacts] = Step(
+    name="evaluate",
+    does="Judge the lists of the last days, and compare the models with what is simpler.",
+    reads=lambda settings: (
+        *(settings.paths.table(name) for name in ("interactions", "fully_observed")),
+        settings.paths.features,
+        settings.paths.backtest,
+        settings.paths.models,
+    ),
+    writes=lambda settings: (settings.paths.evaluation,),
+    settings=(
+        "seed",
+        "data.time_zone",
+        "data.label",
+        "data.like_threshold",
+        "data.long_view_s",
+        "data.like_quantile",
+        "data.watch_ratio_clip",
+        "evaluation.test_sample",
+        "evaluation.tuning_share",
+        "retrieval.fresh_days",
+        "evaluation.cold_plays",
+        "evaluation.holdout_days",
+        "evaluation.backtest_days",
+        "ranker.filter_k",
+    ),
+    facts=EvaluateFacts,
+    run=lambda settings, request: evaluate(settings, force=request.force),
+)

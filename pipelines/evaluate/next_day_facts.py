@@ -5,6 +5,7 @@ from typing import Any
 
 from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID, YESTERDAY
+from pipelines.evaluate.facts import NextDayFacts
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
 from pipelines.evaluate.next_day import ANY_PLAY, NextDay, day_facts
 from pipelines.evaluate.next_day_figures import MICRO_RECALL
@@ -24,7 +25,7 @@ _PRINTED = (
 )
 
 
-def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str, Any]:
+def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> NextDayFacts:
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
     labels = [
         settings.data.label,
@@ -33,13 +34,13 @@ def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> dict[str
     ]
     backtest = found.backtest
     remarks = [*backtest.remarks, *_days_without_likes(found, settings.data.label)]
-    return {
-        "verdict": verdict(own, settings.data.label, found.cutoffs),
-        **{f"by_label_{label}": _table(own, label, found) for label in labels},
-        "days": day_facts(found, settings),
-        "rankers_trained_before": backtest.trained_before.isoformat(),
-        **({"remarks": remarks} if remarks else {}),
-    }
+    return NextDayFacts(
+        verdict=verdict(own, settings.data.label, found.cutoffs),
+        by_label={label: _table(own, label, found) for label in labels},
+        days=day_facts(found, settings),
+        rankers_trained_before=backtest.trained_before.isoformat(),
+        remarks=tuple(remarks) or None,
+    )
 
 
 def _days_without_likes(found: NextDay, label: str) -> list[str]:

@@ -44,7 +44,8 @@ METRICS: dict[str, Callable[[RankedLists, int], np.ndarray]] = {
     "ndcg_ips": weighted_ndcg_at_k,
     "map_ips": weighted_average_precision_at_k,
 }
-MICRO_RECALL, MICRO_RECALL_IPS = "micro_recall", "micro_recall_ips"
+MICRO_RECALL: str = "micro_recall"
+MICRO_RECALL_IPS: str = "micro_recall_ips"
 _Key = tuple[str, str, int, str]  # label, metric, k, slice
 
 

@@ -24,7 +24,7 @@ from pipelines.training_frame import PLAY_COLUMNS, choose_settings, of_sampled_u
 KUAIREC = "kuairec"
 IMPRESSIONS = "impressions"
 # What a reader of a protocol's figures has to know.
-RANKED = {
+RANKED: dict[str, str] = {
     KUAIREC: "all videos of the fully observed matrix for each of its users",
     IMPRESSIONS: "only what was shown: the videos that each user went on to watch, not the whole catalogue",
 }
@@ -86,23 +86,6 @@ def impression_pairs(cut: datetime, settings: Settings) -> Pairs:
     rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect(), settings)
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()
     return Pairs(IMPRESSIONS, cut, rows, catalogue, plays.filter(is_before))
-
-
-def times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:
-    """When these pairs of `kuairec` were watched, null where that is not known: for `as-published` alone.
-
-    rows: user_id, video_id, each pair once. Returns event_timestamp in their order.
-    """
-    keys = [columns.USER_ID, columns.VIDEO_ID]
-    own = rows.lazy().select(keys)
-    times = (
-        pl.scan_parquet(settings.paths.table("fully_observed"))
-        .select(*keys, pl.col(columns.EVENT_TIMESTAMP).cast(INSTANT))
-        .filter(pl.col(columns.USER_ID).is_in(rows[columns.USER_ID].unique().implode()))
-        .unique(keys, keep="first", maintain_order=True)
-    )
-    joined = own.join(times, on=keys, how="left", maintain_order="left").collect()
-    return joined[columns.EVENT_TIMESTAMP]
 
 
 def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 import polars as pl
 from feast import FeatureStore
@@ -32,7 +31,6 @@ ALS = "als"
 CLASSIFIER = "classifier"
 REGRESSOR = "regressor"
 HYBRID = "hybrid"
-LAMBDAMART = "lambdamart"
 BLEND = "blend"
 TRUTH = "truth"
 
@@ -41,7 +39,7 @@ _FROM_VIDEOS = {
     POPULARITY_BY_ENGAGEMENT: columns.VIDEO_AGG_LIKED_SHARE,
 }
 # What the blend may be of; where gains are equal, the first one counts.
-_BLENDED = (CLASSIFIER, REGRESSOR, ALS, POPULARITY_BY_ENGAGEMENT, POPULARITY_BY_VIEWS, LAMBDAMART)
+_BLENDED = (CLASSIFIER, REGRESSOR, ALS, POPULARITY_BY_ENGAGEMENT, POPULARITY_BY_VIEWS)
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 _PROBABILITY_LIKED = "probability_liked"
 _TUNED_AT = (10, 100)
@@ -50,10 +48,9 @@ _FILTERS = (20, 50, 100, 200, 500, 1000, 2000)
 
 @dataclass(frozen=True)
 class Models:
-    """What is evaluated: the champion's rankers, the ranker beside them if there is one, and its labels."""
+    """What is evaluated: the champion's rankers and its labels."""
 
     ranker: HybridRanker
-    lambdamart: lgb.Booster | None
     buckets: LengthBuckets
 
 
@@ -212,7 +209,6 @@ def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
         CLASSIFIER,
         REGRESSOR,
         HYBRID,
-        LAMBDAMART,
         BLEND,
         TRUTH,
     )
@@ -280,8 +276,6 @@ def _of_features_and_models(
     }
     scores[ALS] = als.astype(np.float64)
     fitted = {CLASSIFIER: models.ranker.classifier, REGRESSOR: models.ranker.regressor}
-    if models.lambdamart is not None:
-        fitted[LAMBDAMART] = models.lambdamart
     for system, booster in fitted.items():
         scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
     scores[CLASSIFIER] = expit(scores[CLASSIFIER])

@@ -5,29 +5,32 @@ had already happened, so Feast's join (feature instant <= entity instant) never 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import engine
-from nightreel.core.errors import InputError
-from nightreel.core.locks import home_lock
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
-from pipelines import collaborative, text
+from nightreel.core.steps import Request, Step, StepResult
+from pipelines.collaborative import FACTORS
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
 from pipelines.features.daily_sums import daily_sums
-from pipelines.features.expressed import build_expressed
+from pipelines.features.expressed import EXPRESSED
+from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
-from pipelines.known import read_known, table_files
+from pipelines.known import read_known, require_tables, table_files
 from pipelines.local_days import ALWAYS_KNOWN
+from pipelines.text import TEXT
 
-__all__ = ["ALWAYS_KNOWN", "build_aggregates", "build_features"]
+__all__ = ["ALWAYS_KNOWN", "FEATURES", "build_aggregates", "build_features"]
 
 _VIEWS = (
     columns.USER_PROFILE,
@@ -39,70 +42,49 @@ _VIEWS = (
 _TABLES = ("interactions", "users", "video_daily", "video_captions")
 
 
-def build_features(settings: Settings, *, force: bool = False) -> StepResult:
+def build_features(settings: Settings, *, force: bool = False) -> StepResult[FeaturesFacts]:
     """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
     Raises InputError where a table that ingest writes is missing or not as ingest wrote it, or one of
     [features] modules is wrong.
     """
-    with home_lock(settings.paths.state, "features", wait_s=settings.home_wait_s):
-        return _build_features(settings, force=force)
-
-
-def _build_features(settings: Settings, *, force: bool) -> StepResult:
-    require_as_written(table_files(settings.paths))
-    parts = (
-        build_aggregates(settings, force=force),
-        build_expressed(settings, force=force),
-        text.build_text(settings, force=force),
-        collaborative.build_factors(settings, force=force),
-    )
+    with FEATURES.alone(settings):
+        require_as_written(table_files(settings.paths))
+        done = [part.run(settings, Request(force=force)) for part in FEATURES.parts]
     return StepResult(
-        step="features",
-        skipped=all(part.skipped for part in parts),
-        read=tuple(dict.fromkeys(path for part in parts for path in part.read)),
-        wrote=tuple(path for part in parts for path in part.wrote),
-        summary={name: value for part in parts for name, value in part.summary.items()},
+        step=FEATURES.name,
+        skipped=all(part.skipped for part in done),
+        read=tuple(dict.fromkeys(path for part in done for path in part.read)),
+        wrote=tuple(path for part in done for path in part.wrote),
+        facts=FeaturesFacts(parts=tuple(part.facts for part in done)),
     )
 
 
-def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult:
+def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the profiles and the daily aggregates of users and videos: all sources but text and factors.
 
     Raises InputError where a table that ingest writes is missing.
     """
-    read = tuple(settings.paths.table(name) for name in _TABLES)
-    for path in read:
-        if not path.is_file():
-            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    wrote = tuple(settings.paths.feature_source(view) for view in _VIEWS)
-    record = StepRecord(settings.paths.state / "features.json")
-    current = fingerprint(
-        files=fingerprint_of_files(read),
-        # A source of before a feature was added lacks its column.
-        features={view: BUILTIN.view(view).names for view in _VIEWS},
-        settings=settings.chosen(
-            {
-                "data.time_zone",
-                "data.like_threshold",
-                "data.long_view_s",
-                "data.watch_ratio_clip",
-                "features.smoothing_plays",
-            }
-        ),
-    )
-    if not force and record.is_done(current):
-        return StepResult("features", True, read, wrote, record.summary())
-    record.forget()
+    read, wrote = AGGREGATES.reads(settings), _sources_of_views(settings)
+    require_tables(read)
+    # A source of before a feature was added lacks its column.
+    features = {view: BUILTIN.view(view).names for view in _VIEWS}
+    attempt = AGGREGATES.attempt(settings, read, force=force, features=features)
+    if attempt.known is not None:
+        return AGGREGATES.skipped(read, wrote, attempt.known)
+    attempt.begin()
     with engine(settings), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
         for view, frame in _sources(settings, force=force):
             with atomic_write(settings.paths.feature_source(view), checksum=True) as temporary:
                 BUILTIN.view(view).conformed(frame).write_parquet(temporary, statistics=True)
-            rows[f"{view}_rows"] = frame.height
+            rows[view] = frame.height
             advance()
-    record.finish(current, wrote, rows)
-    return StepResult("features", False, read, wrote, rows)
+    return attempt.finished(read, wrote, ViewFacts(rows_of_views=rows), outputs=wrote)
+
+
+def _sources_of_views(settings: Settings) -> tuple[Path, ...]:
+    return tuple(settings.paths.feature_source(view) for view in _VIEWS)
 
 
 def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -125,3 +107,33 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     captions = captions.select(columns.VIDEO_ID, *columns.CATEGORY_LEVELS, columns.CREATED_TIMESTAMP)
     of_videos = [captions, daily, sums.durations]
     yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
+
+
+AGGREGATES: Step[ViewFacts] = Step(
+    name="profiles and aggregates",
+    does="Build the profiles and the daily aggregates of users and videos.",
+    reads=lambda settings: tuple(settings.paths.table(name) for name in _TABLES),
+    writes=_sources_of_views,
+    settings=(
+        "data.time_zone",
+        "data.like_threshold",
+        "data.long_view_s",
+        "data.watch_ratio_clip",
+        "features.smoothing_plays",
+    ),
+    facts=ViewFacts,
+    run=lambda settings, request: build_aggregates(settings, force=request.force),
+    record="features",
+)
+_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, TEXT, FACTORS)
+
+FEATURES: Step[FeaturesFacts] = Step(
+    name="features",
+    does="Build the parquet sources of the feature views, each value stamped when it became known.",
+    reads=AGGREGATES.reads,
+    writes=lambda settings: (settings.paths.features,),
+    settings=(),
+    facts=FeaturesFacts,
+    run=lambda settings, request: build_features(settings, force=request.force),
+    parts=_PARTS,
+)

@@ -8,15 +8,16 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
-from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays
+from pipelines.features.facts import ViewFacts
 from pipelines.features.over_days import VISIBLE, over_days, visible_from
-from pipelines.known import read_known
+from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 _FILES = {
@@ -28,53 +29,59 @@ _FILES = {
 _RECORD = "features-of-"
 
 
-def build_expressed(settings: Settings, *, force: bool = False) -> StepResult:
+def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the views whose features have expressions; those that are no longer asked for are removed.
 
     Each view is skipped where its table, entries and settings are the same. Raises InputError where a module
     of the user's, or one of its expressions, is wrong.
     """
-    views = [
-        view
-        for view in catalogue_of(settings).stored
-        # A module's own views of pairs are built: they are there because somebody reads them.
-        if view.is_expressed and (settings.features.pair_views or view.module or not view.is_of_pairs)
-    ]
+    views = _views(settings)
     of_plays = [view for view in views if view.features[0].table == "plays"]
     plays = cache(lambda: ExpressedPlays(of_plays, settings))
     parts = [_build(view, plays, settings, force=force) for view in views]
     _remove_others(views, settings)
     return StepResult(
-        "features from expressions",
+        EXPRESSED.name,
         all(part.skipped for part in parts),
         tuple(dict.fromkeys(path for part in parts for path in part.read)),
         tuple(path for part in parts for path in part.wrote),
-        {name: value for part in parts for name, value in part.summary.items()},
+        ViewFacts(rows_of_views={view: n for part in parts for view, n in part.facts.rows_of_views.items()}),
     )
 
 
-def _build(view: View, plays: Callable[[], ExpressedPlays], settings: Settings, *, force: bool) -> StepResult:
+def _views(settings: Settings) -> list[View]:
+    return [
+        view
+        for view in catalogue_of(settings).stored
+        # A module's own views of pairs are built: they are there because somebody reads them.
+        if view.is_expressed and (settings.features.pair_views or view.module or not view.is_of_pairs)
+    ]
+
+
+def _build(
+    view: View, plays: Callable[[], ExpressedPlays], settings: Settings, *, force: bool
+) -> StepResult[ViewFacts]:
     """plays: read only where a view has to be made."""
     read = _inputs(view, settings)
+    require_tables(read)
     path = settings.paths.feature_source(view.name)
-    record = StepRecord(settings.paths.state / f"{_RECORD}{view.name}.json")
-    current = fingerprint(
-        files=fingerprint_of_files(read),
+    attempt = EXPRESSED.attempt(
+        settings,
+        read,
+        force=force,
+        record=f"{_RECORD}{view.name}",
         entries=[(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
         # What an expression calls may have changed where it reads the same.
         module=module_text(view.module) if view.module else None,
-        settings=settings.chosen({"data.time_zone", "data.like_threshold", "data.long_view_s"}),
     )
-    if not force and record.is_done(current):
-        return StepResult(view.name, True, read, (path,), record.summary())
-    record.forget()
+    if attempt.known is not None:
+        return EXPRESSED.skipped(read, (path,), attempt.known)
+    attempt.begin()
     is_of_plays = view.features[0].table == "plays"
     parts = plays().parts(view) if is_of_plays else iter((_rows_of(view, settings),))
     with atomic_write(path, checksum=True) as temporary:
         rows = _write((over_days(part, view, settings.data.zone) for part in parts), temporary)
-    summary = {f"{view.name}_rows": rows}
-    record.finish(current, (path,), summary)
-    return StepResult(view.name, False, read, (path,), summary)
+    return attempt.finished(read, (path,), ViewFacts(rows_of_views={view.name: rows}), outputs=(path,))
 
 
 def _write(frames: Iterator[pl.DataFrame], path: Path) -> int:
@@ -102,9 +109,6 @@ def _inputs(view: View, settings: Settings) -> tuple[Path, ...]:
     read = [settings.paths.table(_FILES[view.features[0].table])]
     if view.features[0].table == "plays":
         read.append(settings.paths.feature_source(columns.VIDEO_PROFILE))
-    for path in read:
-        if not path.is_file():
-            raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
     return tuple(read)
 
 
@@ -120,3 +124,16 @@ def _rows_of(view: View, settings: Settings) -> pl.DataFrame:
         known = known.with_columns(always.alias(columns.CREATED_TIMESTAMP))
     known = known.sort(columns.CREATED_TIMESTAMP, maintain_order=True)
     return known.with_columns(visible_from(known[columns.CREATED_TIMESTAMP], settings.data.zone))
+
+
+EXPRESSED: Step[ViewFacts] = Step(
+    name="features from expressions",
+    does="Build the views whose features are expressions.",
+    reads=lambda settings: tuple(
+        dict.fromkeys(path for view in _views(settings) for path in _inputs(view, settings))
+    ),
+    writes=lambda settings: tuple(settings.paths.feature_source(view.name) for view in _views(settings)),
+    settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),
+    facts=ViewFacts,
+    run=lambda settings, request: build_expressed(settings, force=request.force),
+)

@@ -6,17 +6,17 @@ tables as they were.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.locks import home_lock
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
 from pipelines.ingest.changes import first_difference, has_changed, note_changes
 from pipelines.ingest.csv_reading import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
@@ -28,33 +28,30 @@ from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile
 from pipelines.ingest.sources import Source, scratch_folder, source_of
-from pipelines.ingest.summary import counted, reasons, size_of, summary_of
+from pipelines.ingest.summary import IngestFacts, counted, facts_of, reasons, size_of
 from pipelines.ingest.tables import DUPLICATE, Table, read_table
 from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
 from pipelines.ingest.unread import unread_files
 from pipelines.ingest.warehouse import fetch
 
-__all__ = ["ingest"]
+__all__ = ["INGEST", "ingest"]
 
 _REPAIR_SHARE = 0.5
 
 _log = get_logger(__name__)
 
 
-def ingest(settings: Settings, *, force: bool = False) -> StepResult:
+def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts]:
     """Check the raw files and write `data/tables` and `data/rejects`, one parquet file each.
 
     Raises InputError, with nothing replaced, where a file or column is missing, where a file is no CSV or was
     cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not count).
     """
-    with (
-        home_lock(settings.paths.state, "ingest", wait_s=settings.home_wait_s),
-        scratch_folder(settings) as scratch,
-    ):
+    with INGEST.alone(settings), scratch_folder(settings) as scratch:
         return _ingest(settings, scratch, force=force)
 
 
-def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
+def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[IngestFacts]:
     fetch(settings)
     of_files = raw_paths(settings)
     paths = [part for path in of_files.values() for part in files_of(path)]
@@ -63,20 +60,17 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     unread = unread_files(settings)
     for line in unread:
         _log.warning("not read", file=line)
-    remarks = {"remarks": unread} if unread else {}
-    record = StepRecord(settings.paths.state / "ingest.json")
-    current = fingerprint(
-        files=fingerprint_of_files([*paths, *(delivery.path for delivery in arrived)]),
-        settings=settings.chosen({*READING, "data.max_reject_share"}),
-    )
-    if not force and record.is_done(current):
+    # What lies beside the files that are read is looked at each time, and is no part of the record.
+    remarks = {"remarks": tuple(unread) or None}
+    attempt = INGEST.attempt(settings, [*paths, *(delivery.path for delivery in arrived)], force=force)
+    if attempt.known is not None:
         wrote = tuple(sorted(settings.paths.tables.glob("*.parquet")))
-        return StepResult("ingest", True, read, wrote, {**record.summary(), **remarks})
+        return INGEST.skipped(read, wrote, attempt.known.model_copy(update=remarks))
     ids = HomeIds.of(settings)
     before = {} if force else read_taken(settings, ids.tokens)
     plans, missing = _plan(of_files, arrived, before, settings, scratch)
     ids.recognise(plan.source for plan in plans if plan.source is not None)
-    record.forget()
+    attempt.begin()
     taken: dict[Path, Taken] = {}
     with (
         atomic_write(settings.paths.rejects) as rejects,
@@ -103,15 +97,16 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult:
     note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken, ids.tokens)
     written += [Path(name) for entry in taken.values() for name in entry.written]
-    summary = summary_of(of_file, [file for file in of_file if files_given(file, settings) is not None])
-    if recognised := [said for plan in plans for said in plan.recognised]:
-        summary["recognised"] = recognised
-    if ids.summary:
-        summary["ids"] = ids.summary
-    if missing:
-        summary["not_there"] = [{"file": file.name, "so": file.without} for file in missing]
-    record.finish(current, written, summary)
-    return StepResult("ingest", False, read, tuple(sorted(written)), {**summary, **remarks})
+    facts = facts_of(of_file, [file for file in of_file if files_given(file, settings) is not None])
+    facts = facts.model_copy(
+        update={
+            "recognised": [said for plan in plans for said in plan.recognised] or None,
+            "ids": ids.summary or None,
+            "not_there": [{"file": file.name, "so": str(file.without)} for file in missing] or None,
+        }
+    )
+    result = attempt.finished(read, tuple(sorted(written)), facts, outputs=written)
+    return replace(result, facts=facts.model_copy(update=remarks))
 
 
 @dataclass(frozen=True)
@@ -302,7 +297,7 @@ def _ask_which_ratings(source: Source, table: Table, settings: Settings) -> None
         return
     highest = table.frame[columns.WATCH_RATIO].max()
     stars = 5
-    is_chosen = "like_threshold" in settings.data.model_fields_set
+    is_chosen = "like_threshold" in settings.data.log.model_fields_set
     if isinstance(highest, float) and highest > stars and not is_chosen:
         raise InputError(
             f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
@@ -339,3 +334,14 @@ def _rounded_up(share: float) -> float:
     while round(share, digits) < share:
         digits += 1
     return round(share, digits)
+
+
+INGEST: Step[IngestFacts] = Step(
+    name="ingest",
+    does="Check the raw files and deliveries, and write them as validated tables; rejects are kept.",
+    reads=lambda settings: (settings.data.raw_dir,),
+    writes=lambda settings: (settings.paths.tables, settings.paths.rejects),
+    settings=(*READING, "data.max_reject_share"),
+    facts=IngestFacts,
+    run=lambda settings, request: ingest(settings, force=request.force),
+)

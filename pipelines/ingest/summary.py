@@ -1,17 +1,54 @@
 """What ingest reports: rows, rejected rows by reason, deliveries, columns that are missing."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict
 
 from nightreel.core import columns
+from nightreel.core.steps import Facts
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.raw_files import RawFile
 from pipelines.ingest.tables import DUPLICATE, Table
 from pipelines.ingest.taken import Taken
 
 _COMPUTED = (columns.WATCH_RATIO,)  # not left empty
+
+
+class TableFacts(BaseModel):
+    """One table: its rows, and the rows of its raw file that are not in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    rows: int
+    duplicates: int | None = None
+    rejected: int | None = None
+    users: int | None = None
+    videos: int | None = None
+
+    @classmethod
+    def of(cls, file: RawFile, entry: Taken) -> Self:
+        """Of the table that a raw file and its deliveries became."""
+        return cls.model_validate({"table": file.table, **entry.counted})
+
+
+class IngestFacts(Facts):
+    """What ingest says: a row for each table, reason of rejects, table with deliveries, and so on."""
+
+    tables: list[TableFacts]
+    rejected: list[dict[str, Any]] | None = None
+    deliveries: list[dict[str, Any]] | None = None
+    columns_not_there_and_left_empty: list[dict[str, str]] | None = None
+    recognised: list[dict[str, str]] | None = None
+    ids: dict[str, str] | None = None
+    not_there: list[dict[str, str]] | None = None
+
+    @property
+    def rows_written(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables)
 
 
 def counted(table: Table) -> dict[str, int | None]:
@@ -39,22 +76,17 @@ def reasons(table: Table) -> list[dict[str, Any]]:
     return found.sort(REASON).to_dicts()
 
 
-def summary_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> dict[str, Any]:
+def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> IngestFacts:
     """What there is to say of the tables, of rejected rows, and of columns that are not there.
 
     given: the files whose columns settings name: what others they might have is of no interest.
     """
-    summary: dict[str, Any] = {
-        "tables": [{"table": file.table, **entry.counted} for file, entry in taken.items()]
-    }
     rejected = [
         {"file": name, **reason}
         for file, entry in taken.items()
         for name, why in [(file.name, entry.why), *((one.name, one.why) for one in entry.delivered)]
         for reason in why
     ]
-    if rejected:
-        summary["rejected"] = rejected
     arrived = [
         {
             "table": file.table,
@@ -66,8 +98,6 @@ def summary_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) 
         for file, entry in taken.items()
         if entry.delivered
     ]
-    if arrived:
-        summary["deliveries"] = arrived
     absent = [
         {"file": file.name, "columns": ", ".join(names)}
         for file, entry in taken.items()
@@ -76,6 +106,11 @@ def summary_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) 
             names := [column.name for column in file.columns if column.name not in {*entry.names, *_COMPUTED}]
         )
     ]
-    if absent:
-        summary["columns_not_there_and_left_empty"] = absent
-    return summary
+    return IngestFacts(
+        tables=[
+            TableFacts.model_validate({"table": file.table, **entry.counted}) for file, entry in taken.items()
+        ],
+        rejected=rejected or None,
+        deliveries=arrived or None,
+        columns_not_there_and_left_empty=absent or None,
+    )

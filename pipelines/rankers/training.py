@@ -5,66 +5,55 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.labels import LengthBuckets
-from pipelines.rankers.boosting import common_parameters, fit_rankers
+from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.classes import Classes
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
 from pipelines.rankers.hybrid import HybridRanker
-from pipelines.rankers.lambdamart import fit_lambdamart, save_lambdamart
 from pipelines.rankers.list_order import PastLists, with_fitted_order
 from pipelines.rankers.objective import SHOWN, Chosen, choose_objective, is_fully_observed
 from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
 from pipelines.rankers.slices import Slices
-from pipelines.rankers.training_data import TrainingData, sources
+from pipelines.rankers.training_data import TrainingData, source_files, sources
 from pipelines.training_frame import service_features
 
 IMPORTANCES = "importances.json"
-SETTINGS = {
-    "cluster.engine",
-    "seed",
-    "threads",
-    "data.time_zone",
-    "data.label",
-    "data.like_threshold",
-    "data.long_view_s",
-    "data.like_quantile",
-    "data.watch_ratio_clip",
-    "ranker.train_sample",
-    "evaluation.holdout_days",
-    "evaluation.backtest_days",
-    "ranker.lightgbm.num_iterations",
-    "ranker.lightgbm.learning_rate",
-    "ranker.regressor.learning_rate",
-    "ranker.lightgbm.num_leaves",
-    "ranker.lightgbm.min_data_in_leaf",
-    "ranker.lightgbm.feature_fraction",
-    "ranker.lightgbm.lambda_l2",
-    "ranker.category_plays",
-    "ranker.tree_rows",
-    "ranker.lambdamart_plays",
-    "ranker.lightgbm.early_stopping_round",
-    "ranker.filter_k",
-    "ranker.objective",
-    "evaluation.tuning_share",
-    "retrieval.sources",
-    "retrieval.source_k",
-    "ranker.training_nights",
-    "ranker.training_users",
-    "features.als_factors",
-}
 _LIBRARIES = ("feast", "lightgbm", "numpy", "polars", "pyarrow")
 _PRINTED_FEATURES = 15
 
 
-def train(settings: Settings, *, force: bool = False) -> StepResult:
+class TrainFacts(Facts):
+    """What was trained, whether it became the champion and why, and the figures of the holdout.
+
+    plays: of each slice. importances: the features that matter most.
+    """
+
+    version: str
+    verdict: str
+    plays: dict[str, int]
+    liked_share: float
+    classifier_learns: str
+    objective: str
+    why: str
+    trees: dict[str, int]
+    order: dict[str, float]
+    metrics: dict[str, Any]
+    importances: list[dict[str, Any]]
+
+    @property
+    def for_the_record(self) -> tuple[str, ...]:
+        """Whether it became the champion, and why."""
+        return (self.verdict,)
+
+
+def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     """Fit the rankers on all plays but the last days, and register them as a new model version.
 
     It becomes the champion if it is not worse on the holdout. The same data, settings and seed give the same
@@ -72,56 +61,42 @@ def train(settings: Settings, *, force: bool = False) -> StepResult:
     """
     read = sources(settings)
     store = open_store()
-    record = StepRecord(settings.paths.state / "train.json")
-    current = fingerprint(
-        files=fingerprint_of_files([*read, *_matrix(settings)]),
-        settings=settings.chosen(SETTINGS),
-        features=service_features(store),
-    )
+    files, features = [*read, *_matrix(settings)], service_features(store)
+    attempt = TRAIN.attempt(settings, files, force=force, features=features)
     pointer = settings.paths.models / model_registry.CHAMPION
-    if not force and record.is_done(current):
-        return StepResult("train", True, read, (pointer,), record.summary())
-    record.forget()
+    if attempt.known is not None:
+        return TRAIN.skipped(read, (pointer,), attempt.known)
+    attempt.begin()
     data = TrainingData.join(store, settings)
     classes = Classes.of(data.wanted, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
     classes.warn(settings)
     if settings.ranker.objective == SHOWN or not data.wanted.liked.any():
         classes.require_something_to_learn(settings)
     ranker = _with_order(_fit(data, settings), data, store, settings)
-    listwise = fit_lambdamart(
-        data.matrix,
-        data.wanted,
-        data.slices,
-        user_id=data.plays[columns.USER_ID].to_numpy(),
-        instants_us=data.frame.instants,
-        encoding=data.encoding,
-        parameters=common_parameters(settings, data.slices.fit.stop - data.slices.fit.start),
-        settings=settings,
-    )
     holdout = Holdout.of(data)
     chosen = choose_objective(data, store, ranker, settings)
     if chosen.objective == SHOWN:
         classes.require_something_to_learn(settings)
     version = model_registry.register(
         settings,
-        lambda folder: _write(ranker, listwise, data.buckets, chosen, folder),
+        lambda folder: _write(ranker, data.buckets, chosen, folder),
         data_end=data.cuts.last_day,
         manifest=_manifest(ranker, data, settings)
         | {"classifier_learns": classes.classifier_learns, "metrics": holdout.metrics(ranker, settings)}
         | chosen.manifest(),
     )
     verdict = promote_if_not_worse(version, holdout, settings)
-    summary = {
-        "version": version.version,
-        "verdict": verdict,
-        "plays": _counts(data.slices),
-        "liked_share": classes.liked_share,
-        "classifier_learns": version.manifest["classifier_learns"],
+    facts = TrainFacts(
+        version=version.version,
+        verdict=verdict,
+        plays=_counts(data.slices),
+        liked_share=classes.liked_share,
+        classifier_learns=version.manifest["classifier_learns"],
         **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
-        "importances": _printed(ranker),
-    }
-    record.finish(current, (*sorted(version.folder.iterdir()), pointer), summary)
-    return StepResult("train", False, read, (version.folder, pointer), summary)
+        importances=_printed(ranker),
+    )
+    outputs = (*sorted(version.folder.iterdir()), pointer)
+    return attempt.finished(read, (version.folder, pointer), facts, outputs=outputs)
 
 
 def _matrix(settings: Settings) -> list[Path]:
@@ -154,18 +129,10 @@ def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
     )
 
 
-def _write(
-    ranker: HybridRanker,
-    listwise: lgb.Booster | None,
-    buckets: LengthBuckets,
-    chosen: Chosen,
-    folder: Path,
-) -> None:
+def _write(ranker: HybridRanker, buckets: LengthBuckets, chosen: Chosen, folder: Path) -> None:
     ranker.save(folder)
     chosen.save(folder)
     buckets.save(folder)
-    if listwise is not None:
-        save_lambdamart(listwise, folder)
     (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
 
 
@@ -184,7 +151,7 @@ def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> d
             "videos": plays[columns.VIDEO_ID].n_unique(),
             **_counts(data.slices),
         },
-        "settings": settings.chosen(SETTINGS),
+        "settings": TRAIN.settings_in(settings),
         "trees": {
             "classifier": ranker.classifier.num_trees(),
             "regressor": ranker.regressor.num_trees(),
@@ -208,3 +175,45 @@ def _printed(ranker: HybridRanker) -> list[dict[str, str | int | float]]:
     return sorted(
         ranker.importances(), key=lambda row: -float(row["classifier_gain"]) - float(row["regressor_gain"])
     )[:_PRINTED_FEATURES]
+
+
+TRAIN: Step[TrainFacts] = Step(
+    name="train",
+    does="Join features to plays as of their time, fit the rankers, and promote them if they are not worse.",
+    reads=lambda settings: (*source_files(settings), *_matrix(settings), settings.paths.registry),
+    writes=lambda settings: (settings.paths.models,),
+    settings=(
+        "cluster.engine",
+        "seed",
+        "threads",
+        "data.time_zone",
+        "data.label",
+        "data.like_threshold",
+        "data.long_view_s",
+        "data.like_quantile",
+        "data.watch_ratio_clip",
+        "ranker.train_sample",
+        "evaluation.holdout_days",
+        "evaluation.backtest_days",
+        "ranker.lightgbm.num_iterations",
+        "ranker.lightgbm.learning_rate",
+        "ranker.regressor.learning_rate",
+        "ranker.lightgbm.num_leaves",
+        "ranker.lightgbm.min_data_in_leaf",
+        "ranker.lightgbm.feature_fraction",
+        "ranker.lightgbm.lambda_l2",
+        "ranker.category_plays",
+        "ranker.tree_rows",
+        "ranker.lightgbm.early_stopping_round",
+        "ranker.filter_k",
+        "ranker.objective",
+        "evaluation.tuning_share",
+        "retrieval.sources",
+        "retrieval.source_k",
+        "ranker.training_nights",
+        "ranker.training_users",
+        "features.als_factors",
+    ),
+    facts=TrainFacts,
+    run=lambda settings, request: train(settings, force=request.force),
+)

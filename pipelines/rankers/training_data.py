@@ -59,15 +59,20 @@ class TrainingData:
         return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
 
 
+def source_files(settings: Settings) -> tuple[Path, ...]:
+    """The table of plays and every feature source, there or not."""
+    return (
+        settings.paths.table("interactions"),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
+    )
+
+
 def sources(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source.
 
     Raises InputError where one is missing, or where one or another table is not as its step wrote it.
     """
-    paths = (
-        settings.paths.table("interactions"),
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
-    )
+    paths = source_files(settings)
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")

@@ -1,28 +1,38 @@
-"""One self-contained page of the evaluation: the verdict, tables, curves, leakage, samples, the run."""
+"""One self-contained page of the evaluation: the verdict, tables, curves, samples, the run."""
 
 import hashlib
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepRecord, StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, describe
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
-from pipelines.evaluate import SAMPLES
+from pipelines.evaluate import EVALUATE, SAMPLES
 from pipelines.rankers.training import IMPORTANCES
 from pipelines.report.headline import headline
 from pipelines.report.history import HISTORY, keep, past, record_of
 from pipelines.report.page import Content, page
 from pipelines.report.verdict import verdict
 
-__all__ = ["report"]
+__all__ = ["REPORT", "report"]
 
 
-def report(settings: Settings, *, force: bool = False) -> StepResult:
+class ReportFacts(Facts):
+    """The verdict in a sentence, the number of figures, and the model that they are of."""
+
+    verdict: str
+    figures: int
+    model: str
+
+
+def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts]:
     """Write `report.html`, `report.json` and `report.csv` from the last evaluation to `data/report`.
 
     `history.jsonl` beside them keeps each report's headline figures, for what changed since the last one.
@@ -34,18 +44,17 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
     for path in read:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel evaluate` first.")
-    folder = settings.paths.data / "report"
-    wrote = tuple(folder / f"report.{kind}" for kind in ("html", "json", "csv"))
-    record = StepRecord(settings.paths.state / "report.json")
+    wrote = _pages(settings)
+    folder = wrote[0].parent
     shown = [row for row in describe(settings) if row["setting"] not in _PLACES]
-    current = fingerprint(files=fingerprint_of_files(read), settings=shown, model=model.version)
-    if not force and record.is_done(current):
-        return StepResult("report", True, read, wrote, record.summary())
-    record.forget()
+    attempt = REPORT.attempt(settings, read, force=force, shown=shown, model=model.version)
+    if attempt.known is not None:
+        return REPORT.skipped(read, wrote, attempt.known)
+    attempt.begin()
     text = read[0].read_text(encoding="utf-8")
     records = json.loads(text)
     figures = pl.DataFrame(records, infer_schema_length=None)
-    facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
+    facts = EVALUATE.last_facts(settings)
     found = headline(figures, facts, settings.data.label)
     now = record_of(
         found,
@@ -76,9 +85,12 @@ def report(settings: Settings, *, force: bool = False) -> StepResult:
     with atomic_write(wrote[2]) as temporary:
         content.figures.write_csv(temporary)
     keep(folder / HISTORY, content.records)
-    summary = {"verdict": said.is_better, "figures": len(records), "model": model.version}
-    record.finish(current, wrote, summary)
-    return StepResult("report", False, read, wrote, summary)
+    written = ReportFacts(verdict=said.is_better, figures=len(records), model=model.version)
+    return attempt.finished(read, wrote, written, outputs=wrote)
+
+
+def _pages(settings: Settings) -> tuple[Path, ...]:
+    return tuple(settings.paths.data / "report" / f"report.{kind}" for kind in ("html", "json", "csv"))
 
 
 # What figures mean depends on these: reports that differ in them are not compared.
@@ -143,3 +155,15 @@ def _stages(settings: Settings) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return [{"stage": stage, **values} for stage, values in found.items()]
+
+
+REPORT: Step[ReportFacts] = Step(
+    name="report",
+    does="Write the last evaluation as one page, with JSON and CSV beside it.",
+    reads=lambda settings: (settings.paths.evaluation, settings.paths.models),
+    writes=_pages,
+    # The page shows every setting that is no path: `report` itself counts them among its inputs.
+    settings=(),
+    facts=ReportFacts,
+    run=lambda settings, request: report(settings, force=request.force),
+)

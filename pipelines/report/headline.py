@@ -1,12 +1,12 @@
 """The comparison that matters most: published lists beside popularity and beside the best single source."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 
 from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE, YESTERDAY
+from pipelines.evaluate.facts import EvaluateFacts
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.next_day_figures import MICRO_RECALL
@@ -74,9 +74,10 @@ _OF_LISTS = _Asked(NEXT_DAY, MICRO_RECALL, 20, YESTERDAY, SOURCE_ALONE.format(""
 _INSTEAD = [_Asked(protocol, "ndcg", 10, "popularity_by_engagement", "als") for protocol in RANKED]
 
 
-def headline(figures: pl.DataFrame, facts: Mapping[str, Any], label: str) -> Headline | None:
+def headline(figures: pl.DataFrame, facts: EvaluateFacts | None, label: str) -> Headline | None:
     """Of `next_day` where lists of past days were judged, else of what was ranked instead; None without."""
-    days = [str(row.get("day")) for row in facts.get(NEXT_DAY, {}).get("days", [])]
+    judged = None if facts is None else facts.next_day
+    days = [] if judged is None else [str(row["day"]) for row in judged.days]
     found = _of_protocol(figures, _OF_LISTS, label)
     if found is not None:
         return replace(found, days=days)

@@ -4,8 +4,8 @@ import json
 
 import polars as pl
 
-from nightreel.core.artefacts import StepRecord
 from nightreel.core.settings import Settings
+from pipelines.evaluate import EVALUATE
 from pipelines.report.headline import headline
 from pipelines.report.history import record_of
 from pipelines.report.verdict import verdict
@@ -18,6 +18,5 @@ def verdict_line(settings: Settings) -> str:
         return "Whether the lists are better than yesterday's popularity is not known: nothing was evaluated."
     text = file.read_text(encoding="utf-8")
     figures = pl.DataFrame(json.loads(text), infer_schema_length=None)
-    facts = dict(StepRecord(settings.paths.state / "evaluate.json").summary())
-    found = headline(figures, facts, settings.data.label)
+    found = headline(figures, EVALUATE.last_facts(settings), settings.data.label)
     return verdict(found, record_of(found, figures, digest="", model="", settings={}), None).is_better

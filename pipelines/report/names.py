@@ -12,7 +12,6 @@ _SYSTEMS = {
     "popularity_by_engagement": "Popularity",
     "popularity_by_views": "Popularity by views",
     "als": "ALS alone",
-    "lambdamart": "LambdaMART",
     "source_als": "Source als",
     "truth": "Truth",
 }
@@ -26,7 +25,6 @@ GLOSSARY: Mapping[str, str] = {
     "the share of plays that were liked, drawn towards the mean where there are few plays.",
     "source": "A candidate source alone, its own order as the list: recent likes, ALS, EASE, item kNN.",
     "ALS": "Alternating least squares: a user and a video have 64 numbers each, whose product is the score.",
-    "LambdaMART": "One model trained on the order of lists directly, for comparison.",
     "blend": "A weighted sum of all scores, its weights chosen on users that are not reported here.",
     "truth": "On synthetic data: the order that made the data. No system can be better.",
     "random": "Videos in random order.",
@@ -55,7 +53,6 @@ GLOSSARY: Mapping[str, str] = {
     "expected_calibration_error are 0 at best.",
     "mae, rmse": "By how much the regressor's prediction of watch_ratio is off, absolute and squared.",
     "share of gain": "How much of what a model's trees gained came from splits on this feature.",
-    "leak": "Something a model knew in training that it could not have known at the time.",
 }
 
 _TERMS = (

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.backtest_files import HYBRID
+from pipelines.evaluate.facts import NextDayFacts
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID
 from pipelines.evaluate.next_day import ANY_PLAY, NEXT_DAY
 from pipelines.evaluate.next_day_figures import METRICS, MICRO_RECALL, MICRO_RECALL_IPS
@@ -23,7 +24,7 @@ _OF_LISTS = ("coverage", "gini")
 _DEEP = 100
 
 
-def main_table(figures: pl.DataFrame, facts: Mapping[str, Any], found: Headline) -> list[Block]:
+def main_table(figures: pl.DataFrame, facts: NextDayFacts | None, found: Headline) -> list[Block]:
     """Every system by the headline's metric, best first, as a chart and a table."""
     whole = figures.filter(pl.col("protocol") == NEXT_DAY, pl.col("slice") == ALL)
     ks = sorted(whole["k"].unique().to_list())
@@ -65,7 +66,7 @@ def main_table(figures: pl.DataFrame, facts: Mapping[str, Any], found: Headline)
         main=system_title(HYBRID),
         note="The best of several single sources is chosen after the fact, which favours it.",
     )
-    remarks = [Paragraph(str(remark)) for remark in facts.get("remarks", [])]
+    remarks = [Paragraph(remark) for remark in (facts.remarks if facts is not None else None) or ()]
     return [
         Paragraph(
             "Every system lists, from the whole catalogue, what each user had not played at the start of "
@@ -77,13 +78,13 @@ def main_table(figures: pl.DataFrame, facts: Mapping[str, Any], found: Headline)
     ]
 
 
-def details(figures: pl.DataFrame, facts: Mapping[str, Any]) -> list[Block]:
+def details(figures: pl.DataFrame, facts: NextDayFacts | None) -> list[Block]:
     """Every label, k, metric and day; empty where no lists of past days were judged."""
     own = figures.filter(pl.col("protocol") == NEXT_DAY)
     if own.is_empty():
         return []
-    said = [name.removeprefix("by_label_") for name in facts if name.startswith("by_label_")]
-    labels = [label for label in (said or [*LABELS, ANY_PLAY]) if label in distinct(own, "label")]
+    said = [*LABELS, ANY_PLAY] if facts is None else facts.by_label
+    labels = [label for label in said if label in distinct(own, "label")]
     ks = sorted(own["k"].unique().to_list())
     whole = own.filter(pl.col("slice") == ALL)
     blocks: list[Block] = []
@@ -103,7 +104,7 @@ def details(figures: pl.DataFrame, facts: Mapping[str, Any]) -> list[Block]:
             "report.csv, beside this page, has every figure; here each day is at the first depth only."
         ),
         *blocks,
-        Table("What each day was judged by", facts.get("days", [])),
+        Table("What each day was judged by", [] if facts is None else facts.days),
     ]
 
 

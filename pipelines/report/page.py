@@ -14,6 +14,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipelines.evaluate.facts import EvaluateFacts
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.protocols import IMPRESSIONS, KUAIREC
 from pipelines.report import names
@@ -21,7 +22,6 @@ from pipelines.report.blocks import Block, Section, without_empty
 from pipelines.report.headline import Headline
 from pipelines.report.history import Record
 from pipelines.report.next_day import details, main_table
-from pipelines.report.original import leakage_blocks, published_blocks
 from pipelines.report.protocol import protocol_blocks
 from pipelines.report.run import models_blocks, run_blocks, samples_blocks
 from pipelines.report.tables import distinct
@@ -48,7 +48,7 @@ class Content:
     records: Sequence[Record]
     importances: Sequence[Mapping[str, Any]]
     samples: Sequence[Mapping[str, Any]]
-    facts: Mapping[str, Any]
+    facts: EvaluateFacts | None
     model: Mapping[str, Any]
     settings: Sequence[Mapping[str, Any]]
     data: Sequence[Mapping[str, Any]]
@@ -86,7 +86,8 @@ def _code(text: str) -> Markup:
 
 def _sections(content: Content) -> list[Section]:
     figures, facts = content.figures, content.facts
-    judged = facts.get(NEXT_DAY, {})
+    judged = None if facts is None else facts.next_day
+    others = {} if facts is None else facts.protocols
     first: list[Block] = []
     if content.headline is not None and content.headline.protocol == NEXT_DAY:
         first = main_table(figures, judged, content.headline)
@@ -95,9 +96,7 @@ def _sections(content: Content) -> list[Section]:
         Section(NEXT_DAY, "Protocol next_day: the lists of the last days", first, is_open=True),
         Section("trend", "Past reports", trend(content.records), is_open=True),
         Section("next_day_more", "The last days by label, depth, metric and day", details(figures, judged)),
-        *(Section(n, _PROTOCOLS[n], protocol_blocks(figures, facts.get(n, {}), n)) for n in known),
-        Section("leakage", "What leakage and definition are worth", leakage_blocks(figures)),
-        Section("original", "The original work's published figures", published_blocks()),
+        *(Section(n, _PROTOCOLS[n], protocol_blocks(figures, others.get(n), n)) for n in known),
         Section("models", "What the models read", models_blocks(content.importances)),
         Section("samples", "Sample lists", samples_blocks(content.samples)),
         Section(

@@ -1,10 +1,11 @@
 """The section of a protocol that ranks held-out pairs: curves, tables at k, differences, lists, slices."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
+from pipelines.evaluate.facts import ProtocolFacts
 from pipelines.evaluate.figures import ALL, ANY_LABEL, VERSUS_HYBRID
 from pipelines.evaluate.trials import HYBRID
 from pipelines.report.blocks import Block, Charts, Fold, Heading, Paragraph, Table
@@ -46,10 +47,10 @@ _MAIN = system_title(HYBRID)
 _AT = 10
 
 
-def protocol_blocks(figures: pl.DataFrame, facts: Mapping[str, Any], protocol: str) -> list[Block]:
+def protocol_blocks(figures: pl.DataFrame, facts: ProtocolFacts | None, protocol: str) -> list[Block]:
     """Everything of one protocol, the label that the rankers learn first."""
     whole = figures.filter(pl.col("protocol") == protocol)
-    blocks: list[Block] = [Paragraph(_facts(facts)), _filters(facts)]
+    blocks: list[Block] = [] if facts is None else [Paragraph(_facts(facts)), _filters(facts)]
     for at, (label, title) in enumerate(LABEL_TITLES.items()):
         own = whole.filter(pl.col("label") == label, pl.col("slice") == ALL)
         part: list[Block] = [
@@ -71,19 +72,19 @@ def protocol_blocks(figures: pl.DataFrame, facts: Mapping[str, Any], protocol: s
     ]
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
-    weights = ", ".join(f"{name} {weight:g}" for name, weight in facts.get("blend_weights", {}).items())
+def _facts(facts: ProtocolFacts) -> str:
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in facts.blend_weights.items())
     return (
-        f"{count(facts.get('pairs', 0))} pairs of {count(facts.get('users', 0))} users, features as of "
-        f"{facts.get('features_as_of', '')}. {count(facts.get('users_that_chose_settings', 0))} other users "
+        f"{count(facts.pairs)} pairs of {count(facts.users)} users, features as of "
+        f"{facts.features_as_of}. {count(facts.users_that_chose_settings)} other users "
         f"chose the blend: {weights or 'none'}."
     )
 
 
-def _filters(facts: Mapping[str, Any]) -> Table:
-    tried = facts.get("hybrid_by_filter_k_on_the_tuning_users", {})
+def _filters(facts: ProtocolFacts) -> Table:
+    tried = facts.hybrid_by_filter_k_on_the_tuning_users
     row = {f"filter_k {k}": value for k, value in tried.items()}
-    has_any = bool(tried) and bool(facts.get("users_that_chose_settings"))
+    has_any = bool(tried) and bool(facts.users_that_chose_settings)
     return Table(
         "The hybrid by filter_k, mean of NDCG@10 and @100 of the tuning users", [row] if has_any else []
     )

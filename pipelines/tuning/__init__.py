@@ -1,11 +1,15 @@
 """The tuning step: which settings of the rankers rank best, found by trials on this home's own data."""
 
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from feature_repo.open_store import store as open_store
-from nightreel.core.artefacts import StepResult, atomic_write, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.settings import Settings, settings_file
-from pipelines.rankers.training import SETTINGS as TRAINING_SETTINGS
+from nightreel.core.steps import Facts, StepResult
+from pipelines.rankers.training import TRAIN
 from pipelines.rankers.training_data import sources
 from pipelines.training_frame import service_features
 from pipelines.tuning.objective import Objective
@@ -17,14 +21,20 @@ __all__ = ["tune"]
 
 # What a study finds, and what does not touch it.
 _FOUND = {*SPACE, FILTER_K}
-_FIXED = (TRAINING_SETTINGS - _FOUND - {"ranker.lambdamart_plays", "threads"}) | {
-    "evaluation.test_sample",
-    "evaluation.tuning_share",
-}
+_FIXED = (set(TRAIN.settings) - _FOUND - {"threads"}) | {"evaluation.test_sample", "evaluation.tuning_share"}
 BEST = "best.toml"
 
 
-def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False) -> StepResult:
+class TuneFacts(Facts):
+    """Trials of the study and of this run, the mean NDCG as set and at best, and the best settings."""
+
+    trials: int
+    made_now: int = Field(serialization_alias="made now")
+    mean_ndcg: dict[str, Any] = Field(serialization_alias="NDCG, mean of @10 and @100")
+    best: dict[str, Any] = Field(serialization_alias="best settings")
+
+
+def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False) -> StepResult[TuneFacts]:
     """Make trials of the rankers' settings, and write the study's table and its best settings.
 
     The study goes on where it was stopped. trials: of the whole study. minutes: of this run. write: put the
@@ -55,13 +65,13 @@ def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False
             write_settings(file, best)
             wrote = (*wrote, file)
     rows = table(study.finished())
-    summary = {
-        "trials": rows.height,
-        "made now": rows.height - made_before,
-        "NDCG, mean of @10 and @100": {"as set": rows["mean_ndcg"][0], "best": rows["mean_ndcg"].max()},
-        "best settings": best,
-    }
-    return StepResult("tune", False, (*read, observed), wrote, summary)
+    facts = TuneFacts(
+        trials=rows.height,
+        made_now=rows.height - made_before,
+        mean_ndcg={"as set": rows["mean_ndcg"][0], "best": rows["mean_ndcg"].max()},
+        best=best,
+    )
+    return StepResult("tune", False, (*read, observed), wrote, facts)
 
 
 def _write(study: Study, places: tuple[Path, ...]) -> None:

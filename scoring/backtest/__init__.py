@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from nightreel.core.artefacts import StepRecord, StepResult, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import fingerprint, fingerprint_of_files
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
 from pipelines.model_registry import ModelVersion
@@ -21,12 +22,13 @@ from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from scoring.backtest.night import PastNight, PastNights
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
-from scoring.database.publish import LIST_SETTINGS, list_inputs
+from scoring.database.publish import LIST_SETTINGS, list_files, list_inputs
 
-__all__ = ["backtest"]
+__all__ = ["BACKTEST", "backtest"]
 
 # Beside those of the published lists: of the label, and of the fits of the candidate sources.
-_SETTINGS = LIST_SETTINGS | {
+_SETTINGS = (
+    *LIST_SETTINGS,
     "data.label",
     "data.like_threshold",
     "data.long_view_s",
@@ -34,10 +36,20 @@ _SETTINGS = LIST_SETTINGS | {
     "seed",
     "features.als_factors",
     "evaluation.backtest_users",
-}
+    "evaluation.backtest_days",
+)
 
 
-def backtest(settings: Settings, *, force: bool = False) -> StepResult:
+class BacktestFacts(Facts):
+    """The days and systems whose lists there are, how many were made now, and what the rankers had seen."""
+
+    days: list[str]
+    systems: list[str]
+    lists_made: int
+    trained_before: str
+
+
+def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestFacts]:
     """Make the lists of the last `backtest_days` days as of each day's start, to `data/backtest`.
 
     A file whose inputs are the same is left as it is, so what was stopped goes on from there. Raises
@@ -45,17 +57,14 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
     """
     model = model_registry.champion(settings)
     read = list_inputs(settings)
-    record = StepRecord(settings.paths.state / "backtest.json")
-    inputs = {
-        "files": fingerprint_of_files(read),
-        "settings": settings.chosen(_SETTINGS),
-        "model": model.version,
-    }
-    current = fingerprint(**inputs, days=settings.evaluation.backtest_days)
+    attempt = BACKTEST.attempt(settings, read, force=force, model=model.version)
     wrote = contents_file(settings)
-    if not force and record.is_done(current):
-        return StepResult("backtest", True, (*read, model.folder), (wrote,), record.summary())
-    record.forget()
+    if attempt.known is not None:
+        return BACKTEST.skipped((*read, model.folder), (wrote,), attempt.known)
+    attempt.begin()
+    # A night's lists stay where only the number of nights has changed.
+    of_a_night = {n: one for n, one in BACKTEST.settings_in(settings).items() if n != "backtest_days"}
+    inputs = {"files": fingerprint_of_files(read), "settings": of_a_night, "model": model.version}
     trained_before = _trained_before(model)
     known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
@@ -79,15 +88,15 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult:
         model.version, trained_before, names if files else (), sampled, nights.days, tuple(remarks)
     )
     contents.save(settings)
-    summary = {
-        "days": [day.day.isoformat() for day in nights.days],
-        "systems": list(contents.systems),
-        "lists_made": made,
-        "trained_before": trained_before.isoformat(),
-        **({"remarks": remarks} if remarks else {}),
-    }
-    record.finish(current, (wrote, *files), summary)
-    return StepResult("backtest", False, (*read, model.folder), (settings.paths.backtest,), summary)
+    facts = BacktestFacts(
+        days=[day.day.isoformat() for day in nights.days],
+        systems=list(contents.systems),
+        lists_made=made,
+        trained_before=trained_before.isoformat(),
+        remarks=tuple(remarks) or None,
+    )
+    outputs = (wrote, *files)
+    return attempt.finished((*read, model.folder), (settings.paths.backtest,), facts, outputs=outputs)
 
 
 def _make(
@@ -122,3 +131,14 @@ def _trained_before(model: ModelVersion) -> datetime:
         # Its log was too short to train another without the last days.
         return datetime.fromisoformat(data["last_play"])
     return datetime.fromisoformat(data["holdout_from"])
+
+
+BACKTEST: Step[BacktestFacts] = Step(
+    name="backtest",
+    does="Make the lists of the last days as of each day's start, by rankers that have not seen them.",
+    reads=lambda settings: (*list_files(settings), settings.paths.models),
+    writes=lambda settings: (settings.paths.backtest,),
+    settings=_SETTINGS,
+    facts=BacktestFacts,
+    run=lambda settings, request: backtest(settings, force=request.force),
+)

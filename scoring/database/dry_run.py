@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Connection, Table, insert, select
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult
 from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
+from nightreel.core.steps import StepResult
 from scoring.database.connection import (
     database_exists,
     database_url,
@@ -26,6 +26,7 @@ from scoring.database.connection import (
 )
 from scoring.database.kept_runs import last_night
 from scoring.database.schema import recorded_version, require_current, upgrade_database
+from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import (
     RUNNING,
     STORED,
@@ -41,7 +42,9 @@ _ROWS_AT_A_TIME = 50_000
 _ENDED = recommendation_run.c.status != RUNNING
 
 
-def without_writing(settings: Settings, score: Callable[[Settings], StepResult]) -> StepResult:
+def without_writing(
+    settings: Settings, score: Callable[[Settings], StepResult[ScoreFacts]]
+) -> StepResult[ScoreFacts]:
     """The result of a score that writes nothing to the database, and would have passed the same audits.
 
     score: `score_and_publish` with all else that is asked of it. Raises what it raises, and InputError where
@@ -60,14 +63,15 @@ def without_writing(settings: Settings, score: Callable[[Settings], StepResult])
             result = score(copied)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    summary = {**result.summary, "database": masked(database_url(settings))}
+    facts = result.facts.model_copy(update={"database": masked(database_url(settings))})
     if not result.skipped:
-        end = "be stored as a replay" if summary["status"] == STORED else "be published"
+        is_replay = facts.status == STORED
+        end = "be stored as a replay" if is_replay else "be published"
         remark = f"Nothing was written. The lists are sound, and would {end}."
         # The last one says where to look at what was stored.
-        others = summary.get("remarks", [])[: -1 if summary["status"] == STORED else None]
-        summary |= {"run_id": None, "status": "dry run", "remarks": [remark, *others]}
-    return replace(result, wrote=(), summary=summary)
+        others = (facts.remarks or ())[: -1 if is_replay else None]
+        facts = facts.model_copy(update={"run_id": None, "status": "dry run", "remarks": (remark, *others)})
+    return replace(result, wrote=(), facts=facts)
 
 
 def _copy(settings: Settings, copied: Settings) -> None:

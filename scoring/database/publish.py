@@ -10,7 +10,7 @@ import numpy as np
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel.core.artefacts import StepResult, fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import fingerprint, fingerprint_of_files
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
@@ -18,6 +18,7 @@ from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
 from pipelines.model_registry import ModelVersion
@@ -31,6 +32,7 @@ from scoring.database.replay import as_known_at, moment_of
 from scoring.database.runs import NewRun, note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
 from scoring.database.schema import upgrade
+from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates
@@ -42,7 +44,7 @@ from scoring.lists.score_model import lists_of_model, work_of_model
 _log = get_logger(__name__)
 
 # What lists depend on, beside their inputs.
-LIST_SETTINGS = {
+LIST_SETTINGS = (
     "data.time_zone",
     "lists.top_k",
     "ranker.filter_k",
@@ -59,7 +61,7 @@ LIST_SETTINGS = {
     "retrieval.sources",
     "retrieval.source_k",
     "ranker.last_stage",
-}
+)
 
 
 def score_and_publish(
@@ -71,7 +73,7 @@ def score_and_publish(
     replay: bool = False,
     publish: bool = False,
     force: bool = False,
-) -> StepResult:
+) -> StepResult[ScoreFacts]:
     """Score every user with what was known at `as_of`, audit the lists, and show them or store a replay.
 
     as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
@@ -118,13 +120,10 @@ def score_and_publish(
             )
             same = same_run(connection, inputs, replay=replay, show=run.show)
         if same is not None and not force:
-            summary = {
-                "run_id": same.run_id,
-                "status": same.status,
-                "as_of": instant.isoformat(),
-                "database": masked(url),
-            }
-            return StepResult("score", True, (*read, model.folder), (masked(url),), summary)
+            facts = ScoreFacts(
+                run_id=same.run_id, status=same.status, as_of=instant.isoformat(), database=masked(url)
+            )
+            return SCORE.skipped((*read, model.folder), (masked(url),), facts)
         stages.begin("prepare")
         ranker = HybridRanker.load(model.folder, threads=settings.threads)
         with as_known_at(settings, known_at) as home:
@@ -162,19 +161,6 @@ def score_and_publish(
                 begin_stage=stages.begin,
             )
         note_stages(connection, written.run_id, stages.seconds())
-    summary = {
-        "run_id": written.run_id,
-        "status": PUBLISHED if run.show else STORED,
-        "as_of": instant.isoformat(),
-        "known_at": known_at.isoformat(timespec="microseconds"),
-        "model": model.version,
-        "users": written.users,
-        "videos": len(candidates.video_id),
-        "rows": written.rows,
-        "rows_by_source": dict(sorted(counts.items())),
-        "seconds": stages.seconds(),
-        "database": masked(url),
-    }
     remarks = raw_changes_since(settings.paths, known_at, instant)
     for remark in remarks:
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
@@ -183,9 +169,30 @@ def score_and_publish(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
             f"{written.run_id}`, or show it to them with --publish."
         )
-    if remarks:
-        summary["remarks"] = remarks
-    return StepResult("score", False, (*read, model.folder), (masked(url),), summary)
+    facts = ScoreFacts(
+        run_id=written.run_id,
+        status=PUBLISHED if run.show else STORED,
+        as_of=instant.isoformat(),
+        known_at=known_at.isoformat(timespec="microseconds"),
+        model=model.version,
+        users=written.users,
+        videos=len(candidates.video_id),
+        rows=written.rows,
+        rows_by_source=dict(sorted(counts.items())),
+        seconds=stages.seconds(),
+        database=masked(url),
+        remarks=tuple(remarks) or None,
+    )
+    return SCORE.done((*read, model.folder), (masked(url),), facts)
+
+
+def list_files(settings: Settings) -> tuple[Path, ...]:
+    """The tables and feature sources that lists are made from, there or not."""
+    return (
+        settings.paths.table("interactions"),
+        settings.paths.table("users"),
+        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
+    )
 
 
 def list_inputs(settings: Settings) -> tuple[Path, ...]:
@@ -193,11 +200,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
 
     Raises InputError where one is missing, or is not as its step wrote it.
     """
-    read = (
-        settings.paths.table("interactions"),
-        settings.paths.table("users"),
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
-    )
+    read = list_files(settings)
     for path in read:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
@@ -219,7 +222,7 @@ def _digest(
         files=fingerprint_of_files(read),
         model=model.version,
         as_of=instant.isoformat(),
-        settings=settings.chosen(LIST_SETTINGS),
+        settings=SCORE.settings_in(settings),
         exclusions={name: ids.tolist() for name, ids in vars(exclusions).items()},
     )
 
@@ -270,3 +273,16 @@ class _Stopwatch:
         """Seconds by stage; the last one lasts until now."""
         ends = [begun for _, begun in self._begun[1:]] + [time.monotonic()]
         return {stage: round(end - begun, 3) for (stage, begun), end in zip(self._begun, ends, strict=True)}
+
+
+SCORE: Step[ScoreFacts] = Step(
+    name="score",
+    does="Score every user's candidates, audit the lists, and publish them.",
+    reads=lambda settings: (*list_files(settings), settings.paths.models, settings.paths.registry),
+    writes=lambda settings: (masked(database_url(settings)),),
+    settings=LIST_SETTINGS,
+    facts=ScoreFacts,
+    run=lambda settings, request: score_and_publish(
+        settings, as_of=request.as_of, publish=request.publish, force=request.force
+    ),
+)

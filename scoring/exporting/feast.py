@@ -17,20 +17,24 @@ from feature_repo.lists import AS_OF, NAME, SCORES, VIDEO_IDS
 from feature_repo.open_store import apply_definitions
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
 from pipelines.local_days import INSTANT
 from scoring.database.connection import reading
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
+from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import NAMES, lists_by_user
 
 _USERS_AT_A_TIME = 10_000
 _at_video, _at_score = NAMES.index(columns.VIDEO_ID), NAMES.index(columns.SCORE)
 
 
-def export_to_feast(settings: Settings, run_id: int | None, *, now: datetime | None = None) -> StepResult:
+def export_to_feast(
+    settings: Settings, run_id: int | None, *, now: datetime | None = None
+) -> StepResult[ExportFacts]:
     """Write the lists to the source of `user_recommendation`, register the view, and fill the online store.
 
     run_id: by default the run that apps read. Lists are stamped with now: they were not known before. A user
@@ -64,8 +68,8 @@ def export_to_feast(settings: Settings, run_id: int | None, *, now: datetime | N
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         store.materialize(now - timedelta(days=1), now, feature_views=[NAME])
-    summary = {"run_id": run.run_id, "status": run.status, "users": users, "feature_view": NAME}
-    return StepResult("export", False, (), (file, settings.paths.online_store), summary)
+    facts = ExportFacts(run_id=run.run_id, status=run.status, users=users, feature_view=NAME)
+    return StepResult("export", False, (), (file, settings.paths.online_store), facts)
 
 
 def _parts(connection: Connection, run_id: int, before: set[Any]) -> Iterator[list[dict[str, Any]]]:
@@ -108,3 +112,14 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_large_list(kind) or pa.types.is_list(kind):
         return pa.list_(_plain(kind.value_type))
     return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
+LISTS_TO_FEAST: Step[ExportFacts] = Step(
+    name="lists to feast",
+    does="Put the lists that apps read into a feature view and the online store.",
+    reads=lambda _: (),
+    writes=lambda settings: (settings.paths.feature_source(NAME), settings.paths.online_store),
+    settings=(),
+    facts=ExportFacts,
+    run=lambda settings, _: export_to_feast(settings, None),
+)

@@ -4,21 +4,23 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Connection, Double, Integer, String, Text
 
-from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import StepResult
 from scoring.database.connection import database_url, masked, reading
 from scoring.database.id_columns import Id, are_text
 from scoring.database.kept_runs import require_lists, run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.tables import recommendation
+from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import CHANGE, Rows, changes, lists_by_user
 
 _ROWS_AT_A_TIME = 100_000
@@ -56,7 +58,9 @@ _WRITERS = {
 }
 
 
-def export(settings: Settings, file: Path, run_id: int | None, *, since: int | None = None) -> StepResult:
+def export(
+    settings: Settings, file: Path, run_id: int | None, *, since: int | None = None
+) -> StepResult[ExportFacts]:
     """Write a run's rows, by user and rank, as the file's name says; by default those that apps read.
 
     since: another run; then the rows of only those users whose videos or their order differ from its, with a
@@ -85,11 +89,15 @@ def export(settings: Settings, file: Path, run_id: int | None, *, since: int | N
                     _write(writer, part, schema)
         except OSError as error:
             raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
-    summary: dict[str, Any] = {"run_id": run.run_id, "status": run.status}
-    if since is not None:
-        summary["since"] = since
-    summary |= {"users": users, "rows": rows, "database": masked(database_url(settings))}
-    return StepResult("export", False, (), (file,), summary)
+    facts = ExportFacts(
+        run_id=run.run_id,
+        status=run.status,
+        since=since,
+        users=users,
+        rows=rows,
+        database=masked(database_url(settings)),
+    )
+    return StepResult("export", False, (), (file,), facts)
 
 
 def _rows_of_users(connection: Connection, run_id: int, since: int | None) -> Iterator[Rows]:

@@ -5,12 +5,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings, masked_url
+from nightreel.core.steps import StepResult
 from scoring.database.connection import reading
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
+from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import NAMES, Rows, lists_by_user
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _LEFT_S = 3600
 _SHOWN = (columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
 
 
-def export_to_redis(settings: Settings, url: str, key: str, run_id: int | None) -> StepResult:
+def export_to_redis(settings: Settings, url: str, key: str, run_id: int | None) -> StepResult[ExportFacts]:
     """Put the lists into a hash under `key`, a field a user, and what they are of into the hash `<key>:run`.
 
     A field's value is a JSON list of video_id, score and source, best first. The lists are loaded under
@@ -66,8 +67,8 @@ def export_to_redis(settings: Settings, url: str, key: str, run_id: int | None) 
             raise NightreelError(
                 f"{masked_url(url)}: {error}.", "The lists that stood there stay as they were; try again."
             ) from None
-    summary = {"run_id": run.run_id, "status": run.status, "users": users, "key": key}
-    return StepResult("export", False, (), (masked_url(url),), summary)
+    facts = ExportFacts(run_id=run.run_id, status=run.status, users=users, key=key)
+    return StepResult("export", False, (), (masked_url(url),), facts)
 
 
 def _open(url: str) -> "Redis":

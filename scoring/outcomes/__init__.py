@@ -1,5 +1,5 @@
 """Attribution: each night the lists that apps read meet the plays that followed, and the figures are kept."""
 
-from scoring.outcomes.recording import record_outcomes
+from scoring.outcomes.recording import OUTCOMES, record_outcomes
 
-__all__ = ["record_outcomes"]
+__all__ = ["OUTCOMES", "record_outcomes"]

@@ -7,9 +7,10 @@ import polars as pl
 from sqlalchemy import Connection, delete, insert, select
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult, fingerprint
+from nightreel.core.artefacts import fingerprint
 from nightreel.core.checksums import require_as_written
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
 from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
 from scoring.database.schema import upgrade_if_there
@@ -21,21 +22,21 @@ from scoring.outcomes.scorecard import alarms
 from scoring.outcomes.windows import ShownRun, shown_runs
 
 _KEPT = 800
-# What the figures depend on, beside plays and lists.
-_SETTINGS = (
-    "data.time_zone",
-    "data.label",
-    "data.like_threshold",
-    "data.like_quantile",
-    "data.long_view_s",
-    "evaluation.cold_plays",
-    "retrieval.fresh_days",
-    "lists.exclude_seen",
-    "lists.exclude_seen_days",
-)
 
 
-def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResult:
+class OutcomeFacts(Facts):
+    """Rows that were counted anew, and the runs that they are of."""
+
+    rows: int
+    runs: list[int] | None = None
+
+    @property
+    def rows_written(self) -> int:
+        """Those rows."""
+        return self.rows
+
+
+def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResult[OutcomeFacts]:
     """Count, or count again where plays have come since, what was made of each kept run's lists.
 
     Only plays before `now` count, by default the clock's. The same plays give the same rows, and are not
@@ -43,7 +44,7 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
     """
     now, log = now or datetime.now(UTC), Log(settings)
     if not log.exists or not upgrade_if_there(settings):
-        return StepResult("outcomes", True, (), (), {"rows": 0})
+        return OUTCOMES.skipped((), (), OutcomeFacts(rows=0))
     require_as_written(table_files(settings.paths))
     rows, counted = 0, []
     with reading(settings) as connection:
@@ -69,9 +70,10 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
             _prune(writing)
     with reading(settings) as connection:
         remarks = alarms(connection)
-    summary = {"rows": rows, "runs": [shown.run.run_id for shown, *_ in counted], "remarks": remarks}
+    runs = [shown.run.run_id for shown, *_ in counted]
+    facts = OutcomeFacts(rows=rows, runs=runs, remarks=tuple(remarks))
     where = (masked(database_url(settings)),)
-    return StepResult("outcomes", not counted, table_files(settings.paths), where, summary)
+    return StepResult(OUTCOMES.name, not counted, table_files(settings.paths), where, facts)
 
 
 def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until: datetime | None) -> str:
@@ -81,7 +83,7 @@ def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until:
         spans=[(str(start), str(end)) for start, end in shown.spans],
         log_until=None if log_until is None else str(min(log_until, shown.shown_until)),
         plays=[len(hashes), int(hashes.sum(dtype="uint64"))],
-        settings={name: str(settings.value(name)) for name in _SETTINGS},
+        settings={name: str(value) for name, value in OUTCOMES.settings_in(settings).items()},
         run=[str(shown.run.as_of), str(shown.run.started_at), shown.shown],
     )
 
@@ -116,3 +118,25 @@ def _prune(connection: Connection) -> None:
 def _remove(connection: Connection, run_ids: list[int]) -> None:
     for table in (list_outcome, list_reach, list_night):
         connection.execute(delete(table).where(table.c[columns.RUN_ID].in_(run_ids)))
+
+
+OUTCOMES: Step[OutcomeFacts] = Step(
+    name="outcomes",
+    does="Count what was made of each night's lists.",
+    reads=lambda settings: (settings.paths.tables,),
+    writes=lambda settings: (masked(database_url(settings)),),
+    # What the figures depend on, beside plays and lists.
+    settings=(
+        "data.time_zone",
+        "data.label",
+        "data.like_threshold",
+        "data.like_quantile",
+        "data.long_view_s",
+        "evaluation.cold_plays",
+        "retrieval.fresh_days",
+        "lists.exclude_seen",
+        "lists.exclude_seen_days",
+    ),
+    facts=OutcomeFacts,
+    run=lambda settings, _: record_outcomes(settings),
+)

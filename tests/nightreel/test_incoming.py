@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.settings import Settings
+from nightreel.core.steps import StepResult
 from nightreel.operations import doctor
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.night import night_stages, retrain_stages, run_job
 from nightreel.operations.stages import Stage
@@ -34,10 +34,23 @@ SETTINGS = (
 )
 
 
-def _step(name: str, work: Callable[[], object] = lambda: None, **summary: object) -> Stage:
-    def do() -> StepResult:
+class _Facts(Facts):
+    rows: int | None = None
+    run_id: int | None = None
+
+    @property
+    def rows_written(self) -> int | None:
+        return self.rows
+
+    @property
+    def lists_run(self) -> int | None:
+        return self.run_id
+
+
+def _step(name: str, work: Callable[[], object] = lambda: None, **facts: object) -> Stage:
+    def do() -> StepResult[Facts]:
         work()
-        return StepResult(name, False, (), (), summary)
+        return StepResult(name, False, (), (), _Facts.model_validate(facts))
 
     return Stage(name, do)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.printing import print_result, print_table
+from nightreel.core.steps import Facts, StepResult
 from tests.conftest import Nightreel
 
 LARGE = 9_007_199_254_741_279
@@ -19,8 +19,12 @@ def test_ids_are_shown_without_separators(capsys: pytest.CaptureFixture[str]) ->
 def test_ids_among_the_facts_of_a_step_are_shown_without_separators(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    summary = {"user_id": LARGE, "video_ids": [LARGE, 20_000], "rows": 12_345}
-    print_result(StepResult("score", False, (), (), summary), 1.0)
+    class Some(Facts):
+        user_id: int = LARGE
+        video_ids: tuple[int, ...] = (LARGE, 20_000)
+        rows: int = 12_345
+
+    print_result(StepResult("score", False, (), (), Some()), 1.0)
     shown = capsys.readouterr().out
     assert f"user id: {LARGE}\n" in shown
     assert f"video ids: {LARGE}, 20000\n" in shown

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
+from nightreel.core.steps import StepResult
 from pipelines import model_registry
 from pipelines.rankers import HybridRanker, train
 from tests.fixtures.feature_home import make_feature_home
@@ -62,7 +62,6 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
     assert set(manifest["files"]) == {
         "classifier.txt",
         "regressor.txt",
-        "lambdamart.txt",
         "labels.json",
         "encoding.json",
         "importances.json",

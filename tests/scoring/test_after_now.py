@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import AuditError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import StepResult
 from nightreel.operations import doctor, jobs
 from nightreel.operations.due import last_due
 from nightreel.operations.jobs import NIGHT, Job
@@ -20,6 +20,7 @@ from nightreel.operations.stages import Stage
 from nightreel.operations.status import DUE, FRESH, STALE, beat, read_heartbeat, status
 from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade_database
+from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import job_run, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
@@ -96,7 +97,7 @@ def test_a_run_of_later_is_not_fresh_until_a_night_was_done(published: Settings,
     assert found.state in (STALE, DUE)
     (line,) = found.facts["after_now"]
     assert line.startswith("run 1 ") and "2131-06-01" in line
-    assert "nightreel_records_after_now 1\n" in metrics_text(published, now)
+    assert "nightreel_records_after_now 1.0\n" in metrics_text(published, now)
     tonight = _tonight(published)
     jobs.begin(published, tonight)
     jobs.end(published, tonight, run_id=1)
@@ -136,7 +137,8 @@ def test_a_night_reports_what_is_of_later_and_is_kept_among_many_such(published:
         ]
         connection.execute(insert(job_run), [row | {"started_at": row["due_at"]} for row in rows])
     tonight = _tonight(published)
-    run_job(published, tonight, [Stage("score", lambda: StepResult("score", False, (), (), {"run_id": 1}))])
+    made = ScoreFacts(run_id=1, status="published", as_of="", database="")
+    run_job(published, tonight, [Stage("score", lambda: StepResult("score", False, (), (), made))])
     with reading(published) as connection:
         of_tonight = select(job_run).where(job_run.c.due_at == tonight.due_at)
         record = connection.execute(of_tonight).one()

@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
-from nightreel.core.artefacts import StepResult
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import StepResult
 from nightreel.operations.stages import Outcome, Stage, run_stages
 from scoring.database.connection import DatabaseAwayError, database_url, reading, sql_engine, translate_errors
+from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import recommendation_run
 from scoring.database.writer import exclusive_lock
 from scoring.lists.rows import Lists
@@ -92,7 +93,10 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
 
         with translate_errors(database_url(away)):
             published = publish_lists(away, CANDIDATES, blocks())
-        return StepResult("score", False, (), (), {"run_id": published.run_id, "rows": published.rows})
+        found = ScoreFacts(
+            run_id=published.run_id, status="published", as_of="", rows=published.rows, database=""
+        )
+        return StepResult("score", False, (), (), found)
 
     publish_lists(away, CANDIDATES, _blocks(0), NIGHT - timedelta(days=1))
     outcome = Outcome()

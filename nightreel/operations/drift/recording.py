@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult, atomic_write, fingerprint
+from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, Step, StepResult
 from nightreel.operations.drift import stored
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
 from nightreel.operations.drift.samples import Column, Sample
@@ -34,7 +35,19 @@ _TRAINING_DAYS, _USUAL_DAYS = 7, 14
 _NAMED = 3
 
 
-def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
+class DriftFacts(Facts):
+    """How many features and scores were compared, and which have moved, farthest first."""
+
+    rows: int
+    moved: list[str] | None = None
+
+    @property
+    def rows_written(self) -> int:
+        """Features and scores that were compared."""
+        return self.rows
+
+
+def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[DriftFacts]:
     """Compare the newest day that had ended by `now` with the champion's training window.
 
     Keeps the index, the shares of missing and of unknown values of every feature and both scores, the number
@@ -43,17 +56,17 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
     """
     now = now or datetime.now(UTC)
     if model_registry.champion_name(settings) is None:
-        return StepResult("drift", True, (), (), {"rows": 0})
+        return DRIFT.skipped((), (), DriftFacts(rows=0))
     version = model_registry.champion(settings)
     counts = _plays_by_day(settings, now)
     days = [day for day in counts if end_of_day(day, settings.data.zone) <= now]
     if not days:
-        return StepResult("drift", True, (), (), {"rows": 0})
+        return DRIFT.skipped((), (), DriftFacts(rows=0))
     day = days[-1]
     current = fingerprint(day=str(day), plays=counts[day], model=version.version)
     newest = next(iter(stored.nights(settings)), None)
     if newest is not None and newest["inputs"] == current:
-        return StepResult("drift", True, (), (), {"rows": len(newest["columns"])})
+        return DRIFT.skipped((), (), DriftFacts(rows=len(newest["columns"])))
     training = _training(settings, version)
     start, end = start_of_day(day, settings.data.zone), end_of_day(day, settings.data.zone)
     sample = Sample.of(start, end, version, settings)
@@ -73,8 +86,8 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult:
     }
     night["remarks"] = _remarks(night, stored.before(settings, day))
     path = stored.save(settings, day, night)
-    summary = {"rows": len(compared), "moved": _moved(night), "remarks": night["remarks"]}
-    return StepResult("drift", False, (settings.paths.table("interactions"),), (path,), summary)
+    facts = DriftFacts(rows=len(compared), moved=_moved(night), remarks=tuple(night["remarks"]))
+    return DRIFT.done((settings.paths.table("interactions"),), (path,), facts)
 
 
 def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
@@ -158,3 +171,18 @@ def _remarks(night: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
         more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
         parts.append(f"moved since training: {named}{more}")
     return [f"drift of {night['night']}: {'; '.join(parts)}. See `nightreel drift`"] if parts else []
+
+
+DRIFT: Step[DriftFacts] = Step(
+    name="drift",
+    does="Hold the newest day's plays against the champion's training window.",
+    reads=lambda settings: (
+        settings.paths.table("interactions"),
+        settings.paths.features,
+        settings.paths.models,
+    ),
+    writes=lambda settings: (stored.folder(settings),),
+    settings=("data.time_zone",),
+    facts=DriftFacts,
+    run=lambda settings, _: record_drift(settings),
+)

@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import Field
+
 from nightreel.core import columns
-from nightreel.core.artefacts import StepResult, atomic_write
+from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.locks import home_lock
 from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_files, require_searchable
@@ -26,7 +29,16 @@ from scoring.database.writer import sole_job
 _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
 
 
-def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> StepResult:
+class ForgetFacts(Facts):
+    """Rows that were removed, by kind, or that there were none; what was not looked through or remains."""
+
+    removed: dict[str, int] | str
+    left: list[str] | None = Field(None, serialization_alias="not looked through")
+    remains: str | None = None
+    following: str | None = Field(None, serialization_alias="next")
+
+
+def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> StepResult[ForgetFacts]:
     """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
 
     Killed at any instant it can be run again, and does the rest. retrain: also train a model that has not
@@ -63,17 +75,18 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
             _retrain(settings)
         record = _record(settings, counts, removed.left, models, retrain=retrain) if counts else None
     wrote = () if record is None else (record,)
-    summary: dict[str, object] = {"removed": counts or "nothing: no row of this user was found"}
-    if removed.left:
-        summary["not looked through"] = removed.left
-    if not retrain and models:
-        summary["remains"] = (
-            f"{len(models)} trained models have learnt from this user's plays among all others; they hold no "
-            "row of them. --retrain ends that"
-        )
-    if counts:
-        summary["next"] = "the next night reads the raw files and fits features and factors without them"
-    return StepResult("forget", False, (settings.data.raw_dir, settings.paths.data), wrote, summary)
+    remains = (
+        f"{len(models)} trained models have learnt from this user's plays among all others; they hold no "
+        "row of them. --retrain ends that"
+    )
+    following = "the next night reads the raw files and fits features and factors without them"
+    facts = ForgetFacts(
+        removed=counts or "nothing: no row of this user was found",
+        left=removed.left or None,
+        remains=remains if models and not retrain else None,
+        following=following if counts else None,
+    )
+    return StepResult("forget", False, (settings.data.raw_dir, settings.paths.data), wrote, facts)
 
 
 @contextmanager
@@ -97,7 +110,7 @@ def _retrain(settings: Settings) -> None:
     ingest(settings, force=True)
     build_features(settings, force=True)
     apply_definitions(settings)
-    version = str(train(settings, force=True).summary["version"])
+    version = train(settings, force=True).facts.version
     model_registry.promote(settings, model_registry.find(settings, version))
     for name in model_registry.version_names(settings):
         if name != version:

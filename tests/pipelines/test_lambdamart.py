@@ -5,19 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.lambdamart import chosen_rows, fit_lambdamart, queries
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, targets
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.boosting import common_parameters
-from pipelines.rankers.lambdamart import (
-    chosen_rows,
-    fit_lambdamart,
-    load_lambdamart,
-    queries,
-    save_lambdamart,
-)
 from pipelines.rankers.slices import Slices
 
 DAY_US = 86_400_000_000
@@ -79,18 +73,9 @@ def _fit(settings: Settings):  # type: ignore[no-untyped-def]
     return booster, matrix[slices.holdout], user[slices.holdout], wanted, slices.holdout
 
 
-def test_it_puts_the_better_liked_first_and_repeats(settings: Settings, tmp_path: Path) -> None:
+def test_it_puts_the_better_liked_first_and_repeats(settings: Settings) -> None:
     booster, matrix, user, wanted, holdout = _fit(settings)
     scores = booster.predict(matrix)
     ranked = RankedLists.of(user, np.arange(len(user)), scores, wanted.liked[holdout], wanted.amount[holdout])
     assert ndcg_at_k(ranked, 10).mean() > 0.9
     assert _fit(settings)[0].model_to_string() == booster.model_to_string()
-    save_lambdamart(booster, tmp_path)
-    loaded = load_lambdamart(tmp_path)
-    assert loaded is not None
-    np.testing.assert_array_equal(loaded.predict(matrix), scores)
-
-
-def test_it_can_be_left_out(settings: Settings, tmp_path: Path) -> None:
-    assert _fit(settings.changed({"ranker.lambdamart_plays": 0}))[0] is None
-    assert load_lambdamart(tmp_path) is None

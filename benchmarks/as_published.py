@@ -1,15 +1,27 @@
-"""The original work's protocol, leaks and all: only to reproduce its figures and say what they are made of.
+"""What are the original work's figures made of: how much is leakage, how much is definition?
 
 Its models are fitted three times on the same plays with the same parameters. `as-published`: ALS has seen the
 plays that it scores, and counts and averages are those of the whole period. `as-published, averages as of
 then`: features as they were known, but ALS as before. `as-published, no leak`: our ALS too. What is left
 between the last and the first is leakage; what is left between `ndcg_own_list` and `ndcg` is definition.
+What the original published, and what this said: docs/decisions/original-protocol.md.
+
+    python benchmarks/as_published.py HOME     a home with a fully observed matrix and features
+    python benchmarks/as_published.py HOME --plays 200000 --trees 1000
 """
 
-from collections.abc import Iterator
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+if __package__ in {None, ""}:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lightgbm as lgb
 import numpy as np
@@ -18,12 +30,14 @@ from feast import FeatureStore
 from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.catalogue.formulas import hour_and_weekday
-from nightreel.core.settings import Settings
+from nightreel.core.printing import print_table
+from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
-from pipelines.evaluate.protocols import Pairs, times_of_tested_watches
+from pipelines.evaluate.protocols import Pairs, kuairec_pairs
 from pipelines.labels import RATIO
 from pipelines.local_days import INSTANT
 from pipelines.metrics import (
@@ -88,15 +102,22 @@ _METRICS = {
 }
 
 
-def as_published(pairs: Pairs, store: FeatureStore, settings: Settings) -> Iterator[list[Figure]]:
+@dataclass(frozen=True)
+class Size:
+    """plays: most that are fitted on, drawn at random; the original took all. trees: most of each model."""
+
+    plays: int = 20_000
+    trees: int = 60
+
+
+def as_published(pairs: Pairs, store: FeatureStore, settings: Settings, size: Size) -> Iterator[list[Figure]]:
     """The figures of each of the three fits.
 
-    pairs: of `kuairec`. At most `as_published_plays` plays are fitted on, drawn at random; the original took
-    all.
+    pairs: of `kuairec`.
     """
-    data = _Data.of(pairs, store, settings)
+    data = _Data.of(pairs, store, settings, size.plays)
     for protocol in (AS_PUBLISHED, AVERAGES_AS_OF, NO_LEAK):
-        yield _measured(protocol, data, settings)
+        yield _measured(protocol, data, settings, size.trees)
 
 
 @dataclass(frozen=True)
@@ -110,8 +131,7 @@ class _Data:
     clip: float
 
     @classmethod
-    def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings) -> "_Data":
-        most = settings.evaluation.as_published_plays
+    def of(cls, pairs: Pairs, store: FeatureStore, settings: Settings, most: int) -> "_Data":
         random = np.random.default_rng(settings.seed)
         whole = pairs.history.select(columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO).collect()
         chosen = np.sort(random.choice(whole.height, min(most, whole.height), replace=False))
@@ -124,7 +144,7 @@ class _Data:
         )
         share = most * _PAIRS_A_PLAY / pairs.rows.height
         tested = of_sampled_users(pairs.rows, min(share, 1.0), settings.seed + 2)
-        tested = tested.with_columns(times_of_tested_watches(tested, settings))
+        tested = tested.with_columns(_times_of_tested_watches(tested, settings))
         ratios = whole[columns.WATCH_RATIO].to_numpy()
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
         at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
@@ -222,7 +242,7 @@ def _known(ids: np.ndarray, factors: np.ndarray, asked: np.ndarray) -> np.ndarra
     return np.where((ids[places] == asked)[:, None], factors[places], np.float32(np.nan))
 
 
-def _measured(protocol: str, data: _Data, settings: Settings) -> list[Figure]:
+def _measured(protocol: str, data: _Data, settings: Settings, trees: int) -> list[Figure]:
     ratios = data.plays[columns.WATCH_RATIO].to_numpy()
     labels = {
         "classifier": (ratios > _LIKED_ABOVE).astype(np.float32),
@@ -248,7 +268,7 @@ def _measured(protocol: str, data: _Data, settings: Settings) -> list[Figure]:
         return lgb.train(
             {**_PARAMETERS, **_MODELS[system], "num_threads": threads, "seed": settings.seed},
             parts[0],
-            settings.evaluation.as_published_trees,
+            trees,
             valid_sets=[parts[1]],
             callbacks=[lgb.early_stopping(_STOP_AFTER, verbose=False)],
         )
@@ -310,3 +330,53 @@ def _ranked(
         intervals = bootstrap.intervals(table).T.tolist()
         for (metric, k), mean, (low, high) in zip(keys, table.mean(axis=0).tolist(), intervals, strict=True):
             yield Figure(protocol, RATIO, system, metric, k, ALL, mean, low, high, users)
+
+
+def _times_of_tested_watches(rows: pl.DataFrame, settings: Settings) -> pl.Series:
+    """When these pairs of `kuairec` were watched, null where that is not known.
+
+    rows: user_id, video_id, each pair once. Returns event_timestamp in their order.
+    """
+    keys = [columns.USER_ID, columns.VIDEO_ID]
+    own = rows.lazy().select(keys)
+    times = (
+        pl.scan_parquet(settings.paths.table("fully_observed"))
+        .select(*keys, pl.col(columns.EVENT_TIMESTAMP).cast(INSTANT))
+        .filter(pl.col(columns.USER_ID).is_in(rows[columns.USER_ID].unique().implode()))
+        .unique(keys, keep="first", maintain_order=True)
+    )
+    joined = own.join(times, on=keys, how="left", maintain_order="left").collect()
+    return joined[columns.EVENT_TIMESTAMP]
+
+
+def rows_of(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """A row for each fit and system: its figures at 10, and its AUC on its own random 15 % of the plays."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for figure in figures:
+        key = (figure.protocol, figure.system)
+        row = rows.setdefault(key, {"fit": figure.protocol, "system": figure.system})
+        if figure.k == CUTOFFS[0]:
+            row[f"{figure.metric}@{figure.k}"] = figure.value
+        elif figure.k is None:
+            row[figure.metric] = figure.value
+    return list(rows.values())
+
+
+def main() -> None:
+    """Fit three times on the plays of a home; print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("home", type=Path, help="a home with features and small_matrix")
+    parser.add_argument("--plays", type=int, default=Size.plays, help="most plays to fit on (20000)")
+    parser.add_argument("--trees", type=int, default=Size.trees, help="most trees of each model (60)")
+    chosen = parser.parse_args()
+    os.environ["NIGHTREEL_HOME"] = str(chosen.home.resolve())
+    settings = load_settings()
+    size = Size(chosen.plays, chosen.trees)
+    found = as_published(kuairec_pairs(settings), open_store(), settings, size)
+    print_table(rows_of([figure for own in found for figure in own]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""A step as data: its name, what it reads and writes, the settings that decide it, and what it runs.
+
+From it follow its record and so its skipping, its `--force`, its lock, its line of the log and of the night's
+record, its line in docs/steps.md. The order of the steps is `nightreel.operations.sequence`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nightreel.core.artefacts import StepRecord, fingerprint, fingerprint_of_files
+from nightreel.core.locks import home_lock
+from nightreel.core.settings import Settings
+
+
+class Facts(BaseModel):
+    """What a step says of what it did; each step has its own kind. A field that is None is not mentioned.
+
+    remarks: what a person should read of it, a line each; a night's record keeps them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    remarks: tuple[str, ...] | None = None
+
+    def said(self) -> dict[str, Any]:
+        """The facts by the names under which they are printed, in order, the remarks last."""
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value is not None:
+                found[field.serialization_alias or name] = _plain(value)
+        if self.remarks is not None:
+            found["remarks"] = found.pop("remarks")
+        return found
+
+    @property
+    def rows_written(self) -> int | None:
+        """Rows that the step wrote, all its files and tables together; None where it does not count them."""
+        return None
+
+    @property
+    def part_seconds(self) -> Mapping[str, float] | None:
+        """Seconds of each part of the step, where it measures them."""
+        return None
+
+    @property
+    def lists_run(self) -> int | None:
+        """The run whose lists the step made or found; None for a step that makes no lists."""
+        return None
+
+    @property
+    def for_the_record(self) -> tuple[str, ...]:
+        """What a person should read of a scheduled job that did the step: its remarks, if any."""
+        return self.remarks or ()
+
+    @property
+    def made_before(self) -> str:
+        """What a skipped step says stands there already; empty where the name of the step says enough."""
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Facts):
+        return value.said()
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+FactsT = TypeVar("FactsT", bound=Facts)
+FactsT_co = TypeVar("FactsT_co", bound=Facts, covariant=True)
+
+
+@dataclass(frozen=True)
+class StepResult(Generic[FactsT_co]):
+    """What a step did, for the command line to print.
+
+    read, wrote: the files and folders (or tables) it touched.
+    """
+
+    step: str
+    skipped: bool
+    read: tuple[Path, ...]
+    wrote: tuple[Path | str, ...]
+    facts: FactsT_co
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The facts as they are printed."""
+        return self.facts.said()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What may be asked of the steps of one run; a step takes of it what concerns it.
+
+    force: do it although nothing has changed. as_of, publish: as the options of `nightreel score`.
+    """
+
+    force: bool = False
+    as_of: datetime | None = None
+    publish: bool = False
+
+
+@dataclass(frozen=True)
+class Step(Generic[FactsT]):
+    """A step.
+
+    does: a sentence for the documents. reads, writes: files, folders and tables, for given settings, whether
+    or not they are there. settings: the names of those that decide what it makes: where one of them changes,
+    it is done again. parts: steps that it consists of, which are skipped each for itself. record: the stem of
+    its record's file, where that is not its name.
+    """
+
+    name: str
+    does: str
+    reads: Callable[[Settings], tuple[Path, ...]]
+    writes: Callable[[Settings], tuple[Path | str, ...]]
+    settings: tuple[str, ...]
+    facts: type[FactsT]
+    run: Callable[[Settings, Request], StepResult[FactsT]]
+    parts: tuple["Step[Any]", ...] = ()
+    record: str | None = None
+
+    @property
+    def deciding_settings(self) -> tuple[str, ...]:
+        """Its settings and those of its parts, ascending."""
+        return tuple(
+            sorted({*self.settings, *(name for one in self.parts for name in one.deciding_settings)})
+        )
+
+    def settings_in(self, settings: Settings) -> dict[str, Any]:
+        """The values of its settings, by name."""
+        return settings.chosen(set(self.settings))
+
+    def alone(self, settings: Settings) -> AbstractContextManager[None]:
+        """Be the only step that changes this home. Raises BusyError where it does not become free in time."""
+        return home_lock(settings.paths.state, self.name, wait_s=settings.home_wait_s)
+
+    def attempt(
+        self,
+        settings: Settings,
+        files: Iterable[Path],
+        *,
+        force: bool,
+        record: str | None = None,
+        **more: Any,
+    ) -> "Attempt[FactsT]":
+        """What is known of the step's last run, held against what it would be run on now.
+
+        files: its inputs. force: as if it had never run. record: as the field, for a step with several.
+        more: what decides its result beside files and settings, JSON-able.
+        """
+        kept = self._record(settings, record)
+        current = fingerprint(files=fingerprint_of_files(files), settings=self.settings_in(settings), **more)
+        known = None if force or not kept.is_done(current) else self._facts_in(kept)
+        return Attempt(self.name, kept, current, known)
+
+    def last_facts(self, settings: Settings) -> FactsT | None:
+        """What it said when it last ended; None before that, or where an older nightreel said it."""
+        return self._facts_in(self._record(settings))
+
+    def skipped(
+        self, read: tuple[Path, ...], wrote: tuple[Path | str, ...], facts: FactsT
+    ) -> StepResult[FactsT]:
+        """The result where there was nothing to do."""
+        return StepResult(self.name, True, read, wrote, facts)
+
+    def done(
+        self, read: tuple[Path, ...], wrote: tuple[Path | str, ...], facts: FactsT
+    ) -> StepResult[FactsT]:
+        """The result of work that was done, for a step that keeps no record in a file."""
+        return StepResult(self.name, False, read, wrote, facts)
+
+    def _record(self, settings: Settings, stem: str | None = None) -> StepRecord:
+        return StepRecord(settings.paths.state / f"{stem or self.record or self.name}.json")
+
+    def _facts_in(self, kept: StepRecord) -> FactsT | None:
+        try:
+            return self.facts.model_validate(kept.summary())
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[FactsT]):
+    """A step about to run. known: what it said when it ended on the very same inputs, if it did."""
+
+    step: str
+    kept: StepRecord
+    current: str
+    known: FactsT | None
+
+    def begin(self) -> Self:
+        """Drop the record; call before anything that the step wrote is replaced."""
+        self.kept.forget()
+        return self
+
+    def finished(
+        self,
+        read: tuple[Path, ...],
+        wrote: tuple[Path | str, ...],
+        facts: FactsT,
+        *,
+        outputs: Iterable[Path],
+    ) -> StepResult[FactsT]:
+        """Record that the step ended: call after every output stands at its final path.
+
+        outputs: the files by which the step is not done any more where one is changed or lost.
+        """
+        self.kept.finish(self.current, outputs, facts.model_dump())
+        return StepResult(self.step, False, read, wrote, facts)

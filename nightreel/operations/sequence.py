@@ -1,0 +1,75 @@
+"""The steps in their order: the one sequence that `nightreel run`, the scheduled jobs and docs/steps.md have.
+
+Importing it imports every step and so Feast: a command that needs one step takes it from its own module.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from feature_repo.open_store import FEAST_APPLY
+from nightreel.core.settings import Settings
+from nightreel.core.steps import Step
+from nightreel.operations.drift.recording import DRIFT
+from nightreel.operations.incoming import TAKE_IN
+from nightreel.operations.jobs import NIGHT, RETRAIN
+from nightreel.operations.materialize import MATERIALIZE
+from pipelines.evaluate import EVALUATE
+from pipelines.features import FEATURES
+from pipelines.ingest import INGEST
+from pipelines.rankers import TRAIN
+from pipelines.report import REPORT
+from scoring.backtest import BACKTEST
+from scoring.database.publish import SCORE
+from scoring.exporting.feast import LISTS_TO_FEAST
+from scoring.outcomes import OUTCOMES
+
+# Beside the two jobs: `nightreel run`.
+RUN = "run"
+
+
+def _always(_settings: Settings) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A step's turn. jobs: which of RUN, NIGHT and RETRAIN take it; none where it is only asked for.
+
+    optional: a scheduled job that fails in it goes on, with a remark. asked: whether settings ask for it;
+    asked_in_words: by which setting, for the documents.
+    """
+
+    step: Step[Any]
+    jobs: tuple[str, ...]
+    optional: bool = False
+    asked: Callable[[Settings], bool] = _always
+    asked_in_words: str = ""
+
+
+SEQUENCE = (
+    Turn(TAKE_IN, (NIGHT,), optional=True),
+    Turn(INGEST, (RUN, NIGHT)),
+    Turn(OUTCOMES, (NIGHT,), optional=True),
+    Turn(FEATURES, (RUN, NIGHT)),
+    Turn(FEAST_APPLY, (RUN, NIGHT)),
+    Turn(TRAIN, (RUN, RETRAIN)),
+    Turn(BACKTEST, (RUN,)),
+    Turn(EVALUATE, (RUN,)),
+    Turn(REPORT, ()),
+    Turn(MATERIALIZE, (NIGHT,), optional=True),
+    Turn(SCORE, (RUN, NIGHT)),
+    Turn(
+        LISTS_TO_FEAST,
+        (NIGHT,),
+        optional=True,
+        asked=lambda settings: settings.lists.in_feast,
+        asked_in_words="`lists_in_feast`",
+    ),
+    Turn(DRIFT, (NIGHT,), optional=True),
+)
+
+
+def turns_of(job: str, settings: Settings) -> Iterator[Turn]:
+    """The turns that a job takes under these settings, in order."""
+    return (turn for turn in SEQUENCE if job in turn.jobs and turn.asked(settings))

@@ -1,0 +1,58 @@
+"""What an evaluation says, for the command line and the report: what was ranked, figures of each system."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nightreel.core.steps import Facts
+
+
+class JudgedFacts(Facts):
+    """What every protocol has: `by_label`, of each label a row a system, with figures by metric and k."""
+
+    def said(self) -> dict[str, Any]:
+        """Each label's table under a name of its own."""
+        found: dict[str, Any] = {}
+        for name, value in super().said().items():
+            if name == "by_label":
+                found |= {f"by_label_{label}": rows for label, rows in value.items()}
+            else:
+                found[name] = value
+        return found
+
+
+class NextDayFacts(JudgedFacts):
+    """Of `next_day`: a verdict, what each day was judged by, and since when the rankers saw nothing."""
+
+    verdict: str
+    by_label: Mapping[str, Sequence[Mapping[str, Any]]]
+    days: Sequence[Mapping[str, Any]]
+    rankers_trained_before: str
+
+
+class ProtocolFacts(JudgedFacts):
+    """Of the other protocols: what is ranked, the users, and what was chosen on the tuning users."""
+
+    ranks: str
+    features_as_of: str
+    pairs: int
+    users: int
+    users_with_a_liked_video: int
+    users_that_chose_settings: int
+    liked_share: Mapping[str, float]
+    blend_weights: Mapping[str, float]
+    hybrid_by_filter_k_on_the_tuning_users: Mapping[str, Any]
+    by_label: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+class EvaluateFacts(Facts):
+    """The model, and what each protocol said that the data allow."""
+
+    model: str
+    next_day: NextDayFacts | None = None
+    protocols: Mapping[str, ProtocolFacts] = {}
+
+    def said(self) -> dict[str, Any]:
+        """Each protocol under its name."""
+        found = super().said()
+        protocols: dict[str, Any] = found.pop("protocols")
+        return found | protocols

@@ -1,0 +1,49 @@
+"""What the scoring step says: the run, what it is of, and what was written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nightreel.core.steps import Facts
+
+
+class ScoreFacts(Facts):
+    """A run of lists. Where it was there already, only which one it is, and of when.
+
+    run_id: None for a dry run. as_of, known_at: ISO 8601. seconds: of each part.
+    """
+
+    run_id: int | None
+    status: str
+    as_of: str
+    known_at: str | None = None
+    model: str | None = None
+    users: int | None = None
+    videos: int | None = None
+    rows: int | None = None
+    rows_by_source: Mapping[str, int] | None = None
+    seconds: Mapping[str, float] | None = None
+    database: str
+
+    def said(self) -> dict[str, Any]:
+        """The facts as they are printed, the run first, also where it is none."""
+        return {"run_id": self.run_id, **super().said()}
+
+    @property
+    def rows_written(self) -> int | None:
+        """Rows of the lists."""
+        return self.rows
+
+    @property
+    def part_seconds(self) -> Mapping[str, float] | None:
+        """Seconds of preparing, writing, auditing and pruning."""
+        return self.seconds
+
+    @property
+    def lists_run(self) -> int | None:
+        """The run."""
+        return self.run_id
+
+    @property
+    def made_before(self) -> str:
+        """Which run has these lists."""
+        return f"run {self.run_id}, {self.status}"
