@@ -64,7 +64,7 @@ SEQUENCE = (
         (NIGHT,),
         optional=True,
         asked=lambda settings: settings.lists.in_feast,
-        asked_in_words="`lists_in_feast`",
+        asked_in_words="`[lists] in_feast`",
     ),
     Turn(DRIFT, (NIGHT,), optional=True),
 )

@@ -30,7 +30,7 @@ COPY = Step(
     does="Copy a file.",
     reads=lambda settings: (settings.home / "source",),
     writes=lambda settings: (settings.home / "copy",),
-    settings=("seed", "time_zone"),
+    settings=("seed", "data.time_zone"),
     facts=_Copied,
     run=_copy,
 )
