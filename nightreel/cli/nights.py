@@ -196,7 +196,7 @@ def demo(
     if not (home / SETTINGS_FILE).exists():
         # The data is of 2020 and stays so.
         (home / SETTINGS_FILE).write_text(
-            "max_data_age_hours = 0  # the data does not grow\n", encoding="utf-8"
+            "[schedule]\nmax_data_age_hours = 0  # the data does not grow\n", encoding="utf-8"
         )
     settings = command_settings()
     started = time.monotonic()

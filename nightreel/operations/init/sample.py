@@ -3,7 +3,6 @@
 import codecs
 import csv
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pydantic import SecretStr
 
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import SQL
-from nightreel.core.settings import ENVIRONMENT_PREFIX
+from nightreel.core.settings import Settings
+from nightreel.core.settings.sources import from_environment
 from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of
 
@@ -99,7 +99,8 @@ def _text(content: bytes) -> tuple[str, str | None]:
 
 
 def _of_query(query: str) -> Sample:
-    url = os.environ.get(f"{ENVIRONMENT_PREFIX}SOURCE_URL")
+    # There are no other settings yet.
+    _, url = from_environment(Settings).get("data.source_url", ("", None))
     asked = Question(query, rows_max=ROWS)
     parts = [part for part in answer(asked, None if url is None else SecretStr(url)) if part.num_rows]
     if not parts:
