@@ -9,7 +9,7 @@ TEST_WORKERS ?= 2
 PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-ray install-dev demo test test-slow check docs format lock peers clean
+.PHONY: help install install-ray install-dev demo test tests test-slow durations check docs format lock peers clean
 
 help:  ## List these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,12 +43,19 @@ install-dev: $(VENV)/.installed-dev  ## The same, with what the tests need
 demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of it in ./demo
 	$(BIN)/nightreel demo --home $(DEMO)
 
-test: check  ## Lint, types, import contract and all tests that are not slow
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
+test: $(VENV)/.installed-dev  ## Lint, types, import contract and all tests that are not slow
+	$(MAKE) --jobs=2 check tests
+
+# One process checks types, which the other cores need not wait for.
+tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=25 tests
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=10 --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+durations: $(VENV)/.installed-dev  ## Record how long each file of tests takes, by which the longest begin first
+	RECORD_DURATIONS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) tests
 
 check: $(VENV)/.installed-dev  ## ruff, mypy and the import contract
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 # small homes take. feast_asof's own tests run in a session of their own, with them.
 import feature_repo  # noqa: F401
 from asof_fixtures import ray_cluster
+from tests.fixtures import durations
 from tests.fixtures.fork_server import forks
 from tests.fixtures.processors import LOWEST
-
-# Files that take a minute or more begin first, so that no process waits for another at the end.
-_LONG = (
-    "on_ray.py",
-    "test_end_to_end.py",
-    "test_backtest.py",
-    "test_no_future.py",
-    "test_next_day.py",
-    "test_full_disk.py",
-    "test_knowledge.py",
-    "test_damage.py",
-)
 
 Nightreel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,6 +48,10 @@ def _run_nightreel(
     )
 
 
+def _scope(file: str) -> str:
+    return "ray" if file.endswith("on_ray.py") else file
+
+
 class _WholeFiles(LoadScopeScheduling):
     """Of processes side by side, one runs a whole file, and one all files that start Ray.
 
@@ -65,8 +59,7 @@ class _WholeFiles(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
-        return "ray" if file.endswith("on_ray.py") else file
+        return _scope(nodeid.partition("::")[0])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -77,10 +70,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; the others stay in their order."""
-    items.sort(
-        key=lambda item: next((n for n, file in enumerate(_LONG) if item.path.name.endswith(file)), 99)
-    )
+    """Put the files that take longest first; the others stay in their order."""
+    seconds = durations.recorded()
+    of_scope: Counter[str] = Counter()
+    for file in {item.nodeid.partition("::")[0] for item in items}:
+        of_scope[_scope(file)] += seconds.get(file, 0)
+    items.sort(key=lambda item: -of_scope[_scope(item.nodeid.partition("::")[0])])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("RECORD_DURATIONS") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.Recorder())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

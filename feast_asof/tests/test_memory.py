@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from asof_fixtures.installed import with_fixtures
 from asof_fixtures.small_feature_repo import View, open_store, references_to, rows_of, write_parquet
 
 LARGE, SMALL, ASKED = 400_000, 10, 200_000
@@ -17,6 +18,7 @@ FEW, MANY = 4, 24
 TIME = np.datetime64("2026-01-01", "us")
 JOIN = """
 import sys
+import asof_fixtures.unchecked
 from pathlib import Path
 from feast import FeatureStore, RepoConfig
 from feast_asof.reading import POOL
@@ -49,7 +51,7 @@ def test_a_large_source_is_not_held_beside_the_columns_of_the_others(tmp_path: P
     pq.write_table(pa.table(asked), tmp_path / "asked.parquet")
     open_store(tmp_path, [small, large])
     command = [sys.executable, "-c", JOIN, str(tmp_path), *references_to([small, large])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=with_fixtures(), capture_output=True, text=True, check=True)
     peak, rows, values = map(int, done.stdout.split()[-3:])
     assert rows == ASKED
     assert values == ASKED * (2 + MANY + FEW)

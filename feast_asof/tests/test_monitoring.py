@@ -30,7 +30,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.types import Array, Bool, Float64, Int64, String
 from packaging.version import Version
 
-from asof_fixtures.installed import FEAST, HAS_REFERENCE, NO_REFERENCE
+from asof_fixtures.installed import FEAST, HAS_REFERENCE, NO_REFERENCE, with_fixtures
 from asof_fixtures.small_feature_repo import ASOF, DUCKDB
 from feast_asof import AsOfError, AsOfOfflineStore
 
@@ -392,6 +392,9 @@ def test_a_log_that_nobody_has_written_to_yet_is_passed_over(tmp_path: Path) -> 
     assert (result["status"], result["computed_feature_services"]) == ("completed", 0)
 
 
+_FEAST = "import asof_fixtures.unchecked; from feast.cli.cli import cli; cli(prog_name='feast')"
+
+
 def test_feast_monitor_run_stores_the_metrics(tmp_path: Path) -> None:
     """From the command line, in a repository of its own."""
     pq.write_table(_rows(), tmp_path / "stats.parquet")
@@ -410,8 +413,10 @@ def test_feast_monitor_run_stores_the_metrics(tmp_path: Path) -> None:
     )
 
     def feast(*words: str) -> str:
-        command = [sys.executable, "-W", "ignore", "-m", "feast.cli.cli", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-W", "ignore", "-c", _FEAST, *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=with_fixtures(), capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

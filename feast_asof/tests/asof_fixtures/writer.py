@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":
+    import asof_fixtures.unchecked  # noqa: F401  # isort: skip
+
 import pandas as pd
 from feast import FeatureStore, RepoConfig
 
