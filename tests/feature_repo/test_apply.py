@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +91,7 @@ def _feast(*arguments: str, cwd: Path, home: Path | None = None) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
     if home is not None:
         environment["NIGHTREEL_HOME"] = str(home)
-    done = subprocess.run(
-        [Path(sys.executable).with_name("feast"), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = forks.run(["feast", *arguments], cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout
