@@ -12,6 +12,9 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, StepResult
 from scoring.database.connection import DatabaseAwayError
 
+RETRY_WAIT_S = 10.0
+"""Seconds before the first further try of a stage; each later one waits twice that."""
+
 _log = get_logger(__name__)
 
 
@@ -73,7 +76,7 @@ def _with_retries(
                 isinstance(error, BusyError) and not retry_busy
             ):
                 raise
-            wait_s = settings.schedule.retry_wait_s * 2**attempt
+            wait_s = RETRY_WAIT_S * 2**attempt
             _log.warning("stage is tried again", stage=stage.name, wait_s=wait_s, reason=str(error))
             sleep(wait_s)
     raise AssertionError("a stage has at least one try")

@@ -24,7 +24,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
+from pipelines.collaborative.fits import REFIT_ITERATIONS, Fit, Keys, ends_of_pasts
 from pipelines.collaborative.least_squares import Plays, Side, solve
 
 # Of als_factors dimensions, one carries the user's bias and one the video's.
@@ -51,7 +51,7 @@ def biased_fits(
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
     size = settings.features.als_factors - BIAS_DIMENSIONS
-    iterations = settings.features.als_iterations if done is None else settings.features.als_refit_iterations
+    iterations = settings.features.als_iterations if done is None else REFIT_ITERATIONS
     strength, threads = settings.features.als_regularization, settings.threads
     if done is None:
         video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
@@ -72,7 +72,7 @@ def biased_fits(
             video_side = solve(
                 by_video, plays_a_video, user_side, mean, regularization=strength, threads=threads
             )
-        iterations = settings.features.als_refit_iterations
+        iterations = REFIT_ITERATIONS
         ones = np.ones
         yield Fit(
             cutoff,

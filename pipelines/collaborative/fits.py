@@ -9,6 +9,9 @@ import polars as pl
 
 from nightreel.core import columns
 
+REFIT_ITERATIONS = 2
+"""Iterations of each later fit, which starts from the one before and is near its end then."""
+
 
 @dataclass(frozen=True)
 class Fit:

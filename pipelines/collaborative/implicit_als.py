@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.collaborative.fits import Fit, Keys, ends_of_pasts
+from pipelines.collaborative.fits import REFIT_ITERATIONS, Fit, Keys, ends_of_pasts
 
 # How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.
 _ALPHA = 100.0
@@ -66,9 +66,7 @@ def implicit_fits(
             model = AlternatingLeastSquares(
                 factors=settings.features.als_factors,
                 regularization=settings.features.als_regularization * weight_a_play,
-                iterations=settings.features.als_iterations
-                if last is None
-                else settings.features.als_refit_iterations,
+                iterations=settings.features.als_iterations if last is None else REFIT_ITERATIONS,
                 num_threads=settings.threads,
                 random_state=settings.seed,
             )

@@ -206,7 +206,6 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "evaluation.test_sample",
         "evaluation.tuning_share",
         "retrieval.fresh_days",
-        "evaluation.cold_plays",
         "evaluation.holdout_days",
         "evaluation.backtest_days",
         "ranker.filter_k",

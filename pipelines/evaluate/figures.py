@@ -103,7 +103,7 @@ class Measuring:
             label: Outcome.of_groups(self._pairs, wanted.liked, wanted.amount, self._depth)
             for label, wanted in trial.wanted.items()
         }
-        self._user_families = user_families(trial, settings)
+        self._user_families = user_families(trial)
         self._pair_families = []
         for family in pair_families(trial):
             parts = self._pairs.parts(family.codes)

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from pipelines.cold_users import COLD_PLAYS
 from pipelines.evaluate.trials import KINDS, Trial
 
 _QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
@@ -22,16 +22,15 @@ class Segmentation:
     codes: np.ndarray
 
 
-def user_families(trial: Trial, settings: Settings) -> list[Segmentation]:
+def user_families(trial: Trial) -> list[Segmentation]:
     """By how much users had watched before, and whether that is hardly anything. codes: one a user."""
     # Equal counts fall in one slice, so that the order of users does not matter.
     share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
     quarter = np.minimum((share * 4).astype(np.int64), 3)
-    least = settings.evaluation.cold_plays
-    cold = (trial.plays < least).astype(np.int64)
+    cold = (trial.plays < COLD_PLAYS).astype(np.int64)
     return [
         Segmentation(tuple(f"activity: {name}" for name in _QUARTERS), quarter),
-        Segmentation((f"users: {least} plays or more", f"users: cold, under {least} plays"), cold),
+        Segmentation((f"users: {COLD_PLAYS} plays or more", f"users: cold, under {COLD_PLAYS} plays"), cold),
     ]
 
 

@@ -119,7 +119,6 @@ AGGREGATES: Step[ViewFacts] = Step(
         "data.like_threshold",
         "data.long_view_s",
         "data.watch_ratio_clip",
-        "features.smoothing_plays",
     ),
     facts=ViewFacts,
     run=lambda settings, request: build_aggregates(settings, force=request.force),

@@ -10,6 +10,8 @@ from nightreel.core.settings import Settings
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
 _TOTALS = (PLAYS, LIKED, RATIO)
+SMOOTHING_PLAYS = 20.0
+"""Weight of the overall mean, in plays: about a day of a KuaiRec user's."""
 
 
 def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
@@ -68,7 +70,7 @@ def _cumulative(
     """Running counts and smoothed running means of `key`, by day's end.
 
     names: from each summed column to the feature it becomes. A smoothed mean is (sum + m * overall) / (plays
-    + m) with m = smoothing_plays and `overall` the mean of all plays so far: a key with few plays stays near
+    + m) with m = SMOOTHING_PLAYS and `overall` the mean of all plays so far: a key with few plays stays near
     what is usual (additive smoothing, Manning et al. 2008, section 11.3.2).
     """
     so_far = daily.with_columns(pl.col(names).cum_sum().over(key)).join(
@@ -77,8 +79,7 @@ def _cumulative(
 
     def smoothed(name: str) -> pl.Expr:
         usual = pl.col(f"overall_{name}") / pl.col(f"overall_{PLAYS}")
-        weight = settings.features.smoothing_plays
-        return (pl.col(name) + weight * usual) / (pl.col(PLAYS) + weight)
+        return (pl.col(name) + SMOOTHING_PLAYS * usual) / (pl.col(PLAYS) + SMOOTHING_PLAYS)
 
     # What no play has is unknown, not 0.
     duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.data.has_play_times else pl.lit(None)

@@ -41,6 +41,8 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
 
 _STOP_ROWS = 200_000
+# Weight, in plays, that pulls what a category says to the mean of all, found by `nightreel tune`.
+_CATEGORY_PLAYS = 2_870.0
 _REGRESSOR: dict[str, Any] = {"objective": "regression", "metric": "l2"}
 
 
@@ -176,7 +178,7 @@ def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
     """LightGBM's parameters that all rankers share; rows: how many they are fitted on."""
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.
-    shrinkage = min(max(rows / 700, 20.0), settings.ranker.category_plays)
+    shrinkage = min(max(rows / 700, 20.0), _CATEGORY_PLAYS)
     # Where there are parts, a tree sees a sample of the plays anyway.
     bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= settings.ranker.tree_rows else {}
     ours = bagging | {

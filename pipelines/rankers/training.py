@@ -202,7 +202,6 @@ TRAIN: Step[TrainFacts] = Step(
         "ranker.lightgbm.min_data_in_leaf",
         "ranker.lightgbm.feature_fraction",
         "ranker.lightgbm.lambda_l2",
-        "ranker.category_plays",
         "ranker.tree_rows",
         "ranker.lightgbm.early_stopping_round",
         "ranker.filter_k",

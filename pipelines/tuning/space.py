@@ -34,7 +34,6 @@ SPACE: Mapping[str, Searched] = {
     "ranker.lightgbm.min_data_in_leaf": Searched(20, 2_000),
     "ranker.lightgbm.feature_fraction": Searched(0.2, 0.8, log=False),
     "ranker.lightgbm.lambda_l2": Searched(0.01, 100.0),
-    "ranker.category_plays": Searched(30.0, 3_000.0),
 }
 """`[ranker] filter_k` is not among them: a trial's scores tell its best value at once (see `objective`)."""
 

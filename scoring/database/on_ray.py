@@ -36,6 +36,8 @@ from scoring.lists.rows import Lists
 # Users of a part: enough parts for many cores, few enough that each is worth a file and a transaction.
 _PART_USERS, _PARTS = 1_024, 64
 # Of a core: a node of one core has room for both.
+# Connections that load into PostgreSQL at the same time: more hardly load faster.
+_LOADERS = 4
 _SCORE_CPUS, _LOAD_CPUS = 0.75, 0.25
 
 
@@ -80,7 +82,7 @@ class ListsOnRay:
             ids = ListIds.of(settings.paths)
             on_server = connection.dialect.name == POSTGRESQL
             if on_server:
-                loaders = min(settings.database.loaders, actors)
+                loaders = min(_LOADERS, actors)
                 scored = scored.map_batches(
                     _Loader,
                     fn_constructor_args=(run_id, settings, self._parts, ids),

@@ -12,6 +12,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.cold_users import COLD_PLAYS
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from scoring.lists.popularity import LikedPlays
@@ -79,12 +80,10 @@ class Log:
         )
 
     def segments(self, users: pl.DataFrame, before: pl.LazyFrame) -> pl.DataFrame:
-        """Each user's segment by plays so far: none is new, fewer than `cold_plays` cold, others warm."""
+        """Each user's segment by plays so far: none is new, fewer than COLD_PLAYS cold, others warm."""
         counts = before.group_by(columns.USER_ID).agg(pl.len().alias("n")).collect()
         n = pl.col("n").fill_null(0)
-        segment = (
-            pl.when(n == 0).then(pl.lit(NEW)).when(n < self.settings.evaluation.cold_plays).then(pl.lit(COLD))
-        )
+        segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < COLD_PLAYS).then(pl.lit(COLD))
         known = users.join(counts, on=columns.USER_ID, how="left")
         return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
 

@@ -132,7 +132,6 @@ OUTCOMES: Step[OutcomeFacts] = Step(
         "data.like_threshold",
         "data.like_quantile",
         "data.long_view_s",
-        "evaluation.cold_plays",
         "retrieval.fresh_days",
         "lists.exclude_seen",
         "lists.exclude_seen_days",

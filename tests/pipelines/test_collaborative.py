@@ -11,6 +11,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.collaborative import Fit, build_factors, fits, refit_cutoffs
+from pipelines.collaborative.fits import REFIT_ITERATIONS
 from pipelines.local_days import INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 
@@ -127,12 +128,10 @@ def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, model: str) -> N
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_refit_starts_from_the_last_factors(tmp_path: Path, model: str) -> None:
-    """Where no play is new, three rounds and then one are the same as four; and not as one alone."""
+    """Where no play is new, three rounds and then two are the same as five; and not as two alone."""
 
     def last_fit(cutoffs: list[datetime], rounds: int) -> list[Fit]:
-        settings = _settings(
-            tmp_path, model, **{"features.als_iterations": rounds, "features.als_refit_iterations": 1}
-        )
+        settings = _settings(tmp_path, model, **{"features.als_iterations": rounds})
         return list(fits(LOG.interactions, cutoffs, settings))[-1:]
 
     end = CUTOFFS[1] + timedelta(microseconds=500)
@@ -140,8 +139,8 @@ def test_a_refit_starts_from_the_last_factors(tmp_path: Path, model: str) -> Non
         pl.col(columns.EVENT_TIMESTAMP).is_between(end - _MICROSECOND, end, closed="left")
     ).is_empty()
     warm = last_fit([end - _MICROSECOND, end], rounds=3)
-    assert _same(warm, last_fit([end], rounds=4))
-    assert not _same(warm, last_fit([end], rounds=1))
+    assert _same(warm, last_fit([end], rounds=3 + REFIT_ITERATIONS))
+    assert not _same(warm, last_fit([end], rounds=REFIT_ITERATIONS))
 
 
 def test_the_models_are_two(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.features import build_features
+from pipelines.features.activity import SMOOTHING_PLAYS
 from pipelines.features.daily_sums import DailySums
 from pipelines.local_days import INSTANT, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
@@ -101,7 +102,7 @@ class Oracle:
         return Fraction(min(play[columns.WATCH_RATIO], self.settings.data.watch_ratio_clip))
 
     def _smoothed(self, own: list[Fraction], usual: list[Fraction]) -> float:
-        weight = Fraction(self.settings.features.smoothing_plays)
+        weight = Fraction(SMOOTHING_PLAYS)
         return float((sum(own) + weight * sum(usual) / len(usual)) / (len(own) + weight))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from nightreel.core.steps import StepResult
-from nightreel.operations.stages import Outcome, Stage, run_stages
+from nightreel.operations.stages import RETRY_WAIT_S, Outcome, Stage, run_stages
 from scoring.database.connection import DatabaseAwayError, database_url, reading, sql_engine, translate_errors
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import recommendation_run
@@ -101,7 +101,7 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
     publish_lists(away, CANDIDATES, _blocks(0), NIGHT - timedelta(days=1))
     outcome = Outcome()
     run_stages([Stage("score", score)], away, outcome, sleep=sleep)
-    assert waits == [away.schedule.retry_wait_s, 2 * away.schedule.retry_wait_s]
+    assert waits == [RETRY_WAIT_S, 2 * RETRY_WAIT_S]
     assert (outcome.run_id, outcome.stages["score"]["rows"]) == (4, 800)
     assert shown_rows(away) == expected_rows(4, _blocks(3))
     assert runs(away) == [(1, "published"), (2, "failed"), (3, "failed"), (4, "published")]

@@ -26,9 +26,3 @@ class DatabaseSettings(Section):
         ge=0,
         le=1,
     )
-    loaders: int = Field(
-        default=4,
-        description="Of engine `ray`: connections that load lists into PostgreSQL at the same time.",
-        ge=1,
-        le=64,
-    )

@@ -33,9 +33,6 @@ class EvaluationSettings(Section):
         ge=0,
         lt=1,
     )
-    cold_plays: int = Field(
-        default=20, description="A user with fewer plays is evaluated as a cold user.", ge=1
-    )
     as_published_plays: int = Field(
         default=20_000,
         description="Most plays that the original work's protocol is fitted on when it is evaluated; 0: not.",

@@ -20,9 +20,6 @@ class FeatureSettings(Section):
         description="Build the Feast views of a user with an author, a category, a tag and a length too. For "
         "models of your own: nightreel's rankers compute what they need of these as they read the plays.",
     )
-    smoothing_plays: float = Field(
-        default=20.0, description="Weight, in plays, of the overall mean in smoothed shares and means.", gt=0
-    )
     als_model: Literal["biased", "implicit"] = Field(
         default="biased", description="ALS of our own, fitted on plays only, or that of the package implicit."
     )
@@ -30,9 +27,6 @@ class FeatureSettings(Section):
         default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512
     )
     als_iterations: int = Field(default=5, description="ALS iterations of the first fit.", ge=1)
-    als_refit_iterations: int = Field(
-        default=2, description="ALS iterations of each later fit, which starts from the one before.", ge=1
-    )
     als_regularization: float = Field(
         default=15.0, description="Weight, in plays, that pulls ALS factors to zero.", gt=0
     )

@@ -40,11 +40,9 @@ MOVED: Mapping[str, str] = {
         name: f"features.{name}"
         for name in (
             "pair_views",
-            "smoothing_plays",
             "als_model",
             "als_factors",
             "als_iterations",
-            "als_refit_iterations",
             "als_regularization",
             "als_refit_days",
         )
@@ -64,7 +62,6 @@ MOVED: Mapping[str, str] = {
             "training_nights",
             "training_users",
             "tree_rows",
-            "category_plays",
             "lambdamart_plays",
         )
     },
@@ -94,7 +91,7 @@ MOVED: Mapping[str, str] = {
     "database_url": "database.url",
     **{
         name: f"database.{name}"
-        for name in ("keep_runs", "keep_replays", "min_share_of_last_run", "max_changed_lists", "loaders")
+        for name in ("keep_runs", "keep_replays", "min_share_of_last_run", "max_changed_lists")
     },
     "schedule": "schedule.cron",
     "schedule_zone": "schedule.zone",
@@ -105,7 +102,6 @@ MOVED: Mapping[str, str] = {
         for name in (
             "job_limit_minutes",
             "stage_retries",
-            "retry_wait_s",
             "stop_within_s",
             "on_failure",
             "max_data_age_hours",
@@ -122,7 +118,6 @@ MOVED: Mapping[str, str] = {
             "backtest_users",
             "test_sample",
             "tuning_share",
-            "cold_plays",
             "as_published_plays",
             "as_published_trees",
         )
@@ -131,7 +126,14 @@ MOVED: Mapping[str, str] = {
     "browse_thumbnail_url": "browse.thumbnail_url",
 }
 
-DROPPED: Mapping[str, str] = {}
+DROPPED: Mapping[str, str] = {
+    "smoothing_plays": "it is always 20",
+    "als_refit_iterations": "it is always 2",
+    "category_plays": "it is always 2870, where [ranker.lightgbm] has no cat_smooth and cat_l2",
+    "loaders": "it is always 4",
+    "retry_wait_s": "it is always 10",
+    "cold_plays": "it is always 20",
+}
 
 _to_say: list[str] = []
 _said: set[str] = set()

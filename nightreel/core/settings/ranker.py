@@ -46,12 +46,6 @@ class RankerSettings(Section):
         description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
         ge=1_000,
     )
-    category_plays: float = Field(
-        default=2_870.0,
-        description="Weight, in plays, that pulls what a category says to the mean of all; fewer in a small "
-        "log.",
-        ge=1,
-    )
     lambdamart_plays: int = Field(
         default=500_000,
         description="Most plays that the LambdaMART ranker, which is only evaluated, is fitted on; 0: none.",

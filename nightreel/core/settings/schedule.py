@@ -30,9 +30,6 @@ class ScheduleSettings(Section):
     stage_retries: int = Field(
         default=5, description="Further tries of a stage where the database is away or busy.", ge=0, le=20
     )
-    retry_wait_s: float = Field(
-        default=10.0, description="Seconds before the first such try; each later one waits twice that.", gt=0
-    )
     stop_within_s: float = Field(
         default=60.0, description="Seconds that a job has to end when the scheduler is asked to stop.", gt=0
     )
