@@ -89,6 +89,19 @@ def test_one_line_warns_of_all_of_them_and_json_stays_json(tmp_path: Path) -> No
     assert "NIGHTREEL_CLUSTER_ENGINE" in line
 
 
+def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nightreel.toml").write_text("smoothing_plays = 3\n")
+    monkeypatch.setenv("NIGHTREEL_COLD_PLAYS", "3")
+    load_settings()
+    done = _nightreel("settings", cwd=tmp_path)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "`smoothing_plays` is no longer a setting: it is always 20" in line
+    assert "NIGHTREEL_COLD_PLAYS is no longer a setting" in line
+
+
 def test_what_has_new_names_warns_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "nightreel.toml").write_text("[lists]\ntop_k = 7\n[ranker.lightgbm]\nnum_leaves = 9\n")
     done = _nightreel("settings", cwd=tmp_path, NIGHTREEL_DATABASE_URL="sqlite:////tmp/x.db")
