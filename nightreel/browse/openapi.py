@@ -16,6 +16,9 @@ _ROW = {
     "als_score": ["number", "null"],
     "source": "string",
     "candidate_sources": ["string", "null"],
+    "rule": ["string", "null"],
+    "propensity": ["number", "null"],
+    "arm": ["string", "null"],
 }
 _RUN_FIELDS = {
     "run_id": "integer",

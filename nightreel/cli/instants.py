@@ -7,7 +7,8 @@ from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS, require_not_future
 from nightreel.core.errors import InputError
 
 
-def parse_instant(text: str | None, option: str = "--as-of") -> datetime | None:
+def parse_instant(text: str | None, option: str = "--as-of", *, may_come: bool = False) -> datetime | None:
+    """may_come: an instant after now is one, too."""
     if text is None:
         return None
     try:
@@ -22,7 +23,8 @@ def parse_instant(text: str | None, option: str = "--as-of") -> datetime | None:
             f"{option} {text}: the zone is missing.", f"Write it like {whole}+08:00, or {whole}Z."
         )
     # Before anything is made of it: `run` would find out an hour later.
-    require_not_future(option, instant, datetime.now(UTC))
+    if not may_come:
+        require_not_future(option, instant, datetime.now(UTC))
     return instant
 
 

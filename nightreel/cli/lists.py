@@ -10,6 +10,8 @@ from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, import_feast, note_timing, report_step, with_progress
 from nightreel.core.errors import InputError
 
+_SELDOM = ("rule", "propensity", "arm")
+
 
 @app.command(context_settings=ANY_ID)
 def show(
@@ -39,7 +41,9 @@ def show(
     if as_json:
         printing.print_json(rows)
     else:
-        printing.print_table(rows)
+        # Columns of what few homes do are shown where there is something in them.
+        empty = [name for name in _SELDOM if all(row[name] is None for row in rows)]
+        printing.print_table([{name: row[name] for name in row if name not in empty} for row in rows])
 
 
 def _explain(user: str, video: str, run_id: int | None, *, as_json: bool) -> None:
@@ -94,7 +98,7 @@ def scorecard(
 ) -> None:
     """Say what was made of each night's lists: whom they reached, beside yesterday's popularity."""
     from nightreel.core import printing
-    from scoring.outcomes.scorecard import as_rows
+    from scoring.outcomes.scorecard import as_rows, rows_of_arms
     from scoring.outcomes.scorecard import scorecard as step
 
     settings = command_settings()
@@ -108,6 +112,8 @@ def scorecard(
         return
     for line in card["alarms"]:
         print(f"out of the band: {printing.shown(line)}")
+    if card["arms"]:
+        printing.print_table(rows_of_arms(card))
     if card["nights"]:
         printing.print_table(as_rows(card))
     else:

@@ -75,6 +75,7 @@ def score(
     """Score every user's candidates and publish the top-K lists; a replay of the past is only stored."""
     settings = engine_settings()
     instant, known = parse_instant(as_of), parse_instant(known_at, "--known-at")
+    experiment = None
     if replay is not None:
         from scoring.database.kept_runs import night_of
 
@@ -84,6 +85,7 @@ def score(
             )
         night = night_of(settings, replay)
         instant, model, known = night.as_of, night.model_version, night.known_at
+        experiment = night.experiment
     if known is not None and instant is None:
         raise InputError("--known-at: only with --as-of.", "Add --as-of INSTANT, or use --replay RUN_ID.")
     import_feast()
@@ -100,6 +102,7 @@ def score(
             publish=publish,
             # A dry run is asked for its audits, also of what was scored before.
             force=force or dry_run,
+            experiment=experiment,
         )
 
     report_step(lambda: without_writing(settings, step) if dry_run else step(settings), SCORE.name)

@@ -119,4 +119,7 @@ CLASSIFIER_SCORE: Final = "classifier_score"
 REGRESSOR_SCORE: Final = "regressor_score"
 SOURCE: Final = "source"
 CANDIDATE_SOURCES: Final = "candidate_sources"
+RULE: Final = "rule"  # what moved the row from where the model had it
+PROPENSITY: Final = "propensity"  # how probable the row was where its list is drawn
+ARM: Final = "arm"  # of an experiment
 FEATURE: Final = "feature"

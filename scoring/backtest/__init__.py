@@ -2,7 +2,8 @@
 
 No ranker has seen a play of these days: the champion's hold-out covers them, or a version brings rankers of
 its own for this (folder `backtest`). What a user had played before is never listed, whatever `exclude_seen`
-says, as only other videos are judged; who or what the owner keeps off today's lists does not count.
+says, as only other videos are judged; who or what the owner keeps off today's lists does not count. The
+rules of `list_rule` do, on the days on which they are in force.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from scoring.backtest.night import PastNight, PastNights
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
+from scoring.database.exclusions import owner_rules
 from scoring.database.publish import LIST_SETTINGS, list_files, list_inputs
 
 __all__ = ["BACKTEST", "backtest"]
@@ -57,19 +59,22 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     """
     model = model_registry.champion(settings)
     read = list_inputs(settings)
-    attempt = BACKTEST.attempt(settings, read, force=force, model=model.version)
+    owner = owner_rules(settings)
+    rules = [vars(rule) for rule in owner]
+    attempt = BACKTEST.attempt(settings, read, force=force, model=model.version, rules=rules)
     wrote = contents_file(settings)
     if attempt.known is not None:
         return BACKTEST.skipped((*read, model.folder), (wrote,), attempt.known)
     attempt.begin()
     # A night's lists stay where only the number of nights has changed.
     of_a_night = {n: one for n, one in BACKTEST.settings_in(settings).items() if n != "backtest_days"}
-    inputs = {"files": fingerprint_of_files(read), "settings": of_a_night, "model": model.version}
+    inputs: dict[str, Any] = {"files": fingerprint_of_files(read), "settings": of_a_night}
+    inputs |= {"model": model.version, "rules": rules}
     trained_before = _trained_before(model)
     known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
     plays = read_plays(settings)
-    nights = PastNights(plays, ranker.encoding, trained_before, known)
+    nights = PastNights(plays, ranker.encoding, trained_before, known, owner)
     systems, remarks = all_systems(plays, ranker, model, known)
     names = tuple(name for together in systems for name in together.names)
     files = [lists_file(settings, day.day, name) for day in nights.days for name in names]

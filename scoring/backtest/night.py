@@ -20,8 +20,9 @@ from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers.slices import log_days
 from scoring.lists.candidates import Candidates
-from scoring.lists.eligibility import find_candidates
+from scoring.lists.eligibility import NOBODY, find_candidates
 from scoring.lists.next_day import night_of
+from scoring.lists.rules.owner import OwnerRule
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ class PastNight:
         """How long the lists are to be: never longer than the catalogue."""
         return min(DEPTH, len(self.candidates.video_id))
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether a model of one's own or rules have the last word on lists."""
+        settings = self.settings
+        of_settings = (
+            settings.ranker.last_stage is not None
+            or settings.lists.diversity > 0
+            or settings.lists.explore_share > 0
+        )
+        return of_settings or bool(self.candidates.rules.rules)
+
     @cached_property
     def sides(self) -> Sides:
         """Feast's features of users and videos, joined once for all systems."""
@@ -91,8 +103,12 @@ class PastNights:
         encoding: FeatureEncoding,
         trained_before: datetime,
         settings: Settings,
+        rules: tuple[OwnerRule, ...] = (),
     ) -> None:
-        """plays: as `read_plays` gives them. trained_before: no ranker saw a play from then on."""
+        """plays: as `read_plays` gives them. trained_before: no ranker saw a play from then on. rules: the
+        owner's; a night keeps to those that are in force at its start.
+        """
+        self._owner = replace(NOBODY, rules=rules)
         self._plays, self._encoding, self._settings = plays, encoding, settings
         self._store = open_store()
         self.remarks: list[str] = []
@@ -127,7 +143,9 @@ class PastNights:
         for day in days:
             as_of = start_of_day(day, zone)
             try:
-                candidates = find_candidates(self._settings, self._store, as_of, plays=self._plays)
+                candidates = find_candidates(
+                    self._settings, self._store, as_of, self._owner, plays=self._plays
+                )
             except InputError as error:
                 self.remarks.append(f"{day}: no lists. {error}")
                 continue

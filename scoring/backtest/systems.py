@@ -19,12 +19,13 @@ from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest,
 from pipelines.retrieval.fits import source_names
 from scoring.backtest.night import PastNight
 from scoring.backtest.sources import lists_of_sources
-from scoring.lists.last_stage import with_last_stage
+from scoring.lists.candidates import Candidates
 from scoring.lists.next_day import next_day_lists
 from scoring.lists.own_sources import OwnSources
 from scoring.lists.popularity import POPULARITIES, LikedPlays, one_list_for_all
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
+from scoring.lists.score_model import with_last_words
 
 _RANK = "rank"
 # Lists of some users after the other, by the name of the system: user_id, rank, video_id.
@@ -99,16 +100,19 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
         settings, depth = night.settings, night.depth
         own = OwnSources.of(night.candidates, night.sides, night.day.as_of, settings)
 
-        def lists(changed: Settings) -> Iterator[Lists]:
-            return score_users(night.candidates, night.sides, ranker, changed, own)
+        def lists(among: Candidates, changed: Settings) -> Iterator[Lists]:
+            return score_users(among, night.sides, ranker, changed, own)
 
-        longer = lists(settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
-        if settings.ranker.last_stage is not None:
-            return _continued_blocks(with_last_stage(lists, night.day.as_of, settings), longer, depth)
+        candidates = night.candidates
+        longer = lists(candidates, settings.changed({"lists.top_k": max(settings.lists.top_k, depth)}))
+        if night.is_moved:
+            return _continued_blocks(
+                with_last_words(lists, candidates, night.sides, night.day.as_of, settings), longer, depth
+            )
         if settings.lists.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
             # A longer list begins with the shorter one.
             return (_rows(block, depth) for block in longer)
-        return _continued_blocks(lists(settings), longer, depth)
+        return _continued_blocks(lists(candidates, settings), longer, depth)
 
     return make
 
@@ -120,12 +124,13 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
         length = max(night.settings.lists.top_k, night.depth)
         as_of, settings = night.day.as_of, night.settings
 
-        def lists(changed: Settings) -> Iterator[Lists]:
-            return next_day_lists(night.candidates, night.night, ranker, as_of, changed)
+        def lists(among: Candidates, changed: Settings) -> Iterator[Lists]:
+            return next_day_lists(among, night.night, ranker, as_of, changed)
 
         blocks = next_day_lists(night.candidates, night.night, ranker, as_of, settings, length=length)
-        if settings.ranker.last_stage is not None:
-            return _continued_blocks(with_last_stage(lists, as_of, settings), blocks, night.depth)
+        if night.is_moved:
+            moved = with_last_words(lists, night.candidates, night.sides, as_of, settings)
+            return _continued_blocks(moved, blocks, night.depth)
         return (_rows(block, night.depth) for block in blocks)
 
     return make

@@ -3,63 +3,62 @@
 Each has a name and fails with what, how many and the first case. None trusts scoring's own word.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection
 
 from nightreel.core.errors import AuditError
-from nightreel.core.ids import INTEGERS, Ids, ListIds
+from nightreel.core.ids import INTEGERS, ListIds
 from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
+from scoring.database.audit_part import REMEDY, Part, fail, has_room, named
 from scoring.database.loading import read_lists, row_count
-from scoring.lists.candidates import Candidates, OpenVideos, bits_at, bits_set
+from scoring.database.rule_audits import rules_kept
+from scoring.lists.candidates import Candidates, bits_at, bits_set
 from scoring.lists.rows import HYBRID, Lists
 
 _USERS_AT_A_TIME = 512
 _INT64 = np.iinfo(np.int64)
 
-_REMEDY = "The lists published before stay as they were."
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The rows of a range of users, by user and rank, beside what they must be.
-
-    wanted: int64, the users of this range. most: int64, the most rows that each of them can have. closed:
-    uint8 [users, videos / 8], as of Candidates. user, video: int64 [rows of lists], each row's place among
-    the wanted users and the candidates.
-    """
-
-    lists: Lists
-    ids: ListIds
-    candidates: Candidates
-    wanted: np.ndarray
-    most: np.ndarray
-    closed: np.ndarray
-    user: np.ndarray
-    video: np.ndarray
-
 
 def audit_lists(
-    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds = INTEGERS
+    connection: Connection,
+    run_id: int,
+    candidates: Candidates,
+    k: int,
+    ids: ListIds = INTEGERS,
+    *,
+    arm: str = "",
+    broken: Counter[str] | None = None,
 ) -> int:
     """Read the run back and hold every list against the candidates; returns its rows.
 
+    arm: of an experiment: the candidates are of its users, and rows of others are not looked at. broken:
+    takes in how many lists could not keep to each of the owner's rules.
     Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows though the
     caps have room for more, ranks are not 1..n, a video stands twice, may not be listed or was seen, more of
     a group than its cap stand in a list, a score is not finite, scores rise with rank, or candidate sources
-    are named that are unknown or that a fallback cannot have.
+    are named that are unknown or that a fallback cannot have; or where the owner's rules could have been kept
+    and were not, or a row bears one that there is not.
     """
     rows = 0
-    for part in _parts(connection, run_id, candidates, k, ids):
+    not_kept: Counter[str] = Counter() if broken is None else broken
+    for part in _parts(connection, run_id, candidates, k, ids, arm=arm):
         for check in _CHECKS:
             check(part)
+        not_kept.update(rules_kept(part, k))
         rows += len(part.lists)
-    if ids.user.is_text and (there := row_count(connection, run_id)) != rows:
-        raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", _REMEDY)
+    if ids.user.is_text and not arm:
+        require_all_audited(connection, run_id, rows)
     return rows
+
+
+def require_all_audited(connection: Connection, run_id: int, rows: int) -> None:
+    """Raise AuditError where a run has other rows than those that were audited."""
+    if (there := row_count(connection, run_id)) != rows:
+        raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", REMEDY)
 
 
 def _known_sources() -> set[str]:
@@ -70,7 +69,7 @@ def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
     """Raise AuditError unless every `score` is a finite number and no stage's score is infinite."""
     stages = (lists.classifier_score, lists.regressor_score, lists.als_score)
     bad = ~np.isfinite(lists.score) | np.any([np.isinf(values) for values in stages], axis=0)
-    _fail("finite scores", bad, lists, ids, "rows have a score that is not a finite number")
+    fail("finite scores", bad, lists, ids, "rows have a score that is not a finite number")
 
 
 def in_line_with_last(what: str, now: int, before: int, min_share: float) -> None:
@@ -79,7 +78,7 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
         raise AuditError(
             f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
             f"{min_share:.0%} of that are wanted (setting [database] min_share_of_last_run).",
-            _REMEDY,
+            REMEDY,
         )
 
 
@@ -99,7 +98,7 @@ def few_changed_lists(
         raise AuditError(
             f"audit `changed lists`: {changed:.1%} of the lists have lost more than half of their videos, at "
             f"most {max_share:.1%} may (setting [database] max_changed_lists).",
-            _REMEDY,
+            REMEDY,
         )
 
 
@@ -136,14 +135,16 @@ def _ranges(user_id: np.ndarray) -> Iterator[tuple[int, int, slice]]:
 
 
 def _parts(
-    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds
-) -> Iterator[_Part]:
+    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds, *, arm: str
+) -> Iterator[Part]:
     for first, last, users in _ranges(candidates.user_id):
         lists = read_lists(connection, run_id, first, last, ids)
         wanted = candidates.user_id[users]
+        if arm:
+            lists = lists.rows(np.isin(lists.user_id, wanted))
         closed = candidates.closed(users)
         available = len(candidates.video_id) - bits_set(closed)
-        yield _Part(
+        yield Part(
             lists,
             ids,
             candidates,
@@ -152,6 +153,7 @@ def _parts(
             closed,
             _place(wanted, lists.user_id),
             _place(candidates.video_id, lists.video_id),
+            arm,
         )
 
 
@@ -160,47 +162,35 @@ def _place(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))
 
 
-def _every_user(part: _Part) -> None:
+def _every_user(part: Part) -> None:
     missing = ~np.isin(part.wanted, part.lists.user_id) & (part.most > 0)
     if missing.any():
         raise AuditError(
             f"audit `every eligible user`: {missing.sum()} users have no list; the first is user "
-            f"{_named(part.ids.user, part.wanted[missing][0])}.",
-            _REMEDY,
+            f"{named(part.ids.user, part.wanted[missing][0])}.",
+            REMEDY,
         )
     unknown = part.wanted[part.user] != part.lists.user_id
-    _fail("every eligible user", unknown, part.lists, part.ids, "rows are of users who are not eligible")
+    fail("every eligible user", unknown, part.lists, part.ids, "rows are of users who are not eligible")
 
 
-def _full_lists(part: _Part) -> None:
+def _full_lists(part: Part) -> None:
     rows = np.bincount(part.user, minlength=len(part.wanted))
     wrong = rows != part.most
     if part.candidates.caps:
         for user in np.flatnonzero(rows < part.most).tolist():
-            wrong[user] = _has_room(part, user)
+            wrong[user] = has_room(part, user)
     if wrong.any():
         first = np.flatnonzero(wrong)[0]
         raise AuditError(
             f"audit `full lists`: {wrong.sum()} users have not as many rows as there are videos for them; "
-            f"the first is user {_named(part.ids.user, part.wanted[first])}, with {rows[first]} rows "
+            f"the first is user {named(part.ids.user, part.wanted[first])}, with {rows[first]} rows "
             f"instead of {part.most[first]}.",
-            _REMEDY,
+            REMEDY,
         )
 
 
-def _has_room(part: _Part, user: int) -> bool:
-    """Whether another open video would fit in this user's list by every cap."""
-    listed = part.video[part.user == user]
-    fits = OpenVideos(part.closed[user], len(part.candidates.video_id)).dense()
-    fits[listed] = False
-    for cap in part.candidates.caps:
-        groups, counts = np.unique(cap.group[listed], return_counts=True)
-        full = groups[(counts >= cap.most) & (groups >= 0)]
-        fits &= ~np.isin(cap.group, full)
-    return bool(fits.any())
-
-
-def _within_caps(part: _Part) -> None:
+def _within_caps(part: Part) -> None:
     for cap in part.candidates.caps:
         group = cap.group[part.video]
         order = np.lexsort((part.lists.rank, group, part.user))
@@ -211,7 +201,7 @@ def _within_caps(part: _Part) -> None:
         in_group = places - np.maximum.accumulate(np.where(begins, places, 0))
         over = np.zeros(len(order), dtype=bool)
         over[order] = (in_group >= cap.most) & (group >= 0)
-        _fail(
+        fail(
             f"at most {cap.most} by {cap.setting}",
             over,
             part.lists,
@@ -220,24 +210,24 @@ def _within_caps(part: _Part) -> None:
         )
 
 
-def _ranks_without_gap(part: _Part) -> None:
+def _ranks_without_gap(part: Part) -> None:
     begins = np.searchsorted(part.user, np.arange(len(part.wanted)))
     expected = np.arange(len(part.lists)) - begins[part.user] + 1
     wrong = part.lists.rank != expected
-    _fail("ranks 1..n", wrong, part.lists, part.ids, "rows have a rank that leaves a gap before it")
+    fail("ranks 1..n", wrong, part.lists, part.ids, "rows have a rank that leaves a gap before it")
 
 
-def _distinct_videos(part: _Part) -> None:
+def _distinct_videos(part: Part) -> None:
     order = np.lexsort((part.lists.rank, part.lists.video_id, part.user))
     user, video = part.user[order], part.lists.video_id[order]
     twice = np.zeros(len(order), dtype=bool)
     twice[order[1:]] = (user[1:] == user[:-1]) & (video[1:] == video[:-1])
-    _fail("distinct videos", twice, part.lists, part.ids, "rows repeat a video of the same list")
+    fail("distinct videos", twice, part.lists, part.ids, "rows repeat a video of the same list")
 
 
-def _listable_videos(part: _Part) -> None:
+def _listable_videos(part: Part) -> None:
     hidden = part.candidates.video_id[part.video] != part.lists.video_id
-    _fail(
+    fail(
         "listable videos",
         hidden,
         part.lists,
@@ -246,28 +236,35 @@ def _listable_videos(part: _Part) -> None:
     )
 
 
-def _unseen_videos(part: _Part) -> None:
+def _unseen_videos(part: Part) -> None:
     seen = bits_at(part.closed, part.user, part.video) == 1
-    _fail("unseen videos", seen, part.lists, part.ids, "rows have a video that the user has seen")
+    fail("unseen videos", seen, part.lists, part.ids, "rows have a video that the user has seen")
 
 
-def _finite(part: _Part) -> None:
+def _of_arm(part: Part) -> None:
+    fail("arms", part.lists.arm != part.arm, part.lists, part.ids, "rows are of another arm")
+
+
+def _finite(part: Part) -> None:
     finite_scores(part.lists, part.ids)
 
 
-def _scores_by_rank(part: _Part) -> None:
+def _scores_by_rank(part: Part) -> None:
+    # What a rule has moved stands where the rule says.
+    own = np.flatnonzero(part.lists.rule == "")
+    user, score = part.user[own], part.lists.score[own]
     rises = np.zeros(len(part.lists), dtype=bool)
-    rises[1:] = (part.user[1:] == part.user[:-1]) & (part.lists.score[1:] > part.lists.score[:-1])
-    _fail(
+    rises[own[1:]] = (user[1:] == user[:-1]) & (score[1:] > score[:-1])
+    fail(
         "scores ordered by rank", rises, part.lists, part.ids, "rows have a higher score than the rank before"
     )
 
 
-def _candidate_sources(part: _Part) -> None:
+def _candidate_sources(part: Part) -> None:
     names, name = np.unique(part.lists.candidate_sources, return_inverse=True)
     wrong = [_are_wrong(one.split(",")) for one in names.tolist()]
     bad = np.array(wrong, dtype=bool)[name] & (part.lists.candidate_sources != "")
-    _fail(
+    fail(
         "candidate sources",
         bad,
         part.lists,
@@ -275,7 +272,7 @@ def _candidate_sources(part: _Part) -> None:
         "rows name a candidate source that is unknown, or one twice",
     )
     none = (part.lists.source != HYBRID) & (part.lists.candidate_sources != "")
-    _fail("candidate sources", none, part.lists, part.ids, "rows of a fallback name a candidate source")
+    fail("candidate sources", none, part.lists, part.ids, "rows of a fallback name a candidate source")
 
 
 def _are_wrong(names: list[str]) -> bool:
@@ -283,7 +280,7 @@ def _are_wrong(names: list[str]) -> bool:
 
 
 # In this order: each may rely on those before it.
-_CHECKS: Iterable[Callable[[_Part], None]] = (
+_CHECKS: Iterable[Callable[[Part], None]] = (
     _every_user,
     _full_lists,
     _ranks_without_gap,
@@ -291,24 +288,8 @@ _CHECKS: Iterable[Callable[[_Part], None]] = (
     _listable_videos,
     _unseen_videos,
     _within_caps,
+    _of_arm,
     _finite,
     _scores_by_rank,
     _candidate_sources,
 )
-
-
-def _named(ids: Ids, code: int) -> int | str:
-    """An id as people know it."""
-    found = ids.outward([code])[0] if not ids.is_text or len(ids.codes_between(code, code)) else "unknown"
-    return repr(found) if isinstance(found, str) else found
-
-
-def _fail(name: str, bad: np.ndarray, lists: Lists, ids: ListIds, what: str) -> None:
-    if bad.any():
-        first = np.flatnonzero(bad)[0]
-        raise AuditError(
-            f"audit `{name}`: {bad.sum()} {what}; the first is user "
-            f"{_named(ids.user, lists.user_id[first])}, rank {lists.rank[first]}, video "
-            f"{_named(ids.video, lists.video_id[first])}, score {lists.score[first]}.",
-            _REMEDY,
-        )

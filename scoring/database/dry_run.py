@@ -31,6 +31,7 @@ from scoring.database.tables import (
     RUNNING,
     STORED,
     blocklist,
+    list_rule,
     published_run,
     recommendation,
     recommendation_run,
@@ -88,7 +89,7 @@ def _copy(settings: Settings, copied: Settings) -> None:
             return
         require_current(source)
         _copy_rows(source, target, recommendation_run, _ENDED)
-        for table in (published_run, blocklist, skip_user):
+        for table in (published_run, blocklist, skip_user, list_rule):
             _copy_rows(source, target, table)
         last = last_night(source)
         if last is not None and settings.database.max_changed_lists < 1:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
+from nightreel.core.settings.experiments import ExperimentSettings
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
@@ -91,11 +92,12 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
 
 @dataclass(frozen=True)
 class Night:
-    """What a run was made of: its instant, model, and the instant by which all that it knew had arrived."""
+    """What a run was made of: its instant, model and arms, and by when all that it knew had arrived."""
 
     as_of: datetime
     model_version: str
     known_at: datetime
+    experiment: ExperimentSettings | None = None
 
 
 def night_of(settings: Settings, run_id: int) -> Night:
@@ -108,4 +110,5 @@ def night_of(settings: Settings, run_id: int) -> Night:
             f"Run {run_id}: no such run, or it was pruned (setting [database] keep_runs).",
             "`nightreel runs` lists those that are kept; or name --as-of, --model and --known-at.",
         )
-    return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN)
+    experiment = None if run.arms is None else ExperimentSettings.model_validate_json(run.arms)
+    return Night(run.as_of, run.model_version, run.known_at or ALWAYS_KNOWN, experiment)

@@ -17,8 +17,14 @@ from scoring.lists.rows import Lists
 
 # Columns that are never null, with their binary type in COPY, big-endian; run_id comes from the caller.
 _KEYS = ((columns.RUN_ID, ">i4"), (columns.USER_ID, ">i8"), (columns.RANK, ">i4"), (columns.VIDEO_ID, ">i8"))
-_FLOATS = (columns.SCORE, columns.CLASSIFIER_SCORE, columns.REGRESSOR_SCORE, columns.ALS_SCORE)
-_TEXTS = (columns.SOURCE, columns.CANDIDATE_SOURCES)
+_FLOATS = (
+    columns.SCORE,
+    columns.CLASSIFIER_SCORE,
+    columns.REGRESSOR_SCORE,
+    columns.ALS_SCORE,
+    columns.PROPENSITY,
+)
+_TEXTS = (columns.SOURCE, columns.CANDIDATE_SOURCES, columns.RULE, columns.ARM)
 _NAMES = (*(name for name, _ in _KEYS), *_FLOATS, *_TEXTS)
 _COPY = f"COPY {columns.RECOMMENDATION} ({', '.join(_NAMES)}) FROM STDIN (FORMAT BINARY)"
 _INSERT = (
@@ -77,12 +83,12 @@ def _csv_rows(run_id: int, lists: Lists, ids: ListIds) -> bytes:
 
 
 def _floats(lists: Lists) -> tuple[np.ndarray, ...]:
-    return lists.score, lists.classifier_score, lists.regressor_score, lists.als_score
+    return tuple(getattr(lists, name) for name in _FLOATS)
 
 
 def _texts(lists: Lists) -> tuple[np.ndarray, ...]:
     # What comes from a parquet file is an array of objects. All names are ASCII.
-    return lists.source.astype(np.str_), lists.candidate_sources.astype(np.str_)
+    return tuple(getattr(lists, name).astype(np.str_) for name in _TEXTS)
 
 
 def _binary_rows(run_id: int, lists: Lists) -> Iterator[bytes]:
@@ -132,8 +138,8 @@ def _record_type(null: np.ndarray, text_bytes: Sequence[int]) -> np.dtype:
 
 _READ_AS = (np.int64, np.int32, np.int64, *(np.float64 for _ in _FLOATS), *(np.str_ for _ in _TEXTS))
 _OF_RUN = select(
-    *(recommendation.c[name] for name in _NAMES[1:-1]),
-    func.coalesce(recommendation.c[columns.CANDIDATE_SOURCES], ""),
+    *(recommendation.c[name] for name in _NAMES[1:] if name not in _TEXTS),
+    *(func.coalesce(recommendation.c[name], "") for name in _TEXTS),
 ).where(recommendation.c[columns.RUN_ID] == bindparam("run"))
 _READ = _OF_RUN.where(
     recommendation.c[columns.USER_ID].between(bindparam("first"), bindparam("last"))
@@ -178,7 +184,8 @@ def _read_text(connection: Connection, run_id: int, ids: ListIds, first_user: in
 
 def _lists(rows: Sequence[Any]) -> Lists:
     values = zip(*rows, strict=True) if rows else [()] * len(_READ_AS)
-    return Lists(*(np.array(column, dtype=kind) for column, kind in zip(values, _READ_AS, strict=True)))
+    arrays = (np.array(column, dtype=kind) for column, kind in zip(values, _READ_AS, strict=True))
+    return Lists(**dict(zip(_NAMES[1:], arrays, strict=True)))
 
 
 def row_count(connection: Connection, run_id: int) -> int:

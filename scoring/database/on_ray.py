@@ -8,7 +8,7 @@ work, and repeats what a lost node had; every piece of it may be done twice with
 import io
 import json
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -44,15 +44,17 @@ _SCORE_CPUS, _LOAD_CPUS = 0.75, 0.25
 class ListsOnRay:
     """The lists of all users, to be scored on the cluster.
 
-    inputs: digest of all that the lists depend on; parts of the same digest are taken as they are.
+    inputs: digest of all that the lists depend on; parts of the same digest are taken as they are. arm: of an
+    experiment, whose users these are.
     """
 
-    def __init__(self, work: Work, settings: Settings, inputs: str) -> None:
+    def __init__(self, work: Work, settings: Settings, inputs: str, arm: str = "") -> None:
         refuse_on_ray(settings)
         shared = Folder(settings.cluster.shared_dir or str(settings.paths.shared))
         self._work = work
         self._settings = settings
-        self._parts = shared.below(f"lists-{inputs}")
+        self._parts = shared.below(f"lists-{inputs}{'-' if arm else ''}{arm}")
+        self._arm = arm
 
     def write(self, connection: Connection, run_id: int) -> Counter[str]:
         """Score every user and add the lists to the run; returns the rows by their source.
@@ -74,7 +76,7 @@ class ListsOnRay:
             parts = [{"part": number, "name": _name(part)} for number, part in enumerate(slices)]
             scored = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
                 _Scorer,
-                fn_constructor_args=([common], of_parts, self._parts),
+                fn_constructor_args=([common], of_parts, self._parts, self._arm),
                 batch_size=1,
                 num_cpus=_SCORE_CPUS,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
@@ -108,11 +110,16 @@ class _Scorer:
     """An actor that scores parts, one at a time, with what is opened once; there is one for each core."""
 
     def __init__(
-        self, common: list["ray.ObjectRef[Common]"], of_parts: list["ray.ObjectRef[Any]"], parts: Folder
+        self,
+        common: list["ray.ObjectRef[Common]"],
+        of_parts: list["ray.ObjectRef[Any]"],
+        parts: Folder,
+        arm: str = "",
     ) -> None:
         self._lists = ray.get(common[0]).opened()
         self._of_parts = of_parts
         self._parts = parts
+        self._arm = arm
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         number, name = int(batch["part"][0]), str(batch["name"][0])
@@ -130,7 +137,7 @@ class _Scorer:
     def _score(self, number: int) -> Lists:
         lists: Lists = self._lists(ray.get(self._of_parts[number]))
         finite_scores(lists)
-        return lists
+        return replace(lists, arm=np.full(len(lists), self._arm))
 
 
 class _Loader:

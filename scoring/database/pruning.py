@@ -8,6 +8,7 @@ from scoring.database.tables import (
     FAILED,
     PUBLISHED,
     STORED,
+    list_repeat,
     published_run,
     recommendation,
     recommendation_run,
@@ -36,6 +37,7 @@ def prune(connection: Connection, settings: Settings) -> None:
     for run_id in removed:
         with connection.begin():
             connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
+            connection.execute(delete(list_repeat).where(list_repeat.c[columns.RUN_ID] == run_id))
             connection.execute(delete(recommendation_run).where(_key == run_id))
 
 

@@ -1,13 +1,15 @@
 """The scoring step: every user's list as of an instant from the champion model, published or not at all."""
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
@@ -18,16 +20,16 @@ from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
+from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
-from pipelines.model_registry import ModelVersion
-from pipelines.model_rows.sides import Sides, sides_as_of
-from pipelines.rankers import HybridRanker
+from pipelines.known import newest_play, raw_changes_since, table_files
 from scoring.database.connection import database_url, masked, sql_engine, translate_errors
 from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_runs import same_run
+from scoring.database.night_lists import lists_of_night
+from scoring.database.repeats import read_repeats
 from scoring.database.replay import as_known_at, moment_of
 from scoring.database.runs import NewRun, note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
@@ -35,17 +37,17 @@ from scoring.database.schema import upgrade
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
-from scoring.lists.candidates import Candidates
-from scoring.lists.eligibility import Exclusions, find_candidates
+from scoring.lists.arms import Arm, arms_of_night
+from scoring.lists.eligibility import Exclusions
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
-from scoring.lists.score_model import lists_of_model, work_of_model
 
 _log = get_logger(__name__)
 
 # What lists depend on, beside their inputs.
 LIST_SETTINGS = (
     "data.time_zone",
+    "seed",
     "lists.top_k",
     "ranker.filter_k",
     "retrieval.candidates",
@@ -61,6 +63,14 @@ LIST_SETTINGS = (
     "retrieval.sources",
     "retrieval.source_k",
     "ranker.last_stage",
+    "lists.diversity",
+    "lists.repeat_discount",
+    "lists.repeat_nights",
+    "lists.repeat_ranks",
+    "lists.explore_share",
+    "lists.explore_after",
+    "lists.explore_among",
+    "lists.explore_temperature",
 )
 
 
@@ -73,13 +83,15 @@ def score_and_publish(
     replay: bool = False,
     publish: bool = False,
     force: bool = False,
+    experiment: ExperimentSettings | None = None,
 ) -> StepResult[ScoreFacts]:
     """Score every user with what was known at `as_of`, audit the lists, and show them or store a replay.
 
     as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
     that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
     by default everything, or where `as_of` is given, what the newest stored run of it knew. replay: it is one
-    whatever these say. publish: show the lists though they are a replay. Skipped where the lists that are
+    whatever these say. publish: show the lists though they are a replay. experiment: the arms of the run; by
+    default those of the settings, where no model is named. Skipped where the lists that are
     shown, or for a replay some that are kept, were made of the same inputs, model, instant and settings.
 
     Raises InputError for missing or damaged inputs, an instant before the data or in the future, or a model
@@ -94,6 +106,9 @@ def score_and_publish(
         if model_version is None
         else model_registry.find(settings, model_version)
     )
+    if experiment is None and model_version is None:
+        experiment = settings.experiments if settings.experiments.arms else None
+    arms = arms_of_night(settings, experiment, model)
     moment = moment_of(settings, as_of, known_at, model_version, now=datetime.now(UTC))
     instant, known_at = moment.as_of, moment.known_at
     replay = replay or moment.is_past
@@ -104,11 +119,14 @@ def score_and_publish(
             upgrade(connection)
             ids = ListIds.of(settings.paths)
             fit_ids(connection, ids, OF_IDS)
-            exclusions = read_exclusions(connection, ids)
+            exclusions = replace(
+                read_exclusions(connection, ids),
+                repeats=read_repeats(connection, ids, instant, settings),
+            )
             newest_play_at = newest_play(settings, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
-            inputs = _digest(settings, read, model, instant, exclusions, knew=knew)
+            inputs = _digest(settings, read, arms, instant, exclusions, knew=knew)
             run = NewRun(
                 instant,
                 model.version,
@@ -117,6 +135,7 @@ def score_and_publish(
                 newest_play_at,
                 replay=replay,
                 show=publish or not replay,
+                arms=None if experiment is None else said_of(experiment, arms),
             )
             same = same_run(connection, inputs, replay=replay, show=run.show)
         if same is not None and not force:
@@ -125,45 +144,60 @@ def score_and_publish(
             )
             return SCORE.skipped((*read, model.folder), (masked(url),), facts)
         stages.begin("prepare")
-        ranker = HybridRanker.load(model.folder, threads=settings.threads)
         with as_known_at(settings, known_at) as home:
-            candidates, sides = _prepare(home, open_store(), ranker, instant, exclusions, known_at=known_at)
-            lists = (
-                work_of_model(candidates, sides, model=model, as_of=instant, settings=home)
-                if settings.cluster.engine == "ray"
-                else lists_of_model(candidates, sides, ranker, model=model, as_of=instant, settings=home)
+            candidates, found = lists_of_night(
+                home,
+                open_store(),
+                arms,
+                experiment=experiment,
+                instant=instant,
+                exclusions=exclusions,
+                known_at=known_at,
             )
         counts: Counter[str] = Counter()
-        if isinstance(lists, Work):
+        of_arms = tuple((one.arm.name, one.candidates) for one in found)
+        if isinstance(found[0].lists, Work):
             from scoring.database.on_ray import ListsOnRay
 
             # Another database's run of the same inputs has its own parts, and removes those alone.
             parts = fingerprint(inputs=run.inputs, database=masked(url))
-            on_ray = ListsOnRay(lists, settings, parts)
+            on_ray = [
+                ListsOnRay(one.lists, settings, parts, one.arm.name)
+                for one in found
+                if isinstance(one.lists, Work)
+            ]
             if force:
-                on_ray.forget()
+                for one in on_ray:
+                    one.forget()
             written = publish_written(
                 connection,
                 run,
-                lambda run_id: counts.update(on_ray.write(connection, run_id)),
+                lambda run_id: [counts.update(one.write(connection, run_id)) for one in on_ray],
                 candidates,
                 settings,
+                arms=of_arms,
                 begin_stage=stages.begin,
             )
-            on_ray.forget()
+            for one in on_ray:
+                one.forget()
         else:
+            blocks = chain.from_iterable(one.lists for one in found if not isinstance(one.lists, Work))
             written = publish_lists(
                 connection,
                 run,
-                _counted(lists, counts, len(candidates.user_id)),
+                _counted(blocks, counts, len(candidates.user_id)),
                 candidates,
                 settings,
+                arms=of_arms,
                 begin_stage=stages.begin,
             )
         note_stages(connection, written.run_id, stages.seconds())
-    remarks = raw_changes_since(settings.paths, known_at, instant)
-    for remark in remarks:
+    changes = raw_changes_since(settings.paths, known_at, instant)
+    for remark in changes:
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
+    for remark in written.remarks:
+        _log.warning("a rule was not kept", run_id=written.run_id, reason=remark)
+    remarks = [*changes, *written.remarks]
     if not run.show:
         remarks.append(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
@@ -177,6 +211,7 @@ def score_and_publish(
         model=model.version,
         users=written.users,
         videos=len(candidates.video_id),
+        arms=None if experiment is None else {name: len(own.user_id) for name, own in of_arms},
         rows=written.rows,
         rows_by_source=dict(sorted(counts.items())),
         seconds=stages.seconds(),
@@ -211,7 +246,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
 def _digest(
     settings: Settings,
     read: tuple[Path, ...],
-    model: ModelVersion,
+    arms: Sequence[Arm],
     instant: datetime,
     exclusions: Exclusions,
     *,
@@ -220,35 +255,25 @@ def _digest(
     return fingerprint(
         knew=dict(knew),
         files=fingerprint_of_files(read),
-        model=model.version,
+        model=arms[0].model.version,
+        arms=[[one.name, one.share, one.model.version, dict(one.changes)] for one in arms],
         as_of=instant.isoformat(),
         settings=SCORE.settings_in(settings),
-        exclusions={name: ids.tolist() for name, ids in vars(exclusions).items()},
+        exclusions={
+            "blocklist": exclusions.blocklist.tolist(),
+            "skip_user": exclusions.skip_user.tolist(),
+            "repeats": None if exclusions.repeats is None else exclusions.repeats.after_run,
+            "rules": [vars(rule) for rule in exclusions.rules if rule.is_in_force(instant)],
+        },
     )
 
 
-def _prepare(
-    settings: Settings,
-    store: FeatureStore,
-    ranker: HybridRanker,
-    instant: datetime,
-    exclusions: Exclusions,
-    *,
-    known_at: datetime,
-) -> tuple[Candidates, Sides]:
-    # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
-    profiles_at = known_at if last_arrival(settings.paths) > instant else None
-    candidates = find_candidates(settings, store, instant, exclusions, profiles_at=profiles_at)
-    sides = sides_as_of(
-        store,
-        ranker.encoding,
-        candidates.user_id,
-        candidates.video_id,
-        as_of=instant,
-        zone=settings.data.zone,
-        profiles_at=profiles_at,
-    )
-    return candidates, sides
+def said_of(experiment: ExperimentSettings, arms: Sequence[Arm]) -> str:
+    """An experiment as a run keeps it, so that a replay has the same arms: models by their names."""
+    said = experiment.model_dump(mode="json")
+    for arm in arms:
+        said["arms"][arm.name]["model"] = arm.model.version
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _counted(blocks: Iterable[Lists], counts: Counter[str], users: int) -> Iterator[Lists]:

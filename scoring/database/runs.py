@@ -7,7 +7,8 @@ run.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +21,19 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
-from scoring.database.audits import audit_lists, few_changed_lists, finite_scores, in_line_with_last
+from scoring.database.audits import (
+    audit_lists,
+    few_changed_lists,
+    finite_scores,
+    in_line_with_last,
+    require_all_audited,
+)
 from scoring.database.connection import POSTGRESQL, translate_errors
 from scoring.database.kept_runs import last_night
 from scoring.database.loading import insert_lists
 from scoring.database.pruning import prune
+from scoring.database.repeats import write_repeats
+from scoring.database.rule_audits import not_kept
 from scoring.database.tables import (
     FAILED,
     PUBLISHED,
@@ -38,6 +47,8 @@ from scoring.database.tables import (
 from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists, in_batches
 
+# Names of an experiment's arms, with their users; none without one.
+Arms = Sequence[tuple[str, Candidates]]
 _ERROR_CHARACTERS = 1_000
 _key = recommendation_run.c[columns.RUN_ID]
 _PATIENCE = text("SET LOCAL lock_timeout = '30s'")
@@ -52,6 +63,7 @@ class NewRun:
 
     known_at: by when all had arrived that it uses. newest_play_at: when the newest play of it happened.
     replay: made of the past on purpose. show: to apps; a run that is not shown is stored.
+    arms: of its experiment, in JSON.
     """
 
     as_of: datetime
@@ -61,15 +73,20 @@ class NewRun:
     newest_play_at: datetime | None = None
     replay: bool = False
     show: bool = True
+    arms: str | None = None
 
 
 @dataclass(frozen=True)
 class Published:
-    """A run that is complete and audited: shown from now on, or stored."""
+    """A run that is complete and audited: shown from now on, or stored.
+
+    remarks: what of the owner's rules could not be kept, a line each.
+    """
 
     run_id: int
     users: int
     rows: int
+    remarks: tuple[str, ...] = ()
 
 
 def publish(
@@ -79,6 +96,7 @@ def publish(
     candidates: Candidates,
     settings: Settings,
     *,
+    arms: Arms = (),
     begin_stage: Callable[[str], None] = lambda _stage: None,
     batch_rows: int = 50_000,
 ) -> Published:
@@ -92,22 +110,24 @@ def publish(
         with translate_errors(connection.engine.url):
             _write(connection, run_id, in_batches(blocks, batch_rows), ListIds.of(settings.paths))
 
-    return publish_written(connection, run, write, candidates, settings, begin_stage=begin_stage)
+    return publish_written(connection, run, write, candidates, settings, arms=arms, begin_stage=begin_stage)
 
 
 def publish_written(
     connection: Connection,
     run: NewRun,
-    write: Callable[[int], None],
+    write: Callable[[int], object],
     candidates: Candidates,
     settings: Settings,
     *,
+    arms: Arms = (),
     begin_stage: Callable[[str], None] = lambda _stage: None,
 ) -> Published:
     """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
 
     connection: of the only writer. write: takes the run's id, and returns when every eligible user's whole
     list is committed under it. begin_stage: called with "write", "audit" and "prune".
+    arms: of an experiment, whose lists are held against their own users.
     Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
     reason, its rows are removed, and what was shown before still is.
     """
@@ -123,11 +143,13 @@ def publish_written(
         with translate_errors(connection.engine.url):
             begin_stage("audit")
             with connection.begin():
-                rows = _audit(connection, run_id, run, candidates, settings)
-                published = Published(run_id, len(candidates.user_id), rows)
+                rows, remarks = _audit(connection, run_id, run, candidates, settings, arms=arms)
+                published = Published(run_id, len(candidates.user_id), rows, remarks)
                 _end(connection, published, STORED if not run.show else PUBLISHED)
                 if run.show:
                     show(connection, run_id)
+                    if settings.notes_repeats and not run.replay:
+                        write_repeats(connection, run_id, candidates, settings, ListIds.of(settings.paths))
     except BaseException as error:
         _mark_failed(connection.engine, run_id, error)
         raise
@@ -205,6 +227,7 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
             known_at=run.known_at,
             newest_play_at=run.newest_play_at,
             replay=run.replay,
+            arms=run.arms,
         )
     )
     return run_id
@@ -228,10 +251,25 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: L
 
 
 def _audit(
-    connection: Connection, run_id: int, run: NewRun, candidates: Candidates, settings: Settings
-) -> int:
+    connection: Connection,
+    run_id: int,
+    run: NewRun,
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    arms: Arms,
+) -> tuple[int, tuple[str, ...]]:
+    """Rows of the run, and what of the owner's rules could not be kept."""
     ids = ListIds.of(settings.paths)
-    rows = audit_lists(connection, run_id, candidates, settings.lists.top_k, ids)
+    broken: Counter[str] = Counter()
+    rows = 0
+    for name, own in arms or (("", candidates),):
+        rows += audit_lists(connection, run_id, own, settings.lists.top_k, ids, arm=name, broken=broken)
+    require_all_audited(connection, run_id, rows)
+    remarks = [*candidates.rules.remarks, *not_kept(broken, len(candidates.user_id))]
+    if remarks:
+        said = update(recommendation_run).where(_key == run_id).values(remarks="\n".join(remarks))
+        connection.execute(said)
     last = last_night(connection)
     # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
     # and one that says so is no replay's excuse.
@@ -243,7 +281,7 @@ def _audit(
         if settings.database.max_changed_lists < 1:
             runs = run_id, last.run_id
             few_changed_lists(connection, runs, candidates, settings.database.max_changed_lists, ids)
-    return rows
+    return rows, tuple(remarks)
 
 
 def _end(connection: Connection, published: Published, status: str) -> None:

@@ -13,7 +13,7 @@ from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
 from scoring.database.writer import exclusive_lock
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Alembic's own table; apart from ours, which its migrations make.
 _version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

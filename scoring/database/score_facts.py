@@ -9,7 +9,8 @@ from nightreel.core.steps import Facts
 class ScoreFacts(Facts):
     """A run of lists. Where it was there already, only which one it is, and of when.
 
-    run_id: None for a dry run. as_of, known_at: ISO 8601. seconds: of each part.
+    run_id: None for a dry run. as_of, known_at: ISO 8601. seconds: of each part. arms: users of each,
+    where there is an experiment.
     """
 
     run_id: int | None
@@ -19,6 +20,7 @@ class ScoreFacts(Facts):
     model: str | None = None
     users: int | None = None
     videos: int | None = None
+    arms: Mapping[str, int] | None = None
     rows: int | None = None
     rows_by_source: Mapping[str, int] | None = None
     seconds: Mapping[str, float] | None = None

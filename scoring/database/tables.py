@@ -88,6 +88,10 @@ recommendation_run = Table(
     Column("newest_play_at", UtcTimestamp),
     # Made of the past on purpose; it never counts as a night's list.
     Column("replay", Boolean, nullable=False, server_default=false()),
+    # JSON: each arm of the experiment, with its share, model version and settings; none without one.
+    Column("arms", Text),
+    # What went otherwise than the rules asked, a line each.
+    Column("remarks", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{PUBLISHED}', '{STORED}', '{FAILED}')", name="known_status"),
     CheckConstraint("k >= 1", name="k_from_1"),
 )
@@ -112,6 +116,12 @@ recommendation = Table(
     Column(columns.SOURCE, String(32), nullable=False),
     # Names with commas between: which candidate sources brought the video; none for a fallback's rows.
     Column(columns.CANDIDATE_SOURCES, Text),
+    # What moved the row, as `pin:3`, with commas between; none where the model's order stands.
+    Column(columns.RULE, Text),
+    # The probability of this video at this rank, given those before it; none where nothing is drawn.
+    Column(columns.PROPENSITY, Double),
+    # Of the experiment; none where there is none.
+    Column(columns.ARM, String(64)),
     CheckConstraint("rank >= 1", name="rank_from_1"),
     # The primary key is the table: one user's list lies together on the disk.
     sqlite_with_rowid=False,
@@ -141,8 +151,60 @@ skip_user = Table(
     Column("reason", Text),
 )
 
+# What the owner wants of lists beside the model's order. `item` is of `item_kind`, as the log or the
+# videos' files have it; a rule without one is of nothing.
+list_rule = Table(
+    "list_rule",
+    metadata,
+    Column("rule_id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("item_kind", String(16), nullable=False),
+    Column("item", Text, nullable=False),
+    # Of a pin: where in the list. Of a quota: how many rows.
+    Column("number", Integer),
+    # Of a boost or a demotion: by how much the position is divided or multiplied.
+    Column("strength", Double),
+    # A column of the users' table and its value; none for all users.
+    Column("segment_column", Text),
+    Column("segment_value", Text),
+    Column("valid_from", UtcTimestamp),
+    Column("valid_until", UtcTimestamp),
+    Column("reason", Text),
+    CheckConstraint("kind IN ('pin', 'boost', 'demote', 'at_least', 'at_most')", name="known_kind"),
+    CheckConstraint("item_kind IN ('video', 'author', 'category')", name="known_item_kind"),
+    CheckConstraint("kind <> 'pin' OR item_kind = 'video'", name="pin_of_video"),
+    CheckConstraint(
+        "(kind IN ('boost', 'demote')) = (strength IS NOT NULL) AND (strength IS NULL OR strength > 1)",
+        name="strength_of_move",
+    ),
+    CheckConstraint(
+        "(kind IN ('pin', 'at_least', 'at_most')) = (number IS NOT NULL) "
+        "AND (number IS NULL OR number >= 1 OR (number = 0 AND kind = 'at_most'))",
+        name="number_of_rows",
+    ),
+    CheckConstraint("(segment_column IS NULL) = (segment_value IS NULL)", name="whole_segment"),
+)
+
+# Of each user, after a run that was shown: what its first ranks and those of earlier nights have listed
+# and the user has not played. One row a user, so that ten million users are as many rows.
+list_repeat = Table(
+    "list_repeat",
+    metadata,
+    Column(
+        columns.RUN_ID,
+        Integer,
+        ForeignKey(recommendation_run.c.run_id),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(columns.USER_ID, Id, primary_key=True, autoincrement=False),
+    # In JSON, a pair for each video: its id, and in how many nights.
+    Column("listed", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # What has ids, whose types are those of the home's.
-OF_IDS = (recommendation, blocklist, skip_user)
+OF_IDS = (recommendation, blocklist, skip_user, list_repeat)
 
 # The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
 job_run = Table(
@@ -175,6 +237,9 @@ ROW_FIELDS = (
     columns.ALS_SCORE,
     columns.SOURCE,
     columns.CANDIDATE_SOURCES,
+    columns.RULE,
+    columns.PROPENSITY,
+    columns.ARM,
 )
 
 # Since when apps have read which run: a row for each move of the pointer, by a publish or a rollback.
@@ -237,6 +302,40 @@ list_outcome = Table(
     Column("played", BigInteger, nullable=False),
     Column("liked", BigInteger, nullable=False),
     Column("watch_ms", BigInteger, nullable=False),
+)
+
+# The same rows by what brought them; one that several sources brought counts for each.
+list_candidate = Table(
+    "list_candidate",
+    metadata,
+    _night_key(),
+    Column("candidate_source", String(64), primary_key=True),
+    Column("listed", BigInteger, nullable=False),
+    Column("played", BigInteger, nullable=False),
+    Column("liked", BigInteger, nullable=False),
+    Column("watch_ms", BigInteger, nullable=False),
+)
+
+# The arms of a run's experiment: sums over users that intervals and tests are made of.
+list_arm = Table(
+    "list_arm",
+    metadata,
+    _night_key(),
+    Column("arm", String(64), primary_key=True),
+    # Of the settings: the first arm is the one compared with, and another salt is another experiment.
+    Column("position", Integer, nullable=False),
+    Column("salt", Text, nullable=False),
+    # What the settings wanted, of all users.
+    Column("share", Double, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("users", Integer, nullable=False),
+    Column("active_users", Integer, nullable=False),
+    # Active users who played, who liked something of their list.
+    Column("reached", Integer, nullable=False),
+    Column("reached_liked", Integer, nullable=False),
+    # Rows played by each active user: their sum, and that of their squares.
+    Column("played", BigInteger, nullable=False),
+    Column("played_squared", BigInteger, nullable=False),
 )
 
 # Users with a hit among the first `depth`, of their list and of yesterday's most liked videos.

@@ -68,7 +68,13 @@ def explain(
             Exclusions(blocked, np.setdiff1d(exclusions.skip_user, [user])),
         )
         video = ids.video.codes_of([video_id]).get(ids.video.key(video_id))
-        found = _explanation(night, _NO_VIDEO if video is None else video, row, listed)
+        found = _explanation(
+            night,
+            _NO_VIDEO if video is None else video,
+            row,
+            listed,
+            moved=any(one[columns.RULE] for one in stored),
+        )
     nearby = tuple(_outward(found.nearby, ids, settings))
     return replace(found, user_id=user_id, video_id=video_id, nearby=nearby)
 
@@ -92,9 +98,11 @@ def _stored_list(connection: Connection, run_id: int, user_id: int | str | None)
 
 
 def _explanation(
-    night: NightOfUser, video_id: int, row: dict[str, Any] | None, stored: np.ndarray
+    night: NightOfUser, video_id: int, row: dict[str, Any] | None, stored: np.ndarray, *, moved: bool
 ) -> Explanation:
-    """row: the video's of the stored list, None where it is not in it. stored: the list's videos."""
+    """row: the video's of the stored list, None where it is not in it. stored: the list's videos. moved:
+    whether rules have moved some of them.
+    """
     video = night.index(video_id)
     trace, run = night.trace, night.run
     at = None if trace is None or video is None else trace.candidate(video)
@@ -121,7 +129,7 @@ def _explanation(
         objective_of(night.model),
         found.get(columns.RANK),
         None if video is None else night.position(video),
-        None if row is not None else reason_of(night, video_id, video),
+        None if row is not None else reason_of(night, video_id, video, moved=moved),
         found.get(columns.SOURCE),
         found.get(columns.SCORE),
         found.get(columns.CLASSIFIER_SCORE),
@@ -130,11 +138,14 @@ def _explanation(
         tuple(name for name in str(sources).split(",") if name),
         features,
         near,
-        _remark(night, stored),
+        _remark(night, stored, moved=moved),
+        found.get(columns.RULE),
     )
 
 
-def _remark(night: NightOfUser, stored: np.ndarray) -> str | None:
+def _remark(night: NightOfUser, stored: np.ndarray, *, moved: bool) -> str | None:
+    if moved:
+        return "Rules have moved rows of this list: positions are those of the model's own order."
     if night.trace is None:
         return None
     if night.settings.ranker.last_stage is not None:

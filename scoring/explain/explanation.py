@@ -12,6 +12,7 @@ SEEN = "seen"
 NO_CANDIDATE = "no_candidate"
 FILTERED = "filtered"
 CAPPED = "capped"
+MOVED = "moved"
 BELOW_K = "below_k"
 
 
@@ -58,7 +59,8 @@ class Explanation:
 
     rank, source and the scores are the stored row's, None where there is none. position: in the order before
     the list was cut, from 1; None where the video was not ordered. candidate_sources: what brought the video.
-    features: the strongest of each model that filtered or ordered. remark: what makes this uncertain.
+    features: the strongest of each model that filtered or ordered. remark: what makes this uncertain. rule:
+    what put the row at its rank, None where the model's order did.
     """
 
     user_id: int | str
@@ -79,6 +81,7 @@ class Explanation:
     features: tuple[Contribution, ...]
     nearby: tuple[Nearby, ...]
     remark: str | None
+    rule: str | None = None
 
     @property
     def listed(self) -> bool:

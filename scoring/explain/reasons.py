@@ -11,6 +11,7 @@ from scoring.explain.explanation import (
     BLOCKED,
     CAPPED,
     FILTERED,
+    MOVED,
     NO_CANDIDATE,
     NOT_LISTABLE,
     SEEN,
@@ -26,8 +27,10 @@ _RULES = {
 }
 
 
-def reason_of(night: NightOfUser, video_id: int, video: int | None) -> Reason:
-    """video_id: as the tables have it. video: its position in the candidates, None where it is none."""
+def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bool = False) -> Reason:
+    """video_id: as the tables have it. video: its position in the candidates, None where it is none. moved:
+    whether rules have moved rows of the list.
+    """
     if video is None:
         return _not_listable(night, video_id)
     if not night.candidates.open_videos(night.user).holds(np.array([video]))[0] and night.trace is not None:
@@ -49,6 +52,11 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None) -> Reason:
     if night.candidates.caps and position <= k:
         names = ", ".join(cap.setting for cap in night.candidates.caps)
         return Reason(CAPPED, f"It was ordered at position {position}, and {names} had no room for it.")
+    if moved and position <= k:
+        return Reason(
+            MOVED,
+            f"It was ordered at position {position}, and rules moved others before it or moved it down.",
+        )
     return Reason(BELOW_K, f"It was ordered at position {position}; the list has {k} ([lists] top_k).")
 
 

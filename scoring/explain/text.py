@@ -45,4 +45,5 @@ def as_text(found: Explanation) -> Iterator[str | Sequence[dict[str, Any]]]:
 def _verdict(found: Explanation) -> str:
     if found.reason is not None:
         return f"not in the list. {found.reason.text}"
-    return f"rank {found.rank}, score {found.score:.4f}, {found.source}"
+    by = f", put there by {found.rule}" if found.rule else ""
+    return f"rank {found.rank}, score {found.score:.4f}, {found.source}{by}"

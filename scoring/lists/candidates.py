@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scoring.lists.rules.owner import NO_RULES, NightRules
+from scoring.lists.rules.repeats import Repeats
+
 
 @dataclass(frozen=True)
 class Cap:
@@ -49,6 +52,8 @@ class Candidates:
     user_id: int64 [users], ascending. has_history: bool [users], whether a play of theirs came before the
     instant. video_id: int64 [videos], ascending. seen: uint8 [users, videos / 8], a bit a video, set where
     the user's having seen it keeps it off the list. caps: what else a list keeps to. about: of the videos.
+    rules: the owner's. repeats: what earlier nights have listed in vain, where that counts.
+    played: as `seen`, what each user has played, where that counts and seen does not say it.
     """
 
     user_id: np.ndarray
@@ -57,6 +62,9 @@ class Candidates:
     seen: np.ndarray
     caps: tuple[Cap, ...] = ()
     about: About | None = None
+    rules: NightRules = NO_RULES
+    repeats: Repeats | None = None
+    played: np.ndarray | None = None
 
     def of_users(self, chosen: np.ndarray) -> "Candidates":
         """The same for some of the users alone. chosen: bool [users], or their positions, ascending."""
@@ -65,6 +73,7 @@ class Candidates:
             user_id=self.user_id[chosen],
             has_history=self.has_history[chosen],
             seen=self.seen[chosen],
+            played=None if self.played is None else self.played[chosen],
         )
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:

@@ -19,6 +19,9 @@ from nightreel.core.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
+from scoring.lists.rules.of_night import rules_of_night
+from scoring.lists.rules.owner import OwnerRule
+from scoring.lists.rules.repeats import Repeats
 
 _PUBLIC = "public"
 _ADVERTISEMENT = "AD"
@@ -54,10 +57,16 @@ def interactions_file(settings: Settings) -> Path:
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What the owner keeps off the lists by the database's own tables; both int64, ascending."""
+    """What the owner says of lists by the database's own tables, and what these have listed in vain.
 
-    blocklist: np.ndarray  # videos in nobody's list
-    skip_user: np.ndarray  # users without a list
+    blocklist: int64, ascending, videos in nobody's list. skip_user: the same, users without a list. rules:
+    those of `list_rule`, in force or not. repeats: None where they do not count.
+    """
+
+    blocklist: np.ndarray
+    skip_user: np.ndarray
+    rules: tuple[OwnerRule, ...] = ()
+    repeats: Repeats | None = None
 
 
 NOBODY = Exclusions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -94,20 +103,38 @@ def find_candidates(
     user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), exclusions.skip_user)
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
+    days = settings.lists.exclude_seen_days
     seen = no_seen(len(user_id), len(video_id))
     if settings.lists.exclude_seen:
-        days = settings.lists.exclude_seen_days
         since = None if days is None else as_of - timedelta(days=days)
-        for user, video in before(columns.USER_ID, columns.VIDEO_ID, since=since):
-            place = np.searchsorted(video_id, video)
-            row = np.searchsorted(user_id, user)
-            listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
-            place, row = place[listable], row[listable]
-            # unpackbits has the first video in the highest bit.
-            np.bitwise_or.at(seen, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
+        seen = _played(before(columns.USER_ID, columns.VIDEO_ID, since=since), user_id, video_id)
+    played = None
+    if settings.notes_repeats and not (settings.lists.exclude_seen and days is None):
+        played = _played(before(columns.USER_ID, columns.VIDEO_ID), user_id, video_id)
     return Candidates(
-        user_id, np.isin(user_id, active), video_id, seen, _caps(settings, videos), _about(videos)
+        user_id,
+        np.isin(user_id, active),
+        video_id,
+        seen,
+        _caps(settings, videos),
+        about := _about(videos),
+        rules_of_night(settings, exclusions.rules, as_of, video_id, about),
+        exclusions.repeats,
+        played,
     )
+
+
+def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:
+    """A bit for each of these users and videos that is among the plays: uint8 [users, videos / 8]."""
+    found = no_seen(len(user_id), len(video_id))
+    for user, video in plays:
+        place = np.searchsorted(video_id, video)
+        row = np.searchsorted(user_id, user)
+        listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
+        place, row = place[listable], row[listable]
+        # unpackbits has the first video in the highest bit.
+        np.bitwise_or.at(found, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
+    return found
 
 
 def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:

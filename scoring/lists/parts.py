@@ -21,6 +21,7 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.next_day import NextDayScoring
 from scoring.lists.retrieval import Retrieval
 from scoring.lists.rows import Lists
+from scoring.lists.rules.stage import ListRules
 from scoring.lists.score import common_order, score_with
 
 
@@ -40,8 +41,14 @@ class Work:
     part: Callable[[slice], Any]
 
 
-def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, settings: Settings) -> Work:
-    """The lists of `score_users`. model_folder: of the model version."""
+def work_of_shown(
+    candidates: Candidates,
+    sides: Sides,
+    model_folder: Path,
+    settings: Settings,
+    rules: ListRules | None = None,
+) -> Work:
+    """The lists of `score_users`, then by the rules. model_folder: of the model version."""
     nobody = _Users.of(candidates, sides, slice(0, 0))
     retrieval = Retrieval.of(candidates, sides, settings)
     ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), sides)
@@ -52,14 +59,15 @@ def work_of_shown(candidates: Candidates, sides: Sides, model_folder: Path, sett
         retrieval,
         common_order(candidates, ranker, retrieval, settings),
         settings.changed({"threads": 1}),
+        rules,
     )
     return Work(len(candidates.user_id), common, lambda rows: _Users.of(candidates, sides, rows))
 
 
-def work_of_next_day(whole: NextDayScoring) -> Work:
-    """The lists of `next_day_lists`."""
+def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> Work:
+    """The lists of `next_day_lists`, then by the rules."""
     one_thread = replace(whole, settings=whole.settings.changed({"threads": 1}))
-    return Work(len(whole.candidates.user_id), _NextDay(one_thread), lambda rows: rows)
+    return Work(len(whole.candidates.user_id), _NextDay(one_thread, rules), lambda rows: rows)
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,9 @@ class _Users:
 
     def of_candidates(self, candidates: Candidates) -> Candidates:
         """The same videos for these users."""
-        return replace(candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen)
+        return replace(
+            candidates, user_id=self.user_id, has_history=self.has_history, seen=self.seen, played=None
+        )
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,7 @@ class _Shown:
     retrieval: Retrieval | None
     order: np.ndarray | None
     settings: Settings
+    rules: ListRules | None
 
     def opened(self) -> Callable[[Any], Lists]:
         """The model is loaded, and asked of the videos, once."""
@@ -117,7 +128,9 @@ class _Shown:
         def lists(users: _Users) -> Lists:
             candidates = users.of_candidates(self.candidates)
             own = of_videos.with_users(users.side(self.sides), users.factors, users.pairs)
-            return Lists.concatenate(score_with(candidates, own, self.retrieval, self.settings, self.order))
+            made = score_with(candidates, own, self.retrieval, self.settings, self.order)
+            found = Lists.concatenate(made)
+            return found if self.rules is None else self.rules.lists(found, candidates)
 
         return lists
 
@@ -127,7 +140,13 @@ class _NextDay:
     """The night travels whole: sources and histories are those of all users."""
 
     whole: NextDayScoring
+    rules: ListRules | None
 
     def opened(self) -> Callable[[Any], Lists]:
         """Nothing is left to be made."""
-        return lambda rows: Lists.concatenate(self.whole.blocks(rows.start, rows.stop))
+
+        def lists(rows: slice) -> Lists:
+            found = Lists.concatenate(self.whole.blocks(rows.start, rows.stop))
+            return found if self.rules is None else self.rules.lists(found, self.whole.candidates)
+
+        return lists

@@ -1,14 +1,17 @@
 """Rows of users' lists in memory, a NumPy array a column: what scoring makes and publishing writes."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 # Where a row came from.
 HYBRID = "hybrid"  # the classifier's candidates in the regressor's order
 POPULAR = "popular"  # for users without history: the best received videos
+RULE = "rule"  # brought by a rule of the owner's, or to fill a list: no model scored it
 REWATCH = "rewatch"  # for users who have seen every video: the hybrid's order of what they have seen
+
+_LEFT_OUT = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,11 @@ class Lists:
 
     user_id, video_id: int64. rank: int32, from 1. score: float64, what orders a list, highest first.
     classifier_score, regressor_score, als_score: float64, NaN where that stage did not score the row.
-    source: str, HYBRID, POPULAR or REWATCH. candidate_sources: str, the names of the candidate sources that
-    brought the video, with commas between; empty where none did, as in a fallback's rows.
+    source: str, HYBRID, POPULAR, REWATCH or RULE. candidate_sources: str, the names of the candidate sources
+    that brought the video, with commas between; empty where none did, as in a fallback's rows. rule: str,
+    what moved the row, as `pin:3`, with commas between; empty where the model's order stands. propensity:
+    float64, the probability of the video at this rank given those before it, NaN where nothing is drawn.
+    arm: str, of an experiment, empty without one. What a caller leaves out of these three is empty.
     """
 
     user_id: np.ndarray
@@ -30,6 +36,15 @@ class Lists:
     als_score: np.ndarray
     source: np.ndarray
     candidate_sources: np.ndarray
+    rule: np.ndarray = field(default_factory=lambda: _LEFT_OUT)
+    propensity: np.ndarray = field(default_factory=lambda: _LEFT_OUT)
+    arm: np.ndarray = field(default_factory=lambda: _LEFT_OUT)
+
+    def __post_init__(self) -> None:
+        """Rows that nothing has moved."""
+        for name, value in (("rule", ""), ("propensity", np.nan), ("arm", "")):
+            if getattr(self, name) is _LEFT_OUT:
+                object.__setattr__(self, name, np.full(len(self.user_id), value))
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -38,11 +53,11 @@ class Lists:
     def concatenate(cls, parts: Iterable["Lists"]) -> "Lists":
         """One after the other; at least one part."""
         found = list(parts)
-        return cls(*(np.concatenate([getattr(part, field.name) for part in found]) for field in fields(cls)))
+        return cls(*(np.concatenate([getattr(part, one.name) for part in found]) for one in fields(cls)))
 
     def rows(self, chosen: slice | np.ndarray) -> "Lists":
         """Some of the rows."""
-        return Lists(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Lists(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
     def of_user(self, user_id: int, source: str) -> "Lists":
         """One user's list given to another as a fallback."""

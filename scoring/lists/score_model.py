@@ -1,6 +1,6 @@
 """Every user's list by a model version, whatever its objective: what is published."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from nightreel.core.settings import Settings
@@ -17,6 +17,7 @@ from scoring.lists.next_day import NextDayScoring, next_day_lists, night_of
 from scoring.lists.own_sources import OwnSources
 from scoring.lists.parts import Work, work_of_next_day, work_of_shown
 from scoring.lists.rows import Lists
+from scoring.lists.rules.stage import ListRules, before_rules, with_rules
 from scoring.lists.score import score_users
 
 
@@ -37,26 +38,44 @@ def lists_of_model(
     if objective_of(model) != NEXT_DAY:
         own = OwnSources.of(candidates, sides, as_of, settings)
 
-        def shown(changed: Settings) -> Iterator[Lists]:
-            return score_users(candidates, sides, ranker, changed, own)
+        def shown(among: Candidates, changed: Settings) -> Iterator[Lists]:
+            return score_users(among, sides, ranker, changed, own)
 
-        return with_last_stage(shown, as_of, settings)
+        return with_last_words(shown, candidates, sides, as_of, settings)
     found, night = _next_day(candidates, sides, model, as_of, settings)
 
-    def next_day(changed: Settings) -> Iterator[Lists]:
-        return next_day_lists(candidates, night, found, as_of, changed)
+    def next_day(among: Candidates, changed: Settings) -> Iterator[Lists]:
+        return next_day_lists(among, night, found, as_of, changed)
 
-    return with_last_stage(next_day, as_of, settings)
+    return with_last_words(next_day, candidates, sides, as_of, settings)
+
+
+def with_last_words(
+    lists: Callable[[Candidates, Settings], Iterator[Lists]],
+    candidates: Candidates,
+    sides: Sides,
+    as_of: datetime,
+    settings: Settings,
+) -> Iterator[Lists]:
+    """The lists in the order of the setting `last_stage`, where it is set, and then by the owner's rules."""
+
+    def ordered(among: Candidates, changed: Settings) -> Iterator[Lists]:
+        return with_last_stage(lambda longer: lists(among, longer), as_of, changed)
+
+    return with_rules(ordered, ListRules.of(candidates, sides, as_of, settings), candidates, settings)
 
 
 def work_of_model(
     candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: Settings
 ) -> Work:
     """The same lists, to be made in parts by several processes."""
+    rules = ListRules.of(candidates, sides, as_of, settings)
+    if rules is not None:
+        candidates, settings = before_rules(candidates, settings)
     if objective_of(model) != NEXT_DAY:
-        return work_of_shown(candidates, sides, model.folder, settings)
+        return work_of_shown(candidates, sides, model.folder, settings, rules)
     found, night = _next_day(candidates, sides, model, as_of, settings)
-    return work_of_next_day(NextDayScoring.of(candidates, night, found, as_of, settings))
+    return work_of_next_day(NextDayScoring.of(candidates, night, found, as_of, settings), rules)
 
 
 def _next_day(

@@ -10,29 +10,33 @@ from sqlalchemy import Connection, select
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
 from scoring.database.tables import recommendation
+from scoring.outcomes.arms import figures_of_arms
 from scoring.outcomes.log import LIKED, PLAYED, Log
 from scoring.outcomes.windows import ShownRun
 
 HITS = (PLAYED, LIKED)
 _DEPTHS = (10, 20)
 _ROWS_AT_A_TIME = 200_000
-_READ = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SOURCE)
+_READ = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SOURCE, columns.CANDIDATE_SOURCES)
 _CELL = (columns.SOURCE, "rank_from", "segment")
 _SCHEMA = {
     columns.USER_ID: pl.Int64,
     columns.RANK: pl.Int64,
     columns.VIDEO_ID: pl.Int64,
     columns.SOURCE: pl.String,
+    columns.CANDIDATE_SOURCES: pl.String,
 }
 
 
 @dataclass(frozen=True)
 class Figures:
-    """night: of the run as a whole. outcome, reach: rows of the tables of these names, without run_id."""
+    """night: of the run as a whole. The others: rows of the tables list_... of these names, less run_id."""
 
     night: dict[str, Any]
     outcome: list[dict[str, Any]]
     reach: list[dict[str, Any]]
+    candidate: list[dict[str, Any]]
+    arm: list[dict[str, Any]]
 
 
 def depths(k: int) -> list[int]:
@@ -50,7 +54,9 @@ def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame
     users = _users(connection, run.run_id, ids)
     pairs = pairs.join(users, on=columns.USER_ID, how="semi")
     segments = log.segments(users, before)
-    outcome, hits_of_lists, listed = _cells(_parts(connection, run.run_id, ids), run, pairs, segments)
+    outcome, hits_of_lists, listed, candidate = _cells(
+        _parts(connection, run.run_id, ids), run, pairs, segments
+    )
     of_popularity = log.popular_ranks(pairs, before, run.as_of, buckets)
     ages = listed.join(log.age_days(run.as_of), on=columns.VIDEO_ID)
     is_fresh = pl.col("age_days").is_between(0, log.settings.retrieval.fresh_days)
@@ -66,16 +72,19 @@ def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame
         "videos_known": max(listed.height, log.videos_known(before, run.as_of)),
         "plays": plays.join(users, on=columns.USER_ID, how="semi").height,
     }
-    return Figures(night, outcome, _reach(run.k, hits_of_lists, of_popularity))
+    reach = _reach(run.k, hits_of_lists, of_popularity)
+    return Figures(night, outcome, reach, candidate, figures_of_arms(run, users, pairs, hits_of_lists))
 
 
 def _users(connection: Connection, run_id: int, ids: ListIds) -> pl.DataFrame:
-    """The users with a list."""
-    query = select(recommendation.c[columns.USER_ID]).where(
+    """The users with a list, and the arm of each."""
+    query = select(recommendation.c[columns.USER_ID], recommendation.c[columns.ARM]).where(
         recommendation.c[columns.RUN_ID] == run_id, recommendation.c[columns.RANK] == 1
     )
-    codes = ids.user.codes_of(connection.execute(query).scalars()).values()
-    return pl.DataFrame({columns.USER_ID: list(codes)}, {columns.USER_ID: pl.Int64})
+    arms = {ids.user.key(user): arm for user, arm in connection.execute(query)}
+    codes = ids.user.codes_of(arms)
+    found = {columns.USER_ID: list(codes.values()), columns.ARM: [arms[user] for user in codes]}
+    return pl.DataFrame(found, {columns.USER_ID: pl.Int64, columns.ARM: pl.String})
 
 
 def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.DataFrame]:
@@ -92,8 +101,8 @@ def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.Dat
             videos = ids.video.codes_of(dict.fromkeys(row[2] for row in rows))
             keys = [(ids.user.key(row[0]), ids.video.key(row[2])) for row in rows]
             rows = [
-                (users[user], rank, videos[video], source)
-                for (user, video), (_, rank, _, source) in zip(keys, rows, strict=True)
+                (users[user], rank, videos[video], *said)
+                for (user, video), (_, rank, _, *said) in zip(keys, rows, strict=True)
                 if user in users and video in videos
             ]
         yield pl.DataFrame(rows, _SCHEMA, orient="row")
@@ -101,14 +110,16 @@ def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.Dat
 
 def _cells(
     parts: Iterator[pl.DataFrame], run: Any, pairs: pl.DataFrame, segments: pl.DataFrame
-) -> tuple[list[dict[str, Any]], pl.DataFrame, pl.DataFrame]:
-    """Counts by source, ranks and segment; each user's hits; how often each video is listed."""
+) -> tuple[list[dict[str, Any]], pl.DataFrame, pl.DataFrame, list[dict[str, Any]]]:
+    """Counts by source, ranks and segment; each user's hits; how often each video is listed; counts by
+    candidate source.
+    """
     ends = depths(run.k)
     starts = [1, *(end + 1 for end in ends[:-1])]
     rank_from = pl.lit(1)
     for start in starts[1:]:
         rank_from = pl.when(pl.col(columns.RANK) >= start).then(pl.lit(start)).otherwise(rank_from)
-    cells, hits, videos = [], [], []
+    cells, hits, videos, candidates = [], [], [], []
     for part in parts:
         rows = (
             part.join(segments, on=columns.USER_ID)
@@ -125,11 +136,21 @@ def _cells(
         cells.append(
             rows.group_by(_CELL).agg(pl.len().alias("listed"), *(one.cast(pl.Int64) for one in sums))
         )
+        brought = rows.with_columns(pl.col(columns.CANDIDATE_SOURCES).str.split(",")).explode(
+            columns.CANDIDATE_SOURCES
+        )
+        candidates.append(
+            brought.drop_nulls(columns.CANDIDATE_SOURCES)
+            .group_by(pl.col(columns.CANDIDATE_SOURCES).alias("candidate_source"))
+            .agg(pl.len().cast(pl.Int64).alias("listed"), *(one.cast(pl.Int64) for one in sums))
+        )
         hits.append(rows.filter(PLAYED).select(columns.USER_ID, LIKED, columns.RANK))
         videos.append(part.group_by(columns.VIDEO_ID).agg(pl.len().cast(pl.Int64).alias("rows")))
     whole = pl.concat(cells).group_by(_CELL).agg(pl.all().cast(pl.Int64).sum()).sort(_CELL)
     outcome = [row | {"rank_to": ends[starts.index(row["rank_from"])]} for row in whole.to_dicts()]
-    return outcome, pl.concat(hits), pl.concat(videos).group_by(columns.VIDEO_ID).agg(pl.col("rows").sum())
+    of_candidates = pl.concat(candidates).group_by("candidate_source").agg(pl.all().sum())
+    of_videos = pl.concat(videos).group_by(columns.VIDEO_ID).agg(pl.col("rows").sum())
+    return outcome, pl.concat(hits), of_videos, of_candidates.sort("candidate_source").to_dicts()
 
 
 def _reach(k: int, of_lists: pl.DataFrame, of_popularity: pl.DataFrame) -> list[dict[str, Any]]:

@@ -14,7 +14,14 @@ from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
 from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
 from scoring.database.schema import upgrade_if_there
-from scoring.database.tables import list_flip, list_night, list_outcome, list_reach
+from scoring.database.tables import (
+    list_arm,
+    list_candidate,
+    list_flip,
+    list_night,
+    list_outcome,
+    list_reach,
+)
 from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
 from scoring.outcomes.log import Log
@@ -101,7 +108,13 @@ def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: 
         **recorded,
     }
     connection.execute(insert(list_night).values(run_id=run.run_id, **facts, **figures.night))
-    for table, rows in ((list_outcome, figures.outcome), (list_reach, figures.reach)):
+    tables = (
+        (list_outcome, figures.outcome),
+        (list_reach, figures.reach),
+        (list_candidate, figures.candidate),
+        (list_arm, figures.arm),
+    )
+    for table, rows in tables:
         if rows:
             connection.execute(insert(table), [{columns.RUN_ID: run.run_id, **row} for row in rows])
 
@@ -116,7 +129,7 @@ def _prune(connection: Connection) -> None:
 
 
 def _remove(connection: Connection, run_ids: list[int]) -> None:
-    for table in (list_outcome, list_reach, list_night):
+    for table in (list_outcome, list_reach, list_candidate, list_arm, list_night):
         connection.execute(delete(table).where(table.c[columns.RUN_ID].in_(run_ids)))
 
 

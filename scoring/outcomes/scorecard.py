@@ -14,7 +14,8 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import require_current
-from scoring.database.tables import list_night, list_outcome, list_reach
+from scoring.database.tables import list_arm, list_night, list_outcome, list_reach
+from scoring.outcomes.arms import arms_over_nights
 from scoring.outcomes.log import LIKED, PLAYED
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
@@ -118,12 +119,18 @@ def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> d
     with reading(settings) as connection:
         require_current(connection)
         every = nights(connection, cells=True)
+        of_arms = _by_run(connection, list_arm, [night.facts[columns.RUN_ID] for night in every])
         said = [] if replays else alarms(connection)
     chosen = [night for night in every if night.facts["shown"] != replays]
     if chosen:
         first = chosen[-1].facts["shown_from"] - timedelta(days=days)
         chosen = [night for night in chosen if night.facts["shown_from"] > first]
-    return {"days": days, "alarms": said, "nights": [as_facts(night) for night in reversed(chosen)]}
+    with_arms = [
+        of_arms[run] for night in chosen if night.is_judged and (run := night.facts["run_id"]) in of_arms
+    ]
+    arms = arms_over_nights([sorted(rows, key=lambda row: row["position"]) for rows in with_arms])
+    facts = [as_facts(night) for night in reversed(chosen)]
+    return {"days": days, "alarms": said, "arms": arms, "nights": facts}
 
 
 def as_facts(night: Night) -> dict[str, Any]:
@@ -180,6 +187,38 @@ def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         row |= {"played": night[PLAYED], "liked": night[LIKED], "hours": round(night["watch_ms"] / 3.6e6, 1)}
         row |= {"fresh": _percent(night["fresh"]), "coverage": _percent(night["coverage"])}
         rows.append(row | {"remark": _remark(night)})
+    return rows
+
+
+def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The arms of the experiment as a table for a terminal, each against the first one."""
+    rows = []
+    for arm in card["arms"]:
+        row = {
+            "arm": arm["arm"],
+            "share": _percent(arm["share"]),
+            "users": arm["users"],
+            "model": arm["model_version"],
+            "nights": arm["nights"],
+            "reached": _percent(arm["reached"]),
+            "liked": _percent(arm["reached_liked"]),
+            "rows played": round(arm["played"], 3),
+        }
+        for name, said in (("reached_liked", "liked"), ("played", "rows played")):
+            found = arm["against_first"].get(name)
+            scale = 1 if name == "played" else 100
+            row[f"{said} against first"] = (
+                None
+                if found is None
+                else f"{scale * found['estimate']:+.2f} [{scale * found['low']:+.2f}, "
+                f"{scale * found['high']:+.2f}]"
+            )
+        row["remark"] = (
+            f"users are not as the shares say (p = {arm['sample_ratio_p']:.2g})"
+            if arm["sample_ratio_mismatch"]
+            else ""
+        )
+        rows.append(row)
     return rows
 
 

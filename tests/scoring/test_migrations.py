@@ -28,6 +28,7 @@ from tests.scoring.test_publish_atomic import publish_lists, runs
 
 HERE = Path(__file__).parent
 _ROW = "run_id, user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source"
+_ADDED = ("candidate_sources", "rule", "propensity", "arm")
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def test_readers_of_everything_find_the_new_column_behind_those_that_they_know(o
     for name in ("recommendation", "latest_recommendation"):
         with reading(older) as connection:
             found = connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2, 3")
-            assert list(found.keys()) == [*_ROW.split(", "), "candidate_sources"]
-            assert {row[-1] for row in found} == {None}
+            assert list(found.keys()) == [*_ROW.split(", "), *_ADDED]
+            assert {value for row in found for value in row[-len(_ADDED) :]} == {None}
 
 
 def test_an_upgrade_leaves_readers_their_grant_on_the_view(older: Settings) -> None:
@@ -138,6 +139,27 @@ def test_the_tables_of_outcomes_come_with_what_was_shown_and_go_again(older: Set
         assert not names & {*inspect(connection).get_table_names()}
     assert _everything(older) == before
     assert upgrade_database(older) == (5, SCHEMA_VERSION)
+
+
+def test_what_the_loop_added_goes_again_and_comes_back(older: Settings) -> None:
+    before = _everything(older)
+    upgrade_database(older)
+    tables = {"list_rule", "list_repeat", "list_candidate", "list_arm"}
+    with sql_engine(older).begin() as connection:
+        assert tables <= {*inspect(connection).get_table_names()}
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+        command.downgrade(config, "0006")
+        assert not tables & {*inspect(connection).get_table_names()}
+        names = {one["name"] for one in inspect(connection).get_columns("recommendation_run")}
+        assert "replay" in names and not names & {"arms", "remarks"}
+    assert _everything(older) == before
+    with reading(older) as connection:
+        found = connection.exec_driver_sql("SELECT * FROM latest_recommendation")
+        assert list(found.keys()) == [*_ROW.split(", "), "candidate_sources"]
+        found.close()  # what is read by halves is a reader's open transaction
+    assert upgrade_database(older) == (6, SCHEMA_VERSION)
+    assert _everything(older) == before
 
 
 def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:

@@ -201,8 +201,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next(settings: Settings) -> No
             "SELECT 2, 'running', as_of, model_version, started_at, k, inputs FROM recommendation_run"
         )
         connection.exec_driver_sql(
-            "INSERT INTO recommendation SELECT 2, user_id, rank, video_id, score, classifier_score, "
-            "regressor_score, als_score, source, candidate_sources FROM recommendation WHERE rank < 4"
+            "INSERT INTO recommendation (run_id, user_id, rank, video_id, score, source) "
+            "SELECT 2, user_id, rank, video_id, score, source FROM recommendation WHERE rank < 4"
         )
     publish_lists(settings, candidates, make_blocks(candidates, 15, k=10), NIGHT + timedelta(days=1))
     assert runs(settings) == [(1, "published"), (2, "failed"), (3, "published")]

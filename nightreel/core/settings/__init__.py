@@ -10,6 +10,7 @@ from nightreel.core.settings.data import AUTO_IDS, NO_TEXT_IDS, DataSettings
 from nightreel.core.settings.database import DatabaseSettings
 from nightreel.core.settings.described import Origin, describe, origins
 from nightreel.core.settings.evaluation import EvaluationSettings
+from nightreel.core.settings.experiments import ArmSettings, ExperimentSettings
 from nightreel.core.settings.features import FeatureSettings
 from nightreel.core.settings.lightgbm_tables import LightgbmSettings, RegressorSettings
 from nightreel.core.settings.lists import ListSettings
@@ -38,11 +39,13 @@ __all__ = [
     "SETTINGS_FILE",
     "URL_SCHEMES",
     "WORK_DIR",
+    "ArmSettings",
     "BrowseSettings",
     "ClusterSettings",
     "DataSettings",
     "DatabaseSettings",
     "EvaluationSettings",
+    "ExperimentSettings",
     "FeatureSettings",
     "LightgbmSettings",
     "ListSettings",

@@ -32,6 +32,43 @@ class ListSettings(Section):
     max_per_category: int | None = Field(
         default=None, description="Most videos of one first-level category in a list.", ge=1
     )
+    diversity: float = Field(
+        default=0.0,
+        description="Weight of the next row's likeness (text, category) to the rows before it against its "
+        "position in the order (maximal marginal relevance); 0: none.",
+        ge=0,
+        lt=1,
+    )
+    repeat_discount: float = Field(
+        default=0.0,
+        description="A video that was listed for repeat_nights nights and not played has its position "
+        "divided by 1 less this, once more for each further night; 0: none.",
+        ge=0,
+        lt=1,
+    )
+    repeat_nights: int = Field(
+        default=3, description="Nights in vain from which repeat_discount counts.", ge=1, le=255
+    )
+    repeat_ranks: int = Field(
+        default=20, description="First rows of a list that count as listed for repeat_discount.", ge=1, le=30
+    )
+    explore_share: float = Field(
+        default=0.0,
+        description="Share of a list's rows that are drawn by chance from the next ones of the order, with "
+        "their probability in the column `propensity`; 0: none.",
+        ge=0,
+        le=1,
+    )
+    explore_after: int = Field(default=10, description="First rows of a list that are never drawn.", ge=0)
+    explore_among: int = Field(
+        default=50, description="How many next ones of the order such a row is drawn from.", ge=2
+    )
+    explore_temperature: float = Field(
+        default=1.0,
+        description="Of that draw's softmax, in standard deviations of the scores: low keeps to the order.",
+        gt=0,
+        le=100,
+    )
     in_feast: bool = Field(
         default=False,
         description="Each night also puts the lists into Feast's view `user_recommendation` and its online "

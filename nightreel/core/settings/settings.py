@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from nightreel.core.settings.browse import BrowseSettings
@@ -14,6 +14,7 @@ from nightreel.core.settings.cluster import ClusterSettings
 from nightreel.core.settings.data import DataSettings
 from nightreel.core.settings.database import DatabaseSettings
 from nightreel.core.settings.evaluation import EvaluationSettings
+from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.settings.features import FeatureSettings
 from nightreel.core.settings.lists import ListSettings
 from nightreel.core.settings.names import every_setting, expanded
@@ -60,11 +61,27 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     ranker: RankerSettings = RankerSettings()
     lists: ListSettings = ListSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     database: DatabaseSettings = DatabaseSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     cluster: ClusterSettings = ClusterSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     browse: BrowseSettings = BrowseSettings()
+
+    @field_validator("experiments")
+    @classmethod
+    def _arms_within_limits(cls, value: ExperimentSettings) -> ExperimentSettings:
+        for arm, of_arm in value.arms.items():
+            for name, given in of_arm.settings.items():
+                field = every_setting(cls)[name].field
+                kind: Any = Annotated[(field.annotation, *field.metadata)]
+                adapter: TypeAdapter[Any] = TypeAdapter(kind)
+                try:
+                    adapter.validate_python(given)
+                except ValidationError as error:
+                    said = error.errors(include_url=False)[0]["msg"]
+                    raise ValueError(f"arm {arm}, {name} = {given}: {said}") from None
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -77,6 +94,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over what the file says (which is passed in at construction)."""
         return Environment(settings_cls), Given(settings_cls, init_settings)
+
+    @property
+    def notes_repeats(self) -> bool:
+        """Whether lists of any arm depend on what earlier ones have shown in vain."""
+        arms = self.experiments.arms.values()
+        discounts = [arm.settings.get("lists.repeat_discount", 0) for arm in arms]
+        return max([self.lists.repeat_discount, *discounts]) > 0
 
     @property
     def zone_of_schedule(self) -> ZoneInfo:

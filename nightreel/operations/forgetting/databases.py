@@ -22,7 +22,14 @@ from scoring.database.connection import (
 )
 from scoring.database.id_columns import are_text
 from scoring.database.schema import upgrade
-from scoring.database.tables import job_run, metadata, recommendation, recommendation_run, skip_user
+from scoring.database.tables import (
+    job_run,
+    list_repeat,
+    metadata,
+    recommendation,
+    recommendation_run,
+    skip_user,
+)
 from scoring.database.writer import exclusive_lock
 
 _HIDDEN = "***"
@@ -74,6 +81,8 @@ def _delete(connection: Connection, person: Person, removed: Removed) -> None:
             removed.counts["rows of lists"] += rows
             counts = {"users": recommendation_run.c.users - 1, "rows": recommendation_run.c.rows - rows}
             connection.execute(update(recommendation_run).where(run_key == run_id).values(**counts))
+    noted = delete(list_repeat).where(list_repeat.c[columns.USER_ID] == user)
+    removed.counts["rows of list_repeat"] += connection.execute(noted).rowcount
     skipped = delete(skip_user).where(skip_user.c[columns.USER_ID] == user)
     removed.counts["rows of skip_user"] += connection.execute(skipped).rowcount
     for table, names in _WORDS:

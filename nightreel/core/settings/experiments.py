@@ -1,0 +1,91 @@
+"""`[experiments]`: arms that users are hashed into, each with its own lists."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from nightreel.core.settings.section import Section
+
+# Settings of lists that an arm may change: none of them says who is listed, or what may be.
+OF_ARMS = (
+    "ranker.filter_k",
+    "retrieval.candidate_k",
+    "retrieval.source_k",
+    "lists.diversity",
+    "lists.repeat_discount",
+    "lists.repeat_nights",
+    "lists.explore_share",
+    "lists.explore_after",
+    "lists.explore_among",
+    "lists.explore_temperature",
+)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ARMS_MAX = 20
+
+
+class ArmSettings(Section):
+    """One arm. share: of the users. model: the version that makes its lists, by default the champion.
+    settings: by name, such as lists.diversity, where they are not those of the other arms.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    model: str | None = None
+    settings: Mapping[str, float | int] = Field(default_factory=dict)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        """Tables of TOML as dotted names."""
+        found: dict[str, Any] = {}
+        for name, inner in value.items() if isinstance(value, Mapping) else ():
+            is_table = isinstance(inner, Mapping)
+            found |= {f"{name}.{own}": one for own, one in inner.items()} if is_table else {name: inner}
+        unknown = sorted(set(found) - set(OF_ARMS))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r}: an arm may set {', '.join(OF_ARMS)}")
+        return found
+
+
+class ExperimentSettings(Section):
+    """Users are hashed with the salt. The first arm is the one compared with."""
+
+    salt: str | None = Field(
+        default=None,
+        description="What users are hashed with into arms; another one draws them anew.",
+        min_length=1,
+    )
+    arms: Mapping[str, ArmSettings] = Field(
+        default_factory=dict,
+        description="Tables `[experiments.arms.NAME]`: share of the users, model version, settings of lists "
+        "(docs/experiments.md).",
+    )
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _of_environment(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("arms")
+    @classmethod
+    def _named(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        wrong = [name for name in value if not _NAME.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"arm {wrong[0]!r}: write it in a-z, 0-9, _ and -, at most 64")
+        if len(value) == 1 or len(value) > _ARMS_MAX:
+            raise ValueError(f"arms: there are {len(value)}, and may be 2 to {_ARMS_MAX}")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ExperimentSettings":
+        if not self.arms:
+            return self
+        if self.salt is None:
+            raise ValueError("salt: arms need one")
+        total = math.fsum(arm.share for arm in self.arms.values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the shares of the arms add up to {total:g}, and not to 1")
+        return self

@@ -1,0 +1,41 @@
+"""The model versions of a home, for people: what each was trained for, and which one makes the lists."""
+
+from typing import Any
+
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.model_registry import champion_name, find, promote, version_names
+from pipelines.rankers.objective import objective_of
+
+
+def list_versions(settings: Settings) -> list[dict[str, Any]]:
+    """Every version, newest first by its data; a damaged one with what is wrong. Files are checked."""
+    champion = champion_name(settings)
+    rows = []
+    for name in reversed(version_names(settings)):
+        row: dict[str, Any] = {"version": name, "champion": name == champion}
+        try:
+            version = find(settings, name)
+        except InputError as error:
+            rows.append(row | {"objective": None, "fitted_before": None, "error": str(error)})
+            continue
+        data = version.manifest.get("data", {})
+        row |= {"objective": objective_of(version), "fitted_before": data.get("holdout_from"), "error": None}
+        rows.append(row)
+    return rows
+
+
+def promote_version(settings: Settings, version: str) -> str | None:
+    """Make a version the champion, and say which one was before.
+
+    The next run is made by it, and the next training that is not worse takes its place. Raises InputError
+    where there is no such version, or it is damaged.
+    """
+    if version not in version_names(settings):
+        names = ", ".join(version_names(settings)) or "none"
+        raise InputError(f"{version}: no such model version.", f"There are: {names}.")
+    found = find(settings, version)
+    before = champion_name(settings)
+    if before != version:
+        promote(settings, found)
+    return before

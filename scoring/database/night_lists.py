@@ -1,0 +1,84 @@
+"""A night's lists, arm by arm: who is listed is found once, each arm's users are scored by its own model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+from feast import FeatureStore
+
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.ids import Ids
+from nightreel.core.settings import Settings
+from nightreel.core.settings.experiments import ExperimentSettings
+from pipelines.known import last_arrival
+from pipelines.model_rows.sides import sides_as_of
+from pipelines.rankers import HybridRanker
+from scoring.lists.arms import Arm, arms_of
+from scoring.lists.candidates import Candidates
+from scoring.lists.eligibility import Exclusions, find_candidates
+from scoring.lists.parts import Work
+from scoring.lists.rows import Lists
+from scoring.lists.score_model import lists_of_model, work_of_model
+
+
+@dataclass(frozen=True)
+class ArmLists:
+    """What an arm's users get: lists to be made here, or on a cluster. candidates: of these users."""
+
+    arm: Arm
+    candidates: Candidates
+    lists: Iterator[Lists] | Work
+
+
+def lists_of_night(
+    home: Settings,
+    store: FeatureStore,
+    arms: Sequence[Arm],
+    *,
+    experiment: ExperimentSettings | None,
+    instant: datetime,
+    exclusions: Exclusions,
+    known_at: datetime,
+) -> tuple[Candidates, list[ArmLists]]:
+    """All users, and those of each arm with their lists. home: settings of what was known then.
+
+    Raises InputError where an arm has no user.
+    """
+    # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
+    profiles_at = known_at if last_arrival(home.paths) > instant else None
+    every = find_candidates(home, store, instant, exclusions, profiles_at=profiles_at)
+    at = np.zeros(len(every.user_id), dtype=np.int64)
+    if experiment is not None:
+        at = arms_of(experiment, every.user_id, Ids.of(home.paths, columns.USER_ID))
+    found = []
+    for number, arm in enumerate(arms):
+        own = every if experiment is None else every.of_users(np.flatnonzero(at == number))
+        if not len(own.user_id):
+            raise InputError(
+                f"arm {arm.name}: none of the {len(at)} users is in it.", "Give it a larger share."
+            )
+        settings = arm.settings(home)
+        ranker = HybridRanker.load(arm.model.folder, threads=settings.threads)
+        sides = sides_as_of(
+            store,
+            ranker.encoding,
+            own.user_id,
+            own.video_id,
+            as_of=instant,
+            zone=settings.data.zone,
+            profiles_at=profiles_at,
+        )
+        if settings.cluster.engine == "ray":
+            work = work_of_model(own, sides, model=arm.model, as_of=instant, settings=settings)
+            found.append(ArmLists(arm, own, work))
+        else:
+            lists = lists_of_model(own, sides, ranker, model=arm.model, as_of=instant, settings=settings)
+            found.append(ArmLists(arm, own, in_arm(lists, arm.name)))
+    return every, found
+
+
+def in_arm(blocks: Iterator[Lists], name: str) -> Iterator[Lists]:
+    """The same lists as those of an arm."""
+    return (replace(block, arm=np.full(len(block), name)) for block in blocks)

@@ -1,0 +1,137 @@
+"""The table `list_repeat`: what lists have shown in vain, a row a user; some users at a time."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, func, insert, select
+
+from nightreel.core import columns
+from nightreel.core.ids import ListIds
+from nightreel.core.settings import Settings
+from scoring.database.loading import read_lists
+from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
+from scoring.lists.candidates import Candidates, bits_at
+from scoring.lists.rules.repeats import Repeats, after_night
+
+_ROWS_AT_A_TIME = 10_000
+_USERS_AT_A_TIME = 512
+
+
+def read_repeats(connection: Connection, ids: ListIds, as_of: datetime, settings: Settings) -> Repeats | None:
+    """What had been listed in vain before the night of an instant; None where that does not count.
+
+    It is that of the last run that was shown on an earlier local day, as long as that run is kept.
+    """
+    if not settings.notes_repeats:
+        return None
+    run_id = _run_before(connection, as_of, settings)
+    known: dict[Any, int] = {}
+    parts = [_part(rows, ids, known) for rows in _parts(connection, run_id)]
+    kinds = (np.int64, np.int64, np.int32, np.uint8)
+    user_id, lengths, videos, nights = (
+        np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)]) for at, kind in enumerate(kinds)
+    )
+    parts.clear()
+    codes = ids.video.codes_of(known)
+    # A video that the home does not know is of no list.
+    code = np.array([codes.get(ids.video.key(one), -(2**62) - at) for one, at in known.items()], np.int64)
+    order = np.argsort(code)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    starts = np.r_[0, np.cumsum(lengths)]
+    by_user = np.argsort(user_id, kind="stable")
+    if (by_user != np.arange(len(by_user))).any():
+        # Texts come in another order than their codes.
+        rows = np.concatenate([np.arange(starts[at], starts[at + 1]) for at in by_user])
+        videos, nights = videos[rows], nights[rows]
+        starts = np.r_[0, np.cumsum(np.diff(starts)[by_user])]
+    return Repeats(user_id[by_user], starts, rank[videos], nights, code[order], run_id)
+
+
+def _part(rows: list[tuple[Any, str]], ids: ListIds, known: dict[Any, int]) -> tuple[np.ndarray, ...]:
+    """Codes of users, how many videos each has, these as numbers by `known`, and their nights."""
+    codes = ids.user.codes_of(user for user, _ in rows)
+    users, lengths, videos, nights = [], [], [], []
+    for user, listed in rows:
+        code = codes.get(ids.user.key(user))
+        if code is not None:
+            pairs = json.loads(listed)
+            users.append(code)
+            lengths.append(len(pairs))
+            videos += [known.setdefault(video, len(known)) for video, _ in pairs]
+            nights += [n for _, n in pairs]
+    return (
+        np.array(users, dtype=np.int64),
+        np.array(lengths, dtype=np.int64),
+        np.array(videos, dtype=np.int32),
+        np.array(nights, dtype=np.uint8),
+    )
+
+
+def _run_before(connection: Connection, as_of: datetime, settings: Settings) -> int | None:
+    run = recommendation_run.c
+    shown = connection.execute(
+        select(run.run_id, run.as_of)
+        .where(run.status == PUBLISHED, ~run.replay)
+        .order_by(run.as_of, run.run_id)
+    ).all()
+    day = as_of.astimezone(settings.data.zone).date()
+    earlier = [one.run_id for one in shown if one.as_of.astimezone(settings.data.zone).date() < day]
+    return earlier[-1] if earlier else None
+
+
+def _parts(connection: Connection, run_id: int | None) -> Iterator[list[tuple[Any, str]]]:
+    query = (
+        select(list_repeat.c[columns.USER_ID], list_repeat.c.listed)
+        .where(list_repeat.c[columns.RUN_ID] == run_id)
+        .order_by(list_repeat.c[columns.USER_ID])
+        .execution_options(yield_per=_ROWS_AT_A_TIME)
+    )
+    for part in connection.execute(query).partitions():
+        yield [(user, listed) for user, listed in part]
+
+
+def write_repeats(
+    connection: Connection, run_id: int, candidates: Candidates, settings: Settings, ids: ListIds
+) -> int:
+    """Note what a run's lists show, in the transaction that shows them; returns the rows.
+
+    What the user has played is noted no more; what was listed before and is not now stays.
+    """
+    before = candidates.repeats or Repeats.of((), np.zeros(0, np.int64))
+    for start in range(0, len(candidates.user_id), _USERS_AT_A_TIME):
+        users = candidates.user_id[start : start + _USERS_AT_A_TIME]
+        lists = read_lists(connection, run_id, int(users[0]), int(users[-1]), ids)
+        lists = lists.rows(lists.rank <= settings.lists.repeat_ranks)
+        rows = []
+        for at, user in enumerate(users.tolist(), start=start):
+            own = slice(*np.searchsorted(lists.user_id, [user, user + 1]).tolist())
+            noted = before.of_user(user)
+            played = _played(candidates, at, np.union1d(noted[0], lists.video_id[own]))
+            videos, nights = after_night(noted, lists.video_id[own], played)
+            if len(videos):
+                outward = ids.video.outward(videos)
+                rows.append((user, json.dumps(list(zip(outward, nights.tolist(), strict=True)))))
+        if rows:
+            names = ids.user.outward([user for user, _ in rows])
+            connection.execute(
+                insert(list_repeat),
+                [
+                    {columns.RUN_ID: run_id, columns.USER_ID: name, "listed": listed}
+                    for name, (_, listed) in zip(names, rows, strict=True)
+                ],
+            )
+    of_run = list_repeat.c[columns.RUN_ID] == run_id
+    return int(connection.execute(select(func.count()).select_from(list_repeat).where(of_run)).scalar_one())
+
+
+def _played(candidates: Candidates, user: int, videos: np.ndarray) -> np.ndarray:
+    """Those of these videos that a user, a position in the candidates, has played."""
+    played = candidates.seen if candidates.played is None else candidates.played
+    at = np.minimum(np.searchsorted(candidates.video_id, videos), len(candidates.video_id) - 1)
+    known = candidates.video_id[at] == videos
+    found: np.ndarray = videos[known & (bits_at(played[user], at) == 1)]
+    return found

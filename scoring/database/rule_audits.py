@@ -1,0 +1,96 @@
+"""The owner's rules, held against lists that were read back; which lists could not keep to one is counted."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from nightreel.core.errors import AuditError
+from scoring.database.audit_part import REMEDY, Part, fail, fitting, named
+from scoring.lists.rules.compose import DIVERSITY, EXPLORE
+from scoring.lists.rules.owner import AT_LEAST, AT_MOST, PIN, NightRule
+from scoring.lists.rules.stage import REPEAT
+
+
+def rules_kept(part: Part, k: int) -> Counter[str]:
+    """How many of these lists do not keep to each rule, by its name.
+
+    Raises AuditError where a list could keep to a rule and does not, a row names an unknown rule, or a
+    propensity is no probability.
+    """
+    _names(part)
+    lists = part.lists
+    wrong = ~(np.isnan(lists.propensity) | ((lists.propensity > 0) & (lists.propensity <= 1)))
+    fail("propensities", wrong, lists, part.ids, "rows have a propensity that is no probability")
+    broken: Counter[str] = Counter()
+    for rule in part.candidates.rules.rules:
+        users = np.flatnonzero(rule.is_for(part.wanted))
+        if rule.kind == PIN:
+            broken[rule.name] += _pins_elsewhere(part, rule, users, k)
+        elif rule.kind == AT_LEAST:
+            broken[rule.name] += int((_counts(part, rule.videos)[users] < rule.number).sum())
+        elif rule.kind == AT_MOST:
+            broken[rule.name] += _too_many(part, rule, users)
+    return +broken
+
+
+def not_kept(broken: Counter[str], users: int) -> Iterator[str]:
+    """What to say of rules that some of so many users' lists could not keep to."""
+    for name, lists in sorted(broken.items()):
+        yield f"rule {name}: could not be kept in {lists} of {users} lists"
+
+
+def _names(part: Part) -> None:
+    known = {rule.name for rule in part.candidates.rules.rules} | {REPEAT, DIVERSITY, EXPLORE}
+    names, name = np.unique(part.lists.rule.astype(np.str_), return_inverse=True)
+    unknown = np.array([not known.issuperset(filter(None, one.split(","))) for one in names.tolist()], bool)
+    if len(part.lists):
+        fail("rules", unknown[name], part.lists, part.ids, "rows name a rule that is not in force")
+
+
+def _counts(part: Part, videos: np.ndarray) -> np.ndarray:
+    """Rows of these videos in each list: int64 [users]."""
+    rows = videos[part.video]
+    return np.bincount(part.user[rows], minlength=len(part.wanted))
+
+
+def _pins_elsewhere(part: Part, rule: NightRule, users: np.ndarray, k: int) -> int:
+    """Lists without the pinned video at its rank; AuditError where it is in none of them without a reason."""
+    video = int(np.flatnonzero(rule.videos)[0])
+    rank = np.zeros(len(part.wanted), dtype=np.int64)
+    of_video = part.video == video
+    rank[part.user[of_video]] = part.lists.rank[of_video]
+    pins = sum(other.kind == PIN for other in part.candidates.rules.rules)
+    for user in users[rank[users] == 0].tolist():
+        is_open = not part.closed[user, video >> 3] >> (7 - (video & 7)) & 1
+        # Caps and more pins than rows leave one out.
+        if is_open and fitting(part, user)[video] and pins <= k:
+            raise AuditError(
+                f"audit `pins`: {rule.name} is missing in the list of user "
+                f"{named(part.ids.user, part.wanted[user])}.",
+                REMEDY,
+            )
+    return int((rank[users] != rule.number).sum())
+
+
+def _too_many(part: Part, rule: NightRule, users: np.ndarray) -> int:
+    """Lists with more rows than the quota; AuditError where another video would have kept it."""
+    counts = _counts(part, rule.videos)
+    over = users[counts[users] > rule.number]
+    pinned = np.char.startswith(part.lists.rule.astype(np.str_), f"{PIN}:")
+    pins = np.bincount(part.user[pinned & rule.videos[part.video]], minlength=len(part.wanted))
+    for user in over.tolist():
+        if counts[user] <= max(rule.number, pins[user]):
+            continue
+        fits = fitting(part, user)
+        for other in part.candidates.rules.of_kind(AT_MOST):
+            is_full = _counts(part, other.videos)[user] >= other.number
+            if is_full and other.is_for(part.wanted[user : user + 1])[0]:
+                fits &= ~other.videos
+        if fits.any():
+            raise AuditError(
+                f"audit `quotas`: the list of user {named(part.ids.user, part.wanted[user])} has "
+                f"{counts[user]} rows of {rule.name}, at most {rule.number} are allowed.",
+                REMEDY,
+            )
+    return len(over)

@@ -1,0 +1,66 @@
+"""Users in arms of an experiment: by a hash of the salt and the user's id, so that they stay there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+
+from nightreel.core.ids import Ids
+from nightreel.core.settings import Settings
+from nightreel.core.settings.experiments import ExperimentSettings
+from pipelines.model_registry import ModelVersion, find
+
+_SPAN = 2**64
+_USERS_AT_A_TIME = 100_000
+
+
+def arms_of(experiment: ExperimentSettings, user_id: np.ndarray, ids: Ids) -> np.ndarray:
+    """The position of each user's arm: int64 [users]. user_id: the home's codes.
+
+    A user's arm depends on the salt, the shares and the id as the log has it, on nothing else. Where a share
+    grows, no user leaves the first arm for another that comes after.
+    """
+    shares = [arm.share for arm in experiment.arms.values()]
+    ends = np.array([min(int(end * _SPAN), _SPAN - 1) for end in np.cumsum(shares)], dtype=np.uint64)
+    ends[-1] = _SPAN - 1
+    found = np.zeros(len(user_id), dtype=np.int64)
+    for start in range(0, len(user_id), _USERS_AT_A_TIME):
+        part = slice(start, start + _USERS_AT_A_TIME)
+        hashes = _hashes(str(experiment.salt), ids.outward(user_id[part]))
+        found[part] = np.minimum(np.searchsorted(ends, hashes, side="right"), len(shares) - 1)
+    return found
+
+
+def _hashes(salt: str, users: Sequence[int | str]) -> np.ndarray:
+    """An even number below 2**64 for each user."""
+    return np.array(
+        [int.from_bytes(blake2b(f"{salt}|{user}".encode(), digest_size=8).digest()) for user in users],
+        dtype=np.uint64,
+    )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of a night: its model, and its settings. name: '' where there is no experiment."""
+
+    name: str
+    share: float
+    model: ModelVersion
+    changes: Mapping[str, float | int] = field(default_factory=dict)
+
+    def settings(self, settings: Settings) -> Settings:
+        """Those of the night with the arm's own."""
+        return settings.changed(dict(self.changes))
+
+
+def arms_of_night(
+    settings: Settings, experiment: ExperimentSettings | None, model: ModelVersion
+) -> tuple[Arm, ...]:
+    """The arms, by default one. model: of those that name none. Raises InputError for an unknown model."""
+    if experiment is None:
+        return (Arm("", 1.0, model),)
+    return tuple(
+        Arm(name, arm.share, model if arm.model is None else find(settings, arm.model), arm.settings)
+        for name, arm in experiment.arms.items()
+    )

@@ -1,0 +1,73 @@
+"""Rows drawn by chance: which ranks, and from the next ones of the order, one by a softmax of their scores.
+
+A draw is made of a hash of the seed, the night, the user and the rank, so that a replay draws the same, and
+in whole numbers, so that the probability that is logged is that of the draw to the last bit.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+_UNIT = 2**40
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """share: of a list's rows, all of them below the first `after`. among: how many next ones are drawn from.
+    temperature: of the softmax, in standard deviations of their scores. night: what makes draws differ.
+    """
+
+    share: float
+    after: int
+    among: int
+    temperature: float
+    night: str
+
+    def of_list(self, user_id: int, rows: int, scores: np.ndarray) -> "DrawsOfList":
+        """The draws of one user's list of so many rows. scores: of the order, best first."""
+        ranks = range(self.after + 1, rows + 1)
+        wanted = min(int(self.share * rows + 0.5), len(ranks))
+        by_chance = sorted(ranks, key=lambda rank: _number(self.night, user_id, rank, "rank"))
+        return DrawsOfList(self, user_id, frozenset(by_chance[:wanted]), scores)
+
+
+@dataclass(frozen=True)
+class DrawsOfList:
+    """ranks: those whose row is drawn. Rows beyond the scores have the least of them."""
+
+    of: Exploration
+    user_id: int
+    ranks: frozenset[int]
+    scores: np.ndarray
+
+    def is_drawn(self, rank: int) -> bool:
+        """Whether the row of a rank is drawn."""
+        return rank in self.ranks
+
+    def one_of(self, rank: int, rows: np.ndarray) -> tuple[int, float]:
+        """One of the first of these rows, and how probable it was."""
+        among = rows[: self.of.among]
+        weights = self._weights(among)
+        ends = np.cumsum(weights)
+        total = int(ends[-1])
+        drawn = _number(self.of.night, self.user_id, rank, "row") * total >> 128
+        at = int(np.searchsorted(ends, drawn, side="right"))
+        return int(among[at]), int(weights[at]) / total
+
+    def _weights(self, rows: np.ndarray) -> np.ndarray:
+        """Whole numbers in proportion to the softmax; each is at least 1."""
+        least = self.scores[-1] if len(self.scores) else 0.0
+        scores = np.full(len(rows), least)
+        known = rows < len(self.scores)
+        scores[known] = self.scores[rows[known]]
+        spread = scores.std()
+        standard = (scores - scores.max()) / spread if spread > 0 else np.zeros(len(rows))
+        found: np.ndarray = 1 + np.floor(np.exp(standard / self.of.temperature) * _UNIT).astype(np.int64)
+        return found
+
+
+def _number(night: str, user_id: int, rank: int, what: str) -> int:
+    """A number from 0 to 2**128 - 1, evenly."""
+    said = f"{night}|{user_id}|{rank}|{what}".encode()
+    return int.from_bytes(blake2b(said, digest_size=16).digest())

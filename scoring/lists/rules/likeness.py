@@ -1,0 +1,41 @@
+"""How like each other two videos are: the cosine of their texts, and whether they are of one category."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightreel.core import columns
+from pipelines.model_rows.sides import Sides
+
+
+@dataclass(frozen=True)
+class TextAndCategory:
+    """weight: of likeness against the order. text: float32 [videos, terms], rows of length 1, or 0 where
+    unknown; no terms where the features have no text. category: int64 [videos], negative where unknown.
+    """
+
+    weight: float
+    text: np.ndarray
+    category: np.ndarray
+
+    @classmethod
+    def of(cls, weight: float, sides: Sides, category: np.ndarray) -> "TextAndCategory":
+        """Of the videos of a night, whose texts are the features `tfidf_...`."""
+        names = [name for name in columns.TEXT_FEATURES if name in sides.names]
+        text = np.zeros((len(category), 0), dtype=np.float32)
+        if names and len(category):
+            found = np.column_stack([np.nan_to_num(sides.video_feature(name)) for name in names])
+            length = np.linalg.norm(found, axis=1, keepdims=True)
+            text = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+        return cls(weight, text, category)
+
+    def between(self, video: int, others: np.ndarray) -> np.ndarray:
+        """Half of it is of the category, half of the text; of the category alone where there is no text."""
+        category = self.category[video]
+        same = (self.category[others] == category) & (category >= 0)
+        if not self.text.shape[1]:
+            alone: np.ndarray = same.astype(np.float64)
+            return alone
+        cosine = np.clip(self.text[others] @ self.text[video], 0, 1)
+        found: np.ndarray = np.round((cosine.astype(np.float64) + same) / 2, 6)
+        return found

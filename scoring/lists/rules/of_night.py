@@ -1,0 +1,74 @@
+"""The owner's rules, resolved: their items are videos of the night, their segments users of the table."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.ids import Ids
+from nightreel.core.settings import Settings
+from scoring.lists.rules.owner import (
+    AUTHOR,
+    CATEGORY,
+    ITEM_KINDS,
+    NO_RULES,
+    VIDEO,
+    NightRules,
+    OwnerRule,
+    in_force,
+)
+
+if TYPE_CHECKING:
+    from scoring.lists.candidates import About
+
+
+def rules_of_night(
+    settings: Settings, rules: Sequence[OwnerRule], as_of: datetime, video_id: np.ndarray, about: "About"
+) -> NightRules:
+    """Those in force at an instant. settings: of a home with the tables that were known then."""
+    if not rules:
+        return NO_RULES
+    asked = {kind: {rule.item for rule in rules if rule.item_kind == kind} for kind in ITEM_KINDS}
+    items = {
+        VIDEO: _by_id(settings, columns.VIDEO_ID, asked[VIDEO], video_id),
+        AUTHOR: _by_id(settings, columns.AUTHOR_ID, asked[AUTHOR], about.author),
+        CATEGORY: _by_category(settings, asked[CATEGORY], about.category),
+    }
+    segments = {rule.segment for rule in rules if rule.segment is not None}
+    return in_force(
+        rules,
+        as_of,
+        top_k=settings.lists.top_k,
+        items=items,
+        users_of={segment: _users_of(settings, *segment) for segment in segments},
+    )
+
+
+def _by_id(settings: Settings, column: str, items: set[str], of_videos: np.ndarray) -> dict[str, np.ndarray]:
+    if not items:
+        return {}
+    codes = Ids.of(settings.paths, column).codes_of(items)
+    return {str(item): of_videos == code for item, code in codes.items()}
+
+
+def _by_category(settings: Settings, items: set[str], category: np.ndarray) -> dict[str, np.ndarray]:
+    """A category of the first level goes by its name, or by its number."""
+    found = {item: category == int(item) for item in items if item.isdecimal()}
+    captions = settings.paths.table("video_captions")
+    if items - found.keys() and captions.is_file():
+        level, name = columns.CATEGORY_LEVELS[0], columns.CATEGORY_NAMES[0]
+        named = pl.scan_parquet(captions).filter(pl.col(name).is_in(list(items))).select(level, name).unique()
+        for code, said in named.collect().rows():
+            found[said] = found.get(said, np.zeros(len(category), dtype=bool)) | (category == code)
+    return found
+
+
+def _users_of(settings: Settings, column: str, value: str) -> np.ndarray | None:
+    users = pl.scan_parquet(settings.paths.table("users"))
+    if column not in users.collect_schema():
+        return None
+    found = users.filter(pl.col(column).cast(pl.String) == value).select(columns.USER_ID).collect()
+    return np.sort(found[columns.USER_ID].to_numpy().astype(np.int64))

@@ -1,0 +1,220 @@
+"""The one place where lists leave the model's order: of each user's many rows the list is made."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+
+from nightreel.core.settings import Settings
+from pipelines.model_rows.sides import Sides
+from pipelines.rankers.filtering import filter_size
+from scoring.lists.candidates import Candidates, Cap
+from scoring.lists.rows import RULE, Lists
+from scoring.lists.rules.compose import Chosen, Pin, Quota, compose
+from scoring.lists.rules.exploration import Exploration
+from scoring.lists.rules.likeness import TextAndCategory
+from scoring.lists.rules.owner import AT_LEAST, AT_MOST, BOOST, DEMOTE, PIN, NightRules
+from scoring.lists.rules.repeats import RepeatDiscount
+
+REPEAT = "repeat"
+
+
+@dataclass(frozen=True)
+class _OfUsers:
+    """What the rules say of users for whom the same ones hold.
+
+    moved: the names of boosts and demotions with their videos. factor: float64 [videos], by what positions
+    are multiplied. pins: without those of videos that the user cannot have.
+    """
+
+    moved: tuple[tuple[str, np.ndarray], ...]
+    factor: np.ndarray
+    pins: tuple[Pin, ...]
+    quotas: tuple[Quota, ...]
+
+
+@dataclass(frozen=True)
+class ListRules:
+    """All that moves rows of a night's lists. received: int64 [videos], as `filtering.received` has it."""
+
+    rules: NightRules
+    caps: tuple[Cap, ...]
+    video_id: np.ndarray
+    received: np.ndarray
+    top_k: int
+    likeness: TextAndCategory | None = None
+    exploration: Exploration | None = None
+    repeats: RepeatDiscount | None = None
+    _known: dict[bytes, _OfUsers] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
+    ) -> "ListRules | None":
+        """Those of a night; None where nothing is to be moved."""
+        likeness = exploration = repeats = None
+        if settings.lists.diversity > 0:
+            about = candidates.about
+            unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
+            likeness = TextAndCategory.of(
+                settings.lists.diversity, sides, unknown if about is None else about.category
+            )
+        if settings.lists.explore_share > 0:
+            exploration = Exploration(
+                settings.lists.explore_share,
+                settings.lists.explore_after,
+                settings.lists.explore_among,
+                settings.lists.explore_temperature,
+                f"{settings.seed}|{as_of.isoformat()}",
+            )
+        if settings.lists.repeat_discount > 0 and candidates.repeats is not None and len(candidates.repeats):
+            repeats = RepeatDiscount(
+                candidates.repeats, settings.lists.repeat_nights, settings.lists.repeat_discount
+            )
+        if not candidates.rules.rules and not (likeness or exploration or repeats):
+            return None
+        return cls(
+            candidates.rules,
+            candidates.caps,
+            candidates.video_id,
+            sides.received(),
+            settings.lists.top_k,
+            likeness,
+            exploration,
+            repeats,
+        )
+
+    def lists(self, block: Lists, candidates: Candidates) -> Lists:
+        """The lists of whole users. block: their rows as the model orders them, without caps, and more of
+        them than a list has. candidates: of these users, among others.
+        """
+        if not len(block):
+            return block
+        starts = np.flatnonzero(np.r_[True, block.user_id[1:] != block.user_id[:-1]])
+        bounds = pairwise([*starts.tolist(), len(block)])
+        return Lists.concatenate(
+            self._list(block.rows(slice(first, last)), candidates) for first, last in bounds
+        )
+
+    def _list(self, rows: Lists, candidates: Candidates) -> Lists:
+        user_id = int(rows.user_id[0])
+        said = self._of_user(user_id)
+        at_user = int(np.searchsorted(candidates.user_id, user_id))
+        open_videos = candidates.open_videos(at_user)
+        videos = np.searchsorted(self.video_id, rows.video_id)
+        factor = said.factor[videos]
+        repeat = np.ones(len(rows))
+        if self.repeats is not None:
+            repeat = self.repeats.factors(user_id, rows.video_id)
+        positions = np.arange(1, len(rows) + 1) * factor * repeat
+        order = np.argsort(positions, kind="stable")
+        pins = tuple(pin for pin in said.pins if open_videos.holds(np.array([pin.video]))[0])
+
+        def others() -> np.ndarray:
+            rest = np.flatnonzero(open_videos.dense())
+            found: np.ndarray = rest[np.argsort(-self.received[rest], kind="stable")]
+            return found
+
+        draw = None
+        if self.exploration is not None:
+            length = min(self.top_k, len(open_videos))
+            draw = self.exploration.of_list(user_id, length, rows.score[order])
+        chosen = compose(
+            videos[order],
+            self.top_k,
+            pins=pins,
+            quotas=said.quotas,
+            caps=self.caps,
+            likeness=self.likeness,
+            draw=draw,
+            others=others,
+        )
+        return self._rows(rows, videos, chosen, said, repeat)
+
+    def _rows(
+        self, rows: Lists, videos: np.ndarray, chosen: Chosen, said: _OfUsers, repeat: np.ndarray
+    ) -> Lists:
+        """The rows of the chosen videos, in their order, each with what moved it."""
+        listed = np.array(chosen.video, dtype=np.int64)
+        by_video = np.argsort(videos, kind="stable")
+        at = np.searchsorted(videos[by_video], listed)
+        at = by_video[np.minimum(at, len(videos) - 1)]
+        is_known = videos[at] == listed
+        found = rows.rows(at)
+        least = float(rows.score.min())
+        stages = ("classifier_score", "regressor_score", "als_score")
+        rule = np.array(chosen.rule, dtype=object)
+        for row in _displaced(at, is_known & ~np.char.startswith(rule.astype(str), PIN)):
+            moves = [name for name, of_rule in said.moved if of_rule[listed[row]]]
+            moves += [REPEAT] if repeat[at[row]] != 1 else []
+            rule[row] = ",".join(filter(None, [rule[row], *moves]))
+        drawn = np.array(chosen.propensity) if self.exploration is not None else np.full(len(listed), np.nan)
+        return replace(
+            found,
+            rank=np.arange(1, len(listed) + 1, dtype=np.int32),
+            video_id=self.video_id[listed],
+            score=np.where(is_known, found.score, least),
+            **{name: np.where(is_known, getattr(found, name), np.nan) for name in stages},
+            source=np.where(is_known, found.source, RULE),
+            candidate_sources=np.where(is_known, found.candidate_sources, ""),
+            rule=rule.astype(np.str_),
+            propensity=drawn,
+        )
+
+    def _of_user(self, user_id: int) -> _OfUsers:
+        holds = np.array([rule.is_for(np.array([user_id]))[0] for rule in self.rules.rules], dtype=bool)
+        key = holds.tobytes()
+        if key not in self._known:
+            self._known[key] = self._said(holds)
+        return self._known[key]
+
+    def _said(self, holds: np.ndarray) -> _OfUsers:
+        factor = np.ones(len(self.video_id))
+        moved, pins, quotas = [], [], []
+        for rule in np.array(self.rules.rules, dtype=object)[holds]:
+            if rule.kind in (BOOST, DEMOTE):
+                by = rule.strength if rule.kind == DEMOTE else 1 / rule.strength
+                factor[rule.videos] *= by
+                moved.append((rule.name, rule.videos))
+            elif rule.kind == PIN:
+                pins.append(Pin(rule.name, rule.number, int(np.flatnonzero(rule.videos)[0])))
+            else:
+                least = rule.number if rule.kind == AT_LEAST else 0
+                most = rule.number if rule.kind == AT_MOST else None
+                quotas.append(Quota(rule.name, rule.videos, least, most))
+        return _OfUsers(tuple(moved), factor, tuple(pins), tuple(quotas))
+
+
+def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Rows of a list before which others stand than in the model's order: int64.
+
+    at: each row's position in that order. counts: whether it has one, and stands there by it.
+    """
+    rows = np.flatnonzero(counts)
+    if not len(rows):
+        return rows
+    rank = np.argsort(np.argsort(at[rows]))
+    highest = np.r_[-1, np.maximum.accumulate(rank)[:-1]]
+    in_place = (rank == np.arange(len(rows))) & (highest == np.arange(len(rows)) - 1)
+    displaced: np.ndarray = rows[~in_place]
+    return displaced
+
+
+def before_rules(candidates: Candidates, settings: Settings) -> tuple[Candidates, Settings]:
+    """What the model makes lists of that rules are to move: all that its filter keeps, whatever caps say."""
+    longer = settings.changed({"lists.top_k": filter_size(settings)})
+    return replace(candidates, caps=()), longer
+
+
+def with_rules(
+    lists: Callable[[Candidates, Settings], Iterator[Lists]],
+    rules: ListRules | None,
+    candidates: Candidates,
+    settings: Settings,
+) -> Iterator[Lists]:
+    """The lists by the rules. lists: those of candidates and settings, users in the candidates' order."""
+    if rules is None:
+        return lists(candidates, settings)
+    return (rules.lists(block, candidates) for block in lists(*before_rules(candidates, settings)))

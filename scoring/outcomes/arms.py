@@ -1,0 +1,139 @@
+"""The arms of an experiment: what each night counts of them, and what all nights together say.
+
+A user stays in an arm, so that nights are not independent. The interval of the difference over several
+nights takes nothing for granted about how they depend: the standard error of a mean of nights is at most the
+mean of theirs (Minkowski's inequality). It may be looked at every night: look t spends alpha / (t (t + 1)),
+which adds up to alpha over all looks to come (Bonferroni over looks; spending as of Lan and DeMets,
+Biometrika 1983), so that the whole sequence of intervals covers the truth with 1 - alpha, whenever one stops.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from scipy.stats import chi2, norm
+
+from nightreel.core import columns
+from scoring.outcomes.log import LIKED
+
+ALPHA = 0.05
+# Below it, the arms are not of the users that the shares say: something assigns or loses users by itself.
+MISMATCH_ALPHA = 0.001
+
+
+def figures_of_arms(
+    run: Any, users: pl.DataFrame, pairs: pl.DataFrame, hits: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """The rows of `list_arm` of a run without run_id; none where it had no experiment.
+
+    users: user_id, arm. pairs: those that were played. hits: a row for each row of a list that was played.
+    """
+    if run.arms is None:
+        return []
+    of_users = hits.group_by(columns.USER_ID).agg(pl.len().cast(pl.Int64).alias("n"), pl.col(LIKED).any())
+    active = pairs.select(columns.USER_ID).unique().with_columns(active=pl.lit(True))
+    every = users.join(active, on=columns.USER_ID, how="left").join(of_users, on=columns.USER_ID, how="left")
+    n, is_active = pl.col("n").fill_null(0), pl.col("active").fill_null(False)
+    counted = every.group_by(columns.ARM).agg(
+        pl.len().alias("users"),
+        is_active.sum().alias("active_users"),
+        (n > 0).sum().alias("reached"),
+        pl.col(LIKED).fill_null(False).sum().alias("reached_liked"),
+        n.sum().alias("played"),
+        (n * n).sum().alias("played_squared"),
+    )
+    by_arm = {row[columns.ARM]: row for row in counted.cast({pl.UInt32: pl.Int64}).to_dicts()}
+    names = ("users", "active_users", "reached", "reached_liked", "played", "played_squared")
+    experiment = json.loads(run.arms)
+    return [
+        {columns.ARM: name, "position": at, "salt": experiment["salt"]}
+        | {"share": arm["share"], "model_version": arm["model"]}
+        | {one: int(by_arm.get(name, {}).get(one, 0)) for one in names}
+        for at, (name, arm) in enumerate(experiment["arms"].items())
+    ]
+
+
+def sample_ratio(users: Sequence[int], shares: Sequence[float]) -> float:
+    """How probable so uneven arms are if the shares hold (chi-squared); 1 where nobody is in any."""
+    total = sum(users)
+    if not total or len(users) < 2:
+        return 1.0
+    statistic = sum(
+        (n - total * share) ** 2 / (total * share) for n, share in zip(users, shares, strict=True)
+    )
+    return float(chi2.sf(statistic, len(users) - 1))
+
+
+def spent(look: int) -> float:
+    """What of ALPHA the look of this number, from 1, spends."""
+    return ALPHA / (look * (look + 1))
+
+
+def difference(
+    nights: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], figure: str
+) -> dict[str, float]:
+    """An arm less the first one, over nights: the mean difference, and the interval at the last look.
+
+    nights: rows of `list_arm`, (the first arm, the other). figure: `reached` or `reached_liked` (shares of
+    active users), or `played` (rows a user).
+    """
+    used = [pair for pair in nights if min(one["active_users"] for one in pair) > 1]
+    if not used:
+        return {"estimate": 0.0, "low": -math.inf, "high": math.inf, "looks": 0}
+    estimate = math.fsum(_mean(other, figure) - _mean(first, figure) for first, other in used) / len(used)
+    errors = (math.sqrt(_variance(first, figure) + _variance(other, figure)) for first, other in used)
+    half = float(norm.isf(spent(len(used)) / 2)) * math.fsum(errors) / len(used)
+    return {"estimate": estimate, "low": estimate - half, "high": estimate + half, "looks": len(used)}
+
+
+def _mean(row: Mapping[str, Any], figure: str) -> float:
+    return float(row[figure] / row["active_users"])
+
+
+def _variance(row: Mapping[str, Any], figure: str) -> float:
+    """Of the mean over active users; never 0, as few users may all do the same."""
+    n, total = row["active_users"], row[figure]
+    squares = row["played_squared"] if figure == "played" else total
+    # One user of each kind more, as for the intervals of shares.
+    mean = (total + 1) / (n + 2)
+    of_users = (squares + 1) / (n + 2) - mean**2
+    return float(max(of_users, 0.0) / (n + 2))
+
+
+def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """What all nights of the newest experiment say of each arm.
+
+    nights: the rows of `list_arm` of each judged night, oldest first, arms in the order of the settings, the
+    first the one compared with. Nights of another salt, other arms or shares are of another experiment.
+    """
+    if not nights:
+        return []
+    same = [night for night in nights if _what(night) == _what(nights[-1])]
+    probability = sample_ratio([row["users"] for row in same[-1]], [row["share"] for row in same[-1]])
+    found = []
+    for at, newest in enumerate(same[-1]):
+        rows = [night[at] for night in same]
+        row: dict[str, Any] = {
+            name: newest[name] for name in (columns.ARM, "share", "model_version", "users")
+        }
+        active = sum(one["active_users"] for one in rows)
+        row |= {"nights": len(rows), "active_user_nights": active}
+        row |= {
+            name: sum(one[name] for one in rows) / active if active else 0.0
+            for name in ("reached", "reached_liked", "played")
+        }
+        row["sample_ratio_p"] = probability
+        row["sample_ratio_mismatch"] = probability < MISMATCH_ALPHA
+        row["against_first"] = {
+            name: difference([(night[0], night[at]) for night in same], name)
+            for name in ("reached", "reached_liked", "played")
+            if at
+        }
+        found.append(row)
+    return found
+
+
+def _what(night: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(row["salt"], row[columns.ARM], row["share"]) for row in night]

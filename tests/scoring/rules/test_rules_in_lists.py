@@ -1,0 +1,238 @@
+"""The owner's rules, from the command to the table: in force, named on rows, audited."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+
+from nightreel.core.errors import AuditError, InputError
+from nightreel.core.settings import Settings
+from scoring.database.connection import reading, sql_engine
+from scoring.database.list_rules import add_rule, list_rules, remove_rule
+from scoring.database.runs import NewRun, Published, publish
+from scoring.database.schema import upgrade
+from scoring.database.tables import recommendation, recommendation_run
+from scoring.database.writer import exclusive_lock
+from scoring.lists.candidates import Candidates
+from scoring.lists.rows import HYBRID, RULE, Lists
+from scoring.lists.rules.owner import NightRule, NightRules, OwnerRule, in_force
+from scoring.lists.rules.stage import ListRules
+from tests.conftest import Nightreel
+
+NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
+USERS, VIDEOS, K = 6, 20, 8
+EVERY = np.ones(VIDEOS, dtype=bool)
+
+
+def _videos(*chosen: int) -> np.ndarray:
+    return np.isin(np.arange(VIDEOS), chosen)
+
+
+def _candidates(*rules: NightRule, seen: tuple[tuple[int, int], ...] = ()) -> Candidates:
+    bits = np.zeros((USERS, VIDEOS), dtype=bool)
+    for user, video in seen:
+        bits[user, video] = True
+    return Candidates(
+        np.arange(1, USERS + 1),
+        np.ones(USERS, dtype=bool),
+        np.arange(VIDEOS) + 100,
+        np.packbits(bits, axis=1),
+        rules=NightRules(rules),
+    )
+
+
+def _ordered(candidates: Candidates, depth: int = 15) -> Lists:
+    """What a model might say: each user's open videos from another one on, scores that fall."""
+    parts = []
+    for at, user in enumerate(candidates.user_id.tolist()):
+        is_open = np.flatnonzero(candidates.open_videos(at).dense())
+        videos = np.roll(is_open, -at)[:depth]
+        rows = len(videos)
+        score = np.linspace(2, -1, rows)
+        parts.append(
+            Lists(
+                np.full(rows, user),
+                np.arange(1, rows + 1, dtype=np.int32),
+                candidates.video_id[videos],
+                score,
+                *[score] * 3,
+                np.full(rows, HYBRID),
+                np.full(rows, "ease"),
+            )
+        )
+    return Lists.concatenate(parts)
+
+
+def _lists(candidates: Candidates) -> Lists:
+    rules = ListRules(candidates.rules, (), candidates.video_id, -np.arange(VIDEOS), K)
+    return rules.lists(_ordered(candidates), candidates)
+
+
+def _publish(settings: Settings, candidates: Candidates, lists: Lists) -> Published:
+    with exclusive_lock(sql_engine(settings)) as connection:
+        with connection.begin():
+            upgrade(connection)
+        run = NewRun(NIGHT, "m", "digest")
+        return publish(connection, run, [lists], candidates, settings.changed({"lists.top_k": K}))
+
+
+def test_what_each_rule_moved_stands_in_the_table_and_passes_the_audits(settings: Settings) -> None:
+    rules = (
+        NightRule("pin:1", "pin", _videos(19), number=2),
+        NightRule("boost:2", "boost", _videos(9), strength=5.0),
+        NightRule("demote:3", "demote", _videos(0), strength=50.0),
+        NightRule("at_least:4", "at_least", _videos(16, 17, 18), number=2, users=np.array([1])),
+        NightRule("at_most:5", "at_most", _videos(1, 2, 3), number=1),
+    )
+    candidates = _candidates(*rules, seen=((1, 19),))
+    written = _publish(settings, candidates, _lists(candidates))
+    assert written.rows == USERS * K
+    # User 2 has seen the pinned video.
+    assert written.remarks == (f"rule pin:1: could not be kept in 1 of {USERS} lists",)
+    with reading(settings) as connection:
+        of_first = connection.execute(
+            select(recommendation).where(recommendation.c.user_id == 1).order_by(recommendation.c.rank)
+        ).all()
+        run = connection.execute(select(recommendation_run)).one()
+        pinned = connection.execute(
+            select(recommendation.c.user_id, recommendation.c.rank).where(recommendation.c.video_id == 119)
+        ).all()
+    assert run.remarks == "\n".join(written.remarks)
+    # 0 is demoted, 1 is the one of 1 to 3, 9 comes from the tenth position to the second, 16 and 17 are due.
+    assert [(row.video_id - 100, row.rule) for row in of_first] == [
+        (1, None),
+        (19, "pin:1"),
+        (9, "boost:2"),
+        (4, None),
+        (5, None),
+        (6, None),
+        (16, "at_least:4"),
+        (17, "at_least:4"),
+    ]
+    assert [row.source for row in of_first] == [*[HYBRID] * 1, RULE, *[HYBRID] * 4, RULE, RULE]
+    assert sorted(pinned) == [(user, 2) for user in (1, 3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "audit"),
+    [
+        ({"rule": "pin:9"}, "rules"),
+        ({"rule": None, "score": 99.0}, "scores ordered by rank"),
+        ({"propensity": 1.5}, "propensities"),
+    ],
+)
+def test_rows_that_no_rule_can_have_are_not_published(
+    settings: Settings, sql: dict[str, object], audit: str
+) -> None:
+    candidates = _candidates(NightRule("pin:1", "pin", _videos(19), number=2))
+    lists = _lists(candidates)
+    wrong = np.flatnonzero((lists.user_id == 3) & (lists.rank == 2))
+    for name, value in sql.items():
+        column = getattr(lists, name).astype(object)
+        column[wrong] = "" if value is None else value
+        kind = np.str_ if name == "rule" else np.float64
+        object.__setattr__(lists, name, column.astype(kind))
+    with pytest.raises(AuditError, match=f"audit `{audit}`"):
+        _publish(settings, candidates, lists)
+
+
+def test_a_list_without_a_pin_that_it_could_have_is_not_published(settings: Settings) -> None:
+    candidates = _candidates(NightRule("pin:1", "pin", _videos(19), number=2))
+    without = _candidates()
+    with pytest.raises(AuditError, match="audit `pins`: pin:1 is missing in the list of user 1"):
+        _publish(settings, candidates, _lists(without))
+    quota = _candidates(NightRule("at_most:1", "at_most", _videos(4, 5, 6), number=1))
+    with pytest.raises(AuditError, match="audit `quotas`"):
+        _publish(settings, quota, _lists(without))
+
+
+def test_a_rule_that_can_do_nothing_is_named() -> None:
+    def rule(number: int, item: str, **others: object) -> OwnerRule:
+        return OwnerRule(number, "pin", "video", item, number=3, **others)  # type: ignore[arg-type]
+
+    rules = [
+        rule(1, "7"),
+        rule(2, "8"),
+        rule(3, "7", segment=("sex", "f")),
+        rule(4, "7", segment=("age", "9")),
+        rule(5, "7", valid_until=NIGHT),
+        rule(6, "7", valid_from=NIGHT, valid_until=NIGHT + timedelta(days=1)),
+    ]
+    found = in_force(
+        rules,
+        NIGHT,
+        top_k=2,
+        items={"video": {"7": _videos(7)}, "author": {}, "category": {}},
+        users_of={("sex", "f"): None, ("age", "9"): np.zeros(0, dtype=np.int64)},
+    )
+    assert [one.name for one in found.rules] == ["pin:1", "pin:6"]
+    assert found.remarks == (
+        "rule pin:1: asks for 3, and a list has 2 rows ([lists] top_k)",
+        "rule pin:2: no video '8' among the videos to be listed",
+        "rule pin:3: the users' table has no column 'sex'",
+        "rule pin:4: no user has age = '9'",
+        "rule pin:6: asks for 3, and a list has 2 rows ([lists] top_k)",
+    )
+
+
+def test_rules_are_added_listed_and_removed(settings: Settings) -> None:
+    first = add_rule(settings, OwnerRule(0, "pin", "video", "14", number=1), "launch")
+    second = add_rule(
+        settings,
+        OwnerRule(0, "boost", "author", "3", strength=2.0, valid_from=NIGHT, segment=("degree", "full")),
+    )
+    rows = list_rules(settings, NIGHT - timedelta(hours=1))
+    assert [(row["rule"], row["in_force"]) for row in rows] == [(first, True), (second, False)]
+    assert rows[1]["segment"] == "degree=full" and rows[0]["reason"] == "launch"
+    remove_rule(settings, first)
+    assert [row["rule"] for row in list_rules(settings)] == [second]
+    with pytest.raises(InputError, match="Rule 1: there is none"):
+        remove_rule(settings, first)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        OwnerRule(0, "pin", "author", "3", number=1),
+        OwnerRule(0, "pin", "video", "x", number=1),
+        OwnerRule(0, "pin", "video", "3"),
+        OwnerRule(0, "boost", "author", "3", strength=1.0),
+        OwnerRule(0, "boost", "author", "3", strength=float("nan")),
+        OwnerRule(0, "at_least", "author", "3", number=0),
+        OwnerRule(0, "at_most", "category", " ", number=0),
+        OwnerRule(0, "lift", "video", "3", number=1),
+        OwnerRule(0, "pin", "video", "3", number=1, valid_from=NIGHT, valid_until=NIGHT),
+    ],
+)
+def test_what_is_no_rule_is_refused_in_words(settings: Settings, rule: OwnerRule) -> None:
+    with pytest.raises(InputError):
+        add_rule(settings, rule)
+
+
+def test_the_commands_say_what_a_rule_lacks(settings: Settings, nightreel: Nightreel) -> None:
+    environment = {}
+    if settings.database.url is not None:
+        environment["NIGHTREEL_DATABASE_URL"] = settings.database.url.get_secret_value()
+    done = nightreel("rules", "add", "pin", "--video", "7", "--rank", "3", home=settings.home, **environment)
+    assert done.returncode == 0, done.stderr
+    listed = nightreel("rules", "list", home=settings.home, **environment)
+    assert "pin" in listed.stdout and "yes" in listed.stdout
+    wrong = nightreel("rules", "add", "pin", "--rank", "3", home=settings.home, **environment)
+    assert wrong.returncode == 2 and "--video, --author or --category" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) == 1
+    assert nightreel("rules", "remove", "1", home=settings.home, **environment).returncode == 0
+
+
+def test_a_list_that_a_quota_leaves_too_short_is_whole_all_the_same(settings: Settings) -> None:
+    none = NightRule("at_most:1", "at_most", EVERY, number=3)
+    candidates = _candidates(none)
+    lists = _lists(candidates)
+    assert Counter(lists.user_id.tolist()) == dict.fromkeys(range(1, USERS + 1), K)
+    assert Counter(lists.rule.tolist()) == {"": 3 * USERS, "at_most:1": (K - 3) * USERS}
+    assert _publish(settings, candidates, lists).remarks == (
+        f"rule at_most:1: could not be kept in {USERS} of {USERS} lists",
+    )
+    with sql_engine(settings).begin() as connection:
+        connection.execute(update(recommendation_run).values(remarks=None))
