@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from nightreel.cli.options import Force, Home, StepJson, Verbose
+from nightreel.cli.options import Force, Home, RunId, StepJson, Verbose
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, do_step, engine_settings, import_feast, report_step
+from nightreel.core.errors import InputError
 
 
 @app.command()
@@ -105,11 +106,33 @@ def tune(
 
 @app.command()
 def evaluate(
-    as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            show_default="none",
+            help="Estimate instead what this model would have got, from the rows that a run has drawn by "
+            "chance ([lists] explore_share).",
+        ),
+    ] = None,
+    run_id: RunId = None,
+    as_json: StepJson = False,
+    home: Home = None,
+    verbose: Verbose = False,
+    force: Force = False,
 ) -> None:
     """Judge the lists of the last days, and compare the hybrid with its stages and with popularity."""
     settings = command_settings()
+    if run_id is not None and policy is None:
+        raise InputError("--run: only with --policy.", "Name a model, or leave it out.")
     import_feast()
+    if policy is not None:
+        from scoring.policy.evaluate import evaluate_policy
+
+        report_step(
+            lambda: evaluate_policy(settings, policy, run_id=run_id), "policy", changes_home=False
+        )
+        return
     from pipelines.evaluate import EVALUATE
     from scoring.backtest import BACKTEST
 

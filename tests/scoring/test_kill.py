@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
-from scoring.database.tables import list_flip, recommendation, recommendation_run
+from scoring.database.tables import list_flip, list_repeat, recommendation, recommendation_run
 from scoring.lists.candidates import Candidates
 from tests.fixtures.fork_server import Forked, forks
 from tests.fixtures.lists import make_blocks
@@ -98,6 +98,8 @@ def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
         flips = set(connection.execute(select(list_flip.c.run_id)).scalars())
         key = (recommendation.c.run_id, recommendation.c.user_id, recommendation.c.rank)
         stored = connection.execute(select(*key, recommendation.c.video_id).order_by(*key)).all()
+        noted = connection.execute(select(list_repeat.c.run_id, func.count()).group_by(list_repeat.c.run_id))
+        repeats = dict(noted.tuples().all())
     rows: dict[int, list[tuple[int, ...]]] = {}
     for run_id, *row in stored:
         rows.setdefault(run_id, []).append(tuple(row))
@@ -105,6 +107,10 @@ def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
     assert {run.status for run in runs} <= {"published", "failed"}
     assert rows == {run_id: expected.rows(_seed(inputs)) for run_id, inputs in published.items()}
     assert all(run.error for run in runs if run.status == "failed")
+    # What lists have shown is noted by the transaction that shows them, of every user who had not seen it.
+    had_seen = int(candidates().rewatch(slice(None)).sum())
+    users = {run_id: len({row[0] for row in of_run}) for run_id, of_run in rows.items()}
+    assert repeats == {run_id: n - had_seen for run_id, n in users.items()}
     # Since when a run was shown is noted with the flip, or not at all.
     assert published.keys() <= flips and not flips & {run.run_id for run in runs if run.status == "failed"}
     return Counter(run.status for run in runs)

@@ -48,14 +48,14 @@ class DrawsOfList:
     def one_of(self, rank: int, rows: np.ndarray) -> tuple[int, float]:
         """One of the first of these rows, and how probable it was."""
         among = rows[: self.of.among]
-        weights = self._weights(among)
+        weights = self.weights(among)
         ends = np.cumsum(weights)
         total = int(ends[-1])
         drawn = _number(self.of.night, self.user_id, rank, "row") * total >> 128
         at = int(np.searchsorted(ends, drawn, side="right"))
         return int(among[at]), int(weights[at]) / total
 
-    def _weights(self, rows: np.ndarray) -> np.ndarray:
+    def weights(self, rows: np.ndarray) -> np.ndarray:
         """Whole numbers in proportion to the softmax; each is at least 1."""
         least = self.scores[-1] if len(self.scores) else 0.0
         scores = np.full(len(rows), least)

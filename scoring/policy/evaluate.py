@@ -1,0 +1,214 @@
+"""What another model would have got: its order of a run's users, held against the rows that were drawn."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sqlalchemy import Connection, Row
+
+from feature_repo.open_store import store as open_store
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.ids import ListIds
+from nightreel.core.settings import Settings
+from nightreel.core.steps import Facts, StepResult
+from pipelines import model_registry
+from pipelines.local_days import ALWAYS_KNOWN
+from pipelines.model_registry import ModelVersion
+from pipelines.rankers.filtering import filter_size
+from scoring.database.connection import database_url, masked, reading
+from scoring.database.kept_runs import run_or_shown
+from scoring.database.loading import read_lists
+from scoring.database.night_lists import lists_of_night
+from scoring.database.replay import as_known_at
+from scoring.database.schema import require_current
+from scoring.lists.arms import Arm
+from scoring.lists.eligibility import NOBODY
+from scoring.lists.parts import Work
+from scoring.lists.rows import Lists
+from scoring.lists.rules.exploration import Exploration
+from scoring.outcomes.log import LIKED, Log
+from scoring.outcomes.windows import shown_runs
+from scoring.policy.estimators import Logged, doubly_robust, ips, snips
+
+# What a video's own rewards count against the mean of all, in rows.
+_PRIOR_ROWS = 20.0
+
+
+class PolicyFacts(Facts):
+    """The run that drew, the model asked about, the rows and users, and each estimate with its interval."""
+
+    run_id: int
+    model: str
+    rows: int
+    users: int
+    estimates: list[dict[str, Any]]
+    database: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows that were drawn, all arrays one entry a row: whose, what, and with which probability.
+
+    evaluated: the same video's under the model asked about. choices: the videos that it would have drawn
+    from, and their probabilities.
+    """
+
+    user: np.ndarray
+    video: np.ndarray
+    propensity: np.ndarray
+    evaluated: np.ndarray
+    choices: list[tuple[np.ndarray, np.ndarray]]
+
+
+def evaluate_policy(
+    settings: Settings, version: str, *, run_id: int | None = None, now: datetime | None = None
+) -> StepResult[PolicyFacts]:
+    """Estimates of the share of drawn rows whose video is liked, had this model made the order drawn from.
+
+    run_id: by default the run that apps read. Each rank is taken given the rows that stood above it. Raises
+    InputError where the run has drawn nothing, was not shown yet, or the model is unknown.
+    """
+    model = model_registry.find(settings, version)
+    ids = ListIds.of(settings.paths)
+    with reading(settings) as connection:
+        require_current(connection)
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first.")
+        of_runs = shown_runs(connection, now or datetime.now(UTC))
+        shown = next((one for one in of_runs if one.run.run_id == run.run_id), None)
+        if shown is None:
+            raise InputError(f"Run {run.run_id}: apps have not read it yet.", "Wait until they have.")
+        with as_known_at(settings, run.known_at or ALWAYS_KNOWN) as home:
+            drawn = _together(list(_drawn(connection, run, _orders(home, run, model), settings, ids)))
+    if not len(drawn.user):
+        raise InputError(
+            f"Run {run.run_id}: none of its rows was drawn by chance.",
+            "Set [lists] explore_share before a run.",
+        )
+    log = Log(settings)
+    plays = log.within(shown.spans)
+    pairs = log.pairs(plays, log.buckets(run.model_version, log.before(run.as_of, run.known_at)))
+    reward = _rewards(drawn, pairs)
+    facts = PolicyFacts(
+        run_id=run.run_id,
+        model=version,
+        rows=len(reward),
+        users=len(np.unique(drawn.user)),
+        estimates=_estimates(drawn, reward),
+        database=masked(database_url(settings)),
+    )
+    return StepResult("policy", False, (model.folder,), (), facts)
+
+
+def _orders(home: Settings, run: Row[Any], model: ModelVersion) -> Iterator[Lists]:
+    """The model's own order of all that its filter keeps, for every user of a run's night."""
+    plain = home.changed(
+        {
+            "lists.top_k": max(filter_size(home), run.k),
+            "lists.explore_share": 0.0,
+            "lists.diversity": 0.0,
+            "lists.repeat_discount": 0.0,
+            "cluster.engine": "local",
+        }
+    )
+    _, (found,) = lists_of_night(
+        plain,
+        open_store(),
+        (Arm("", 1.0, model),),
+        experiment=None,
+        instant=run.as_of,
+        exclusions=NOBODY,
+        known_at=run.known_at or ALWAYS_KNOWN,
+    )
+    assert not isinstance(found.lists, Work)
+    return found.lists
+
+
+def _drawn(
+    connection: Connection, run: Row[Any], orders: Iterator[Lists], settings: Settings, ids: ListIds
+) -> Iterator[Drawn]:
+    """The rows of a run that were drawn, some users at a time. orders: what the model says of these users."""
+    own = settings.lists
+    exploration = Exploration(1.0, 0, own.explore_among, own.explore_temperature, "")
+    for order in orders:
+        stored = read_lists(connection, run.run_id, int(order.user_id[0]), int(order.user_id[-1]), ids)
+        yield drawn_rows(stored, order, exploration)
+
+
+def drawn_rows(stored: Lists, order: Lists, exploration: Exploration) -> Drawn:
+    """The rows of these lists that were drawn, beside what they would have been drawn from in another order.
+
+    Both of the same users, by user and rank.
+    """
+    rows = np.flatnonzero(stored.propensity < 1)
+    evaluated, choices = np.zeros(len(rows)), []
+    for at, row in enumerate(rows.tolist()):
+        user, rank = int(stored.user_id[row]), int(stored.rank[row])
+        of_order = slice(*np.searchsorted(order.user_id, [user, user + 1]).tolist())
+        videos = order.video_id[of_order]
+        above = stored.video_id[row - rank + 1 : row]
+        left = np.flatnonzero(~np.isin(videos, above))[: exploration.among]
+        draws = exploration.of_list(user, 0, order.score[of_order])
+        weights = draws.weights(left).astype(np.float64)
+        probabilities = weights / weights.sum() if len(left) else weights
+        evaluated[at] = probabilities[videos[left] == stored.video_id[row]].sum()
+        choices.append((videos[left], probabilities))
+    return Drawn(stored.user_id[rows], stored.video_id[rows], stored.propensity[rows], evaluated, choices)
+
+
+def _together(parts: list[Drawn]) -> Drawn:
+    names = ("user", "video", "propensity", "evaluated")
+    arrays = (np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)]) for name in names)
+    user, video, propensity, evaluated = arrays
+    choices = [one for part in parts for one in part.choices]
+    return Drawn(user.astype(np.int64), video.astype(np.int64), propensity, evaluated, choices)
+
+
+def _rewards(drawn: Drawn, pairs: pl.DataFrame) -> np.ndarray:
+    asked = pl.DataFrame({columns.USER_ID: drawn.user, columns.VIDEO_ID: drawn.video})
+    found = asked.join(pairs, on=asked.columns, how="left", maintain_order="left")
+    return found[LIKED].fill_null(False).to_numpy().astype(np.float64)
+
+
+def _estimates(drawn: Drawn, reward: np.ndarray) -> list[dict[str, Any]]:
+    logged = Logged(drawn.user, reward, drawn.propensity, np.minimum(drawn.evaluated, 1.0))
+    itself = Logged(drawn.user, reward, drawn.propensity, drawn.propensity)
+    expected, of_policy = _expected(drawn, reward)
+    estimates = {
+        "as it was": ips(itself),
+        "ips": ips(logged),
+        "snips": snips(logged),
+        "doubly robust": doubly_robust(logged, expected, of_policy),
+    }
+    return [{"estimator": name, **asdict(found)} for name, found in estimates.items()]
+
+
+def _expected(drawn: Drawn, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a reward model expects of each row, and of the choices of the model asked about.
+
+    The model is each video's mean reward, shrunk to the mean of all, of the other half of the users: fitted
+    on no row that it is asked about.
+    """
+    half = (drawn.user % 2).astype(np.int64)
+    expected, of_policy = np.zeros(len(reward)), np.zeros(len(reward))
+    for one in (0, 1):
+        fit = half != one
+        mean = float(reward[fit].mean()) if fit.any() else 0.0
+        videos, at = np.unique(drawn.video[fit], return_inverse=True)
+        sums = np.bincount(at, reward[fit], minlength=len(videos)) + _PRIOR_ROWS * mean
+        means = sums / (np.bincount(at, minlength=len(videos)) + _PRIOR_ROWS)
+        for row in np.flatnonzero(~fit).tolist():
+            asked, probabilities = drawn.choices[row]
+            expected[row] = _of_videos(drawn.video[row : row + 1], videos, means, mean)[0]
+            of_policy[row] = float(probabilities @ _of_videos(asked, videos, means, mean))
+    return expected, of_policy
+
+
+def _of_videos(asked: np.ndarray, videos: np.ndarray, means: np.ndarray, mean: float) -> np.ndarray:
+    if not len(videos):
+        return np.full(len(asked), mean)
+    at = np.minimum(np.searchsorted(videos, asked), len(videos) - 1)
+    return np.where(videos[at] == asked, means[at], mean)
