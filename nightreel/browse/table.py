@@ -86,6 +86,12 @@ SOURCE = Column(
     "Source",
     "What gave the row: `hybrid` is the models, every other name a fallback for users with few plays.",
 )
+MOVED_BY = Column(
+    columns.RULE,
+    "Moved by",
+    "What put the row there, where it was not the model's order: a rule of `nightreel rules list`, by its "
+    "number, repeats, diversity or a draw.",
+)
 CANDIDATES = Column(
     columns.CANDIDATE_SOURCES,
     "Candidate sources",

@@ -11,6 +11,7 @@ from nightreel.browse.table import (
     CANDIDATES,
     CAPTION,
     CATEGORY,
+    MOVED_BY,
     PICTURE,
     RANK,
     SCORES,
@@ -33,7 +34,7 @@ from scoring.database.tables import recommendation
 ROWS_MAX = 200
 _NEARBY = 8
 _WHY = Column("why", "Why", "What brought it, and which features move its scores most.", "link")
-_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES, _WHY)
+_LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class PageData:
     def list_table(self) -> Table:
         """The user's list."""
         title = f"User {self.question.user}, run {self._run_id()}"
-        return table("list", title, _LIST, self.rows, run=self._run_id())
+        moved = (MOVED_BY,) if any(row[columns.RULE] for row in self.rows) else ()
+        return table("list", title, (*_LIST, *moved, _WHY), self.rows, run=self._run_id())
 
     def plays_table(self) -> Table:
         """The user's last plays before it."""
@@ -159,6 +161,7 @@ def _list(connection: Connection, run: dict[str, Any], user: int | str) -> list[
     )
     rows = [dict(row) for row in connection.execute(query).mappings()]
     for row in rows:
+        row[columns.RULE] = (row[columns.RULE] or "").replace(",", ", ")
         row[columns.CANDIDATE_SOURCES] = (row[columns.CANDIDATE_SOURCES] or "").replace(",", ", ")
     return rows
 

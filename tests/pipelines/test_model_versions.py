@@ -1,13 +1,14 @@
 """Which model makes the lists is said, changed and changed back by commands; never to a damaged one."""
 
-import json
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.model_versions import list_versions, promote_version
 from tests.conftest import Nightreel
 
 
@@ -41,7 +42,7 @@ def test_a_version_is_promoted_and_the_one_before_comes_back(
     settings: Settings, versions: list[str], nightreel: Nightreel
 ) -> None:
     first, second = versions
-    listed = json.loads(nightreel("models", "--json", home=settings.home).stdout)
+    listed = list_versions(settings)
     assert [(row["version"], row["champion"], row["objective"]) for row in listed] == [
         (second, False, "next_day"),
         (first, True, "shown"),
@@ -49,13 +50,17 @@ def test_a_version_is_promoted_and_the_one_before_comes_back(
     done = nightreel("promote", second, home=settings.home)
     assert done.returncode == 0 and f"back: nightreel promote {first}" in done.stdout
     assert model_registry.champion_name(settings) == second
-    assert nightreel("promote", first, home=settings.home).returncode == 0
+    assert promote_version(settings, first) == second
     assert model_registry.champion_name(settings) == first
-    unknown = nightreel("promote", "20200101-nothing", home=settings.home)
-    assert unknown.returncode == 2 and f"There are: {first}, {second}." in unknown.stderr
+    with pytest.raises(InputError, match=f"There are: {first}, {second}"):
+        promote_version(settings, "20200101-nothing")
+
+
+def test_a_damaged_version_is_said_to_be_and_not_promoted(settings: Settings, versions: list[str]) -> None:
+    first, second = versions
     (settings.paths.models / second / "classifier.txt").write_text("cut off", encoding="utf-8")
-    damaged = nightreel("promote", second, home=settings.home)
-    assert damaged.returncode == 2 and "SHA-256 differs" in damaged.stderr
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        promote_version(settings, second)
     assert model_registry.champion_name(settings) == first
-    listed = json.loads(nightreel("models", "--json", home=settings.home).stdout)
+    listed = list_versions(settings)
     assert "SHA-256 differs" in listed[0]["error"] and listed[1]["error"] is None

@@ -142,12 +142,28 @@ def test_lists_of_all_kept_runs_lose_the_user_alone(settings: Settings) -> None:
     with sql_engine(settings).begin() as connection:
         user = connection.execute(text("SELECT max(user_id) FROM recommendation")).scalar_one()
         connection.execute(text(f"INSERT INTO skip_user VALUES ({user}, 'asked for it')"))
+        for run_id, whose in ((1, user), (2, user), (2, user + 1)):
+            connection.execute(text(f"INSERT INTO list_repeat VALUES ({run_id}, {whose}, '[[100, 1]]')"))
+        connection.execute(
+            text(
+                "INSERT INTO list_rule "
+                "(rule_id, kind, item_kind, item, number, segment_column, segment_value) "
+                f"VALUES (1, 'pin', 'video', '100', 1, 'user_id', '{user}'), "
+                f"(2, 'pin', 'video', '100', 1, 'user_id', '{user}1')"
+            )
+        )
         update = f"UPDATE recommendation_run SET error = 'audit: user {user} has 3 rows, user {user}1 none'"
         connection.execute(text(update))
     others = _rows(settings, user)
     assert len(others) == 39 * 20
     result = forget(settings, user)
-    assert result.summary["removed"] == {"messages": 2, "rows of lists": 20, "rows of skip_user": 1}
+    assert result.summary["removed"] == {
+        "messages": 2,
+        "rows of list_repeat": 2,
+        "rows of lists": 20,
+        "rows of skip_user": 1,
+        "rules for the user alone": 1,
+    }
     assert _rows(settings, user) == others
     with reading(settings) as connection:
         for run in connection.execute(select(recommendation_run)):

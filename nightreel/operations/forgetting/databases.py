@@ -25,6 +25,7 @@ from scoring.database.schema import upgrade
 from scoring.database.tables import (
     job_run,
     list_repeat,
+    list_rule,
     metadata,
     recommendation,
     recommendation_run,
@@ -35,7 +36,8 @@ from scoring.database.writer import exclusive_lock
 _HIDDEN = "***"
 _KEY_VERSION = 3
 _WORDS: tuple[tuple[Table, tuple[str, ...]], ...] = (
-    (recommendation_run, ("error",)),
+    (recommendation_run, ("error", "remarks")),
+    (list_rule, ("reason",)),
     (job_run, ("error", "remarks")),
 )
 
@@ -83,6 +85,8 @@ def _delete(connection: Connection, person: Person, removed: Removed) -> None:
             connection.execute(update(recommendation_run).where(run_key == run_id).values(**counts))
     noted = delete(list_repeat).where(list_repeat.c[columns.USER_ID] == user)
     removed.counts["rows of list_repeat"] += connection.execute(noted).rowcount
+    alone = (list_rule.c.segment_column == columns.USER_ID) & (list_rule.c.segment_value == str(user))
+    removed.counts["rules for the user alone"] += connection.execute(delete(list_rule).where(alone)).rowcount
     skipped = delete(skip_user).where(skip_user.c[columns.USER_ID] == user)
     removed.counts["rows of skip_user"] += connection.execute(skipped).rowcount
     for table, names in _WORDS:

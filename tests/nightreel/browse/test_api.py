@@ -54,6 +54,9 @@ def test_a_users_list_by_rank(api: Site) -> None:
         "als_score": None,
         "source": "hybrid",
         "candidate_sources": None,
+        "rule": None,
+        "propensity": None,
+        "arm": None,
     }
     assert len(ask(api, "/lists/7?run=1&limit=1")["list"]) == 1
     assert ask(api, "/lists/-3")["user_id"] == -3
