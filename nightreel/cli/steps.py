@@ -129,9 +129,7 @@ def evaluate(
     if policy is not None:
         from scoring.policy.evaluate import evaluate_policy
 
-        report_step(
-            lambda: evaluate_policy(settings, policy, run_id=run_id), "policy", changes_home=False
-        )
+        report_step(lambda: evaluate_policy(settings, policy, run_id=run_id), "policy", changes_home=False)
         return
     from pipelines.evaluate import EVALUATE
     from scoring.backtest import BACKTEST
