@@ -165,7 +165,7 @@ class Ablations:
     def _binned(self, matrix: Matrix) -> tuple[list[Part], Part]:
         data = self.data
         binning = Binning(matrix, self._fitted, data.video_id, data.encoding, self._parameters)
-        number = number_of_parts(self.settings, len(self._fitted))
+        number = number_of_parts(self.settings.ranker, len(self._fitted))
         parts = list(binning.parts(self._fitted, number))
         return parts, binning.part(validation_rows(data.slices))
 

@@ -13,7 +13,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import is_lost, require_as_written
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
 from pipelines.ingest.merging import Known
@@ -82,9 +82,9 @@ def raw_changes_since(paths: Paths, known_at: datetime, as_of: datetime) -> list
     ]
 
 
-def deliveries_after(settings: Settings, now: datetime) -> list[str]:
+def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
     """Deliveries that are stamped later than now, a line each, newest first; the first few."""
-    later = reversed(delivered_after(settings.data.raw_dir, now)[-_NAMED_MAX:])
+    later = reversed(delivered_after(settings.raw_dir, now)[-_NAMED_MAX:])
     return [
         f"delivery {printable(one.path.name)} arrived {one.arrived:%Y-%m-%d %H:%M} UTC, after now"
         for one in later

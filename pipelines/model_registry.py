@@ -17,7 +17,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import digest_of, require_as_written
 from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 
 MANIFEST = "manifest.json"
 CHAMPION = "champion.json"
@@ -105,9 +105,9 @@ def promote(settings: Settings, version: ModelVersion) -> None:
         temporary.write_text(json.dumps({_VERSION: version.version}), encoding="utf-8")
 
 
-def champion_name(settings: Settings) -> str | None:
+def champion_name(paths: Paths) -> str | None:
     """The champion's name, or None where none was promoted yet. Raises InputError for a bad pointer."""
-    pointer = settings.paths.models / CHAMPION
+    pointer = paths.models / CHAMPION
     if not pointer.is_file():
         return None
     require_as_written([pointer])
@@ -122,7 +122,7 @@ def champion(settings: Settings) -> ModelVersion:
 
     Raises InputError where there is none yet, or where it is damaged.
     """
-    name = champion_name(settings)
+    name = champion_name(settings.paths)
     if name is None:
         raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
     return find(settings, name)

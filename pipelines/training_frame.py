@@ -17,7 +17,7 @@ from feast import FeatureStore
 from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.hashing import uniform_hash
 from pipelines.pair_keys import is_of_pairs, with_groups
 
@@ -104,12 +104,12 @@ class FeatureFrame:
         return found
 
 
-def scan_plays(settings: Settings) -> pl.LazyFrame:
+def scan_plays(paths: Paths) -> pl.LazyFrame:
     """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio, video_duration.
 
     Raises InputError where ingest has not written the table.
     """
-    path = settings.paths.table("interactions")
+    path = paths.table("interactions")
     if not path.is_file():
         raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
     return pl.scan_parquet(path).select(PLAY_COLUMNS)
@@ -117,7 +117,7 @@ def scan_plays(settings: Settings) -> pl.LazyFrame:
 
 def read_plays(settings: Settings) -> pl.DataFrame:
     """The same, in memory."""
-    return scan_plays(settings).collect()
+    return scan_plays(settings.paths).collect()
 
 
 def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

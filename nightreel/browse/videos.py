@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import BrowseSettings, Settings
 from scoring.database.show import descriptions
 
 
@@ -18,12 +18,12 @@ def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
         names = described.get(row[columns.VIDEO_ID], {})
         row["caption"] = names.get(columns.CAPTION) or ""
         row["category"] = " / ".join(names[name] for name in columns.CATEGORY_NAMES if names.get(name))
-        row["picture"] = picture_url(settings, row[columns.VIDEO_ID])
+        row["picture"] = picture_url(settings.browse, row[columns.VIDEO_ID])
 
 
-def picture_url(settings: Settings, video: object) -> str:
+def picture_url(settings: BrowseSettings, video: object) -> str:
     """The address of a video's picture; empty where none is set."""
-    pattern = settings.browse.thumbnail_url
+    pattern = settings.thumbnail_url
     return "" if pattern is None else pattern.replace("{video_id}", quote(str(video), safe=""))
 
 

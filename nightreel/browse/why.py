@@ -17,7 +17,7 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.errors import BusyError, InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database.connection import reading
@@ -91,7 +91,7 @@ def why_page(
     # A model's JSON may be other than what it is read as.
     with damage_in_words(settings, ValueError, KeyError):
         command = shlex.join(["nightreel", "show", str(user), "--why", str(video), "--run", str(run.run_id)])
-        _require_no_replay(settings, run.run_id, run.known_at or ALWAYS_KNOWN, command)
+        _require_no_replay(settings.paths, run.run_id, run.known_at or ALWAYS_KNOWN, command)
         found = _explained(settings, user, video, run.run_id)
     page.found, page.video = found, {columns.VIDEO_ID: video}
     near = [_near(one) for one in found.nearby]
@@ -101,8 +101,8 @@ def why_page(
     return page
 
 
-def _require_no_replay(settings: Settings, run_id: int, known_at: datetime, command: str) -> None:
-    if last_arrival(settings.paths) > known_at:
+def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: str) -> None:
+    if last_arrival(paths) > known_at:
         raise InputError(
             f"Run {run_id}: deliveries have arrived since; what it knew has to be made again.",
             f"Run `{command}`, which does so.",

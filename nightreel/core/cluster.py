@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.extras import require_extras
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ClusterSettings, Settings
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ def connected(settings: Settings) -> Iterator[None]:
 
     mine = not ray.is_initialized()
     if mine:
-        _join(settings)
+        _join(settings.cluster)
     _quiet()
     try:
         yield
@@ -99,12 +99,12 @@ def cores() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _join(settings: Settings) -> None:
+def _join(settings: ClusterSettings) -> None:
     # A Ray that is started here tells nobody of it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    address = settings.cluster.ray_address
+    address = settings.ray_address
     if address is not None and address != "auto":
         _require_listener(address)
     try:

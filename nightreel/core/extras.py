@@ -4,7 +4,7 @@ import importlib.util
 from typing import NamedTuple
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.settings.names import place
 
 
@@ -36,7 +36,7 @@ _DRIVERS = {
 
 def wanted_extras(settings: Settings) -> list[str]:
     """Names of the extras that these settings need."""
-    source = _source_kind(settings)
+    source = _source_kind(settings.data)
     return [*(wanted.extra for wanted in _wanted(settings)), *([source] if source in _DRIVERS else [])]
 
 
@@ -50,14 +50,14 @@ def require_source_driver(kind: str) -> None:
         )
 
 
-def _source_kind(settings: Settings) -> str:
-    url = "" if settings.data.source_url is None else settings.data.source_url.get_secret_value()
+def _source_kind(settings: DataSettings) -> str:
+    url = "" if settings.source_url is None else settings.source_url.get_secret_value()
     return url.partition(":")[0].partition("+")[0]
 
 
 def require_extras(settings: Settings) -> None:
     """Raise InputError where the settings want a package that is not installed."""
-    require_source_driver(_source_kind(settings))
+    require_source_driver(_source_kind(settings.data))
     for setting, value, module, name, extra, otherwise in _wanted(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(

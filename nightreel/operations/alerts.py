@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ScheduleSettings
 
 _COMMAND_TIMEOUT_S = 60
 _WEBHOOK_TIMEOUT_S = 10
@@ -15,11 +15,11 @@ _WEBHOOK_TIMEOUT_S = 10
 _log = get_logger(__name__)
 
 
-def tell_of_failure(settings: Settings, failure: Mapping[str, Any]) -> None:
+def tell_of_failure(settings: ScheduleSettings, failure: Mapping[str, Any]) -> None:
     """Give the failure, as JSON, to `on_failure`: posted to a URL, or on a shell command's standard input."""
-    if settings.schedule.on_failure is None:
+    if settings.on_failure is None:
         return
-    target = settings.schedule.on_failure.get_secret_value()
+    target = settings.on_failure.get_secret_value()
     body = json.dumps(failure, ensure_ascii=False, default=str).encode()
     try:
         if target.startswith(("http://", "https://")):

@@ -86,7 +86,7 @@ def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
         ("data folder", lambda: data_folder(settings)),
         ("unread files", lambda: unread(settings)),
         ("checksums", lambda: checksums(settings)),
-        ("disk", lambda: disk(settings)),
+        ("disk", lambda: disk(settings.home)),
         ("memory", memory),
         ("database", lambda: database(settings)),
         ("freshness", lambda: freshness(settings, now)),
@@ -267,9 +267,9 @@ def checksums(settings: Settings) -> Finding:
     return Finding("checksums", "ok", f"{len(there)} tables, features and pointers are as they were written")
 
 
-def disk(settings: Settings) -> Finding:
+def disk(home: Path) -> Finding:
     """Whether the home may be written and its disk has room for a night."""
-    folder = next(one for one in (settings.home, *settings.home.parents) if one.is_dir())
+    folder = next(one for one in (home, *home.parents) if one.is_dir())
     if not os.access(folder, os.W_OK):
         return Finding(
             "disk",

@@ -15,7 +15,7 @@ import pyarrow as pa
 from nightreel.core.disk import disk_full, is_disk_full, size_of
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.ingest import read_delivery
 from pipelines.ingest.csv_reading import LINE, REASON
@@ -118,7 +118,7 @@ def _stamped_anew(settings: Settings) -> list[str]:
         f"arrived {arrived:%Y-%m-%d %H:%M} UTC"
         for one, arrived in stamped
     ]
-    remarks += deliveries_after(settings, now)
+    remarks += deliveries_after(settings.data, now)
     for remark in remarks:
         _log.warning("delivery of after now", delivery=remark)
     return remarks
@@ -152,7 +152,7 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return None, 0, "still being written; the next night takes it in"
-    raw = None if files_given(file, settings) is not None else raw_path(_raw_folder(settings), file)
+    raw = None if files_given(file, settings) is not None else raw_path(_raw_folder(settings.data), file)
     if raw is not None and not raw.exists():
         return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
     archive = path.parent / ARCHIVE
@@ -179,12 +179,12 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
     return table.frame.height, said
 
 
-def _raw_folder(settings: Settings) -> Path:
+def _raw_folder(settings: DataSettings) -> Path:
     """Where raw files lie, or will."""
     try:
-        return find_raw_folder(settings.data.raw_dir)
+        return find_raw_folder(settings.raw_dir)
     except InputError:
-        return settings.data.raw_dir
+        return settings.raw_dir
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ScheduleSettings, Settings
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
 from scoring.database.connection import database_exists, reading
@@ -149,7 +149,7 @@ def served_metrics(settings: Settings) -> Iterator[int | None]:
         yield None
         return
     with _server(
-        settings, settings.schedule.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))
+        settings.schedule, settings.schedule.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))
     ) as port:
         yield port
 
@@ -183,7 +183,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def _server(settings: Settings, port: int, text: Callable[[], str]) -> Iterator[int]:
+def _server(settings: ScheduleSettings, port: int, text: Callable[[], str]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         # A connection that says nothing is let go.
         timeout = _TIMEOUT_SECONDS
@@ -200,7 +200,7 @@ def _server(settings: Settings, port: int, text: Callable[[], str]) -> Iterator[
         def log_message(self, *_arguments: object) -> None:
             """Requests are not logged."""
 
-    server = _Server((settings.schedule.metrics_host, port), Handler)
+    server = _Server((settings.metrics_host, port), Handler)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

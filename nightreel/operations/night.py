@@ -23,7 +23,7 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.extras import require_extras
 from nightreel.core.mirror import fetch, send
 from nightreel.core.printing import print_error
-from nightreel.core.settings import Settings, load_settings
+from nightreel.core.settings import ScheduleSettings, Settings, load_settings
 from nightreel.core.steps import Facts, Request, StepResult
 from nightreel.core.terminal import guard_streams
 from nightreel.operations import jobs
@@ -104,16 +104,14 @@ def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -
 
 
 @contextmanager
-def _limited(settings: Settings) -> Iterator[None]:
+def _limited(settings: ScheduleSettings) -> Iterator[None]:
     """SIGTERM ends the work in order; and where nobody watches any more, the alarm ends it in the end."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         sys.exit(_STOPPED)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.setitimer(
-        signal.ITIMER_REAL, 60 * settings.schedule.job_limit_minutes + 2 * settings.schedule.stop_within_s
-    )
+    signal.setitimer(signal.ITIMER_REAL, 60 * settings.job_limit_minutes + 2 * settings.stop_within_s)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -128,7 +126,7 @@ def main() -> None:
         fetch(settings)
         name, due_at = sys.argv[1:]
         job = Job(name, datetime.fromisoformat(due_at))
-        with _limited(settings):
+        with _limited(settings.schedule):
             try:
                 run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
             finally:

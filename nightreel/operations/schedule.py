@@ -22,7 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ScheduleSettings, Settings
 from nightreel.operations import jobs
 from nightreel.operations.alerts import tell_of_failure
 from nightreel.operations.due import latest_due
@@ -125,17 +125,17 @@ class Scheduler:
                 return
             error = self._record(job, ended)
         except NightreelError as away:
-            error = f"{_error(self._settings, ended)} It cannot be recorded: {away}"
+            error = f"{_error(self._settings.schedule, ended)} It cannot be recorded: {away}"
             if self._failures[job]:
                 return
         self._failures[job] += 1
         _log.error("job failed", job=job.name, due_at=job.due_at.isoformat(), error=error)
         failure = {"job": job.name, "due_at": job.due_at.isoformat(), "error": error, "exit_code": ended.code}
-        tell_of_failure(self._settings, failure | {"host": socket.gethostname()})
+        tell_of_failure(self._settings.schedule, failure | {"host": socket.gethostname()})
 
     def _record(self, job: Job, ended: ProcessResult) -> str:
         """Record the failure where the job has not, and say why; a job that was killed may be tried again."""
-        error = _error(self._settings, ended)
+        error = _error(self._settings.schedule, ended)
         if self._failures[job] + 1 >= jobs.ATTEMPTS_MAX:
             self._settled[job.name] = job.due_at
         if (
@@ -160,12 +160,12 @@ class Scheduler:
         except NightreelError as error:
             facts |= {"state": "unknown", "error": str(error)}
         keep_readable(self._settings)
-        beat(self._settings, facts)
+        beat(self._settings.paths, facts)
 
 
-def _error(settings: Settings, ended: ProcessResult) -> str:
+def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:
     if ended.why is StopReason.LIMIT:
-        limit = settings.schedule.job_limit_minutes
+        limit = settings.job_limit_minutes
         return f"It took longer than [schedule] job_limit_minutes = {limit:g} and was ended."
     if ended.code < 0:
         return f"Its process was killed by signal {-ended.code}."

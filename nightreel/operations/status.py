@@ -10,7 +10,7 @@ from typing import Any
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.operations.after_now import records_after
 from nightreel.operations.due import last_due, next_due
 from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
@@ -81,10 +81,10 @@ def status(settings: Settings, now: datetime) -> Status:
     }
     if settings.schedule.retrain is not None:
         facts[RETRAIN] = _shown_job(jobs[RETRAIN])
-    facts["scheduler"] = beat_said = read_heartbeat(settings, now)
+    facts["scheduler"] = beat_said = read_heartbeat(settings.paths, now)
     if beat_said is not None and is_future(datetime.fromisoformat(beat_said["at"]), now):
         future.append(f"the scheduler's heartbeat says {beat_said['at']}, after now")
-    future += deliveries_after(settings, now)
+    future += deliveries_after(settings.data, now)
     if future:
         facts["after_now"] = future
     if out_of_band:
@@ -157,22 +157,22 @@ def _shown_job(jobs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {name: jobs[0][name] for name in _JOB_SHOWN} | {"seconds": seconds}
 
 
-def heartbeat_file(settings: Settings) -> Path:
+def heartbeat_file(paths: Paths) -> Path:
     """Where the scheduler says that it is alive."""
-    return settings.paths.state / "heartbeat.json"
+    return paths.state / "heartbeat.json"
 
 
-def beat(settings: Settings, facts: Mapping[str, Any]) -> None:
+def beat(paths: Paths, facts: Mapping[str, Any]) -> None:
     """Write the heartbeat file, whole."""
-    with atomic_write(heartbeat_file(settings)) as temporary:
+    with atomic_write(heartbeat_file(paths)) as temporary:
         text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, default=str)
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_heartbeat(settings: Settings, now: datetime) -> dict[str, Any] | None:
+def read_heartbeat(paths: Paths, now: datetime) -> dict[str, Any] | None:
     """What the scheduler last said, and whether that is recent enough for it to be alive."""
     try:
-        said: dict[str, Any] = json.loads(heartbeat_file(settings).read_text(encoding="utf-8"))
+        said: dict[str, Any] = json.loads(heartbeat_file(paths).read_text(encoding="utf-8"))
         age = now - datetime.fromisoformat(said["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -25,7 +25,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.collaborative.fits import REFIT_ITERATIONS, Fit, Keys, ends_of_pasts
 
 # How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.
@@ -46,7 +46,7 @@ def implicit_fits(
     ends = ends_of_pasts(plays, cutoffs)
     users = Keys.of(plays[columns.USER_ID], ends)
     videos = Keys.of(plays[columns.VIDEO_ID], ends)
-    confidences = _confidences(plays[columns.WATCH_RATIO].to_numpy(), settings)
+    confidences = _confidences(plays[columns.WATCH_RATIO].to_numpy(), settings.data)
     last: tuple[np.ndarray, np.ndarray] | None = None
     if done is not None:
         last = (
@@ -78,10 +78,10 @@ def implicit_fits(
         yield Fit(cutoff, *users.by_id(model.user_factors), *videos.by_id(model.item_factors))
 
 
-def _confidences(ratios: np.ndarray, settings: Settings) -> np.ndarray:
+def _confidences(ratios: np.ndarray, settings: DataSettings) -> np.ndarray:
     """Each play's confidence, float32: the more was watched, the surer a like; negative for a dislike."""
-    clipped = np.clip(ratios, 0, settings.data.watch_ratio_clip)
-    signed = np.where(ratios > settings.data.like_threshold, 1 + _ALPHA * clipped, -(1 + _ALPHA))
+    clipped = np.clip(ratios, 0, settings.watch_ratio_clip)
+    signed = np.where(ratios > settings.like_threshold, 1 + _ALPHA * clipped, -(1 + _ALPHA))
     return signed.astype(np.float32)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
@@ -99,7 +99,7 @@ def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay 
     if backtest is None or backtest.model != model or not backtest.days:
         return None
     plays = _plays(settings, backtest)
-    firsts = _first_plays(settings, plays)
+    firsts = _first_plays(settings.paths, plays)
     days = tuple(
         _judged(day, plays.filter(pl.col(_ON_DAY) == number), firsts, buckets, settings)
         for number, day in enumerate(backtest.days)
@@ -140,17 +140,17 @@ def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
         is_in = stamp.is_between(_instant(day.as_of), _instant(day.until), closed="left")
         on_day = pl.when(is_in).then(pl.lit(number, dtype=pl.Int32)).otherwise(on_day)
     first = min(day.as_of for day in backtest.days)
-    plays = scan_plays(settings).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
+    plays = scan_plays(settings.paths).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
     return of_sampled_users(
         plays.drop_nulls(_ON_DAY).collect(engine="streaming"), settings.evaluation.test_sample, settings.seed
     )
 
 
-def _first_plays(settings: Settings, plays: pl.DataFrame) -> pl.DataFrame:
+def _first_plays(paths: Paths, plays: pl.DataFrame) -> pl.DataFrame:
     """When each pair of these plays was first played in the whole log: user_id, video_id, first."""
     own = plays.lazy().select(_PAIR).unique()
     return (
-        scan_plays(settings)
+        scan_plays(paths)
         .select(*_PAIR, columns.EVENT_TIMESTAMP)
         .join(own, on=_PAIR, how="semi")
         .group_by(_PAIR)

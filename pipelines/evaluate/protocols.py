@@ -63,13 +63,13 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
 
 def holdout_from(settings: Settings) -> datetime:
     """When the holdout of today's settings begins. Raises InputError where ingest has not run."""
-    instants = scan_plays(settings).select(columns.EVENT_TIMESTAMP).collect().to_series()
+    instants = scan_plays(settings.paths).select(columns.EVENT_TIMESTAMP).collect().to_series()
     return time_cuts(instants, settings).holdout_from
 
 
 def kuairec_pairs(settings: Settings) -> Pairs:
     """The fully observed pairs, as of the end of the last play's day."""
-    plays = scan_plays(settings)
+    plays = scan_plays(settings.paths)
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"),
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
@@ -81,7 +81,7 @@ def kuairec_pairs(settings: Settings) -> Pairs:
 
 def impression_pairs(cut: datetime, settings: Settings) -> Pairs:
     """What each user was shown from `cut` on, as of then."""
-    plays = scan_plays(settings)
+    plays = scan_plays(settings.paths)
     is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
     rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect(), settings)
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()

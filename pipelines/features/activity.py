@@ -6,7 +6,7 @@ They run over sums by day, which are whole numbers, so a row is the same to the 
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
 _TOTALS = (PLAYS, LIKED, RATIO)
@@ -33,7 +33,7 @@ def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame
         daily,
         overall,
         columns.USER_ID,
-        settings,
+        settings.data,
         {
             PLAYS: columns.USER_AGG_INTERACTIONS,
             NEW_PAIR: columns.USER_AGG_UNIQUE_VIDEOS,
@@ -53,7 +53,7 @@ def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFr
         daily,
         overall,
         columns.VIDEO_ID,
-        settings,
+        settings.data,
         {
             PLAYS: columns.VIDEO_AGG_VIEWS,
             NEW_PAIR: columns.VIDEO_AGG_UNIQUE_USERS,
@@ -65,7 +65,7 @@ def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFr
 
 
 def _cumulative(
-    daily: pl.DataFrame, overall: pl.DataFrame, key: str, settings: Settings, names: dict[str, str]
+    daily: pl.DataFrame, overall: pl.DataFrame, key: str, settings: DataSettings, names: dict[str, str]
 ) -> pl.DataFrame:
     """Running counts and smoothed running means of `key`, by day's end.
 
@@ -82,7 +82,7 @@ def _cumulative(
         return (pl.col(name) + SMOOTHING_PLAYS * usual) / (pl.col(PLAYS) + SMOOTHING_PLAYS)
 
     # What no play has is unknown, not 0.
-    duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.data.has_play_times else pl.lit(None)
+    duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.has_play_times else pl.lit(None)
     return so_far.select(
         key,
         columns.EVENT_TIMESTAMP,

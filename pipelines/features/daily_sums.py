@@ -22,7 +22,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.checksums import is_usable
 from nightreel.core.cluster import run_all
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.features.pieces import number_of_pieces
 from pipelines.local_days import ends_of_days
 
@@ -102,7 +102,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     digest.add(new)
     pieces = number_of_pieces(new.height, settings)
     if pieces == 1:
-        sums = DailySums.of(_stamped(new, plays.head(known), settings))
+        sums = DailySums.of(_stamped(new, plays.head(known), settings.data))
     else:
         borders = np.linspace(known, plays.height, pieces + 1).astype(int).tolist()
         of_pieces = run_all(
@@ -124,10 +124,10 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
 def _sums_of(interactions: Path, start: int, stop: int, settings: Settings) -> DailySums:
     """The sums of some consecutive plays of the table: what another night would sum, if they came in one."""
     plays = pl.read_parquet(interactions, columns=list(_COLUMNS), n_rows=stop)
-    return DailySums.of(_stamped(plays.slice(start), plays.head(start), settings))
+    return DailySums.of(_stamped(plays.slice(start), plays.head(start), settings.data))
 
 
-def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     """Plays with what is summed, stamped with the end of their local day. earlier: all plays before them."""
     ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
     pair = _codes(new[columns.USER_ID]) * (new[columns.VIDEO_ID].n_unique() + 1)
@@ -141,22 +141,22 @@ def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: Settings) -> pl
         marked = marked.with_columns(pl.col(NEW_PAIR) & again["again"].is_null())
     return marked.select(
         *_PAIR,
-        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.data.zone),
+        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
         NEW_PAIR,
         is_liked(ratio, settings).alias(LIKED),
-        (ratio.clip(0, settings.data.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
+        (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
         columns.VIDEO_DURATION,
     )
 
 
-def is_liked(ratio: pl.Expr, settings: Settings) -> pl.Expr:
+def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
     """Whether a play counts as liked: by its watch_ratio, or by how long it lasted."""
-    above = ratio > settings.data.like_threshold
-    if settings.data.long_view_s is None:
+    above = ratio > settings.like_threshold
+    if settings.long_view_s is None:
         return above
-    return above | (pl.col(columns.PLAY_DURATION) >= settings.data.long_view_s * 1_000)
+    return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
 
 
 class _Digest:

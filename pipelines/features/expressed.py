@@ -12,7 +12,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays
 from pipelines.features.facts import ViewFacts
@@ -39,7 +39,7 @@ def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[Vi
     of_plays = [view for view in views if view.features[0].table == "plays"]
     plays = cache(lambda: ExpressedPlays(of_plays, settings))
     parts = [_build(view, plays, settings, force=force) for view in views]
-    _remove_others(views, settings)
+    _remove_others(views, settings.paths)
     return StepResult(
         EXPRESSED.name,
         all(part.skipped for part in parts),
@@ -62,7 +62,7 @@ def _build(
     view: View, plays: Callable[[], ExpressedPlays], settings: Settings, *, force: bool
 ) -> StepResult[ViewFacts]:
     """plays: read only where a view has to be made."""
-    read = _inputs(view, settings)
+    read = _inputs(view, settings.paths)
     require_tables(read)
     path = settings.paths.feature_source(view.name)
     attempt = EXPRESSED.attempt(
@@ -96,19 +96,19 @@ def _write(frames: Iterator[pl.DataFrame], path: Path) -> int:
     return rows
 
 
-def _remove_others(views: Iterable[View], settings: Settings) -> None:
+def _remove_others(views: Iterable[View], paths: Paths) -> None:
     known = {view.name for view in views}
-    for record in settings.paths.state.glob(f"{_RECORD}*.json"):
+    for record in paths.state.glob(f"{_RECORD}*.json"):
         name = record.stem.removeprefix(_RECORD)
         if name not in known:
-            remove_with_checksum(settings.paths.feature_source(name))
+            remove_with_checksum(paths.feature_source(name))
             record.unlink()
 
 
-def _inputs(view: View, settings: Settings) -> tuple[Path, ...]:
-    read = [settings.paths.table(_FILES[view.features[0].table])]
+def _inputs(view: View, paths: Paths) -> tuple[Path, ...]:
+    read = [paths.table(_FILES[view.features[0].table])]
     if view.features[0].table == "plays":
-        read.append(settings.paths.feature_source(columns.VIDEO_PROFILE))
+        read.append(paths.feature_source(columns.VIDEO_PROFILE))
     return tuple(read)
 
 
@@ -130,7 +130,7 @@ EXPRESSED: Step[ViewFacts] = Step(
     name="features from expressions",
     does="Build the views whose features are expressions.",
     reads=lambda settings: tuple(
-        dict.fromkeys(path for view in _views(settings) for path in _inputs(view, settings))
+        dict.fromkeys(path for view in _views(settings) for path in _inputs(view, settings.paths))
     ),
     writes=lambda settings: tuple(settings.paths.feature_source(view.name) for view in _views(settings)),
     settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),

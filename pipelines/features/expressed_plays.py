@@ -40,7 +40,7 @@ class ExpressedPlays:
         needed = always.union(*(roots_of(view) for view in views))
         plays = scan.select(name for name in scan.collect_schema() if name in needed).collect()
         plays = plays.with_columns(
-            is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings).alias(LIKED),
+            is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data).alias(LIKED),
             visible_from(plays[columns.EVENT_TIMESTAMP], settings.data.zone),
         )
         of_cell = [columns.VIDEO_ID, VISIBLE]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
@@ -52,7 +52,7 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
             answer(Question(query, watermark, last), settings.data.source_url), new, watermark
         )
         if last is not None:
-            return _deliver(file, new, found, state, settings)
+            return _deliver(file, new, found, state, settings.data)
         if target.is_file() and new.read_bytes() == target.read_bytes():
             return []
         if not found.rows:
@@ -64,13 +64,15 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
         new.unlink(missing_ok=True)
 
 
-def _deliver(file: RawFile, new: Path, found: "_Found", state: "_State", settings: Settings) -> list[Path]:
+def _deliver(
+    file: RawFile, new: Path, found: "_Found", state: "_State", settings: DataSettings
+) -> list[Path]:
     """The rows as a delivery that arrives now; none where only those of the last time came again."""
     if found.last in (None, state.last) and found.rows == state.rows_at_last:
         return []
-    archive = settings.data.raw_dir / INCOMING / ARCHIVE
+    archive = settings.raw_dir / INCOMING / ARCHIVE
     archive.mkdir(parents=True, exist_ok=True)
-    arrived = next_arrival(settings.data.raw_dir, datetime.now(UTC))
+    arrived = next_arrival(settings.raw_dir, datetime.now(UTC))
     path = new.replace(archive / archived_name(f"{Path(file.name).stem}-query.parquet", arrived))
     state.save(found)
     return [path]

@@ -26,7 +26,7 @@ def night_as_of(
     as `Night.of` takes them.
     """
     past = Past.of(plays, as_of, settings)
-    cutoff = last_cutoff(as_of, settings)
+    cutoff = last_cutoff(as_of, settings.data)
     fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
     return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
 

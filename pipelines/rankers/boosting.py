@@ -32,7 +32,7 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel.core.logs import Advance, progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import RankerSettings, Settings
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
@@ -108,7 +108,7 @@ def fit_rankers(
     rows = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(rows))
     binning = Binning(matrix, rows, video_id, encoding, parameters)
-    parts = number_of_parts(settings, len(rows))
+    parts = number_of_parts(settings.ranker, len(rows))
     return grow_rankers(
         binning.parts(rows, parts),
         parts=parts,
@@ -127,9 +127,9 @@ def validation_rows(slices: Slices) -> range:
     return rows[:: max(1, len(rows) // _STOP_ROWS)]
 
 
-def number_of_parts(settings: Settings, rows: int) -> int:
+def number_of_parts(settings: RankerSettings, rows: int) -> int:
     """Into how many parts so many plays are dealt: each part gets at least one tree."""
-    return min(-(-rows // settings.ranker.tree_rows), settings.ranker.lightgbm.num_iterations) or 1
+    return min(-(-rows // settings.tree_rows), settings.lightgbm.num_iterations) or 1
 
 
 def grow_rankers(

@@ -13,7 +13,7 @@ import numpy as np
 
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.settings.names import place
 from pipelines.labels import RATIO, Targets
 
@@ -81,7 +81,7 @@ class Classes:
             meaning = "the classifier cannot tell liked plays from others"
             if self.amounts_differ:
                 meaning += " and learns from watch_ratio itself"
-        setting = _setting(settings)
+        setting = _setting(settings.data)
         _log.warning(
             f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
             f"{meaning}; check {place(setting)} = {settings.value(setting):g} against watch_ratio, "
@@ -92,7 +92,7 @@ class Classes:
         """Raise InputError where neither the classes nor the amounts of the plays differ."""
         if not self.is_missing_one or self.amounts_differ:
             return
-        setting = _setting(settings)
+        setting = _setting(settings.data)
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
@@ -114,5 +114,5 @@ def _has_both_classes(liked: np.ndarray) -> bool:
     return bool(liked.any() and not liked.all())
 
 
-def _setting(settings: Settings) -> str:
-    return "data.like_threshold" if settings.data.label == RATIO else "data.like_quantile"
+def _setting(settings: DataSettings) -> str:
+    return "data.like_threshold" if settings.label == RATIO else "data.like_quantile"

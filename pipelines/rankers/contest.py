@@ -91,7 +91,7 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
         settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
     ).unique(_PAIR, keep="first", maintain_order=True)
     pairs = pairs.filter(pl.Series(choose_settings(pairs[columns.USER_ID].to_numpy(), settings)))
-    liked = _of_some_users(_liked(pairs, data, settings), settings)
+    liked = _of_some_users(_liked(pairs, data, settings), settings.seed)
     if liked[columns.USER_ID].n_unique() < USERS_MIN:
         return None
     as_of = end_of_day(data.cuts.last_day, settings.data.zone)
@@ -118,7 +118,7 @@ def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Ar
         new = of_day.join(before.select(_PAIR), on=_PAIR, how="anti")
         known = before.select(pl.col(columns.USER_ID).unique())
         liked = _liked(new, data, settings).join(known, on=columns.USER_ID, how="semi")
-        liked = _of_some_users(liked, settings)
+        liked = _of_some_users(liked, settings.seed)
         if not liked.is_empty():
             listable = known_videos(settings, as_of)
             arena = Arena.of(as_of, listable, liked, before.select(_PAIR), closed=True)
@@ -132,7 +132,7 @@ def _liked(plays: pl.DataFrame, data: TrainingData, settings: Settings) -> pl.Da
     return plays.filter(pl.Series(liked)).select(_PAIR).unique(_PAIR, maintain_order=True).sort(_PAIR)
 
 
-def _of_some_users(liked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _of_some_users(liked: pl.DataFrame, seed: int) -> pl.DataFrame:
     user_id = liked[columns.USER_ID].unique().sort().to_numpy()
-    drawn = drawn_users(user_id, _USERS_MAX, settings.seed)
+    drawn = drawn_users(user_id, _USERS_MAX, seed)
     return liked.filter(pl.col(columns.USER_ID).is_in(pl.Series(user_id[drawn]).implode()))

@@ -9,7 +9,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import RankerSettings, Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Rows
@@ -106,7 +106,7 @@ def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Sett
         block = pairs.block(users)
         for part, als, probability in block.classified():
             for at, own_als, likely in zip(range(part.start, part.stop), als, probability, strict=True):
-                kept = _kept(likely, arena.opened[users[at]], settings)
+                kept = _kept(likely, arena.opened[users[at]], settings.ranker)
                 regressed = block.regressed(np.full(len(kept), at), kept, own_als[kept])
                 ordering = ranker.ordering(regressed, own_als[kept])
                 if len(common):
@@ -135,7 +135,7 @@ def next_day_lists(
         probability = ranker.probability(rows.features)
         for user in range(len(users)):
             own = np.flatnonzero(rows.user == user)
-            own = own[_kept(probability[own], np.ones(len(own), dtype=bool), settings)]
+            own = own[_kept(probability[own], np.ones(len(own), dtype=bool), settings.ranker)]
             ordering = ranker.ordering(rows.features[own], probability[own])
             if common is not None:
                 ordering = ranker.shrunk(ordering, common[rows.video[own]], rows.features[own])
@@ -149,9 +149,9 @@ def _blocks(arena: Arena) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + _BLOCK_USERS, len(arena.user_id)))
 
 
-def _kept(likely: np.ndarray, among: np.ndarray, settings: Settings) -> np.ndarray:
+def _kept(likely: np.ndarray, among: np.ndarray, settings: RankerSettings) -> np.ndarray:
     """What the classifier keeps, and at least what is measured."""
-    return best_positions(likely, among, max(settings.ranker.filter_k, _DEPTH))
+    return best_positions(likely, among, max(settings.filter_k, _DEPTH))
 
 
 def _first(kept: np.ndarray, ordering: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.contest import USERS_MIN, Contest, arena_of_matrix, arenas_of_days, contest
@@ -79,7 +79,7 @@ def choose_objective(
     is_auto = settings.ranker.objective == "auto"
     # Where every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.wanted.liked[data.slices.fit].all())
-    if is_auto and is_fully_observed(settings) and not only_liked:
+    if is_auto and is_fully_observed(settings.paths) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
     end = end_of_day(data.cuts.last_day, settings.data.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
@@ -168,9 +168,9 @@ def _contest_of_days(
     return found, str(found)
 
 
-def is_fully_observed(settings: Settings) -> bool:
+def is_fully_observed(paths: Paths) -> bool:
     """Whether small_matrix holds most of its users times videos."""
-    path = settings.paths.table("fully_observed")
+    path = paths.table("fully_observed")
     if not path.is_file():
         return False
     keys = (columns.USER_ID, columns.VIDEO_ID)

@@ -101,7 +101,7 @@ def _work(config: dict[str, Any]) -> None:
     fitted = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(fitted))
     binning = Binning(job.matrix, fitted, job.video_id, job.encoding, parameters)
-    parts = number_of_parts(settings, len(fitted))
+    parts = number_of_parts(settings.ranker, len(fitted))
     context = ray.train.get_context()
     rows = dealt(fitted, parts, context.get_world_rank(), context.get_world_size())
     ranker = grow_rankers(

@@ -17,7 +17,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.blocks import made_in_order
@@ -208,7 +208,7 @@ def _examples(past: Past, plays: pl.DataFrame, nights: int, settings: Settings) 
     warm = 0
     for day in days[::-1][:nights].tolist():
         begins = np.searchsorted(end_us, day, side="left")
-        cutoff = _start_of(day, settings)
+        cutoff = _start_of(day, settings.data)
         cutoff_us = round(cutoff.timestamp() * 1_000_000)
         if begins < _PLAYS_MIN:
             break
@@ -236,7 +236,7 @@ def _examples(past: Past, plays: pl.DataFrame, nights: int, settings: Settings) 
 def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Examples]:
     """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
     borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
-    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
+    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings.data) for b in borders})
     cutoff_us = np.array([round(cutoff.timestamp() * 1_000_000) for cutoff in cutoffs])
     order = np.lexsort((past.at_us, end_us, past.user))
     frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
@@ -315,7 +315,7 @@ def _outcome(
     return liked, amount
 
 
-def _start_of(end_us: int, settings: Settings) -> datetime:
+def _start_of(end_us: int, settings: DataSettings) -> datetime:
     """The beginning of the local day that ends at an instant."""
     end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
-    return start_of_day(end.astimezone(settings.data.zone).date() - timedelta(days=1), settings.data.zone)
+    return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)

@@ -9,7 +9,7 @@ from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.labels import LengthBuckets
@@ -61,7 +61,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     """
     read = sources(settings)
     store = open_store()
-    files, features = [*read, *_matrix(settings)], service_features(store)
+    files, features = [*read, *_matrix(settings.paths)], service_features(store)
     attempt = TRAIN.attempt(settings, files, force=force, features=features)
     pointer = settings.paths.models / model_registry.CHAMPION
     if attempt.known is not None:
@@ -99,9 +99,9 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     return attempt.finished(read, (version.folder, pointer), facts, outputs=outputs)
 
 
-def _matrix(settings: Settings) -> list[Path]:
+def _matrix(paths: Paths) -> list[Path]:
     """The fully observed pairs: some of their users choose objective and weights, if there are any."""
-    path = settings.paths.table("fully_observed")
+    path = paths.table("fully_observed")
     return [path] if path.is_file() else []
 
 
@@ -110,7 +110,7 @@ def _with_order(
 ) -> HybridRanker:
     """The ranker with what orders lists, and how much of it is personal, as past data has it."""
     past = PastLists.of(data, store, settings)
-    matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings) else None
+    matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings.paths) else None
     return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)
 
 
@@ -180,7 +180,7 @@ def _printed(ranker: HybridRanker) -> list[dict[str, str | int | float]]:
 TRAIN: Step[TrainFacts] = Step(
     name="train",
     does="Join features to plays as of their time, fit the rankers, and promote them if they are not worse.",
-    reads=lambda settings: (*source_files(settings), *_matrix(settings), settings.paths.registry),
+    reads=lambda settings: (*source_files(settings), *_matrix(settings.paths), settings.paths.registry),
     writes=lambda settings: (settings.paths.models,),
     settings=(
         "cluster.engine",

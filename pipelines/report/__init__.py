@@ -11,7 +11,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings, describe
+from nightreel.core.settings import Paths, Settings, describe
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate import EVALUATE, SAMPLES
@@ -71,12 +71,12 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
         verdict=said,
         records=[*before, now],
         importances=json.loads(read[2].read_text(encoding="utf-8")),
-        samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings),
+        samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings.paths),
         facts=facts,
         model=dict(model.manifest),
         settings=shown,
-        data=_data(settings),
-        stages=_stages(settings),
+        data=_data(settings.paths),
+        stages=_stages(settings.paths),
     )
     with atomic_write(wrote[0]) as temporary:
         temporary.write_text(page(content), encoding="utf-8")
@@ -115,8 +115,8 @@ _PLACES = {
 }
 
 
-def _with_captions(samples: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
-    path = settings.paths.table("video_captions")
+def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str, Any]]:
+    path = paths.table("video_captions")
     if not samples or not path.is_file():
         return samples
     wanted = [columns.CAPTION, columns.CATEGORY_NAMES[0]]
@@ -131,10 +131,10 @@ def _with_captions(samples: list[dict[str, Any]], settings: Settings) -> list[di
     return rows.to_dicts()
 
 
-def _data(settings: Settings) -> list[dict[str, Any]]:
+def _data(paths: Paths) -> list[dict[str, Any]]:
     """Each table's rows, users and videos, and its first and last instant."""
     rows = []
-    for path in sorted(settings.paths.tables.glob("*.parquet")):
+    for path in sorted(paths.tables.glob("*.parquet")):
         table = pl.scan_parquet(path)
         names = pl.read_parquet_schema(path)
         asked = [pl.len().alias("rows")]
@@ -147,9 +147,9 @@ def _data(settings: Settings) -> list[dict[str, Any]]:
     return rows
 
 
-def _stages(settings: Settings) -> list[dict[str, Any]]:
+def _stages(paths: Paths) -> list[dict[str, Any]]:
     """Seconds and peak memory of each stage's last run, where the command line has noted them."""
-    path = settings.paths.state / "timings.json"
+    path = paths.state / "timings.json"
     try:
         found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

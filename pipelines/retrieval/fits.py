@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_usable
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
@@ -68,9 +68,9 @@ def fitted_arrays(
     return found
 
 
-def last_cutoff(as_of: datetime, settings: Settings) -> datetime:
+def last_cutoff(as_of: datetime, settings: DataSettings) -> datetime:
     """The local midnight at or before an instant: when sources are fitted for it."""
-    return start_of_day(as_of.astimezone(settings.data.zone).date(), settings.data.zone)
+    return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
 
 
 def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:

@@ -78,7 +78,7 @@ class Objective:
         binning = Binning(
             data.matrix, fitted, data.video_id, data.encoding, common_parameters(settings, len(fitted))
         )
-        number = number_of_parts(settings, len(fitted))
+        number = number_of_parts(settings.ranker, len(fitted))
         with progress("binning", total=number) as advance:
             parts = []
             for part in binning.parts(fitted, number):

@@ -64,14 +64,14 @@ def trace_of_user(
     return NextDayScoring.of(candidates, night, ranker, as_of, settings).trace(user)
 
 
-def users_to_trace(candidates: Candidates, user: int, settings: Settings) -> tuple[np.ndarray, int]:
+def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.ndarray, int]:
     """The users whom one user's list depends on, positions ascending, and the position whose list it is.
 
     A user without history has the list of the first one without.
     """
     if not candidates.has_history[user]:
         user = int(np.flatnonzero(~candidates.has_history)[0])
-    return np.union1d(averaged_users(candidates, settings), [user]), user
+    return np.union1d(averaged_users(candidates, seed), [user]), user
 
 
 def night_of(
@@ -139,7 +139,7 @@ class NextDayScoring:
 
     def means_over_users(self) -> np.ndarray | None:
         """`common`, over some users with a history, chosen by a hash of their ids."""
-        users = averaged_users(self.candidates, self.settings)
+        users = averaged_users(self.candidates, self.settings.seed)
         parts = (
             self._rows(users[start : start + _BLOCK_USERS], self.settings.lists.top_k)
             for start in range(0, len(users), _BLOCK_USERS)

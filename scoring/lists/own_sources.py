@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import CANDIDATE_SOURCES, Settings
+from nightreel.core.settings import CANDIDATE_SOURCES, RetrievalSettings, Settings
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import read_plays
 from pipelines.retrieval.fits import fitted_arrays, last_cutoff
@@ -18,15 +18,18 @@ from pipelines.retrieval.sources import Catalogue, Fitted
 from scoring.lists.candidates import Candidates
 
 
-def own_candidates(settings: Settings) -> tuple[str, ...]:
+def own_candidates(settings: RetrievalSettings) -> tuple[str, ...]:
     """The sources of one's own that the setting `candidates` names."""
-    names = settings.retrieval.candidates.split(",")
+    names = settings.candidates.split(",")
     return tuple(name for name in names if name != "all" and name not in CANDIDATE_SOURCES)
 
 
 def refuse_on_ray(settings: Settings) -> None:
     """Raise InputError where models of one's own would have to run on a cluster."""
-    own = [*own_candidates(settings), *([settings.ranker.last_stage] if settings.ranker.last_stage else [])]
+    own = [
+        *own_candidates(settings.retrieval),
+        *([settings.ranker.last_stage] if settings.ranker.last_stage else []),
+    ]
     if own:
         raise InputError(
             f"{', '.join(own)}: models of one's own score in this process, not on Ray.",
@@ -53,12 +56,12 @@ class OwnSources:
         cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
     ) -> "OwnSources | None":
         """Fit or read them; None where the settings name none."""
-        names = own_candidates(settings)
+        names = own_candidates(settings.retrieval)
         if not names:
             return None
         log = read_plays(settings)
         past = Past.of(log, as_of, settings)
-        fitted_on = Past.of(log, last_cutoff(as_of, settings), settings)
+        fitted_on = Past.of(log, last_cutoff(as_of, settings.data), settings)
         video_id = np.union1d(past.video_id, candidates.video_id)
         listed = np.searchsorted(video_id, candidates.video_id)
         unknown = np.full(len(video_id), -1, dtype=np.int64)

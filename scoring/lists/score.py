@@ -93,12 +93,12 @@ def common_order(
 
 
 def users_to_trace(
-    candidates: Candidates, ranker: HybridRanker, user: int, settings: Settings
+    candidates: Candidates, ranker: HybridRanker, user: int, seed: int
 ) -> tuple[np.ndarray, int]:
     """The users whom one user's list depends on, positions ascending, and the position whose list it is."""
     if ranker.shrinkage.changes_nothing:
         return np.array([user]), user
-    return np.union1d(averaged_users(candidates, settings), [user]), user
+    return np.union1d(averaged_users(candidates, seed), [user]), user
 
 
 def trace_of_user(
@@ -148,7 +148,7 @@ class _Scoring:
         """`common`, over some users with a history, chosen by a hash of their ids."""
         if self.ranker.ranker.shrinkage.changes_nothing:
             return None
-        users = averaged_users(self.candidates, self.settings)
+        users = averaged_users(self.candidates, self.settings.seed)
         if self.retrieval is None:
             return means_over_users(self.ranker, users)
         total, count = np.zeros((2, len(self.candidates.video_id)))

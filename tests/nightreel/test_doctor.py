@@ -134,4 +134,4 @@ def test_disk_is_compared_with_what_a_run_takes(
         free = int(gib * 2**30)
 
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: Usage)
-    assert doctor.disk(settings).state == state
+    assert doctor.disk(settings.home).state == state

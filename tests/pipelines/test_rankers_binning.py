@@ -67,7 +67,7 @@ def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
 
 def test_no_part_is_without_a_tree() -> None:
     few = SETTINGS.changed({"ranker.lightgbm.num_iterations": 3, "ranker.tree_rows": 1_000})
-    assert [number_of_parts(few, rows) for rows in (1, 1_000, 1_001, 90_000)] == [1, 1, 2, 3]
+    assert [number_of_parts(few.ranker, rows) for rows in (1, 1_000, 1_001, 90_000)] == [1, 1, 2, 3]
 
 
 def test_very_many_plays_that_stop_are_sampled_over_their_whole_time() -> None:

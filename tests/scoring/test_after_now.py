@@ -149,13 +149,13 @@ def test_a_night_reports_what_is_of_later_and_is_kept_among_many_such(published:
 
 def test_a_heartbeat_of_later_is_no_sign_of_life(settings: Settings) -> None:
     upgrade_database(settings)
-    beat(settings, {"pid": 1})
+    beat(settings.paths, {"pid": 1})
     now = datetime.now(UTC)
-    before = read_heartbeat(settings, now - timedelta(days=365))
+    before = read_heartbeat(settings.paths, now - timedelta(days=365))
     assert before is not None and not before["alive"]
     (line,) = status(settings, now - timedelta(days=365)).facts["after_now"]
     assert "heartbeat" in line
-    alive = read_heartbeat(settings, now)
+    alive = read_heartbeat(settings.paths, now)
     assert alive is not None and alive["alive"]
 
 

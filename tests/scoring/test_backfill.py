@@ -111,7 +111,7 @@ def test_days_that_every_model_has_seen_are_refused_but_for_a_named_model(
     refused = nightreel("backfill", *days, home=scored.home, **environment)
     assert refused.returncode == 2 and f"those before {honest}" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    version = model_registry.champion_name(scored)
+    version = model_registry.champion_name(scored.paths)
     result = backfill(scored, early, early, model_version=version)
     assert any("figures are too good" in remark for remark in result.summary["remarks"])
     record_outcomes(scored)

@@ -208,7 +208,7 @@ def test_parts_blocks_and_traces_shrink_alike(scored: Scored, tmp_path: Path) ->
     np.testing.assert_array_equal(np.concatenate([part.video_id for part in parts]), whole.video_id)
     np.testing.assert_array_equal(np.concatenate([part.score for part in parts]), whole.score)
     user = int(_warm(scored)[0])
-    chosen, followed = users_to_trace(scored.candidates, shrunk.ranker, user, scored.settings)
+    chosen, followed = users_to_trace(scored.candidates, shrunk.ranker, user, scored.settings.seed)
     candidates = scored.candidates.of_users(chosen)
     sides = sides_as_of(
         open_store(),

@@ -110,19 +110,19 @@ def test_the_heartbeat_says_that_the_scheduler_lives_and_whether_the_list_is_fre
     published: Settings,
 ) -> None:
     now = datetime.now(UTC)
-    assert read_heartbeat(published, now) is None
+    assert read_heartbeat(published.paths, now) is None
     Scheduler(published, lambda _job: []).beat()
-    said = read_heartbeat(published, datetime.now(UTC))
+    said = read_heartbeat(published.paths, datetime.now(UTC))
     assert said is not None
     assert (said["pid"], said["state"], said["alive"], said["doing"]) == (os.getpid(), FRESH, True, None)
-    later = read_heartbeat(published, now + HOUR)
+    later = read_heartbeat(published.paths, now + HOUR)
     assert later is not None and not later["alive"]
 
 
 def test_the_heartbeat_goes_on_where_the_database_is_away(tmp_path: Path) -> None:
     away = Settings.model_validate({"home": tmp_path, "database.url": "postgresql://me:pw@127.0.0.1:9/db"})
     Scheduler(away, lambda _job: []).beat()
-    said = read_heartbeat(away, datetime.now(UTC))
+    said = read_heartbeat(away.paths, datetime.now(UTC))
     assert said is not None and said["state"] == "unknown" and "pw@" not in json.dumps(said)
     with pytest.raises(NightreelError):
         status(away, datetime.now(UTC))

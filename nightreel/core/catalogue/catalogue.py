@@ -60,4 +60,4 @@ BUILTIN = Catalogue(builtin.VIEWS)
 def catalogue_of(settings: Settings) -> Catalogue:
     """The catalogue of a home. Raises InputError where one of its own modules is wrong."""
     views = (*builtin.VIEWS, *declared_views(settings))
-    return Catalogue((*views, *own_views(settings, views)))
+    return Catalogue((*views, *own_views(settings.features, views)))

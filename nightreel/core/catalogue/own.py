@@ -14,7 +14,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.declared import OWN
 from nightreel.core.catalogue.entries import ENTITIES, GROUPS, Feature, View
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import FeatureSettings
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PREFIX = f"{OWN}_"
@@ -26,14 +26,14 @@ _TABLES_OF = {
 _DAYS_MAX = 3_650
 
 
-def own_views(settings: Settings, taken: Sequence[View]) -> tuple[View, ...]:
+def own_views(settings: FeatureSettings, taken: Sequence[View]) -> tuple[View, ...]:
     """A view for each entity of the modules' features, or as these name it. taken: nightreel's own views.
 
     Raises InputError that names module and feature for what cannot be read or is no feature.
     """
     found: dict[str, tuple[str, list[Feature]]] = {}
     names = {name: "nightreel" for view in taken for name in view.names} | dict.fromkeys(_reserved(), "a key")
-    for named in settings.features.modules:
+    for named in settings.modules:
         for feature in _features(named):
             _check(feature, named)
             if feature.name in names:

@@ -55,7 +55,7 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
     The same plays and model are not compared again, and nothing where there is no champion yet.
     """
     now = now or datetime.now(UTC)
-    if model_registry.champion_name(settings) is None:
+    if model_registry.champion_name(settings.paths) is None:
         return DRIFT.skipped((), (), DriftFacts(rows=0))
     version = model_registry.champion(settings)
     counts = _plays_by_day(settings, now)
@@ -84,7 +84,7 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
             "moved": _liked_moved(sample, training),
         },
     }
-    night["remarks"] = _remarks(night, stored.before(settings, day))
+    night["remarks"] = _remarks(night, stored.before(settings.paths, day))
     path = stored.save(settings, day, night)
     facts = DriftFacts(rows=len(compared), moved=_moved(night), remarks=tuple(night["remarks"]))
     return DRIFT.done((settings.paths.table("interactions"),), (path,), facts)
@@ -93,13 +93,13 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
 def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
-    instants = scan_plays(settings).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
+    instants = scan_plays(settings.paths).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
     return plays_by_day(instants, settings.data.zone)
 
 
 def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:
     """Distributions over the last days that trained the version: made once, then kept."""
-    path = stored.training_file(settings, version.version)
+    path = stored.training_file(settings.paths, version.version)
     if path.is_file():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return kept | {"columns": {n: Distribution.from_json(c) for n, c in kept["columns"].items()}}
@@ -181,7 +181,7 @@ DRIFT: Step[DriftFacts] = Step(
         settings.paths.features,
         settings.paths.models,
     ),
-    writes=lambda settings: (stored.folder(settings),),
+    writes=lambda settings: (stored.folder(settings.paths),),
     settings=("data.time_zone",),
     facts=DriftFacts,
     run=lambda settings, _: record_drift(settings),

@@ -55,7 +55,7 @@ class Sample:
         """
         stamp = pl.col(columns.EVENT_TIMESTAMP)
         span = (stamp >= pl.lit(start, dtype=INSTANT)) & (stamp < pl.lit(end, dtype=INSTANT))
-        plays = scan_plays(settings).filter(span).collect()
+        plays = scan_plays(settings.paths).filter(span).collect()
         if plays.is_empty():
             return cls(0, float("nan"), ())
         buckets = LengthBuckets.load(version.folder)

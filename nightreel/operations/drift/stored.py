@@ -8,7 +8,7 @@ from typing import Any
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 
 _KEPT = 400
 _FACTS = {"night", "model_version", "columns", "plays", "liked", "remarks"}
@@ -17,32 +17,32 @@ _NIGHTS = "????-??-??.json"
 
 def save(settings: Settings, day: date, night: Mapping[str, Any]) -> Path:
     """Keep a night's figures, in place of what was kept of it, and drop the oldest beyond 400."""
-    path = folder(settings) / f"{day}.json"
+    path = folder(settings.paths) / f"{day}.json"
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(night, indent=1), encoding="utf-8")
-    for old in sorted(folder(settings).glob(_NIGHTS))[:-_KEPT]:
+    for old in sorted(folder(settings.paths).glob(_NIGHTS))[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
 def nights(settings: Settings, *, most: int = 1) -> list[dict[str, Any]]:
     """The newest nights, newest first. Raises InputError where a file is not as it was written."""
-    return [_read(path) for path in sorted(folder(settings).glob(_NIGHTS), reverse=True)[:most]]
+    return [_read(path) for path in sorted(folder(settings.paths).glob(_NIGHTS), reverse=True)[:most]]
 
 
-def before(settings: Settings, day: date) -> dict[str, Any] | None:
+def before(paths: Paths, day: date) -> dict[str, Any] | None:
     """The newest night before this day; None where there is none."""
-    older = [path for path in sorted(folder(settings).glob(_NIGHTS)) if path.stem < str(day)]
+    older = [path for path in sorted(folder(paths).glob(_NIGHTS)) if path.stem < str(day)]
     return _read(older[-1]) if older else None
 
 
-def training_file(settings: Settings, version: str) -> Path:
+def training_file(paths: Paths, version: str) -> Path:
     """Where the distributions of a model version's training window are kept."""
-    return folder(settings) / f"training-{version}.json"
+    return folder(paths) / f"training-{version}.json"
 
 
-def folder(settings: Settings) -> Path:
-    return settings.paths.data / "drift"
+def folder(paths: Paths) -> Path:
+    return paths.data / "drift"
 
 
 def _read(path: Path) -> dict[str, Any]:

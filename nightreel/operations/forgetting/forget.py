@@ -15,7 +15,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.locks import home_lock
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
 from nightreel.operations.forgetting.identity import Person
@@ -73,7 +73,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         models = model_registry.version_names(settings)
         if retrain:
             _retrain(settings)
-        record = _record(settings, counts, removed.left, models, retrain=retrain) if counts else None
+        record = _record(settings.paths, counts, removed.left, models, retrain=retrain) if counts else None
     wrote = () if record is None else (record,)
     remains = (
         f"{len(models)} trained models have learnt from this user's plays among all others; they hold no "
@@ -118,11 +118,11 @@ def _retrain(settings: Settings) -> None:
 
 
 def _record(
-    settings: Settings, counts: dict[str, int], left: list[str], models: list[str], *, retrain: bool
+    paths: Paths, counts: dict[str, int], left: list[str], models: list[str], *, retrain: bool
 ) -> Path:
     """What was removed and when, without the user."""
     now = datetime.now(UTC)
-    path = settings.paths.data / RECORDS / f"{now:%Y%m%dT%H%M%S.%fZ}.json"
+    path = paths.data / RECORDS / f"{now:%Y%m%dT%H%M%S.%fZ}.json"
     content = {
         "at": now.isoformat(timespec="seconds"),
         "removed": counts,

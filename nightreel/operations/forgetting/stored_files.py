@@ -11,7 +11,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import checksum_file, remove_with_checksum
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import FRIENDS, Removed
 from pipelines.ingest.csv_reading import RAW, REASON
@@ -42,13 +42,13 @@ def remove_from_stored_files(settings: Settings, person: Person, removed: Remove
             path.unlink()
         elif path.suffix == ".parquet":
             _from_parquet(path, person, removed)
-        elif path.suffix in _TEXTS and _quotes_rows(path, settings):
+        elif path.suffix in _TEXTS and _quotes_rows(path, settings.paths):
             _from_text(path, person, removed)
 
 
-def _quotes_rows(path: Path, settings: Settings) -> bool:
+def _quotes_rows(path: Path, paths: Paths) -> bool:
     """Whether a text file may quote rows of data, so that a number in it may be a user."""
-    if path.parent == settings.paths.state:
+    if path.parent == paths.state:
         return path.name.startswith("ingest")
     return path.parent.name != RECORDS
 
