@@ -34,7 +34,6 @@ SOURCE, STAGE, RECTOOLS, _CLASS = re.findall(r"```python\n(.*?)```", PAGE, flags
 SETTINGS = """ranker.objective = "next_day"
 ranker.lightgbm.num_iterations = 20
 ranker.lightgbm.early_stopping_round = 20
-ranker.lambdamart_plays = 0
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 5

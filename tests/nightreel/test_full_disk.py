@@ -24,7 +24,6 @@ features.als_iterations = 2
 threads = 1
 lists.top_k = 5
 ranker.filter_k = 20
-ranker.lambdamart_plays = 0
 ranker.objective = "shown"
 """
 LIST = "SELECT user_id, rank, video_id FROM latest_recommendation ORDER BY user_id, rank"

@@ -136,3 +136,15 @@ def test_a_name_in_the_wrong_place_is_refused_and_the_right_one_named(
     monkeypatch.setenv("NIGHTREEL_LISTS_TOPK", "7")
     with pytest.raises(InputError, match=r"NIGHTREEL_LISTS_TOPK: no such .* mean NIGHTREEL_LISTS_TOP_K\?"):
         load_settings()
+
+
+def test_what_is_no_longer_set_is_left_out_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nightreel.toml").write_text("lambdamart_plays = 0\nas_published_plays = 0\n")
+    monkeypatch.setenv("NIGHTREEL_AS_PUBLISHED_TREES", "3")
+    done = _nightreel("settings", "--json", cwd=tmp_path)
+    assert done.returncode == 0 and "lambdamart" not in done.stdout
+    for name in DROPPED:
+        assert done.stderr.lower().count(name) == 1, name
+    assert "no longer a setting" in done.stderr

@@ -22,8 +22,6 @@ SMALL = """ranker.objective = "shown"
 ranker.lightgbm.num_iterations = 10
 features.als_factors = 4
 lists.top_k = 10
-ranker.lambdamart_plays = 0
-evaluation.as_published_plays = 0
 data.time_zone = "UTC"
 """
 NAMES = {

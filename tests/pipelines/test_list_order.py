@@ -26,8 +26,7 @@ from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=150, videos=200, plays=12_000)
 FEW_TREES = (
-    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\n"
-    "ranker.filter_k = 200\nranker.lambdamart_plays = 0\n"
+    "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\nranker.filter_k = 200\n"
 )
 REGRESSOR = columns.REGRESSOR_SCORE
 

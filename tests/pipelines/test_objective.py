@@ -22,7 +22,6 @@ from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight
 AUTO = """ranker.objective = "auto"
 ranker.lightgbm.num_iterations = 20
 ranker.lightgbm.early_stopping_round = 20
-ranker.lambdamart_plays = 0
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8

@@ -15,7 +15,7 @@ from pipelines.rankers import train
 PIECES = Path(__file__).parents[3] / "shared" / "kuairec" / "real"
 # Enough to tell the systems apart, and little enough for every run of the tests.
 USER_SHARE, VIDEOS, OTHERS = 0.1, 800, 3.0
-SMALL = "ranker.lightgbm.num_iterations = 60\nfeatures.als_factors = 16\nranker.lambdamart_plays = 0\n"
+SMALL = "ranker.lightgbm.num_iterations = 60\nfeatures.als_factors = 16\n"
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,6 @@ threads = 1
 lists.top_k = 5
 ranker.filter_k = 20
 retrieval.source_k = 8
-ranker.lambdamart_plays = 0
 ranker.objective = "next_day"
 retrieval.sources = "als,recent_2d"
 ranker.training_nights = 1

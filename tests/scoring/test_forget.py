@@ -35,7 +35,6 @@ SETTINGS = (
     "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
     "features.als_factors = 4\nfeatures.als_iterations = 2\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\ndatabase.keep_runs = 3\n"
-    "evaluation.as_published_plays = 500\nevaluation.as_published_trees = 5\n"
 )
 
 

@@ -37,7 +37,6 @@ SETTINGS = f"""ranker.objective = "next_day"
 retrieval.sources = "{",".join(RETRIEVAL_SOURCES)}"
 ranker.lightgbm.num_iterations = 20
 ranker.lightgbm.early_stopping_round = 20
-ranker.lambdamart_plays = 0
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8

@@ -216,11 +216,7 @@ def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings)
 
 @pytest.fixture(scope="module")
 def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    few = (
-        FEW_TREES
-        + SHORT_LISTS
-        + 'ranker.objective = "next_day"\nretrieval.source_k = 8\nranker.lambdamart_plays = 0\n'
-    )
+    few = FEW_TREES + SHORT_LISTS + 'ranker.objective = "next_day"\nretrieval.source_k = 8\n'
     folder = tmp_path_factory.mktemp("next_day_on_ray") / "home"
     with pytest.MonkeyPatch.context() as patch:
         log = make_log(9, users=60, videos=80, plays=9_000)

@@ -17,7 +17,7 @@ from tests.fixtures.small_log import make_log
 
 SETTINGS = (
     "ranker.lightgbm.num_iterations = 30\nranker.lightgbm.early_stopping_round = 30\n"
-    "ranker.lightgbm.min_data_in_leaf = 20\nranker.lambdamart_plays = 0\n"
+    "ranker.lightgbm.min_data_in_leaf = 20\n"
     "retrieval.source_k = 8\n"
     "lists.top_k = 6\nranker.filter_k = 12\n"
 )

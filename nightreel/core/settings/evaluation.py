@@ -33,11 +33,3 @@ class EvaluationSettings(Section):
         ge=0,
         lt=1,
     )
-    as_published_plays: int = Field(
-        default=20_000,
-        description="Most plays that the original work's protocol is fitted on when it is evaluated; 0: not.",
-        ge=0,
-    )
-    as_published_trees: int = Field(
-        default=60, description="Most trees of each of its models; the original had 1000.", ge=1
-    )

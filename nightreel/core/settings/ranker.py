@@ -46,11 +46,6 @@ class RankerSettings(Section):
         description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
         ge=1_000,
     )
-    lambdamart_plays: int = Field(
-        default=500_000,
-        description="Most plays that the LambdaMART ranker, which is only evaluated, is fitted on; 0: none.",
-        ge=0,
-    )
     lightgbm: LightgbmSettings = Field(
         default=LightgbmSettings(), description="LightGBM's parameters, by its own names."
     )

@@ -33,7 +33,7 @@ BIG, SIDE = (
 )
 SETTINGS = (
     "features.als_factors = 4\nfeatures.als_iterations = 2\nthreads = 1\n"
-    "ranker.lightgbm.num_iterations = 5\nranker.lambdamart_plays = 0\nlists.top_k = 5\n"
+    "ranker.lightgbm.num_iterations = 5\nlists.top_k = 5\n"
 )
 
 
