@@ -19,6 +19,8 @@ HYBRID = "hybrid"  # the lists as published
 HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is published among them
 SOURCE_ALONE = "source_{}"  # a candidate source's own order
 YESTERDAY = "popularity_1_day"  # one list for all, by the liked plays of the day before
+# The lists that are not a user's, a file each: video_id or segment and value, rank, and the video listed.
+RELATED, POPULAR = "related", "popular"
 DEPTH = 200  # ranks that are kept of each list
 _CONTENTS = "lists.json"
 
@@ -114,6 +116,11 @@ def contents_file(settings: Settings) -> Path:
 def lists_file(settings: Settings, day: date, system: str) -> Path:
     """The lists that a system made as of the start of a day."""
     return settings.paths.backtest / day.isoformat() / f"{system}.parquet"
+
+
+def shared_file(settings: Settings, day: date, kind: str) -> Path:
+    """The lists of a kind that are not a user's, as of the start of a day; there where the settings ask."""
+    return settings.paths.backtest / day.isoformat() / f"shared_{kind}.parquet"
 
 
 def _text(value: object) -> str:

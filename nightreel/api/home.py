@@ -23,6 +23,7 @@ from pipelines.ingest import ingest
 from pipelines.ingest.raw_files import INCOMING
 from scoring.backtest import backtest
 from scoring.database.show import lists_of_users
+from scoring.database.show_shared import popular_of_segments, related_of_videos
 from scoring.explain import Explanation, explain
 
 UserId = int | str
@@ -105,6 +106,26 @@ class Home:
         """
         with self._working() as settings:
             return lists_of_users(settings, user_ids, run_id=run_id)
+
+    def related(
+        self, video_ids: Sequence[ItemId] | None = None, *, run_id: int | None = None
+    ) -> pl.DataFrame:
+        """The videos related to these, or to all, by video and rank; one without any has no rows.
+
+        run_id: as in `lists`. Columns are those of the table `related_recommendation`. Raises InputError
+        where nothing is published, or the run has no such lists (setting [lists] related_k).
+        """
+        with self._working() as settings:
+            return related_of_videos(settings, video_ids, run_id=run_id)
+
+    def popular(self, *, run_id: int | None = None) -> pl.DataFrame:
+        """What is popular for all (segment `overall`) and for each value of the segments, by rank.
+
+        run_id: as in `lists`. Columns are those of the table `popular_recommendation`. Raises InputError
+        where nothing is published, or the run has no such lists (setting [lists] popular_k).
+        """
+        with self._working() as settings:
+            return popular_of_segments(settings, run_id=run_id)
 
     def evaluate(self, *, force: bool = False) -> pl.DataFrame:
         """Judge the lists of the last days and the models: a row a figure, as in metrics.json."""

@@ -1,4 +1,4 @@
-"""The read-only JSON API below /api/v1: lists, runs and the scorecard, by pages, with ETags."""
+"""The read-only JSON API below /api/v1: lists of every kind, runs and the scorecard, by pages, with ETags."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,11 +23,13 @@ from nightreel.core.settings import Settings
 from scoring.database.connection import reading
 from scoring.database.history import RUN_FIELDS
 from scoring.database.schema import require_current
+from scoring.database.show_shared import popular_rows, related_rows
 from scoring.database.tables import published_run, recommendation, recommendation_run
 from scoring.outcomes.scorecard import scorecard
 
 LIMIT, LIMIT_MAX = 100, 1_000
 _USERS_MAX = 100
+_HOW = "They are made where the setting [lists] {} is above 0 (docs/lists.md)."
 _HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
 
@@ -76,6 +78,8 @@ def api_routes(settings: Settings) -> list[Route]:
         Route(f"{ROOT}/lists", partial(answer, _lists)),
         # Ids that are text may have slashes.
         Route(f"{ROOT}/lists/{{user:path}}", one_list),
+        Route(f"{ROOT}/related/{{video:path}}", partial(answer, _related)),
+        Route(f"{ROOT}/popular", partial(answer, _popular)),
         Route(f"{ROOT}/scorecard", partial(answer, _scorecard)),
     ]
 
@@ -179,6 +183,44 @@ def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
         "lists": [{columns.USER_ID: one, "list": lists[one]} for one in users],
         "next": more,
     }
+
+
+def _related(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    """One video's related ones."""
+    video, limit = given_id(settings, given, "video"), _limit(given, LIMIT_MAX)
+    if video is None:
+        raise InputError("video: no id is given.", "Name one.")
+    with reading(settings) as connection:
+        run_id = _run_or_shown(connection, given)
+        rows = related_rows(connection, settings, run_id, video, limit)
+    if not rows:
+        raise NotThereError(f"Video {video} has no related videos in run {run_id}.", _HOW.format("related_k"))
+    return {columns.VIDEO_ID: video, columns.RUN_ID: run_id, "list": rows}
+
+
+def _popular(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+    """What is popular, for all or for one value of a segment."""
+    segment, value = given.get("segment", "") or columns.OVERALL, given.get("value", "")
+    limit = _limit(given, LIMIT_MAX)
+    with reading(settings) as connection:
+        run_id = _run_or_shown(connection, given)
+        rows = popular_rows(connection, run_id, limit, segment=segment, value=value)
+    if not rows:
+        said = f"{segment}={value}" if value else segment
+        raise NotThereError(f"Run {run_id} has no popular videos of {said}.", _HOW.format("popular_k"))
+    about = {columns.SEGMENT: segment, columns.VALUE: value, columns.RUN_ID: run_id}
+    return {**about, "list": rows}
+
+
+def _run_or_shown(connection: Connection, given: Mapping[str, str]) -> int:
+    """The run that is asked for, or the one that apps read. Raises NotThereError before the first."""
+    require_current(connection)
+    run_id = given_run(given)
+    if run_id is None:
+        run_id = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
+    if run_id is None:
+        raise NotThereError("Nothing is published yet.", "Run `nightreel score` first.")
+    return run_id
 
 
 def _scorecard(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:

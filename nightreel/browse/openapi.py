@@ -36,6 +36,7 @@ _RUN_FIELDS = {
     "error": ["string", "null"],
     "seconds": "object",
 }
+_SHARED_ROW = {"rank": "integer", "score": "number", "source": "string"}
 _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[str, Any]], ...] = (
     (
         "/lists/{user}",
@@ -51,6 +52,32 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
             "run_id": "integer",
             "lists": [{"user_id": ["integer", "string"], "list": [_ROW]}],
             "next": ["string", "null"],
+        },
+    ),
+    (
+        "/related/{video}",
+        "The videos related to one.",
+        (("video", "path", "string", "The video's id."), _RUN, _LIMIT),
+        {
+            "video_id": ["integer", "string"],
+            "run_id": "integer",
+            "list": [{"related_video_id": ["integer", "string"], **_SHARED_ROW}],
+        },
+    ),
+    (
+        "/popular",
+        "What is popular, for all or for users with one value of a segment.",
+        (
+            ("segment", "query", "string", "A column of the users; by default `overall`."),
+            ("value", "query", "string", "One of its values."),
+            _RUN,
+            _LIMIT,
+        ),
+        {
+            "segment": "string",
+            "value": "string",
+            "run_id": "integer",
+            "list": [{"video_id": ["integer", "string"], **_SHARED_ROW}],
         },
     ),
     (

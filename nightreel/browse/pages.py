@@ -19,6 +19,7 @@ from nightreel.browse.history import jobs_table, read_runs, runs_table, seconds_
 from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.browse.scorecard import percent, scorecard_page
+from nightreel.browse.shared_lists import popular_page
 from nightreel.browse.user import Question, page_data
 from nightreel.browse.users import random_user, users_page
 from nightreel.browse.video import video_page
@@ -85,6 +86,7 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
         "/users": _users,
         "/random": _random,
         "/video": _video,
+        "/popular": _popular,
         "/compare": _compare,
         "/scorecard": _scorecard,
         "/drift": _drift,
@@ -160,6 +162,12 @@ def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict
         remark = f"Nothing is known of video {video}."
     values = {"found": found, "runs": found.runs, "video": video, "remark": remark}
     return "video.html", 404 if remark else 200, values
+
+
+def _popular(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+    found = popular_page(settings, given_run(given), given.get("segment", "").strip())
+    is_missing = found.remark and (found.run is None or found.chosen)
+    return "popular.html", 404 if is_missing else 200, {"found": found, "runs": found.runs}
 
 
 def _compare(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from nightreel.browse.charts import Bars, Lines, bars, lines
 from nightreel.browse.history import read_runs, shown_id, with_lists
+from nightreel.browse.shared_lists import related_table
 from nightreel.browse.table import RANK, SCORES, SOURCE, USER, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
@@ -66,6 +67,7 @@ class VideoPage:
     looked: int = 0
     users: Table | None = None
     ranks: Bars | None = None
+    related: Table | None = None
     history: Table | None = None
     features: Table | None = None
     days: Lines | None = None
@@ -90,10 +92,12 @@ def video_page(
             return found
         _read_lists(connection, found, run[columns.RUN_ID])
         _read_history(connection, found)
+        found.related = related_table(connection, settings, run[columns.RUN_ID], video)
     facts = _features(settings, video, run["as_of"])
     found.features = table("features", "Features as of this run", _FEATURE_COLUMNS, facts)
     found.days = _curve(settings, video, run["as_of"])
     found.is_known = found.is_known or bool(facts) or found.days is not None or found.lists > 0
+    found.is_known |= bool(found.related.rows)
     # In lists further on there may be one that has it.
     found.is_known |= found.after is not None or found.looked_to is not None
     return found

@@ -1,5 +1,6 @@
 """The commands that look at the published lists, and those that change which of them there are."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,24 @@ from nightreel.core.errors import InputError
 _SELDOM = ("rule", "propensity", "arm")
 
 
+class Lists(StrEnum):
+    """Whose lists are exported."""
+
+    users = "users"
+    related = "related"
+    popular = "popular"
+
+
 @app.command(context_settings=ANY_ID)
 def show(
-    user_id: Annotated[str, typer.Argument(help="The user whose list to show, as the log names them.")],
+    user_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="USER_ID",
+            show_default="none",
+            help="The user whose list to show, as the log names them.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
     run_id: RunId = None,
     why: Annotated[
@@ -27,23 +43,71 @@ def show(
             help="Say why this video is in the list, or why it is not, instead of showing the list.",
         ),
     ] = None,
+    related: Annotated[
+        str | None,
+        typer.Option(
+            "--related",
+            metavar="VIDEO_ID",
+            show_default="none",
+            help="Show the videos related to this one instead of a user's list.",
+        ),
+    ] = None,
+    popular: Annotated[
+        bool, typer.Option("--popular", help="Show what is popular instead of a user's list.")
+    ] = False,
+    segment: Annotated[
+        str | None,
+        typer.Option(
+            "--segment",
+            metavar="COLUMN=VALUE",
+            show_default="everyone",
+            help="With --popular: among users with this value.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show a user's list: captions, categories, each stage's score, where each row came from."""
+    """Show a user's list, a video's related ones or what is popular: each row with where it came from."""
     from nightreel.core import printing
     from scoring.database.show import user_list
 
-    if why is not None:
+    if (user_id is not None) + (related is not None) + popular != 1:
+        raise InputError("show: USER_ID, --related VIDEO_ID or --popular.", "Name one of them.")
+    if user_id is None:
+        rows = _shared_rows(related, segment, limit, run_id)
+        if why is not None:
+            raise InputError("--why: only with USER_ID.", "Name the user whose list it is of.")
+    elif segment is not None:
+        raise InputError("--segment: only with --popular.", "Leave it out.")
+    elif why is not None:
         _explain(user_id, why, run_id, as_json=as_json)
         return
-    rows = user_list(command_settings(), user_id, limit, run_id=run_id)
+    else:
+        rows = user_list(command_settings(), user_id, limit, run_id=run_id)
     if as_json:
         printing.print_json(rows)
     else:
         # Columns of what few homes do are shown where there is something in them.
         empty = [name for name in _SELDOM if all(row[name] is None for row in rows)]
         printing.print_table([{name: row[name] for name in row if name not in empty} for row in rows])
+
+
+def _shared_rows(
+    related: str | None, segment: str | None, limit: int, run_id: int | None
+) -> list[dict[str, Any]]:
+    """Rows of the lists that are not a user's."""
+    from scoring.database.show_shared import popular_list, related_list
+
+    if related is not None:
+        if segment is not None:
+            raise InputError("--segment: only with --popular.", "Leave it out.")
+        return related_list(command_settings(), related, limit, run_id=run_id)
+    if segment is None:
+        return popular_list(command_settings(), limit, run_id=run_id)
+    name, equals, value = segment.partition("=")
+    if not equals:
+        raise InputError(f"--segment {segment}: no value.", "Write it like user_active_degree=full_active.")
+    return popular_list(command_settings(), limit, segment=name, value=value, run_id=run_id)
 
 
 def _explain(user: str, video: str, run_id: int | None, *, as_json: bool) -> None:
@@ -214,6 +278,12 @@ def export(
             "`feast`, the feature view user_recommendation and its online store.",
         ),
     ] = None,
+    lists: Annotated[
+        Lists,
+        typer.Option(
+            help="With a file: the lists of users, each video's related videos, or the popular videos."
+        ),
+    ] = Lists.users,
     key: Annotated[str, typer.Option(help="With --to: the key of the hash of lists.")] = "nightreel:lists",
     as_json: StepJson = False,
     home: Home = None,
@@ -224,9 +294,19 @@ def export(
     settings = command_settings()
     if file is not None:
         from scoring.exporting import export as step
+        from scoring.exporting import export_shared
 
+        if lists is not Lists.users:
+            if since is not None:
+                raise InputError("--since: only of the lists of users.", "Leave it out.")
+            report_step(
+                lambda: export_shared(settings, file, run_id, lists.value), "export", changes_home=False
+            )
+            return
         report_step(lambda: step(settings, file, run_id, since=since), "export", changes_home=False)
         return
+    if lists is not Lists.users:
+        raise InputError(f"--lists {lists.value}: only with a file.", "Name one, like lists.parquet.")
     if since is not None:
         raise InputError("--since: only with a file.", "Elsewhere all lists of a run come at once.")
     if to == "feast":

@@ -23,6 +23,7 @@ from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
+from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
 from pipelines.labels import LengthBuckets, labels_of
@@ -45,7 +46,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     read is not as its step wrote it.
     """
     model = model_registry.champion(settings)
-    tables = [settings.paths.table(name) for name in ("interactions", "fully_observed")]
+    tables = [settings.paths.table(name) for name in ("interactions", "fully_observed", "users")]
     read = (*(path for path in tables if path.is_file()), model.folder)
     files = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings), *inputs(settings)]
     attempt = EVALUATE.attempt(settings, files, force=force, model=model.version)
@@ -70,6 +71,11 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
         tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
         _write_table(found, tables_written[-1])
         of_days = next_day_facts(judged, found, settings)
+    shared, of_shared = shared_figures(settings, models.buckets, model.version)
+    for protocol in of_shared:
+        tables_written.append(settings.paths.evaluation / f"{protocol}.csv")
+        _write_table([figure for figure in shared if figure.protocol == protocol], tables_written[-1])
+    found += shared
     for pairs in protocol_pairs(settings, model):
         own, lists, facts = _of_protocol(pairs, store, models, settings)
         samples += lists
@@ -85,7 +91,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
         lines = ",\n".join(json.dumps(vars(figure)) for figure in found)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     wrote = (metrics, *tables_written)
-    said = EvaluateFacts(model=model.version, next_day=of_days, protocols=of_protocols)
+    said = EvaluateFacts(model=model.version, next_day=of_days, shared=of_shared, protocols=of_protocols)
     return attempt.finished(read, wrote, said, outputs=wrote)
 
 
@@ -189,7 +195,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
     name="evaluate",
     does="Judge the lists of the last days, and compare the models with what is simpler.",
     reads=lambda settings: (
-        *(settings.paths.table(name) for name in ("interactions", "fully_observed")),
+        *(settings.paths.table(name) for name in ("interactions", "fully_observed", "users")),
         settings.paths.features,
         settings.paths.backtest,
         settings.paths.models,

@@ -29,6 +29,13 @@ class NextDayFacts(JudgedFacts):
     rankers_trained_before: str
 
 
+class SharedFacts(JudgedFacts):
+    """Of lists that are not a user's: how many users the figures are over."""
+
+    users: int
+    by_label: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
 class ProtocolFacts(JudgedFacts):
     """Of the other protocols: what is ranked, the users, and what was chosen on the tuning users."""
 
@@ -49,10 +56,12 @@ class EvaluateFacts(Facts):
 
     model: str
     next_day: NextDayFacts | None = None
+    shared: Mapping[str, SharedFacts] = {}
     protocols: Mapping[str, ProtocolFacts] = {}
 
     def said(self) -> dict[str, Any]:
         """Each protocol under its name."""
         found = super().said()
+        shared: dict[str, Any] = found.pop("shared")
         protocols: dict[str, Any] = found.pop("protocols")
-        return found | protocols
+        return found | shared | protocols

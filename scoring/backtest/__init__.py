@@ -8,6 +8,7 @@ rules of `list_rule` do, on the days on which they are in force.
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
@@ -16,15 +17,17 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
+from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
 from scoring.backtest.night import PastNight, PastNights
+from scoring.backtest.shared import make_shared
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
 from scoring.database.exclusions import owner_rules
-from scoring.database.publish import LIST_SETTINGS, list_files, list_inputs
+from scoring.database.publish import LIST_SETTINGS, SHARED_LIST_SETTINGS, list_files, list_inputs
 
 __all__ = ["BACKTEST", "backtest"]
 
@@ -66,25 +69,28 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     if attempt.known is not None:
         return BACKTEST.skipped((*read, model.folder), (wrote,), attempt.known)
     attempt.begin()
-    # A night's lists stay where only the number of nights has changed.
-    of_a_night = {n: one for n, one in BACKTEST.settings_in(settings).items() if n != "backtest_days"}
+    # A night's lists stay where only the number of nights has changed, or lists that are not a user's.
+    others = {"evaluation.backtest_days", *SHARED_LIST_SETTINGS}
+    of_a_night = {n: one for n, one in BACKTEST.settings_in(settings).items() if n not in others}
     inputs: dict[str, Any] = {"files": fingerprint_of_files(read), "settings": of_a_night}
     inputs |= {"model": model.version, "rules": rules}
     trained_before = _trained_before(model)
     known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
-    plays = read_plays(settings)
+    plays, buckets = read_plays(settings), LengthBuckets.load(model.folder)
     nights = PastNights(plays, ranker.encoding, trained_before, known, owner)
     systems, remarks = all_systems(plays, ranker, model, known)
     names = tuple(name for together in systems for name in together.names)
     files = [lists_file(settings, day.day, name) for day in nights.days for name in names]
+    shared: list[Path] = []
     made = 0
     with progress("backtest", total=len(files)) as advance:
         for night in nights:
+            shared += make_shared(night, inputs, settings, buckets, force=force)
             for together in systems:
                 made += _make(night, together, inputs, settings, force=force)
                 advance(len(together.names))
-    remove_others(settings, files)
+    remove_others(settings, [*files, *shared])
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):
         sampled = ()
@@ -100,7 +106,7 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
         trained_before=trained_before.isoformat(),
         remarks=tuple(remarks) or None,
     )
-    outputs = (wrote, *files)
+    outputs = (wrote, *files, *shared)
     return attempt.finished((*read, model.folder), (settings.paths.backtest,), facts, outputs=outputs)
 
 

@@ -46,6 +46,13 @@ def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[
                 writers[system].write_table(table.replace_schema_metadata(writers[system].schema.metadata))
 
 
+def write_shared(path: Path, inputs: str, rows: pl.DataFrame) -> None:
+    """Write lists that are not a user's."""
+    table = rows.to_arrow()
+    with atomic_write(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({_INPUTS: inputs}), temporary, compression="zstd")
+
+
 def remove_others(settings: Settings, files: Iterable[Path]) -> None:
     """Lists of days and systems that are judged no more are removed: nothing stale is left to be read."""
     kept = set(files)

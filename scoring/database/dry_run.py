@@ -35,12 +35,14 @@ from scoring.database.tables import (
     published_run,
     recommendation,
     recommendation_run,
+    shared_list_run,
     skip_user,
 )
 
 FOLDER = "dry-run"
 _ROWS_AT_A_TIME = 50_000
 _ENDED = recommendation_run.c.status != RUNNING
+_ENDED_RUNS = select(recommendation_run.c[columns.RUN_ID]).where(_ENDED)
 
 
 def without_writing(
@@ -89,6 +91,7 @@ def _copy(settings: Settings, copied: Settings) -> None:
             return
         require_current(source)
         _copy_rows(source, target, recommendation_run, _ENDED)
+        _copy_rows(source, target, shared_list_run, shared_list_run.c[columns.RUN_ID].in_(_ENDED_RUNS))
         for table in (published_run, blocklist, skip_user, list_rule):
             _copy_rows(source, target, table)
         last = last_night(source)

@@ -6,6 +6,7 @@ What the tables hold goes with them: 7 becomes "7", and back where every id is a
 import re
 from typing import Any
 
+import polars as pl
 from sqlalchemy import BigInteger, Connection, Table, Text, TypeDecorator, inspect
 from sqlalchemy.exc import DBAPIError
 
@@ -48,6 +49,18 @@ def are_text(connection: Connection, table: Table, column: str) -> bool:
     return not isinstance(found[column], BigInteger)
 
 
+def schema_of(connection: Connection, table: Table) -> dict[str, Any]:
+    """The table's columns with the types of their values; ids as this database has them."""
+    kinds: dict[type, Any] = {int: pl.Int64, float: pl.Float64, str: pl.String}
+    found = {}
+    for column in table.columns:
+        if isinstance(column.type, Id):
+            found[column.name] = pl.String if are_text(connection, table, column.name) else pl.Int64
+        else:
+            found[column.name] = kinds[column.type.python_type]
+    return found
+
+
 def as_stored(connection: Connection, table: Table, column: str, ids: Ids, text: str) -> int | str | None:
     """An id that someone has written, as this database has it; None where it cannot have it.
 
@@ -65,7 +78,11 @@ def fit_ids(connection: Connection, ids: ListIds, tables: tuple[Table, ...]) -> 
     Raises InputError where ids that are text would have to become integers, or views of others stand in the
     way.
     """
-    of_columns = {columns.USER_ID: ids.user, columns.VIDEO_ID: ids.video}
+    of_columns = {
+        columns.USER_ID: ids.user,
+        columns.VIDEO_ID: ids.video,
+        columns.RELATED_VIDEO_ID: ids.video,
+    }
     for table in tables:
         wrong = {
             name: _TEXT if of_columns[name].is_text else _BIGINT
@@ -74,15 +91,14 @@ def fit_ids(connection: Connection, ids: ListIds, tables: tuple[Table, ...]) -> 
         }
         for name, kind in wrong.items():
             if kind == _BIGINT:
-                _require_integers(connection, table, of_columns[name])
+                _require_integers(connection, table, name, of_columns[name])
         if wrong and connection.dialect.name == SQLITE:
             _rebuild(connection, table.name, wrong)
         elif wrong:
             _alter(connection, table.name, wrong)
 
 
-def _require_integers(connection: Connection, table: Table, ids: Ids) -> None:
-    name = f"{ids.name}_id"
+def _require_integers(connection: Connection, table: Table, name: str, ids: Ids) -> None:
     if connection.dialect.name == SQLITE:
         other = f"CAST(CAST({name} AS INTEGER) AS TEXT) <> {name}"
     else:

@@ -6,11 +6,11 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from scoring.database.tables import (
     FAILED,
+    OF_RUNS,
     PUBLISHED,
     STORED,
     list_repeat,
     published_run,
-    recommendation,
     recommendation_run,
 )
 
@@ -36,8 +36,8 @@ def prune(connection: Connection, settings: Settings) -> None:
         removed = connection.execute(select(_key).where(too_many).order_by(_key)).scalars().all()
     for run_id in removed:
         with connection.begin():
-            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
-            connection.execute(delete(list_repeat).where(list_repeat.c[columns.RUN_ID] == run_id))
+            for table in (*OF_RUNS, list_repeat):
+                connection.execute(delete(table).where(table.c[columns.RUN_ID] == run_id))
             connection.execute(delete(recommendation_run).where(_key == run_id))
 
 

@@ -23,7 +23,8 @@ from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.known import newest_play, raw_changes_since, table_files
+from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
+from pipelines.labels import LengthBuckets
 from scoring.database.connection import database_url, masked, sql_engine, translate_errors
 from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
@@ -35,16 +36,20 @@ from scoring.database.runs import NewRun, note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
 from scoring.database.schema import upgrade
 from scoring.database.score_facts import ScoreFacts
+from scoring.database.shared_lists import shortages
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import Arm, arms_of_night
 from scoring.lists.eligibility import Exclusions
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
+from scoring.lists.shared import shared_lists
 
 _log = get_logger(__name__)
 
-# What lists depend on, beside their inputs.
+# What lists that are not a user's depend on, beside their inputs.
+SHARED_LIST_SETTINGS = ("lists.related_k", "lists.popular_k", "lists.segments")
+# The same of all lists.
 LIST_SETTINGS = (
     "data.time_zone",
     "seed",
@@ -71,6 +76,7 @@ LIST_SETTINGS = (
     "lists.explore_after",
     "lists.explore_among",
     "lists.explore_temperature",
+    *SHARED_LIST_SETTINGS,
 )
 
 
@@ -154,6 +160,14 @@ def score_and_publish(
                 exclusions=exclusions,
                 known_at=known_at,
             )
+            shared = shared_lists(
+                candidates.video_id,
+                instant,
+                home,
+                LengthBuckets.load(model.folder),
+                # As the users' own lists have it.
+                profiles_at=known_at if last_arrival(home.paths) > instant else None,
+            )
         counts: Counter[str] = Counter()
         of_arms = tuple((one.arm.name, one.candidates) for one in found)
         if isinstance(found[0].lists, Work):
@@ -176,6 +190,7 @@ def score_and_publish(
                 candidates,
                 settings,
                 arms=of_arms,
+                shared=shared,
                 begin_stage=stages.begin,
             )
             for one in on_ray:
@@ -189,6 +204,7 @@ def score_and_publish(
                 candidates,
                 settings,
                 arms=of_arms,
+                shared=shared,
                 begin_stage=stages.begin,
             )
         note_stages(connection, written.run_id, stages.seconds())
@@ -197,7 +213,7 @@ def score_and_publish(
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
     for remark in written.remarks:
         _log.warning("a rule was not kept", run_id=written.run_id, reason=remark)
-    remarks = [*changes, *written.remarks]
+    remarks = [*changes, *written.remarks, *shortages(written.shared)]
     if not run.show:
         remarks.append(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
@@ -214,6 +230,7 @@ def score_and_publish(
         arms=None if experiment is None else {name: len(own.user_id) for name, own in of_arms},
         rows=written.rows,
         rows_by_source=dict(sorted(counts.items())),
+        **{f"{one.kind}_rows": one.rows for one in written.shared},
         seconds=stages.seconds(),
         database=masked(url),
         remarks=tuple(remarks) or None,

@@ -34,22 +34,27 @@ from scoring.database.loading import insert_lists
 from scoring.database.pruning import prune
 from scoring.database.repeats import write_repeats
 from scoring.database.rule_audits import not_kept
+from scoring.database.shared_audits import audit_shared, shared_in_line_with_last
+from scoring.database.shared_lists import insert_shared
 from scoring.database.tables import (
     FAILED,
+    OF_RUNS,
     PUBLISHED,
     RUNNING,
     STORED,
     list_flip,
     published_run,
-    recommendation,
     recommendation_run,
+    shared_list_run,
 )
 from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists, in_batches
+from scoring.lists.shared.rows import SharedCounts, SharedList
 
 # Names of an experiment's arms, with their users; none without one.
 Arms = Sequence[tuple[str, Candidates]]
 _ERROR_CHARACTERS = 1_000
+_SHARED_ROWS = 50_000  # that a transaction writes
 _key = recommendation_run.c[columns.RUN_ID]
 _PATIENCE = text("SET LOCAL lock_timeout = '30s'")
 _LOST = "ended without a word: killed, or the database was away"
@@ -87,6 +92,7 @@ class Published:
     users: int
     rows: int
     remarks: tuple[str, ...] = ()
+    shared: tuple[SharedCounts, ...] = ()
 
 
 def publish(
@@ -97,20 +103,24 @@ def publish(
     settings: Settings,
     *,
     arms: Arms = (),
+    shared: Sequence[SharedList] = (),
     begin_stage: Callable[[str], None] = lambda _stage: None,
     batch_rows: int = 50_000,
 ) -> Published:
     """Write the blocks as a new run, audit it, and show or store it: `publish_written` of blocks made here.
 
     blocks: every eligible user's whole list, once; each block is made while the one before is being written,
-    and no more than two batches are in memory. batch_rows: rows, at least, that a transaction writes.
+    and no more than two batches are in memory. shared: the lists that are not a user's. batch_rows: rows, at
+    least, that a transaction writes.
     """
 
     def write(run_id: int) -> None:
         with translate_errors(connection.engine.url):
             _write(connection, run_id, in_batches(blocks, batch_rows), ListIds.of(settings.paths))
 
-    return publish_written(connection, run, write, candidates, settings, arms=arms, begin_stage=begin_stage)
+    return publish_written(
+        connection, run, write, candidates, settings, shared=shared, arms=arms, begin_stage=begin_stage
+    )
 
 
 def publish_written(
@@ -121,13 +131,15 @@ def publish_written(
     settings: Settings,
     *,
     arms: Arms = (),
+    shared: Sequence[SharedList] = (),
     begin_stage: Callable[[str], None] = lambda _stage: None,
 ) -> Published:
     """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
 
     connection: of the only writer. write: takes the run's id, and returns when every eligible user's whole
-    list is committed under it. begin_stage: called with "write", "audit" and "prune".
-    arms: of an experiment, whose lists are held against their own users.
+    list is committed under it. shared: lists that are not a user's, written, audited and shown with those.
+    arms: of an experiment, whose lists are held against their own users. begin_stage: called with "write",
+    "audit" and "prune".
     Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
     reason, its rows are removed, and what was shown before still is.
     """
@@ -141,10 +153,12 @@ def publish_written(
     try:
         write(run_id)
         with translate_errors(connection.engine.url):
+            _write_shared(connection, run_id, shared, ListIds.of(settings.paths))
             begin_stage("audit")
             with connection.begin():
                 rows, remarks = _audit(connection, run_id, run, candidates, settings, arms=arms)
-                published = Published(run_id, len(candidates.user_id), rows, remarks)
+                counts = _audit_shared(connection, run_id, run, candidates, settings, shared=shared)
+                published = Published(run_id, len(candidates.user_id), rows, remarks, counts)
                 _end(connection, published, STORED if not run.show else PUBLISHED)
                 if run.show:
                     show(connection, run_id)
@@ -208,7 +222,8 @@ def _clean_orphans(connection: Connection) -> None:
         .values(status=FAILED, error=_LOST)
     )
     unpublished = select(_key).where(recommendation_run.c.status == FAILED)
-    connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID].in_(unpublished)))
+    for table in OF_RUNS:
+        connection.execute(delete(table).where(table.c[columns.RUN_ID].in_(unpublished)))
 
 
 def _begin(connection: Connection, run: NewRun, k: int) -> int:
@@ -250,6 +265,14 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: L
             writing.result()
 
 
+def _write_shared(connection: Connection, run_id: int, shared: Sequence[SharedList], ids: ListIds) -> None:
+    for one in shared:
+        for batch in one.rows.iter_slices(_SHARED_ROWS):
+            with connection.begin():
+                require_unpublished(connection, run_id)
+                insert_shared(connection, run_id, one.kind, batch, ids)
+
+
 def _audit(
     connection: Connection,
     run_id: int,
@@ -284,6 +307,28 @@ def _audit(
     return rows, tuple(remarks)
 
 
+def _audit_shared(
+    connection: Connection,
+    run_id: int,
+    run: NewRun,
+    candidates: Candidates,
+    settings: Settings,
+    *,
+    shared: Sequence[SharedList],
+) -> tuple[SharedCounts, ...]:
+    """What there is of lists that are not a user's, once all of them are sound; kept with the run."""
+    listable = ListIds.of(settings.paths).video.outward(candidates.video_id)
+    segments = settings.lists.segments
+    counts = tuple(audit_shared(connection, run_id, one, listable, segments) for one in shared)
+    last = last_night(connection)
+    if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
+        share = settings.database.min_share_of_last_run
+        shared_in_line_with_last(connection, last.run_id, counts, share)
+    for one in counts:
+        connection.execute(insert(shared_list_run).values(run_id=run_id, **vars(one)))
+    return counts
+
+
 def _end(connection: Connection, published: Published, status: str) -> None:
     published_at = datetime.now(UTC) if status == PUBLISHED else None
     done = connection.execute(
@@ -307,4 +352,5 @@ def _mark_failed(engine: Engine, run_id: int, error: BaseException) -> None:
             .values(status=FAILED, error=reason[:_ERROR_CHARACTERS])
         )
         if marked.rowcount:
-            connection.execute(delete(recommendation).where(recommendation.c[columns.RUN_ID] == run_id))
+            for table in OF_RUNS:
+                connection.execute(delete(table).where(table.c[columns.RUN_ID] == run_id))

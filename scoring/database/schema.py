@@ -13,7 +13,8 @@ from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
 from scoring.database.writer import exclusive_lock
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
+_VIEWS = (columns.LATEST_RECOMMENDATION, columns.LATEST_RELATED, columns.LATEST_POPULAR)
 
 # Alembic's own table; apart from ours, which its migrations make.
 _version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
@@ -101,7 +102,7 @@ def recorded_version(connection: Connection) -> int | None:
 
 def _refuse_others(connection: Connection) -> None:
     present = {*inspect(connection).get_table_names(), *inspect(connection).get_view_names()}
-    taken = sorted(present & {*metadata.tables, columns.LATEST_RECOMMENDATION})
+    taken = sorted(present & {*metadata.tables, *_VIEWS})
     if taken:
         raise InputError(
             f"The database has a table `{taken[0]}` that nightreel did not make.",

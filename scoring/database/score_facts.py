@@ -23,6 +23,8 @@ class ScoreFacts(Facts):
     arms: Mapping[str, int] | None = None
     rows: int | None = None
     rows_by_source: Mapping[str, int] | None = None
+    related_rows: int | None = None
+    popular_rows: int | None = None
     seconds: Mapping[str, float] | None = None
     database: str
 

@@ -12,7 +12,7 @@ from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Paths, Settings
 from scoring.database.connection import reading
-from scoring.database.id_columns import Id, are_text, as_stored
+from scoring.database.id_columns import as_stored, schema_of
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.tables import ROW_FIELDS, recommendation
@@ -45,8 +45,13 @@ def user_list(
             f"User {user_id} has no list: not in the user file, and without a play when it was made.",
             "Choose another user, or run `nightreel score` after the user's first play.",
         )
-    described = descriptions(settings.paths, [row[columns.VIDEO_ID] for row in rows])
-    return [row | described.get(row[columns.VIDEO_ID], dict.fromkeys(_DESCRIBED)) for row in rows]
+    return with_descriptions(settings, rows, columns.VIDEO_ID)
+
+
+def with_descriptions(settings: Settings, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
+    """The rows with caption and categories of the video in this column; None where unknown."""
+    described = descriptions(settings.paths, [row[video] for row in rows])
+    return [row | described.get(row[video], dict.fromkeys(_DESCRIBED)) for row in rows]
 
 
 def lists_of_users(
@@ -77,20 +82,8 @@ def lists_of_users(
                 for start in range(0, len(wanted), _USERS_AT_A_TIME)
             ]
         rows = [tuple(row) for query in queries for row in connection.execute(query)]
-        found = pl.DataFrame(rows, schema=_schema(connection), orient="row")
+        found = pl.DataFrame(rows, schema=schema_of(connection, recommendation), orient="row")
     return found if user_ids is None else found.sort(columns.USER_ID, columns.RANK)
-
-
-def _schema(connection: Connection) -> dict[str, Any]:
-    """The table's columns with the types of their values; ids as this database has them."""
-    kinds: dict[type, Any] = {int: pl.Int64, float: pl.Float64, str: pl.String}
-    found = {}
-    for column in recommendation.columns:
-        if isinstance(column.type, Id):
-            found[column.name] = pl.String if are_text(connection, recommendation, column.name) else pl.Int64
-        else:
-            found[column.name] = kinds[column.type.python_type]
-    return found
 
 
 def _rows(connection: Connection, run_id: int, user_id: int | str, limit: int) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The published schema's tables, as its newest version has them; `scoring.database.migrations` makes them.
 
-Readers' own: `recommendation_run`, `recommendation` and the view `latest_recommendation` over them.
+Readers' own: `recommendation_run`, and `recommendation`, `related_recommendation`, `popular_recommendation`
+with the views `latest_recommendation`, `latest_related`, `latest_popular` over them.
 """
 
 from datetime import UTC, datetime
@@ -96,16 +97,21 @@ recommendation_run = Table(
     CheckConstraint("k >= 1", name="k_from_1"),
 )
 
-recommendation = Table(
-    columns.RECOMMENDATION,
-    metadata,
-    Column(
+
+def _run_key() -> Column[int]:
+    return Column(
         columns.RUN_ID,
         Integer,
         ForeignKey(recommendation_run.c.run_id),
         primary_key=True,
         autoincrement=False,
-    ),
+    )
+
+
+recommendation = Table(
+    columns.RECOMMENDATION,
+    metadata,
+    _run_key(),
     Column(columns.USER_ID, Id, primary_key=True, autoincrement=False),
     Column(columns.RANK, Integer, primary_key=True, autoincrement=False),
     Column(columns.VIDEO_ID, Id, nullable=False),
@@ -127,7 +133,52 @@ recommendation = Table(
     sqlite_with_rowid=False,
 )
 
-# One row at most: which run is shown. The view reads it, and the transaction that publishes moves it.
+
+# For each video those that are nearest to it.
+related_recommendation = Table(
+    columns.RELATED,
+    metadata,
+    _run_key(),
+    Column(columns.VIDEO_ID, Id, primary_key=True, autoincrement=False),
+    Column(columns.RANK, Integer, primary_key=True, autoincrement=False),
+    Column(columns.RELATED_VIDEO_ID, Id, nullable=False),
+    Column(columns.SCORE, Double, nullable=False),
+    Column(columns.SOURCE, String(32), nullable=False),
+    CheckConstraint("rank >= 1", name="related_rank_from_1"),
+    sqlite_with_rowid=False,
+)
+
+# For visitors without an id: a list for all (segment `overall`, an empty value), and by values of users.
+popular_recommendation = Table(
+    columns.POPULAR,
+    metadata,
+    _run_key(),
+    Column(columns.SEGMENT, Text, primary_key=True),
+    Column(columns.VALUE, Text, primary_key=True),
+    Column(columns.RANK, Integer, primary_key=True, autoincrement=False),
+    Column(columns.VIDEO_ID, Id, nullable=False),
+    Column(columns.SCORE, Double, nullable=False),
+    Column(columns.SOURCE, String(32), nullable=False),
+    CheckConstraint("rank >= 1", name="popular_rank_from_1"),
+    sqlite_with_rowid=False,
+)
+
+# What a run has of those two kinds: how many lists, and how many of them have fewer than k rows.
+shared_list_run = Table(
+    "shared_list_run",
+    metadata,
+    _run_key(),
+    Column("kind", String(16), primary_key=True),
+    Column("k", Integer, nullable=False),
+    Column("lists", Integer, nullable=False),
+    Column("short_lists", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+)
+
+# What goes when a run goes.
+OF_RUNS = (recommendation, related_recommendation, popular_recommendation, shared_list_run)
+
+# One row at most: which run is shown. The views read it, and the transaction that publishes moves it.
 published_run = Table(
     "published_run",
     metadata,
@@ -204,7 +255,7 @@ list_repeat = Table(
 )
 
 # What has ids, whose types are those of the home's.
-OF_IDS = (recommendation, blocklist, skip_user, list_repeat)
+OF_IDS = (recommendation, related_recommendation, popular_recommendation, blocklist, skip_user, list_repeat)
 
 # The scheduler's jobs by the instant at which each was due: what is still to be done is read from here.
 job_run = Table(

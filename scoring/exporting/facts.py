@@ -4,12 +4,16 @@ from nightreel.core.steps import Facts
 
 
 class ExportFacts(Facts):
-    """since: the run that only changes were asked against. key: of Redis. feature_view: of Feast."""
+    """lists: of a kind that are not a user's. since: the run that only changes were asked against.
+
+    key: of Redis. feature_view: of Feast.
+    """
 
     run_id: int
     status: str
     since: int | None = None
-    users: int
+    lists: str | None = None
+    users: int | None = None
     rows: int | None = None
     database: str | None = None
     key: str | None = None

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from sqlalchemy import BigInteger, Connection, Double, Integer, String, Text
+from sqlalchemy import BigInteger, Connection, Double, Integer, String, Table, Text
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError, NightreelError
@@ -19,6 +19,8 @@ from scoring.database.connection import database_url, masked, reading
 from scoring.database.id_columns import Id, are_text
 from scoring.database.kept_runs import require_lists, run_or_shown
 from scoring.database.schema import require_current
+from scoring.database.shared_lists import TABLES, whole_lists
+from scoring.database.show_shared import require_kind
 from scoring.database.tables import recommendation
 from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import CHANGE, Rows, changes, lists_by_user
@@ -67,28 +69,19 @@ def export(
     column `change`. Nothing stands at `file` before it is whole. Raises InputError for another kind of file,
     or a run that has no lists; NightreelError where the file cannot be written.
     """
-    kind = file.suffix.lower()
-    if kind not in _WRITERS:
-        raise InputError(f"{file}: none of {', '.join(_WRITERS)}.", "Name the file like lists.csv.")
-    if file.is_dir():
-        raise InputError(f"{file}: a folder.", "Name a file.")
-    if not file.parent.is_dir():
-        raise InputError(f"{file.parent}: no such folder.", "Make it, or name another.")
+    _require_name(file)
     with reading(settings) as connection:
         require_current(connection)
         run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first, or name a --run.")
         if since is not None:
             require_lists(connection, since)
-        schema = _schema(connection, with_change=since is not None)
+        schema = _schema(connection, recommendation, with_change=since is not None)
         users = rows = 0
-        try:
-            with atomic_write(file) as temporary, closing(_WRITERS[kind](str(temporary), schema)) as writer:
-                for part in _parts(_rows_of_users(connection, run.run_id, since)):
-                    users += len({row[1] for row in part})
-                    rows += len(part)
-                    _write(writer, part, schema)
-        except OSError as error:
-            raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
+        with _opened(file, schema) as writer:
+            for part in _parts(_rows_of_users(connection, run.run_id, since)):
+                users += len({row[1] for row in part})
+                rows += len(part)
+                _write(writer, part, schema)
     facts = ExportFacts(
         run_id=run.run_id,
         status=run.status,
@@ -98,6 +91,50 @@ def export(
         database=masked(database_url(settings)),
     )
     return StepResult("export", False, (), (file,), facts)
+
+
+def export_shared(settings: Settings, file: Path, run_id: int | None, kind: str) -> StepResult[ExportFacts]:
+    """The same of the lists that are not a user's: `related`, by video and rank, or `popular`, by segment.
+
+    Raises InputError where the run has none of this kind.
+    """
+    _require_name(file)
+    with reading(settings) as connection:
+        require_current(connection)
+        run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first, or name a --run.")
+        require_kind(connection, kind, run.run_id)
+        schema = _schema(connection, TABLES[kind])
+        rows = 0
+        with closing(whole_lists(connection, run.run_id, kind)) as parts, _opened(file, schema) as writer:
+            for part in parts:
+                rows += part.height
+                writer.write_table(part.to_arrow().cast(schema))
+    facts = ExportFacts(
+        run_id=run.run_id, status=run.status, lists=kind, rows=rows, database=masked(database_url(settings))
+    )
+    return StepResult("export", False, (), (file,), facts)
+
+
+def _require_name(file: Path) -> None:
+    if file.suffix.lower() not in _WRITERS:
+        raise InputError(f"{file}: none of {', '.join(_WRITERS)}.", "Name the file like lists.csv.")
+    if file.is_dir():
+        raise InputError(f"{file}: a folder.", "Name a file.")
+    if not file.parent.is_dir():
+        raise InputError(f"{file.parent}: no such folder.", "Make it, or name another.")
+
+
+@contextmanager
+def _opened(file: Path, schema: pa.Schema) -> Iterator[_Writer]:
+    """What writes the file, which is there when all of it is written."""
+    try:
+        with (
+            atomic_write(file) as temporary,
+            closing(_WRITERS[file.suffix.lower()](str(temporary), schema)) as writer,
+        ):
+            yield writer
+    except OSError as error:
+        raise NightreelError(f"{file}: {error.strerror or error}.", "Choose another file.") from error
 
 
 def _rows_of_users(connection: Connection, run_id: int, since: int | None) -> Iterator[Rows]:
@@ -125,12 +162,12 @@ def _write(writer: _Writer, rows: Rows, schema: pa.Schema) -> None:
     writer.write_table(pa.table(arrays, schema=schema))
 
 
-def _schema(connection: Connection, *, with_change: bool) -> pa.Schema:
+def _schema(connection: Connection, table: Table, *, with_change: bool = False) -> pa.Schema:
     """The table's columns; ids as this database has them. A user who is gone has no video."""
     fields = []
-    for one in recommendation.columns:
+    for one in table.columns:
         kind: type = type(one.type)
         if isinstance(one.type, Id):
-            kind = Text if are_text(connection, recommendation, one.name) else BigInteger
+            kind = Text if are_text(connection, table, one.name) else BigInteger
         fields.append(pa.field(one.name, _TYPES[kind], nullable=bool(one.nullable) or with_change))
     return pa.schema([*fields, pa.field(CHANGE, pa.string(), nullable=False)] if with_change else fields)

@@ -92,7 +92,7 @@ def find_candidates(
     """
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
-    before = partial(_plays_before, _batches(settings, plays, batch_rows), as_of)
+    before = partial(_plays_before, play_batches(settings, plays, batch_rows), as_of)
     active = _distinct(user for (user,) in before(columns.USER_ID))
     if not len(active):
         raise InputError(
@@ -217,8 +217,8 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
     return found
 
 
-def _batches(
-    settings: Settings, plays: pl.DataFrame | None, batch_rows: int
+def play_batches(
+    settings: Settings, plays: pl.DataFrame | None = None, batch_rows: int = _BATCH_ROWS
 ) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
     """What gives columns of the interactions in batches: from memory, or from their table."""
 

@@ -61,13 +61,22 @@ class LikedPlays:
         Age counts in whole days, and sums are rounded, so that ties are ties on every processor.
         """
         counts = self._before(as_of)
-        day_us = timedelta(days=1) // _MICROSECOND
-        age_days = np.rint((_us(as_of) - self.ends_us[: len(counts)]) / day_us)
-        faded: np.ndarray = np.round(0.5 ** (age_days / HALF_LIFE_DAYS) @ counts, 6)
+        faded: np.ndarray = np.round(faded_weights(self.ends_us[: len(counts)], as_of) @ counts, 6)
         return faded
 
     def _before(self, as_of: datetime) -> np.ndarray:
         return self.counts[: np.searchsorted(self.ends_us, _us(as_of), side="right")]
+
+
+def faded_weights(ends_us: np.ndarray, as_of: datetime) -> np.ndarray:
+    """What a liked play counts as of an instant, by the end of its day: half for every HALF_LIFE_DAYS.
+
+    ends_us: int64, microseconds since 1970 UTC, none after the instant.
+    """
+    day_us = timedelta(days=1) // _MICROSECOND
+    age_days = np.rint((_us(as_of) - ends_us) / day_us)
+    weights: np.ndarray = 0.5 ** (age_days / HALF_LIFE_DAYS)
+    return weights
 
 
 # Each list by its name: what it orders videos by.

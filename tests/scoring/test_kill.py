@@ -18,11 +18,18 @@ from sqlalchemy import func, select
 
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading
-from scoring.database.tables import list_flip, list_repeat, recommendation, recommendation_run
+from scoring.database.tables import (
+    list_flip,
+    list_repeat,
+    popular_recommendation,
+    recommendation,
+    recommendation_run,
+    related_recommendation,
+)
 from scoring.lists.candidates import Candidates
 from tests.fixtures.fork_server import Forked, forks
-from tests.fixtures.lists import make_blocks
-from tests.fixtures.publisher import K, candidates, publish_seed
+from tests.fixtures.lists import make_blocks, make_shared
+from tests.fixtures.publisher import SHARED_K, K, candidates, publish_seed
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +54,13 @@ class Expected:
             ]
         return self._rows[seed]
 
+    def shared(self, seed: int) -> dict[str, list[tuple[object, ...]]]:
+        """The same of the lists that are not a user's, by kind."""
+        return {one.kind: one.rows.rows() for one in make_shared(self._everyone, seed, k=SHARED_K)}
+
 
 class Reader:
-    """An app that reads the whole view again and again, each time in one statement."""
+    """An app that reads all views again and again, each time in one transaction."""
 
     def __init__(self, settings: Settings, expected: Expected) -> None:
         self._settings = settings
@@ -67,6 +78,19 @@ class Reader:
             run = shown.pop()
             inputs = select(recommendation_run.c.inputs).where(recommendation_run.c.run_id == run)
             seed = _seed(connection.execute(inputs).scalar_one())
+            shared = {
+                kind: [
+                    tuple(row)
+                    for row in connection.exec_driver_sql(f"SELECT * FROM latest_{kind} ORDER BY {by}")
+                ]
+                for kind, by in (("related", "video_id, rank"), ("popular", "segment, value, rank"))
+            }
+        assert {kind: {row[0] for row in rows} for kind, rows in shared.items()} == {
+            "related": {run},
+            "popular": {run},
+        }
+        for kind, made in self._expected.shared(seed).items():
+            assert sorted(row[1:] for row in shared[kind]) == sorted(made)
         assert [row[1:] for row in rows] == self._expected.rows(seed)
         assert run >= self._last
         self._last = run
@@ -100,12 +124,16 @@ def _verdict(settings: Settings, expected: Expected) -> Counter[str]:
         stored = connection.execute(select(*key, recommendation.c.video_id).order_by(*key)).all()
         noted = connection.execute(select(list_repeat.c.run_id, func.count()).group_by(list_repeat.c.run_id))
         repeats = dict(noted.tuples().all())
+        related = connection.execute(select(related_recommendation.c.run_id).distinct()).scalars()
+        popular = connection.execute(select(popular_recommendation.c.run_id).distinct()).scalars()
+        with_shared = [{*related}, {*popular}]
     rows: dict[int, list[tuple[int, ...]]] = {}
     for run_id, *row in stored:
         rows.setdefault(run_id, []).append(tuple(row))
     published = {run.run_id: run.inputs for run in runs if run.status == "published"}
     assert {run.status for run in runs} <= {"published", "failed"}
     assert rows == {run_id: expected.rows(_seed(inputs)) for run_id, inputs in published.items()}
+    assert with_shared == [published.keys()] * 2
     assert all(run.error for run in runs if run.status == "failed")
     # What lists have shown is noted by the transaction that shows them, of every user who had not seen it.
     had_seen = int(candidates().rewatch(slice(None)).sum())

@@ -159,6 +159,27 @@ def test_what_the_loop_added_goes_again_and_comes_back(older: Settings) -> None:
         assert list(found.keys()) == [*_ROW.split(", "), "candidate_sources"]
         found.close()  # what is read by halves is a reader's open transaction
     assert upgrade_database(older) == (6, SCHEMA_VERSION)
+
+
+def test_the_tables_of_shared_lists_come_empty_and_go_again(older: Settings) -> None:
+    """From version 7, as of the release before them, and back to it; nothing else changes."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    upgrade_database(older)
+    before = _everything(older)
+    names = {"related_recommendation", "popular_recommendation", "shared_list_run"}
+    views = {"latest_related", "latest_popular"}
+    for _ in range(2):
+        with sql_engine(older).connect() as connection:
+            assert names <= {*inspect(connection).get_table_names()}
+            assert views <= {*inspect(connection).get_view_names()}
+        with sql_engine(older).begin() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0007")
+            assert not names & {*inspect(connection).get_table_names()}
+            assert not views & {*inspect(connection).get_view_names()}
+        assert _everything(older) == before
+        assert upgrade_database(older) == (7, SCHEMA_VERSION)
     assert _everything(older) == before
 
 

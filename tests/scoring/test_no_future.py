@@ -16,7 +16,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.catalogue.night import night_view
 from nightreel.core.settings import RETRIEVAL_SOURCES, Settings
-from pipelines.backtest_files import Backtest, lists_file
+from pipelines.backtest_files import Backtest, lists_file, shared_file
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import train
 from pipelines.rankers.past_nights import Examples, _night_of
@@ -40,12 +40,16 @@ ranker.lightgbm.early_stopping_round = 20
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8
+lists.related_k = 5
+lists.popular_k = 8
+lists.segments = ["user_active_degree"]
 """
 SYSTEMS = (
     *("hybrid", "hybrid_next_day", "hybrid_shown"),
     *("popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"),
     *(f"source_{name}" for name in RETRIEVAL_SOURCES),
 )
+SHARED = ("related", "popular")
 Found = dict[str, Any]
 
 
@@ -99,6 +103,7 @@ def _as_of_cut(home: Any, log: Any) -> Found:
                 system: pl.read_parquet(lists_file(settings, lists.days[0].day, system))
                 for system in lists.systems
             },
+            **{kind: pl.read_parquet(shared_file(settings, lists.days[0].day, kind)) for kind in SHARED},
         }
 
 
@@ -165,3 +170,10 @@ def test_no_list_of_a_past_day_sees_the_day_itself(two_futures: tuple[Found, Fou
     assert was["systems"] == now["systems"] == SYSTEMS
     assert was[system].height > 50
     assert was[system].equals(now[system])
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_no_list_that_is_not_a_users_sees_the_day_itself(two_futures: tuple[Found, Found], kind: str) -> None:
+    was, now = (found[kind] for found in two_futures)
+    assert was.height > 20
+    assert was.equals(now)

@@ -36,10 +36,11 @@ from scoring.lists.parts import work_of_shown
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
 from tests.fixtures.feature_home import make_feature_home
-from tests.fixtures.published_home import shown_lists
+from tests.fixtures.published_home import shown_lists, shown_shared
 from tests.fixtures.scored_home import (
     AS_OF,
     FEW_TREES,
+    SHARED,
     SHORT_LISTS,
     make_scored_home,
     scoring_log,
@@ -77,12 +78,14 @@ def _parts(settings: Settings) -> list[Path]:
 # Loaders write to PostgreSQL; the one writer of SQLite has the two tests below.
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any, settings: Settings) -> None:
+    settings = settings.changed(SHARED)
     local = score_and_publish(settings, as_of=AS_OF, publish=True).summary
-    expected = shown_lists(settings)
+    expected, shared = shown_lists(settings), shown_shared(settings)
     on_ray = score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True).summary
     assert on_ray["run_id"] == local["run_id"] + 1
     assert shown_lists(settings) == expected
-    for fact in ("users", "rows", "rows_by_source"):
+    assert shown_shared(settings) == shared
+    for fact in ("users", "rows", "rows_by_source", "related_rows", "popular_rows"):
         assert on_ray[fact] == local[fact]
     assert _parts(settings) == []
     # What made the lists is no part of what they depend on.

@@ -21,8 +21,16 @@ from scoring.database.history import list_runs
 from scoring.database.publish import score_and_publish
 from scoring.database.show import user_list
 from tests.fixtures.feature_home import make_feature_home
-from tests.fixtures.published_home import shown_rows
-from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, SEEN_ALL, make_scored_home, scoring_log
+from tests.fixtures.published_home import shown_rows, shown_shared
+from tests.fixtures.scored_home import (
+    AS_OF,
+    LATE,
+    NEVER_PLAYED,
+    SEEN_ALL,
+    SHARED,
+    make_scored_home,
+    scoring_log,
+)
 from tests.fixtures.small_log import SmallLog
 
 LOG = scoring_log()
@@ -103,6 +111,32 @@ def test_the_same_instant_gives_the_same_rows(settings: Settings) -> None:
     assert [row[1:] for row in shown_rows(settings)] != first
     score_and_publish(settings, as_of=AS_OF, publish=True)
     assert [row[1:] for row in shown_rows(settings)] == first
+
+
+def test_lists_that_are_not_a_users_come_with_a_night_and_again_with_its_replay(settings: Settings) -> None:
+    with_shared = settings.changed(SHARED)
+    first = score_and_publish(with_shared, as_of=AS_OF, publish=True).summary
+    related, popular = shown = shown_shared(settings)
+    assert first["related_rows"] == len(related) > 50
+    assert first["popular_rows"] == len(popular) > 16
+    listable = {row[3] for row in shown_rows(settings)}
+    assert {row[0] for row in related} | {row[2] for row in related} >= listable
+    assert {row[0] for row in popular} == {"overall", "user_active_degree"}
+    assert score_and_publish(with_shared, as_of=AS_OF, publish=True).skipped
+    # The newest night has other ones; without the settings there are none.
+    score_and_publish(with_shared)
+    assert shown_shared(settings) != shown
+    score_and_publish(settings)
+    assert shown_shared(settings) == [[], []]
+    score_and_publish(with_shared, as_of=AS_OF, replay=True, publish=True)
+    assert shown_shared(settings) == shown
+    blocked = related[0][2]
+    with sql_engine(settings).begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO blocklist (video_id) VALUES ({blocked})")
+    score_and_publish(with_shared, as_of=AS_OF, publish=True)
+    related, popular = shown_shared(settings)
+    assert blocked not in {row[0] for row in related} | {row[2] for row in related}
+    assert blocked not in {row[3] for row in popular}
 
 
 def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(

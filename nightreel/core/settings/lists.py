@@ -1,8 +1,11 @@
 """`[lists]`: how long a list is, and what may stand in it."""
 
-from pydantic import Field
+from typing import Any
 
-from nightreel.core.settings.section import Section
+from pydantic import Field, field_validator
+
+from nightreel.core import columns
+from nightreel.core.settings.section import Section, listed
 
 
 class ListSettings(Section):
@@ -69,9 +72,43 @@ class ListSettings(Section):
         gt=0,
         le=100,
     )
+    related_k: int = Field(
+        default=0,
+        description="Length of each video's list of related videos, by what users play together and by text "
+        "(view `latest_related`); 0: none are made.",
+        ge=0,
+        le=1_000,
+    )
+    popular_k: int = Field(
+        default=0,
+        description="Length of the lists of popular videos, for visitors without an id (view "
+        "`latest_popular`); 0: none are made.",
+        ge=0,
+        le=10_000,
+    )
+    segments: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of the users table by each value of which there is a list of popular videos "
+        "too, e.g. `user_active_degree`; in the environment with commas between.",
+    )
     in_feast: bool = Field(
         default=False,
         description="Each night also puts the lists into Feast's view `user_recommendation` and its online "
         "store, as `nightreel export --to feast` does.",
     )
     user_block_rows: int = Field(default=256, description="Users scored at a time.", ge=1)
+
+    @field_validator("segments", mode="before")
+    @classmethod
+    def _names_of_segments(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name for name in listed(value) if name]
+        if isinstance(value, list | tuple):
+            names = [str(name) for name in value]
+            if len(set(names)) != len(names):
+                raise ValueError("a column is named twice")
+            if columns.OVERALL in names:
+                raise ValueError(
+                    f"`{columns.OVERALL}` is the name of the list for all; there is always that one"
+                )
+        return value

@@ -70,7 +70,7 @@ class Site:
 
 def fill(settings: Settings) -> int:
     """Two runs with lists, a failed one, captions that attack, and plays before and after the runs."""
-    publish_small_lists(settings, (1, 2))
+    publish_small_lists(settings, (1, 2), shared=True)
     with sql_engine(settings).begin() as connection:
         connection.execute(
             text(

@@ -16,6 +16,7 @@ import pytest
 
 from nightreel.browse.login import GUESSES, WITHIN_S, Login
 from nightreel.core.settings import Settings
+from tests.fixtures.lists import make_candidates, make_shared
 from tests.nightreel.browse.conftest import Site, served
 from tests.nightreel.browse.test_pages import LISTS, publish_lists
 
@@ -60,6 +61,22 @@ def test_a_users_list_by_rank(api: Site) -> None:
     }
     assert len(ask(api, "/lists/7?run=1&limit=1")["list"]) == 1
     assert ask(api, "/lists/-3")["user_id"] == -3
+
+
+def test_lists_that_are_not_a_users_are_there_too(site: Site) -> None:
+    related, _ = make_shared(make_candidates(5), 2, k=5)
+    video = related.rows["video_id"][0]
+    found = ask(site, f"/related/{video}?limit=2")
+    assert (found["video_id"], found["run_id"]) == (video, 2)
+    assert [row["related_video_id"] for row in found["list"]] == related.rows["related_video_id"][
+        :2
+    ].to_list()
+    assert [*found["list"][0]] == ["rank", "related_video_id", "score", "source"]
+    assert len(ask(site, "/popular?run=1")["list"]) == 5
+    found = ask(site, "/popular?segment=taste&value=%5CN&limit=3")
+    assert (found["segment"], found["value"], len(found["list"])) == ("taste", "\\N", 3)
+    for path in ("/related/-77", "/popular?segment=taste&value=green", "/popular?run=77"):
+        assert site.get("/api/v1" + path)[0] == 404
 
 
 def test_pages_lead_to_every_list_and_run(api: Site) -> None:
@@ -132,14 +149,15 @@ def test_tags_may_come_in_several_lines(api: Site) -> None:
     connection.close()
 
 
-def test_the_description_names_every_address_and_what_comes_back(api: Site) -> None:
-    document = ask(api, "/openapi.json")
+def test_the_description_names_every_address_and_what_comes_back(site: Site) -> None:
+    document = ask(site, "/openapi.json")
     assert document["openapi"] == "3.1.0"
     for path, operations in document["paths"].items():
-        address = path.removeprefix("/api/v1").replace("{user}", "7").replace("{run}", "1")
+        address = path.removeprefix("/api/v1").replace("{user}", str(site.user))
+        address = address.replace("{video}", str(site.video)).replace("{run}", "1")
         schema = operations["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        assert set(schema["required"]) <= set(ask(api, address))
-        assert path.rpartition("/")[0] in api.get("/api/v1/docs")[1]
+        assert set(schema["required"]) <= set(ask(site, address))
+        assert path.rpartition("/")[0] in site.get("/api/v1/docs")[1]
 
 
 def test_without_a_database_it_says_what_to_run(empty_site: Site) -> None:

@@ -69,6 +69,8 @@ PAGES = (
     "/?user=abc",
     "/users",
     "/video?video={video}",
+    "/popular",
+    "/popular?segment=taste%3D%5CN",
     "/compare",
     "/scorecard",
     "/drift",

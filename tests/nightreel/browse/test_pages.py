@@ -20,6 +20,7 @@ from scoring.database.connection import sql_engine
 from scoring.database.id_columns import fit_ids
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import blocklist, recommendation
+from tests.fixtures.lists import make_candidates, make_shared
 from tests.fixtures.published_home import NIGHT
 from tests.nightreel.browse.conftest import Site, fill, served
 from tests.nightreel.browse.test_page import rows
@@ -198,6 +199,29 @@ def test_empty_columns_vanish_and_every_other_has_its_meaning(lists: Site) -> No
     headings = re.findall(r"<th scope[^>]*>(.*?)</th>", section[0])
     assert "Classifier" not in headings and "Candidate sources" not in headings
     assert re.findall(r"<dt>(.*?)</dt>", section[0]) == headings
+
+
+def test_related_and_popular_videos_have_pages_that_keep_to_the_run(site: Site, lists: Site) -> None:
+    related, _ = make_shared(make_candidates(5), 2, k=5)
+    video, _, first, _, source = related.rows.row(0)
+    _, page, _ = site.get(f"/video?video={video}")
+    found = rows(page, "related")
+    assert [line[0] for line in found] == ["1", "2", "3", "4", "5"]
+    assert found[0][1] == str(first) and found[0][-1] == source
+    assert "&lt;script&gt;" in page and "<script>" not in page
+    for path, said in (
+        ("/popular", "all users"),
+        ("/popular?segment=taste%3D%5CN&run=1", "users with taste \\N"),
+    ):
+        status, page, _ = site.get(path)
+        assert status == 200 and f"popular among {said} in run" in unescape(page)
+        assert len(rows(page, "popular")) == 5
+    for path, code in (("/popular?segment=taste%3Dgreen", 404), ("/popular?run=77", 404)):
+        status, page, _ = site.get(path)
+        assert status == code and 'role="alert"' in page
+    # A home that makes none says how to have them.
+    status, page, _ = lists.get("/popular")
+    assert status == 200 and "set [lists] popular_k" in page
 
 
 def test_drift_shows_what_moved_first_and_what_its_columns_mean(site: Site) -> None:

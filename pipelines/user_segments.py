@@ -1,0 +1,49 @@
+"""Which value of each segment's column each user has, as far as it was known at an instant."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.errors import InputError
+from nightreel.core.settings import Settings
+from pipelines.known import read_known
+
+_VALUES_MAX = 1_000
+
+
+def users_by_segment(
+    settings: Settings, known_at: datetime, segments: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """user_id, and a text for each of these columns, null where unknown; users of the user file alone.
+
+    segments: by default those of the setting.
+
+    Raises InputError where the user file has no such column, or it has too many values for a list each.
+    """
+    users = read_known(settings.paths, "users").at(known_at, [columns.USER_ID]).table
+    names = [name for name in users.columns if name not in (columns.USER_ID, columns.CREATED_TIMESTAMP)]
+    segments = settings.lists.segments if segments is None else segments
+    for segment in segments:
+        if segment not in names:
+            raise InputError(
+                f"[lists] segments: the user file has no column {segment}; it has "
+                f"{', '.join(names) or 'none'}.",
+                "Name one of them, or leave it out.",
+            )
+        values = users[segment].drop_nulls().n_unique()
+        if values > _VALUES_MAX:
+            raise InputError(
+                f"[lists] segments: {segment} has {values} values, and each would have a list; at most "
+                f"{_VALUES_MAX} can.",
+                "Name a column of groups, such as a range.",
+            )
+    return users.select(columns.USER_ID, *(_text(users[name]).alias(name) for name in segments))
+
+
+def _text(values: pl.Series) -> pl.Series:
+    """Values as people write them."""
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int8).cast(pl.String)
+    return values.cast(pl.String)

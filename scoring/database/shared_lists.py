@@ -1,0 +1,85 @@
+"""The lists that are not a user's: into their tables and back by whole lists, and what is said of short ones.
+
+Whose rows these are, and what orders them, is in `scoring.lists.shared`.
+"""
+
+import sqlite3
+from collections.abc import Generator, Sequence
+
+import polars as pl
+import psycopg
+from sqlalchemy import Connection, Table, select
+
+from nightreel.core import columns
+from nightreel.core.ids import Ids, ListIds
+from scoring.database.connection import SQLITE
+from scoring.database.id_columns import Id, schema_of
+from scoring.database.tables import popular_recommendation, related_recommendation
+from scoring.lists.shared.rows import KEYS, POPULAR, RELATED, SharedCounts
+
+TABLES: dict[str, Table] = {RELATED: related_recommendation, POPULAR: popular_recommendation}
+_ROWS_AT_A_TIME = 50_000
+_OF_ONE = {RELATED: "related videos", POPULAR: "popular videos"}
+_WHY_SHORT = {
+    RELATED: "too little is played together with their video, or no text is like its",
+    POPULAR: "too few videos were liked on the days that have ended",
+}
+
+
+def insert_shared(connection: Connection, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> None:
+    """Add the rows to a run, in the connection's transaction; codes become the ids of the log."""
+    table = TABLES[kind]
+    named = rows.with_columns(
+        pl.Series(name, _outward(ids.video, rows[name])) for name in _videos(table)
+    ).select(pl.lit(run_id, dtype=pl.Int32).alias(columns.RUN_ID), *rows.columns)
+    raw = connection.connection.driver_connection
+    names = ", ".join(named.columns)
+    if connection.dialect.name == SQLITE:
+        assert isinstance(raw, sqlite3.Connection)
+        asked = ", ".join("?" for _ in named.columns)
+        raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({asked})", named.iter_rows())
+        return
+    assert isinstance(raw, psycopg.Connection)
+    # In CSV a text that is empty has quotes, so that it is no null.
+    content = named.write_csv(include_header=False, quote_style="non_numeric").encode()
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT CSV)") as copy:
+        copy.write(content)
+
+
+def _outward(ids: Ids, codes: pl.Series) -> list[int] | list[str]:
+    return ids.outward(codes.to_numpy())
+
+
+def _videos(table: Table) -> list[str]:
+    """The columns with ids of videos."""
+    return [column.name for column in table.columns if isinstance(column.type, Id)]
+
+
+def whole_lists(connection: Connection, run_id: int, kind: str) -> Generator[pl.DataFrame, None, None]:
+    """A run's rows by list and rank, some whole lists at a time; close it if not all are read."""
+    table = TABLES[kind]
+    key = [*KEYS[kind]]
+    schema = schema_of(connection, table)
+    query = select(table).where(table.c[columns.RUN_ID] == run_id)
+    query = query.order_by(*(table.c[name] for name in (*key, columns.RANK)))
+    waiting = pl.DataFrame(schema=schema)
+    with connection.execute(query.execution_options(yield_per=_ROWS_AT_A_TIME)) as result:
+        for rows in result.partitions():
+            found = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+            both = pl.concat([waiting, found])
+            is_last = both.select(pl.struct(key) == pl.struct(key).last()).to_series()
+            if whole := both.filter(~is_last).height:
+                yield both.head(whole)
+            waiting = both.tail(both.height - whole)
+    if waiting.height:
+        yield waiting
+
+
+def shortages(counts: Sequence[SharedCounts]) -> list[str]:
+    """A line for each kind of which some lists are shorter than they were to be."""
+    return [
+        f"{one.short_lists} of {one.lists} lists of {_OF_ONE[one.kind]} have fewer than {one.k}: "
+        f"{_WHY_SHORT[one.kind]}."
+        for one in counts
+        if one.short_lists
+    ]

@@ -1,0 +1,42 @@
+"""The lists that are not a user's: each video's related ones, and popular ones for visitors without an id."""
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from nightreel.core.settings import Settings
+from pipelines.labels import LengthBuckets
+from pipelines.training_frame import PLAY_COLUMNS, scan_plays
+from pipelines.user_segments import users_by_segment
+from scoring.lists.eligibility import play_batches
+from scoring.lists.shared.popular import popular_lists
+from scoring.lists.shared.related import related_lists
+from scoring.lists.shared.rows import SharedList
+
+__all__ = ["SharedList", "shared_lists"]
+
+
+def shared_lists(
+    video_id: np.ndarray,
+    as_of: datetime,
+    settings: Settings,
+    buckets: LengthBuckets,
+    *,
+    profiles_at: datetime | None = None,
+    plays: pl.DataFrame | None = None,
+) -> tuple[SharedList, ...]:
+    """Those kinds that the settings ask for, as of an instant; none by default.
+
+    video_id: int64, ascending, the videos that may be listed. profiles_at: the user file, which bears no time
+    of its own, is as it had arrived by then (as_of). plays: the log, where it is in memory anyway.
+    """
+    found = []
+    if settings.lists.related_k:
+        log = scan_plays(settings) if plays is None else plays.lazy()
+        found.append(related_lists(video_id, log, as_of, settings.lists.related_k, settings))
+    if settings.lists.popular_k:
+        users = users_by_segment(settings, profiles_at or as_of)
+        batches = play_batches(settings, plays)(PLAY_COLUMNS)
+        found.append(popular_lists(video_id, batches, users, as_of, settings, buckets=buckets))
+    return tuple(found)
