@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -20,7 +21,8 @@ HYBRID_OF = "hybrid_{}"  # by the rankers of an objective, the one that is publi
 SOURCE_ALONE = "source_{}"  # a candidate source's own order
 YESTERDAY = "popularity_1_day"  # one list for all, by the liked plays of the day before
 # The lists that are not a user's, a file each: video_id or segment and value, rank, and the video listed.
-RELATED, POPULAR = "related", "popular"
+RELATED: Final = "related"
+POPULAR: Final = "popular"
 DEPTH = 200  # ranks that are kept of each list
 _CONTENTS = "lists.json"
 

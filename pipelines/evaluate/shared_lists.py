@@ -94,7 +94,7 @@ def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
     key = [columns.VIDEO_ID, _NEXT]
     yield _Asked(day, RELATED, _ranked(pairs.join(own, on=key, how="left", maintain_order="left")))
     before = _plays(_day_before(day, settings), settings, buckets, of_all=True)
-    most = _most(before, int(lists[columns.RANK].max() or 0) + 1)  # type: ignore[call-overload]
+    most = _most(before, _depth(lists) + 1)
     at = most.with_row_index("at", 1)
     of_current = at.select(columns.VIDEO_ID, pl.col("at").alias("current"))
     with_next = pairs.join(at.rename({columns.VIDEO_ID: _NEXT}), on=_NEXT, how="left", maintain_order="left")
@@ -115,7 +115,7 @@ def _popular(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
     overall = lists.filter(pl.col(columns.SEGMENT) == columns.OVERALL).select(columns.VIDEO_ID, columns.RANK)
     yield _Asked(day, POPULAR, _looked_up(asked, overall))
     before = _plays(_day_before(day, settings), settings, buckets, of_all=True).filter(_LIKED)
-    most = _most(before, int(lists[columns.RANK].max() or 0))  # type: ignore[call-overload]
+    most = _most(before, _depth(lists))
     numbered = most.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(columns.RANK))
     yield _Asked(day, MOST_LIKED, _looked_up(asked, numbered))
     for segment in segments:
@@ -159,6 +159,11 @@ def _day_before(day: BacktestDay, settings: Settings) -> BacktestDay:
     return BacktestDay(before, begin, day.as_of, day.users, day.videos, day.sampled_share, day.sampled_users)
 
 
+def _depth(lists: pl.DataFrame) -> int:
+    """The largest rank, 0 where there is none."""
+    return int(lists.select(pl.col(columns.RANK).max()).item() or 0)
+
+
 def _most(plays: pl.DataFrame, most: int) -> pl.DataFrame:
     """The videos with most of these plays, ties by id: video_id."""
     counts = plays.group_by(columns.VIDEO_ID).agg(pl.len().alias("plays"))
@@ -172,7 +177,7 @@ def _figures(kind: str, asked: Sequence[_Asked], settings: Settings) -> Iterator
     if not len(users):
         return
     bootstrap = Bootstrap.of(len(users), seed=settings.seed)
-    depth = max(int(one.rows[columns.RANK].max() or 0) for one in asked)  # type: ignore[call-overload]
+    depth = max(_depth(one.rows) for one in asked)
     cutoffs = [k for k in _CUTOFFS[kind] if k <= depth] or [_CUTOFFS[kind][0]]
     for system in dict.fromkeys(one.system for one in asked):
         own = [one for one in asked if one.system == system]

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from nightreel.core import columns
 from nightreel.core.errors import AuditError
+from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.audits import in_line_with_last
 from scoring.database.shared_lists import whole_lists
 from scoring.database.tables import shared_list_run
@@ -16,8 +17,6 @@ from scoring.lists.shared.rows import (
     IN_SEGMENT,
     OVERALL_ALONE,
     PLAYED_TOGETHER,
-    POPULAR,
-    RELATED,
     TEXT,
     SharedCounts,
     SharedList,

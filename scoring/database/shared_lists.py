@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Table, select
 
 from nightreel.core import columns
 from nightreel.core.ids import Ids, ListIds
+from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.connection import SQLITE
 from scoring.database.id_columns import Id, schema_of
 from scoring.database.tables import popular_recommendation, related_recommendation
-from scoring.lists.shared.rows import KEYS, POPULAR, RELATED, SharedCounts
+from scoring.lists.shared.rows import KEYS, SharedCounts
 
 TABLES: dict[str, Table] = {RELATED: related_recommendation, POPULAR: popular_recommendation}
 _ROWS_AT_A_TIME = 50_000

@@ -10,6 +10,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
+from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
 from scoring.database.kept_runs import run_or_shown
@@ -17,7 +18,6 @@ from scoring.database.schema import require_current
 from scoring.database.shared_lists import TABLES
 from scoring.database.show import with_descriptions
 from scoring.database.tables import popular_recommendation, related_recommendation, shared_list_run
-from scoring.lists.shared.rows import POPULAR, RELATED
 
 # Of a statement: SQLite knows 32,766 parameters at most.
 _VIDEOS_AT_A_TIME = 10_000
@@ -56,7 +56,9 @@ def related_rows(
     query = select(*(_related[name] for name in names)).where(
         _related[columns.RUN_ID] == run_id, _related[columns.VIDEO_ID] == video
     )
-    found = [] if video is None else connection.execute(query.order_by(_related.rank).limit(limit)).mappings()
+    if video is None:
+        return []
+    found = connection.execute(query.order_by(_related.rank).limit(limit)).mappings()
     return [dict(row) for row in found]
 
 

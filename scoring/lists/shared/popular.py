@@ -13,10 +13,11 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.backtest_files import POPULAR
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
 from scoring.lists.popularity import faded_weights
-from scoring.lists.shared.rows import IN_SEGMENT, OVERALL_ALONE, POPULAR, POPULAR_SCHEMA, SharedList
+from scoring.lists.shared.rows import IN_SEGMENT, OVERALL_ALONE, POPULAR_SCHEMA, SharedList
 
 _PRIOR_LIKES = 1_000.0
 _DECIMALS = 6

@@ -15,10 +15,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from pipelines.backtest_files import RELATED
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.fits import last_cutoff
 from pipelines.retrieval.played_together import PlayedTogether
-from scoring.lists.shared.rows import BOTH, PLAYED_TOGETHER, RELATED, RELATED_SCHEMA, TEXT, SharedList
+from scoring.lists.shared.rows import BOTH, PLAYED_TOGETHER, RELATED_SCHEMA, TEXT, SharedList
 
 _BLOCK_VIDEOS = 256
 # Of texts: less alike is noise; and what a likeness is worth, in plays.
