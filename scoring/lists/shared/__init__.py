@@ -5,16 +5,24 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets
-from pipelines.training_frame import PLAY_COLUMNS, scan_plays
 from pipelines.user_segments import users_by_segment
-from scoring.lists.eligibility import play_batches
+from scoring.lists.eligibility import interactions_file, play_batches
 from scoring.lists.shared.popular import popular_lists
 from scoring.lists.shared.related import related_lists
 from scoring.lists.shared.rows import SharedList
 
 __all__ = ["SharedList", "shared_lists"]
+
+_PLAY = (
+    columns.USER_ID,
+    columns.VIDEO_ID,
+    columns.EVENT_TIMESTAMP,
+    columns.WATCH_RATIO,
+    columns.VIDEO_DURATION,
+)
 
 
 def shared_lists(
@@ -33,10 +41,10 @@ def shared_lists(
     """
     found = []
     if settings.lists.related_k:
-        log = scan_plays(settings) if plays is None else plays.lazy()
+        log = pl.scan_parquet(interactions_file(settings)) if plays is None else plays.lazy()
         found.append(related_lists(video_id, log, as_of, settings.lists.related_k, settings))
     if settings.lists.popular_k:
         users = users_by_segment(settings, profiles_at or as_of)
-        batches = play_batches(settings, plays)(PLAY_COLUMNS)
+        batches = play_batches(settings, plays)(_PLAY)
         found.append(popular_lists(video_id, batches, users, as_of, settings, buckets=buckets))
     return tuple(found)
