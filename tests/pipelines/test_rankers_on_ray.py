@@ -22,7 +22,7 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
     result = train(settings.changed({"cluster.engine": "ray"}))
     assert not result.skipped and result.summary["version"] != local.version
     found = model_registry.find(settings, result.summary["version"])
-    assert found.manifest["settings"]["engine"] == "ray"
+    assert found.manifest["settings"]["cluster.engine"] == "ray"
     assert found.manifest["features"] == local.manifest["features"]
     assert min(found.manifest["trees"].values()) >= 1
     assert set(found.manifest["metrics"]) == set(local.manifest["metrics"])

@@ -52,7 +52,7 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
     assert data["holdout_from"] == "2020-07-10T16:00:00+00:00"
     assert data["fit"] + data["early_stopping"] + data["holdout"] == plays.height
     assert (data["users"], data["videos"]) == (30, plays[columns.VIDEO_ID].n_unique())
-    assert manifest["settings"]["like_threshold"] == 1.0
+    assert manifest["settings"]["data.like_threshold"] == 1.0
     assert set(manifest["metrics"]) == {
         "hybrid_ndcg_at_10",
         "classifier_auc",
