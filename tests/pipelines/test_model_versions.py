@@ -49,9 +49,9 @@ def test_a_version_is_promoted_and_the_one_before_comes_back(
     ]
     done = nightreel("promote", second, home=settings.home)
     assert done.returncode == 0 and f"back: nightreel promote {first}" in done.stdout
-    assert model_registry.champion_name(settings) == second
+    assert model_registry.champion_name(settings.paths) == second
     assert promote_version(settings, first) == second
-    assert model_registry.champion_name(settings) == first
+    assert model_registry.champion_name(settings.paths) == first
     with pytest.raises(InputError, match=f"There are: {first}, {second}"):
         promote_version(settings, "20200101-nothing")
 
@@ -61,6 +61,6 @@ def test_a_damaged_version_is_said_to_be_and_not_promoted(settings: Settings, ve
     (settings.paths.models / second / "classifier.txt").write_text("cut off", encoding="utf-8")
     with pytest.raises(InputError, match="SHA-256 differs"):
         promote_version(settings, second)
-    assert model_registry.champion_name(settings) == first
+    assert model_registry.champion_name(settings.paths) == first
     listed = list_versions(settings)
     assert "SHA-256 differs" in listed[0]["error"] and listed[1]["error"] is None
