@@ -10,7 +10,7 @@ from pipelines.rankers.objective import objective_of
 
 def list_versions(settings: Settings) -> list[dict[str, Any]]:
     """Every version, newest first by its data; a damaged one with what is wrong. Files are checked."""
-    champion = champion_name(settings)
+    champion = champion_name(settings.paths)
     rows = []
     for name in reversed(version_names(settings)):
         row: dict[str, Any] = {"version": name, "champion": name == champion}
@@ -35,7 +35,7 @@ def promote_version(settings: Settings, version: str) -> str | None:
         names = ", ".join(version_names(settings)) or "none"
         raise InputError(f"{version}: no such model version.", f"There are: {names}.")
     found = find(settings, version)
-    before = champion_name(settings)
+    before = champion_name(settings.paths)
     if before != version:
         promote(settings, found)
     return before
