@@ -20,6 +20,7 @@ them, by logistic regression and by the 15 nearest videos, 5-fold (always guessi
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -37,7 +38,7 @@ from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
 
 _TABLES = ("interactions", "video_daily", "video_captions")
-_DOCUMENT = "document"
+DOCUMENT = "document"
 # Words that fewer videos have are too rare to say what a video is about.
 _VIDEOS_MIN = 3
 
@@ -75,7 +76,7 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
     known = known_videos(plays, daily, cutoff, settings)
     documents = documents_of(read_known(settings.paths, "video_captions").versions())
     content = StepRecord(settings.paths.state / "text_content.json")
-    decisive = _digest(documents, known, cutoff, settings.seed)
+    decisive = digest_of_texts(documents, known, cutoff, settings.seed)
     if force or not content.is_done(decisive):
         content.forget()
         features = text_features(documents, known, cutoff, seed=settings.seed)
@@ -103,49 +104,65 @@ def documents_of(captions: pl.DataFrame) -> pl.DataFrame:
     An empty document where there is none. A version whose text is that of the one before is left out.
     captions: the caption table and the rows that were replaced in it; created_timestamp may be missing.
     """
-    if columns.CREATED_TIMESTAMP not in captions.columns:
+    return versions_of_texts(captions, columns.VIDEO_ID, _document())
+
+
+def versions_of_texts(rows: pl.DataFrame, key: str, text: pl.Expr) -> pl.DataFrame:
+    """The texts of every key: key, created_timestamp, document; a version like the one before is left out.
+
+    rows: a table and the rows that were replaced in it; created_timestamp may be missing.
+    """
+    if columns.CREATED_TIMESTAMP not in rows.columns:
         from_the_start = pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP)
-        captions = captions.with_columns(from_the_start)
-    changed = pl.struct(columns.VIDEO_ID, _DOCUMENT)
+        rows = rows.with_columns(from_the_start)
+    changed = pl.struct(key, DOCUMENT)
     return (
-        captions.sort(columns.VIDEO_ID, columns.CREATED_TIMESTAMP)
-        .select(columns.VIDEO_ID, columns.CREATED_TIMESTAMP, _document().alias(_DOCUMENT))
+        rows.sort(key, columns.CREATED_TIMESTAMP)
+        .select(key, columns.CREATED_TIMESTAMP, text.alias(DOCUMENT))
         .filter(changed.ne_missing(changed.shift(1)))
     )
 
 
-def text_features(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, *, seed: int) -> pl.DataFrame:
-    """The 50 text columns of every video, stamped with `cutoff`, or with their arrival where that is later.
+def text_features(
+    documents: pl.DataFrame,
+    known: pl.Series,
+    cutoff: datetime,
+    *,
+    seed: int,
+    key: str = columns.VIDEO_ID,
+    names: Sequence[str] = columns.TEXT_FEATURES,
+) -> pl.DataFrame:
+    """The text columns of every key, stamped with `cutoff`, or with their arrival where that is later.
 
-    documents: as `documents_of` gives them. known: ids of the videos to learn words from, of those texts that
-    had arrived by the cutoff. Returns video_id, event_timestamp, tfidf_0..49 float32, sorted; null where a
-    video has no text at all, or where there was too little of it to learn from.
+    documents: as `versions_of_texts` gives them. known: the keys to learn words from, of those texts that
+    had arrived by the cutoff. Returns key, event_timestamp, and these names float32, sorted; null where a key
+    has no text at all, or where there was too little of it to learn from.
     """
     stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
     # Of texts that arrived before the cutoff, the last is in force at it.
     documents = documents.with_columns(stamp.alias(columns.EVENT_TIMESTAMP)).unique(
-        [columns.VIDEO_ID, columns.EVENT_TIMESTAMP], keep="last", maintain_order=True
+        [key, columns.EVENT_TIMESTAMP], keep="last", maintain_order=True
     )
     learnt_from = documents.filter(
         pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(cutoff, dtype=INSTANT),
-        pl.col(_DOCUMENT) != "",
-        pl.col(columns.VIDEO_ID).is_in(known.implode()),
-    )[_DOCUMENT]
-    vectors = _vectors(learnt_from.to_list(), documents[_DOCUMENT].to_list(), seed)
-    has_text = pl.col(_DOCUMENT) != ""
-    values = pl.DataFrame(vectors, schema=dict.fromkeys(columns.TEXT_FEATURES, pl.Float32))
+        pl.col(DOCUMENT) != "",
+        pl.col(key).is_in(known.implode()),
+    )[DOCUMENT]
+    vectors = _vectors(learnt_from.to_list(), documents[DOCUMENT].to_list(), seed, len(names))
+    has_text = pl.col(DOCUMENT) != ""
+    values = pl.DataFrame(vectors, schema=dict.fromkeys(names, pl.Float32))
     return documents.hstack(values).select(
-        columns.VIDEO_ID,
+        key,
         columns.EVENT_TIMESTAMP,
-        *(pl.when(has_text).then(name).fill_nan(None).alias(name) for name in columns.TEXT_FEATURES),
+        *(pl.when(has_text).then(name).fill_nan(None).alias(name) for name in names),
     )
 
 
-def _digest(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
+def digest_of_texts(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
     """Of all that the text columns depend on."""
-    content = hashlib.sha256("\0".join(documents[_DOCUMENT]).encode())
+    content = hashlib.sha256("\0".join(documents[DOCUMENT]).encode())
     arrived = documents[columns.CREATED_TIMESTAMP].to_physical()
-    for ids in (documents[columns.VIDEO_ID], arrived, known):
+    for ids in (documents.to_series(0), arrived, known):
         content.update(np.ascontiguousarray(ids.to_numpy()).data)
     return fingerprint(content=content.hexdigest(), cutoff=cutoff, seed=seed)
 
@@ -159,9 +176,8 @@ def _document() -> pl.Expr:
     ).str.strip_chars()
 
 
-def _vectors(learnt_from: list[str], documents: list[str], seed: int) -> np.ndarray:
-    """Each document in TEXT_DIMENSIONS numbers, float32; all NaN where there is nothing to learn from."""
-    size = columns.TEXT_DIMENSIONS
+def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int) -> np.ndarray:
+    """Each document in so many numbers, float32; all NaN where there is nothing to learn from."""
     found = np.full((len(documents), size), np.nan, dtype=np.float32)
     words = TfidfVectorizer(
         analyzer="char_wb",

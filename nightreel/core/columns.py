@@ -82,6 +82,7 @@ RECENT_DAYS: Final = (1, 3, 7)
 
 # Text and factors.
 TEXT_DIMENSIONS: Final = 50
+USER_TEXT_FEATURES: Final = tuple(f"user_text_{i}" for i in range(16))
 TEXT_FEATURES: Final = tuple(f"tfidf_{i}" for i in range(TEXT_DIMENSIONS))
 USER_FACTOR: Final = "user_factor"  # list<float32>, als_factors long
 VIDEO_FACTOR: Final = "video_factor"  # list<float32>, als_factors long
@@ -97,6 +98,7 @@ USER_PROFILE: Final = "user_profile"
 USER_ACTIVITY: Final = "user_activity"
 VIDEO_PROFILE: Final = "video_profile"
 VIDEO_TEXT: Final = "video_text"
+USER_TEXT: Final = "declared_user_text"
 VIDEO_DAILY_POPULARITY: Final = "video_daily_popularity"
 VIDEO_ENGAGEMENT: Final = "video_engagement"
 VIDEO_RECENT: Final = "video_recent"

@@ -6,11 +6,18 @@ Without it, the raw files are those of KuaiRec, by their names and columns.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ColumnType = Literal["numeric", "categorical", "text"]
+# What a column of items may be besides: the roles that features, candidate sources and limits read.
+ItemRole = Literal["category", "author", "upload_date", "length", "music", "tags"]
+ItemColumn = ColumnType | ItemRole
+# How many columns may have a role, where it is not one: categories from the widest to the narrowest.
+_MOST_OF_ROLE: Mapping[str, int] = {"category": 3}
+# Whose ids are text by being declared, whatever they are written like.
+_IDS_OF_ROLE: Mapping[str, str] = {"category": "category", "author": "author", "tags": "tag"}
 Unit = Literal["milliseconds", "seconds", "minutes"]
 # What says how much a play was worth, and above which of these it is liked where like_threshold is not set:
 # from 4 of 5 stars on; all that have some weight; any play where the log has plays alone.
@@ -138,8 +145,9 @@ class LogLayout(_Table):
     user_columns: dict[str, ColumnType] = Field(
         default_factory=dict, description="The type of each column of users that becomes a feature."
     )
-    item_columns: dict[str, ColumnType] = Field(
-        default_factory=dict, description="The type of each column of items that becomes a feature."
+    item_columns: dict[str, ItemColumn] = Field(
+        default_factory=dict,
+        description="The type of each column of items that becomes a feature, or its role.",
     )
 
     @field_validator("plays", "users", "items", mode="before")
@@ -162,23 +170,40 @@ class LogLayout(_Table):
                 "columns.event and worth belong together: [data.worth] says what each event is worth, "
                 "like `like = 1.0`"
             )
-        declared: tuple[tuple[dict[str, ColumnType], Literal["user", "item"]], ...] = (
+        declared: tuple[tuple[Mapping[str, str], Literal["user", "item"]], ...] = (
             (self.user_columns, "user"),
             (self.item_columns, "item"),
         )
+        for role in get_args(ItemRole):
+            most = _MOST_OF_ROLE.get(role, 1)
+            if role != "music" and len(self.items_with(role)) > most:
+                raise ValueError(
+                    f"item_columns: {role} is one column's, or of {most}: {', '.join(self.items_with(role))}"
+                )
         for columns, of in declared:
             features = [feature_name(of, name) for name in columns]
             twice = next((name for name in features if features.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"{of}_columns: two of them become the feature {twice}; rename one")
-        texts = [name for name, kind in self.user_columns.items() if kind == "text"]
-        if texts:
-            raise ValueError(f"user_columns.{texts[0]}: text is read of items only; declare it categorical")
         if self.length_unit is None and not self._is_in_ms:
             raise ValueError(
-                'length_unit: are play_time and length in "milliseconds", "seconds" or "minutes"?'
+                'length_unit: are play_time and lengths in "milliseconds", "seconds" or "minutes"?'
             )
         return self
+
+    def items_with(self, role: str) -> tuple[str, ...]:
+        """The columns of items that have a role or type."""
+        return tuple(name for name, of in self.item_columns.items() if of == role)
+
+    @property
+    def user_texts(self) -> tuple[str, ...]:
+        """The columns of users that are text."""
+        return tuple(name for name, kind in self.user_columns.items() if kind == "text")
+
+    @property
+    def coded(self) -> tuple[str, ...]:
+        """The names of ids that have codes because a column of items is declared as such."""
+        return tuple(name for role, name in _IDS_OF_ROLE.items() if self.items_with(role))
 
     @property
     def maps_plays(self) -> bool:
@@ -197,7 +222,8 @@ class LogLayout(_Table):
 
     @property
     def _is_in_ms(self) -> bool:
-        named = [name for name in (self.columns.play_time, self.columns.length) if name is not None]
+        of_plays = [name for name in (self.columns.play_time, self.columns.length) if name is not None]
+        named = [*of_plays, *self.items_with("length")]
         return all(name in _KUAIREC_MS or _IN_MS.search(name) for name in named)
 
     @property

@@ -9,6 +9,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.evaluate.protocols import Pairs
+from pipelines.uploads import upload_days
 
 _UNKNOWN = "unknown"
 
@@ -42,7 +43,7 @@ class Videos:
         )
         rows = (
             lengths.join(watched.collect(), on=columns.VIDEO_ID, how="left")
-            .join(_uploads(settings), on=columns.VIDEO_ID, how="left")
+            .join(upload_days(settings.paths).collect(), on=columns.VIDEO_ID, how="left")
             .join(_categories(settings), on=columns.VIDEO_ID, how="left")
             .sort(columns.VIDEO_ID)
             .with_columns(pl.col("views", "viewers").fill_null(0), pl.col("category").fill_null(_UNKNOWN))
@@ -75,21 +76,6 @@ def plays_of_users(pairs: Pairs, user_id: np.ndarray) -> np.ndarray:
         counts, on=columns.USER_ID, how="left", maintain_order="left"
     )
     return joined["plays"].fill_null(0).cast(pl.Int64).to_numpy()
-
-
-def _uploads(settings: Settings) -> pl.DataFrame:
-    """Each video's day of upload, where a table tells."""
-    path = settings.paths.table("video_daily")
-    schema = {columns.VIDEO_ID: pl.Int64, columns.UPLOAD_DATE: pl.Date}
-    if not path.is_file() or columns.UPLOAD_DATE not in pl.read_parquet_schema(path):
-        return pl.DataFrame(schema=schema)
-    return (
-        pl.scan_parquet(path)
-        .group_by(columns.VIDEO_ID)
-        .agg(pl.col(columns.UPLOAD_DATE).min())
-        .select(pl.col(columns.VIDEO_ID).cast(pl.Int64), columns.UPLOAD_DATE)
-        .collect()
-    )
 
 
 def _categories(settings: Settings) -> pl.DataFrame:

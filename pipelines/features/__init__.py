@@ -25,7 +25,8 @@ from pipelines.features.expressed import EXPRESSED
 from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
-from pipelines.features.profiles import DESCRIPTION, user_profile, video_profile
+from pipelines.features.profiles import DESCRIPTION, OF_ITEMS, user_profile, video_profile
+from pipelines.features.user_text import USER_TEXT
 from pipelines.known import read_known, require_tables, table_files
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.text import TEXT
@@ -104,7 +105,9 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings)
     yield columns.VIDEO_DAILY_POPULARITY, popularity
     captions = read_known(settings.paths, "video_captions").versions()
-    captions = captions.select(columns.VIDEO_ID, *columns.CATEGORY_LEVELS, columns.CREATED_TIMESTAMP)
+    of_items = [name for name in OF_ITEMS if name in captions.columns]
+    read_of_captions = (columns.VIDEO_ID, *columns.CATEGORY_LEVELS, *of_items, columns.CREATED_TIMESTAMP)
+    captions = captions.select(read_of_captions)
     of_videos = [captions, daily, sums.durations]
     yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
 
@@ -124,7 +127,7 @@ AGGREGATES: Step[ViewFacts] = Step(
     run=lambda settings, request: build_aggregates(settings, force=request.force),
     record="features",
 )
-_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, TEXT, FACTORS)
+_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, TEXT, USER_TEXT, FACTORS)
 
 FEATURES: Step[FeaturesFacts] = Step(
     name="features",

@@ -21,6 +21,9 @@ DESCRIPTION = (
     columns.VIDEO_DURATION,
     columns.VIDEO_TAG,
 )
+# What of it a file of items may say too, which counts first.
+OF_ITEMS = (columns.AUTHOR_ID, columns.UPLOAD_DATE, columns.VIDEO_DURATION, columns.VIDEO_TAG)
+_BY_ITEMS = "{}_of_items"
 _PLAYED_DURATION = "played_duration"
 
 
@@ -43,10 +46,10 @@ def video_profile(
 ) -> pl.DataFrame:
     """Each video's categories, from when they were known, and its description from the end of its day.
 
-    captions: the caption table and the rows that were replaced in it, for the categories; created_timestamp
-    may be missing. video_daily: video_id, date and the DESCRIPTION, of which the tag may be missing.
-    durations: video_id, event_timestamp (a day's end), video_duration of the plays of that day; it stands in
-    where no daily record has given the length so far.
+    captions: the caption table and the rows that were replaced in it, for the categories and what it has of
+    OF_ITEMS; created_timestamp may be missing. video_daily: video_id, date and the DESCRIPTION, of which the
+    tag may be missing. durations: video_id, event_timestamp (a day's end), video_duration of the plays of
+    that day; it stands in where no daily record has given the length so far.
     Returns a row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
     changed them, and one at the end of each day on which something else became known or changed; a value once
     known stays until another one comes.
@@ -71,11 +74,19 @@ def video_profile(
         pl.col(name).ne_missing(pl.col(name).shift(1)) for name in DESCRIPTION
     )
     changes = known.filter(first_or_changed)
-    categories = _changes(captions, columns.VIDEO_ID, list(columns.CATEGORY_LEVELS))
+    of_items = [name for name in OF_ITEMS if name in captions.columns]
+    if columns.UPLOAD_DATE in of_items:
+        captions = captions.with_columns(starts_of_dates(captions[columns.UPLOAD_DATE], settings.data.zone))
+    captions = captions.rename({name: _BY_ITEMS.format(name) for name in of_items})
+    by_items = [_BY_ITEMS.format(name) for name in of_items]
+    categories = _changes(captions, columns.VIDEO_ID, [*columns.CATEGORY_LEVELS, *by_items])
     return (
         pl.concat([_with_known(categories, changes), _with_known(changes, categories)], how="diagonal")
         # Where both happen at one instant, the two rows are the same.
         .unique([columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
+        .with_columns(
+            pl.coalesce(said, name).alias(name) for name, said in zip(of_items, by_items, strict=True)
+        )
         .select(
             columns.VIDEO_ID,
             columns.EVENT_TIMESTAMP,

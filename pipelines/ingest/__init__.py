@@ -28,7 +28,7 @@ from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile
 from pipelines.ingest.sources import Source, scratch_folder, source_of
-from pipelines.ingest.summary import IngestFacts, counted, facts_of, reasons, size_of
+from pipelines.ingest.summary import IngestFacts, counted, facts_of, located, reasons, size_of
 from pipelines.ingest.tables import DUPLICATE, Table, read_table
 from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
 from pipelines.ingest.unread import unread_files
@@ -223,7 +223,7 @@ def _read_raw(
     _refuse_too_many(source, table, kept_rejects, settings)
     _ask_which_ratings(source, table, settings)
     if table.rejects.height:
-        table.rejects.write_parquet(output.new(kept_rejects))
+        located(table.rejects, source).write_parquet(output.new(kept_rejects))
     known = Known.first(table.frame)
     if plan.file is BIG_MATRIX and has_changed(settings.paths, source.file.name, source.header.digest):
         before_it = earlier.frame if earlier is not None else output.raw_rows(plan.file)
@@ -237,7 +237,7 @@ def _read_raw(
         lines=source.header.lines,
         names=source.header.names,
         counted=counted(table),
-        why=reasons(table),
+        why=reasons(table, source),
         written={},
     )
 
@@ -311,7 +311,7 @@ def _refuse_too_many(source: Source, table: Table, kept: Path, settings: Setting
     rows = table.frame.height + table.rejects.height
     if wrong.height > settings.data.max_reject_share * rows:
         with atomic_write(kept) as temporary:
-            table.rejects.write_parquet(temporary)
+            located(table.rejects, source).write_parquet(temporary)
         first = wrong.row(0, named=True)
         path, line = source.header.text.where(source.path, first[LINE])
         share = wrong.height / rows

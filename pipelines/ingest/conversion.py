@@ -245,7 +245,7 @@ def _parsed(text: pl.Series, column: RawColumn, latest: datetime, time_format: s
 
 def _any_day(text: pl.Series) -> pl.Series:
     digits = text.str.strip_chars().str.replace(r"\.0*$", "")
-    digits = digits.str.replace(r"^(\d{4})-(\d{2})-(\d{2})$", "$1$2$3")
+    digits = digits.str.replace(r"^(\d{4})-(\d{2})-(\d{2})(?:[T ]\d{2}:\d{2}.*)?$", "$1$2$3")
     return digits.str.to_date("%Y%m%d", strict=False)
 
 
@@ -270,6 +270,15 @@ def _text_lists(text: pl.Series) -> pl.Series:
     return text.to_frame().select(pl.when(bracketed).then(parts).alias(text.name)).to_series()
 
 
+def _tags(text: pl.Series) -> pl.Series:
+    """What stands between brackets, or else what any of the usual signs part, without empty parts."""
+    value = pl.col(text.name).str.strip_chars().str.strip_prefix("[").str.strip_suffix("]")
+    signs = (pl.when(value.str.contains(sign, literal=True)).then(value.str.split(sign)) for sign in "|;,")
+    parts = pl.coalesce(*signs, pl.concat_list(value)).list.eval(pl.element().str.strip_chars(" \"'"))
+    parts = parts.list.eval(pl.element().filter(pl.element() != ""))
+    return text.to_frame().select(pl.when(value.is_not_null()).then(parts).alias(text.name)).to_series()
+
+
 def _integer_lists(text: pl.Series) -> pl.Series:
     parts = _text_lists(text)
     numbers = parts.cast(pl.List(pl.Int64), strict=False)
@@ -287,4 +296,5 @@ _PARSERS = {
     Kind.LOCAL_TIME: lambda text: text,
     Kind.INTEGERS: _integer_lists,
     Kind.TEXTS: _text_lists,
+    Kind.TAGS: _tags,
 }

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, TextIO
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet as pq
 
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import BETWEEN_PATHS, Files
@@ -91,10 +93,10 @@ class Text:
 
     def where(self, path: Path, line: int) -> tuple[Path, int]:
         """The file in which a line of the text stands, and the line there. path: of the whole."""
-        found = [part for part in self.parts if part[0] <= line]
-        if not found:
+        at = bisect_right(self.parts, line, key=lambda part: part[0]) - 1
+        if at < 0:
             return path, line
-        begins, left_out, file = found[-1]
+        begins, left_out, file = self.parts[at]
         return file, line - begins + 1 + left_out
 
 
@@ -351,12 +353,22 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
         with made.open("w", encoding="utf-8", newline="") as copy:
             _write_rows(data.to_batches(), copy)
         names = tuple(data.schema.names)
+        parts = _parts(files)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         if getattr(error, "errno", None):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: a Parquet file that cannot be read: {first}", _COPY_AGAIN) from None
-    return Text(made, True, names, True, ",", (), "Parquet")
+    return Text(made, True, names, True, ",", (), "Parquet", parts=parts)
+
+
+def _parts(files: list[Path]) -> tuple[tuple[int, int, Path], ...]:
+    """Of several files, the row on which each begins."""
+    begins, found = 1, []
+    for file in files if len(files) > 1 else ():
+        found.append((begins, 0, file))
+        begins += pq.read_metadata(file).num_rows
+    return tuple(found)
 
 
 def _lake_text(path: Path, scratch: Path) -> Text:

@@ -40,9 +40,10 @@ class HomeIds:
         """As the home has them. `recognise` looks at the first load of a new home."""
         asked = names_of(settings)
         codes = {}
-        for name in dict.fromkeys(NAMES.values()):
+        declared = _declared(settings)
+        for name in dict.fromkeys([*NAMES.values(), *declared]):
             file = ids_file(settings.paths, name)
-            if asked is not None and name not in asked and file.is_file():
+            if asked is not None and name not in (*asked, *declared) and file.is_file():
                 raise InputError(
                     f"text_ids: the {name} ids of this home are text ({file}).",
                     f'Add "{name}" to [data] text_ids, or begin a new home.',
@@ -52,7 +53,7 @@ class HomeIds:
             elif is_lost(file):
                 _log.warning("ids have lost their codes and get new ones", file=str(file))
                 codes[name] = Codes()
-            elif asked is not None and name in asked:
+            elif name in (*(asked or ()), *declared):
                 codes[name] = Codes.of_integers(_integers(settings, name))
         is_new = asked is None and not settings.paths.table("interactions").is_file()
         return cls(settings, codes, is_new=is_new)
@@ -60,8 +61,12 @@ class HomeIds:
     @classmethod
     def unsaved(cls, settings: Settings) -> "HomeIds":
         """For a look at a file: codes mean nothing."""
-        asked = names_of(settings) or ()
-        there = [name for name in NAMES.values() if name in asked or ids_file(settings.paths, name).is_file()]
+        asked = (*(names_of(settings) or ()), *_declared(settings))
+        there = [
+            name
+            for name in (*NAMES.values(), *_declared(settings))
+            if name in asked or ids_file(settings.paths, name).is_file()
+        ]
         is_new = names_of(settings) is None and not settings.paths.table("interactions").is_file()
         return cls(settings, {name: Codes() for name in there}, is_new=is_new)
 
@@ -83,10 +88,14 @@ class HomeIds:
 
     def codes(self, column: str, ids: pl.Series) -> pl.Series:
         """The codes of a column's ids, null where there is none."""
+        return self.codes_named(NAMES[column], ids)
+
+    def codes_named(self, name: str, ids: pl.Series) -> pl.Series:
+        """The same, by the name of what the ids are of."""
         known = ids.is_not_null()
         if known.all():
-            return self._codes[NAMES[column]].codes(ids)
-        codes = self._codes[NAMES[column]].codes(ids.drop_nulls())
+            return self._codes[name].codes(ids)
+        codes = self._codes[name].codes(ids.drop_nulls())
         positions = (known.cast(pl.Int64).cum_sum() - 1).clip(lower_bound=0)
         if codes.is_empty():
             return pl.Series(ids.name, [None] * len(ids), dtype=pl.Int64)
@@ -130,6 +139,11 @@ def names_of(settings: Settings) -> tuple[str, ...] | None:
     if settings.data.text_ids == AUTO_IDS:
         return None
     return () if settings.data.text_ids == NO_TEXT_IDS else tuple(settings.data.text_ids.split(","))
+
+
+def _declared(settings: Settings) -> tuple[str, ...]:
+    """The names whose ids have codes as `[data]` declares a column of items to be of them."""
+    return () if settings.data.log is None else settings.data.log.coded
 
 
 def remedy_for(settings: Settings, reason: str) -> str:

@@ -5,6 +5,7 @@ not have is null there, but for `watch_ratio`, which is what each play was worth
 rating, the weight, what its event is worth, or 1 where the log has plays alone.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,12 +14,13 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.log_layout import ColumnType, Files, LogLayout, feature_name
+from nightreel.core.log_layout import Files, LogLayout, feature_name
 from nightreel.core.settings import Settings
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
     EVENT,
+    FIRST_DESCRIBED,
     LOCAL_TIME,
     RAW_FILES,
     TIMESTAMP,
@@ -32,7 +34,12 @@ from pipelines.ingest.raw_files import (
 )
 
 _INT32_MAX = 2**31 - 1
-_KINDS: dict[ColumnType, Kind] = {"numeric": Kind.NUMBER, "categorical": Kind.TEXT, "text": Kind.TEXT}
+_KINDS: Mapping[str, Kind] = {
+    "numeric": Kind.NUMBER,
+    "categorical": Kind.TEXT,
+    "music": Kind.TEXT,
+    "text": Kind.TEXT,
+}
 
 
 def files_given(file: RawFile, settings: Settings) -> Files | None:
@@ -76,7 +83,8 @@ def mapped(file: RawFile, settings: Settings) -> RawFile:
     if file.name == USER_FEATURES.name:
         return _profiles(file, columns.USER_ID, data.users, data.columns.user, data.user_columns)
     if file.name == CAPTIONS.name:
-        return _profiles(file, columns.VIDEO_ID, data.items, data.columns.item, data.item_columns)
+        item, declared = data.columns.item, data.item_columns
+        return _profiles(file, columns.VIDEO_ID, data.items, item, declared, unit_ms=data.unit_ms)
     return file
 
 
@@ -112,19 +120,50 @@ def _plays(file: RawFile, data: LogLayout) -> RawFile:
 
 
 def _profiles(
-    file: RawFile, key: str, given: Files | None, named: str, declared: dict[str, ColumnType]
+    file: RawFile, key: str, given: Files | None, named: str, declared: Mapping[str, str], *, unit_ms: int = 1
 ) -> RawFile:
-    """The file with the declared columns too, under the names of their features."""
+    """The file with the declared columns too, under the names of their features or of their roles."""
     entity: Literal["user", "item"] = "user" if key == columns.USER_ID else "item"
     texts = tuple(source for source, kind in declared.items() if kind == "text")
     own = tuple(
         RawColumn(feature_name(entity, source), _KINDS[kind], required=True, source=source)
         for source, kind in declared.items()
+        if kind in _KINDS
     )
-    captions = tuple(feature_name(entity, source) for source in texts)
+    roles, categories = _roles(declared, unit_ms)
+    added = [one for name, one in roles.items() if name not in {known.name for known in file.columns}]
+    # Texts of users have features of their own, which are made of these columns.
+    captions = tuple(feature_name(entity, source) for source in texts if entity == "item")
     source = "" if given is None else given.id or named
-    known = [replace(one, source=source) if one.name == key else one for one in file.columns]
-    return replace(file, columns=(*known, *own), layout=Layout(captions=captions))
+    known = [
+        replace(one, source=source) if one.name == key else roles.get(one.name, one) for one in file.columns
+    ]
+    layout = Layout(False, unit_ms, (), captions, categories, columns.VIDEO_TAG in roles)
+    return replace(file, columns=(*known, *added, *own), layout=layout)
+
+
+def _roles(declared: Mapping[str, str], unit_ms: int) -> tuple[dict[str, RawColumn], int]:
+    """The columns of items that have a role, by the names that they get, and how many are categories."""
+    found: dict[str, RawColumn] = {}
+    names = iter(columns.CATEGORY_NAMES)
+    for source, role in declared.items():
+        if role == "category":
+            column = RawColumn(next(names), Kind.TEXT)
+        elif role == "author":
+            column = RawColumn(columns.AUTHOR_ID, Kind.KEY)
+        elif role == "upload_date":
+            column = RawColumn(columns.UPLOAD_DATE, Kind.DAY, earliest=FIRST_DESCRIBED)
+        elif role == "length":
+            most = _INT32_MAX / unit_ms
+            column = RawColumn(columns.VIDEO_DURATION, Kind.NUMBER, at_least=0, at_most=most)
+        elif role == "tags":
+            column = RawColumn(columns.TOPIC_TAGS, Kind.TAGS)
+            # Its codes are those of the first of them.
+            found[columns.VIDEO_TAG] = RawColumn(columns.VIDEO_TAG, Kind.KEY)
+        else:
+            continue
+        found[column.name] = replace(column, required=True, source=source)
+    return found, sum(role == "category" for role in declared.values())
 
 
 def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
@@ -147,24 +186,41 @@ def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
     return [inner.get(name) or (f"{name} (not read)" if name in taken else name) for name in names]
 
 
-def with_values(frame: pl.DataFrame, file: RawFile) -> pl.DataFrame:
-    """Typed rows of a mapped file, with lengths in ms, what each play was worth, and captions."""
+def with_values(
+    frame: pl.DataFrame, file: RawFile, codes: Callable[[str, pl.Series], pl.Series]
+) -> pl.DataFrame:
+    """Typed rows of a mapped file, with lengths in ms, what each play was worth, captions and categories.
+
+    codes: of ids that are text, by the name of what they are of.
+    """
     layout = file.layout
     if layout is None:
-        return frame
-    if layout.captions:
-        texts = pl.concat_str(layout.captions, separator="\n", ignore_nulls=True)
-        caption = pl.when(texts != "").then(texts).alias(columns.CAPTION)
-        return frame.with_columns(caption)
-    if not file.has_plays:
         return frame
     lengths = [name for name in (columns.PLAY_DURATION, columns.VIDEO_DURATION) if name in frame.columns]
     frame = frame.with_columns(
         (pl.col(name).cast(pl.Float64) * layout.unit_ms).round().cast(pl.Int32) for name in lengths
     )
+    if not file.has_plays:
+        return _described(frame, layout, codes)
     if layout.worth:
         worth = pl.col(EVENT).replace_strict(dict(layout.worth), return_dtype=pl.Float32)
         return frame.with_columns(worth.alias(columns.WATCH_RATIO)).drop(EVENT)
     if columns.WATCH_RATIO not in frame.columns and len(lengths) < 2:
         return frame.with_columns(pl.lit(1.0, dtype=pl.Float32).alias(columns.WATCH_RATIO))
+    return frame
+
+
+def _described(
+    frame: pl.DataFrame, layout: Layout, codes: Callable[[str, pl.Series], pl.Series]
+) -> pl.DataFrame:
+    """Profiles with what their columns are declared to be."""
+    if layout.captions:
+        texts = pl.concat_str(layout.captions, separator="\n", ignore_nulls=True)
+        frame = frame.with_columns(pl.when(texts != "").then(texts).alias(columns.CAPTION))
+    named = zip(columns.CATEGORY_NAMES, columns.CATEGORY_LEVELS, strict=True)
+    for name, level in list(named)[: layout.categories]:
+        frame = frame.with_columns(codes("category", frame[name]).cast(pl.Int32).alias(level))
+    if layout.has_tags:
+        first = frame[columns.TOPIC_TAGS].list.first()
+        frame = frame.with_columns(codes("tag", first).alias(columns.VIDEO_TAG))
     return frame

@@ -15,7 +15,7 @@ from pipelines.local_days import INSTANT
 # A time before is a word for nothing that another program wrote.
 FIRST_DAY = date(1970, 1, 2)
 # A day that only describes, such as when a film came out, may be older.
-_FIRST_DESCRIBED = date(1900, 1, 1)
+FIRST_DESCRIBED = date(1900, 1, 1)
 
 
 class Kind(Enum):
@@ -32,6 +32,7 @@ class Kind(Enum):
     LOCAL_TIME = "a local time like 2020-07-05 00:08:23.438 or 2020-07-05T00:08:23"
     INTEGERS = "a list like [27, 9]"
     TEXTS = "a list like [a,b]"
+    TAGS = "a list like [a,b], a|b or a;b"
 
     @property
     def dtype(self) -> pl.DataType:
@@ -51,6 +52,7 @@ _DTYPES: dict[Kind, pl.DataType] = {
     Kind.LOCAL_TIME: pl.String(),
     Kind.INTEGERS: pl.List(pl.Int64),
     Kind.TEXTS: pl.List(pl.String),
+    Kind.TAGS: pl.List(pl.String),
 }
 
 
@@ -108,12 +110,16 @@ class Layout:
 
     only_named: nothing else is read of it than the columns named. unit_ms: milliseconds in the unit of play
     time and length. worth: of each event. captions: columns whose texts together are an item's caption.
+    categories: how many levels of categories are columns of the file. has_tags: whether it has a column of
+    tags, the first of which is an item's own.
     """
 
     only_named: bool = False
     unit_ms: int = 1
     worth: tuple[tuple[str, float], ...] = ()
     captions: tuple[str, ...] = ()
+    categories: int = 0
+    has_tags: bool = False
 
 
 def _key(name: str) -> RawColumn:
@@ -180,7 +186,7 @@ ITEM_DAILY = RawFile(
         RawColumn(columns.LOCAL_DATE, Kind.DAY, required=True, nullable=False),
         RawColumn(columns.AUTHOR_ID, Kind.KEY),
         RawColumn(columns.VIDEO_TYPE, Kind.TEXT),
-        RawColumn(columns.UPLOAD_DATE, Kind.DAY, earliest=_FIRST_DESCRIBED),
+        RawColumn(columns.UPLOAD_DATE, Kind.DAY, earliest=FIRST_DESCRIBED),
         RawColumn(columns.UPLOAD_TYPE, Kind.TEXT),
         RawColumn(columns.VISIBLE_STATUS, Kind.TEXT),
         RawColumn(columns.VIDEO_DURATION, Kind.INTEGER, at_least=0),

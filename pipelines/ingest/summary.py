@@ -10,9 +10,11 @@ from nightreel.core import columns
 from nightreel.core.steps import Facts
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.sources import Source
 from pipelines.ingest.tables import DUPLICATE, Table
 from pipelines.ingest.taken import Taken
 
+FILE = "file"
 _COMPUTED = (columns.WATCH_RATIO,)  # not left empty
 
 
@@ -65,15 +67,33 @@ def size_of(table: pl.DataFrame) -> dict[str, int | None]:
     return size
 
 
-def reasons(table: Table) -> list[dict[str, Any]]:
-    """The reasons of the rejected rows; the value that was wrong, which differs from row to row, left out."""
+def located(rejects: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """The rejects, of several files that were read as one each with its own file and its line there."""
+    if not source.header.text.parts:
+        return rejects
+    found = [source.header.text.where(source.path, line) for line in rejects[LINE]]
+    files = pl.Series(FILE, [str(file) for file, _ in found], dtype=pl.String)
+    lines = pl.Series(LINE, [line for _, line in found], dtype=pl.Int64)
+    return rejects.with_columns(lines).insert_column(0, files)
+
+
+def reasons(table: Table, source: Source | None = None) -> list[dict[str, Any]]:
+    """The reasons of the rejected rows; of a raw file, which may be several, with the file of the first row.
+
+    The value that was wrong, which differs from row to row, is left out.
+    """
     kind = pl.col(REASON).str.replace(r'"[^"]*" ', "")
     found = (
         table.rejects.filter(pl.col(REASON) != DUPLICATE)
         .group_by(kind)
         .agg(pl.len().alias("rows"), pl.col(LINE).min().alias("first_line"))
     )
-    return found.sort(REASON).to_dicts()
+    said = found.sort(REASON).to_dicts()
+    for reason in said if source is not None else ():
+        assert source is not None
+        file, line = source.header.text.where(source.path, reason["first_line"])
+        reason |= {FILE: file.name, "first_line": line}
+    return said
 
 
 def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> IngestFacts:

@@ -77,7 +77,7 @@ def read_table(
     if records:
         frame = frame.filter(~pl.col(LINE).is_in(records))
         rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
-    frame = with_values(frame, file)
+    frame = with_values(frame, file, ids.codes_named)
     if file.has_plays and columns.WATCH_RATIO not in frame.columns:
         ratio = pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)
         frame = frame.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))

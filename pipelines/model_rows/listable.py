@@ -15,16 +15,27 @@ FIRST_KNOWN = "first_known"
 def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
     """The videos known at an instant, by video_id, and since when: video_id, FIRST_KNOWN.
 
-    A video is known from the end of the first day that has a daily record or a play of it. The caption file
-    has no times, so it does not say that a video was already there.
+    A video is known from the end of the first day that has a daily record or a play of it, and from the end
+    of its day of upload where that was known by then. Without one the file of items, which has no times, does
+    not say that a video was already there.
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     days = [
         pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
         for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
     ]
+    uploaded = (
+        pl.col(columns.UPLOAD_DATE)
+        .dt.convert_time_zone(settings.data.zone.key)
+        .dt.offset_by("1d")
+        .dt.convert_time_zone("UTC")
+    )
+    profiles = pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
+    described = profiles.filter(pl.col(columns.UPLOAD_DATE).is_not_null()).select(
+        columns.VIDEO_ID, pl.max_horizontal(stamp, uploaded).cast(INSTANT).alias(columns.EVENT_TIMESTAMP)
+    )
     return (
-        pl.concat(days)
+        pl.concat([*days, described])
         .filter(stamp <= pl.lit(as_of, dtype=INSTANT))
         .group_by(columns.VIDEO_ID)
         .agg(stamp.min().alias(FIRST_KNOWN))

@@ -15,6 +15,7 @@ from pipelines import model_registry
 from pipelines.cold_users import COLD_PLAYS
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
+from pipelines.uploads import upload_days
 from scoring.lists.popularity import LikedPlays
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
@@ -99,13 +100,9 @@ class Log:
 
     def age_days(self, as_of: datetime) -> pl.DataFrame:
         """video_id and days since its upload at an instant, of the videos whose day of upload is known."""
-        daily = self.settings.paths.table("video_daily")
-        if not daily.is_file() or columns.UPLOAD_DATE not in pl.scan_parquet(daily).collect_schema():
-            return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, "age_days": pl.Int64})
         today = as_of.astimezone(self.settings.data.zone).date()
-        age = (pl.lit(today) - pl.col(columns.UPLOAD_DATE).min()).dt.total_days().alias("age_days")
-        ages = pl.scan_parquet(daily).group_by(columns.VIDEO_ID).agg(age)
-        return ages.filter(pl.col("age_days").is_not_null()).collect()
+        age = (pl.lit(today) - pl.col(columns.UPLOAD_DATE)).dt.total_days().alias("age_days")
+        return upload_days(self.settings.paths).select(columns.VIDEO_ID, age).collect()
 
     def popular_ranks(
         self, pairs: pl.DataFrame, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets

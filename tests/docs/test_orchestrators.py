@@ -25,7 +25,7 @@ from tests.fixtures.raw_log import RawLog
 PAGE = (Path(__file__).parents[2] / "docs" / "orchestrators.md").read_text(encoding="utf-8")
 SERVICE, TIMER = re.findall(r"```ini\n(.*?)```", PAGE, flags=re.DOTALL)
 (MANIFEST,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-(DAG,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+DAG, DAGSTER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 SCHEMA = json.loads((Path(__file__).parent / "cronjob.schema.json").read_text(encoding="utf-8"))
 
 
@@ -120,6 +120,85 @@ def test_the_dag_runs_commands_that_there_are_in_order(
         monkeypatch.setattr(subprocess, "run", lambda *_, ended=ended, **__: ended)
         with pytest.raises(error):
             made[0].function("status")
+
+
+class _Op:
+    """What `@op` makes, as far as the page uses it; called within a job, it records."""
+
+    def __init__(self, function: Callable[..., Any], made: "list[tuple[str, str | None]]") -> None:
+        self.function, self.made = function, made
+
+    def __call__(self, after: str | None = None) -> str:
+        name = self.function.__name__
+        self.made.append((name, after))
+        return name
+
+
+class _Failure(Exception):
+    def __init__(self, said: str, *, allow_retries: bool) -> None:
+        super().__init__(said)
+        self.allow_retries = allow_retries
+
+
+class _Context:
+    def __init__(self) -> None:
+        self.log = types.SimpleNamespace(info=lambda _said: None)
+
+
+def _dagster(made: list[tuple[str, str | None]]) -> types.ModuleType:
+    """Dagster's names, as the page uses them."""
+    module = types.ModuleType("dagster")
+
+    def job(function: Callable[[], None]) -> Callable[[], None]:
+        function()
+        return function
+
+    named: dict[str, Any] = {
+        "op": lambda *, retry_policy, ins=None: lambda function: _Op(function, made),
+        "job": job,
+        "RetryPolicy": lambda *, max_retries, delay: (max_retries, delay),
+        "ScheduleDefinition": lambda *, job, cron_schedule, execution_timezone: (job, cron_schedule),
+        "Definitions": lambda *, schedules: schedules,
+        "In": lambda kind: kind,
+        **dict.fromkeys(("Nothing", "OpExecutionContext"), None),
+        "Failure": _Failure,
+    }
+    for name, value in named.items():
+        setattr(module, name, value)
+    return module
+
+
+def test_dagsters_ops_run_commands_that_there_are_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nightreel_dagster.py"
+    file.write_text(DAGSTER, encoding="utf-8")
+    if importlib.util.find_spec("dagster") is not None:
+        found = runpy.run_path(str(file))["defs"].resolve_job_def("nightreel_night")
+        assert {node.name for node in found.nodes} == {"night", "status", "export"}
+        return
+    made: list[tuple[str, str | None]] = []
+    monkeypatch.setitem(sys.modules, "dagster", _dagster(made))
+    names: dict[str, Any] = {}
+    exec(compile(DAGSTER, str(file), "exec"), names)
+    assert made == [("night", None), ("status", "night"), ("export", "status")]
+    asked: list[list[str]] = []
+    for code, again in ((0, None), (2, False), (1, True), (3, True)):
+
+        def run(command: list[str], *_: Any, code: int = code, **__: Any) -> subprocess.CompletedProcess[str]:
+            asked.append(command)
+            return subprocess.CompletedProcess((), code, stdout="")
+
+        monkeypatch.setattr(subprocess, "run", run)
+        for op in ("night", "status", "export"):
+            if again is None:
+                names[op].function(_Context())
+                continue
+            with pytest.raises(_Failure) as failed:
+                names[op].function(_Context())
+            assert failed.value.allow_retries is again
+    known = {" ".join(typed.split()[:2]) for typed, _ in COMMANDS}
+    assert {" ".join(command[:2]) for command in asked} <= known
 
 
 @pytest.mark.parametrize(("typed", "command"), COMMANDS, ids=[typed for typed, _ in COMMANDS])

@@ -110,8 +110,8 @@ def test_profiles_get_types(home: Path) -> None:
     (home / "log.csv").write_text(
         "user,item,time\n" + "".join(f"{n},{n},{17 * 10**8 + n}\n" for n in range(30))
     )
-    titles = "".join(f"{n},A story of {n} friends,{n % 2}\n" for n in range(30))
-    (home / "items.csv").write_text("item,title,is_new\n" + titles)
+    titles = "".join(f"{n},A story of {n} friends,{n % 2},Ann,2023-01-05,war|love,1995\n" for n in range(30))
+    (home / "items.csv").write_text("item,title,is_new,Artist,release_date,genres,published\n" + titles)
     (home / "users.csv").write_text("id,age,city\n" + "".join(f"{n},{n + 20},Rome\n" for n in range(30)))
     given = {"users": str(home / "users.csv"), "items": str(home / "items.csv")}
 
@@ -121,7 +121,14 @@ def test_profiles_get_types(home: Path) -> None:
 
     draft = draft_of(str(home / "log.csv"), given, ask, layout=None)
     assert draft.data["user_columns"] == {"age": "numeric", "city": "categorical"}
-    assert draft.data["item_columns"] == {"title": "text", "is_new": "categorical"}
+    assert draft.data["item_columns"] == {
+        "title": "text",
+        "is_new": "categorical",
+        "Artist": "author",
+        "release_date": "upload_date",
+        "genres": "tags",
+        "published": "categorical",
+    }
     assert _plays(home, draft)["watch_ratio"].to_list() == [1] * 30
     users = pl.read_parquet(home / "data" / "tables" / "users.parquet")
     assert users["user_age"].to_list() == [n + 20 for n in range(30)]

@@ -1,9 +1,12 @@
 """`nightreel export`: the lists of a run, or what changed since another, to files and Redis, whole."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +145,62 @@ def test_readers_of_redis_meet_one_run_whole(home: Settings, redis_url: str) -> 
     reader.join()
     assert seen
     assert all(one in whole.values() for one in seen)
+
+
+_KILLED = """
+import os, signal, sys
+from redis.client import Pipeline
+from nightreel.core.settings import load_settings
+from scoring.exporting import export_to_redis, redis as exporting
+
+exporting._USERS_AT_A_TIME = 7
+at, done, run = int(sys.argv[2]), 0, Pipeline.execute
+
+def execute(pipeline, *arguments, **named):
+    # Of the batches and the exchange at the end, the one that is to be the last thing sent, or not sent.
+    global done
+    done += 1
+    if done == at and sys.argv[3] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = run(pipeline, *arguments, **named)
+    if done == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+Pipeline.execute = execute
+export_to_redis(load_settings(), sys.argv[1], "killed", 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "when", "shown"),
+    [(1, "before", 1), (1, "after", 1), (4, "after", 1), (6, "after", 1), (7, "before", 1), (7, "after", 2)],
+)
+def test_a_killed_export_leaves_one_run_whole(
+    home: Settings, redis_url: str, at: int, when: str, shown: int
+) -> None:
+    import redis
+
+    whole = {run: dict(_videos(lists_of_users(home, run_id=run))) for run in (1, 2)}
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    for key in client.scan_iter("killed*"):
+        client.delete(key)
+    export_to_redis(home, redis_url, "killed", 1)
+    environment = {**os.environ, "NIGHTREEL_HOME": str(home.home)}
+    command = [sys.executable, "-c", _KILLED, redis_url, str(at), when]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def read() -> tuple[dict[int, tuple[int, ...]], str | None]:
+        found = {int(user): json.loads(rows) for user, rows in client.hgetall("killed").items()}
+        lists = {user: tuple(row["video_id"] for row in rows) for user, rows in found.items()}
+        return lists, client.hget("killed:run", "run_id")
+
+    assert read() == (whole[shown], str(shown))
+    # What it had loaded goes by itself, and does not stand in the way of the next.
+    assert all(client.ttl(key) > 0 for key in client.scan_iter("killed:loading:*"))
+    export_to_redis(home, redis_url, "killed", 2)
+    assert read() == (whole[2], "2")
 
 
 def _videos(lists: pl.DataFrame) -> Iterator[tuple[int, tuple[int, ...]]]:

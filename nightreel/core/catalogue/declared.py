@@ -1,13 +1,17 @@
 """The features that columns of users' and items' own files become, as `[data]` declares them."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import polars as pl
 
+from nightreel.core import columns
 from nightreel.core.catalogue.entries import Feature, Table, View
-from nightreel.core.log_layout import ColumnType, feature_name
+from nightreel.core.log_layout import feature_name
 from nightreel.core.settings import Settings
 
+# Of these a column becomes a feature of its own; other roles are read where nightreel has a feature for them.
+_FEATURES = ("numeric", "categorical", "music")
 OWN = "own"  # the group of views that a home has beside nightreel's
 
 
@@ -20,11 +24,26 @@ def declared_views(settings: Settings) -> tuple[View, ...]:
         return ()
     return (
         *_view("user", "users", settings.data.log.user_columns),
+        *_user_text(settings),
         *_view("item", "video_captions", settings.data.log.item_columns),
     )
 
 
-def _view(of: Literal["user", "item"], table: Table, declared: dict[str, ColumnType]) -> tuple[View, ...]:
+def _user_text(settings: Settings) -> tuple[View, ...]:
+    texts = () if settings.data.log is None else settings.data.log.user_texts
+    if not texts:
+        return ()
+    how = "TF-IDF of characters and their pairs, reduced by SVD; words of the users who had played by then"
+    of_what = f"Text of users, of {', '.join(texts)}"
+    features = tuple(
+        Feature(name, "user", f"{of_what}: dimension {n}.", how=how)
+        for n, name in enumerate(columns.USER_TEXT_FEATURES)
+    )
+    stamped = "Each user's text, from the first ALS refit or its arrival on."
+    return (View(columns.USER_TEXT, ("user",), f"{of_what}, as numbers.", features, OWN, stamped),)
+
+
+def _view(of: Literal["user", "item"], table: Table, declared: Mapping[str, str]) -> tuple[View, ...]:
     entity = "user" if of == "user" else "video"
     features = tuple(
         Feature(
@@ -34,10 +53,10 @@ def _view(of: Literal["user", "item"], table: Table, declared: dict[str, ColumnT
             pl.col(feature_name(of, column)).last(),
             table=table,
             type="float32" if kind == "numeric" else "string",
-            kind=kind,
+            kind="numeric" if kind == "numeric" else "categorical",
         )
         for column, kind in declared.items()
-        if kind != "text"
+        if kind in _FEATURES
     )
     if not features:
         return ()

@@ -107,6 +107,6 @@ def _add_profiles(draft: Draft, kind: str, role: str, log: str, ask: Asked) -> N
         key = ask(f"Which column of {shown} is the {role}?", f"{role}-id", list(sample.names))
         given["id"] = key
     draft.data[kind] = given
-    declared = profile_columns(sample, key, has_texts=kind == "items")
+    declared = profile_columns(sample, key, of_items=kind == "items")
     if declared:
         draft.data[f"{role}_columns"] = declared

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.errors import InputError
-from nightreel.core.log_layout import SQL, VALUES, ColumnType
+from nightreel.core.log_layout import SQL, VALUES, ItemColumn, ItemRole
 from nightreel.operations.init.sample import Asked, Sample, is_number
 from pipelines.ingest.times import DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, recognised
 
@@ -72,6 +72,28 @@ _KNOWN: Mapping[str, frozenset[str]] = {
         ["event", "eventtype", "action", "behavior", "behaviour", "interaction", "interactiontype"]
     ),
 }
+# Of columns of items, as above.
+_ROLES: Mapping[ItemRole, frozenset[str]] = {
+    "category": frozenset(["category", "genre", "maincategory", "section", "topic", "department"]),
+    "author": frozenset(
+        ["author", "authorid", "artist", "artistid", "creator", "uploader", "channel", "brand"]
+    ),
+    "upload_date": frozenset(
+        [
+            "uploaddate",
+            "uploaddt",
+            "releasedate",
+            "released",
+            "published",
+            "publishdate",
+            "publishedat",
+            "pubdate",
+        ]
+    ),
+    "tags": frozenset(["tags", "keywords", "genres", "topictag"]),
+    "music": frozenset(["music", "musicid", "sound", "soundid"]),
+}
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
 _FEW, _LONG = 20, 25
@@ -254,18 +276,30 @@ def _number(option: str, text: str) -> float:
     return float(text)
 
 
-def profile_columns(sample: Sample, key: str, *, has_texts: bool) -> dict[str, ColumnType]:
-    """The type of each column of a file of users or items. has_texts: long ones may be text."""
-    found: dict[str, ColumnType] = {}
+def profile_columns(sample: Sample, key: str, *, of_items: bool) -> dict[str, ItemColumn]:
+    """The type of each column of a file of users or items, or its role. Long ones of items may be text."""
+    found: dict[str, ItemColumn] = {}
     for name in sample.names:
         values = sample.values(name)
         if name == key or not values:
             continue
         distinct = len(set(values))
-        if all(is_number(text) for text in values) and distinct > _FEW:
+        role = _role(name, values) if of_items else None
+        if role is not None and role not in found.values():
+            found[name] = role
+        elif all(is_number(text) for text in values) and distinct > _FEW:
             found[name] = "numeric"
-        elif has_texts and distinct > len(values) / 2 and sum(map(len, values)) > _LONG / 2 * len(values):
+        elif of_items and distinct > len(values) / 2 and sum(map(len, values)) > _LONG / 2 * len(values):
             found[name] = "text"
         else:
             found[name] = "categorical"
     return found
+
+
+def _role(name: str, values: list[str]) -> ItemRole | None:
+    """What a column of items is by its name, where its values may be that."""
+    plain = re.sub(r"[^a-z0-9]", "", name.casefold())
+    role = next((one for one, names in _ROLES.items() if plain in names), None)
+    if role == "upload_date" and not all(_DAY.fullmatch(text) for text in values):
+        return None
+    return role

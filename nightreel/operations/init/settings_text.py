@@ -28,9 +28,10 @@ _OF_TABLES = {
     "columns": "which column of the plays is what",
     "worth": "of each event: 0 for what was shown and not liked",
     "users": "profiles of users: one row each",
-    "user_columns": "numeric or categorical: each becomes a feature; leave out what should be none",
+    "user_columns": "numeric, categorical or text: each becomes features; leave out what should be none",
     "items": "profiles of items: one row each",
-    "item_columns": "numeric, categorical, or text, which becomes the caption",
+    "item_columns": "numeric, categorical, text (the caption), or what it is: category, author, upload_date, "
+    "length, tags, music",
 }
 
 

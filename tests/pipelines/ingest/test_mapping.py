@@ -1,13 +1,14 @@
 """A log of any layout: the table [data] says which file and which column is what."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from nightreel.core.errors import InputError
+from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings, load_settings
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest
@@ -109,6 +110,25 @@ def test_a_pattern_or_list_of_files_is_one_log(home: Path, plays: str) -> None:
         ingest(settings)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rejects_of_several_files_name_their_own_file_and_line(home: Path, kind: str) -> None:
+    (home / "logs").mkdir()
+    for name, users in (("a", [1, 2, None]), ("b", [4, 5]), ("c", [6, None, 7])):
+        frame = pl.DataFrame({"u": users, "i": 7, "t": [1_700_000_000 + n for n in range(len(users))]})
+        file = home / "logs" / f"{name}.{kind}"
+        {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[kind](file)
+    settings = _settings(home, f'max_reject_share = 0.5\n[data]\nplays = "logs/*.{kind}"\n{COLUMNS}')
+    said = ingest(settings).summary["rejected"]
+    (rejects,) = settings.paths.rejects.glob("*.parquet")
+    header = int(kind == "csv")
+    found = pl.read_parquet(rejects)
+    assert found["file", "line"].rows() == [
+        (str(home / "logs" / f"a.{kind}"), 3 + header),
+        (str(home / "logs" / f"c.{kind}"), 2 + header),
+    ]
+    assert [(one["file"], one["first_line"], one["rows"]) for one in said] == [(f"a.{kind}", 3 + header, 2)]
+
+
 def test_a_new_file_of_a_pattern_is_read_the_next_night(home: Path) -> None:
     for day in (1, 2):
         folder = home / "logs" / f"day={day}"
@@ -170,6 +190,47 @@ def test_profiles_of_any_columns_stand_in_the_tables(home: Path) -> None:
     assert items["video_id", "caption", "item_genre"].rows() == expected
 
 
+ROLES = (
+    '[data.items]\npath = "items.csv"\nid = "id"\n[data.item_columns]\ngenre = "category"\nsub = "category"\n'
+    'by = "author"\nout = "upload_date"\nruntime = "length"\nkeys = "tags"\nsong = "music"\nabout = "text"\n'
+)
+ITEMS = """id,genre,sub,by,out,runtime,keys,song,about
+242,Comedy,7,Ann,1997-11-30,1.5,"a, b",hum,Kolya
+302,Drama,,Bob,20051231,,c|d,,
+9,Comedy,8,,2031-01-01T00:00:00Z,2,,,
+"""
+
+
+def test_columns_of_items_have_roles(home: Path) -> None:
+    (home / "u.data").write_text(RATINGS)
+    (home / "items.csv").write_text(ITEMS.replace("2031-01-01", "1998-04-05"))
+    toml = MOVIELENS.replace("[data]\n", '[data]\nlength_unit = "minutes"\n', 1) + ROLES
+    settings = _settings(home, toml)
+    ingest(settings)
+    items = pl.read_parquet(settings.paths.table("video_captions")).to_dict(as_series=False)
+    assert items["video_id"] == [9, 242, 302]
+    assert items["first_level_category_name"] == ["Comedy", "Comedy", "Drama"]
+    first, second = items["first_level_category_id"], items["second_level_category_id"]
+    assert first[0] == first[1] != first[2]
+    assert second[2] is None and len(set(second)) == 3
+    assert items["upload_dt"] == [date(1998, 4, 5), date(1997, 11, 30), date(2005, 12, 31)]
+    assert items["video_duration"] == [120_000, 90_000, None]
+    assert items["topic_tag"] == [None, ["a", "b"], ["c", "d"]]
+    assert items["video_tag_id"][0] is None and items["video_tag_id"][1] != items["video_tag_id"][2]
+    assert items["item_song"] == [None, "hum", None]
+    authors = Ids.of(settings.paths, "author_id")
+    assert authors.outward([one for one in items["author_id"] if one is not None]) == ["Ann", "Bob"]
+    # Codes stay, whatever comes before them.
+    (home / "items.csv").write_text(ITEMS.replace("2031-01-01", "1998-04-05").replace("9,Comedy", "9,War"))
+    ingest(settings)
+    again = pl.read_parquet(settings.paths.table("video_captions")).to_dict(as_series=False)
+    assert again["first_level_category_id"][1:] == first[1:]
+    assert again["first_level_category_id"][0] not in first
+    (home / "items.csv").write_text(ITEMS)
+    with pytest.raises(InputError, match='line 4, column out: "2031'):
+        ingest(settings)
+
+
 def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
     (home / "u.data").write_text(RATINGS)
     settings = _settings(home, MOVIELENS)
@@ -195,7 +256,8 @@ def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
         ),
         ("[data]\nlabel = 'duration'\nplays = 'x'\n", 'label = "duration" is of plays whose'),
         ("[data]\nlong_view_s = 18\nplays = 'x'\n", "long_view_s is of plays whose"),
-        ("[data]\nplays = 'x'\n[data.user_columns]\nbio = 'text'\n", "text is read of items only"),
+        ("[data.item_columns]\na = 'author'\nb = 'author'\n", "author is one column's"),
+        ("[data.item_columns]\nruntime = 'length'\n", "length_unit"),
     ],
 )
 def test_what_does_not_go_together_is_refused(home: Path, toml: str, said: str) -> None:

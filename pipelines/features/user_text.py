@@ -1,0 +1,81 @@
+"""Text of users, of the columns that `[data.user_columns]` declares as text, as numbers.
+
+As the text of videos (pipelines/text.py): the vocabulary is fitted once, at the first ALS refit, on the users
+who had played strictly before it; every text is stamped with that instant, or with its arrival where later.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.artefacts import StepRecord, atomic_write
+from nightreel.core.checksums import remove_with_checksum
+from nightreel.core.log_layout import feature_name
+from nightreel.core.settings import Settings
+from nightreel.core.steps import Step, StepResult
+from pipelines.collaborative import refit_cutoffs
+from pipelines.features.facts import ViewFacts
+from pipelines.known import read_known, require_tables
+from pipelines.text import TEXT, digest_of_texts, text_features, versions_of_texts
+
+
+def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
+    """Write the source of `declared_user_text`; where no column is declared so, an earlier one goes."""
+    path = settings.paths.feature_source(columns.USER_TEXT)
+    texts = () if settings.data.log is None else settings.data.log.user_texts
+    if not texts:
+        if path.is_file():
+            remove_with_checksum(path)
+        return USER_TEXT.skipped((), (), ViewFacts(rows_of_views={}))
+    read = USER_TEXT.reads(settings)
+    require_tables(read)
+    attempt = USER_TEXT.attempt(settings, read, force=force or not path.is_file(), texts=texts)
+    if attempt.known is not None:
+        return USER_TEXT.skipped(read, (path,), attempt.known)
+    attempt.begin()
+    rows = _build(settings, read[0], path, texts, force=force or not path.is_file())
+    return attempt.finished(
+        read, (path,), ViewFacts(rows_of_views={columns.USER_TEXT: rows}), outputs=(path,)
+    )
+
+
+def _build(settings: Settings, log: Path, path: Path, texts: tuple[str, ...], *, force: bool) -> int:
+    plays = pl.read_parquet(log, columns=[columns.USER_ID, columns.EVENT_TIMESTAMP])
+    cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
+    known = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.USER_ID].unique().sort()
+    named = [pl.col(feature_name("user", column)).fill_null("") for column in texts]
+    text = pl.concat_str(named, separator=" ").str.strip_chars()
+    documents = versions_of_texts(read_known(settings.paths, "users").versions(), columns.USER_ID, text)
+    content = StepRecord(settings.paths.state / "user_text_content.json")
+    decisive = digest_of_texts(documents, known, cutoff, settings.seed)
+    if force or not content.is_done(decisive):
+        content.forget()
+        features = text_features(
+            documents,
+            known,
+            cutoff,
+            seed=settings.seed,
+            key=columns.USER_ID,
+            names=columns.USER_TEXT_FEATURES,
+        )
+        with atomic_write(path, checksum=True) as temporary:
+            features.write_parquet(temporary)
+        content.finish(decisive, (path,), {})
+    return documents.height
+
+
+USER_TEXT: Step[ViewFacts] = Step(
+    name="user text",
+    does="Turn the texts of users that `[data]` declares into numbers.",
+    reads=lambda settings: tuple(settings.paths.table(name) for name in ("interactions", "users")),
+    writes=lambda settings: (
+        (settings.paths.feature_source(columns.USER_TEXT),)
+        if settings.data.log is not None and settings.data.log.user_texts
+        else ()
+    ),
+    settings=TEXT.settings,
+    facts=ViewFacts,
+    run=lambda settings, request: build_user_text(settings, force=request.force),
+    record="user_text",
+)

@@ -1,0 +1,17 @@
+"""Each video's day of upload, by its daily records or the file of items."""
+
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.settings import Paths
+
+
+def upload_days(paths: Paths) -> pl.LazyFrame:
+    """video_id (int64) and its first upload date, of the videos that have one."""
+    found = [pl.LazyFrame(schema={columns.VIDEO_ID: pl.Int64, columns.UPLOAD_DATE: pl.Date})]
+    for table in ("video_daily", "video_captions"):
+        path = paths.table(table)
+        if path.is_file() and columns.UPLOAD_DATE in pl.read_parquet_schema(path):
+            read = pl.scan_parquet(path).filter(pl.col(columns.UPLOAD_DATE).is_not_null())
+            found.append(read.select(pl.col(columns.VIDEO_ID).cast(pl.Int64), columns.UPLOAD_DATE))
+    return pl.concat(found).group_by(columns.VIDEO_ID).agg(pl.col(columns.UPLOAD_DATE).min())
