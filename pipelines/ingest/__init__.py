@@ -297,7 +297,7 @@ def _ask_which_ratings(source: Source, table: Table, settings: Settings) -> None
         return
     highest = table.frame[columns.WATCH_RATIO].max()
     stars = 5
-    is_chosen = "like_threshold" in settings.data.log.model_fields_set
+    is_chosen = "like_threshold" in settings.data.model_fields_set
     if isinstance(highest, float) and highest > stars and not is_chosen:
         raise InputError(
             f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
