@@ -104,7 +104,10 @@ def _is_table(setting: Setting) -> bool:
 def _json(text: str) -> Mapping[str, Any]:
     found = _json_or_text(text)
     if not isinstance(found, dict):
-        raise InputError(f"environment variable {ENVIRONMENT_PREFIX}DATA: not a table in JSON.")
+        raise InputError(
+            f"environment variable {ENVIRONMENT_PREFIX}DATA: not a table in JSON.",
+            "Set NIGHTREEL_DATA_PLAYS and so on.",
+        )
     return found
 
 
