@@ -145,7 +145,7 @@ def _plays(
     """The plays of a day: user_id, video_id, event_timestamp, liked; of the evaluated users, or of all."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     begin, end = (pl.lit(one, dtype=INSTANT) for one in (day.as_of, day.until))
-    plays = scan_plays(settings).filter(stamp >= begin, stamp < end).collect(engine="streaming")
+    plays = scan_plays(settings.paths).filter(stamp >= begin, stamp < end).collect(engine="streaming")
     if not of_all:
         plays = of_sampled_users(plays, settings.evaluation.test_sample, settings.seed)
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))

@@ -35,7 +35,7 @@ def related_lists(
     video_id: int64, ascending, those that may be listed. plays: the log, of which the days that had ended
     before the instant count. Memory: a block of videos by all, and the pairs that were played together.
     """
-    together = PlayedTogether.of(plays, last_cutoff(as_of, settings), settings).over(video_id)
+    together = PlayedTogether.of(plays, last_cutoff(as_of, settings.data), settings).over(video_id)
     texts = _texts(video_id, as_of, settings)
     with threadpool_limits(1):
         rows = pl.concat([pl.DataFrame(schema=RELATED_SCHEMA), *_nearest(together, texts, video_id, k)])
