@@ -12,7 +12,8 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.evaluate.shared_lists import next_plays
+from pipelines.backtest_files import Backtest, BacktestDay, shared_file
+from pipelines.evaluate.shared_lists import next_plays, shared_figures
 from pipelines.labels import NO_BUCKETS
 from pipelines.text import build_text
 from pipelines.training_frame import read_plays
@@ -180,6 +181,34 @@ def test_a_long_log_is_learnt_from_whole_users(tmp_path: Path, monkeypatch: pyte
     related, _ = _made(_home(tmp_path, LOG))
     again, _ = _made(_home(tmp_path, LOG))
     assert related.rows.height > 20 and related.rows.equals(again.rows)
+
+
+def test_both_are_judged_by_what_came_of_the_day(tmp_path: Path) -> None:
+    settings = _home(tmp_path, LOG)
+    day, until = FIRST_DAY + timedelta(days=6), AS_OF + timedelta(days=1)
+    related, popular = _made(settings)
+    for one in (related, popular):
+        file = shared_file(settings, day, one.kind)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        one.rows.write_parquet(file)
+    judged = BacktestDay(day, AS_OF, until, 30, 40, 1.0, 30)
+    Backtest("model", AS_OF, (), (), (judged,), ()).save(settings)
+    figures, facts = shared_figures(settings, NO_BUCKETS, "model")
+    assert {*facts} == {"related", "popular"}
+    value = {
+        (one.system, one.metric): one.value for one in figures if one.label == "any" and one.slice == "all"
+    }
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    plays = LOG.interactions.filter(stamp >= AS_OF, stamp < until)
+    pairs = {*plays.select(columns.USER_ID, columns.VIDEO_ID).rows()}
+    listed = {*popular.rows.filter(pl.col("segment") == "overall")["video_id"]}
+    assert value["popular", "micro_recall"] == pytest.approx(
+        sum(video in listed for _, video in pairs) / len(pairs)
+    )
+    following = next_plays(plays.with_columns(liked=pl.lit(value=True)))
+    nearest = {*related.rows.select("video_id", "related_video_id").rows()}
+    hits = [row[1:3] in nearest for row in following.rows()]
+    assert value["related", "hit_rate"] == pytest.approx(sum(hits) / len(hits))
 
 
 def test_plays_of_a_sitting_follow_each_other_within_half_an_hour() -> None:
