@@ -125,10 +125,15 @@ def add(
 @rules.command()
 def remove(
     rule: Annotated[int, typer.Argument(min=1, max=RUN_ID_MAX, help="Its number, as `rules list` has it.")],
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Remove a rule, from the next run on."""
+    from nightreel.core import printing
     from scoring.database.list_rules import remove_rule
 
     remove_rule(command_settings(), rule)
-    print(f"rule {rule}: removed")
+    if as_json:
+        printing.print_json({"rule": rule})
+    else:
+        print(f"rule {rule}: removed")
