@@ -78,7 +78,8 @@ def working_on(settings: Settings) -> Iterator[None]:
 def current_settings() -> Settings:
     """The settings as `nightreel` itself would find them, also where Feast has changed the current folder.
 
-    Raises InputError for a bad setting.
+    Raises:
+        InputError: for a bad setting.
     """
     if _working_on:
         return _working_on[-1]
@@ -134,7 +135,11 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
         self._read: tuple[bytes, Registry] | None = None
 
     def get_registry_proto(self) -> Registry:
-        """The registry, its paths below this home. Raises InputError where the file is damaged."""
+        """The registry, its paths below this home.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
         require_as_written([self._filepath])
         if not self._filepath.exists():
             # Feast's own words for it.

@@ -29,7 +29,11 @@ _UNKNOWN = np.iinfo(np.int64).min
 
 
 class HomeAsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
-    """`offline_store:` of feature_store.yaml. codes: set by nightreel's own steps alone."""
+    """`offline_store:` of feature_store.yaml.
+
+    Attributes:
+        codes: set by nightreel's own steps alone.
+    """
 
     type: Literal["feature_repo.offline_store.HomeAsOfOfflineStore"] = (
         "feature_repo.offline_store.HomeAsOfOfflineStore"

@@ -37,8 +37,10 @@ class ApplyFacts(Facts):
 def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
     """Register every definition in the registry of `settings.home`: `feast apply` without its prints.
 
-    Works before any feature source is there. Applying the same definitions again changes nothing. Raises
-    InputError where `settings` are of another home than this process works on.
+    Works before any feature source is there. Applying the same definitions again changes nothing.
+
+    Raises:
+        InputError: if `settings` are of another home than this process works on.
     """
     current = current_settings()
     if current.home != settings.home:
@@ -84,9 +86,12 @@ def _apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
 def store(*, codes: bool = True) -> FeatureStore:
     """A fresh store on the current settings' home, with a fresh copy of its registry.
 
-    codes: whether it is joined by the codes of ids that are text, as nightreel's own steps do. Raises
-    InputError where the definitions have not been registered there, read another home's files or have other
-    types of ids.
+    Args:
+        codes: whether it is joined by the codes of ids that are text, as nightreel's own steps do.
+
+    Raises:
+        InputError: if the definitions have not been registered there, read another home's files or have other
+            types of ids.
     """
     settings = current_settings()
     paths = settings.paths

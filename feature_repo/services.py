@@ -12,7 +12,11 @@ from nightreel.core.catalogue import Catalogue
 
 
 def service_of(catalogue: Catalogue, own: Iterable[FeatureView]) -> FeatureService:
-    """The service of a home's catalogue. own: Feast's views of the user's own modules."""
+    """The service of a home's catalogue.
+
+    Args:
+        own: Feast's views of the user's own modules.
+    """
     views = {view.name: view for view in (*VIEWS, *ON_DEMAND, *own)}
     return FeatureService(
         name=columns.HYBRID_RANKER,

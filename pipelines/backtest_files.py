@@ -31,9 +31,12 @@ _CONTENTS = "lists.json"
 class BacktestDay:
     """A local day whose lists were made as of its start.
 
-    as_of, until: its borders in UTC. users: how many have a list. videos: how many might be listed.
-    sampled_share: of the users, by hash, who have lists of the systems that are only compared; sampled_users:
-    how many they are.
+    Attributes:
+        as_of, until: its borders in UTC.
+        users: how many have a list.
+        videos: how many might be listed.
+        sampled_share: of the users, by hash, who have lists of the systems that are only compared.
+        sampled_users: how many they are.
     """
 
     day: date
@@ -54,9 +57,12 @@ class BacktestDay:
 class Backtest:
     """What the lists are.
 
-    model: the version that made them. trained_before: no ranker saw a play from then on. systems: in the
-    order of the tables. sampled: those of them with lists of `sampled_users` only. remarks: what a reader
-    should know, such as days that could not be judged.
+    Attributes:
+        model: the version that made them.
+        trained_before: no ranker saw a play from then on.
+        systems: in the order of the tables.
+        sampled: those of them with lists of `sampled_users` only.
+        remarks: what a reader should know, such as days that could not be judged.
     """
 
     model: str

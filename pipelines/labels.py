@@ -38,8 +38,9 @@ _FILE = "labels.json"
 class LengthBuckets:
     """The distribution of watch_ratio in each bucket of video length, of training plays.
 
-    edges_ms: float64 [buckets - 1], ascending, the borders between buckets. ratios: float64 [buckets, grid],
-    each bucket's quantiles of watch_ratio.
+    Attributes:
+        edges_ms: float64 [buckets - 1], ascending, the borders between buckets.
+        ratios: float64 [buckets, grid], each bucket's quantiles of watch_ratio.
     """
 
     edges_ms: np.ndarray

@@ -40,9 +40,13 @@ def register(
 ) -> ModelVersion:
     """Write a version: `write` puts its files in the folder it is given; the manifest is added to them.
 
-    data_end: the last local day of the data, the first part of the name. manifest: what is known of the
-    model, JSON-able and free of times of day and paths, so that the same work gives the same version. The
-    version is visible only when whole. A version of the same content that stands already is left as it is.
+    The version is visible only when whole. A version of the same content that stands already is left as it
+    is.
+
+    Args:
+        data_end: the last local day of the data, the first part of the name.
+        manifest: what is known of the model, JSON-able and free of times of day and paths, so that the same
+            work gives the same version.
     """
     candidate = settings.paths.models / ".partial-version"
     shutil.rmtree(candidate, ignore_errors=True)
@@ -77,7 +81,8 @@ def _register(
 def find(settings: Settings, version: str) -> ModelVersion:
     """The version of this name, its files checked against their checksums.
 
-    Raises InputError where it is missing or its files are not as they were written.
+    Raises:
+        InputError: if it is missing or its files are not as they were written.
     """
     folder = settings.paths.models / version
     try:
@@ -106,7 +111,11 @@ def promote(settings: Settings, version: ModelVersion) -> None:
 
 
 def champion_name(paths: Paths) -> str | None:
-    """The champion's name, or None where none was promoted yet. Raises InputError for a bad pointer."""
+    """The champion's name, or None where none was promoted yet.
+
+    Raises:
+        InputError: for a bad pointer.
+    """
     pointer = paths.models / CHAMPION
     if not pointer.is_file():
         return None
@@ -120,7 +129,8 @@ def champion_name(paths: Paths) -> str | None:
 def champion(settings: Settings) -> ModelVersion:
     """The version that scores, its files checked against their checksums.
 
-    Raises InputError where there is none yet, or where it is damaged.
+    Raises:
+        InputError: if there is none yet, or where it is damaged.
     """
     name = champion_name(settings.paths)
     if name is None:

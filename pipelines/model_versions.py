@@ -28,8 +28,10 @@ def list_versions(settings: Settings) -> list[dict[str, Any]]:
 def promote_version(settings: Settings, version: str) -> str | None:
     """Make a version the champion, and say which one was before.
 
-    The next run is made by it, and the next training that is not worse takes its place. Raises InputError
-    where there is no such version, or it is damaged.
+    The next run is made by it, and the next training that is not worse takes its place.
+
+    Raises:
+        InputError: if there is no such version, or it is damaged.
     """
     if version not in version_names(settings):
         names = ", ".join(version_names(settings)) or "none"

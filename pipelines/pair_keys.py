@@ -18,7 +18,11 @@ def is_of_pairs(store: FeatureStore, view: str) -> bool:
 
 
 def group_of(store: FeatureStore, view: str) -> Entity:
-    """The group of videos that a view of pairs is of. Raises InputError for a view of other keys."""
+    """The group of videos that a view of pairs is of.
+
+    Raises:
+        InputError: for a view of other keys.
+    """
     keys: list[str] = store.get_feature_view(view).join_keys
     if len(keys) != 2 or keys[0] != columns.USER_ID or keys[1] not in _GROUP_BY_KEY:
         raise InputError(
@@ -31,7 +35,8 @@ def group_of(store: FeatureStore, view: str) -> Entity:
 def with_groups(store: FeatureStore, rows: pa.Table, views: Sequence[str]) -> pa.Table:
     """Rows of videos with the keys of the groups that these views are of, as known at each row's instant.
 
-    rows: video_id and event_timestamp, with other columns or not.
+    Args:
+        rows: video_id and event_timestamp, with other columns or not.
     """
     groups = {group.join_key: group for group in (group_of(store, view) for view in views)}
     if not groups:

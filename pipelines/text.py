@@ -61,7 +61,8 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
 
     A row a video, and one for each arrival that changed its text.
 
-    Raises InputError where a table that ingest writes is missing.
+    Raises:
+        InputError: if a table that ingest writes is missing.
     """
     read, file = TEXT.reads(settings), settings.paths.feature_source(columns.VIDEO_TEXT)
     require_tables(read)
@@ -102,7 +103,9 @@ def documents_of(captions: pl.DataFrame) -> pl.DataFrame:
     """The texts of every video: video_id, created_timestamp, document; sorted by the first two.
 
     An empty document where there is none. A version whose text is that of the one before is left out.
-    captions: the caption table and the rows that were replaced in it; created_timestamp may be missing.
+
+    Args:
+        captions: the caption table and the rows that were replaced in it; created_timestamp may be missing.
     """
     return versions_of_texts(captions, columns.VIDEO_ID, _document())
 
@@ -110,7 +113,8 @@ def documents_of(captions: pl.DataFrame) -> pl.DataFrame:
 def versions_of_texts(rows: pl.DataFrame, key: str, text: pl.Expr) -> pl.DataFrame:
     """The texts of every key: key, created_timestamp, document; a version like the one before is left out.
 
-    rows: a table and the rows that were replaced in it; created_timestamp may be missing.
+    Args:
+        rows: a table and the rows that were replaced in it; created_timestamp may be missing.
     """
     if columns.CREATED_TIMESTAMP not in rows.columns:
         from_the_start = pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP)
@@ -134,9 +138,13 @@ def text_features(
 ) -> pl.DataFrame:
     """The text columns of every key, stamped with `cutoff`, or with their arrival where that is later.
 
-    documents: as `versions_of_texts` gives them. known: the keys to learn words from, of those texts that
-    had arrived by the cutoff. Returns key, event_timestamp, and these names float32, sorted; null where a key
-    has no text at all, or where there was too little of it to learn from.
+    Args:
+        documents: as `versions_of_texts` gives them.
+        known: the keys to learn words from, of those texts that had arrived by the cutoff.
+
+    Returns:
+        Key, event_timestamp, and these names float32, sorted; null where a key has no text at all, or where
+        there was too little of it to learn from.
     """
     stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
     # Of texts that arrived before the cutoff, the last is in force at it.

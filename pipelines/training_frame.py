@@ -34,7 +34,9 @@ _ON_DEMAND = (columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)
 def entity_table(plays: pl.DataFrame) -> pa.Table:
     """The entity rows of the join: user_id, video_id, event_timestamp and, the same, interaction_timestamp.
 
-    plays: these first three columns, one row a play; the values known at a play's instant are joined to it.
+    Args:
+        plays: these first three columns, one row a play; the values known at a play's instant are joined to
+            it.
     """
     return plays.select(
         columns.USER_ID,
@@ -54,8 +56,12 @@ def service_features(store: FeatureStore) -> dict[str, tuple[str, ...]]:
 class FeatureFrame:
     """The joined features of entity rows, not yet encoded and not yet wide.
 
-    names: features in service order. views: the features of each stored view. job: the join. instants: int64
-    microseconds since 1970 UTC, the instant of each row. zone: where hours and weekdays are counted.
+    Attributes:
+        names: features in service order.
+        views: the features of each stored view.
+        job: the join.
+        instants: int64 microseconds since 1970 UTC, the instant of each row.
+        zone: where hours and weekdays are counted.
     """
 
     names: tuple[str, ...]
@@ -68,7 +74,8 @@ class FeatureFrame:
     def join(cls, store: FeatureStore, plays: pl.DataFrame, zone: ZoneInfo) -> "FeatureFrame":
         """Join the features of the service `hybrid_ranker` to plays (user_id, video_id, event_timestamp).
 
-        Raises NightreelError where the join does not give exactly one row a play.
+        Raises:
+            NightreelError: if the join does not give exactly one row a play.
         """
         views = service_features(store)
         service = store.get_feature_service(columns.HYBRID_RANKER)
@@ -107,7 +114,8 @@ class FeatureFrame:
 def scan_plays(paths: Paths) -> pl.LazyFrame:
     """All interactions in order of time: user_id, video_id, event_timestamp, watch_ratio, video_duration.
 
-    Raises InputError where ingest has not written the table.
+    Raises:
+        InputError: if ingest has not written the table.
     """
     path = paths.table("interactions")
     if not path.is_file():
@@ -124,7 +132,10 @@ def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFram
     """The rows of a share of the users, chosen by a hash of user_id and seed; row order is kept.
 
     The same user is chosen whatever else is in the table, and a larger share includes the smaller one's
-    users. Raises InputError where no user is left.
+    users.
+
+    Raises:
+        InputError: if no user is left.
     """
     if share >= 1:
         return rows

@@ -18,9 +18,11 @@ def users_by_segment(
 ) -> pl.DataFrame:
     """user_id, and a text for each of these columns, null where unknown; users of the user file alone.
 
-    segments: by default those of the setting.
+    Args:
+        segments: by default those of the setting.
 
-    Raises InputError where the user file has no such column, or it has too many values for a list each.
+    Raises:
+        InputError: if the user file has no such column, or it has too many values for a list each.
     """
     users = read_known(settings.paths, "users").at(known_at, [columns.USER_ID]).table
     names = [name for name in users.columns if name not in (columns.USER_ID, columns.CREATED_TIMESTAMP)]

@@ -42,13 +42,18 @@ def synthesize(
 ) -> Mapping[str, int]:
     """Write KuaiRec's seven files to the folder `out`; returns the rows of each, by file name.
 
-    The same arguments give the same bytes. interactions: rows of big_matrix.csv, duplicates included.
-    small_users, small_videos: size of small_matrix, by default in KuaiRec's proportions. truth: a parquet
-    file to write beside them, with user_id, video_id (int64), expected_watch_ratio and probability_liked
-    (watch_ratio > 1.0; float32) for every pair of small_matrix's users and videos, at the instant when the
-    pair was watched. on_progress: called with the rows of big_matrix.csv written since its last
-    call.
-    Raises InputError for sizes that make no sense.
+    The same arguments give the same bytes.
+
+    Args:
+        interactions: rows of big_matrix.csv, duplicates included.
+        small_users, small_videos: size of small_matrix, by default in KuaiRec's proportions.
+        truth: a parquet file to write beside them, with user_id, video_id (int64), expected_watch_ratio and
+            probability_liked (watch_ratio > 1.0; float32) for every pair of small_matrix's users and videos,
+            at the instant when the pair was watched.
+        on_progress: called with the rows of big_matrix.csv written since its last call.
+
+    Raises:
+        InputError: for sizes that make no sense.
     """
     sizes = Sizes.checked(
         users=users,

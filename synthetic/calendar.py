@@ -53,10 +53,11 @@ def first_play_shares(day_shares: F64, again_share: float) -> F64:
 def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
     """Weights of each video's days [videos, days] for which the days' totals follow `shares`.
 
-    fresh: how much each video would be played on each day if all days were equal, 0 before it appears.
-    reach: how often each video is shown, or None where each is shown once whatever its days. plays: first
-    plays of a few typical users, from idle to busy; what is shown most is soon shown to everybody, and to the
-    busy before the idle, which is allowed for.
+    Args:
+        fresh: how much each video would be played on each day if all days were equal, 0 before it appears.
+        reach: how often each video is shown, or None where each is shown once whatever its days.
+        plays: first plays of a few typical users, from idle to busy; what is shown most is soon shown to
+            everybody, and to the busy before the idle, which is allowed for.
     """
     push = np.where(shares > 0, 1.0, 0.0)
     for _ in range(_ROUNDS):
@@ -106,9 +107,10 @@ def pick_days(random: np.random.Generator, weights: F32, habit: F32) -> I64:
 
 
 def time_of_day(random: np.random.Generator, user: I64, day: I64, chronotype: I64, days: int) -> I64:
-    """ms since local midnight for each row: people watch in a few sessions a day, at hours of their own.
+    """Each row's time in ms since local midnight: people watch in a few sessions a day, at their own hours.
 
-    user: from 0, a row of chronotype, which says each user's rhythm.
+    Args:
+        user: from 0, a row of chronotype, which says each user's rhythm.
     """
     rhythm = np.cumsum(_RHYTHMS / exact.total(_RHYTHMS)[:, None], axis=1)
     point = random.random((len(chronotype), days, SESSIONS))

@@ -70,8 +70,10 @@ def geometric(random: np.random.Generator, chance: float, shape: Shape) -> I64:
 
 
 def binomial(random: np.random.Generator, trials: I64, chance: F64 | float) -> I64:
-    """Successes among so many trials each: counted out where few are expected, else by the normal
-    distribution with the binomial's own skewness."""
+    """Binomial draws: the number of successes in each row's trials.
+
+    Counted exactly where few are expected, otherwise from a normal distribution with the binomial's skewness.
+    """
     share = np.broadcast_to(np.asarray(chance, dtype=np.float64), trials.shape)
     rare = np.minimum(share, 1.0 - share)
     point = random.random(trials.shape)

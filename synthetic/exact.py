@@ -37,7 +37,7 @@ _PIECE = 32_768
 
 
 def exp(values: Values) -> F64:
-    """e to these powers."""
+    """The exponential function: e to the power of each value."""
     return _in_pieces(_exp, values)
 
 

@@ -37,7 +37,8 @@ _TASTE_LEAN = 4.0
 def plays_a_user(sizes: Sizes, activity: F64) -> I64:
     """Rows of big_matrix for each user: KuaiRec's heavy-tailed shape, exactly `interactions` in all.
 
-    activity: each user's place among all, in 0..1.
+    Args:
+        activity: each user's place among all, in 0..1.
     """
     shape = exact.interpolate(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
     wanted = shape * ((sizes.interactions - sizes.users) / exact.total(shape))

@@ -129,7 +129,10 @@ def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
 def appeal(truth: Truth, users: I64, videos: I64, *, early: F32, late: F32, local_ms: I64) -> F32:
     """How much each user cares for the video beside, at that instant (ms since the first local midnight).
 
-    early, late: their `taste` on the first and the last day. All arrays have one row a pair.
+    All arrays have one row a pair.
+
+    Args:
+        early, late: their `taste` on the first and the last day.
     """
     category = truth.videos.category[videos]
     hour = local_ms // HOUR_MS % 24

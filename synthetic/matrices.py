@@ -62,7 +62,11 @@ def _blocks(users: I64) -> Iterator[tuple[int, I64]]:
 
 
 def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> int:
-    """Write big_matrix.csv, sorted by user and time; returns its rows. plays: rows of each user."""
+    """Write big_matrix.csv, sorted by user and time; returns its rows.
+
+    Args:
+        plays: rows of each user.
+    """
     sizes, truth = world.sizes, world.truth
     supply = exposure.make_supply(sizes, world.videos, _marked(sizes.videos, world.small_videos))
     is_small_user = _marked(sizes.users, world.small_users)
@@ -95,7 +99,8 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> 
 def write_small(path: Path, world: World, truth_path: Path | None) -> int:
     """Write small_matrix.csv, nearly every cell of its users and videos; returns its rows.
 
-    truth_path: a parquet file to write with the truth about every cell, the missing ones too.
+    Args:
+        truth_path: a parquet file to write with the truth about every cell, the missing ones too.
     """
     sizes, videos = world.sizes, world.small_videos
     days = np.arange(sizes.days)[None, :] >= world.videos.appear_day[videos][:, None]

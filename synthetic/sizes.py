@@ -30,7 +30,11 @@ _LAST_WINDOW_EARLY_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows, users, videos and days to make. Raises InputError at once where they make no sense."""
+    """Rows, users, videos and days to make.
+
+    Raises:
+        InputError: at once where they make no sense.
+    """
 
     users: int
     videos: int

@@ -58,7 +58,10 @@ class Chances:
 def chances(regime: Regime, appeal: F32, looping: F32, log_length: F32) -> Chances:
     """What a play will be like.
 
-    appeal: see latent.appeal. looping: the user's and the video's together. log_length: of seconds.
+    Args:
+        appeal: see latent.appeal.
+        looping: the user's and the video's together.
+        log_length: of seconds.
     """
     longer = log_length - np.float32(_TYPICAL_LOG_S)
     skip = expit(

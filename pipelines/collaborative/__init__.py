@@ -48,7 +48,8 @@ class FactorFacts(Facts):
 def build_factors(settings: Settings, *, force: bool = False) -> StepResult[FactorFacts]:
     """Write the sources of `user_factors` and `video_factors`: a row a key and refit, list<float32>.
 
-    Raises InputError where the table of interactions is missing or empty.
+    Raises:
+        InputError: if the table of interactions is missing or empty.
     """
     interactions, wrote = settings.paths.table("interactions"), _sources(settings)
     require_tables([interactions])
@@ -101,8 +102,10 @@ def fits(
 ) -> Iterator[Fit]:
     """Fit the model that `als_model` names at each cutoff, on the plays strictly before it.
 
-    plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first cutoff.
-    cutoffs ascend. done: the fit of one of them, to go on from; it and those before are left out.
+    Args:
+        plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first
+            cutoff. cutoffs ascend.
+        done: the fit of one of them, to go on from; it and those before are left out.
     """
     model = implicit_fits if settings.features.als_model == "implicit" else biased_fits
     return model(plays, cutoffs, settings, done)
@@ -111,10 +114,15 @@ def fits(
 def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
 
-    instants: when the plays happened, ascending. A midnight is left out where hardly any play is new since
-    the last cutoff (_NEW_SHARE), or where there are too few plays yet (_PLAYS_A_FACTOR); only the past
-    decides. The end of the last play's day is the last midnight that counts. Where that leaves none, the only
-    cutoff is NEVER, which no row sees. Raises InputError where there are no plays.
+    A midnight is left out where hardly any play is new since the last cutoff (_NEW_SHARE), or where there are
+    too few plays yet (_PLAYS_A_FACTOR); only the past decides. The end of the last play's day is the last
+    midnight that counts. Where that leaves none, the only cutoff is NEVER, which no row sees.
+
+    Args:
+        instants: when the plays happened, ascending.
+
+    Raises:
+        InputError: if there are no plays.
     """
     if instants.is_empty():
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")

@@ -22,8 +22,10 @@ _BLOCKS_A_THREAD = 8
 class Plays:
     """Plays grouped by user or by video, in order of time within each: a past is a prefix of each group.
 
-    starts: int64, where each row's plays begin, and the end. others: int32, the row of the other side.
-    targets: float32.
+    Attributes:
+        starts: int64, where each row's plays begin, and the end.
+        others: int32, the row of the other side.
+        targets: float32.
     """
 
     starts: np.ndarray
@@ -62,9 +64,13 @@ def solve(
 ) -> Side:
     """The best factors and biases of one side, given those of the other.
 
-    counts: int64, how many of each row's plays count, from its first on; at least one. mean: of the targets.
-    regularization: weight of a factor's square, in plays. The work is split among threads by row, and each
-    row is summed by one thread alone, so the result does not depend on their number.
+    The work is split among threads by row, and each row is summed by one thread alone, so the result does not
+    depend on their number.
+
+    Args:
+        counts: int64, how many of each row's plays count, from its first on; at least one.
+        mean: of the targets.
+        regularization: weight of a factor's square, in plays.
     """
     size = other.factors.shape[1]
     # The column of ones is what this side's biases multiply; the last one becomes what is to be explained, so

@@ -24,7 +24,10 @@ from pipelines.collaborative.fits import Fit, ends_of_pasts
 class Past:
     """The record of the fits that the two sources hold.
 
-    path: of the record. sources: of user_factors and video_factors. settings: a digest of what else decides.
+    Attributes:
+        path: of the record.
+        sources: of user_factors and video_factors.
+        settings: a digest of what else decides.
     """
 
     path: Path
@@ -72,7 +75,8 @@ class Past:
 def digests_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[str]:
     """For each cutoff a digest of it, of the cutoffs before, and of all plays before it.
 
-    plays: event_timestamp ascending, and the columns that are fitted.
+    Args:
+        plays: event_timestamp ascending, and the columns that are fitted.
     """
     digest = hashlib.sha256()
     found = []

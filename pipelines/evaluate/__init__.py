@@ -40,10 +40,12 @@ _PRINTED = ("ndcg", "ndcg_graded", "precision", "recall", "map")
 def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateFacts]:
     """Rank held-out pairs with every system and write the figures to `data/evaluation`.
 
-    `next_day` comes first where `scoring.backtest` has made lists of past days with this model.
-    metrics.json: a list of records (protocol, label, system, metric, k, slice, value, low, high, users).
-    <protocol>.csv: a row for each system and k. Raises InputError where no model is trained, or where what is
-    read is not as its step wrote it.
+    `next_day` comes first where `scoring.backtest` has made lists of past days with this model. metrics.json:
+    a list of records (protocol, label, system, metric, k, slice, value, low, high, users). <protocol>.csv: a
+    row for each system and k.
+
+    Raises:
+        InputError: if no model is trained, or where what is read is not as its step wrote it.
     """
     model = model_registry.champion(settings)
     tables = [settings.paths.table(name) for name in ("interactions", "fully_observed", "users")]

@@ -18,9 +18,12 @@ _UNKNOWN = "unknown"
 class Videos:
     """Properties of the videos of a trial, one entry a video in each array, by `video_id` ascending.
 
-    length_s, age_days: float64, NaN where unknown. views: plays before the instant. popularity: 0 for the
-    least watched of these videos, 1 for the most. novelty: -log2 of the share of users who had watched it.
-    category: code into category_names.
+    Attributes:
+        length_s, age_days: float64, NaN where unknown.
+        views: plays before the instant.
+        popularity: 0 for the least watched of these videos, 1 for the most.
+        novelty: -log2 of the share of users who had watched it.
+        category: code into category_names.
     """
 
     video_id: np.ndarray

@@ -59,7 +59,10 @@ _IN_SLICES = ("precision", "recall", "ndcg")
 class Figure:
     """One number of the evaluation: a mean over users, with its 95 % bootstrap interval.
 
-    k, low and high are None where the metric has none. users: how many the mean is over.
+    k, low and high are None where the metric has none.
+
+    Attributes:
+        users: how many the mean is over.
     """
 
     protocol: str

@@ -32,8 +32,10 @@ _ON_DAY = "on_day"
 class JudgedDay:
     """A day and what came of it.
 
-    relevant: user_id, video_id, a bool column for each label, and weight, by inverse exposure; each pair
-    once. players: users who played anything that day.
+    Attributes:
+        relevant: user_id, video_id, a bool column for each label, and weight, by inverse exposure; each pair
+            once.
+        players: users who played anything that day.
     """
 
     day: BacktestDay
@@ -58,7 +60,11 @@ class JudgedDay:
 
 @dataclass(frozen=True)
 class NextDay:
-    """The days that are judged, and the lists' contents. sampled: only users with lists of every system."""
+    """The days that are judged, and the lists' contents.
+
+    Attributes:
+        sampled: only users with lists of every system.
+    """
 
     backtest: Backtest
     days: tuple[JudgedDay, ...]

@@ -53,7 +53,8 @@ _Key = tuple[str, str, int, str]  # label, metric, k, slice
 class _Sums:
     """Columns of a system: each figure is the sum of one over users, divided by that of another.
 
-    above, below: float64 [users] each; below names who or what is averaged over, by label and slice.
+    Attributes:
+        above, below: float64 [users] each; below names who or what is averaged over, by label and slice.
     """
 
     keys: list[_Key] = field(default_factory=list)

@@ -34,8 +34,10 @@ RANKED: dict[str, str] = {
 class Pairs:
     """The pairs of a protocol: user_id, video_id, watch_ratio, video_duration, each pair once, sorted.
 
-    catalogue: the number of videos that each user's pairs are all or a part of. history: the plays before
-    as_of, in order of time, to be read when they are asked for: they are most of what an evaluation reads.
+    Attributes:
+        catalogue: the number of videos that each user's pairs are all or a part of.
+        history: the plays before as_of, in order of time, to be read when they are asked for: they are most
+            of what an evaluation reads.
     """
 
     protocol: str
@@ -52,7 +54,8 @@ class Pairs:
 def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
     """The pairs of every protocol that the data allows, one protocol after the other.
 
-    Raises InputError where ingest has not run.
+    Raises:
+        InputError: if ingest has not run.
     """
     if settings.paths.table("fully_observed").is_file():
         yield kuairec_pairs(settings)

@@ -39,7 +39,8 @@ _VALUES_MAX = 20
 class _Asked:
     """What is looked for in a system's lists of a day.
 
-    rows: user_id, rank (0: it stands nowhere), liked, and a text column for each segment.
+    Attributes:
+        rows: user_id, rank (0: it stands nowhere), liked, and a text column for each segment.
     """
 
     day: BacktestDay
@@ -69,7 +70,8 @@ def shared_figures(
 def next_plays(plays: pl.DataFrame) -> pl.DataFrame:
     """The pairs of plays that follow each other in a sitting: user_id, video_id, next, liked (of the next).
 
-    plays: user_id, video_id, event_timestamp, liked.
+    Args:
+        plays: user_id, video_id, event_timestamp, liked.
     """
     ordered = plays.sort(columns.USER_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_ID)
     following = ordered.select(pl.all().shift(-1).name.suffix("_next"))

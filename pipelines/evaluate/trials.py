@@ -58,8 +58,10 @@ class Models:
 class Tuned:
     """What the tuning users have chosen.
 
-    blend: its weights. filters: the hybrid's quality by filter_k. users: how many chose; 0 where there was
-    none, and everything is as set.
+    Attributes:
+        blend: its weights.
+        filters: the hybrid's quality by filter_k.
+        users: how many chose; 0 where there was none, and everything is as set.
     """
 
     blend: Blend
@@ -71,10 +73,14 @@ class Tuned:
 class Trial:
     """The reported pairs of a protocol with every system's scores, one entry a pair in each array.
 
-    Sorted by user and video. video: the place of each pair's video in `videos`. kind: whether the pair was
-    watched before, the video never seen by anyone, or neither. scores: system -> float64; NaN, where a system
-    knows nothing of a pair, ranks last. wanted: what came of the pairs, by label. plays: what each user
-    (`users`, ascending) had watched before.
+    Sorted by user and video.
+
+    Attributes:
+        video: the place of each pair's video in `videos`.
+        kind: whether the pair was watched before, the video never seen by anyone, or neither.
+        scores: system -> float64; NaN, where a system knows nothing of a pair, ranks last.
+        wanted: what came of the pairs, by label.
+        plays: what each user (`users`, ascending) had watched before.
     """
 
     protocol: str
@@ -162,7 +168,11 @@ def _tuned(
     catalogue: int,
     settings: Settings,
 ) -> Tuned:
-    """What the tuning users choose. scores: of their pairs."""
+    """What the tuning users choose.
+
+    Args:
+        scores: of their pairs.
+    """
     filters = {
         k: tuning.quality(
             _hybrid(
@@ -188,7 +198,11 @@ class _Tuning:
     def __init__(
         self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray, plays: np.ndarray
     ) -> None:
-        """One entry a pair. plays: of its user."""
+        """One entry a pair.
+
+        Args:
+            plays: of its user.
+        """
         self.user_id, self.video_id, self.plays = user_id, video_id, plays
         self._outcome = Outcome.of(user_id, liked, None, max(_TUNED_AT))
 

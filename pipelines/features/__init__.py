@@ -46,8 +46,9 @@ _TABLES = ("interactions", "users", "video_daily", "video_captions")
 def build_features(settings: Settings, *, force: bool = False) -> StepResult[FeaturesFacts]:
     """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
-    Raises InputError where a table that ingest writes is missing or not as ingest wrote it, or one of
-    [features] modules is wrong.
+    Raises:
+        InputError: if a table that ingest writes is missing or not as ingest wrote it, or one of [features]
+            modules is wrong.
     """
     with FEATURES.alone(settings):
         require_as_written(table_files(settings.paths))
@@ -64,7 +65,8 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
 def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the profiles and the daily aggregates of users and videos: all sources but text and factors.
 
-    Raises InputError where a table that ingest writes is missing.
+    Raises:
+        InputError: if a table that ingest writes is missing.
     """
     read, wrote = AGGREGATES.reads(settings), _sources_of_views(settings)
     require_tables(read)

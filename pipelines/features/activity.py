@@ -15,7 +15,11 @@ SMOOTHING_PLAYS = 20.0
 
 
 def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
-    """What all had played by the end of each day: a row a day, in order. daily: sums by key and day."""
+    """What all had played by the end of each day: a row a day, in order.
+
+    Args:
+        daily: sums by key and day.
+    """
     return (
         daily.group_by(columns.EVENT_TIMESTAMP)
         .agg(pl.col(_TOTALS).sum())
@@ -27,7 +31,9 @@ def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
 def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
     """What each user had played by the end of each day with a play of theirs; one row a user and such day.
 
-    daily: sums by user and day, sorted, of some users or all. overall: as `overall_so_far` gives it.
+    Args:
+        daily: sums by user and day, sorted, of some users or all.
+        overall: as `overall_so_far` gives it.
     """
     return _cumulative(
         daily,
@@ -47,7 +53,9 @@ def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame
 def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
     """How each video had been received by the end of each day with a play of it; a row for each of these.
 
-    daily: sums by video and day, sorted, of some videos or all. overall: as `overall_so_far` gives it.
+    Args:
+        daily: sums by video and day, sorted, of some videos or all.
+        overall: as `overall_so_far` gives it.
     """
     return _cumulative(
         daily,
@@ -69,9 +77,12 @@ def _cumulative(
 ) -> pl.DataFrame:
     """Running counts and smoothed running means of `key`, by day's end.
 
-    names: from each summed column to the feature it becomes. A smoothed mean is (sum + m * overall) / (plays
-    + m) with m = SMOOTHING_PLAYS and `overall` the mean of all plays so far: a key with few plays stays near
-    what is usual (additive smoothing, Manning et al. 2008, section 11.3.2).
+    A smoothed mean is (sum + m * overall) / (plays + m) with m = SMOOTHING_PLAYS and `overall` the mean of
+    all plays so far: a key with few plays stays near what is usual (additive smoothing, Manning et al. 2008,
+    section 11.3.2).
+
+    Args:
+        names: from each summed column to the feature it becomes.
     """
     so_far = daily.with_columns(pl.col(names).cum_sum().over(key)).join(
         overall, on=columns.EVENT_TIMESTAMP, how="left", maintain_order="left"

@@ -128,7 +128,11 @@ def _sums_of(interactions: Path, start: int, stop: int, settings: Settings) -> D
 
 
 def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
-    """Plays with what is summed, stamped with the end of their local day. earlier: all plays before them."""
+    """Plays with what is summed, stamped with the end of their local day.
+
+    Args:
+        earlier: all plays before them.
+    """
     ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
     pair = _codes(new[columns.USER_ID]) * (new[columns.VIDEO_ID].n_unique() + 1)
     pair = pair + _codes(new[columns.VIDEO_ID])

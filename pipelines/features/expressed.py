@@ -32,8 +32,10 @@ _RECORD = "features-of-"
 def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
     """Write the views whose features have expressions; those that are no longer asked for are removed.
 
-    Each view is skipped where its table, entries and settings are the same. Raises InputError where a module
-    of the user's, or one of its expressions, is wrong.
+    Each view is skipped where its table, entries and settings are the same.
+
+    Raises:
+        InputError: if a module of the user's, or one of its expressions, is wrong.
     """
     views = _views(settings)
     of_plays = [view for view in views if view.features[0].table == "plays"]

@@ -35,8 +35,12 @@ def visible_from(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
 def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     """The source of a view whose features have expressions: keys, event_timestamp, features; sorted.
 
-    rows: the view's keys, VISIBLE and what its expressions read, in order of time; rows without a key count
-    for nobody. Raises InputError for an expression that cannot be evaluated, or that gives several values.
+    Args:
+        rows: the view's keys, VISIBLE and what its expressions read, in order of time; rows without a key
+            count for nobody.
+
+    Raises:
+        InputError: for an expression that cannot be evaluated, or that gives several values.
     """
     keys = list(view.join_keys)
     known = rows.drop_nulls([*keys, VISIBLE])
@@ -63,9 +67,12 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
 class _Points:
     """The keys and days at which values are made.
 
-    keys: the key columns and VISIBLE, sorted. key: int64, a number a key; day: int64, VISIBLE in days since
-    the first. stride: above all days: key * stride + day is one ascending number for both. are_daily: whether
-    they are the days with rows, and no others.
+    Attributes:
+        keys: the key columns and VISIBLE, sorted.
+        key: int64, a number a key.
+        day: int64, VISIBLE in days since the first.
+        stride: above all days: key * stride + day is one ascending number for both.
+        are_daily: whether they are the days with rows, and no others.
     """
 
     keys: pl.DataFrame
@@ -119,7 +126,8 @@ class _Points:
     def _windows(self, rows: pl.DataFrame, days: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Of each point the first of the rows that it is made of, and the first after them.
 
-        rows: sorted by key and VISIBLE.
+        Args:
+            rows: sorted by key and VISIBLE.
         """
         day = rows[VISIBLE].to_physical().to_numpy().astype(np.int64) - self.first
         row_keys = _number(rows, self.keys.columns[:-1]).to_numpy() * self.stride + day
@@ -201,9 +209,12 @@ def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
 
 
 def _running(values: pl.Series, key: np.ndarray, combine: str | None) -> pl.Series:
-    """The largest ("max") or smallest so far of each key. key: ascending, whole numbers.
+    """The largest ("max") or smallest so far of each key.
 
     Each step looks twice as far back as the one before, so there are few even for a key with many days.
+
+    Args:
+        key: ascending, whole numbers.
     """
     larger = combine == "max"
     bounds = np.iinfo(np.int64)

@@ -12,7 +12,9 @@ def video_daily_popularity(video_daily: pl.DataFrame, settings: Settings) -> pl.
 
     A row for local day D carries D+1 00:00 in the business zone, in UTC, so no play of day D sees it. A mean
     is over those of the video's days up to D on which the count is there; null where there is none yet.
-    video_daily: one row a video and date, with the DAILY_COUNTS (int64, null where not counted).
+
+    Args:
+        video_daily: one row a video and date, with the DAILY_COUNTS (int64, null where not counted).
     """
     ordered = video_daily.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
     so_far = [

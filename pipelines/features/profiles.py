@@ -30,7 +30,8 @@ _PLAYED_DURATION = "played_duration"
 def user_profile(users: pl.DataFrame) -> pl.DataFrame:
     """Each user's attributes: a row for the first load, and one for each arrival that changed them.
 
-    users: the user table and the rows that were replaced in it; created_timestamp may be missing.
+    Args:
+        users: the user table and the rows that were replaced in it; created_timestamp may be missing.
     """
     values = [*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES]
     return _changes(users, columns.USER_ID, values).select(
@@ -46,13 +47,17 @@ def video_profile(
 ) -> pl.DataFrame:
     """Each video's categories, from when they were known, and its description from the end of its day.
 
-    captions: the caption table and the rows that were replaced in it, for the categories and what it has of
-    OF_ITEMS; created_timestamp may be missing. video_daily: video_id, date and the DESCRIPTION, of which the
-    tag may be missing. durations: video_id, event_timestamp (a day's end), video_duration of the plays of
-    that day; it stands in where no daily record has given the length so far.
-    Returns a row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
-    changed them, and one at the end of each day on which something else became known or changed; a value once
-    known stays until another one comes.
+    Args:
+        captions: the caption table and the rows that were replaced in it, for the categories and what it has
+            of OF_ITEMS; created_timestamp may be missing.
+        video_daily: video_id, date and the DESCRIPTION, of which the tag may be missing.
+        durations: video_id, event_timestamp (a day's end), video_duration of the plays of that day; it stands
+            in where no daily record has given the length so far.
+
+    Returns:
+        A row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that changed
+        them, and one at the end of each day on which something else became known or changed; a value once
+        known stays until another one comes.
     """
     if columns.VIDEO_TAG not in video_daily.columns:
         video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))

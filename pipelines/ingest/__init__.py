@@ -44,8 +44,10 @@ _log = get_logger(__name__)
 def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts]:
     """Check the raw files and write `data/tables` and `data/rejects`, one parquet file each.
 
-    Raises InputError, with nothing replaced, where a file or column is missing, where a file is no CSV or was
-    cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not count).
+    Raises:
+        InputError: with nothing replaced, where a file or column is missing, where a file is no CSV or was
+            cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not
+            count).
     """
     with INGEST.alone(settings), scratch_folder(settings) as scratch:
         return _ingest(settings, scratch, force=force)
@@ -113,8 +115,10 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
 class _Plan:
     """What is to be done for one raw file.
 
-    before: as it was taken in, where its table is of use. source: what is to be read of it; None: nothing.
-    arrived: its deliveries; those that before.delivered has not are to be merged.
+    Attributes:
+        before: as it was taken in, where its table is of use.
+        source: what is to be read of it; None: nothing.
+        arrived: its deliveries; those that before.delivered has not are to be merged.
     """
 
     file: RawFile
@@ -247,8 +251,11 @@ def read_delivery(
 ) -> tuple[Table, list[str]]:
     """A delivery's typed rows and rejects, by the code that reads raw files, and the columns that it has.
 
-    ids: of the home; None for a look, in which the codes of ids that are text have no meaning.
-    Raises InputError where it is refused as a raw file would be.
+    Args:
+        ids: of the home; None for a look, in which the codes of ids that are text have no meaning.
+
+    Raises:
+        InputError: if it is refused as a raw file would be.
     """
     with scratch_folder(settings) as scratch:
         source = source_of(path, file, settings, scratch)

@@ -26,8 +26,11 @@ _INT64 = range(-(2**63), 2**63)
 def plain(table: pa.Table, watermark: str | None) -> pa.Table:
     """The table of a driver without types of the database's own: these are text, as the database writes them.
 
-    watermark: the column whose values are compared; its numbers stay numbers. Raises InputError for a column
-    that has no text.
+    Args:
+        watermark: the column whose values are compared; its numbers stay numbers.
+
+    Raises:
+        InputError: for a column that has no text.
     """
     columns = [_plain(table.field(n), column) for n, column in enumerate(table.columns)]
     if watermark in table.column_names and isinstance(table.schema.field(watermark).type, pa.OpaqueType):
@@ -64,11 +67,14 @@ def _uuids(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def table_of_rows(
     names: list[str], rows: list[Any], watermark: str | None, schema: pa.Schema | None = None
 ) -> pa.Table:
-    """Rows of Python values as a table. schema: of the rows before; by default as these are.
+    """Rows of Python values as a table.
 
-    watermark: the column whose values are compared.
+    Args:
+        schema: of the rows before; by default as these are.
+        watermark: the column whose values are compared.
 
-    Raises InputError where a value is none of its column's type.
+    Raises:
+        InputError: if a value is none of its column's type.
     """
     values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     if schema is None or not rows:

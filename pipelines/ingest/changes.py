@@ -24,9 +24,12 @@ _KEPT = 400
 
 @dataclass(frozen=True)
 class Change:
-    """A raw file was found changed at an instant. earliest: when the first play happened that differs.
+    """A raw file was found changed at an instant.
 
     earliest is None for files of other things than plays, or where that is not known.
+
+    Attributes:
+        earliest: when the first play happened that differs.
     """
 
     at: datetime
@@ -40,8 +43,11 @@ class Change:
 def note_changes(paths: Paths, digests: Mapping[str, str], earliest: Mapping[str, datetime]) -> None:
     """Compare raw files with what they were, and record which have changed by now.
 
-    digests: of the files that are there, by name. earliest: of those of plays, when the first happened that
-    differs. Nothing has changed where there is no record yet.
+    Nothing has changed where there is no record yet.
+
+    Args:
+        digests: of the files that are there, by name.
+        earliest: of those of plays, when the first happened that differs.
     """
     now = datetime.now(UTC)
     before = _read(paths)
@@ -81,7 +87,8 @@ def has_changed(paths: Paths, name: str, digest: str) -> bool:
 def first_difference(name: str, before: pl.DataFrame | None, plays: pl.DataFrame) -> dict[str, datetime]:
     """When the first play happened that is not in both of two tables in order of time, under the file's name.
 
-    before: None where it is not there any more; then nothing is said.
+    Args:
+        before: None where it is not there any more; then nothing is said.
     """
     if before is None or before.columns != plays.columns:
         return {}

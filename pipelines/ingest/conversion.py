@@ -40,10 +40,13 @@ def convert(
 ) -> Converted:
     """Type the rows of a batch.
 
-    rows: text columns and `line`. file: with only the columns that are there. names: the header, for the raw
-    text of rejected rows.
-    time_format: of Unix times, their unit. ids: which of them are text, and their codes.
-    latest: in the business time zone, the last instant (and day) that is believed.
+    Args:
+        rows: text columns and `line`.
+        file: with only the columns that are there.
+        names: the header, for the raw text of rejected rows.
+        time_format: of Unix times, their unit.
+        ids: which of them are text, and their codes.
+        latest: in the business time zone, the last instant (and day) that is believed.
     """
     typed = [rows[LINE]]
     reasons: list[pl.Series] = []
@@ -85,7 +88,11 @@ def _with_codes(rows: pl.DataFrame, file: RawFile, ids: HomeIds) -> pl.DataFrame
 
 @dataclass(frozen=True)
 class LocalTimes:
-    """Instants of a column of local times; reasons: why a text is no instant, else null."""
+    """Instants of a column of local times.
+
+    Attributes:
+        reasons: why a text is no instant, else null.
+    """
 
     instants: pl.Series
     reasons: pl.Series

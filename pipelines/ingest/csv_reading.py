@@ -48,12 +48,18 @@ _NOT_CSV = {
 class Header:
     """What a first look at a file tells.
 
-    names: of its columns. has_quotes: anywhere. lone_returns: it has carriage returns that end no line, as
-    four captions of KuaiRec have, without quotes around them. Both are of what follows byte `start` and
-    `lines_before` lines, where the rows begin that are to be read (0: all but the header). digest: SHA-256 of
-    the whole file; lines: line ends in it. size, modified_ns: as it was before it was looked at; what is
-    added after that is not read; of a folder, or of a file that was unpacked, converted or written in UTF-8,
-    `size` is that of the text, `stamp` that of the file itself.
+    Both are of what follows byte `start` and `lines_before` lines, where the rows begin that are to be read
+    (0: all but the header).
+
+    Attributes:
+        names: of its columns.
+        has_quotes: anywhere.
+        lone_returns: it has carriage returns that end no line, as four captions of KuaiRec have, without
+            quotes around them.
+        digest: SHA-256 of the whole file.
+        lines: line ends in it. size, modified_ns: as it was before it was looked at; what is added after that
+            is not read; of a folder, or of a file that was unpacked, converted or written in UTF-8, `size` is
+            that of the text, `stamp` that of the file itself.
     """
 
     names: list[str]
@@ -83,8 +89,10 @@ class Header:
 class TextBatch:
     """Some rows of a file: every column as text (empty is null), and `line` int64.
 
-    broken: rows with a wrong number of fields (line, reason, raw). bytes_read: of the file, so far. spans:
-    rows of several lines (line, breaks), for a look at whether they are one row.
+    Attributes:
+        broken: rows with a wrong number of fields (line, reason, raw).
+        bytes_read: of the file, so far.
+        spans: rows of several lines (line, breaks), for a look at whether they are one row.
     """
 
     rows: pl.DataFrame
@@ -96,9 +104,13 @@ class TextBatch:
 def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken | None = None) -> Header:
     """Read the whole file once as bytes, and its header.
 
-    file: what it should hold, by which its delimiter is recognised. scratch: where copies are made.
-    taken: as the file was taken in before; where it only grew since, only what is new is to be read.
-    Raises InputError where it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
+    Args:
+        file: what it should hold, by which its delimiter is recognised.
+        scratch: where copies are made.
+        taken: as the file was taken in before; where it only grew since, only what is new is to be read.
+
+    Raises:
+        InputError: if it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
     """
     try:
         return _inspected(path, file, form, scratch, taken)
@@ -167,9 +179,12 @@ def _refuse_open_quote(path: Path, text: "_Text", line: int) -> None:
 
 
 def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
-    """The file's rows in order. Raises InputError where it ends in mid-row, or cannot be split into rows.
+    """The file's rows in order.
 
     One batch is read ahead in a thread of its own, while the one before is worked on.
+
+    Raises:
+        InputError: if it ends in mid-row, or cannot be split into rows.
     """
     batches = _batches(path, header)
     with ThreadPoolExecutor(1) as reader:
@@ -348,7 +363,8 @@ class _LineNumbers:
     def given(self, rows: pl.DataFrame, skipped: list[tuple[int, int]]) -> pl.DataFrame:
         """The rows with their lines.
 
-        skipped: numbers of records left out, of these rows or of later ones, and their line breaks.
+        Args:
+            skipped: numbers of records left out, of these rows or of later ones, and their line breaks.
         """
         numbers = pl.Series(LINE, np.arange(self.next, self.next + rows.height + len(skipped)))
         if skipped:

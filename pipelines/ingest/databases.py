@@ -38,7 +38,8 @@ _STATUS = re.compile(r"^[A-Z_]+: ")
 class Question:
     """A query; with `last`, of its rows only those whose column `watermark` is not below that.
 
-    rows_max: for a look at the first rows; None: all.
+    Attributes:
+        rows_max: for a look at the first rows; None: all.
     """
 
     query: str
@@ -69,8 +70,12 @@ class Question:
 def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Table]:
     """The rows of the answer, some at a time; the first table has the columns, and may have no rows.
 
-    source_url: as the setting. Raises InputError where it or the query is wrong or a driver is missing,
-    NightreelError where the database is away.
+    Args:
+        source_url: as the setting.
+
+    Raises:
+        InputError: if it or the query is wrong or a driver is missing.
+        NightreelError: if the database is away.
     """
     url = _parsed(source_url)
     kind = url.get_backend_name()

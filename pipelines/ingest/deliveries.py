@@ -37,7 +37,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Delivery:
-    """An archived delivery. arrived: when it was taken in, UTC; no two deliveries have the same instant."""
+    """An archived delivery.
+
+    Attributes:
+        arrived: when it was taken in, UTC; no two deliveries have the same instant.
+    """
 
     path: Path
     file: RawFile

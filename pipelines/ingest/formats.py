@@ -54,7 +54,11 @@ class Form:
 
     @classmethod
     def of(cls, settings: Settings, given: Files | None = None) -> "Form":
-        """The form that the settings give. given: what they say of these files themselves."""
+        """The form that the settings give.
+
+        Args:
+            given: what they say of these files themselves.
+        """
         if given is None:
             return cls(
                 settings.data.delimiter,
@@ -73,12 +77,19 @@ class Form:
 
 @dataclass(frozen=True)
 class Text:
-    """A raw file as text. path: of the text; is_copy: it is no file of the user's.
+    """A raw file as text.
 
-    names: of the columns where the text has no header, as of records; by_record: a row is a record, whatever
-    line breaks its values have. delimiter: where it is known. bad: records that could not be written (number,
-    reason, raw). format: for people. quote: what stands around fields, a quote or nothing. parts: of several
-    files one after the other, the line on which each begins, the lines of it that are left out, and its path.
+    Attributes:
+        path: of the text.
+        is_copy: it is no file of the user's.
+        names: of the columns where the text has no header, as of records.
+        by_record: a row is a record, whatever line breaks its values have.
+        delimiter: where it is known.
+        bad: records that could not be written (number, reason, raw).
+        format: for people.
+        quote: what stands around fields, a quote or nothing.
+        parts: of several files one after the other, the line on which each begins, the lines of it that are
+            left out, and its path.
     """
 
     path: Path
@@ -92,7 +103,11 @@ class Text:
     parts: tuple[tuple[int, int, Path], ...] = ()
 
     def where(self, path: Path, line: int) -> tuple[Path, int]:
-        """The file in which a line of the text stands, and the line there. path: of the whole."""
+        """The file in which a line of the text stands, and the line there.
+
+        Args:
+            path: of the whole.
+        """
         at = bisect_right(self.parts, line, key=lambda part: part[0]) - 1
         if at < 0:
             return path, line
@@ -155,8 +170,11 @@ def stamp_of(path: Path) -> tuple[int, int]:
 def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -> Text:
     """The file's text; a copy of it is made in `scratch` where it is no plain UTF-8.
 
-    keep_json: JSON lines as they stand, by_record, not yet as rows.
-    Raises InputError where what it is cannot be read as it says.
+    Args:
+        keep_json: JSON lines as they stand, by_record, not yet as rows.
+
+    Raises:
+        InputError: if what it is cannot be read as it says.
     """
     if path.is_dir() and lake_kind(path) is not None:
         return _lake_text(path, scratch)
@@ -174,7 +192,11 @@ def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -
 
 
 def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: bool) -> Text:
-    """What text that is not packed is; path: how it is named to people."""
+    """What text that is not packed is.
+
+    Args:
+        path: how it is named to people.
+    """
     head = head_of(text)
     encoding = form.encoding or next((name for bom, name in _UTF_16.items() if head.startswith(bom)), None)
     many = form.delimiter is not None and len(form.delimiter) > 1
@@ -229,7 +251,7 @@ def _is_quoted_by_apostrophe(head: bytes, delimiter: str | None) -> bool:
 
 
 def _requoted(text: Path, path: Path, quote: str, delimiter: str | None, scratch: Path) -> Path:
-    """A copy with usual quotes, whose rows stand on the same lines."""
+    """A copy with standard quotes, whose rows stand on the same lines."""
     made = new_file(path, scratch, "quoted")
     with text.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         first = file.readline()
@@ -246,11 +268,13 @@ def _requoted(text: Path, path: Path, quote: str, delimiter: str | None, scratch
 
 
 def head_of(path: Path) -> bytes:
+    """The first bytes of a file, enough to recognise its format."""
     with path.open("rb") as file:
         return file.read(_HEAD_BYTES)
 
 
 def new_file(path: Path, scratch: Path, ending: str) -> Path:
+    """The path of a scratch file for `path`, named by its hash; an older file there is removed."""
     made = scratch / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.{ending}"
     made.unlink(missing_ok=True)
     return made

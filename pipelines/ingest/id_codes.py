@@ -83,7 +83,11 @@ class Codes:
         return pl.Series(ids.name, np.concatenate(parts) if parts else [], dtype=pl.Int64)
 
     def write(self, file: Path, *, but: str | None = None) -> None:
-        """Write them all, by code. but: an id that is left out, with its code in its place."""
+        """Write them all, by code.
+
+        Args:
+            but: an id that is left out, with its code in its place.
+        """
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
         with (
             atomic_write(file, checksum=True) as temporary,

@@ -126,7 +126,11 @@ class HomeIds:
 
 
 def forget_id(ids: Ids, one: int | str) -> int:
-    """Take an id that is text out of the home; its code stays, and is given to no other. Returns how many."""
+    """Take an id that is text out of the home; its code stays, and is given to no other.
+
+    Returns:
+        How many.
+    """
     if not ids.is_text or not ids.codes_of([one]):
         return 0
     codes = Codes.read(ids.file)

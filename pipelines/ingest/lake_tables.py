@@ -24,7 +24,8 @@ def lake_kind(path: Path) -> str | None:
 def lake_rows(path: Path) -> tuple[list[str], Iterator[pl.DataFrame]]:
     """The columns and the rows of a table as it is now, some at a time.
 
-    Raises InputError where its package is not installed, or it cannot be read.
+    Raises:
+        InputError: if its package is not installed, or it cannot be read.
     """
     kind = lake_kind(path)
     assert kind is not None

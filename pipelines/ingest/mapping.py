@@ -51,9 +51,12 @@ def files_given(file: RawFile, settings: Settings) -> Files | None:
 
 
 def raw_paths(settings: Settings) -> dict[RawFile, Path]:
-    """Where each raw file lies, or would lie. Raises InputError where the plays are nowhere.
+    """Where each raw file lies, or would lie.
 
     With `[data] plays` there may be no folder raw_dir at all.
+
+    Raises:
+        InputError: if the plays are nowhere.
     """
     given = {
         file: one.named if one.query is None else query_file(file, settings)
@@ -169,7 +172,8 @@ def _roles(declared: Mapping[str, str], unit_ms: int) -> tuple[dict[str, RawColu
 def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
     """The header with the columns that settings name called as the raw file calls them.
 
-    Raises InputError where one of them is not there, or there twice.
+    Raises:
+        InputError: if one of them is not there, or there twice.
     """
     if file.layout is None:
         return names
@@ -191,7 +195,8 @@ def with_values(
 ) -> pl.DataFrame:
     """Typed rows of a mapped file, with lengths in ms, what each play was worth, captions and categories.
 
-    codes: of ids that are text, by the name of what they are of.
+    Args:
+        codes: of ids that are text, by the name of what they are of.
     """
     layout = file.layout
     if layout is None:

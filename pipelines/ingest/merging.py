@@ -24,7 +24,8 @@ _FROM_THE_START = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
 class Known:
     """A table with created_timestamp, sorted, and the rows that were replaced in it, of the same columns.
 
-    superseded: sorted by key and created_timestamp; empty for plays, of which none replaces another.
+    Attributes:
+        superseded: sorted by key and created_timestamp; empty for plays, of which none replaces another.
     """
 
     table: pl.DataFrame
@@ -73,9 +74,12 @@ def merge(
 ) -> tuple[Known, int]:
     """Add what a delivery has that is not there yet; also returns the number of rows that were added.
 
-    delivered: its typed rows, in the table's columns but created_timestamp. given: the columns that its file
-    has; where a record replaces another, the others keep their values. A play is added where the table has
-    not the same one; a record replaces that of its key where it says something else.
+    A play is added where the table has not the same one; a record replaces that of its key where it says
+    something else.
+
+    Args:
+        delivered: its typed rows, in the table's columns but created_timestamp.
+        given: the columns that its file has; where a record replaces another, the others keep their values.
     """
     stamped = delivered.with_columns(pl.lit(arrived, dtype=INSTANT).alias(CREATED))
     return _with_records(known, stamped, given, file.key) if file.key else add_plays(known, stamped)

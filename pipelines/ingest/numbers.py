@@ -61,9 +61,10 @@ def floats(text: pl.Series) -> pl.Series:
 def seconds(text: pl.Series, latest: datetime, per_second: float = 1) -> pl.Series:
     """Unix times as instants, null where they are before the first day or after `latest`.
 
-    per_second: how many of their unit make a second.
-
     With an exponent, only where all digits are written to the second: 1.59E+09 may be any second of months.
+
+    Args:
+        per_second: how many of their unit make a second.
     """
     number = floats(text) / per_second
     first = (FIRST_DAY - FIRST_DAY.replace(day=1)).total_seconds()

@@ -60,10 +60,15 @@ _DTYPES: dict[Kind, pl.DataType] = {
 class RawColumn:
     """One column of a raw file.
 
-    required: the file must have it. nullable: a row may have no value. at_least: the lowest value allowed,
-    for numbers. missing: what else than nothing means missing, as written in the file. earliest: the first
-    day that is believed, for days. source: the column's name in the file, where settings give another one
-    than its own. at_most: the highest value allowed. among: the texts allowed; empty: all.
+    Attributes:
+        required: the file must have it.
+        nullable: a row may have no value.
+        at_least: the lowest value allowed, for numbers.
+        missing: what else than nothing means missing, as written in the file.
+        earliest: the first day that is believed, for days.
+        source: the column's name in the file, where settings give another one than its own.
+        at_most: the highest value allowed.
+        among: the texts allowed; empty: all.
     """
 
     name: str
@@ -87,10 +92,13 @@ class RawColumn:
 class RawFile:
     """One raw file, the validated table that it becomes, and what is lost without it.
 
-    key: columns of which no two rows may agree. any_of: at least one of these columns must be there.
-    without: for an optional file, what cannot be done where it is missing; None where it is required.
-    has_plays: a row is a play, with a time. time_optional: of which a play may have none. layout: how its
-    rows are to be understood where settings say it; None: as KuaiRec's.
+    Attributes:
+        key: columns of which no two rows may agree.
+        any_of: at least one of these columns must be there.
+        without: for an optional file, what cannot be done where it is missing; None where it is required.
+        has_plays: a row is a play, with a time.
+        time_optional: of which a play may have none.
+        layout: how its rows are to be understood where settings say it; None: as KuaiRec's.
     """
 
     name: str
@@ -108,10 +116,13 @@ class RawFile:
 class Layout:
     """How the rows of a file are to be understood whose columns settings name.
 
-    only_named: nothing else is read of it than the columns named. unit_ms: milliseconds in the unit of play
-    time and length. worth: of each event. captions: columns whose texts together are an item's caption.
-    categories: how many levels of categories are columns of the file. has_tags: whether it has a column of
-    tags, the first of which is an item's own.
+    Attributes:
+        only_named: nothing else is read of it than the columns named.
+        unit_ms: milliseconds in the unit of play time and length.
+        worth: of each event.
+        captions: columns whose texts together are an item's caption.
+        categories: how many levels of categories are columns of the file.
+        has_tags: whether it has a column of tags, the first of which is an item's own.
     """
 
     only_named: bool = False
@@ -266,7 +277,8 @@ RAW_FILES = (USER_FEATURES, CAPTIONS, CATEGORIES, SOCIAL_NETWORK, ITEM_DAILY, SM
 def find_raw_folder(raw_dir: Path) -> Path:
     """The folder that holds the raw files: raw_dir itself, its `data`, or the `data` of a folder in it.
 
-    Raises InputError where there is none, or more than one.
+    Raises:
+        InputError: if there is none, or more than one.
     """
     if not raw_dir.is_dir():
         raise InputError(
@@ -302,7 +314,10 @@ def _is_there(folder: Path) -> bool:
 def raw_path(folder: Path, file: RawFile) -> Path:
     """Where a raw file lies: under its own name, or with the ending of another format, or as a folder.
 
-    Its own name where it is not there. Raises InputError where several may be meant.
+    Its own name where it is not there.
+
+    Raises:
+        InputError: if several may be meant.
     """
     path = folder / file.name
     if path.exists() or path.is_symlink():
@@ -329,7 +344,8 @@ def _names_of_folders(stem: str) -> tuple[str, str]:
 def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
     """The file with only those of its columns that the header names.
 
-    Raises InputError where a required column is missing, or one is named twice.
+    Raises:
+        InputError: if a required column is missing, or one is named twice.
     """
     wanted = {column.name for column in file.columns}
     twice = sorted({name for name in header if header.count(name) > 1} & wanted)

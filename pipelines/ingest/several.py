@@ -28,7 +28,8 @@ _BLOCK_BYTES = 8 * 2**20
 def whole_text(path: Path, kind: RawFile, form: Form, scratch: Path) -> Text:
     """The text of a raw file, whether that is one file, a folder, a pattern or a list.
 
-    Raises InputError where files do not have the same columns or are not of one format.
+    Raises:
+        InputError: if files do not have the same columns or are not of one format.
     """
     if not is_several(path):
         return text_of(path, form, scratch)

@@ -29,9 +29,12 @@ _LEFT_BEHIND_S = 86_400
 class Source:
     """A raw file that is there: all columns that it may have, those that it does have, and its header.
 
-    file: as settings have its columns. time_format: of the times of its plays. Where the header says that
-    reading begins in the file's midst, the table of what stands before is needed. recognised: of its format,
-    for people; empty where it is plain CSV.
+    Where the header says that reading begins in the file's midst, the table of what stands before is needed.
+
+    Attributes:
+        file: as settings have its columns.
+        time_format: of the times of its plays.
+        recognised: of its format, for people; empty where it is plain CSV.
     """
 
     path: Path
@@ -56,9 +59,13 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
 def source_of(
     path: Path, file: RawFile, settings: Settings, scratch: Path, taken: Taken | None = None
 ) -> Source:
-    """Look at a raw file or a delivery. taken: as it was taken in before.
+    """Look at a raw file or a delivery.
 
-    Raises InputError where it cannot be read, lacks a column, or writes times that may mean two things.
+    Args:
+        taken: as it was taken in before.
+
+    Raises:
+        InputError: if it cannot be read, lacks a column, or writes times that may mean two things.
     """
     form, file = Form.of(settings, files_given(file, settings)), mapped(file, settings)
     header = inspect_csv(path, file, form, scratch, taken)

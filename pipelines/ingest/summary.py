@@ -99,7 +99,8 @@ def reasons(table: Table, source: Source | None = None) -> list[dict[str, Any]]:
 def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> IngestFacts:
     """What there is to say of the tables, of rejected rows, and of columns that are not there.
 
-    given: the files whose columns settings name: what others they might have is of no interest.
+    Args:
+        given: the files whose columns settings name: what others they might have is of no interest.
     """
     rejected = [
         {"file": name, **reason}

@@ -49,10 +49,14 @@ def read_table(
     advance: Callable[[float], None],
     before: Table | None = None,
 ) -> Table:
-    """Read, type and check one raw file. advance: called with how many more bytes are read.
+    """Read, type and check one raw file.
 
-    before: the table of what stands before the rows to be read; the result is that of reading the whole file.
     Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
+
+    Args:
+        advance: called with how many more bytes are read.
+        before: the table of what stands before the rows to be read; the result is that of reading the whole
+            file.
     """
     path, file, header = source.path, source.file, source.header
     typed, spans = [], []

@@ -32,7 +32,8 @@ READING = (
 class Delivered:
     """A delivery as it was merged: its stamp and arrival, its good rows, those that were new or changed.
 
-    why: reasons of rejected rows with their number and first line.
+    Attributes:
+        why: reasons of rejected rows with their number and first line.
     """
 
     name: str
@@ -57,9 +58,15 @@ class Delivered:
 class Taken:
     """A raw file as it was taken in, and the table and rejects that it and its deliveries became.
 
-    size: bytes; digest: SHA-256 of them; lines: line ends in them. names: its header. counted: rows,
-    duplicates, rejected rows. why: reasons of rejected rows with their number and first line. written: size
-    and modification time (ns) of the table, and of the rejects if there are some, as they must still stand.
+    Attributes:
+        size: bytes.
+        digest: SHA-256 of them.
+        lines: line ends in them.
+        names: its header.
+        counted: rows, duplicates, rejected rows.
+        why: reasons of rejected rows with their number and first line.
+        written: size and modification time (ns) of the table, and of the rejects if there are some, as they
+            must still stand.
     """
 
     size: int
@@ -95,7 +102,8 @@ class Taken:
 def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
     """By raw path, what was taken in under these settings and still stands; empty where nothing is of use.
 
-    ids: of those that are text, by what their codes are known.
+    Args:
+        ids: of those that are text, by what their codes are known.
     """
     try:
         recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))

@@ -28,7 +28,8 @@ _SHOWN = {
 def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> str:
     """The format of a column's times: what most values are, and `usual` where half of them are that.
 
-    Raises InputError, which asks and names the setting, where that is not one format.
+    Raises:
+        InputError: which asks and names the setting, where that is not one format.
     """
     texts = [value.strip() for value in values if value.strip()]
     formats = [found for text in texts if (found := _format(text)) is not None]

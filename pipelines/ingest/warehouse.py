@@ -30,7 +30,9 @@ _STATE = "warehouse.json"
 def fetch(settings: Settings) -> list[Path]:
     """Bring what the queries of `[data]` answer into the home; returns the files that are new.
 
-    Raises InputError where a query or source_url is wrong, NightreelError where the database is away.
+    Raises:
+        InputError: if a query or source_url is wrong.
+        NightreelError: if the database is away.
     """
     written = []
     for file in (BIG_MATRIX, USER_FEATURES, CAPTIONS):
@@ -129,7 +131,11 @@ class _State:
 
 
 def write_answer(parts: Iterator[pa.Table], path: Path, watermark: str | None) -> _Found:
-    """Write the parts of an answer as one Parquet file. Raises InputError where a column cannot be."""
+    """Write the parts of an answer as one Parquet file.
+
+    Raises:
+        InputError: if a column cannot be.
+    """
     found, writer = _Found(), None
     empty: pa.Table | None = None
     try:

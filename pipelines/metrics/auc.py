@@ -13,9 +13,15 @@ from pipelines.metrics.ranked import Order
 
 
 def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
-    """Each pair's rank among its user's, 1 for the lowest score, ties sharing their mean: float64 [pairs].
+    """Each pair's rank among its user's, 1 for the lowest score, ties sharing their mean.
 
-    In the order of `order.rows`. score: float64 [pairs], that which made the order; NaN is the lowest, tied.
+    In the order of `order.rows`.
+
+    Args:
+        score: float64 [pairs], that which made the order; NaN is the lowest, tied.
+
+    Returns:
+        float64 [pairs].
     """
     values = score[order.rows]
     values = np.where(np.isnan(values), -np.inf, values)
@@ -32,9 +38,14 @@ def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
 
 
 def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """Each user's AUC: float64 [users], NaN without a relevant pair or without another.
+    """Each user's AUC.
 
-    ranks: of `ascending_ranks`. relevant: bool [pairs], as `order.rows` counts them.
+    Args:
+        ranks: of `ascending_ranks`.
+        relevant: bool [pairs], as `order.rows` counts them.
+
+    Returns:
+        float64 [users], NaN without a relevant pair or without another.
     """
     hits = relevant[order.rows].astype(bool)
     total = np.concatenate([[0.0], np.cumsum(np.where(hits, ranks, 0.0))])

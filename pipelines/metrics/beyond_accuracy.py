@@ -31,10 +31,17 @@ def means_of_first(first: np.ndarray, of_video: np.ndarray, cutoffs: Sequence[in
 
 
 def category_diversity(first: np.ndarray, category: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
-    """Share of pairs of videos with different categories, up to each cutoff: float64 [users, cutoffs].
+    """Share of pairs of videos with different categories, up to each cutoff.
 
-    ILD@k = 1 - (pairs of the same category) / (n * (n - 1) / 2), n the listed videos up to k. category: an
-    integer from 0 a video. NaN where fewer than two videos are listed.
+    ILD@k = 1 - (pairs of the same category) / (n * (n - 1) / 2), n the listed videos up to k.
+
+    NaN where fewer than two videos are listed.
+
+    Args:
+        category: an integer from 0 a video.
+
+    Returns:
+        float64 [users, cutoffs].
     """
     users = len(first)
     categories = int(category.max(initial=-1)) + 1

@@ -15,7 +15,8 @@ _BLOCK = 100
 class Bootstrap:
     """Draws of users with replacement, shared by everything that is compared on the same users.
 
-    counts: float64 [resamples, users], how often each user was drawn.
+    Attributes:
+        counts: float64 [resamples, users], how often each user was drawn.
     """
 
     counts: np.ndarray
@@ -33,7 +34,10 @@ class Bootstrap:
     def means(self, values: np.ndarray) -> np.ndarray:
         """Each column's mean in each draw, over the drawn users that have a value: [resamples, columns].
 
-        values: float64 [users, columns]; NaN where a user has none. A draw without any value gives NaN.
+        A draw without any value gives NaN.
+
+        Args:
+            values: float64 [users, columns]; NaN where a user has none.
         """
         exists = ~np.isnan(values)
         if exists.all():
@@ -55,9 +59,13 @@ class Bootstrap:
 
 
 def interval_of_draws(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """The percentile interval of each column: float64 [2, columns], NaN for a column without any value.
+    """The percentile interval of each column.
 
-    draws: float64 [resamples, columns], NaN where a draw gave no value.
+    Args:
+        draws: float64 [resamples, columns], NaN where a draw gave no value.
+
+    Returns:
+        float64 [2, columns], NaN for a column without any value.
     """
     tail = (1 - confidence) / 2
     whole = ~np.isnan(draws).any(axis=0)
@@ -69,9 +77,15 @@ def interval_of_draws(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray
 
 
 def bootstrap_intervals(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> np.ndarray:
-    """Interval of each column's mean when users are drawn again with replacement: float64 [2, columns].
+    """Interval of each column's mean when users are drawn again with replacement.
 
-    values: float64 [users, columns]; NaN where a user has none. All columns share the same draws, so that
-    systems may be compared in pairs. One user gives an interval of no width.
+    All columns share the same draws, so that systems may be compared in pairs. One user gives an interval of
+    no width.
+
+    Args:
+        values: float64 [users, columns]; NaN where a user has none.
+
+    Returns:
+        float64 [2, columns].
     """
     return Bootstrap.of(len(values), seed=seed).intervals(values, confidence)

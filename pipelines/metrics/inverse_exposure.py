@@ -18,9 +18,15 @@ CLIP = 0.01
 
 
 def exposure_weights(exposure: np.ndarray) -> np.ndarray:
-    """The weight of each video: float64 [videos], from 1 for the most exposed to 1 / CLIP.
+    """The weight of each video.
 
-    w = 1 / max(n / n_max, CLIP), n being the exposure and n_max the highest. exposure: at least 0.
+    w = 1 / max(n / n_max, CLIP), n being the exposure and n_max the highest.
+
+    Args:
+        exposure: at least 0.
+
+    Returns:
+        float64 [videos], from 1 for the most exposed to 1 / CLIP.
     """
     share = exposure / max(float(exposure.max(initial=0)), 1.0)
     weights: np.ndarray = 1.0 / np.maximum(share, CLIP)

@@ -11,8 +11,10 @@ import numpy as np
 class Order:
     """All pairs, user after user, each user's in a system's order.
 
-    users: int64 [users], ascending. starts: int64 [users + 1], where each user's pairs begin, the end last.
-    rows: int64 [pairs], the place of each pair in the arrays that it came from.
+    Attributes:
+        users: int64 [users], ascending.
+        starts: int64 [users + 1], where each user's pairs begin, the end last.
+        rows: int64 [pairs], the place of each pair in the arrays that it came from.
     """
 
     users: np.ndarray
@@ -48,9 +50,13 @@ class Order:
         return np.diff(self.starts)
 
     def first(self, depth: int, of_users: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Each user's first `depth` rows, best first; -1 where there are fewer: int64 [users, depth].
+        """Each user's first `depth` rows, best first; -1 where there are fewer.
 
-        of_users: only of these, as bool [users] or by place.
+        Args:
+            of_users: only of these, as bool [users] or by place.
+
+        Returns:
+            int64 [users, depth].
         """
         places = np.arange(depth)
         inside = places < self.lengths[of_users, None]
@@ -63,8 +69,10 @@ class Order:
     def parts(self, code: np.ndarray) -> "Order":
         """The same order within parts of each user's pairs, part after part: of group code * users + user.
 
-        code: int [pairs], the part of each pair, below 128; pairs of a negative one are left out. Of a user
-        the place counts.
+        Of a user the place counts.
+
+        Args:
+            code: int [pairs], the part of each pair, below 128; pairs of a negative one are left out.
         """
         codes = np.take(code.astype(np.int8), self.rows)
         # A stable sort of bytes takes time linear in the pairs, and leaves users together.
@@ -82,7 +90,8 @@ class Order:
 class Places:
     """Places of lists, list after list: the user of each, by place, and its rank from 0; int32 [places].
 
-    users: how many there are, those without any place included.
+    Attributes:
+        users: how many there are, those without any place included.
     """
 
     users: int
@@ -116,10 +125,13 @@ class Places:
 class Outcome:
     """What truly came of pairs, whatever a system thinks of them.
 
-    relevant: bool [pairs]. gains: float [pairs], at least 0, the graded worth of the video to the user.
-    users: int64 [users], ascending; relevant_counts: float64 [users], each user's relevant videos. best,
-    best_gains: at least the first `depth` places of lists in the best possible order, and the gain of each;
-    None where a gain says no more than whether a video is relevant.
+    Attributes:
+        relevant: bool [pairs].
+        gains: float [pairs], at least 0, the graded worth of the video to the user.
+        users: int64 [users], ascending.
+        relevant_counts: float64 [users], each user's relevant videos.
+        best, best_gains: at least the first `depth` places of lists in the best possible order, and the gain
+            of each; None where a gain says no more than whether a video is relevant.
     """
 
     relevant: np.ndarray
@@ -156,10 +168,14 @@ class Outcome:
 class RankedLists:
     """The lists of all users that have a relevant video, each in rank order, as deep as metrics may ask.
 
-    users: int64 [users], ascending. places: of their lists, to the outcome's depth; rows: int64 [places], the
-    place of each pair in the outcome's arrays. relevant_counts: float64 [users], at least 1, of the whole
-    list. is_user: bool, which of the outcome's users these are; no metric is defined for those without a
-    relevant video, so none counts them. whole: no list is longer than the depth.
+    Attributes:
+        users: int64 [users], ascending.
+        places: of their lists, to the outcome's depth.
+        rows: int64 [places], the place of each pair in the outcome's arrays.
+        relevant_counts: float64 [users], at least 1, of the whole list.
+        is_user: bool, which of the outcome's users these are; no metric is defined for those without a
+            relevant video, so none counts them.
+        whole: no list is longer than the depth.
     """
 
     users: np.ndarray
@@ -181,7 +197,10 @@ class RankedLists:
     ) -> "RankedLists":
         """Whole lists by score, highest first; equal scores by video_id; NaN comes last.
 
-        All arrays have one entry a pair, in any order. gain: graded worth; by default 1 where relevant.
+        All arrays have one entry a pair, in any order.
+
+        Args:
+            gain: graded worth; by default 1 where relevant.
         """
         order = Order.of(user_id, video_id, score)
         depth = int(order.lengths.max(initial=1))
@@ -212,9 +231,11 @@ class RankedLists:
     ) -> "RankedLists":
         """Lists of which only the relevant positions are known; what no list holds is relevant all the same.
 
-        users: int64 [users], ascending, each with a relevant video. relevant: of each relevant video its user
-        (by position) and its gain, in any order. hits: of each that a list holds its user, its rank from 0
-        and its gain, by user and rank. depth: of the lists.
+        Args:
+            users: int64 [users], ascending, each with a relevant video.
+            relevant: of each relevant video its user (by position) and its gain, in any order.
+            hits: of each that a list holds its user, its rank from 0 and its gain, by user and rank.
+            depth: of the lists.
         """
         user, gain = relevant
         order = np.lexsort((-gain, user))
@@ -245,9 +266,13 @@ class RankedLists:
         return first
 
     def precision_sums(self, k: int, *, by_gain: bool = False) -> np.ndarray:
-        """The sum of the precision at the relevant ones of the first k places: float64 [users].
+        """The sum of the precision at the relevant ones of the first k places.
 
-        by_gain: each times its gain.
+        Args:
+            by_gain: each times its gain.
+
+        Returns:
+            float64 [users].
         """
         precision = self._hit_numbers / (self._hits.rank + 1.0)
         weights = self._gains[self.outcome.relevant[self.rows]] if by_gain else 1.0
@@ -309,7 +334,11 @@ class RankedLists:
         return Places.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
 
     def _depth(self, k: int) -> int:
-        """Place k, or the last that there is. Raises ValueError for k below 1, or where lists were cut."""
+        """Place k, or the last that there is.
+
+        Raises:
+            ValueError: for k below 1, or where lists were cut.
+        """
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
         if k > self.outcome.depth and not self.whole:

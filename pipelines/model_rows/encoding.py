@@ -16,8 +16,10 @@ from nightreel.core.errors import InputError
 class FeatureEncoding:
     """The features in the feature service's order, and the code of every category of the categorical ones.
 
-    names: all features. categories: for each categorical feature its known values, ascending; a value's
-    code is its place there, so codes are dense, from 0.
+    Attributes:
+        names: all features.
+        categories: for each categorical feature its known values, ascending; a value's code is its place
+            there, so codes are dense, from 0.
     """
 
     names: tuple[str, ...]
@@ -27,8 +29,11 @@ class FeatureEncoding:
     def fit(cls, names: Sequence[str], values: Mapping[str, pa.Array | pa.ChunkedArray]) -> "FeatureEncoding":
         """Give a code to each value that a categorical feature takes in `values`.
 
-        names: features in service order. values: of every categorical feature among them, and of no other,
-        the values seen in training. Nulls get no code.
+        Nulls get no code.
+
+        Args:
+            names: features in service order.
+            values: of every categorical feature among them, and of no other, the values seen in training.
         """
         categories = {
             name: tuple(sorted(pc.unique(values[name]).drop_null().to_pylist()))
@@ -46,7 +51,10 @@ class FeatureEncoding:
         """The named columns of `table` as float32 [rows, len(names)].
 
         Numbers stay numbers, categories become their code; null and a category not seen in training become
-        NaN. Raises InputError where a column is missing from the table or is not a feature.
+        NaN.
+
+        Raises:
+            InputError: if a column is missing from the table or is not a feature.
         """
         matrix = np.empty((table.num_rows, len(names)), dtype=np.float32)
         for place, name in enumerate(names):

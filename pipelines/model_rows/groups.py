@@ -14,8 +14,9 @@ _NEVER = -1
 class WithGroups:
     """Some users and the groups of one kind, such as authors.
 
-    codes: int64 [videos], each video's group, negative where it has none. plays, likes: int64, last_us:
-    int64, _NEVER without a play; all [users * groups].
+    Attributes:
+        codes: int64 [videos], each video's group, negative where it has none.
+        plays, likes: int64, last_us: int64, _NEVER without a play; all [users * groups].
     """
 
     codes: np.ndarray
@@ -65,7 +66,11 @@ def codes_of(ids: np.ndarray) -> np.ndarray:
 def group_features(
     name: str, codes: np.ndarray, histories: Histories, user: np.ndarray, video: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """A group's features of some pairs, by name. codes: of the catalogue's videos, as `codes_of` has them."""
+    """A group's features of some pairs, by name.
+
+    Args:
+        codes: of the catalogue's videos, as `codes_of` has them.
+    """
     plays, likes, last_us = WithGroups.of(histories, codes).of_pairs(user, video)
     return {
         f"{name}_plays": plays,
@@ -78,7 +83,11 @@ def group_features(
 def repeat_features(
     histories: Histories, user: np.ndarray, video: np.ndarray, videos: int
 ) -> dict[str, np.ndarray]:
-    """Whether and when the user of a pair had played its video. videos: of the catalogue."""
+    """Whether and when the user of a pair had played its video.
+
+    Args:
+        videos: of the catalogue.
+    """
     # Not by cells: users times videos would be many.
     pair = histories.play_user * videos + histories.play_video
     order = np.argsort(pair, kind="stable")

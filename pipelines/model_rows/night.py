@@ -35,9 +35,13 @@ _TINY = 1e-9
 class Rows:
     """Candidates of some users: one entry a pair, user after user.
 
-    user: position among the users asked for. video: position in the night's catalogue. features: float32
-    [pairs, features]. als_score: float32 [pairs], NaN where unknown. brought_by: uint32 [pairs], a bit for
-    each source, the first one's the lowest, set where the video is among its best.
+    Attributes:
+        user: position among the users asked for.
+        video: position in the night's catalogue.
+        features: float32 [pairs, features].
+        als_score: float32 [pairs], NaN where unknown.
+        brought_by: uint32 [pairs], a bit for each source, the first one's the lowest, set where the video is
+            among its best.
     """
 
     user: np.ndarray
@@ -51,10 +55,12 @@ class Rows:
 class Night:
     """What is known at the beginning of a night.
 
-    plays_columns: int64, the position in the catalogue of each video of `plays`. sides_video: int64 [videos],
-    the position of each in `sides`, -1 where it may not be listed. groups: int64 [videos] by the group's key,
-    as `codes_of` gives them. of_videos: float32 [videos] by feature. entries: the names of the catalogue's
-    features of a row, in order.
+    Attributes:
+        plays_columns: int64, the position in the catalogue of each video of `plays`.
+        sides_video: int64 [videos], the position of each in `sides`, -1 where it may not be listed.
+        groups: int64 [videos] by the group's key, as `codes_of` gives them.
+        of_videos: float32 [videos] by feature.
+        entries: the names of the catalogue's features of a row, in order.
     """
 
     catalogue: Catalogue
@@ -76,9 +82,12 @@ class Night:
     ) -> "Night":
         """Fit or read the sources, and gather what is known of each video.
 
-        past: plays before the cutoff. plays: of the same log, asked only for what is before an instant; its
-        videos may be more than those of the past. listable: the videos of `sides` in their order: video_id,
-        uploaded_us, and each group of the catalogue by its key, negative where unknown.
+        Args:
+            past: plays before the cutoff.
+            plays: of the same log, asked only for what is before an instant; its videos may be more than
+                those of the past.
+            listable: the videos of `sides` in their order: video_id, uploaded_us, and each group of the
+                catalogue by its key, negative where unknown.
         """
         listable_id = listable[columns.VIDEO_ID].to_numpy()
         video_id = np.union1d(plays.video_id, listable_id)
@@ -138,9 +147,12 @@ class Night:
     ) -> Rows:
         """The candidates of some users as of an instant each, with their features.
 
-        user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where unknown.
-        open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had not
-        played. at_least: candidates of a user that there are at least, as far as videos are open.
+        Args:
+            user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where
+                unknown.
+            open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had
+                not played.
+            at_least: candidates of a user that there are at least, as far as videos are open.
         """
         users = len(user_id)
         histories = self.plays.histories(user_id, instant_us, self.plays_columns, len(self.catalogue))
@@ -226,8 +238,11 @@ def _of_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0.
 
-    listable: [users, listable videos]. own, user: of each pair, users ascending. by_reception: int64 [pairs],
-    the pairs user after user, the best received video first, which decides between equal scores.
+    Args:
+        listable: [users, listable videos].
+        own, user: of each pair, users ascending.
+        by_reception: int64 [pairs], the pairs user after user, the best received video first, which decides
+            between equal scores.
     """
     # In rows, so that a sum does not depend on how many users are asked for.
     known = np.ascontiguousarray(listable)

@@ -6,9 +6,15 @@ import numpy as np
 
 
 def in_turn(*keys: np.ndarray) -> np.ndarray:
-    """One number a row that orders as the first key does, and where that ties as the next: int64 [rows].
+    """One number a row that orders as the first key does, and where that ties as the next.
 
-    Rows are equal where all keys are. keys: at least one, without NaN.
+    Rows are equal where all keys are.
+
+    Args:
+        keys: at least one, without NaN.
+
+    Returns:
+        int64 [rows].
     """
     order = np.lexsort(keys[::-1])
     differs = np.zeros(len(order), dtype=np.int64)
@@ -35,9 +41,13 @@ def best_positions(
 ) -> np.ndarray:
     """Positions of the `most` largest values among some videos, ascending.
 
-    values: float [videos], finite where asked for. among: bool [videos]. tie_break: given the positions that
-    tie for the last of the room, what decides between them, highest first; ties that it leaves, or all of
-    them without it, go to the first. Same as sorting all of them, but in time linear in the videos.
+    Same as sorting all of them, but in time linear in the videos.
+
+    Args:
+        values: float [videos], finite where asked for.
+        among: bool [videos].
+        tie_break: given the positions that tie for the last of the room, what decides between them, highest
+            first; ties that it leaves, or all of them without it, go to the first.
     """
     positions = np.flatnonzero(among)
     if most < 1 or len(positions) <= most:

@@ -14,8 +14,10 @@ from pipelines.model_rows.sides import Sides
 class OwnFeatures:
     """The own features of the users and videos of some sides.
 
-    users, videos: float32 [features, rows of that side + 1], NaN in the last row. names: users' first, then
-    videos', then those of pairs. columns: of the pairs' features, their positions in the sides' pair values.
+    Attributes:
+        users, videos: float32 [features, rows of that side + 1], NaN in the last row.
+        names: users' first, then videos', then those of pairs.
+        columns: of the pairs' features, their positions in the sides' pair values.
     """
 
     names: tuple[str, ...]
@@ -28,7 +30,8 @@ class OwnFeatures:
     def of(cls, sides: Sides, taken: Container[str], settings: Settings) -> "OwnFeatures":
         """Those of the features of the sides that come from one's own modules.
 
-        taken: names that a row has already; a feature of such a name bears its view's too, as in Feast.
+        Args:
+            taken: names that a row has already; a feature of such a name bears its view's too, as in Feast.
         """
         found: dict[str, list[str]] = {"user": [], "video": [], "pair": []}
         names: dict[str, str] = {}
@@ -47,7 +50,11 @@ class OwnFeatures:
         )
 
     def values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
-        """A column a feature, float32 [pairs]. user, video: positions in the sides, -1 where unknown."""
+        """A column a feature, float32 [pairs].
+
+        Args:
+            user, video: positions in the sides, -1 where unknown.
+        """
         of_pairs = self.sides.pair_values(user, video) if self.columns else []
         return [
             *(column[user] for column in self.users),

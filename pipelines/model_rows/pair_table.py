@@ -23,9 +23,11 @@ from pipelines.pair_keys import group_of, with_groups
 class PairTable:
     """The features of one view for users and videos as of an instant.
 
-    indices: of the features in a pair's row. keys: int64, ascending, user * (groups + 1) + group of each
-    entry. values: float32 [features, entries + 1], the last of them NaN. of_video: int64 [videos], each
-    video's group, `groups` where it has none.
+    Attributes:
+        indices: of the features in a pair's row.
+        keys: int64, ascending, user * (groups + 1) + group of each entry.
+        values: float32 [features, entries + 1], the last of them NaN.
+        of_video: int64 [videos], each video's group, `groups` where it has none.
     """
 
     indices: tuple[int, ...]
@@ -71,9 +73,11 @@ def pair_tables(
     as_of: datetime,
     profiles_at: datetime,
 ) -> tuple[PairTable, ...]:
-    """The tables of views whose keys are a user and a group of videos. views: each one's part of a row.
+    """The tables of views whose keys are a user and a group of videos.
 
-    profiles_at: the instant of the videos' categories, which bear no time of their own.
+    Args:
+        views: each one's part of a row.
+        profiles_at: the instant of the videos' categories, which bear no time of their own.
     """
     if not views:
         return ()

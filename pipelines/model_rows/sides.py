@@ -52,10 +52,13 @@ class Side:
 class Sides:
     """Users and videos as of an instant.
 
-    names: features of a pair in the service's order. users, videos: one row each, in the order asked for.
-    user_factors, video_factors: float32 [rows, factors], NaN where there are none. constants: position in a
-    pair's row -> value, of what is the same for all pairs. als_place: where als_score stands. pairs: the
-    other features of pairs.
+    Attributes:
+        names: features of a pair in the service's order.
+        users, videos: one row each, in the order asked for.
+        user_factors, video_factors: float32 [rows, factors], NaN where there are none.
+        constants: position in a pair's row -> value, of what is the same for all pairs.
+        als_place: where als_score stands.
+        pairs: the other features of pairs.
     """
 
     names: tuple[str, ...]
@@ -148,11 +151,14 @@ def sides_as_of(
 ) -> Sides:
     """Join and encode what is known of these users and videos as of the instant.
 
-    profiles_at: who users are, and the texts and categories of videos, which bear no time of their own, are
-    those that had arrived by then; by default by `as_of`.
+    Args:
+        profiles_at: who users are, and the texts and categories of videos, which bear no time of their own,
+            are those that had arrived by then; by default by `as_of`.
+        user_id, video_id: int64, at least one each.
+        zone: where hours and weekdays are counted.
 
-    user_id, video_id: int64, at least one each. zone: where hours and weekdays are counted. Raises InputError
-    where the service's features are not those that the encoding was made of.
+    Raises:
+        InputError: if the service's features are not those that the encoding was made of.
     """
     service = store.get_feature_service(columns.HYBRID_RANKER)
     projections = {

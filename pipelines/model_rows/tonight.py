@@ -22,8 +22,9 @@ def night_as_of(
 ) -> Night:
     """The sources as of the local midnight at or before an instant, the histories up to the instant.
 
-    plays: the whole log, as `read_plays` gives it. sides, listable: of the users and videos that are scored,
-    as `Night.of` takes them.
+    Args:
+        plays: the whole log, as `read_plays` gives it.
+        sides, listable: of the users and videos that are scored, as `Night.of` takes them.
     """
     past = Past.of(plays, as_of, settings)
     cutoff = last_cutoff(as_of, settings.data)

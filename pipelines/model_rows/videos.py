@@ -16,10 +16,16 @@ _DAY_US = 86_400_000_000
 def video_features(
     past: Past, catalogue: Catalogue, sides: Sides, listable: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Values by name: float32 [videos of the catalogue].
+    """Values by name.
 
-    listable: int64, the position in the catalogue of each video of `sides`. Counts are logarithms relative to
-    the mean video's, so that they mean the same on each night of a growing log.
+    Counts are logarithms relative to the mean video's, so that they mean the same on each night of a growing
+    log.
+
+    Args:
+        listable: int64, the position in the catalogue of each video of `sides`.
+
+    Returns:
+        float32 [videos of the catalogue].
     """
     videos = len(past.video_id)
     usual = float(past.liked.mean()) if len(past) else 0.3

@@ -32,7 +32,11 @@ class Matrix(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a matrix, binned; rows: which they are, in the order in which they are binned."""
+    """Some rows of a matrix, binned.
+
+    Attributes:
+        rows: which they are, in the order in which they are binned.
+    """
 
     rows: np.ndarray
     data: lgb.Dataset
@@ -49,7 +53,12 @@ class Binning:
         encoding: FeatureEncoding,
         parameters: dict[str, Any],
     ) -> None:
-        """Find the bins. video_id: of every row of the matrix. parameters: LightGBM's, with a seed."""
+        """Find the bins.
+
+        Args:
+            video_id: of every row of the matrix.
+            parameters: LightGBM's, with a seed.
+        """
         self._matrix = matrix
         self._first = fitted.start
         self._video_id = video_id

@@ -89,8 +89,11 @@ def tuned_blend(
 ) -> Blend:
     """Search the weights with the highest quality, beginning with the sum of those in `start`.
 
-    components: a score a pair, on its scale. quality: of an array of scores; larger is better. Weights
-    change for a gain of more than `least_gain` only, so the same input gives the same, plain blend.
+    Weights change for a gain of more than `least_gain` only, so the same input gives the same, plain blend.
+
+    Args:
+        components: a score a pair, on its scale.
+        quality: of an array of scores; larger is better.
     """
     scales = Blend.scales(components)
     standard = {name: scales.standardised(name, values) for name, values in components.items()}

@@ -102,8 +102,12 @@ def fit_rankers(
 ) -> HybridRanker:
     """Fit both rankers on slices.fit, each stopped early on slices.stop.
 
-    matrix: all rows in order of time; wanted: what came of them; video_id: of each. The features of a part
-    are binned once for both models. The same input gives the same models.
+    The features of a part are binned once for both models. The same input gives the same models.
+
+    Args:
+        matrix: all rows in order of time.
+        wanted: what came of them.
+        video_id: of each.
     """
     rows = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(rows))
@@ -147,9 +151,13 @@ def grow_rankers(
 ) -> HybridRanker:
     """Fit both rankers on parts, as many as there are, that are binned alike; `stop` says when to stop.
 
-    wanted: of all rows. fit: the rows that are fitted on, by all workers together. parameters: LightGBM's, as
-    `common_parameters` gives them. title: of the progress bar. network: LightGBM's own parameters that say
-    where other workers are, which do the same with other parts; None for this one alone.
+    Args:
+        wanted: of all rows.
+        fit: the rows that are fitted on, by all workers together.
+        parameters: LightGBM's, as `common_parameters` gives them.
+        title: of the progress bar.
+        network: LightGBM's own parameters that say where other workers are, which do the same with other
+            parts; None for this one alone.
     """
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
@@ -175,7 +183,11 @@ def grow_rankers(
 
 
 def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
-    """LightGBM's parameters that all rankers share; rows: how many they are fitted on."""
+    """LightGBM's parameters that all rankers share.
+
+    Args:
+        rows: how many they are fitted on.
+    """
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.
     shrinkage = min(max(rows / 700, 20.0), _CATEGORY_PLAYS)

@@ -28,7 +28,8 @@ _log = get_logger(__name__)
 def classifier_target(targets: Targets, fit: slice) -> tuple[np.ndarray, dict[str, Any]]:
     """What the classifier learns of all plays, 0 to 1, and LightGBM's objective for it.
 
-    fit: the plays that are fitted on; they alone decide.
+    Args:
+        fit: the plays that are fitted on; they alone decide.
     """
     if _has_both_classes(targets.liked[fit]):
         return targets.liked, _OF_LIKED
@@ -37,7 +38,11 @@ def classifier_target(targets: Targets, fit: slice) -> tuple[np.ndarray, dict[st
 
 @dataclass(frozen=True)
 class Classes:
-    """The plays that are fitted on, by what came of them; highest: the largest watch_ratio among them."""
+    """The plays that are fitted on, by what came of them.
+
+    Attributes:
+        highest: the largest watch_ratio among them.
+    """
 
     plays: int
     liked: int
@@ -46,7 +51,11 @@ class Classes:
 
     @classmethod
     def of(cls, targets: Targets, watch_ratio: np.ndarray, fit: slice) -> "Classes":
-        """Count. targets, watch_ratio: of all plays."""
+        """Count.
+
+        Args:
+            targets, watch_ratio: of all plays.
+        """
         liked, amount = targets.liked[fit], targets.amount[fit]
         return cls(
             len(liked),

@@ -10,7 +10,14 @@ _BLOCK_USERS = 32
 
 
 def means_over_users(pairs: PairRanker, users: np.ndarray) -> np.ndarray:
-    """What orders each video in the mean over some users: float64 [videos]. users: positions in the sides."""
+    """What orders each video in the mean over some users.
+
+    Args:
+        users: positions in the sides.
+
+    Returns:
+        float64 [videos].
+    """
     total = np.zeros(len(pairs.sides.video_factors))
     for start in range(0, len(users), _BLOCK_USERS):
         for _, als, regressed in pairs.block(users[start : start + _BLOCK_USERS]).regressed_grid():

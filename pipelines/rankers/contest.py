@@ -69,7 +69,11 @@ def contest(
     *,
     days: tuple[str, str],
 ) -> Contest:
-    """Compare both rankers' lists in every arena. days: what chooses, and what judges later, in words."""
+    """Compare both rankers' lists in every arena.
+
+    Args:
+        days: what chooses, and what judges later, in words.
+    """
     shown, next_day = rankers
     qualities: list[tuple[np.ndarray, np.ndarray]] = []
     with progress("objectives", total=len(arenas)) as advance:

@@ -31,9 +31,12 @@ _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 @dataclass(frozen=True)
 class Arena:
-    """Users whose lists are compared. listable: as `Night.of` takes it; opened: bool [users, listable].
+    """Users whose lists are compared.
 
-    liked: user_id, video_id of what they liked, each pair once, every user in it.
+    Attributes:
+        listable: as `Night.of` takes it.
+        opened: bool [users, listable].
+        liked: user_id, video_id of what they liked, each pair once, every user in it.
     """
 
     as_of: datetime
@@ -72,7 +75,11 @@ class Arena:
         )
 
     def quality(self, lists: Sequence[np.ndarray]) -> np.ndarray:
-        """The mean NDCG at 10 and 100 of each user. lists: positions among the listable, best first."""
+        """The mean NDCG at 10 and 100 of each user.
+
+        Args:
+            lists: positions among the listable, best first.
+        """
         video_id = self.listable[columns.VIDEO_ID].to_numpy()
         found = pl.DataFrame(
             {
@@ -119,7 +126,11 @@ def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Sett
 def next_day_lists(
     arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: Settings
 ) -> list[np.ndarray]:
-    """The same by the rankers of the next day. plays: the log."""
+    """The same by the rankers of the next day.
+
+    Args:
+        plays: the log.
+    """
     night = night_as_of(plays, arena.as_of, sides, arena.listable, settings)
     found = []
     as_of_us = round(arena.as_of.timestamp() * 1_000_000)

@@ -14,7 +14,8 @@ from pipelines.metrics import Order
 def filter_size(settings: Settings, filter_k: int | None = None) -> int:
     """How many candidates the classifier hands on: filter_k, but never fewer than a list has room for.
 
-    filter_k: another one than that of the settings, to be tried.
+    Args:
+        filter_k: another one than that of the settings, to be tried.
     """
     return max(settings.ranker.filter_k if filter_k is None else filter_k, settings.lists.top_k)
 
@@ -27,11 +28,17 @@ def hybrid_order(
     *,
     received: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Positions of one user's candidates in the hybrid's order, best first: int64 [candidates].
+    """Positions of one user's candidates in the hybrid's order, best first.
 
     The filter_k most probable by the classifier come first, the highest of `HybridRanker.ordering` leading;
     the others follow in the classifier's order. Where either stage ties, the other decides, then what is
-    received better, and last the smaller video_id. received: as the function gives it.
+    received better, and last the smaller video_id.
+
+    Args:
+        received: as the function gives it.
+
+    Returns:
+        int64 [candidates].
     """
     well = np.zeros(len(video_id), dtype=np.int64) if received is None else received
     by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
@@ -50,10 +57,17 @@ def hybrid_scores(
     catalogue: int,
     received: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Scores that order the pairs of many users as `hybrid_order` orders one user's: float64 [pairs].
+    """Scores that order the pairs of many users as `hybrid_order` orders one user's.
 
-    All arrays have one entry a pair, in any order. catalogue: the number of videos; of a user with pairs for
-    only a part of them, the filter keeps the same share, rounded up. received: of each pair's video.
+    All arrays have one entry a pair, in any order.
+
+    Args:
+        catalogue: the number of videos; of a user with pairs for only a part of them, the filter keeps the
+            same share, rounded up.
+        received: of each pair's video.
+
+    Returns:
+        float64 [pairs].
     """
     order = Order.of(user_id, video_id, np.zeros(len(user_id)))
     kept = np.ceil(order.lengths * filter_k / catalogue).astype(np.int64)

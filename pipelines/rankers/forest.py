@@ -23,9 +23,12 @@ _MISSING_SHIFT, _MISSING_IS_ZERO, _MISSING_IS_NAN = 2, 1, 2
 class Question:
     """What a node asks of one feature.
 
-    feature: its place in a row. threshold: the largest number that goes left. unknown_left: whether NaN does.
-    categories: bool, by code, which codes go left; None where the feature is a number. left, right: leaves
-    that stay open where the answer is that.
+    Attributes:
+        feature: its place in a row.
+        threshold: the largest number that goes left.
+        unknown_left: whether NaN does.
+        categories: bool, by code, which codes go left; None where the feature is a number.
+        left, right: leaves that stay open where the answer is that.
     """
 
     feature: int
@@ -36,7 +39,14 @@ class Question:
     right: np.uint64
 
     def decides_left(self, values: np.ndarray) -> np.ndarray:
-        """The answer for each value: bool. values: float64, NaN where unknown."""
+        """Whether each value goes left.
+
+        Args:
+            values: float64 [rows], NaN where unknown.
+
+        Returns:
+            bool [rows].
+        """
         if self.categories is None:
             left: np.ndarray = values <= self.threshold
             if self.unknown_left:
@@ -68,10 +78,16 @@ class Tree:
 
 
 def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: int) -> np.ndarray:
-    """The leaves of each tree that rows of some features leave open: uint64 [trees, rows].
+    """The leaves of each tree that rows of some features leave open.
 
-    columns: place of a feature -> its values, float32 or float64 [rows]. Questions about others stay open.
-    Masks of disjoint sets of features, ANDed, leave the leaves that all of them do; of all features, one.
+    Questions about others stay open. Masks of disjoint sets of features, ANDed, leave the leaves that all of
+    them do; of all features, one.
+
+    Args:
+        columns: place of a feature -> its values, float32 or float64 [rows].
+
+    Returns:
+        uint64 [trees, rows].
     """
     known = {place: values.astype(np.float64) for place, values in columns.items()}
     masks = np.empty((len(trees), rows), dtype=np.uint64)
@@ -87,8 +103,9 @@ def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: 
 def read_trees(booster: lgb.Booster) -> tuple[Tree, ...]:
     """The trees of a model, in its order.
 
-    Raises InputError for what this does not answer as LightGBM does: trees of more than LEAVES_MAX leaves,
-    zeros that count as unknown, linear leaves.
+    Raises:
+        InputError: for what this does not answer as LightGBM does: trees of more than LEAVES_MAX leaves,
+            zeros that count as unknown, linear leaves.
     """
     text: str = booster.model_to_string()
     blocks = text.partition("\nend of trees")[0].split("\nTree=")[1:]

@@ -27,9 +27,13 @@ HYBRID_NDCG = "hybrid_ndcg_at_10"
 class Holdout:
     """The plays that no model has seen.
 
-    rows: numbers of each user's first play of each video in the holdout, among all rows of the joined frame;
-    user_id, video_id: of these. since: when the holdout begins. catalogue: videos of the whole log. wanted:
-    what came of all rows of the frame.
+    Attributes:
+        rows: numbers of each user's first play of each video in the holdout, among all rows of the joined
+            frame.
+        user_id, video_id: of these.
+        since: when the holdout begins.
+        catalogue: videos of the whole log.
+        wanted: what came of all rows of the frame.
     """
 
     frame: FeatureFrame

@@ -32,10 +32,13 @@ ORDERED_BY = (columns.REGRESSOR_SCORE, columns.ALS_SCORE)
 class HybridRanker:
     """Classifier and regressor over one feature matrix.
 
-    encoding: how that matrix is made. classifier: probability that watch_ratio exceeds like_threshold.
-    regressor: expected watch_ratio, clipped. threads: of prediction; 0 means all cores. Predictions do not
-    depend on it. order: of what the filter keeps, over ORDERED_BY; the regressor alone unless it was fitted.
-    shrinkage: of what orders towards its mean over users.
+    Attributes:
+        encoding: how that matrix is made.
+        classifier: probability that watch_ratio exceeds like_threshold.
+        regressor: expected watch_ratio, clipped.
+        threads: of prediction; 0 means all cores. Predictions do not depend on it.
+        order: of what the filter keeps, over ORDERED_BY; the regressor alone unless it was fitted.
+        shrinkage: of what orders towards its mean over users.
     """
 
     encoding: FeatureEncoding

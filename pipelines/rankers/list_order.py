@@ -50,7 +50,9 @@ _BLOCK_USERS = 32
 class KeptRows:
     """Of each user of past lists what the filter keeps, user after user: one entry a pair.
 
-    user, video: positions in the lists. regressed, als_score: of the pair.
+    Attributes:
+        user, video: positions in the lists.
+        regressed, als_score: of the pair.
     """
 
     user: np.ndarray
@@ -63,8 +65,9 @@ class KeptRows:
 class PastLists:
     """Lists of some users as of an instant, to be ordered by what they liked afterwards.
 
-    seen, liked: bool [users, videos], before and after the instant. plays: of each video after it, float64
-    [videos], at least 1.
+    Attributes:
+        seen, liked: bool [users, videos], before and after the instant.
+        plays: of each video after it, float64 [videos], at least 1.
     """
 
     sides: Sides
@@ -133,7 +136,11 @@ class PastLists:
         return gains
 
     def best_order(self, rows: KeptRows) -> Blend:
-        """The order that ranks these lists best. rows: of all of them, as `kept` gives them."""
+        """The order that ranks these lists best.
+
+        Args:
+            rows: of all of them, as `kept` gives them.
+        """
         gains = self.gains(rows)
         regressor = Blend.alone(columns.REGRESSOR_SCORE)
         components = order_components(rows.regressed, rows.als_score)

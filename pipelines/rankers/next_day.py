@@ -81,9 +81,13 @@ class NextDayRanker:
         return found
 
     def ordering(self, features: np.ndarray, probability: np.ndarray) -> np.ndarray:
-        """What orders what the filter keeps, highest first: float64 [rows].
+        """What orders what the filter keeps, highest first.
 
-        probability: of these rows, as `probability` gave it.
+        Args:
+            probability: of these rows, as `probability` gave it.
+
+        Returns:
+            float64 [rows].
         """
         components = {CLASSIFIER: np.log(probability / (1.0 - probability))}
         # A model that does not count is not asked.
@@ -96,9 +100,15 @@ class NextDayRanker:
     def means_over_users(
         self, parts: Iterable[tuple[np.ndarray, np.ndarray]], videos: int
     ) -> np.ndarray | None:
-        """What orders each video in the mean over some users: float64 [videos], NaN where it is unknown.
+        """What orders each video in the mean over some users.
 
-        parts: the videos of these users' candidates, and their features. None where no score is shrunk.
+        None where no score is shrunk.
+
+        Args:
+            parts: the videos of these users' candidates, and their features.
+
+        Returns:
+            float64 [videos], NaN where it is unknown.
         """
         if self.shrinkage.changes_nothing:
             return None

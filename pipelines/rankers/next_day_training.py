@@ -39,8 +39,11 @@ def fit_next_day(
     """The rankers of all rows, ordered as was best for the validation users; and NDCG by what orders.
 
     The order is chosen with models that have seen only the other users: classifier and LambdaMART together,
-    unless other weights are clearly better. So is the weight of its personal part. on_all: whether models are
-    fitted anew on all users then; else they stay as they were when the order was chosen.
+    unless other weights are clearly better. So is the weight of its personal part.
+
+    Args:
+        on_all: whether models are fitted anew on all users then; else they stay as they were when the order
+            was chosen.
     """
     fitted = ~rows.is_validation & rows.is_sampled
     order, shrinkage = Blend.alone(CLASSIFIER), Shrinkage()
@@ -71,7 +74,11 @@ def fit_next_day(
 
 
 def _shrinkage(rows: NightRows, scores: np.ndarray, judge: "Judge") -> tuple[Shrinkage, np.ndarray]:
-    """How much the personal part of the order counts, and the scores with it. scores: of validation rows."""
+    """How much the personal part of the order counts, and the scores with it.
+
+    Args:
+        scores: of validation rows.
+    """
     chosen = rows.is_validation
     pairs = np.column_stack([rows.night[chosen], rows.video_id[chosen]])
     same = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()

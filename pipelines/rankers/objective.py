@@ -72,7 +72,8 @@ def choose_objective(
 ) -> Chosen:
     """Train the next day's rankers where they may be wanted, and say which objective the version has.
 
-    ranker: that of shown pairs, trained on these data.
+    Args:
+        ranker: that of shown pairs, trained on these data.
     """
     if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")

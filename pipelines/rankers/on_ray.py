@@ -53,7 +53,8 @@ class _Job:
 def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
     """Fit both rankers on data.slices.fit, each stopped early on data.slices.stop.
 
-    Raises NightreelError where the cluster cannot be reached or a worker fails again and again.
+    Raises:
+        NightreelError: if the cluster cannot be reached or a worker fails again and again.
     """
     job = _Job(
         data.matrix,

@@ -35,8 +35,9 @@ from pipelines.rankers.tree_loops import (
 class _Classes:
     """For each tree the different masks among many; few, as a tree asks little of one side.
 
-    masks: uint64, each of a tree's masks once, tree after tree, from starts [trees + 1] on. numbers: uint16
-    or uint32 [trees, masks], the class of each mask.
+    Attributes:
+        masks: uint64, each of a tree's masks once, tree after tree, from starts [trees + 1] on.
+        numbers: uint16 or uint32 [trees, masks], the class of each mask.
     """
 
     masks: np.ndarray
@@ -67,11 +68,14 @@ class _Classes:
 class _Intervals:
     """The features of pairs, each cut where an answer about it changes.
 
-    borders: float64 of each feature, ascending. asked: int64 [trees, 1 + features], of how many of them a
-    tree asks, and of which. leaves: uint64 [features, trees, intervals], leaves open in each; the one after
-    the last border is for larger values, the next for unknown ones. class_masks: uint64 [features, trees,
-    classes], intervals of the same leaves put together; class_numbers: uint32, as `leaves`, the class of each
-    interval; class_counts: int64 [features, trees].
+    Attributes:
+        borders: float64 of each feature, ascending.
+        asked: int64 [trees, 1 + features], of how many of them a tree asks, and of which.
+        leaves: uint64 [features, trees, intervals], leaves open in each; the one after the last border is for
+            larger values, the next for unknown ones.
+        class_masks: uint64 [features, trees, classes], intervals of the same leaves put together.
+        class_numbers: uint32, as `leaves`, the class of each interval.
+        class_counts: int64 [features, trees].
     """
 
     borders: tuple[np.ndarray, ...]
@@ -126,9 +130,11 @@ def _borders(question: Question) -> list[float]:
 class PairForest:
     """A model's trees, and what they answer of each video.
 
-    videos: uint64 [trees, videos], leaves that a video leaves open; classes: the same, videos of the same
-    leaves put together. of_pairs: what is asked of the features of a pair, in the order of the sides'
-    pair_indices. values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
+    Attributes:
+        videos: uint64 [trees, videos], leaves that a video leaves open.
+        classes: the same, videos of the same leaves put together.
+        of_pairs: what is asked of the features of a pair, in the order of the sides' pair_indices.
+        values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
     sides: Sides
@@ -142,7 +148,8 @@ class PairForest:
     def of(cls, booster: lgb.Booster, sides: Sides) -> "PairForest":
         """Take a model apart, and answer its questions about the videos.
 
-        Raises InputError for a model that `read_trees` does not take.
+        Raises:
+            InputError: for a model that `read_trees` does not take.
         """
         trees = read_trees(booster)
         values = np.zeros((len(trees), LEAVES_MAX))
@@ -158,10 +165,15 @@ class PairForest:
         return open_leaves(self.trees, self.sides.user_columns(users), len(users))
 
     def grid(self, users: np.ndarray, *pair_values: np.ndarray) -> np.ndarray:
-        """The raw scores of some users with all videos: float64 [users, videos].
+        """The raw scores of some users with all videos.
 
-        users: uint64 [trees, users], of `of_users`. pair_values: float32 [users, videos] each, als_score and
-        the others, as the sides' pair_indices have them.
+        Args:
+            users: uint64 [trees, users], of `of_users`.
+            pair_values: float32 [users, videos] each, als_score and the others, as the sides' pair_indices
+                have them.
+
+        Returns:
+            float64 [users, videos].
         """
         of_pairs, classes = self.of_pairs, self.classes
         users = np.ascontiguousarray(users)
@@ -197,10 +209,16 @@ class PairForest:
     def pairs(
         self, users: np.ndarray, user: np.ndarray, video: np.ndarray, *pair_values: np.ndarray
     ) -> np.ndarray:
-        """The raw scores of some pairs: float64 [pairs].
+        """The raw scores of some pairs.
 
-        users: of `of_users`; user: each pair's column there. video: each pair's place in the sides.
-        pair_values: float32 [pairs] each, as in `grid`.
+        Args:
+            users: of `of_users`.
+            user: each pair's column there.
+            video: each pair's place in the sides.
+            pair_values: float32 [pairs] each, as in `grid`.
+
+        Returns:
+            float64 [pairs].
         """
         total = np.zeros(len(user))
         add_pairs(

@@ -35,7 +35,11 @@ class PairRanker:
         )
 
     def with_users(self, users: Side, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()) -> "PairRanker":
-        """The same for other users: what was answered of the videos stands. factors, pairs: as in Sides."""
+        """The same for other users: what was answered of the videos stands.
+
+        Args:
+            factors, pairs: as in Sides.
+        """
         sides = replace(self.sides, users=users, user_factors=factors, pairs=pairs)
         return replace(
             self,
@@ -91,9 +95,15 @@ class UserBlock:
         return probability
 
     def regressed(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
-        """The expected amount of some pairs: float64 [pairs].
+        """The expected amount of some pairs.
 
-        user: each pair's place among these users. video: its place in the sides. als_score: float32 [pairs].
+        Args:
+            user: each pair's place among these users.
+            video: its place in the sides.
+            als_score: float32 [pairs].
+
+        Returns:
+            float64 [pairs].
         """
         others = self.ranker.sides.pair_values(self.users[user], video)
         return self.ranker.regressor.pairs(self.regressor_leaves, user, video, als_score, *others)
@@ -108,10 +118,17 @@ def scores_of_pairs(
     *,
     threads: int,
 ) -> np.ndarray:
-    """A model's raw scores of any pairs: float64 [pairs].
+    """A model's raw scores of any pairs.
 
-    user, video: each pair's place in the sides, user ascending. als_score: float32 [pairs]. Raises InputError
-    for a model that cannot be taken apart.
+    Args:
+        user, video: each pair's place in the sides, user ascending.
+        als_score: float32 [pairs].
+
+    Returns:
+        float64 [pairs].
+
+    Raises:
+        InputError: for a model that cannot be taken apart.
     """
     forest = PairForest.of(booster, sides)
     scores = np.empty(len(user))
@@ -128,9 +145,13 @@ def scores_of_pairs(
 
 
 def als_scores_of_pairs(sides: Sides, user: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """The als_score of any pairs: float32 [pairs], NaN where either has no factors.
+    """The als_score of any pairs.
 
-    user, video: each pair's place in the sides, user ascending.
+    Args:
+        user, video: each pair's place in the sides, user ascending.
+
+    Returns:
+        float32 [pairs], NaN where either has no factors.
     """
     scores = np.empty(len(user), dtype=np.float32)
     known, starts = np.unique(user, return_index=True)

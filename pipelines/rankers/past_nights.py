@@ -41,7 +41,11 @@ _DAY_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Examples:
-    """Users at an instant each, of one cutoff. until_us: when what counts for each ends."""
+    """Users at an instant each, of one cutoff.
+
+    Attributes:
+        until_us: when what counts for each ends.
+    """
 
     cutoff: datetime
     user_id: np.ndarray
@@ -59,12 +63,17 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class NightRows:
-    """Rows of all examples: float32 features; liked, amount: targets; group: a number an example, ascending.
+    """Rows of all examples: float32 features.
 
-    is_validation: bool, whether the example's user validates; of those every candidate is there, of the
-    others a sample, which is_sampled marks of all. video_id: int64. night: int64, the same number for
-    examples of one cutoff. until_us: int64, when what counts ends.
-    kind: "nights" or "sittings".
+    Attributes:
+        liked, amount: targets.
+        group: a number an example, ascending.
+        is_validation: bool, whether the example's user validates; of those every candidate is there, of the
+            others a sample, which is_sampled marks of all.
+        video_id: int64.
+        night: int64, the same number for examples of one cutoff.
+        until_us: int64, when what counts ends.
+        kind: "nights" or "sittings".
     """
 
     names: tuple[str, ...]
@@ -110,9 +119,10 @@ def night_rows(
 ) -> NightRows | None:
     """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
 
-    plays: as `read_plays` gives them; none at or after `until` has a part. rows_max: about so many rows of
-    candidates that came to nothing. earlier_too: as many nights more as the holdout has days, for those who
-    leave its days out later.
+    Args:
+        plays: as `read_plays` gives them; none at or after `until` has a part.
+        rows_max: about so many rows of candidates that came to nothing.
+        earlier_too: as many nights more as the holdout has days, for those who leave its days out later.
     """
     past = Past.of(plays, until, settings)
     nights = settings.ranker.training_nights + (settings.evaluation.holdout_days if earlier_too else 0)

@@ -19,8 +19,11 @@ _OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG
 class Predicted:
     """What a ranker's stages say of some rows, float64 [rows] each.
 
-    classifier: probability that the play is liked. regressor: expected amount. ordering: what orders the rows
-    that the filter keeps. received: how well all users received the video, as `filtering.received` has it.
+    Attributes:
+        classifier: probability that the play is liked.
+        regressor: expected amount.
+        ordering: what orders the rows that the filter keeps.
+        received: how well all users received the video, as `filtering.received` has it.
     """
 
     classifier: np.ndarray

@@ -18,9 +18,11 @@ from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_rows
 class RowForest:
     """A model's nodes, tree after tree.
 
-    starts: int64 [trees + 1], where each tree's nodes begin. features: int64, thresholds: float32,
-    unknown_left: bool, each node's question. left, right: uint32 or uint64, the leaves that each answer
-    leaves open. values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
+    Attributes:
+        starts: int64 [trees + 1], where each tree's nodes begin.
+        features: int64, thresholds: float32, unknown_left: bool, each node's question.
+        left, right: uint32 or uint64, the leaves that each answer leaves open.
+        values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
     starts: np.ndarray
@@ -33,7 +35,11 @@ class RowForest:
 
     @classmethod
     def of(cls, booster: lgb.Booster) -> "RowForest":
-        """Take a model of numbers apart. Raises InputError for one that `read_trees` does not take."""
+        """Take a model of numbers apart.
+
+        Raises:
+            InputError: for one that `read_trees` does not take.
+        """
         trees = read_trees(booster)
         nodes = [node for tree in trees for node in tree.questions]
         assert all(node.categories is None for node in nodes), "the features of past nights are numbers"
@@ -50,7 +56,14 @@ class RowForest:
         )
 
     def raw(self, rows: np.ndarray) -> np.ndarray:
-        """The raw scores of rows: float64 [rows]. rows: float32 [rows, features]."""
+        """The raw scores of rows.
+
+        Args:
+            rows: float32 [rows, features].
+
+        Returns:
+            float64 [rows].
+        """
         total = np.zeros(len(rows))
         add_rows(
             np.ascontiguousarray(rows, dtype=np.float32),

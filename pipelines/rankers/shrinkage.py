@@ -32,10 +32,14 @@ class Shrinkage:
         return all(weight == 1.0 for weight in self.weights)
 
     def applied(self, scores: np.ndarray, common: np.ndarray, plays: np.ndarray) -> np.ndarray:
-        """Scores with their personal part weighed: float64 [rows].
+        """Scores with their personal part weighed.
 
-        common: the mean over users of the row's video; NaN where it is unknown, which leaves the score.
-        plays: of the row's user.
+        Args:
+            common: the mean over users of the row's video; NaN where it is unknown, which leaves the score.
+            plays: of the row's user.
+
+        Returns:
+            float64 [rows].
         """
         weight = np.array(self.weights)[np.searchsorted(self.borders, plays, side="right")]
         return np.where(np.isnan(common), scores, common + weight * (scores - common))
@@ -61,9 +65,11 @@ def fitted_shrinkage(
 ) -> Shrinkage:
     """The weights that rank best.
 
-    scores, common, plays: of each row, as `Shrinkage.applied` takes them. first_rows: the first row of each
-    example. quality: of scores, a figure an example, higher is better. confirmed_by: another such figure,
-    which has to gain too.
+    Args:
+        scores, common, plays: of each row, as `Shrinkage.applied` takes them.
+        first_rows: the first row of each example.
+        quality: of scores, a figure an example, higher is better.
+        confirmed_by: another such figure, which has to gain too.
     """
     of_example = plays[first_rows]
     some = of_example[of_example > 0]

@@ -42,7 +42,8 @@ class Cuts:
 def plays_by_day(instants: pl.Series, zone: ZoneInfo) -> dict[date, int]:
     """The plays of each of the log's local days, ascending; a day with hardly any plays is none.
 
-    instants: of all plays, in any order.
+    Args:
+        instants: of all plays, in any order.
     """
     counts = ends_of_days(instants, zone).rename("end").value_counts().sort("end")
     days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())
@@ -59,8 +60,14 @@ def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
 
     The last `holdout_days` days are held out, or the last `backtest_days` where those are more, so that the
     days of the backtest trained nothing; at most `holdout_days` before them stop the models.
-    instants: of all plays, ascending. Days with hardly any plays do not count as days; a short log holds out
-    fewer. Raises InputError where the log has fewer than three days.
+
+    Days with hardly any plays do not count as days; a short log holds out fewer.
+
+    Args:
+        instants: of all plays, ascending.
+
+    Raises:
+        InputError: if the log has fewer than three days.
     """
     days = log_days(instants, settings.data.zone)
     held_out = min(

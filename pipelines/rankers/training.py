@@ -32,7 +32,9 @@ _PRINTED_FEATURES = 15
 class TrainFacts(Facts):
     """What was trained, whether it became the champion and why, and the figures of the holdout.
 
-    plays: of each slice. importances: the features that matter most.
+    Attributes:
+        plays: of each slice.
+        importances: the features that matter most.
     """
 
     version: str
@@ -57,7 +59,10 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     """Fit the rankers on all plays but the last days, and register them as a new model version.
 
     It becomes the champion if it is not worse on the holdout. The same data, settings and seed give the same
-    version. Raises InputError where tables, features or definitions are missing.
+    version.
+
+    Raises:
+        InputError: if tables, features or definitions are missing.
     """
     read = sources(settings)
     store = open_store()

@@ -24,7 +24,9 @@ from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
 class TrainingData:
     """The plays in order of time, and of each its features and what came of it.
 
-    plays: as `read_plays` gives them, of the sampled users. buckets: fitted on slices.fit alone.
+    Attributes:
+        plays: as `read_plays` gives them, of the sampled users.
+        buckets: fitted on slices.fit alone.
     """
 
     plays: pl.DataFrame
@@ -43,7 +45,11 @@ class TrainingData:
 
     @classmethod
     def join(cls, store: FeatureStore, settings: Settings) -> "TrainingData":
-        """Join each play with the features known at its instant. Raises InputError on too short a log."""
+        """Join each play with the features known at its instant.
+
+        Raises:
+            InputError: on too short a log.
+        """
         plays = of_sampled_users(read_plays(settings), settings.ranker.train_sample, settings.seed)
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
@@ -70,7 +76,8 @@ def source_files(settings: Settings) -> tuple[Path, ...]:
 def sources(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source.
 
-    Raises InputError where one is missing, or where one or another table is not as its step wrote it.
+    Raises:
+        InputError: if one is missing, or where one or another table is not as its step wrote it.
     """
     paths = source_files(settings)
     for path in paths:

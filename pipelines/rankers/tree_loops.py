@@ -22,7 +22,10 @@ _TILE_ROWS = 256
 def interval_numbers(borders: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
     """The interval of each value: how many borders are below it, and for NaN one more than there are borders.
 
-    borders: float64, ascending. values: float32 [values]. out: uint32 [values].
+    Args:
+        borders: float64, ascending.
+        values: float32 [values].
+        out: uint32 [values].
     """
     for at in range(len(values)):
         value = np.float64(values[at])
@@ -54,10 +57,14 @@ def fill_tables(
 ) -> None:
     """What each tree says of each class of videos, and of intervals where it asks of one feature of pairs.
 
-    users: uint64 [trees, users]. classes: uint64, masks, tree after tree, from class_starts [trees + 1] on.
-    asked, values: as in `add_grid`. interval_classes: uint64 [features, trees, classes], masks, of which
-    interval_counts [features, trees] count. tables: float64 [users, entries], a tree's from table_starts
-    [trees + 1] on; of a tree that asks of several features there are none.
+    Args:
+        users: uint64 [trees, users].
+        classes: uint64, masks, tree after tree, from class_starts [trees + 1] on.
+        asked, values: as in `add_grid`.
+        interval_classes: uint64 [features, trees, classes], masks, of which interval_counts [features, trees]
+            count.
+        tables: float64 [users, entries], a tree's from table_starts [trees + 1] on; of a tree that asks of
+            several features there are none.
     """
     for user in range(tables.shape[0]):
         for tree in range(len(users)):
@@ -92,14 +99,20 @@ def add_grid(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some users with all videos to `total`: float64 [users, videos].
+    """Add what all trees say of some users with all videos to `total`.
 
-    users: uint64 [trees, users]; videos: uint64 [trees, videos]: leaves left open. class_numbers: uint16 or
-    uint32 [trees, videos], the class of each video. table_starts, tables: of `fill_tables`. asked: int64
-    [trees, 1 + features]: how many features of pairs a tree asks of, and which. intervals: uint64 [features,
-    trees, intervals], leaves open; interval_numbers: uint32, the same shape, their classes, of which
-    interval_counts [features, trees] count. numbers: uint32 [features, users, videos], the interval of each
-    value. values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
+    Args:
+        users: uint64 [trees, users].
+        videos: uint64 [trees, videos]: leaves left open.
+        class_numbers: uint16 or uint32 [trees, videos], the class of each video.
+        table_starts, tables: of `fill_tables`.
+        asked: int64 [trees, 1 + features]: how many features of pairs a tree asks of, and which.
+        intervals: uint64 [features, trees, intervals], leaves open.
+        interval_numbers: uint32, the same shape, their classes, of which interval_counts [features, trees]
+            count.
+        numbers: uint32 [features, users, videos], the interval of each value.
+        values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
+        total: float64 [users, videos], changed in place.
     """
     for user in range(total.shape[0]):
         for first in range(0, total.shape[1], _TILE_VIDEOS):
@@ -138,10 +151,14 @@ def add_pairs(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of some pairs to `total`: float64 [pairs].
+    """Add what all trees say of some pairs to `total`.
 
-    user, video: uint32 [pairs], each pair's column in `users` and `videos`. numbers: uint32 [features,
-    pairs]. The others are as in `add_grid`.
+    Arguments that are not listed are as in `add_grid`.
+
+    Args:
+        user, video: uint32 [pairs], each pair's column in `users` and `videos`.
+        numbers: uint32 [features, pairs].
+        total: float64 [pairs], changed in place.
     """
     for first in range(0, len(total), _TILE_PAIRS):
         last = min(first + _TILE_PAIRS, len(total))
@@ -173,9 +190,13 @@ def add_rows(
     values: np.ndarray,
     total: np.ndarray,
 ) -> None:
-    """Add what all trees say of rows to `total`: float64 [rows]. rows: float32 [rows, features].
+    """Add what all trees say of rows to `total`.
 
-    The others are those of `RowForest`.
+    Arguments that are not listed are the attributes of `RowForest`.
+
+    Args:
+        rows: float32 [rows, features].
+        total: float64 [rows], changed in place.
     """
     tile = np.empty((rows.shape[1], _TILE_ROWS), dtype=np.float32)
     opened = np.empty(_TILE_ROWS, dtype=left.dtype)

@@ -36,7 +36,9 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     """Write `report.html`, `report.json` and `report.csv` from the last evaluation to `data/report`.
 
     `history.jsonl` beside them keeps each report's headline figures, for what changed since the last one.
-    Raises InputError where nothing was evaluated yet.
+
+    Raises:
+        InputError: if nothing was evaluated yet.
     """
     evaluation = settings.paths.evaluation
     model = model_registry.champion(settings)

@@ -26,7 +26,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by column name. main: rows whose first cell this is stand out. note: a line under the table."""
+    """Rows by column name.
+
+    Attributes:
+        main: rows whose first cell this is stand out.
+        note: a line under the table.
+    """
 
     caption: str
     rows: Sequence[Mapping[str, Any]]

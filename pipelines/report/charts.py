@@ -54,7 +54,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Text:
-    """Words at a point. anchor: start, middle or end."""
+    """Words at a point.
+
+    Attributes:
+        anchor: start, middle or end.
+    """
 
     x: float
     y: float
@@ -146,7 +150,9 @@ def spans(
 ) -> Chart:
     """A row for each system, best first: a mark at its value and a bar over its interval.
 
-    rows: system, its title, value, low, high. end: what the right end of the axis means.
+    Args:
+        rows: system, its title, value, low, high.
+        end: what the right end of the axis means.
     """
     top = _nice(max((high if high is not None else value for _, _, value, _, high in rows), default=1.0))
     bars, texts, strokes = [], [], []

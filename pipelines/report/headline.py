@@ -43,8 +43,10 @@ class Rival:
 class Headline:
     """The published lists and their rivals by one metric at one k.
 
-    protocol: what is ranked; NEXT_DAY is the question itself, the others stand in where it was not asked.
-    source: the best single one. objective: the better rankers of the other objective, if any.
+    Attributes:
+        protocol: what is ranked; NEXT_DAY is the question itself, the others stand in where it was not asked.
+        source: the best single one.
+        objective: the better rankers of the other objective, if any.
     """
 
     protocol: str
@@ -61,7 +63,11 @@ class Headline:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A protocol's own question. most: k is the largest up to it."""
+    """A protocol's own question.
+
+    Attributes:
+        most: k is the largest up to it.
+    """
 
     protocol: str
     metric: str

@@ -33,9 +33,12 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Record:
-    """One report. asked: what was measured; figures of records that differ in it are not compared.
+    """One report.
 
-    digest: of the evaluation's figures. until: the last day judged, or the model's version without one.
+    Attributes:
+        asked: what was measured; figures of records that differ in it are not compared.
+        digest: of the evaluation's figures.
+        until: the last day judged, or the model's version without one.
     """
 
     digest: str

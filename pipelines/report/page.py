@@ -37,9 +37,11 @@ _PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Content:
-    """What the page shows. figures: the records of metrics.json as a table; the rest: rows by name.
+    """What the page shows.
 
-    records: of past reports, this one's last.
+    Attributes:
+        figures: the records of metrics.json as a table; the rest: rows by name.
+        records: of past reports, this one's last.
     """
 
     figures: pl.DataFrame

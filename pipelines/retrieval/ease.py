@@ -26,7 +26,8 @@ _VIDEOS, _WEIGHTS = "videos", "weights"
 class Ease:
     """EASE on liked plays, or on all plays: what is shown to the same users.
 
-    regularization: weight, in users, that pulls the weights to zero.
+    Attributes:
+        regularization: weight, in users, that pulls the weights to zero.
     """
 
     liked_only: bool
@@ -68,8 +69,11 @@ class Ease:
     def _weights_by_users(self, pairs: np.ndarray) -> np.ndarray:
         """The same where users are fewer than videos, in a third of the time: only their matrix is inverted.
 
-        pairs: float32 [users, videos]. By Woodbury's identity the inverse is (1 - P) / regularization, P
-        being pairs.T @ inverse(pairs @ pairs.T + regularization) @ pairs.
+        By Woodbury's identity the inverse is (1 - P) / regularization, P being pairs.T @ inverse(pairs @
+        pairs.T + regularization) @ pairs.
+
+        Args:
+            pairs: float32 [users, videos].
         """
         gram = pairs @ pairs.T
         gram[np.diag_indices(len(gram))] += self.regularization

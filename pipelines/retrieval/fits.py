@@ -36,10 +36,11 @@ def fitted_arrays(
 ) -> Mapping[str, Arrays]:
     """What each chosen source learns from these plays, read from data/retrieval where it stands there.
 
-    names: by default those of the setting `[retrieval] sources`.
-
     A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
     the same finds the fits of the night before.
+
+    Args:
+        names: by default those of the setting `[retrieval] sources`.
     """
     decisive = [past.cutoff.isoformat(), *(f"{name} = {settings.value(name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"

@@ -18,12 +18,17 @@ _PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 class Histories:
     """Some users as of an instant each; all matrices are float32 [users, videos].
 
-    user_id: int64 [users]. played, liked: 1 where the user had played, or liked, the video. recent_liked,
-    recent_played: the same, fading with each later (liked) play of the user. plays, likes: float64 [users],
-    how many. since_days: float64 [users], since the last play, NaN where there is none. watched: the mean
-    clipped watch_ratio, NaN likewise. instant_us: int64 [users]. play_user, play_video, play_us, play_liked,
-    play_amount: the plays themselves, by user and time: row and column above, microseconds since 1970 UTC,
-    whether it was liked, and float32, its clipped watch_ratio.
+    Attributes:
+        user_id: int64 [users].
+        played, liked: 1 where the user had played, or liked, the video.
+        recent_liked, recent_played: the same, fading with each later (liked) play of the user.
+        plays, likes: float64 [users], how many.
+        since_days: float64 [users], since the last play, NaN where there is none.
+        watched: the mean clipped watch_ratio, NaN likewise.
+        instant_us: int64 [users].
+        play_user, play_video, play_us, play_liked, play_amount: the plays themselves, by user and time: row
+            and column above, microseconds since 1970 UTC, whether it was liked, and float32, its clipped
+            watch_ratio.
     """
 
     user_id: np.ndarray
@@ -70,8 +75,9 @@ class PlaysByUser:
     ) -> Histories:
         """The histories of these users strictly before an instant each.
 
-        user_id, instant_us: int64 [users]. videos: int64 [videos of the past], the column of each video among
-        `width` columns.
+        Args:
+            user_id, instant_us: int64 [users].
+            videos: int64 [videos of the past], the column of each video among `width` columns.
         """
         past = self._past
         code = np.searchsorted(past.user_id, user_id)

@@ -39,7 +39,11 @@ class ItemKnn:
 
 @dataclass(frozen=True)
 class SparseNeighbours:
-    """Adds up a sparse matrix's rows of what a user had liked; fading: what was liked last counts most."""
+    """Adds up a sparse matrix's rows of what a user had liked.
+
+    Attributes:
+        fading: what was liked last counts most.
+    """
 
     neighbours: csr_matrix
     fading: bool

@@ -45,9 +45,12 @@ def _following(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """How strongly each video points to the others that were liked up to so many steps later.
 
-    user, video: int32 codes of the liked plays, by user and time. Returns where each video's pointers begin,
-    int64 [videos + 1], to which videos they go, int32, their weights, float32; and how much each video points
-    and is pointed to, itself included: float64 [2, videos].
+    Args:
+        user, video: int32 codes of the liked plays, by user and time.
+
+    Returns:
+        Where each video's pointers begin, int64 [videos + 1], to which videos they go, int32, their weights,
+        float32; and how much each video points and is pointed to, itself included: float64 [2, videos].
     """
     by_video, starts = positions_by(video, videos)
     sums = np.zeros((2, videos))
@@ -72,7 +75,9 @@ def _add_followers(
 ) -> None:
     """Write what `_following` returns, one video after the other, their followers ascending.
 
-    by_video: positions of the plays by video, from starts [videos + 1] on. fading: of each step.
+    Args:
+        by_video: positions of the plays by video, from starts [videos + 1] on.
+        fading: of each step.
     """
     total = np.zeros(len(starts) - 1)
     end = 0

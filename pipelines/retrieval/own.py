@@ -39,7 +39,11 @@ class Recommender(Protocol):
 
 @dataclass(frozen=True)
 class OwnSource:
-    """A candidate source made of a Recommender. make: gives a new one."""
+    """A candidate source made of a Recommender.
+
+    Attributes:
+        make: gives a new one.
+    """
 
     name: str
     make: Callable[[], Recommender]

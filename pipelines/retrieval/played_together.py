@@ -32,8 +32,10 @@ _PLAY = [columns.USER_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_ID]
 class PlayedTogether:
     """How much each video was played beside each other one.
 
-    video_id: int64, ascending, of the plays. weight: float64 [videos, videos], symmetric, sparse, in plays.
-    damped: float64 [videos], what a video's column is multiplied by.
+    Attributes:
+        video_id: int64, ascending, of the plays.
+        weight: float64 [videos, videos], symmetric, sparse, in plays.
+        damped: float64 [videos], what a video's column is multiplied by.
     """
 
     video_id: np.ndarray
@@ -44,7 +46,8 @@ class PlayedTogether:
     def of(cls, plays: pl.LazyFrame, cutoff: datetime, settings: Settings) -> "PlayedTogether":
         """Of the plays strictly before the cutoff; of a long log, those of some users, by hash.
 
-        plays: at least user_id, video_id and event_timestamp, in any order.
+        Args:
+            plays: at least user_id, video_id and event_timestamp, in any order.
         """
         before = _of_some_users(plays, cutoff, settings)
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
@@ -72,9 +75,13 @@ class PlayedTogether:
         return cls(video_id, weight, np.round((into + _SHRINK_PLAYS) ** -_DAMPING, 9))
 
     def over(self, catalogue: np.ndarray) -> csr_matrix:
-        """The damped weights between the videos of a catalogue: float64 [videos, videos], sparse.
+        """The damped weights between the videos of a catalogue.
 
-        catalogue: video_id, int64, ascending.
+        Args:
+            catalogue: video_id, int64, ascending.
+
+        Returns:
+            float64 [videos, videos], sparse.
         """
         own = np.flatnonzero(np.isin(self.video_id, catalogue))
         at = np.searchsorted(catalogue, self.video_id[own])

@@ -34,7 +34,11 @@ SOURCES: Mapping[str, Source] = {
 
 
 def source_of(name: str) -> Source:
-    """The source of a name. Raises InputError where a package was to bring it, and does not."""
+    """The source of a name.
+
+    Raises:
+        InputError: if a package was to bring it, and does not.
+    """
     if name in SOURCES:
         return SOURCES[name]
     found = load_own(OWN, name)

@@ -54,10 +54,12 @@ class Source(Protocol):
 class Catalogue:
     """The videos that are scored, and the columns of those that a source has learnt of.
 
-    video_id: int64, ascending. columns: int64 [videos of the past], position of each in `video_id`. author,
-    category: int64 [videos], negative where unknown. uploaded_us: int64 [videos], microseconds since
-    1970 UTC. received: int64 [videos], as `filtering.received` has it, what decides between videos of equal
-    scores.
+    Attributes:
+        video_id: int64, ascending.
+        columns: int64 [videos of the past], position of each in `video_id`.
+        author, category: int64 [videos], negative where unknown.
+        uploaded_us: int64 [videos], microseconds since 1970 UTC.
+        received: int64 [videos], as `filtering.received` has it, what decides between videos of equal scores.
     """
 
     video_id: np.ndarray
@@ -73,7 +75,8 @@ class Catalogue:
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Values of the videos of the past, as float32 of the whole catalogue; 0 for the others.
 
-        values: [..., videos of the past].
+        Args:
+            values: [..., videos of the past].
         """
         found = np.zeros((*values.shape[:-1], len(self)), dtype=np.float32)
         found[..., self.columns] = values

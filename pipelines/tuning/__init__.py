@@ -37,9 +37,16 @@ class TuneFacts(Facts):
 def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False) -> StepResult[TuneFacts]:
     """Make trials of the rankers' settings, and write the study's table and its best settings.
 
-    The study goes on where it was stopped. trials: of the whole study. minutes: of this run. write: put the
-    best settings into nightreel.toml. Raises InputError where features are missing or nothing can be
-    measured, BusyError where another process tunes here.
+    The study goes on where it was stopped.
+
+    Args:
+        trials: of the whole study.
+        minutes: of this run.
+        write: put the best settings into nightreel.toml.
+
+    Raises:
+        InputError: if features are missing or nothing can be measured.
+        BusyError: if another process tunes here.
     """
     read = sources(settings)
     observed = settings.paths.table("fully_observed")

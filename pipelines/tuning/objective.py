@@ -54,8 +54,11 @@ class Measured:
 class Objective:
     """A study's binned plays, and the pairs of the users who choose settings.
 
-    protocol: of the pairs. rows: user_id and video_id of the pairs. liked: bool [pairs]. catalogue: number
-    of videos of which each user's pairs are all or a part.
+    Attributes:
+        protocol: of the pairs.
+        rows: user_id and video_id of the pairs.
+        liked: bool [pairs].
+        catalogue: number of videos of which each user's pairs are all or a part.
     """
 
     settings: Settings
@@ -71,7 +74,11 @@ class Objective:
 
     @classmethod
     def prepare(cls, settings: Settings) -> "Objective":
-        """Join and bin. Raises InputError where no user who chooses settings liked anything."""
+        """Join and bin.
+
+        Raises:
+            InputError: if no user who chooses settings liked anything.
+        """
         store = open_store()
         data = TrainingData.join(store, settings)
         fitted = range(data.slices.fit.start, data.slices.fit.stop)
@@ -110,7 +117,11 @@ class Objective:
         )
 
     def measure(self, values: Mapping[str, int | float], title: str) -> Measured:
-        """Fit with these settings, and rank the pairs. title: of the progress bar."""
+        """Fit with these settings, and rank the pairs.
+
+        Args:
+            title: of the progress bar.
+        """
         settings = self.settings.changed(dict(values))
         ranker = grow_rankers(
             self.parts,

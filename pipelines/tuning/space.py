@@ -13,7 +13,11 @@ Values = Mapping[str, int | float]
 
 @dataclass(frozen=True)
 class Searched:
-    """The limits of one setting; log: its logarithm is drawn evenly."""
+    """The limits of one setting.
+
+    Attributes:
+        log: its logarithm is drawn evenly.
+    """
 
     low: int | float
     high: int | float

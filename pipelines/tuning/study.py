@@ -26,7 +26,11 @@ Measure = Callable[[Values, str], Measured]
 
 
 class Study:
-    """The trials of one set of data and settings. first: the values that are tried before any is drawn."""
+    """The trials of one set of data and settings.
+
+    Attributes:
+        first: the values that are tried before any is drawn.
+    """
 
     def __init__(self, journal: Path, name: str, *, seed: int, first: Values) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -57,7 +61,10 @@ class Study:
     ) -> None:
         """Make trials until there are so many, or the next would not end within so many minutes from now.
 
-        One trial at least is made where any is missing. after: called when a trial has ended.
+        One trial at least is made where any is missing.
+
+        Args:
+            after: called when a trial has ended.
         """
         self._give_up_what_was_stopped()
         started = time.monotonic()
