@@ -1,7 +1,7 @@
-"""The shell around nightreel's steps, the command line and settings; in Python, what docs/python.md shows.
+"""nightreel's Python API (docs/python.md); its subpackages hold the command line, operations and settings.
 
-The names below are imported when they are first asked for, so that `import nightreel` takes no time;
-`__init__.pyi` says the same to type checkers.
+The names below are imported when they are first used, so that `import nightreel` takes no time;
+`__init__.pyi` lists them for type checkers.
 """
 
 from importlib import import_module

@@ -18,15 +18,28 @@ from nightreel.core.settings.sources import is_known
 
 
 class Fitted:
-    """What `fit` returns. home: the temporary home, for everything else; `close` removes it."""
+    """What `fit` returns; also a context manager, which calls `close` at its end.
+
+    Attributes:
+        home: the temporary home, for whatever `Fitted` itself does not offer.
+    """
 
     def __init__(self, home: Home, folder: "TemporaryDirectory[str]") -> None:
         self.home, self._folder = home, folder
 
     def recommend(self, user_ids: Sequence[UserId] | None = None, k: int = 10) -> pl.DataFrame:
-        """The first k of each user's list: user_id, rank, video_id, score; of all users by default.
+        """The first `k` videos of each user's list.
 
-        A user of whom the frames say nothing has no rows. Raises InputError where k is more than top_k.
+        Args:
+            user_ids: the users asked for, by default all.
+            k: list length, from 1 to the setting `lists.top_k`.
+
+        Returns:
+            user_id, rank (from 1), video_id, score, by user and rank. Users absent from the frames have no
+            rows.
+
+        Raises:
+            InputError: k is more than top_k.
         """
         most = self.home.settings.lists.top_k
         if not 1 <= k <= most:
@@ -52,11 +65,17 @@ class Fitted:
 def fit(
     plays: Any, *, users: Any = None, items: Any = None, settings: Mapping[str, Any] | None = None
 ) -> Fitted:
-    """Learn from frames, and make every user's list as of the end of their last day.
+    """Train on dataframes, and make every user's list as of the end of their last day.
 
-    plays, users, items: as `Home.ingest` takes them. settings: by name, like {"lists.top_k": 20}, or as
-    tables, like {"lists": {"top_k": 20}}; the environment's do not count. Raises InputError for a frame or a
-    setting that cannot be used.
+    Args:
+        plays: user_id, item_id (or video_id) and timestamp, as `Home.ingest` takes them.
+        users: user_id and columns of `user_features`.
+        items: item_id and columns of `kuairec_caption_category`.
+        settings: by name, like {"lists.top_k": 20}, or as tables, like {"lists": {"top_k": 20}}.
+            NIGHTREEL_* variables of the environment are ignored.
+
+    Raises:
+        InputError: a frame or a setting cannot be used.
     """
     folder = TemporaryDirectory(prefix="nightreel-", ignore_cleanup_errors=True)
     try:

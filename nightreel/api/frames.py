@@ -20,7 +20,7 @@ _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 
 def polars_of(frame: Any) -> pl.DataFrame:
-    """The frame as Polars has it. Raises InputError where it is none."""
+    """The same data as a Polars frame. Raises InputError if it is not a dataframe."""
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):
@@ -38,11 +38,15 @@ def polars_of(frame: Any) -> pl.DataFrame:
 
 
 def plays_file(frame: Any) -> pl.DataFrame:
-    """Plays as `big_matrix` has them.
+    """Plays with the columns of the raw file `big_matrix`.
 
-    Needed: user_id, video_id (or item_id) and timestamp. With play_duration and video_duration (ms) they are
-    taken as they are; otherwise watch_ratio, or rating, whose four stars of five are liked, says how much a
-    play was worth; and without any of these every play is liked.
+    Args:
+        frame: user_id, video_id (or item_id) and timestamp. A play's value comes from the first of these that
+            the frame has: play_duration with video_duration (ms); watch_ratio; rating (stars, liked above
+            3.5). Without any of them every play is liked.
+
+    Raises:
+        InputError: it is not a dataframe, or lacks a column.
     """
     plays = _named(polars_of(frame), _KEYS)
     if columns.PLAY_DURATION in plays.columns and columns.VIDEO_DURATION in plays.columns:
@@ -62,7 +66,7 @@ def plays_file(frame: Any) -> pl.DataFrame:
 
 
 def keyed_file(frame: Any, key: str) -> pl.DataFrame:
-    """Rows about users or videos, as the files of these have them."""
+    """Rows about users or videos, with the key column named as in their raw files."""
     return _named(polars_of(frame), (key,))
 
 

@@ -31,17 +31,22 @@ ItemId = int | str
 
 
 class Home:
-    """One home: a folder, or a URL of one, with its settings, data, models and lists.
+    """One home, a folder or a URL, with its settings, data, models and lists.
 
-    Settings are read anew for each call, as the commands read them: from the home's nightreel.toml and the
-    environment. Errors are those of `nightreel.core.errors`, a line each that says what to do.
+    Settings are read again for each call, from the home's nightreel.toml and the environment, as the commands
+    do. Errors are those of `nightreel.core.errors`: one line that includes the remedy.
     """
 
     def __init__(self, folder: str | Path, *, create: bool = False, environment: bool = True) -> None:
-        """Open a home. Raises InputError where there is no such folder.
+        """Open a home.
 
-        create: make it where it is missing. environment: whether NIGHTREEL_* variables count, as they do for
-        the commands.
+        Args:
+            folder: a path or a URL.
+            create: whether to make the folder if it is missing.
+            environment: whether NIGHTREEL_* variables count, as they do for the commands.
+
+        Raises:
+            InputError: there is no such folder.
         """
         self._folder, self._environment = folder, environment
         settings = self.settings
@@ -57,19 +62,26 @@ class Home:
 
     @property
     def path(self) -> Path:
-        """Where everything of this home lies."""
+        """The folder that holds everything of this home."""
         return self.settings.home
 
     def __repr__(self) -> str:
         return f"nightreel.open({str(self._folder)!r})"
 
     def ingest(self, plays: Any = None, *, users: Any = None, items: Any = None) -> dict[str, Any]:
-        """Deliver frames, as files dropped in `incoming/` are, and check and merge them; returns the summary.
+        """Deliver frames as if they were files in `incoming/`: check them and merge them into the tables.
 
-        plays: user_id, item_id (or video_id) and timestamp, and what docs/python.md lists besides. users:
-        user_id and columns of `user_features`. items: item_id and columns of `kuairec_caption_category`.
-        Without frames, what lies in raw_dir is read. Raises InputError where a frame cannot be read as that;
-        then nothing of it is kept.
+        Args:
+            plays: user_id, item_id (or video_id), timestamp and the optional columns of docs/python.md.
+            users: user_id and columns of `user_features`.
+            items: item_id and columns of `kuairec_caption_category`.
+                Without any frame, the files in raw_dir are read.
+
+        Returns:
+            The summary of the step `ingest`.
+
+        Raises:
+            InputError: a frame cannot be read; then none of it is kept.
         """
         frames = {}
         if plays is not None:
@@ -86,9 +98,15 @@ class Home:
     def run(
         self, *, as_of: datetime | None = None, publish: bool = False, force: bool = False
     ) -> dict[str, dict[str, Any]]:
-        """Do all steps of `nightreel run`; what has not changed is skipped. Returns each step's summary.
+        """Run every step of `nightreel run`; a step whose inputs have not changed is skipped.
 
-        as_of, publish, force: as the options of the command.
+        Args:
+            as_of: the lists' instant, with a time zone; by default the end of the log's last day.
+            publish: whether to publish lists of a past instant, too.
+            force: whether to run steps whose inputs have not changed.
+
+        Returns:
+            Each step's summary by its name, with `skipped`.
         """
         with self._working(writes=True) as settings:
             require_extras(settings)
@@ -99,10 +117,17 @@ class Home:
             return found
 
     def lists(self, user_ids: Sequence[UserId] | None = None, *, run_id: int | None = None) -> pl.DataFrame:
-        """The lists of these users, or of all, by user and rank; a user without a list has no rows.
+        """The stored lists of users.
 
-        run_id: a run that is kept, by default the one that apps read. Columns are those of the table
-        `recommendation`. Raises InputError where nothing is published.
+        Args:
+            user_ids: the users asked for, by default all.
+            run_id: a run whose lists are kept, by default the one that apps read.
+
+        Returns:
+            Columns of the table `recommendation`, by user and rank; a user without a list has no rows.
+
+        Raises:
+            InputError: nothing is published, or the run has no lists.
         """
         with self._working() as settings:
             return lists_of_users(settings, user_ids, run_id=run_id)
@@ -110,32 +135,50 @@ class Home:
     def related(
         self, video_ids: Sequence[ItemId] | None = None, *, run_id: int | None = None
     ) -> pl.DataFrame:
-        """The videos related to these, or to all, by video and rank; one without any has no rows.
+        """The stored lists of videos related to a video.
 
-        run_id: as in `lists`. Columns are those of the table `related_recommendation`. Raises InputError
-        where nothing is published, or the run has no such lists (setting [lists] related_k).
+        Args:
+            video_ids: the videos asked for, by default all.
+            run_id: a run whose lists are kept, by default the one that apps read.
+
+        Returns:
+            Columns of the table `related_recommendation`, by video and rank; videos without a list have no
+            rows.
+
+        Raises:
+            InputError: nothing is published, or the run has no such lists (setting [lists] related_k).
         """
         with self._working() as settings:
             return related_of_videos(settings, video_ids, run_id=run_id)
 
     def popular(self, *, run_id: int | None = None) -> pl.DataFrame:
-        """What is popular for all (segment `overall`) and for each value of the segments, by rank.
+        """The stored lists of popular videos: for all users (segment `overall`) and per value of each segment.
 
-        run_id: as in `lists`. Columns are those of the table `popular_recommendation`. Raises InputError
-        where nothing is published, or the run has no such lists (setting [lists] popular_k).
+        Args:
+            run_id: a run whose lists are kept, by default the one that apps read.
+
+        Returns:
+            Columns of the table `popular_recommendation`, by segment, value and rank.
+
+        Raises:
+            InputError: nothing is published, or the run has no such lists (setting [lists] popular_k).
         """
         with self._working() as settings:
             return popular_of_segments(settings, run_id=run_id)
 
     def evaluate(self, *, force: bool = False) -> pl.DataFrame:
-        """Judge the lists of the last days and the models: a row a figure, as in metrics.json."""
+        """Backtest the lists of the last days and evaluate the models.
+
+        Returns:
+            One row per figure of metrics.json: protocol, system, metric, k, slice, value, low, high.
+        """
         with self._working(writes=True) as settings:
             backtest(settings, force=force)
             evaluate(settings, force=force)
             return pl.read_json(settings.paths.evaluation / "metrics.json", infer_schema_length=None)
 
     def explain(self, user_id: UserId, item_id: ItemId, *, run_id: int | None = None) -> Explanation:
-        """Why the item is in the user's list, or why it is not."""
+        """Why the item is in the user's list, or why it is not; see `scoring.explain.explain`."""
         with self._working() as settings:
             return explain(settings, user_id, item_id, run_id=run_id)
 
@@ -159,7 +202,7 @@ class Home:
 
 
 def open_home(folder: str | Path, *, create: bool = False) -> Home:
-    """The home in a folder or at a URL. create: make the folder where it is missing."""
+    """Open the home in a folder or at a URL; with `create`, make the folder if it is missing."""
     return Home(folder, create=create)
 
 

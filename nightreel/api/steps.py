@@ -13,7 +13,7 @@ from nightreel.operations.sequence import RUN, turns_of
 def every_step(
     settings: Settings, *, as_of: datetime | None = None, publish: bool = False, force: bool = False
 ) -> Iterator[tuple[str, Callable[[], StepResult[Any]]]]:
-    """ingest to score, evaluation included: names and what to call before the next is asked for."""
+    """Each step from ingest to score with the function that runs it; call it before asking for the next."""
     request = Request(force=force, as_of=as_of, publish=publish)
     for turn in turns_of(RUN, settings):
         yield turn.step.name, partial(turn.step.run, settings, request)

@@ -1,9 +1,9 @@
-"""The lists of the last days as they would have been published: by the same code, from what was known then.
+"""The lists of the last days as they would have been published: the same code, given what was known then.
 
-No ranker has seen a play of these days: the champion's hold-out covers them, or a version brings rankers of
-its own for this (folder `backtest`). What a user had played before is never listed, whatever `exclude_seen`
-says, as only other videos are judged; who or what the owner keeps off today's lists does not count. The
-rules of `list_rule` do, on the days on which they are in force.
+No ranker has seen a play of these days: either they are the champion's hold-out, or the version has rankers
+of its own for them (folder `backtest`). Videos that the user had played are never listed, whatever
+`exclude_seen` says, because only new videos are judged. Today's blocklist and skipped users are ignored. The
+rules of `list_rule` apply on the days on which they are in force.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ _SETTINGS = (
 
 
 class BacktestFacts(Facts):
-    """The days and systems whose lists there are, how many were made now, and what the rankers had seen."""
+    """The days and systems with lists, how many lists were made now, and what the rankers had seen."""
 
     days: list[str]
     systems: list[str]
@@ -55,10 +55,12 @@ class BacktestFacts(Facts):
 
 
 def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestFacts]:
-    """Make the lists of the last `backtest_days` days as of each day's start, to `data/backtest`.
+    """Make the lists of the last `backtest_days` days, as of each day's start, in `data/backtest`.
 
-    A file whose inputs are the same is left as it is, so what was stopped goes on from there. Raises
-    InputError where no model is trained, or tables or features are missing.
+    A file whose inputs have not changed is kept, so an interrupted backtest continues where it stopped.
+
+    Raises:
+        InputError: no model is trained, or tables or features are missing.
     """
     model = model_registry.champion(settings)
     read = list_inputs(settings)

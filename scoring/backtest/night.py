@@ -27,9 +27,12 @@ from scoring.lists.rules.owner import OwnerRule
 
 @dataclass(frozen=True)
 class PastNight:
-    """plays: the whole log; what is taken of it comes before the day. settings: as for publishing.
+    """One day of the backtest: what was known at its start, and what is fitted on it.
 
-    whole: of `sampled`, the night of all users.
+    Attributes:
+        plays: the whole log; only plays before the day are used.
+        settings: as for publishing.
+        whole: for a night of `sampled`, the night of all users.
     """
 
     day: BacktestDay
@@ -42,7 +45,7 @@ class PastNight:
 
     @cached_property
     def sampled(self) -> "PastNight":
-        """The same night for the users whose lists every system makes."""
+        """The same night for the sample of users whose lists every system makes."""
         user_id = self.candidates.user_id
         chosen = self.day.is_sampled(user_id, self.settings.seed)
         if chosen.all():
@@ -50,21 +53,21 @@ class PastNight:
         return replace(self, candidates=self.candidates.of_users(chosen), whole=self)
 
     def forget(self) -> None:
-        """Let go of what was made for this night, a gigabyte of KuaiRec's size.
+        """Release what was made for this night (1 GB for KuaiRec).
 
-        The night of some users knows the whole one, and the other way round, so both would stay.
+        A sampled night and the whole one refer to each other, so neither would be released otherwise.
         """
         for made in ("night", "sides", "sampled"):
             vars(self).pop(made, None)
 
     @property
     def depth(self) -> int:
-        """How long the lists are to be: never longer than the catalogue."""
+        """Length of the lists, at most the size of the catalogue."""
         return min(DEPTH, len(self.candidates.video_id))
 
     @property
     def is_moved(self) -> bool:
-        """Whether a model of one's own or rules have the last word on lists."""
+        """Whether an own model or rules change the order of lists after the rankers."""
         settings = self.settings
         of_settings = (
             settings.ranker.last_stage is not None
@@ -88,14 +91,14 @@ class PastNight:
 
     @cached_property
     def night(self) -> Night:
-        """The candidate sources, fitted on what came before, and the features of pairs."""
+        """The candidate sources, fitted on the plays before the day, and the pair features."""
         if self.whole is not None and "night" in vars(self.whole):
             return self.whole.night.of_users(self.sides, self.settings)
         return night_of(self.candidates, self.sides, self.plays, self.day.as_of, self.settings)
 
 
 class PastNights:
-    """The nights before the last days that trained nothing; remarks: what is to be said of the others."""
+    """The last days whose plays trained nothing; `remarks` says why other days are missing."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from scoring.lists.shared import shared_lists
 def make_shared(
     night: PastNight, inputs: Mapping[str, Any], settings: Settings, buckets: LengthBuckets, *, force: bool
 ) -> list[Path]:
-    """Make a night's lists of the kinds that are set, if they are not there; their files."""
+    """Make a night's related and popular lists, those that the settings ask for; returns their files."""
     kinds = {RELATED: settings.lists.related_k, POPULAR: settings.lists.popular_k}
     files = {kind: shared_file(settings, night.day.day, kind) for kind, k in kinds.items() if k}
     of_files = fingerprint(**inputs, shared=settings.chosen(SHARED_LIST_SETTINGS), day=night.day.as_of)

@@ -16,10 +16,14 @@ _US = 1_000_000
 
 
 def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Mapping[str, pl.DataFrame]]:
-    """The first `depth` unseen videos of each user by the score of each source, some users at a time.
+    """Each user's first `depth` unseen videos by the score of each candidate source.
 
-    names: of the source by that of the system. What a source scores 0 it does not name, as for candidates;
-    ties go to what all users received better.
+    Args:
+        names: system name -> name of its source.
+
+    Yields:
+        Blocks of users: system name -> user_id, rank, video_id. A video with score 0 is not listed; ties go
+        to the video rated higher by all users.
     """
     made, candidates = night.night, night.candidates
 

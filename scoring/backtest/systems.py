@@ -34,10 +34,12 @@ Blocks = Iterator[Mapping[str, pl.DataFrame]]
 
 @dataclass(frozen=True)
 class Systems:
-    """Systems whose lists are made together. make: gives those that are asked for by name.
+    """Systems whose lists are made together.
 
-    sampled: whether only some users have such lists, as they are but compared and cost as much as published
-    ones.
+    Attributes:
+        make: makes the lists of the systems with the given names.
+        sampled: whether only a sample of users gets lists, because the systems serve only for comparison and
+            cost as much as the published lists.
     """
 
     names: tuple[str, ...]
@@ -48,7 +50,7 @@ class Systems:
 def all_systems(
     plays: pl.DataFrame, ranker: HybridRanker, model: ModelVersion, settings: Settings
 ) -> tuple[list[Systems], list[str]]:
-    """Every system in the order of the tables, the published lists first; and what to say of missing ones."""
+    """Every system in the order of the tables, the published lists first; and remarks on missing systems."""
     remarks = []
     hybrids = {SHOWN: _shown(ranker)}
     if has_backtest(model.folder):

@@ -20,7 +20,7 @@ _SCHEMA = pa.schema(
 
 
 def is_made(path: Path, inputs: str) -> bool:
-    """Whether lists of these inputs stand there whole."""
+    """Whether the file holds complete lists made from these inputs."""
     try:
         found = pq.read_metadata(path).metadata or {}
     except (OSError, ValueError):
@@ -29,9 +29,11 @@ def is_made(path: Path, inputs: str) -> bool:
 
 
 def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[str, pl.DataFrame]]) -> None:
-    """Write the lists of some systems side by side, a block at a time: all of the files, or none.
+    """Write the lists of several systems side by side, block by block: all of the files, or none.
 
-    files: where, and the inputs, by the name of the system.
+    Args:
+        files: system name -> its file, and the digest of its inputs.
+        blocks: system name -> rows, for one block of users at a time.
     """
     with ExitStack() as stack:
         # What is entered later is left first: a file is closed before it gets its name.
@@ -47,14 +49,14 @@ def write_lists(files: Mapping[str, tuple[Path, str]], blocks: Iterable[Mapping[
 
 
 def write_shared(path: Path, inputs: str, rows: pl.DataFrame) -> None:
-    """Write lists that are not a user's."""
+    """Write related or popular lists."""
     table = rows.to_arrow()
     with atomic_write(path) as temporary:
         pq.write_table(table.replace_schema_metadata({_INPUTS: inputs}), temporary, compression="zstd")
 
 
 def remove_others(settings: Settings, files: Iterable[Path]) -> None:
-    """Lists of days and systems that are judged no more are removed: nothing stale is left to be read."""
+    """Remove the lists of days and systems that are no longer judged, so that no stale file is read."""
     kept = set(files)
     for path in settings.paths.backtest.glob("*/*.parquet"):
         if path not in kept:

@@ -14,11 +14,14 @@ REMEDY = "The lists published before stay as they were."
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a range of users, by user and rank, beside what they must be.
+    """A run's rows for a range of users, by user and rank, and what they are checked against.
 
-    wanted: int64, the users of this range. most: int64, the most rows that each of them can have. closed:
-    uint8 [users, videos / 8], as of Candidates. user, video: int64 [rows of lists], each row's place among
-    the wanted users and the candidates.
+    Attributes:
+        wanted: int64, the users expected in this range.
+        most: int64, the largest possible list length of each expected user.
+        closed: uint8 [users, videos / 8], as `Candidates.closed` gives it.
+        user: int64 [rows], index of each row's user in `wanted`.
+        video: int64 [rows], index of each row's video in `candidates.video_id`.
     """
 
     lists: Lists
@@ -33,12 +36,12 @@ class Part:
 
 
 def has_room(part: Part, user: int) -> bool:
-    """Whether another open video would fit in this user's list by every cap."""
+    """Whether every cap leaves room in this user's list for another open video."""
     return bool(fitting(part, user).any())
 
 
 def fitting(part: Part, user: int) -> np.ndarray:
-    """Which other open videos would fit in this user's list by every cap: bool [videos]."""
+    """The other open videos that every cap leaves room for in this user's list: bool [videos]."""
     listed = part.video[part.user == user]
     fits = OpenVideos(part.closed[user], len(part.candidates.video_id)).dense()
     fits[listed] = False
@@ -50,12 +53,13 @@ def fitting(part: Part, user: int) -> np.ndarray:
 
 
 def named(ids: Ids, code: int) -> int | str:
-    """An id as people know it."""
+    """An id as the log has it, for messages."""
     found = ids.outward([code])[0] if not ids.is_text or len(ids.codes_between(code, code)) else "unknown"
     return repr(found) if isinstance(found, str) else found
 
 
 def fail(name: str, bad: np.ndarray, lists: Lists, ids: ListIds, what: str) -> None:
+    """Raise AuditError, which quotes the first bad row, if any row is bad."""
     if bad.any():
         first = np.flatnonzero(bad)[0]
         raise AuditError(

@@ -33,15 +33,22 @@ def audit_lists(
     arm: str = "",
     broken: Counter[str] | None = None,
 ) -> int:
-    """Read the run back and hold every list against the candidates; returns its rows.
+    """Read a run back and check every list against the candidates.
 
-    arm: of an experiment: the candidates are of its users, and rows of others are not looked at. broken:
-    takes in how many lists could not keep to each of the owner's rules.
-    Raises AuditError where a user is missing or unknown, a list has not min(k, available) rows though the
-    caps have room for more, ranks are not 1..n, a video stands twice, may not be listed or was seen, more of
-    a group than its cap stand in a list, a score is not finite, scores rise with rank, or candidate sources
-    are named that are unknown or that a fallback cannot have; or where the owner's rules could have been kept
-    and were not, or a row bears one that there is not.
+    Args:
+        candidates: of the run, or of the users of `arm`.
+        k: list length.
+        arm: of an experiment; rows of other arms are ignored.
+        broken: rule name -> number of lists that could not keep to it; updated.
+
+    Returns:
+        Number of rows of the run, or of the arm.
+
+    Raises:
+        AuditError: a user is missing or unknown; a list is shorter than min(k, available) although caps leave
+            room; ranks are not 1..n; a video occurs twice, is not eligible or was seen; a cap is exceeded; a
+            score is not finite, or scores rise with rank; a candidate source is unknown or impossible for a
+            fallback; an owner's rule was broken without need, or a row names an unknown rule.
     """
     rows = 0
     not_kept: Counter[str] = Counter() if broken is None else broken
@@ -56,7 +63,7 @@ def audit_lists(
 
 
 def require_all_audited(connection: Connection, run_id: int, rows: int) -> None:
-    """Raise AuditError where a run has other rows than those that were audited."""
+    """Raise AuditError unless the run has exactly the number of rows that were audited."""
     if (there := row_count(connection, run_id)) != rows:
         raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", REMEDY)
 
@@ -73,7 +80,11 @@ def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
 
 
 def in_line_with_last(what: str, now: int, before: int, min_share: float) -> None:
-    """Raise AuditError where a run has far fewer users or rows (`what`) than the one published before it."""
+    """Raise AuditError if `now` is less than `min_share` of `before`, the last published run's count.
+
+    Args:
+        what: what is counted, users or rows, for the message.
+    """
     if now < min_share * before:
         raise AuditError(
             f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
@@ -89,9 +100,10 @@ def few_changed_lists(
     max_share: float,
     ids: ListIds = INTEGERS,
 ) -> None:
-    """Raise AuditError where more than this share of the lists have lost more than half of their videos.
+    """Raise AuditError if more than `max_share` of the lists lost over half of their videos.
 
-    runs: the new one and the last one.
+    Args:
+        runs: ids of the new run and of the last one.
     """
     changed = _share_of_changed_lists(connection, runs, candidates, ids)
     if changed > max_share:

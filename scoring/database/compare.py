@@ -24,13 +24,20 @@ _run, _user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID
 def compare(
     settings: Settings, run_id: int, other_id: int | None, *, videos: int = 0, users_max: int | None = None
 ) -> dict[str, Any]:
-    """Users of both runs and of one alone, and over those of both how far their lists agree.
+    """How far the lists of two runs agree.
 
-    other_id: by default the run that apps read. The share of videos is that of the first run's lists which
-    the second run's have too, mean over users; None where no user is in both. rank_biased_overlap counts
-    agreement more the nearer it is to the top. videos: how many of the videos that entered and left lists
-    most are named, as `entered` and `left`. users_max: only so many users, spread evenly over their ids.
-    Raises InputError where a run has no lists.
+    Args:
+        other_id: by default the run that apps read.
+        videos: how many of the videos that entered or left the most lists to name, as `entered` and `left`.
+        users_max: compare at most so many users, spread evenly over the ids; by default all.
+
+    Returns:
+        Numbers of users in both runs and in only one. Over the users in both: the mean share of the first
+        run's videos that the second lists too, and rank_biased_overlap, which weights the top of the list
+        more; None if no user is in both.
+
+    Raises:
+        InputError: a run has no lists.
     """
     with reading(settings) as connection:
         require_current(connection)

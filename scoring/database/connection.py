@@ -63,9 +63,10 @@ _CONNECT_TIMEOUT_S = 10
 
 
 def database_url(settings: Settings) -> URL:
-    """The URL to publish to, its driver chosen and a relative SQLite path put below the home.
+    """The URL to publish to, with its driver; a relative SQLite path counts from the home.
 
-    Raises InputError, which never shows the URL, where it cannot be used.
+    Raises:
+        InputError: it cannot be used; the message never contains the URL.
     """
     try:
         url = parsed_url(settings.sqlalchemy_url)
@@ -84,7 +85,7 @@ def database_url(settings: Settings) -> URL:
 
 
 def masked(url: URL) -> str:
-    """The URL without its password, fit for a log."""
+    """The URL without its password, safe to log."""
     return masked_url(url)
 
 
@@ -94,15 +95,15 @@ def sqlite_file(url: URL) -> Path | None:
 
 
 def database_exists(settings: Settings) -> bool:
-    """Whether there is a database to open; of a server that is not asked, it may be away."""
+    """Whether there is a database to open; True for any server, which is not contacted."""
     file = sqlite_file(database_url(settings))
     return file is None or file.exists()
 
 
 def sql_engine(settings: Settings) -> Engine:
-    """An engine whose transactions may write; it connects only when it is used.
+    """An engine for transactions that may write; it connects on first use.
 
-    Every transaction on SQLite takes the write lock at its beginning, so none fails half-way for want of it.
+    On SQLite every transaction takes the write lock at its beginning, so none fails half-way waiting for it.
     """
     url = database_url(settings)
     file = sqlite_file(url)
@@ -136,9 +137,11 @@ def sql_engine(settings: Settings) -> Engine:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
-    """A connection that only reads; every statement within the block sees the same state.
+    """A read-only connection; all statements within the block see the same state.
 
-    Raises InputError where a SQLite file is not there yet, NightreelError where the database cannot be read.
+    Raises:
+        InputError: the SQLite file does not exist yet.
+        NightreelError: the database cannot be read.
     """
     url = database_url(settings)
     file = sqlite_file(url)
@@ -156,12 +159,12 @@ def reading(settings: Settings) -> Iterator[Connection]:
 
 
 class DatabaseAwayError(NightreelError):
-    """The database cannot be reached, or is held by another process just now: later may do."""
+    """The database cannot be reached, or another process holds it; a later attempt may succeed."""
 
 
 @contextmanager
 def translate_errors(url: URL) -> Iterator[None]:
-    """Turn errors of databases and drivers into one line that names the database, without its password."""
+    """Turn database and driver errors into one line that names the database, without its password."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
@@ -228,11 +231,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def enter_wal_mode(connection: Connection) -> None:
-    """On SQLite, let no reader wait for this connection until it is closed, nor it for any reader.
+    """On SQLite, let readers and this connection not wait for each other until it is closed.
 
-    Outside of it the file is in no WAL mode, in which a reader on a disk that has filled up meanwhile cannot
-    read: docs/decisions/sqlite-journal.md. Raises DiskFullError where there is no room for it, and
-    DatabaseAwayError where a reader's transaction does not end.
+    At other times the file is not in WAL mode, because a WAL database cannot be read once its disk is full:
+    docs/decisions/sqlite-journal.md.
+
+    Raises:
+        DiskFullError: there is no room for the WAL.
+        DatabaseAwayError: a reader's transaction does not end.
     """
     file = sqlite_file(connection.engine.url)
     if file is None:
@@ -263,7 +269,7 @@ def enter_wal_mode(connection: Connection) -> None:
 
 
 def keep_readable(settings: Settings) -> None:
-    """Where the disk of a SQLite file fills up, or is full, see that the list can be read."""
+    """If the disk of a SQLite file is full, or nearly so, leave WAL mode so that the lists can still be read."""
     file = sqlite_file(database_url(settings))
     if file is None or not file.is_file() or not has_less_than(file, _FILLING_BYTES):
         return

@@ -1,8 +1,8 @@
-"""Scores and audits as for a publish, on a database that is thrown away: the real one is only read.
+"""Score and audit as for publishing, in a temporary database; the real one is only read.
 
-The copy is a SQLite file in a folder of the home. It holds what scoring and audits ask of the real database:
-the runs, which of them is shown, and the owner's tables; the lists of the last night only where an audit
-compares them.
+The copy is a SQLite file in a folder of the home. It holds what scoring and audits read from the real
+database: the runs, which of them is shown, and the owner's tables. It holds the last night's lists only if an
+audit compares them.
 """
 
 import shutil
@@ -48,10 +48,14 @@ _ENDED_RUNS = select(recommendation_run.c[columns.RUN_ID]).where(_ENDED)
 def without_writing(
     settings: Settings, score: Callable[[Settings], StepResult[ScoreFacts]]
 ) -> StepResult[ScoreFacts]:
-    """The result of a score that writes nothing to the database, and would have passed the same audits.
+    """Score and audit as for publishing, without writing to the database.
 
-    score: `score_and_publish` with all else that is asked of it. Raises what it raises, and InputError where
-    the database is of another version; BusyError where another process does the same on this home.
+    Args:
+        score: `score_and_publish` with its other arguments bound; what it raises passes through.
+
+    Raises:
+        InputError: the database has another schema version.
+        BusyError: another process does a dry run on this home.
     """
     folder = settings.paths.data / FOLDER
     # Relative to the home, whose path may have characters that mean something in a URL.

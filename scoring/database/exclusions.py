@@ -16,7 +16,7 @@ from scoring.lists.rules.owner import OwnerRule
 
 
 def read_exclusions(connection: Connection, ids: ListIds) -> Exclusions:
-    """The tables `blocklist`, `skip_user` and `list_rule` as they are now: they count from this run on."""
+    """The tables `blocklist`, `skip_user` and `list_rule` as they are now; they apply from this run on."""
     return Exclusions(
         _codes(connection, blocklist.c[columns.VIDEO_ID], ids.video),
         _codes(connection, skip_user.c[columns.USER_ID], ids.user),
@@ -25,7 +25,7 @@ def read_exclusions(connection: Connection, ids: ListIds) -> Exclusions:
 
 
 def owner_rules(settings: Settings) -> tuple[OwnerRule, ...]:
-    """The rules in the settings' database, for who only reads it; none where there is no such table yet."""
+    """The rules in the settings' database, for readers only; none if it has no such table yet."""
     if not database_exists(settings):
         return ()
     with reading(settings) as connection:

@@ -33,9 +33,10 @@ RUN_FIELDS = (
 
 
 def list_runs(settings: Settings) -> list[dict[str, Any]]:
-    """Every run that is kept, newest first; `shown` says whether it is the one that apps read.
+    """Every kept run, newest first; `shown` says whether apps read it.
 
-    Raises InputError where there is no database yet.
+    Raises:
+        InputError: there is no database yet.
     """
     with reading(settings) as connection:
         require_current(connection)
@@ -49,10 +50,16 @@ def list_runs(settings: Settings) -> list[dict[str, Any]]:
 
 
 def rollback(settings: Settings, run_id: int) -> int | None:
-    """Show this run's lists again, in one transaction; returns the run that was shown before it.
+    """Show a run's lists again, in one transaction.
 
-    Later runs stay, and the next one that is published is shown as usual. Raises InputError where the run is
-    unknown or was never published, BusyError where another process publishes.
+    Later runs are kept, and the next published run is shown as usual.
+
+    Returns:
+        The id of the run that was shown before, if any.
+
+    Raises:
+        InputError: the run is unknown or was never published.
+        BusyError: another process publishes.
     """
     with reading(settings) as connection:
         require_current(connection)

@@ -33,24 +33,24 @@ _GRANTS = (
 
 
 class Id(TypeDecorator[Any]):
-    """An id as the log has it: an integer or a text. New tables have integers until a home says otherwise."""
+    """An id as in the log, integer or text. Columns of new tables are integers until `fit_ids` runs."""
 
     impl = BigInteger
     cache_ok = True
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:  # noqa: ARG002
-        """What an id is compared with bears its own type."""
+        """A value compared with an id keeps its own type."""
         return Text() if isinstance(value, str) else BigInteger()
 
 
 def are_text(connection: Connection, table: Table, column: str) -> bool:
-    """Whether a column of ids is TEXT in this database."""
+    """Whether an id column is TEXT in this database."""
     found = {one["name"]: one["type"] for one in inspect(connection).get_columns(table.name)}
     return not isinstance(found[column], BigInteger)
 
 
 def schema_of(connection: Connection, table: Table) -> dict[str, Any]:
-    """The table's columns with the types of their values; ids as this database has them."""
+    """The table's columns with their Polars types; ids as this database has them."""
     kinds: dict[type, Any] = {int: pl.Int64, float: pl.Float64, str: pl.String}
     found = {}
     for column in table.columns:
@@ -62,9 +62,10 @@ def schema_of(connection: Connection, table: Table) -> dict[str, Any]:
 
 
 def as_stored(connection: Connection, table: Table, column: str, ids: Ids, text: str) -> int | str | None:
-    """An id that someone has written, as this database has it; None where it cannot have it.
+    """An id typed by a person, as this database stores it; None if the database cannot hold it.
 
-    Raises InputError where the home's ids are integers and this is none.
+    Raises:
+        InputError: the home's ids are integers and this is not one.
     """
     given = ids.given(text)
     if are_text(connection, table, column):
@@ -73,10 +74,10 @@ def as_stored(connection: Connection, table: Table, column: str, ids: Ids, text:
 
 
 def fit_ids(connection: Connection, ids: ListIds, tables: tuple[Table, ...]) -> None:
-    """Give columns of ids the type that the home's ids have; in the only writer's transaction.
+    """Give id columns the type of the home's ids; call within the exclusive writer's transaction.
 
-    Raises InputError where ids that are text would have to become integers, or views of others stand in the
-    way.
+    Raises:
+        InputError: text ids would have to become integers, or views of other owners depend on a column.
     """
     of_columns = {
         columns.USER_ID: ids.user,

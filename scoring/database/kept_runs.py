@@ -27,14 +27,14 @@ _status = recommendation_run.c.status
 
 
 def shown_run(connection: Connection) -> Row[Any] | None:
-    """The row of recommendation_run that the view shows; None before the first."""
+    """The row of recommendation_run that apps read; None before the first publish."""
     return connection.execute(
         select(recommendation_run).join(published_run, published_run.c[columns.RUN_ID] == _key)
     ).first()
 
 
 def last_night(connection: Connection) -> Row[Any] | None:
-    """The run that a new one is held against: the shown one, or while that is a replay, the last night's."""
+    """The run that a new one is compared with: the shown one or, if that is a replay, the last night's."""
     shown = shown_run(connection)
     if shown is None or not shown.replay:
         return shown
@@ -43,10 +43,11 @@ def last_night(connection: Connection) -> Row[Any] | None:
 
 
 def same_run(connection: Connection, inputs: str, *, replay: bool, show: bool) -> Row[Any] | None:
-    """The run of the same inputs that makes a new one needless; None where that is to be made.
+    """The run with the same inputs that makes a new one unnecessary; None if a new one is needed.
 
-    For a run that is to be shown this is the one that is shown, otherwise any whose lists are kept. A night's
-    own list is made though a replay of the same is shown.
+    A run to be shown is unnecessary only if the shown run has the same inputs, another run if any kept run
+    has. If
+    a replay of a night is shown, the night's own list is still made.
     """
     if show:
         shown = shown_run(connection)
@@ -59,10 +60,14 @@ def same_run(connection: Connection, inputs: str, *, replay: bool, show: bool) -
 
 
 def run_or_shown(connection: Connection, run_id: int | None, *, remedy: str) -> Row[Any]:
-    """The row of a run that has lists, by default of the one that apps read.
+    """The row of a run that has lists.
 
-    remedy: what to do where none is asked for and none is shown. Raises InputError there, and for a run
-    without lists.
+    Args:
+        run_id: by default the run that apps read.
+        remedy: for the message if no run is given and none is shown.
+
+    Raises:
+        InputError: no run is given and none is shown, or the run has no lists.
     """
     if run_id is not None:
         return require_lists(connection, run_id)
@@ -73,7 +78,7 @@ def run_or_shown(connection: Connection, run_id: int | None, *, remedy: str) -> 
 
 
 def require_lists(connection: Connection, run_id: int) -> Row[Any]:
-    """The run's row. Raises InputError, which says why, where there is no such run or it has no lists."""
+    """The run's row. Raises InputError with the reason if there is no such run or it has no lists."""
     run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
     remedy = "`nightreel runs` lists those that are kept."
     if run is None:
@@ -92,7 +97,7 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
 
 @dataclass(frozen=True)
 class Night:
-    """What a run was made of: its instant, model and arms, and by when all that it knew had arrived."""
+    """What a run was made from: its instant, model, arms, and when the last delivery that it used arrived."""
 
     as_of: datetime
     model_version: str
@@ -101,7 +106,7 @@ class Night:
 
 
 def night_of(settings: Settings, run_id: int) -> Night:
-    """What a stored run was made of. Raises InputError where there is no such run."""
+    """What a stored run was made from. Raises InputError if there is no such run."""
     with reading(settings) as connection:
         require_current(connection)
         run = connection.execute(select(recommendation_run).where(_key == run_id)).first()

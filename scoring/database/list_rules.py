@@ -58,9 +58,10 @@ def _as_row(rule: OwnerRule, reason: str | None, now: datetime) -> dict[str, Any
 
 
 def add_rule(settings: Settings, rule: OwnerRule, reason: str | None = None) -> int:
-    """Add a rule, whose number is given and returned; it counts from the next run on.
+    """Add a rule, which applies from the next run on; returns its number.
 
-    Raises InputError where the rule is none, or speaks of what this home cannot have.
+    Raises:
+        InputError: the rule is malformed, or names an item or segment that this home does not have.
     """
     _require_rule(rule)
     _require_known(settings, rule)
@@ -87,7 +88,7 @@ def add_rule(settings: Settings, rule: OwnerRule, reason: str | None = None) -> 
 
 
 def remove_rule(settings: Settings, rule_id: int) -> None:
-    """Remove a rule, from the next run on. Raises InputError where there is none of this number."""
+    """Remove a rule, from the next run on. Raises InputError if there is no rule with this number."""
     with reading(settings) as connection:
         require_current(connection)
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:

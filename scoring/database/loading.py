@@ -39,7 +39,8 @@ _COPY_TRAILER = b"\xff\xff"
 def insert_lists(connection: Connection, run_id: int, lists: Lists, ids: ListIds = INTEGERS) -> None:
     """Add the rows to a run, in the connection's transaction. NaN and empty texts become null.
 
-    ids: what the codes of the lists are written as, where the home's ids are text.
+    Args:
+        ids: the log's ids by code, if the home's ids are text.
     """
     raw = connection.connection.driver_connection
     if connection.dialect.name == SQLITE:
@@ -155,9 +156,10 @@ _UNKNOWN = np.iinfo(np.int64).min
 def read_lists(
     connection: Connection, run_id: int, first_user: int, last_user: int, ids: ListIds = INTEGERS
 ) -> Lists:
-    """A run's rows of the users in this range of ids, both ends included, by user and rank.
+    """A run's rows for a range of user ids, both ends included, by user and rank.
 
-    ids: where the home's are text, the range is of their codes, and users without one are in none.
+    Args:
+        ids: if the home's ids are text, the range is of their codes; users without a code are in no range.
     """
     if ids.user.is_text or ids.video.is_text:
         return _read_text(connection, run_id, ids, first_user, last_user)
@@ -189,7 +191,7 @@ def _lists(rows: Sequence[Any]) -> Lists:
 
 
 def row_count(connection: Connection, run_id: int) -> int:
-    """How many rows a run has."""
+    """Number of rows of a run."""
     of_run = recommendation.c[columns.RUN_ID] == run_id
     return int(
         connection.execute(select(func.count()).select_from(recommendation).where(of_run)).scalar_one()
