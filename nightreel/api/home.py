@@ -152,7 +152,7 @@ class Home:
             return related_of_videos(settings, video_ids, run_id=run_id)
 
     def popular(self, *, run_id: int | None = None) -> pl.DataFrame:
-        """The stored lists of popular videos: for all users (segment `overall`) and per value of each segment.
+        """The stored popular videos: for all users (segment `overall`) and for each value of a segment.
 
         Args:
             run_id: a run whose lists are kept, by default the one that apps read.

@@ -269,7 +269,7 @@ def enter_wal_mode(connection: Connection) -> None:
 
 
 def keep_readable(settings: Settings) -> None:
-    """If the disk of a SQLite file is full, or nearly so, leave WAL mode so that the lists can still be read."""
+    """If a SQLite file's disk is full, or nearly so, leave WAL mode so that lists can still be read."""
     file = sqlite_file(database_url(settings))
     if file is None or not file.is_file() or not has_less_than(file, _FILLING_BYTES):
         return
