@@ -25,7 +25,7 @@ from scoring.lists.score_model import lists_of_model, work_of_model
 
 @dataclass(frozen=True)
 class ArmLists:
-    """What an arm's users get: lists to be made here, or on a cluster. candidates: of these users."""
+    """The lists of an arm's users, made here or on a cluster; `candidates` are of these users."""
 
     arm: Arm
     candidates: Candidates
@@ -42,9 +42,13 @@ def lists_of_night(
     exclusions: Exclusions,
     known_at: datetime,
 ) -> tuple[Candidates, list[ArmLists]]:
-    """All users, and those of each arm with their lists. home: settings of what was known then.
+    """The candidates of all users, and each arm's lists.
 
-    Raises InputError where an arm has no user.
+    Args:
+        home: settings of a home that holds what was known then.
+
+    Raises:
+        InputError: an arm has no user.
     """
     # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
     profiles_at = known_at if last_arrival(home.paths) > instant else None
@@ -80,5 +84,5 @@ def lists_of_night(
 
 
 def in_arm(blocks: Iterator[Lists], name: str) -> Iterator[Lists]:
-    """The same lists as those of an arm."""
+    """The same lists, marked with the arm's name."""
     return (replace(block, arm=np.full(len(block), name)) for block in blocks)

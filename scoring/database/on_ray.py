@@ -1,8 +1,9 @@
 """Scoring on a Ray cluster: actors score parts of the users, loaders add the parts to one unpublished run.
 
-Each part is a parquet file on shared storage, named by its users and kept until the run is published:
-whatever dies, the next run with the same inputs goes on from the parts that are there. Ray Data places the
-work, and repeats what a lost node had; every piece of it may be done twice without harm.
+Each part is a parquet file on shared storage, named by its users and kept until the run is published. After
+any
+crash, the next run with the same inputs continues from the parts that exist. Ray Data schedules the parts and
+repeats those that a lost node had; every part may safely be made twice.
 """
 
 import io
@@ -44,8 +45,9 @@ _SCORE_CPUS, _LOAD_CPUS = 0.75, 0.25
 class ListsOnRay:
     """The lists of all users, to be scored on the cluster.
 
-    inputs: digest of all that the lists depend on; parts of the same digest are taken as they are. arm: of an
-    experiment, whose users these are.
+    Attributes:
+        inputs: digest of everything that the lists depend on; existing parts with the same digest are reused.
+        arm: name of the experiment's arm that these users are in.
     """
 
     def __init__(self, work: Work, settings: Settings, inputs: str, arm: str = "") -> None:
@@ -57,11 +59,18 @@ class ListsOnRay:
         self._arm = arm
 
     def write(self, connection: Connection, run_id: int) -> Counter[str]:
-        """Score every user and add the lists to the run; returns the rows by their source.
+        """Score every user and add the lists to the run.
 
-        connection: of the only writer; on SQLite the rows go through it, as that has one writer, on
-        PostgreSQL `loaders` actors add them in transactions of their own. Raises AuditError where a score is
-        not finite, NightreelError where the cluster or the database fails.
+        Args:
+            connection: of the exclusive writer. On SQLite the rows go through it, as only one connection can
+                write; on PostgreSQL `loaders` actors add them in transactions of their own.
+
+        Returns:
+            Number of rows by source.
+
+        Raises:
+            AuditError: a score is not finite.
+            NightreelError: the cluster or the database fails.
         """
         users = self._work.users
         size = max(1, min(_PART_USERS, -(-users // _PARTS)))

@@ -19,10 +19,11 @@ _status = recommendation_run.c.status
 
 
 def prune(connection: Connection, settings: Settings) -> None:
-    """Remove the published runs older than the newest `keep_runs`, never the one that is shown.
+    """Remove published runs beyond the newest `keep_runs`, but never the shown one.
 
-    Of the stored replays the newest `keep_replays` stay, however many nights were published since. Failed
-    runs older than all that are kept go too. Each run goes in a transaction of its own.
+    The newest `keep_replays` stored replays are kept, however many nights were published since. Failed runs
+    older
+    than every kept run are removed too. Each run is removed in its own transaction.
     """
     with connection.begin():
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalars().all()

@@ -93,16 +93,25 @@ def score_and_publish(
 ) -> StepResult[ScoreFacts]:
     """Score every user with what was known at `as_of`, audit the lists, and show them or store a replay.
 
-    as_of: an instant with a zone; by default the end of the last local day of the interactions, or now if
-    that is earlier. model_version: by default the champion. known_at: only what had arrived by then is used;
-    by default everything, or where `as_of` is given, what the newest stored run of it knew. replay: it is one
-    whatever these say. publish: show the lists though they are a replay. experiment: the arms of the run; by
-    default those of the settings, where no model is named. Skipped where the lists that are
-    shown, or for a replay some that are kept, were made of the same inputs, model, instant and settings.
+    Skipped if the shown lists (for a replay: any kept lists) have the same inputs, model, instant and
+    settings.
 
-    Raises InputError for missing or damaged inputs, an instant before the data or in the future, or a model
-    of other features; AuditError where the lists fail a check and the old ones stay; BusyError where another
-    process publishes.
+    Args:
+        as_of: instant with a time zone; by default the end of the interactions' last local day, or now if
+            that is earlier.
+        model_version: by default the champion.
+        known_at: only deliveries that had arrived by then are used; by default all or, if `as_of` is given,
+            those that the newest stored run of that instant used.
+        replay: store the run as a replay, whatever the other arguments say.
+        publish: show the lists even if they are a replay.
+        force: score even if the same lists exist.
+        experiment: by default the one in the settings, unless `model_version` is given.
+
+    Raises:
+        InputError: inputs are missing or damaged, the instant is before the data or in the future, or the
+            model uses other features.
+        AuditError: the lists fail a check; the lists shown before stay.
+        BusyError: another process publishes.
     """
     require_extras(settings)
     url = database_url(settings)
@@ -239,7 +248,7 @@ def score_and_publish(
 
 
 def list_files(settings: Settings) -> tuple[Path, ...]:
-    """The tables and feature sources that lists are made from, there or not."""
+    """The tables and feature sources that lists are made from, whether or not they exist."""
     return (
         settings.paths.table("interactions"),
         settings.paths.table("users"),
@@ -250,7 +259,8 @@ def list_files(settings: Settings) -> tuple[Path, ...]:
 def list_inputs(settings: Settings) -> tuple[Path, ...]:
     """The tables and feature sources that lists are made from.
 
-    Raises InputError where one is missing, or is not as its step wrote it.
+    Raises:
+        InputError: one is missing, or differs from what its step wrote.
     """
     read = list_files(settings)
     for path in read:
@@ -286,7 +296,7 @@ def _digest(
 
 
 def said_of(experiment: ExperimentSettings, arms: Sequence[Arm]) -> str:
-    """An experiment as a run keeps it, so that a replay has the same arms: models by their names."""
+    """An experiment as JSON with its models' versions; stored with a run, for a replay with the same arms."""
     said = experiment.model_dump(mode="json")
     for arm in arms:
         said["arms"][arm.name]["model"] = arm.model.version

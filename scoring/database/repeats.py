@@ -21,9 +21,9 @@ _USERS_AT_A_TIME = 512
 
 
 def read_repeats(connection: Connection, ids: ListIds, as_of: datetime, settings: Settings) -> Repeats | None:
-    """What had been listed in vain before the night of an instant; None where that does not count.
+    """Which videos were listed on earlier nights and not played; None if the settings do not use that.
 
-    It is that of the last run that was shown on an earlier local day, as long as that run is kept.
+    Taken from the last run shown on an earlier local day than `as_of`, while that run is kept.
     """
     if not settings.notes_repeats:
         return None
@@ -97,9 +97,9 @@ def _parts(connection: Connection, run_id: int | None) -> Iterator[list[tuple[An
 def write_repeats(
     connection: Connection, run_id: int, candidates: Candidates, settings: Settings, ids: ListIds
 ) -> int:
-    """Note what a run's lists show, in the transaction that shows them; returns the rows.
+    """Record what a run's lists show, in the transaction that shows them; returns the number of rows.
 
-    What the user has played is noted no more; what was listed before and is not now stays.
+    Videos that the user has played are dropped; videos listed before but not in this run are kept.
     """
     before = candidates.repeats or Repeats.of((), np.zeros(0, np.int64))
     for start in range(0, len(candidates.user_id), _USERS_AT_A_TIME):

@@ -1,8 +1,10 @@
-"""A night again, as it was: its instant, its model, and only what had arrived when it was scored.
+"""Replay a night: its instant, its model, and only what had arrived when it was scored.
 
-Where nothing arrived since, the home's own tables and features are those of that night, and serve. Otherwise
-tables and features are made again, from the rows that were known then, in a folder of the home that is
-removed when users and videos are described.
+If nothing has arrived since, the home's own tables and features are those of that night and are used.
+Otherwise
+tables and features are built again from the rows known then, in a folder of the home that is removed once
+users
+and videos are described.
 """
 
 import shutil
@@ -36,9 +38,11 @@ _key = recommendation_run.c[columns.RUN_ID]
 
 @dataclass(frozen=True)
 class Moment:
-    """What lists are made as of. knew_less: deliveries have arrived since `known_at`.
+    """The instant that lists are made for.
 
-    is_past: lists made now would be of a later instant, or know more.
+    Attributes:
+        knew_less: deliveries have arrived since `known_at`.
+        is_past: lists made now would be for a later instant, or use more deliveries.
     """
 
     as_of: datetime
@@ -55,7 +59,7 @@ def moment_of(
     *,
     now: datetime,
 ) -> Moment:
-    """What was asked for, and what it says when nothing was. Raises InputError for an instant after now."""
+    """The instant asked for, or the default. Raises InputError for an instant after now."""
     instant = default_as_of(settings, now) if as_of is None else _checked(as_of, now)
     if as_of is not None and known_at is None:
         known_at = known_at_of(settings, instant, model_version)
@@ -76,9 +80,9 @@ def _checked(as_of: datetime, now: datetime) -> datetime:
 
 
 def known_at_of(settings: Settings, as_of: datetime, model_version: str | None) -> datetime | None:
-    """What the newest stored run of this instant, and model if one is named, knew; None where there is none.
+    """The `known_at` of the newest stored run of this instant (and model, if given); None without one.
 
-    Runs of an older nightreel have stored nothing: all that they knew counts as the first load.
+    Runs stored by an older nightreel count as having used the first load only.
     """
     if not database_exists(settings):
         return None
@@ -97,7 +101,7 @@ def known_at_of(settings: Settings, as_of: datetime, model_version: str | None) 
 
 @contextmanager
 def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
-    """Settings of a home whose tables and features hold what had arrived by an instant; Feast works on it."""
+    """A home whose tables and features hold only what had arrived by an instant; Feast works on it."""
     if last_arrival(settings.paths) <= known_at:
         yield settings
         return

@@ -13,10 +13,11 @@ from scoring.lists.rules.stage import REPEAT
 
 
 def rules_kept(part: Part, k: int) -> Counter[str]:
-    """How many of these lists do not keep to each rule, by its name.
+    """How many of these lists break each rule, by its name.
 
-    Raises AuditError where a list could keep to a rule and does not, a row names an unknown rule, or a
-    propensity is no probability.
+    Raises:
+        AuditError: a list breaks a rule that it could keep, a row names an unknown rule, or a propensity is
+            not a probability.
     """
     _names(part)
     lists = part.lists
@@ -35,7 +36,7 @@ def rules_kept(part: Part, k: int) -> Counter[str]:
 
 
 def not_kept(broken: Counter[str], users: int) -> Iterator[str]:
-    """What to say of rules that some of so many users' lists could not keep to."""
+    """A line for each rule that some of these users' lists could not keep to."""
     for name, lists in sorted(broken.items()):
         yield f"rule {name}: could not be kept in {lists} of {users} lists"
 

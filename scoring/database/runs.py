@@ -1,9 +1,8 @@
 """A run's life in the database: begun, filled in blocks, audited and shown in one transaction, pruned later.
 
-A run that is not to be shown, as most replays are, ends as `stored` instead. Readers follow one pointer. It
-moves in the transaction that ends the audit, so that they see last night's lists or tonight's, whole.
-Whatever fails or is killed before leaves the pointer where it was, and its rows to be removed by the next
-run.
+A run that is not to be shown, such as most replays, ends as `stored` instead. Readers follow one pointer. It
+moves in the transaction that ends the audit, so readers see either last night's complete lists or tonight's.
+After a failure or a kill before that, the pointer is unchanged, and the next run removes the rows.
 """
 
 import json
@@ -64,11 +63,14 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class NewRun:
-    """What is to be written: the instant of its features, its model, and a digest of all its inputs.
+    """A run to be written: the instant of its features, its model, and a digest of all its inputs.
 
-    known_at: by when all had arrived that it uses. newest_play_at: when the newest play of it happened.
-    replay: made of the past on purpose. show: to apps; a run that is not shown is stored.
-    arms: of its experiment, in JSON.
+    Attributes:
+        known_at: when the last delivery that it uses had arrived.
+        newest_play_at: when the newest play that it uses happened.
+        replay: deliberately made for the past.
+        show: whether apps will read it; otherwise it is stored.
+        arms: of its experiment, in JSON.
     """
 
     as_of: datetime
@@ -83,9 +85,10 @@ class NewRun:
 
 @dataclass(frozen=True)
 class Published:
-    """A run that is complete and audited: shown from now on, or stored.
+    """A complete and audited run, shown from now on or stored.
 
-    remarks: what of the owner's rules could not be kept, a line each.
+    Attributes:
+        remarks: a line for each owner's rule that some lists could not keep to.
     """
 
     run_id: int
@@ -107,11 +110,13 @@ def publish(
     begin_stage: Callable[[str], None] = lambda _stage: None,
     batch_rows: int = 50_000,
 ) -> Published:
-    """Write the blocks as a new run, audit it, and show or store it: `publish_written` of blocks made here.
+    """Write blocks of lists as a new run, audit it, and show or store it; see `publish_written`.
 
-    blocks: every eligible user's whole list, once; each block is made while the one before is being written,
-    and no more than two batches are in memory. shared: the lists that are not a user's. batch_rows: rows, at
-    least, that a transaction writes.
+    Args:
+        blocks: every eligible user's whole list, once. The next block is made while one is being written; at
+            most two batches are in memory.
+        shared: related and popular lists.
+        batch_rows: least number of rows per transaction.
     """
 
     def write(run_id: int) -> None:
@@ -134,14 +139,18 @@ def publish_written(
     shared: Sequence[SharedList] = (),
     begin_stage: Callable[[str], None] = lambda _stage: None,
 ) -> Published:
-    """Have a new run written, audit it, and show or store it; then remove the runs that are too many.
+    """Write a new run, audit it, and show or store it; then prune old runs.
 
-    connection: of the only writer. write: takes the run's id, and returns when every eligible user's whole
-    list is committed under it. shared: lists that are not a user's, written, audited and shown with those.
-    arms: of an experiment, whose lists are held against their own users. begin_stage: called with "write",
-    "audit" and "prune".
-    Raises AuditError where an audit fails, and what `write` raises; then the run is marked failed with the
-    reason, its rows are removed, and what was shown before still is.
+    Args:
+        connection: of the exclusive writer.
+        write: takes the run's id; returns once every eligible user's whole list is committed under it.
+        arms: of an experiment, each with the candidates that its lists are audited against.
+        shared: related and popular lists, written, audited and shown with the users' lists.
+        begin_stage: called with "write", "audit" and "prune".
+
+    Raises:
+        AuditError: an audit fails. Then, and when `write` raises, the run is marked failed with the reason,
+            its rows are removed, and the run shown before stays.
     """
     begin_stage("write")
     with translate_errors(connection.engine.url), connection.begin():
@@ -178,17 +187,17 @@ def publish_written(
 
 
 def show(connection: Connection, run_id: int) -> None:
-    """Have the view show this run from now on, and note since when; in the only writer's transaction."""
+    """Point the view at this run and record since when; call within the exclusive writer's transaction."""
     connection.execute(delete(published_run))
     connection.execute(insert(published_run).values(slot=1, run_id=run_id))
     connection.execute(insert(list_flip).values(shown_at=datetime.now(UTC), run_id=run_id))
 
 
 def require_unpublished(connection: Connection, run_id: int) -> None:
-    """Hold the run's row until the transaction ends, and raise NightreelError unless it is being written.
+    """Lock the run's row until the transaction ends; raise NightreelError unless the run is being written.
 
-    What another process adds to a run in a transaction that begins with this is there when the run is
-    audited, or never: a run that was ended takes no rows any more.
+    If each process that adds rows begins its transaction with this, all its rows are there when the run is
+    audited, or none: a run that has ended accepts no more rows.
     """
     status = connection.execute(
         select(recommendation_run.c.status).where(_key == run_id).with_for_update(read=True)
@@ -201,7 +210,7 @@ def require_unpublished(connection: Connection, run_id: int) -> None:
 
 
 def note_stages(connection: Connection, run_id: int, seconds: Mapping[str, float]) -> None:
-    """Keep a run's seconds by stage with it; its lists are out already, so that a failure is only logged."""
+    """Store a run's seconds per stage; its lists are already published, so a failure is only logged."""
     try:
         with translate_errors(connection.engine.url), connection.begin():
             connection.execute(

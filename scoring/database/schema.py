@@ -21,9 +21,14 @@ _version = Table("alembic_version", MetaData(), Column("version_num", String(32)
 
 
 def upgrade_database(settings: Settings) -> tuple[int | None, int]:
-    """Upgrade the settings' database, made where it is missing; its version before (None: new) and now.
+    """Upgrade the settings' database, creating it if it is missing.
 
-    Raises InputError where it is newer or another program's, BusyError where another process publishes.
+    Returns:
+        The schema version before (None for a new database) and now.
+
+    Raises:
+        InputError: the schema is newer, or belongs to another program.
+        BusyError: another process publishes.
     """
     opened = sql_engine(settings)
     with translate_errors(database_url(settings)), exclusive_lock(opened) as connection, connection.begin():
@@ -34,10 +39,7 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
 
 
 def upgrade_if_there(settings: Settings) -> bool:
-    """Whether there is a database with our schema, which is then of this version; none is made.
-
-    Raises what `upgrade_database` does.
-    """
+    """Upgrade the database if it has our schema, and return whether it has; errors as `upgrade_database`."""
     if not database_exists(settings):
         return False
     with reading(settings) as connection:
@@ -48,9 +50,10 @@ def upgrade_if_there(settings: Settings) -> bool:
 
 
 def upgrade(connection: Connection) -> None:
-    """Make or upgrade the schema; call within a transaction, as the only writer: all of it or nothing.
+    """Create or upgrade the schema: all of it or nothing. Call within the exclusive writer's transaction.
 
-    Raises InputError where the schema is of a newer nightreel, or where a table of ours is someone else's.
+    Raises:
+        InputError: the schema belongs to a newer nightreel, or a table with one of our names is not ours.
     """
     version = recorded_version(connection)
     require_not_newer(version)
@@ -62,7 +65,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def require_current(connection: Connection) -> None:
-    """Raise InputError unless the schema is of this nightreel's version; for those who only read."""
+    """Raise InputError unless the schema has this nightreel's version; for readers, which cannot upgrade."""
     version = recorded_version(connection)
     require_not_newer(version)
     if version is None:
@@ -75,7 +78,7 @@ def require_current(connection: Connection) -> None:
 
 
 def require_not_newer(version: int | None) -> None:
-    """Raise InputError where the recorded version is of a newer nightreel."""
+    """Raise InputError if the recorded version belongs to a newer nightreel."""
     if version is not None and version > SCHEMA_VERSION:
         raise InputError(
             f"The database's schema is version {version}, newer than this nightreel's {SCHEMA_VERSION}.",
@@ -84,10 +87,7 @@ def require_not_newer(version: int | None) -> None:
 
 
 def recorded_version(connection: Connection) -> int | None:
-    """The version of the schema in this database; None where there is none of ours.
-
-    Raises InputError where the recorded version is not one that nightreel writes.
-    """
+    """The database's schema version; None without our schema. Raises InputError for an impossible one."""
     if not inspect(connection).has_table(_version.name):
         return None
     found = connection.execute(select(_version.c.version_num)).scalar()

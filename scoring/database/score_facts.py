@@ -7,10 +7,13 @@ from nightreel.core.steps import Facts
 
 
 class ScoreFacts(Facts):
-    """A run of lists. Where it was there already, only which one it is, and of when.
+    """What a score did; for lists that existed already, only the run and its instants are set.
 
-    run_id: None for a dry run. as_of, known_at: ISO 8601. seconds: of each part. arms: users of each,
-    where there is an experiment.
+    Attributes:
+        run_id: None for a dry run.
+        as_of, known_at: ISO 8601.
+        seconds: of each stage.
+        arms: number of users per arm of an experiment.
     """
 
     run_id: int | None
@@ -29,12 +32,12 @@ class ScoreFacts(Facts):
     database: str
 
     def said(self) -> dict[str, Any]:
-        """The facts as they are printed, the run first, also where it is none."""
+        """The facts in the order in which they are printed: the run first, even if it is None."""
         return {"run_id": self.run_id, **super().said()}
 
     @property
     def rows_written(self) -> int | None:
-        """Rows of the lists."""
+        """Number of rows of the lists."""
         return self.rows
 
     @property
@@ -44,10 +47,10 @@ class ScoreFacts(Facts):
 
     @property
     def lists_run(self) -> int | None:
-        """The run."""
+        """The run's id."""
         return self.run_id
 
     @property
     def made_before(self) -> str:
-        """Which run has these lists."""
+        """For a skipped score: which run has these lists."""
         return f"run {self.run_id}, {self.status}"

@@ -34,12 +34,16 @@ def audit_shared(
     listable: Sequence[int] | Sequence[str],
     segments: Collection[str],
 ) -> SharedCounts:
-    """Read a kind of lists back, and hold it against what may stand in them.
+    """Read one kind of shared lists back and check it.
 
-    made: what was written. listable: ids of videos, as the log has them. Raises AuditError where rows are
-    missing or too many, a list is of an unknown video or segment, ranks are not 1..n with n at most k, a
-    video stands twice, is its own list's or may not be listed, scores are no finite numbers or rise with
-    rank, or a source is unknown.
+    Args:
+        made: what was written.
+        listable: ids of the eligible videos, as in the log.
+
+    Raises:
+        AuditError: rows are missing or too many; a list belongs to an unknown video or segment; ranks are not
+            1..n with n at most k; a video occurs twice, is in its own list or is not eligible; scores are not
+            finite or rise with rank; a source is unknown.
     """
     videos = pl.Series("videos", listable)
     rows = lists = full = 0
@@ -88,7 +92,7 @@ def _require(kind: str, name: str, wrong: pl.DataFrame) -> None:
 def shared_in_line_with_last(
     connection: Connection, last_run: int, counts: Iterable[SharedCounts], min_share: float
 ) -> None:
-    """Raise AuditError where a kind has far fewer lists, or rows if k is the same, than the last run had."""
+    """Raise AuditError if a kind has under `min_share` of the last run's lists or, with the same k, rows."""
     for one in counts:
         before = connection.execute(
             select(shared_list_run).where(

@@ -28,7 +28,7 @@ _WHY_SHORT = {
 
 
 def insert_shared(connection: Connection, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> None:
-    """Add the rows to a run, in the connection's transaction; codes become the ids of the log."""
+    """Add the rows to a run, in the connection's transaction; codes are replaced by the log's ids."""
     table = TABLES[kind]
     named = rows.with_columns(
         pl.Series(name, _outward(ids.video, rows[name])) for name in _videos(table)
@@ -57,7 +57,7 @@ def _videos(table: Table) -> list[str]:
 
 
 def whole_lists(connection: Connection, run_id: int, kind: str) -> Generator[pl.DataFrame, None, None]:
-    """A run's rows by list and rank, some whole lists at a time; close it if not all are read."""
+    """A run's rows by list and rank, in blocks of whole lists; close the generator if not all are read."""
     table = TABLES[kind]
     key = [*KEYS[kind]]
     schema = schema_of(connection, table)
@@ -77,7 +77,7 @@ def whole_lists(connection: Connection, run_id: int, kind: str) -> Generator[pl.
 
 
 def shortages(counts: Sequence[SharedCounts]) -> list[str]:
-    """A line for each kind of which some lists are shorter than they were to be."""
+    """A line for each kind with lists shorter than k."""
     return [
         f"{one.short_lists} of {one.lists} lists of {_OF_ONE[one.kind]} have fewer than {one.k}: "
         f"{_WHY_SHORT[one.kind]}."

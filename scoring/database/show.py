@@ -25,11 +25,17 @@ _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
 def user_list(
     settings: Settings, user_id: int | str, limit: int, *, run_id: int | None = None
 ) -> list[dict[str, Any]]:
-    """The first `limit` rows of the user's list, by rank; each a mapping from column to value.
+    """The first `limit` rows of the user's list, by rank.
 
-    Beside the table's columns: caption and the three category names, None where unknown. user_id: as the log
-    has it. run_id: of a run whose lists are kept, published or stored; by default the one that apps read.
-    Raises InputError where nothing is published, the run has no lists or the user has none.
+    Args:
+        user_id: as in the log.
+        run_id: a run whose lists are kept, published or stored; by default the one that apps read.
+
+    Returns:
+        Column -> value: the table's columns, the caption and the three category names (None if unknown).
+
+    Raises:
+        InputError: nothing is published, the run has no lists, or the user has none.
     """
     ids = Ids.of(settings.paths, columns.USER_ID)
     ids.given(str(user_id))
@@ -49,7 +55,7 @@ def user_list(
 
 
 def with_descriptions(settings: Settings, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
-    """The rows with caption and categories of the video in this column; None where unknown."""
+    """The rows with caption and categories of the video in column `video`; None if unknown."""
     described = descriptions(settings.paths, [row[video] for row in rows])
     return [row | described.get(row[video], dict.fromkeys(_DESCRIBED)) for row in rows]
 
@@ -57,9 +63,13 @@ def with_descriptions(settings: Settings, rows: list[dict[str, Any]], video: str
 def lists_of_users(
     settings: Settings, user_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
 ) -> pl.DataFrame:
-    """The table's rows of these users, or of all, by user and rank; a user without a list has none.
+    """The table's rows of these users, by default all, by user and rank; a user without a list has no rows.
 
-    run_id: as in `user_list`. Raises InputError where nothing is published, or the run has no lists.
+    Args:
+        run_id: a run whose lists are kept, by default the one that apps read.
+
+    Raises:
+        InputError: nothing is published, or the run has no lists.
     """
     with reading(settings) as connection:
         require_current(connection)
@@ -98,7 +108,7 @@ def _rows(connection: Connection, run_id: int, user_id: int | str, limit: int) -
 
 
 def descriptions(paths: Paths, video_ids: Sequence[int | str]) -> dict[int | str, dict[str, Any]]:
-    """Caption and categories by video, whose ids are those of the log; empty without a caption table."""
+    """Caption and categories by video id (as in the log); empty without a caption table."""
     captions = paths.table("video_captions")
     if not captions.is_file():
         return {}
@@ -111,7 +121,7 @@ def descriptions(paths: Paths, video_ids: Sequence[int | str]) -> dict[int | str
 
 
 def read(query: pl.LazyFrame, table: Path) -> pl.DataFrame:
-    """The query's rows. Raises NightreelError, which names the table, where it cannot be read."""
+    """The query's rows. Raises NightreelError, which names the table, if it cannot be read."""
     try:
         return query.collect()
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -28,10 +28,14 @@ _related, _popular = related_recommendation.c, popular_recommendation.c
 def related_list(
     settings: Settings, video_id: int | str, limit: int, *, run_id: int | None = None
 ) -> list[dict[str, Any]]:
-    """The first `limit` related videos of one, by rank, with captions and categories.
+    """The first `limit` videos related to a video, by rank, with captions and categories.
 
-    video_id: as the log has it. run_id: of a run whose lists are kept; by default the one that apps read.
-    Raises InputError where the run has no such lists, or the video has none.
+    Args:
+        video_id: as in the log.
+        run_id: a run whose lists are kept, by default the one that apps read.
+
+    Raises:
+        InputError: the run has no such lists, or the video has none.
     """
     Ids.of(settings.paths, columns.VIDEO_ID).given(str(video_id))
     with reading(settings) as connection:
@@ -49,7 +53,7 @@ def related_list(
 def related_rows(
     connection: Connection, settings: Settings, run_id: int, video_id: int | str, limit: int
 ) -> list[dict[str, Any]]:
-    """The same, empty where there is none: rank, related_video_id, score, source."""
+    """The same columns rank, related_video_id, score and source; no rows if there are none."""
     ids = Ids.of(settings.paths, columns.VIDEO_ID)
     video = as_stored(connection, related_recommendation, columns.VIDEO_ID, ids, str(video_id))
     names = (columns.RANK, columns.RELATED_VIDEO_ID, columns.SCORE, columns.SOURCE)
@@ -70,9 +74,10 @@ def popular_list(
     value: str = "",
     run_id: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The first `limit` popular videos, for all or for one value of a segment, by rank, described likewise.
+    """The first `limit` popular videos, for all users or one segment's value, with captions and categories.
 
-    Raises InputError where the run has no such lists, or none of this segment and value, which it names.
+    Raises:
+        InputError: the run has no such lists, or none for this segment and value; the message names those.
     """
     with reading(settings) as connection:
         run = _run_with(connection, POPULAR, run_id)
@@ -95,7 +100,7 @@ def popular_list(
 def popular_rows(
     connection: Connection, run_id: int, limit: int, *, segment: str, value: str
 ) -> list[dict[str, Any]]:
-    """The same, empty where there is none: rank, video_id, score, source."""
+    """The same as rank, video_id, score and source; empty if there are none."""
     names = (columns.RANK, columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
     query = select(*(_popular[name] for name in names)).where(
         _popular[columns.RUN_ID] == run_id,
@@ -107,7 +112,7 @@ def popular_rows(
 
 
 def popular_segments(connection: Connection, run_id: int) -> list[tuple[str, str]]:
-    """The segments and values that a run has lists of, the list for all first."""
+    """The segments and values for which a run has popular lists, the list for all users first."""
     query = select(_popular.segment, _popular.value).where(
         _popular[columns.RUN_ID] == run_id, _popular[columns.RANK] == 1
     )
@@ -118,9 +123,10 @@ def popular_segments(connection: Connection, run_id: int) -> list[tuple[str, str
 def related_of_videos(
     settings: Settings, video_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
 ) -> pl.DataFrame:
-    """The table's rows of these videos, or of all, by video and rank; one without a list has none.
+    """The table's rows of these videos (default: all), by video and rank; a video without a list has none.
 
-    Raises InputError where nothing is published, or the run has no such lists.
+    Raises:
+        InputError: nothing is published, or the run has no such lists.
     """
     order = (_related[columns.VIDEO_ID], _related[columns.RANK])
     with reading(settings) as connection:
@@ -143,9 +149,10 @@ def related_of_videos(
 
 
 def popular_of_segments(settings: Settings, *, run_id: int | None = None) -> pl.DataFrame:
-    """The table's rows by segment, value and rank, the list for all among them.
+    """The table's rows by segment, value and rank, the list for all users included.
 
-    Raises InputError where nothing is published, or the run has no such lists.
+    Raises:
+        InputError: nothing is published, or the run has no such lists.
     """
     with reading(settings) as connection:
         run = _run_with(connection, POPULAR, run_id)
@@ -168,7 +175,7 @@ def _run_with(connection: Connection, kind: str, run_id: int | None) -> Row[Any]
 
 
 def require_kind(connection: Connection, kind: str, run_id: int) -> None:
-    """Raise InputError where a run has no lists of this kind."""
+    """Raise InputError if a run has no lists of this kind."""
     of_run = shared_list_run.c[columns.RUN_ID] == run_id
     if connection.execute(select(shared_list_run).where(of_run, shared_list_run.c.kind == kind)).first():
         return

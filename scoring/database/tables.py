@@ -1,6 +1,6 @@
-"""The published schema's tables, as its newest version has them; `scoring.database.migrations` makes them.
+"""The tables of the newest version of the published schema; `scoring.database.migrations` creates them.
 
-Readers' own: `recommendation_run`, and `recommendation`, `related_recommendation`, `popular_recommendation`
+For readers: `recommendation_run`, and `recommendation`, `related_recommendation`, `popular_recommendation`
 with the views `latest_recommendation`, `latest_related`, `latest_popular` over them.
 """
 
@@ -38,7 +38,7 @@ FAILED = "failed"
 class UtcTimestamp(TypeDecorator[datetime]):
     """An instant: TIMESTAMP WITH TIME ZONE on PostgreSQL, ISO 8601 text with +00:00 on SQLite.
 
-    That text sorts by time, and SQLite's date functions read it. Naive datetimes are refused.
+    That text sorts by time, and SQLite's date functions understand it. Naive datetimes are refused.
     """
 
     impl = DateTime(timezone=True)
@@ -49,7 +49,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return dialect.type_descriptor(String(32) if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """To UTC, as text where the database needs it."""
+        """Convert to UTC, and to text if the database needs it."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -58,7 +58,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return utc.isoformat(timespec="microseconds") if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """A datetime in UTC."""
+        """Convert to a datetime in UTC."""
         if value is None:
             return None
         found = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -1,9 +1,9 @@
-"""One writer at a time for a database; a dead one's lock is free at once.
+"""One writer at a time per database; the lock of a dead writer is free at once.
 
-SQLite: an advisory lock of the operating system on a file beside the database. PostgreSQL: an advisory lock
-of a transaction that stays open on a connection of its own. A session's lock would stay with a pooler
-(PgBouncer) when its client is gone; a transaction ends with its client, and is never shared with another.
-Whoever loses that connection and its lock cannot publish: a run that another writer has ended is not shown.
+SQLite: the operating system's advisory lock on a file beside the database. PostgreSQL: the advisory lock of a
+transaction that stays open on its own connection. A session's lock would stay with a connection pooler
+(PgBouncer) after its client is gone; a transaction ends with its client and is never shared. A writer that
+loses this connection and its lock cannot publish: a run that another writer has ended is not shown.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,8 @@ _HOLDER = text(
 def exclusive_lock(engine: Engine) -> Iterator[Connection]:
     """A connection that alone may publish to this database until the block ends.
 
-    Raises BusyError, which says who writes, where another process does.
+    Raises:
+        BusyError: another process publishes; the message names it.
     """
     with _sole(engine, _WRITER_KEY, "lock", "is publishing to this database") as connection:
         enter_wal_mode(connection)
@@ -52,9 +53,10 @@ def exclusive_lock(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def sole_job(engine: Engine) -> Iterator[None]:
-    """Be the only scheduled job on this database until the block ends; who only publishes is not kept out.
+    """Be the only scheduled job on this database until the block ends; publishing alone stays possible.
 
-    Raises BusyError, which says who runs one, where another process does.
+    Raises:
+        BusyError: another process runs a job; the message names it.
     """
     with _sole(engine, _JOB_KEY, "job.lock", "is running a job on this database"):
         yield
@@ -62,7 +64,7 @@ def sole_job(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def sole_scheduler(path: Path) -> Iterator[None]:
-    """Be the only scheduler of a home, whose lock file this is, until the block ends."""
+    """Be the only scheduler of the home with this lock file until the block ends."""
     with locked_file(path, "is the scheduler of this home"):
         yield
 

@@ -32,9 +32,12 @@ from scoring.lists.trace import Trace
 
 @dataclass(frozen=True)
 class NightOfUser:
-    """A run's night for one user, whose position in the candidates is `user`.
+    """A run's night composed again for one user.
 
-    trace: None where the list is the best received videos. plays: the log up to the run's instant.
+    Attributes:
+        plays: the log up to the run's instant.
+        user: index of the user in the candidates.
+        trace: None if the list is the top rated videos.
     """
 
     settings: Settings
@@ -56,10 +59,13 @@ class NightOfUser:
     def of(
         cls, settings: Settings, model: ModelVersion, run: Row[Any], user_id: int, exclusions: Exclusions
     ) -> "NightOfUser":
-        """Compose it as publishing does, of no more users than the one list depends on.
+        """Compose it as publishing does, but only for the users that this user's list depends on.
 
-        settings: of a home that holds what was known then. Raises InputError where the user is not among
-        those with a list any more.
+        Args:
+            settings: of a home that holds what was known then.
+
+        Raises:
+            InputError: the user would no longer get a list.
         """
         store, as_of = open_store(), run.as_of
         known_at = run.known_at or ALWAYS_KNOWN
@@ -128,12 +134,12 @@ class NightOfUser:
         return {} if self.night is not None else dict(self.ranker.encoding.categories)
 
     def index(self, video_id: int) -> int | None:
-        """The position of a video in the candidates; None where it may not be listed."""
+        """Index of a video in the candidates; None if it is not eligible."""
         found = np.flatnonzero(self.candidates.video_id == video_id)
         return int(found[0]) if len(found) else None
 
     def position(self, video: int) -> int | None:
-        """Where the order has a video, from 1; None where it was not ordered."""
+        """Position of a video in the order, from 1; None if it was not ordered."""
         if self.trace is not None:
             return self.trace.position(video)
         return int(np.flatnonzero(top_rated(self.candidates, self.sides) == video)[0]) + 1

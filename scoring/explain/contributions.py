@@ -14,9 +14,10 @@ _STRONGEST = 8  # of each model
 def strongest(
     trace: Trace, video: int, categories: Mapping[str, tuple[int | str, ...]]
 ) -> tuple[Contribution, ...]:
-    """Of each model that filters or orders, the features that add or take most; none without a row.
+    """The features with the largest contributions in each model that filters or orders; none without a row.
 
-    categories: of categorical features, their values in the order of their codes.
+    Args:
+        categories: feature name -> its values in the order of their codes.
     """
     row = trace.features(video)
     if row is None:

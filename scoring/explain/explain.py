@@ -37,10 +37,15 @@ def explain(
 ) -> Explanation:
     """Why the video has its rank in the user's list, or why it is not in it.
 
-    run_id: a run whose lists are kept, by default the one that apps read. All is as of that run's instant, of
-    what had arrived by its night, and by its model; only the settings and the blocklist are today's. Where
-    the list comes out otherwise with them, `remark` says so. Raises InputError where there is no such run or
-    model any more, or where the user has no list in it.
+    Everything is as of the run's instant, with what had arrived by its night and with its model; only the
+    settings
+    and the blocklist are today's. If the list differs because of them, `remark` says so.
+
+    Args:
+        run_id: a run whose lists are kept, by default the one that apps read.
+
+    Raises:
+        InputError: the run or its model no longer exists, or the user has no list in it.
     """
     ids = ListIds.of(settings.paths)
     with reading(settings) as connection:

@@ -18,7 +18,7 @@ BELOW_K = "below_k"
 
 @dataclass(frozen=True)
 class Reason:
-    """Why the video is not in the list. code: one of the constants above. text: a sentence."""
+    """Why the video is not in the list: one of the codes above, and a sentence."""
 
     code: str
     text: str
@@ -26,9 +26,10 @@ class Reason:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a feature adds to a model's raw score of the pair, by LightGBM's `pred_contrib`.
+    """What a feature adds to a model's raw score of the pair, from LightGBM's `pred_contrib`.
 
-    value: as the model read it; a category by its name; None where unknown.
+    Attributes:
+        value: as the model read it; a category by its name; None if unknown.
     """
 
     model: str
@@ -39,9 +40,11 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Nearby:
-    """A video that the user had played which is near to the one explained.
+    """A video that the user has played and that is near to the explained one.
 
-    by: `item_knn` (liked by the same users), `als` (cosine of the factors) or `text` (that of the captions).
+    Attributes:
+        by: `item_knn` (liked by the same users), `als` (cosine of the factors) or `text` (cosine of the
+            captions' TF-IDF).
     """
 
     video_id: int | str
@@ -57,10 +60,13 @@ class Nearby:
 class Explanation:
     """Why a video has its rank in a user's list, or is not in it.
 
-    rank, source and the scores are the stored row's, None where there is none. position: in the order before
-    the list was cut, from 1; None where the video was not ordered. candidate_sources: what brought the video.
-    features: the strongest of each model that filtered or ordered. remark: what makes this uncertain. rule:
-    what put the row at its rank, None where the model's order did.
+    Attributes:
+        rank, source and the scores: from the stored row, None if there is none.
+        position: in the order before the list was cut, from 1; None if the video was not ordered.
+        candidate_sources: those that returned the video.
+        features: the strongest of each model that filtered or ordered.
+        rule: what put the row at its rank; None if the model's order did.
+        remark: why this explanation may not match the stored list.
     """
 
     user_id: int | str

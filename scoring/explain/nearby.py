@@ -31,9 +31,11 @@ def nearby_played(
     night: Night | None,
     settings: Settings,
 ) -> tuple[Nearby, ...]:
-    """The nearest by each measure that knows both videos, without captions; ids are the home's codes.
+    """The played videos nearest to one, by each measure that knows both; without captions.
 
-    plays: the log strictly before the instant.
+    Args:
+        plays: the log strictly before the instant.
+        user_id, video_id: the home's codes.
     """
     played = _played(plays, user_id, video_id, settings)
     if played.is_empty():

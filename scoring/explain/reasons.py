@@ -28,8 +28,12 @@ _RULES = {
 
 
 def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bool = False) -> Reason:
-    """video_id: as the tables have it. video: its position in the candidates, None where it is none. moved:
-    whether rules have moved rows of the list.
+    """The reason why a video is not in the list.
+
+    Args:
+        video_id: the home's code.
+        video: its index in the candidates, None if it is not one.
+        moved: whether rules have moved rows of the list.
     """
     if video is None:
         return _not_listable(night, video_id)

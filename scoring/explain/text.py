@@ -7,7 +7,7 @@ from scoring.explain.explanation import Explanation
 
 
 def as_text(found: Explanation) -> Iterator[str | Sequence[dict[str, Any]]]:
-    """Lines, and between them rows to be shown as a table."""
+    """Lines of text, and rows to be shown as a table between them."""
     yield f"user {found.user_id}, video {found.video_id}: {_verdict(found)}"
     yield f"run {found.run_id} as of {found.as_of.isoformat()}"
     yield f"model {found.model_version} ({found.objective})"

@@ -4,9 +4,13 @@ from nightreel.core.steps import Facts
 
 
 class ExportFacts(Facts):
-    """lists: of a kind that are not a user's. since: the run that only changes were asked against.
+    """What an export wrote.
 
-    key: of Redis. feature_view: of Feast.
+    Attributes:
+        lists: kind of the shared lists, if not users' lists were exported.
+        since: the run that the exported changes are relative to.
+        key: in Redis.
+        feature_view: in Feast.
     """
 
     run_id: int
@@ -21,10 +25,10 @@ class ExportFacts(Facts):
 
     @property
     def rows_written(self) -> int | None:
-        """Rows of a file."""
+        """Number of rows written to a file."""
         return self.rows
 
     @property
     def lists_run(self) -> int:
-        """The run whose lists they are."""
+        """The run whose lists were exported."""
         return self.run_id

@@ -37,9 +37,15 @@ def export_to_feast(
 ) -> StepResult[ExportFacts]:
     """Write the lists to the source of `user_recommendation`, register the view, and fill the online store.
 
-    run_id: by default the run that apps read. Lists are stamped with now: they were not known before. A user
-    who had a list in the last export and has none in this run gets an empty one. Raises InputError for a run
-    without lists, or where Feast's features lie in PostgreSQL.
+    Lists are stamped with the current time, as they were not known before. A user with a list in the last
+    export
+    and none in this run gets an empty list.
+
+    Args:
+        run_id: by default the run that apps read.
+
+    Raises:
+        InputError: the run has no lists, or Feast's features lie in PostgreSQL.
     """
     if features_in_postgresql():
         raise InputError(

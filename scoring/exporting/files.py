@@ -63,11 +63,17 @@ _WRITERS = {
 def export(
     settings: Settings, file: Path, run_id: int | None, *, since: int | None = None
 ) -> StepResult[ExportFacts]:
-    """Write a run's rows, by user and rank, as the file's name says; by default those that apps read.
+    """Write a run's rows to a file, by user and rank; the file's suffix decides its format.
 
-    since: another run; then the rows of only those users whose videos or their order differ from its, with a
-    column `change`. Nothing stands at `file` before it is whole. Raises InputError for another kind of file,
-    or a run that has no lists; NightreelError where the file cannot be written.
+    Args:
+        file: replaced only once the new one is complete.
+        run_id: by default the run that apps read.
+        since: another run; then only users whose videos or order differ from that run are written, with a
+            column `change`.
+
+    Raises:
+        InputError: the suffix is unknown, or a run has no lists.
+        NightreelError: the file cannot be written.
     """
     _require_name(file)
     with reading(settings) as connection:
@@ -94,9 +100,10 @@ def export(
 
 
 def export_shared(settings: Settings, file: Path, run_id: int | None, kind: str) -> StepResult[ExportFacts]:
-    """The same of the lists that are not a user's: `related`, by video and rank, or `popular`, by segment.
+    """Write a run's `related` lists, by video and rank, or `popular` lists, by segment, to a file.
 
-    Raises InputError where the run has none of this kind.
+    Raises:
+        InputError: the run has no lists of this kind.
     """
     _require_name(file)
     with reading(settings) as connection:

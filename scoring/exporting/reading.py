@@ -22,7 +22,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def lists_by_user(connection: Connection, run_ids: tuple[int, ...]) -> Iterator[tuple[Any, list[Rows]]]:
-    """Each user with a list in any of the runs, ascending, and the rows of each run in turn, by rank."""
+    """Each user with a list in any of the runs, ascending, and their rows in each run, by rank."""
     last = None
     while True:
         users: Select[Any] = select(_user).distinct().where(_run.in_(run_ids))
@@ -46,7 +46,7 @@ def _lists(connection: Connection, run_id: int, first: Any, last: Any) -> dict[A
 
 
 def changes(connection: Connection, run_id: int, since: int) -> Iterator[Rows]:
-    """The rows of each user whose videos or order differ from those of run `since`, with what changed."""
+    """The rows of each user whose videos or order differ from those in run `since`, with column `change`."""
     for user, (now, before) in lists_by_user(connection, (run_id, since)):
         if not now:
             gone = dict.fromkeys(NAMES) | {columns.RUN_ID: run_id, columns.USER_ID: user}

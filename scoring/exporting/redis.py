@@ -26,12 +26,15 @@ _SHOWN = (columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
 
 
 def export_to_redis(settings: Settings, url: str, key: str, run_id: int | None) -> StepResult[ExportFacts]:
-    """Put the lists into a hash under `key`, a field a user, and what they are of into the hash `<key>:run`.
+    """Put the lists into a Redis hash under `key`, one field per user, and the run's facts into `<key>:run`.
 
-    A field's value is a JSON list of video_id, score and source, best first. The lists are loaded under
-    another key and renamed in one transaction, so that a reader meets one run's lists, all of them. Raises
-    InputError for a URL that is none, a missing extra or a run without lists; NightreelError where the server
-    does not answer.
+    A field's value is a JSON list of video_id, score and source, best first. Lists are loaded under another
+    key and
+    renamed in one transaction, so that a reader always sees one complete run.
+
+    Raises:
+        InputError: the URL is malformed, the extra is missing, or the run has no lists.
+        NightreelError: the server does not answer.
     """
     opened = _open(url)
     from redis.exceptions import RedisError

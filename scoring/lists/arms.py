@@ -16,10 +16,14 @@ _USERS_AT_A_TIME = 100_000
 
 
 def arms_of(experiment: ExperimentSettings, user_id: np.ndarray, ids: Ids) -> np.ndarray:
-    """The position of each user's arm: int64 [users]. user_id: the home's codes.
+    """Index of each user's arm: int64 [users].
 
-    A user's arm depends on the salt, the shares and the id as the log has it, on nothing else. Where a share
-    grows, no user leaves the first arm for another that comes after.
+    A user's arm depends only on the salt, the shares and the id as in the log. If an arm's share grows, users
+    move
+    into it only from later arms.
+
+    Args:
+        user_id: the home's codes.
     """
     shares = [arm.share for arm in experiment.arms.values()]
     ends = np.array([min(int(end * _SPAN), _SPAN - 1) for end in np.cumsum(shares)], dtype=np.uint64)
@@ -42,7 +46,7 @@ def _hashes(salt: str, users: Sequence[int | str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm of a night: its model, and its settings. name: '' where there is no experiment."""
+    """An arm of a night, with its model and settings; its name is '' without an experiment."""
 
     name: str
     share: float
@@ -50,14 +54,21 @@ class Arm:
     changes: Mapping[str, float | int] = field(default_factory=dict)
 
     def settings(self, settings: Settings) -> Settings:
-        """Those of the night with the arm's own."""
+        """The night's settings, overridden by the arm's own."""
         return settings.changed(dict(self.changes))
 
 
 def arms_of_night(
     settings: Settings, experiment: ExperimentSettings | None, model: ModelVersion
 ) -> tuple[Arm, ...]:
-    """The arms, by default one. model: of those that name none. Raises InputError for an unknown model."""
+    """The night's arms, one without an experiment.
+
+    Args:
+        model: for arms that name none.
+
+    Raises:
+        InputError: an arm names an unknown model.
+    """
     if experiment is None:
         return (Arm("", 1.0, model),)
     return tuple(

@@ -8,7 +8,7 @@ from scoring.lists.candidates import Candidates
 
 
 def averaged_users(candidates: Candidates, seed: int) -> np.ndarray:
-    """Positions of some users with a history, chosen by a hash of their ids: int64, ascending."""
+    """Indices of a sample of users with a history, chosen by a hash of their ids: int64, ascending."""
     warm = np.flatnonzero(candidates.has_history)
     found: np.ndarray = warm[drawn_users(candidates.user_id[warm], MEAN_USERS, seed)]
     return found

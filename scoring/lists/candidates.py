@@ -12,10 +12,12 @@ from scoring.lists.rules.repeats import Repeats
 
 @dataclass(frozen=True)
 class Cap:
-    """At most so many videos of one group (an author, a category) in a list.
+    """At most `most` videos of one group (an author, a category) in a list.
 
-    setting: its name, for messages. most: at least 1. group: int64 [videos], negative where unknown: any
-    number of those may stand in a list.
+    Attributes:
+        setting: its name, for messages.
+        most: at least 1.
+        group: int64 [videos], negative where unknown; videos of unknown group are not capped.
     """
 
     setting: str
@@ -25,10 +27,11 @@ class Cap:
 
 @dataclass(frozen=True)
 class About:
-    """What is known of videos beside their features, one entry a video.
+    """What is known of the videos besides their features, one entry per video.
 
-    groups: int64 of each of the catalogue's groups by its key, such as the author; negative where unknown.
-    uploaded_us: int64, microseconds since 1970 UTC, or when the video was first known.
+    Attributes:
+        groups: key of a catalogue group, such as the author -> int64 [videos], negative where unknown.
+        uploaded_us: int64, microseconds since 1970 UTC, or when the video was first known.
     """
 
     groups: Mapping[str, np.ndarray]
@@ -36,24 +39,29 @@ class About:
 
     @property
     def author(self) -> np.ndarray:
-        """Who uploaded each video."""
+        """The author of each video."""
         return self.groups["author"]
 
     @property
     def category(self) -> np.ndarray:
-        """The category of the first level."""
+        """The first-level category of each video."""
         return self.groups["first_level_category"]
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Users, the videos that may be listed, and which of these each user has seen.
+    """The users who get a list, the eligible videos, and which of them each user has seen.
 
-    user_id: int64 [users], ascending. has_history: bool [users], whether a play of theirs came before the
-    instant. video_id: int64 [videos], ascending. seen: uint8 [users, videos / 8], a bit a video, set where
-    the user's having seen it keeps it off the list. caps: what else a list keeps to. about: of the videos.
-    rules: the owner's. repeats: what earlier nights have listed in vain, where that counts.
-    played: as `seen`, what each user has played, where that counts and seen does not say it.
+    Attributes:
+        user_id: int64 [users], ascending.
+        has_history: bool [users], whether the user played anything before the instant.
+        video_id: int64 [videos], ascending.
+        seen: uint8 [users, videos / 8], one bit per video, set if it is off the user's list as already seen.
+        caps: limits per group that every list keeps to.
+        about: of the videos.
+        rules: the owner's.
+        repeats: what earlier nights listed and the user did not play; None if the settings ignore that.
+        played: in the form of `seen`, what each user has played; None if it is not needed or equals `seen`.
     """
 
     user_id: np.ndarray
@@ -67,7 +75,7 @@ class Candidates:
     played: np.ndarray | None = None
 
     def of_users(self, chosen: np.ndarray) -> "Candidates":
-        """The same for some of the users alone. chosen: bool [users], or their positions, ascending."""
+        """The same for some of the users. `chosen`: bool [users], or their indices, ascending."""
         return replace(
             self,
             user_id=self.user_id[chosen],
@@ -77,20 +85,20 @@ class Candidates:
         )
 
     def open_to(self, users: np.ndarray | slice) -> np.ndarray:
-        """Whether each video may stand in the lists of these users: bool [users, videos].
+        """Whether each video may be in the lists of these users: bool [users, videos].
 
-        For users who have seen every video, all of them: a list of old friends is better than none.
+        For users who have seen every video, all are open: a list of seen videos is better than none.
         """
         closed = np.unpackbits(self.closed(users), axis=1, count=len(self.video_id))
         open_to: np.ndarray = closed == 0
         return open_to
 
     def open_videos(self, user: int) -> "OpenVideos":
-        """The same for one user, to be asked of some videos at a time."""
+        """The same for one user, to be looked up for a few videos at a time."""
         return OpenVideos(self.closed(slice(user, user + 1))[0], len(self.video_id))
 
     def closed(self, users: np.ndarray | slice) -> np.ndarray:
-        """The opposite of `open_to` in bits as `seen` has them: uint8 [users, videos / 8]."""
+        """The opposite of `open_to`, as bits in the form of `seen`: uint8 [users, videos / 8]."""
         closed = self.seen[users].copy()
         closed[self.rewatch(users)] = 0
         return closed
@@ -103,9 +111,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class OpenVideos:
-    """Which videos may stand in one user's list; a question costs what it asks of, whatever the catalogue.
+    """Which videos may be in one user's list; a lookup costs as much as it asks for, whatever the catalogue.
 
-    closed: uint8 [videos / 8], a bit a video, set where it may not. videos: of the catalogue.
+    Attributes:
+        closed: uint8 [videos / 8], one bit per video, set if it may not.
+        videos: size of the catalogue.
     """
 
     closed: np.ndarray
@@ -115,12 +125,12 @@ class OpenVideos:
         return self.videos - int(bits_set(self.closed))
 
     def holds(self, videos: np.ndarray) -> np.ndarray:
-        """Whether each of these places of videos is open: bool [places]."""
+        """Whether each of these videos, given by index, is open: bool."""
         holds: np.ndarray = bits_at(self.closed, videos) == 0
         return holds
 
     def closed_places(self) -> np.ndarray:
-        """Places of the videos that are not open, ascending: int64."""
+        """Indices of the videos that are not open, ascending: int64."""
         byte = np.flatnonzero(self.closed)
         row, bit = np.nonzero(np.unpackbits(self.closed[byte, None], axis=1))
         return byte[row] * 8 + bit
@@ -132,15 +142,15 @@ class OpenVideos:
 
 
 def bits_set(bits: np.ndarray) -> np.ndarray:
-    """How many bits are set in a row, or in each row: int64 [rows]."""
+    """Number of bits set in a row, or in each row: int64 [rows]."""
     found: np.ndarray = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
     return found
 
 
 def bits_at(bits: np.ndarray, *places: np.ndarray) -> np.ndarray:
-    """Bits of a row, or of rows, at these places of videos, 0 or 1: uint8. places: of the rows first, if any.
+    """Bits at these indices, 0 or 1: uint8. `places` are indices of videos, after those of rows, if any.
 
-    As `packbits` has them, the first in the highest.
+    The order of bits is that of `np.packbits`: the first is the highest.
     """
     *rows, video = places
     found: np.ndarray = (bits[(*rows, video >> 3)] >> (7 - (video & 7)).astype(np.uint8)) & 1
@@ -148,9 +158,9 @@ def bits_at(bits: np.ndarray, *places: np.ndarray) -> np.ndarray:
 
 
 def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.ndarray:
-    """The first `k` of these places of videos, each taken where the caps still have room for it.
+    """The first `k` of these video indices that fit: each is taken if every cap still has room for it.
 
-    Fewer than `k` come back only where none of the others fits any more.
+    Fewer than `k` are returned only if no other fits any more.
     """
     if not caps:
         return order[:k]
@@ -171,5 +181,5 @@ def first_within_caps(order: np.ndarray, caps: tuple[Cap, ...], k: int) -> np.nd
 
 
 def no_seen(users: int, videos: int) -> np.ndarray:
-    """The `seen` of Candidates where nobody has seen anything."""
+    """The `seen` of Candidates when no user has seen anything."""
     return np.zeros((users, -(-videos // 8)), dtype=np.uint8)

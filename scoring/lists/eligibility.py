@@ -38,7 +38,7 @@ _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
 def default_as_of(settings: Settings, now: datetime) -> datetime:
-    """The end of the last local day of the interactions, or `now` if that is earlier."""
+    """The end of the interactions' last local day, or `now` if that is earlier."""
     path = interactions_file(settings)
     last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
     if last.item() is None:
@@ -48,7 +48,7 @@ def default_as_of(settings: Settings, now: datetime) -> datetime:
 
 
 def interactions_file(settings: Settings) -> Path:
-    """The interactions table. Raises InputError where ingest has not written it."""
+    """The interactions table. Raises InputError if ingest has not written it."""
     path = settings.paths.table("interactions")
     if not path.is_file():
         raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
@@ -57,10 +57,13 @@ def interactions_file(settings: Settings) -> Path:
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What the owner says of lists by the database's own tables, and what these have listed in vain.
+    """What the database's own tables say about a night's lists.
 
-    blocklist: int64, ascending, videos in nobody's list. skip_user: the same, users without a list. rules:
-    those of `list_rule`, in force or not. repeats: None where they do not count.
+    Attributes:
+        blocklist: int64, ascending, videos that are in no list.
+        skip_user: int64, ascending, users without a list.
+        rules: those of `list_rule`, in force or not.
+        repeats: what earlier nights listed and the user did not play; None if the settings ignore that.
     """
 
     blocklist: np.ndarray
@@ -82,13 +85,18 @@ def find_candidates(
     profiles_at: datetime | None = None,
     plays: pl.DataFrame | None = None,
 ) -> Candidates:
-    """Who gets a list as of an instant, and from which videos.
+    """The users who get a list as of an instant, and the eligible videos.
 
-    profiles_at: categories, which bear no time of their own, are those that had arrived by then (as_of).
-    plays: the log, where it is in memory anyway.
-    Users: all of the user file, and all who played before the instant, but those to skip. Memory: a bit for
-    each user and video, and `batch_rows` interactions at a time.
-    Raises InputError where nothing had happened yet, or where no user or no video is left.
+    Users are all of the user file, and all who played before the instant, except those to skip. Memory: one
+    bit per
+    user and video, and `batch_rows` interactions at a time.
+
+    Args:
+        profiles_at: use the categories, which have no event time, that had arrived by then; by default as_of.
+        plays: the log, if it is in memory already.
+
+    Raises:
+        InputError: nothing had happened by then, or no user or no video is left.
     """
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
@@ -162,9 +170,9 @@ def _about(videos: pl.DataFrame) -> About:
 def described_videos(
     settings: Settings, store: FeatureStore, as_of: datetime, profiles_at: datetime
 ) -> pl.DataFrame:
-    """The videos, by id, known as of the instant, with what the rules ask of them.
+    """The videos known as of the instant, by id, with the columns that the listing rules need.
 
-    Where a video's upload is unknown, its age counts from when it was first known.
+    A video with unknown upload is as old as the first record of it.
     """
     known = first_known(settings, as_of).collect()
     if known.is_empty():
@@ -183,7 +191,7 @@ def described_videos(
 
 
 def listing_rules(settings: Settings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
-    """What each rule in force lets through, by its name; a video may be listed where all of them do."""
+    """Each listing rule in force, by name, as a condition; a video is eligible if it meets all of them."""
     rules = {"blocklist": ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())}
     if settings.lists.exclude_not_public:
         # Unknown counts as public.
@@ -220,7 +228,7 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
 def play_batches(
     settings: Settings, plays: pl.DataFrame | None = None, batch_rows: int = _BATCH_ROWS
 ) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
-    """What gives columns of the interactions in batches: from memory, or from their table."""
+    """A function that reads columns of the interactions in batches, from memory or from their table."""
 
     def batches(names: Sequence[str]) -> Iterator[pl.DataFrame]:
         if plays is not None:

@@ -9,11 +9,13 @@ from scoring.lists.candidates import OpenVideos
 
 @dataclass(frozen=True)
 class Groups:
-    """The videos of each group.
+    """The videos of each group, such as an author.
 
-    group: int64 [videos], from 0, negative where it is not known. places: int64, of the videos with a group,
-    by group, the best received first. starts: int64 [groups + 1], where each begins. popular_at: int64
-    [videos], place among all by how they were received.
+    Attributes:
+        group: int64 [videos], from 0, negative where unknown.
+        places: int64, indices of the videos with a group, by group, the top rated first.
+        starts: int64 [groups + 1], where each group begins in `places`.
+        popular_at: int64 [videos], position of each video when all are ordered by rating.
     """
 
     group: np.ndarray
@@ -23,7 +25,7 @@ class Groups:
 
     @classmethod
     def of(cls, ids: np.ndarray, popular_at: np.ndarray) -> "Groups":
-        """ids: int64 [videos], of each video's group, negative where it is not known."""
+        """Build from each video's group id: int64 [videos], negative where unknown."""
         known, group = np.unique(ids, return_inverse=True)
         group = group - np.searchsorted(known, 0)
         order = np.lexsort((popular_at, group))
@@ -32,9 +34,10 @@ class Groups:
         return cls(group, places, starts, popular_at)
 
     def most_seen(self, seen: np.ndarray, most: int, open_videos: OpenVideos) -> np.ndarray:
-        """Open videos of the groups most seen, int64, at most `most`; of equals the better received first.
+        """At most `most` open videos of the most seen groups, int64; in equally seen groups, the top rated.
 
-        seen: places of all videos that are not open.
+        Args:
+            seen: indices of all videos that are not open.
         """
         of_seen = self.group[seen]
         groups, counts = np.unique(of_seen[of_seen >= 0], return_counts=True)

@@ -19,25 +19,27 @@ from scoring.lists.rows import Lists
 
 
 class LastStage(Protocol):
-    """What a last stage of one's own has to do; it is made anew for every night."""
+    """Protocol of an own last stage (docs/own-models.md); a new instance is made for every night."""
 
     def fit(self, plays: pl.DataFrame) -> None:
-        """Learn from the plays before the night: user_id, video_id, event_timestamp, liked, value."""
+        """Learn from the plays before the night: user_id, video_id, event_timestamp (UTC), liked, value."""
 
     def scores(self, rows: pl.DataFrame) -> np.ndarray:
-        """A number for each row, highest first in the list: rows of some users as the lists have them.
+        """One number per row; each list is ordered by it, highest first.
 
-        user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source,
-        candidate_sources. A user's rows always come together.
+        Args:
+            rows: user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source,
+                candidate_sources of several users; a user's rows always come together.
         """
 
 
 def with_last_stage(
     lists: Callable[[Settings], Iterator[Lists]], as_of: datetime, settings: Settings
 ) -> Iterator[Lists]:
-    """The lists in the order of the setting `last_stage`; as they are where it names nothing.
+    """The lists in the order of the setting `last_stage`; unchanged if it is not set.
 
-    lists: those of settings, whose top_k is made long enough for all that the filter keeps.
+    Args:
+        lists: makes the lists with given settings; here top_k is raised to all that the filter keeps.
     """
     if settings.ranker.last_stage is None:
         return lists(settings)

@@ -1,8 +1,8 @@
-"""Approximate search for the videos nearest to a user by the dot product of their factors, by faiss.
+"""Approximate search, by faiss, for the videos whose factors have the largest dot product with a user's.
 
-The largest dot products become the least distances by one more coordinate, which brings all videos to one
-length (Bachrach et al., Speeding Up the Xbox Recommender System Using a Euclidean Transformation for
-Inner-Product Spaces, RecSys 2014); faiss's inverted lists then look into the nearest clusters only.
+One more coordinate, which gives all videos the same length, turns the largest dot product into the least
+distance (Bachrach et al., Speeding Up the Xbox Recommender System Using a Euclidean Transformation for
+Inner-Product Spaces, RecSys 2014); faiss's inverted lists then search the nearest clusters only.
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,16 @@ _TURNED = np.packbits(
 
 @dataclass(frozen=True)
 class NearestVideos:
-    """A faiss IndexIVFFlat of the videos that have factors, under their places; it may be pickled."""
+    """A faiss IndexIVFFlat of the videos that have factors, numbered by their indices; it can be pickled."""
 
     index: Any
 
     @classmethod
     def of(cls, video_factors: np.ndarray) -> "NearestVideos | None":
-        """Of the same factors the same index; None where no video has any.
+        """Build the index, deterministically; None if no video has factors.
 
-        video_factors: float32 [videos, factors], NaN where there are none.
+        Args:
+            video_factors: float32 [videos, factors], NaN for a video without.
         """
         places = np.flatnonzero(~np.isnan(video_factors).any(axis=1))
         if not len(places):
@@ -49,9 +50,10 @@ class NearestVideos:
         return cls(index)
 
     def of_user(self, factors: np.ndarray, open_videos: OpenVideos, most: int) -> np.ndarray:
-        """Places of `most` open videos, nearly the nearest; fewer where those looked at had no more: int64.
+        """Indices of about the nearest `most` open videos: int64; fewer if the searched clusters hold fewer.
 
-        factors: float32 [factors] of the user.
+        Args:
+            factors: float32 [factors] of the user.
         """
         import faiss
 
@@ -69,10 +71,12 @@ class NearestVideos:
 
 
 def equally_long(factors: np.ndarray) -> np.ndarray:
-    """The same with one more coordinate, so that all rows have the length of the longest: float32.
+    """Append a coordinate that gives every row the length of the longest: float32 [videos, factors + 1].
 
-    factors: float32 [videos, factors], at least one row. To a point with 0 there, the least distance is the
-    largest dot product.
+    A point with 0 in that coordinate is nearest to the row with which it has the largest dot product.
+
+    Args:
+        factors: float32 [videos, factors], at least one row.
     """
     squares = np.einsum("ij,ij->i", factors, factors)
     return np.column_stack([factors, np.sqrt(squares.max() - squares)])

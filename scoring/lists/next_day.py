@@ -38,11 +38,18 @@ def next_day_lists(
     *,
     length: int | None = None,
 ) -> Iterator[Lists]:
-    """The lists of all users, in order of their ids, some users at a time. night: as `night_of` gives it.
+    """The lists of all users, by user id, in blocks of users.
 
-    Users without history share one list (`popular`): what the rankers say of someone of whom nothing is
-    known. Neither blocks nor threads change a list. length: the lists of top_k go on to so many rows. Raises
-    InputError for a model of other features.
+    Users without history share one list (`popular`): the rankers' scores for a user of whom nothing is known.
+    Lists
+    do not depend on block size or number of threads.
+
+    Args:
+        night: as `night_of` returns it.
+        length: rows per list, if more than top_k.
+
+    Raises:
+        InputError: the model uses other features.
     """
     whole = NextDayScoring.of(candidates, night, ranker, as_of, settings, length=length)
     yield from whole.blocks(0, len(candidates.user_id))
@@ -57,17 +64,19 @@ def trace_of_user(
     settings: Settings,
     user: int,
 ) -> Trace:
-    """How the list of one user, a position in the candidates, comes about.
+    """How one user's list is made, stage by stage.
 
-    The candidates hold at least the users of `users_to_trace`, so that the user is scored as among all.
+    Args:
+        candidates: at least the users of `users_to_trace`, so that scores are the same as among all users.
+        user: index in the candidates.
     """
     return NextDayScoring.of(candidates, night, ranker, as_of, settings).trace(user)
 
 
 def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.ndarray, int]:
-    """The users whom one user's list depends on, positions ascending, and the position whose list it is.
+    """Indices of the users that one user's list depends on, ascending, and of the user whose list it is.
 
-    A user without history has the list of the first one without.
+    A user without history shares the list of the first such user.
     """
     if not candidates.has_history[user]:
         user = int(np.flatnonzero(~candidates.has_history)[0])
@@ -77,7 +86,7 @@ def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.nda
 def night_of(
     candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: Settings
 ) -> Night:
-    """What is known of these candidates as of an instant. plays: the whole log, as `read_plays` gives it."""
+    """Candidate sources and pair features of these candidates as of an instant, from the whole log."""
     about = candidates.about
     unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
     of_videos = {
@@ -90,10 +99,11 @@ def night_of(
 
 @dataclass(frozen=True)
 class NextDayScoring:
-    """What the lists of all users are made with; those of a few users need nothing of the others any more.
+    """Everything needed to make lists; after this, the lists of some users need no data of the others.
 
-    common: float64 [videos of the catalogue], each one's mean over users, NaN where it is unknown. shared:
-    the list of a user without history, where there is one.
+    Attributes:
+        common: float64 [videos of the catalogue], each one's mean score over users, NaN where unknown.
+        shared: the list of users without history, if there are any.
     """
 
     candidates: Candidates
@@ -117,7 +127,7 @@ class NextDayScoring:
         *,
         length: int | None = None,
     ) -> "NextDayScoring":
-        """The arguments, and what it raises, are those of `next_day_lists`."""
+        """Prepare; arguments and errors are those of `next_day_lists`."""
         ranker.require_features(night.names)
         as_of_us = round(as_of.timestamp() * 1_000_000)
         received = night.sides.received()
@@ -127,7 +137,7 @@ class NextDayScoring:
         return replace(scoring, shared=scoring.lists(cold[:1])) if len(cold) else scoring
 
     def blocks(self, start: int, stop: int) -> Iterator[Lists]:
-        """The lists of users `start` to `stop`, positions in the candidates, some users at a time."""
+        """The lists of users with indices from `start` to before `stop`, in blocks."""
         warm = start + np.flatnonzero(self.candidates.has_history[start:stop])
 
         def block(first: int) -> Lists:
@@ -138,7 +148,7 @@ class NextDayScoring:
         yield from made_in_order(block, range(start, stop, _BLOCK_USERS), self.settings.threads)
 
     def means_over_users(self) -> np.ndarray | None:
-        """`common`, over some users with a history, chosen by a hash of their ids."""
+        """`common`, over a sample of users with a history, chosen by a hash of their ids."""
         users = averaged_users(self.candidates, self.settings.seed)
         parts = (
             self._rows(users[start : start + _BLOCK_USERS], self.settings.lists.top_k)
@@ -149,7 +159,7 @@ class NextDayScoring:
         )
 
     def block(self, start: int, stop: int, warm: np.ndarray) -> Lists:
-        """The lists of users `start` to `stop`; warm: those of them with a list of their own, ascending."""
+        """The lists of users `start` to before `stop`; `warm`: those with a list of their own, ascending."""
         parts = []
         own = iter(self._split(self.lists(warm), warm)) if len(warm) else iter(())
         has_history = self.candidates.has_history
@@ -168,7 +178,7 @@ class NextDayScoring:
             yield lists.rows(slice(first, last))
 
     def lists(self, users: np.ndarray) -> Lists:
-        """The lists of these users, positions in the candidates."""
+        """The lists of these users, given by index in the candidates."""
         rows = self._rows(users, self.settings.lists.top_k)
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
@@ -214,7 +224,7 @@ class NextDayScoring:
         return kept, order
 
     def trace(self, user: int) -> Trace:
-        """How the list of one user comes about."""
+        """How one user's list is made, stage by stage."""
         rows = self._rows(np.array([user]), self.settings.lists.top_k)
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         part = slice(0, len(rows.user))

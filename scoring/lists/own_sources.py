@@ -19,13 +19,13 @@ from scoring.lists.candidates import Candidates
 
 
 def own_candidates(settings: RetrievalSettings) -> tuple[str, ...]:
-    """The sources of one's own that the setting `candidates` names."""
+    """The own candidate sources that the setting `candidates` names."""
     names = settings.candidates.split(",")
     return tuple(name for name in names if name != "all" and name not in CANDIDATE_SOURCES)
 
 
 def refuse_on_ray(settings: Settings) -> None:
-    """Raise InputError where models of one's own would have to run on a cluster."""
+    """Raise InputError if own models would have to run on a cluster."""
     own = [
         *own_candidates(settings.retrieval),
         *([settings.ranker.last_stage] if settings.ranker.last_stage else []),
@@ -39,9 +39,11 @@ def refuse_on_ray(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class OwnSources:
-    """Each source, fitted on the plays before the night's midnight, over all videos of plays and lists.
+    """Own candidate sources, fitted on plays before the night's midnight, over all played or listed videos.
 
-    plays: those before the night's instant. listed: int64, the catalogue's positions of the candidates.
+    Attributes:
+        plays: those before the night's instant.
+        listed: int64, index of each candidate video in the catalogue.
     """
 
     fitted: Mapping[str, Fitted]
@@ -55,7 +57,7 @@ class OwnSources:
     def of(
         cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
     ) -> "OwnSources | None":
-        """Fit or read them; None where the settings name none."""
+        """Fit the sources, or read fitted ones; None if the settings name none."""
         names = own_candidates(settings.retrieval)
         if not names:
             return None
@@ -80,7 +82,7 @@ class OwnSources:
         )
 
     def scores(self, name: str, user_id: int) -> np.ndarray:
-        """What a source says of the candidates for a user, 0 for nothing: float32 [videos]."""
+        """A source's score of each candidate video for a user, 0 if not recommended: float32 [videos]."""
         user, instant = np.array([user_id]), np.array([self.as_of_us])
         histories = self.plays.histories(user, instant, self.columns, self.videos)
         found: np.ndarray = self.fitted[name].scores(histories)[0, self.listed]

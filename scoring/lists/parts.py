@@ -1,7 +1,7 @@
-"""Scoring cut into parts of the users, for each objective, in a form that travels to other processes.
+"""Scoring split into parts of the users, for each objective, in a form that can be sent to other processes.
 
-What all users share is made once and sent once; what a part needs besides goes with the part. A part's lists
-are those that scoring all users at once gives them.
+What all users share is made and sent once; what else a part needs is sent with it. A part's lists equal those
+from scoring all users at once.
 """
 
 from collections.abc import Callable
@@ -26,15 +26,15 @@ from scoring.lists.score import common_order, score_with
 
 
 class Common(Protocol):
-    """What every process has once."""
+    """What every process holds once."""
 
     def opened(self) -> Callable[[Any], Lists]:
-        """What makes the lists of a part, of what `Work.part` gave for it; it may be slow to open."""
+        """A function from what `Work.part` returned to that part's lists; opening may be slow."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """The scoring of all users. part: what only these users' lists need, by their slice."""
+    """The scoring of all users; `part` returns what only the users of a slice need."""
 
     users: int
     common: Common
@@ -48,7 +48,7 @@ def work_of_shown(
     settings: Settings,
     rules: ListRules | None = None,
 ) -> Work:
-    """The lists of `score_users`, then by the rules. model_folder: of the model version."""
+    """The lists of `score_users`, after the rules, from the model version in `model_folder`."""
     nobody = _Users.of(candidates, sides, slice(0, 0))
     retrieval = Retrieval.of(candidates, sides, settings)
     ranker = PairRanker.of(HybridRanker.load(model_folder, threads=1), sides)
@@ -65,7 +65,7 @@ def work_of_shown(
 
 
 def work_of_next_day(whole: NextDayScoring, rules: ListRules | None = None) -> Work:
-    """The lists of `next_day_lists`, then by the rules."""
+    """The lists of `next_day_lists`, after the rules."""
     one_thread = replace(whole, settings=whole.settings.changed({"threads": 1}))
     return Work(len(whole.candidates.user_id), _NextDay(one_thread, rules), lambda rows: rows)
 

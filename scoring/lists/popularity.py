@@ -23,10 +23,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class LikedPlays:
-    """How many liked plays each video had on each of the log's local days.
+    """Number of liked plays of each video on each local day of the log.
 
-    ends_us: int64 [days], ascending, when each day had ended. video_id: int64 [videos], ascending. counts:
-    int64 [days, videos].
+    Attributes:
+        ends_us: int64 [days], ascending, end of each day in microseconds since 1970 UTC.
+        video_id: int64 [videos], ascending.
+        counts: int64 [days, videos].
     """
 
     ends_us: np.ndarray
@@ -35,7 +37,7 @@ class LikedPlays:
 
     @classmethod
     def count(cls, plays: pl.DataFrame, settings: Settings, buckets: LengthBuckets) -> "LikedPlays":
-        """Count a log, as `read_plays` gives it, a batch at a time, by the label of the settings."""
+        """Count a log as `read_plays` returns it, batch by batch, with the label that the settings define."""
         parts = []
         for batch in plays.iter_slices(_BATCH_ROWS):
             ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
@@ -51,14 +53,14 @@ class LikedPlays:
         return cls(ends_us, video_id, counts)
 
     def of_last(self, days: int, as_of: datetime) -> np.ndarray:
-        """Liked plays of the last `days` of the log's days before the instant: float64 [videos]."""
+        """Liked plays in the last `days` days of the log before the instant: float64 [videos]."""
         total: np.ndarray = self._before(as_of)[-days:].sum(axis=0).astype(np.float64)
         return total
 
     def faded(self, as_of: datetime) -> np.ndarray:
-        """Liked plays before the instant, each worth half for every HALF_LIFE_DAYS of age: float64 [videos].
+        """Liked plays before the instant, with weights halved every HALF_LIFE_DAYS: float64 [videos].
 
-        Age counts in whole days, and sums are rounded, so that ties are ties on every processor.
+        Ages are whole days and sums are rounded, so that ties are ties on every processor.
         """
         counts = self._before(as_of)
         faded: np.ndarray = np.round(faded_weights(self.ends_us[: len(counts)], as_of) @ counts, 6)
@@ -69,9 +71,10 @@ class LikedPlays:
 
 
 def faded_weights(ends_us: np.ndarray, as_of: datetime) -> np.ndarray:
-    """What a liked play counts as of an instant, by the end of its day: half for every HALF_LIFE_DAYS.
+    """Weight of a liked play by the end of its day: halved every HALF_LIFE_DAYS before the instant.
 
-    ends_us: int64, microseconds since 1970 UTC, none after the instant.
+    Args:
+        ends_us: int64, microseconds since 1970 UTC, none after the instant.
     """
     day_us = timedelta(days=1) // _MICROSECOND
     age_days = np.rint((_us(as_of) - ends_us) / day_us)
@@ -91,10 +94,14 @@ POPULARITIES: dict[str, Callable[[LikedPlays, datetime], np.ndarray]] = {
 def one_list_for_all(
     candidates: Candidates, video_id: np.ndarray, value: np.ndarray, depth: int
 ) -> Iterator[pl.DataFrame]:
-    """Each user's first `depth` unseen videos by falling value, ties by video_id; those of value 0 are none.
+    """Each user's first `depth` unseen videos by falling value, ties by video_id; value 0 is not listed.
 
-    video_id: int64, ascending; value: float64, one entry a video. Yields user_id, rank, video_id, some users
-    at a time.
+    Args:
+        video_id: int64, ascending.
+        value: float64, one entry per video.
+
+    Yields:
+        user_id, video_id, rank (from 1), for a block of users.
     """
     at = np.minimum(np.searchsorted(video_id, candidates.video_id), max(len(video_id) - 1, 0))
     is_known = video_id[at] == candidates.video_id if len(video_id) else np.zeros(len(at), dtype=bool)

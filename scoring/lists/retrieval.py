@@ -1,16 +1,17 @@
-"""Which videos the rankers score for a user where they do not score all: the union of a few quick sources.
+"""The videos that the rankers score for a user, unless they score all: the union of a few fast sources.
 
-- `als`: nearest by the dot product of the user's and the video's factors.
-- `popular`: the best received now.
-- `fresh`: uploaded last.
-- `alike`: of the authors, then of the first-level categories, that stand most among the videos that the user
-  has seen.
+- `als`: largest dot product of the user's and the video's factors.
+- `popular`: the top rated.
+- `fresh`: the newest uploads.
+- `alike`: content-based: of the authors, then the first-level categories, most frequent among the videos that
+  the user has seen.
 
-A source of one's own (docs/own-models.md) gives what it recommended to the user.
+An own source (docs/own-models.md) returns what it recommended to the user.
 
-Each source gives an equal share of the size that is set; what they have in common, and what a source cannot
-give, is made up from `popular`. So a user always has min(size, open videos) candidates. But for an exact
-search by `als`, what it takes grows with the size and with what the user has seen, not with the catalogue.
+Each source gives an equal share of the size that is set; overlaps, and what a source cannot give, are filled
+up
+from `popular`. So a user always has min(size, open videos) candidates. Except for an exact `als` search, the
+cost grows with the size and with what the user has seen, not with the catalogue.
 """
 
 from collections.abc import Callable
@@ -33,12 +34,16 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The sources of a night, over all listable videos; the same for all users.
+    """A night's candidate sources over all eligible videos, the same for all users.
 
-    size: candidates of a user. popular, fresh: int64 [videos], places of the videos, best first. authors,
-    categories: the videos of each. video_factors: float32 [videos, factors], NaN where there are none.
-    received: int64 [videos], what decides between videos that are equally near. nearest: what searches the
-    factors; None: all are gone through. own: sources of one's own, where any is named.
+    Attributes:
+        size: number of candidates per user.
+        popular, fresh: int64 [videos], video indices, best first.
+        authors, categories: the videos of each.
+        video_factors: float32 [videos, factors], NaN for a video without.
+        received: int64 [videos], rating by which ties are broken.
+        nearest: index that searches the factors; None for an exact search.
+        own: own sources, if any is named.
     """
 
     names: tuple[str, ...]
@@ -56,7 +61,7 @@ class Retrieval:
     def of(
         cls, candidates: Candidates, sides: Sides, settings: Settings, own: OwnSources | None = None
     ) -> "Retrieval | None":
-        """As the settings say; None where every video is scored, which for a small catalogue it is anyway."""
+        """Build as the settings say; None if every video is scored, as always for a small catalogue."""
         # The filter and the list are never left short.
         size = max(settings.retrieval.candidate_k, filter_size(settings))
         about = candidates.about
@@ -83,10 +88,16 @@ class Retrieval:
     def of_user(
         self, open_videos: OpenVideos, factors: np.ndarray, user_id: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The user's candidates: places of videos, int64, ascending; and what brought each, uint32.
+        """The candidates of one user.
 
-        factors: float32 [factors], NaN where unknown. user_id: for sources of one's own. What brought a video
-        is a bit for each of `names`, the first one's the lowest; none for what makes up for missing ones.
+        Args:
+            factors: float32 [factors] of the user, NaN if unknown.
+            user_id: for own sources.
+
+        Returns:
+            Video indices, int64, ascending; and for each a uint32 with one bit per source of `names` that
+            returned
+            it, the first source's the lowest. No bit is set for videos that fill up the list.
         """
         share = self.size // len(self.names)
         found: list[np.ndarray] = []
@@ -147,7 +158,7 @@ _SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarra
 
 
 def top_rated(candidates: Candidates, sides: Sides) -> np.ndarray:
-    """Places of all videos by smoothed share of well received plays, then by views, then by id: int64.
+    """Indices of all videos by shrunk share of liked plays, then by views, then by id: int64.
 
     A video never played counts as 0.
     """

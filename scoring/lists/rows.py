@@ -16,15 +16,18 @@ _LEFT_OUT = np.zeros(0)
 
 @dataclass(frozen=True)
 class Lists:
-    """Rows of lists; all arrays have one entry a row.
+    """Rows of lists; all arrays have one entry per row.
 
-    user_id, video_id: int64. rank: int32, from 1. score: float64, what orders a list, highest first.
-    classifier_score, regressor_score, als_score: float64, NaN where that stage did not score the row.
-    source: str, HYBRID, POPULAR, REWATCH or RULE. candidate_sources: str, the names of the candidate sources
-    that brought the video, with commas between; empty where none did, as in a fallback's rows. rule: str,
-    what moved the row, as `pin:3`, with commas between; empty where the model's order stands. propensity:
-    float64, the probability of the video at this rank given those before it, NaN where nothing is drawn.
-    arm: str, of an experiment, empty without one. What a caller leaves out of these three is empty.
+    Attributes:
+        user_id, video_id: int64.
+        rank: int32, from 1.
+        score: float64, what the list is ordered by, highest first.
+        classifier_score, regressor_score, als_score: float64, NaN if that stage did not score the row.
+        source: str, HYBRID, POPULAR, REWATCH or RULE.
+        candidate_sources: str, comma-separated sources that returned the video; empty for a fallback's rows.
+        rule: str, comma-separated rules that moved the row, such as `pin:3`; empty in the model's order.
+        propensity: float64, probability of the video at this rank given the rows above, NaN if not drawn.
+        arm: str, of an experiment, empty without one.
     """
 
     user_id: np.ndarray
@@ -71,9 +74,10 @@ class Lists:
 
 
 def joined_names(brought_by: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """The names whose bits are set, with commas between, the first name's bit the lowest: str [rows].
+    """The comma-separated names whose bits are set, the first name's bit the lowest: str [rows].
 
-    brought_by: uint32 [rows].
+    Args:
+        brought_by: uint32 [rows].
     """
     codes, code = np.unique(brought_by, return_inverse=True)
     joined = [",".join(name for n, name in enumerate(names) if one >> n & 1) for one in codes.tolist()]
@@ -82,7 +86,7 @@ def joined_names(brought_by: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:
-    """The same rows in blocks of at least `rows` (but the last), so that small ones share a transaction."""
+    """The same rows in blocks of at least `rows` (except the last): small ones share a transaction."""
     waiting: list[Lists] = []
     for block in blocks:
         waiting.append(block)

@@ -1,7 +1,7 @@
-"""Every user's list: ALS for all candidates, the classifier keeps the likeliest, the regressor orders.
+"""Every user's list: ALS scores all candidates, the classifier keeps the likeliest, the regressor orders.
 
-What orders is `HybridRanker.ordering`: the regressor alone, unless training found it better helped; what is
-personal in it counts as much as training found it worth.
+The order is that of `HybridRanker.ordering`: the regressor alone, unless training found that the classifier
+helps; its personal part is weighted as training found it to be worth.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +32,13 @@ _Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Stages:
-    """Each stage's score of those pairs of one user that go on to the regressor; all arrays of one length.
+    """Each stage's scores of one user's pairs that reach the regressor; all arrays have the same length.
 
-    videos: int64, their places, ascending. als is float32, NaN where it is not known, the others float64.
-    brought_by: uint32, a bit for each candidate source, as `Retrieval.of_user` gives it. ordering: what
-    orders them.
+    Attributes:
+        videos: int64, their indices, ascending.
+        als: float32, NaN where unknown.
+        brought_by: uint32, one bit per candidate source, as `Retrieval.of_user` returns it.
+        ordering: float64, what the list is ordered by.
     """
 
     videos: np.ndarray
@@ -54,13 +56,18 @@ def score_users(
     settings: Settings,
     own: OwnSources | None = None,
 ) -> Iterator[Lists]:
-    """The lists of all users, in order of their ids, some users at a time.
+    """The lists of all users, by user id, in blocks of users.
 
-    Users without history get the best received videos (`popular`). For the others the hybrid orders what they
-    have not seen, and for those who have seen everything what they have (`rewatch`); `score` is then what
-    orders. Ties are broken as `filtering` says; what a cap has no room for is passed over. Every pair goes
-    through all trees. Memory is that of a block of users for each thread, whatever the users; neither blocks
-    nor threads change a list. own: the candidate sources of one's own that the settings name.
+    Users without history get the top rated videos (`popular`). For the others the hybrid orders unseen videos
+    or,
+    for those who have seen everything, all of them (`rewatch`); `score` is what it orders by. Ties are broken
+    as in
+    `filtering`; videos over a cap are skipped. Every pair goes through all trees. Memory is one block of
+    users per
+    thread. Lists do not depend on block size or number of threads.
+
+    Args:
+        own: the own candidate sources that the settings name.
     """
     retrieval = Retrieval.of(candidates, sides, settings, own)
     return score_with(candidates, PairRanker.of(ranker, sides), retrieval, settings)
@@ -73,9 +80,10 @@ def score_with(
     settings: Settings,
     common: np.ndarray | None = None,
 ) -> Iterator[Lists]:
-    """The same with what depends on the videos alone made before: the ranker taken apart, and the sources.
+    """The same, with what depends only on the videos made before: the ranker taken apart, and the sources.
 
-    common: as `common_order` gives it for all users, where these are only some of them.
+    Args:
+        common: as `common_order` returns it for all users, if `candidates` has only some of them.
     """
     scoring = _prepared(candidates, ranker, retrieval, settings, common)
     starts = range(0, len(candidates.user_id), settings.lists.user_block_rows)
@@ -85,9 +93,9 @@ def score_with(
 def common_order(
     candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
 ) -> np.ndarray | None:
-    """What orders each video in the mean over some users: float64 [videos], NaN where it is unknown.
+    """Mean of each video's ordering score over a sample of users: float64 [videos], NaN where unknown.
 
-    Over their candidates, or all videos where these are the candidates. None where no score is shrunk.
+    Only candidates count if not all videos are candidates. None if no score is shrunk.
     """
     return _prepared(candidates, ranker, retrieval, settings).common
 
@@ -95,7 +103,7 @@ def common_order(
 def users_to_trace(
     candidates: Candidates, ranker: HybridRanker, user: int, seed: int
 ) -> tuple[np.ndarray, int]:
-    """The users whom one user's list depends on, positions ascending, and the position whose list it is."""
+    """Indices of the users that one user's list depends on, ascending, and of the user whose list it is."""
     if ranker.shrinkage.changes_nothing:
         return np.array([user]), user
     return np.union1d(averaged_users(candidates, seed), [user]), user
@@ -110,7 +118,7 @@ def trace_of_user(
     own: OwnSources | None,
     user: int,
 ) -> Trace:
-    """How the list of one user, a position in the candidates, comes about; of one with a history."""
+    """How the list of one user with a history, given by index in the candidates, is made, stage by stage."""
     retrieval = Retrieval.of(candidates, sides, settings, own)
     return _prepared(candidates, PairRanker.of(ranker, sides), retrieval, settings).trace(user)
 

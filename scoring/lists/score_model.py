@@ -30,10 +30,13 @@ def lists_of_model(
     as_of: datetime,
     settings: Settings,
 ) -> Iterator[Lists]:
-    """The lists of all users as of an instant, some users at a time.
+    """The lists of all users as of an instant, in blocks of users.
 
-    ranker: the version's classifier and regressor of shown pairs. Raises InputError for a model of other
-    features.
+    Args:
+        ranker: the version's classifier and regressor of shown pairs.
+
+    Raises:
+        InputError: the model uses other features.
     """
     if objective_of(model) != NEXT_DAY:
         own = OwnSources.of(candidates, sides, as_of, settings)
@@ -57,7 +60,7 @@ def with_last_words(
     as_of: datetime,
     settings: Settings,
 ) -> Iterator[Lists]:
-    """The lists in the order of the setting `last_stage`, where it is set, and then by the owner's rules."""
+    """The lists in the order of the setting `last_stage`, if it is set, and then after the owner's rules."""
 
     def ordered(among: Candidates, changed: Settings) -> Iterator[Lists]:
         return with_last_stage(lambda longer: lists(among, longer), as_of, changed)

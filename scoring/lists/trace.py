@@ -9,13 +9,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Trace:
-    """What each stage made of one user's candidates.
+    """What each stage did with one user's candidates; videos are indices in `Candidates.video_id`, int64.
 
-    Videos are positions in `Candidates.video_id`, int64. video: the candidates, ascending; brought_by (str,
-    the names of candidate sources with commas between), probability (float64, the classifier's) and kept
-    (bool, whether the filter keeps it) have an entry for each of them. order: what was ordered, best first.
-    listed: the list. models: those that filter or order, by name. names: the features of a pair. features: of
-    a video, float32 [features], None where no row is composed for it.
+    Attributes:
+        video: the candidates, ascending.
+        brought_by: str [candidates], comma-separated names of their sources.
+        probability: float64 [candidates], the classifier's.
+        kept: bool [candidates], whether the filter keeps it.
+        order: what was ordered, best first.
+        listed: the list.
+        models: those that filter or order, by name.
+        names: the pair's features.
+        features: of a video, float32 [features]; None if no row was composed for it.
     """
 
     video: np.ndarray
@@ -29,11 +34,11 @@ class Trace:
     features: Callable[[int], np.ndarray | None]
 
     def candidate(self, video: int) -> int | None:
-        """The index of a video among the candidates; None where it is none of them."""
+        """Index of a video among the candidates; None if it is not one."""
         at = int(np.searchsorted(self.video, video))
         return at if at < len(self.video) and self.video[at] == video else None
 
     def position(self, video: int) -> int | None:
-        """Where the order has a video, from 1; None where it was not ordered."""
+        """Position of a video in the order, from 1; None if it was not ordered."""
         found = np.flatnonzero(self.order == video)
         return int(found[0]) + 1 if len(found) else None

@@ -1,7 +1,7 @@
 """One user's list by the rules: pins at their ranks, then the next best that caps and quotas allow.
 
-What the model has ordered is passed through once. A row that is not the next of that order bears the rule
-that put it there; all rows without a rule stand in the model's order.
+The model's order is passed through once. A row that is not the next of that order names the rule that put it
+there; the rows without a rule stay in the model's order.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ DIVERSITY, EXPLORE = "diversity", "explore"
 
 @dataclass(frozen=True)
 class Quota:
-    """At least or at most so many rows of some videos. videos: bool [videos]. most: None for any number."""
+    """From `least` to `most` (None: any number) rows with one of these videos: bool [videos]."""
 
     name: str
     videos: np.ndarray
@@ -28,7 +28,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class Pin:
-    """A video, by its position in the candidates, that is to stand at a rank, from 1."""
+    """A video, by its index in the candidates, to be put at a rank (from 1)."""
 
     name: str
     rank: int
@@ -36,36 +36,36 @@ class Pin:
 
 
 class Likeness(Protocol):
-    """How like each other videos are, 0 to 1, and what that weighs against the order."""
+    """Protocol: how similar videos are, 0 to 1, and how much that weighs against the order."""
 
     @property
     def weight(self) -> float:
-        """0: the order alone."""
+        """From 0, where only the order counts."""
 
     def between(self, video: int, others: np.ndarray) -> np.ndarray:
-        """Of a video with others: float64 [others]."""
+        """Similarity of a video to others: float64 [others]."""
 
 
 class Draw(Protocol):
-    """What fills some ranks of a list by chance."""
+    """Protocol: fills some ranks of a list at random."""
 
     def is_drawn(self, rank: int) -> bool:
-        """Whether the row of a rank is drawn."""
+        """Whether the row at a rank is drawn."""
 
     def one_of(self, rank: int, rows: np.ndarray) -> tuple[int, float]:
-        """One of these rows of the order, the next ones, and how probable it was."""
+        """One of these next rows of the order, and its probability."""
 
 
 @dataclass
 class Chosen:
-    """A list: the video of each row, the rule that put it there ('' for none), how probable it was."""
+    """A list: each row's video, the rule that put it there ('' for none), and its probability."""
 
     video: list[int] = field(default_factory=list)
     rule: list[str] = field(default_factory=list)
     propensity: list[float] = field(default_factory=list)
 
     def add(self, video: int, rule: str, propensity: float = 1.0) -> None:
-        """One row more."""
+        """Append a row."""
         self.video.append(video)
         self.rule.append(rule)
         self.propensity.append(propensity)
@@ -84,9 +84,11 @@ def compose(
 ) -> Chosen:
     """The list of at most `k` rows.
 
-    order: int64, positions of videos, the next best first, each once; `draw` speaks of rows of it. others:
-    the positions of what else may be listed, best first; asked only where the order has too little. Caps hold
-    whatever happens; a quota that nothing can meet any more is given up, so that the list is whole.
+    Caps always hold; a quota that can no longer be met is given up, so that the list is full.
+
+    Args:
+        order: int64, distinct video indices, best first; `draw` takes rows of it.
+        others: indices of the other eligible videos, best first; called only if the order is too short.
     """
     room = _Room(caps, quotas)
     pinned = _slots(pins, k, room)

@@ -1,7 +1,8 @@
-"""Rows drawn by chance: which ranks, and from the next ones of the order, one by a softmax of their scores.
+"""Rows drawn at random: some ranks get one of the next rows of the order, by a softmax of their scores.
 
-A draw is made of a hash of the seed, the night, the user and the rank, so that a replay draws the same, and
-in whole numbers, so that the probability that is logged is that of the draw to the last bit.
+Draws come from a hash of the seed, the night, the user and the rank, so that a replay draws the same; and
+from
+integers, so that the logged probability is exactly that of the draw.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,13 @@ _UNIT = 2**40
 
 @dataclass(frozen=True)
 class Exploration:
-    """share: of a list's rows, all of them below the first `after`. among: how many next ones are drawn from.
-    temperature: of the softmax, in standard deviations of their scores. night: what makes draws differ.
+    """Which rows are drawn, and from what.
+
+    Attributes:
+        share: of a list's rows, all of them below the first `after`.
+        among: number of next rows that one is drawn from.
+        temperature: of the softmax, in standard deviations of their scores.
+        night: makes draws differ between nights.
     """
 
     share: float
@@ -25,7 +31,7 @@ class Exploration:
     night: str
 
     def of_list(self, user_id: int, rows: int, scores: np.ndarray) -> "DrawsOfList":
-        """The draws of one user's list of so many rows. scores: of the order, best first."""
+        """The draws of one user's list of `rows` rows, given the scores of the order, best first."""
         ranks = range(self.after + 1, rows + 1)
         wanted = min(int(self.share * rows + 0.5), len(ranks))
         by_chance = sorted(ranks, key=lambda rank: _number(self.night, user_id, rank, "rank"))
@@ -34,7 +40,7 @@ class Exploration:
 
 @dataclass(frozen=True)
 class DrawsOfList:
-    """ranks: those whose row is drawn. Rows beyond the scores have the least of them."""
+    """The draws of one list; `ranks` are the drawn ones. Rows without a score get the lowest one."""
 
     of: Exploration
     user_id: int
@@ -42,11 +48,11 @@ class DrawsOfList:
     scores: np.ndarray
 
     def is_drawn(self, rank: int) -> bool:
-        """Whether the row of a rank is drawn."""
+        """Whether the row at a rank is drawn."""
         return rank in self.ranks
 
     def one_of(self, rank: int, rows: np.ndarray) -> tuple[int, float]:
-        """One of the first of these rows, and how probable it was."""
+        """One of the first of these rows, and its probability."""
         among = rows[: self.of.among]
         weights = self.weights(among)
         ends = np.cumsum(weights)
@@ -56,7 +62,7 @@ class DrawsOfList:
         return int(among[at]), int(weights[at]) / total
 
     def weights(self, rows: np.ndarray) -> np.ndarray:
-        """Whole numbers in proportion to the softmax; each is at least 1."""
+        """Integers proportional to the softmax, each at least 1."""
         least = self.scores[-1] if len(self.scores) else 0.0
         scores = np.full(len(rows), least)
         known = rows < len(self.scores)

@@ -10,8 +10,12 @@ from pipelines.model_rows.sides import Sides
 
 @dataclass(frozen=True)
 class TextAndCategory:
-    """weight: of likeness against the order. text: float32 [videos, terms], rows of length 1, or 0 where
-    unknown; no terms where the features have no text. category: int64 [videos], negative where unknown.
+    """Similarity of videos by caption and category.
+
+    Attributes:
+        weight: of similarity against the order.
+        text: float32 [videos, terms], rows of length 1, or 0 where unknown; no terms without text features.
+        category: int64 [videos], negative where unknown.
     """
 
     weight: float
@@ -20,7 +24,7 @@ class TextAndCategory:
 
     @classmethod
     def of(cls, weight: float, sides: Sides, category: np.ndarray) -> "TextAndCategory":
-        """Of the videos of a night, whose texts are the features `tfidf_...`."""
+        """For the videos of a night, whose texts are the features `tfidf_...`."""
         names = [name for name in columns.TEXT_FEATURES if name in sides.names]
         text = np.zeros((len(category), 0), dtype=np.float32)
         if names and len(category):
@@ -30,7 +34,7 @@ class TextAndCategory:
         return cls(weight, text, category)
 
     def between(self, video: int, others: np.ndarray) -> np.ndarray:
-        """Half of it is of the category, half of the text; of the category alone where there is no text."""
+        """Mean of same category (0 or 1) and the texts' cosine; without text features, the category alone."""
         category = self.category[video]
         same = (self.category[others] == category) & (category >= 0)
         if not self.text.shape[1]:

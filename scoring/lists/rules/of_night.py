@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def rules_of_night(
     settings: Settings, rules: Sequence[OwnerRule], as_of: datetime, video_id: np.ndarray, about: "About"
 ) -> NightRules:
-    """Those in force at an instant. settings: of a home with the tables that were known then."""
+    """The rules in force at an instant, given settings of a home with the tables known then."""
     if not rules:
         return NO_RULES
     asked = {kind: {rule.item for rule in rules if rule.item_kind == kind} for kind in ITEM_KINDS}

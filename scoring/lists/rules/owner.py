@@ -14,11 +14,13 @@ ITEM_KINDS = (VIDEO, AUTHOR, CATEGORY)
 
 @dataclass(frozen=True)
 class OwnerRule:
-    """A row of `list_rule`.
+    """A row of `list_rule`, in force from `valid_from` to before `valid_until`.
 
-    item: an id of the kind, or a category's name. number: a pin's rank, a quota's rows. strength: by what a
-    position is divided (boost) or multiplied (demote). segment: a column of the users' table and its value,
-    None for all users. It is in force from `valid_from` to just before `valid_until`.
+    Attributes:
+        item: an id of the kind, or a category's name.
+        number: a pin's rank, or a quota's number of rows.
+        strength: what a position is divided by (boost) or multiplied by (demote).
+        segment: a column of the users' table and its value; None for all users.
     """
 
     rule_id: int
@@ -33,21 +35,22 @@ class OwnerRule:
 
     @property
     def name(self) -> str:
-        """As rows of lists name it."""
+        """The name used in rows of lists."""
         return f"{self.kind}:{self.rule_id}"
 
     def is_in_force(self, as_of: datetime) -> bool:
-        """Whether it holds for lists as of an instant."""
+        """Whether it applies to lists as of an instant."""
         begun = self.valid_from is None or self.valid_from <= as_of
         return begun and (self.valid_until is None or as_of < self.valid_until)
 
 
 @dataclass(frozen=True)
 class NightRule:
-    """A rule that is in force.
+    """A rule in force.
 
-    videos: bool [videos of the candidates], what it is about. users: int64, ascending, the ids of the users
-    whose lists it is for; None for all.
+    Attributes:
+        videos: bool [videos of the candidates], those that it is about.
+        users: int64, ascending, ids of the users whose lists it applies to; None for all.
     """
 
     name: str
@@ -58,7 +61,7 @@ class NightRule:
     users: np.ndarray | None = None
 
     def is_for(self, user_id: np.ndarray) -> np.ndarray:
-        """Whether it is for each of these users: bool [users]."""
+        """Whether it applies to each of these users: bool [users]."""
         if self.users is None:
             return np.ones(len(user_id), dtype=bool)
         found: np.ndarray = np.isin(user_id, self.users)
@@ -67,13 +70,13 @@ class NightRule:
 
 @dataclass(frozen=True)
 class NightRules:
-    """All that are in force, in order of their ids. remarks: of those that can do nothing, a line each."""
+    """All rules in force, by id; `remarks` has a line for each that has no effect."""
 
     rules: tuple[NightRule, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def of_kind(self, *kinds: str) -> tuple[NightRule, ...]:
-        """Those of some kinds."""
+        """Those of the given kinds."""
         return tuple(rule for rule in self.rules if rule.kind in kinds)
 
 
@@ -90,8 +93,10 @@ def in_force(
 ) -> NightRules:
     """The rules of a night.
 
-    items: for each of ITEM_KINDS, by what a rule writes, bool [videos] of the candidates; what is not there
-    is of no video. users_of: the ids of each segment's users, None where the table has no such column.
+    Args:
+        items: kind of item -> its value in a rule -> bool [videos of the candidates]; missing values match no
+            video.
+        users_of: segment (column, value) -> ids of its users; None if the table lacks the column.
     """
     found, remarks = [], []
     for rule in sorted(rules, key=lambda one: one.rule_id):

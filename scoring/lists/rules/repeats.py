@@ -1,7 +1,7 @@
-"""What earlier nights have listed for a user who has not played it: whole lists in a few bytes a user.
+"""What earlier nights listed for a user who has not played it: whole lists in a few bytes per user.
 
-Of ten million users with 50 videos each this is 10,000,000 x (50 x 5 + 16) bytes, 2.7 GB; the blocks in which
-it is read and written are of some thousand users.
+For ten million users with 50 videos each this is 10,000,000 x (50 x 5 + 16) bytes = 2.7 GB; it is read and
+written in blocks of a few thousand users.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,15 @@ VIDEOS_MAX = 50
 
 @dataclass(frozen=True)
 class Repeats:
-    """user_id: int64, ascending. starts: int64 [users + 1]. video: int32 and nights: uint8, of all users, one
-    user after the other. A video is its position in `video_id`, int64, ascending. after_run: the last one
-    that it counts.
+    """Videos listed on earlier nights and not played, of all users one after the other.
+
+    Attributes:
+        user_id: int64, ascending.
+        starts: int64 [users + 1], where each user's entries begin.
+        video: int32, index in `video_id`.
+        nights: uint8, how many nights listed it.
+        video_id: int64, ascending.
+        after_run: id of the last run that is counted.
     """
 
     user_id: np.ndarray
@@ -32,7 +38,7 @@ class Repeats:
         return len(self.video)
 
     def of_user(self, user_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """The user's videos, int64 ids, and in how many nights each was listed in vain."""
+        """The user's videos (int64 ids), and on how many nights each was listed without being played."""
         at = int(np.searchsorted(self.user_id, user_id))
         if at == len(self.user_id) or self.user_id[at] != user_id:
             return self.video_id[:0], self.nights[:0]
@@ -41,7 +47,7 @@ class Repeats:
 
     @classmethod
     def of(cls, users: Iterable[tuple[int, np.ndarray, np.ndarray]], video_id: np.ndarray) -> "Repeats":
-        """users: id, ids of videos (int64, all in video_id) and nights of each, by ascending id."""
+        """Build from users by ascending id: id, video ids (int64, all in `video_id`), nights of each."""
         ids, lengths, videos, nights = [], [0], [], []
         for user, of_user, listed in users:
             ids.append(user)
@@ -60,10 +66,14 @@ class Repeats:
 def after_night(
     before: tuple[np.ndarray, np.ndarray], listed: np.ndarray, played: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A user's videos and nights when one more list was shown, all ids int64.
+    """A user's videos and nights after one more list was shown; all ids int64.
 
-    before: as of the night before. listed: the first rows of the new list. played: videos that the user has
-    played. The newly listed come first where there is no room for all.
+    Newly listed videos come first if there is no room for all.
+
+    Args:
+        before: videos and nights as of the night before.
+        listed: the first rows of the new list.
+        played: videos that the user has played.
     """
     videos, nights = before
     both = np.union1d(videos, listed)
@@ -79,8 +89,9 @@ def after_night(
 
 @dataclass(frozen=True)
 class RepeatDiscount:
-    """What was listed in at least `nights` nights loses ground: its position is divided by 1 - discount, once
-    for each of these nights from the last of them on.
+    """Moves down what was listed on at least `nights` nights without being played.
+
+    Its position is divided by 1 - discount, once for each night from that number on.
     """
 
     repeats: Repeats
@@ -88,7 +99,7 @@ class RepeatDiscount:
     discount: float
 
     def factors(self, user_id: int, video_id: np.ndarray) -> np.ndarray:
-        """By what the positions of these videos are multiplied: float64, 1 where nothing is lost."""
+        """What the positions of these videos are multiplied by: float64, 1 for no discount."""
         factors = np.ones(len(video_id))
         videos, nights = self.repeats.of_user(user_id)
         if len(videos):

@@ -37,7 +37,7 @@ class _OfUsers:
 
 @dataclass(frozen=True)
 class ListRules:
-    """All that moves rows of a night's lists. received: int64 [videos], as `filtering.received` has it."""
+    """Everything that moves rows of a night's lists; `received`: int64 [videos], as `filtering.received`."""
 
     rules: NightRules
     caps: tuple[Cap, ...]
@@ -53,7 +53,7 @@ class ListRules:
     def of(
         cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
     ) -> "ListRules | None":
-        """Those of a night; None where nothing is to be moved."""
+        """The rules of a night; None if nothing is to be moved."""
         likeness = exploration = repeats = None
         if settings.lists.diversity > 0:
             about = candidates.about
@@ -87,8 +87,11 @@ class ListRules:
         )
 
     def lists(self, block: Lists, candidates: Candidates) -> Lists:
-        """The lists of whole users. block: their rows as the model orders them, without caps, and more of
-        them than a list has. candidates: of these users, among others.
+        """The lists of some users.
+
+        Args:
+            block: all rows of these users in the model's order, without caps, and more than a list has.
+            candidates: of these users, among others.
         """
         if not len(block):
             return block
@@ -203,7 +206,7 @@ def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def before_rules(candidates: Candidates, settings: Settings) -> tuple[Candidates, Settings]:
-    """What the model makes lists of that rules are to move: all that its filter keeps, whatever caps say."""
+    """Candidates and settings for lists that rules will change: no caps, and all that the filter keeps."""
     longer = settings.changed({"lists.top_k": filter_size(settings)})
     return replace(candidates, caps=()), longer
 
@@ -214,7 +217,7 @@ def with_rules(
     candidates: Candidates,
     settings: Settings,
 ) -> Iterator[Lists]:
-    """The lists by the rules. lists: those of candidates and settings, users in the candidates' order."""
+    """The lists after the rules; `lists` makes them, in the candidates' user order."""
     if rules is None:
         return lists(candidates, settings)
     return (rules.lists(block, candidates) for block in lists(*before_rules(candidates, settings)))

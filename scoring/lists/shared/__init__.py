@@ -34,10 +34,12 @@ def shared_lists(
     profiles_at: datetime | None = None,
     plays: pl.DataFrame | None = None,
 ) -> tuple[SharedList, ...]:
-    """Those kinds that the settings ask for, as of an instant; none by default.
+    """The kinds of shared lists that the settings ask for, as of an instant; none by default.
 
-    video_id: int64, ascending, the videos that may be listed. profiles_at: the user file, which bears no time
-    of its own, is as it had arrived by then (as_of). plays: the log, where it is in memory anyway.
+    Args:
+        video_id: int64, ascending, the eligible videos.
+        profiles_at: use the user file, which has no event time, that had arrived by then; by default as_of.
+        plays: the log, if it is in memory already.
     """
     found = []
     if settings.lists.related_k:

@@ -1,8 +1,8 @@
-"""What is popular now: for all, and for users of each value of the segments that the settings name.
+"""What is popular now: for all users, and for each value of the segments that the settings name.
 
-Liked plays of the days that have ended count, each half for every three days of age, as in the popularity
-that the evaluation compares with. A segment's counts are shrunk to those of all: it begins with the likes of
-a thousand users of the usual taste, and its own outweigh them where there are many.
+Liked plays of past days count, with weights halved every three days, as in the popularity that the evaluation
+compares with. A segment's counts are shrunk to those of all users: it starts with the likes of a thousand
+average users, which its own likes outweigh once there are many.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,10 +34,12 @@ def popular_lists(
     *,
     buckets: LengthBuckets,
 ) -> SharedList:
-    """The first popular_k of the videos for all, and for each value of a segment, by falling score, then id.
+    """The first popular_k videos for all users and for each value of a segment, by falling score, then id.
 
-    video_id: int64, ascending, those that may be listed. batches: the log's plays (user_id, video_id,
-    event_timestamp, watch_ratio, video_duration). users: user_id and the segments' columns, as texts.
+    Args:
+        video_id: int64, ascending, the eligible videos.
+        batches: the log's plays (user_id, video_id, event_timestamp, watch_ratio, video_duration in ms).
+        users: user_id and the segments' columns, as texts.
     """
     counts = _counts(batches, users, as_of, settings, buckets)
     overall = _summed(counts[columns.OVERALL], video_id, as_of)

@@ -1,7 +1,8 @@
-"""Each video's related ones: what is played together with it, and what its text is like.
+"""Videos related to each video: those that users play together with it, and those with similar text.
 
-Plays are what was measured, text stands in where there are few: a likeness of 1 counts as much as a third of
-one play beside it. So a video that is new has its list by its text, and loses it to what users do.
+Plays are evidence; text stands in where there are few: a similarity of 1 counts as a third of one common
+play.
+So a new video's list comes from its text, until plays replace it.
 """
 
 from collections.abc import Iterator
@@ -30,10 +31,13 @@ _DECIMALS, _LIKENESS_DECIMALS = 6, 4
 def related_lists(
     video_id: np.ndarray, plays: pl.LazyFrame, as_of: datetime, k: int, settings: Settings
 ) -> SharedList:
-    """The first `k` of each of these videos among the others, by falling score, ties by id.
+    """The first `k` eligible videos related to each eligible video, by falling score, ties by id.
 
-    video_id: int64, ascending, those that may be listed. plays: the log, of which the days that had ended
-    before the instant count. Memory: a block of videos by all, and the pairs that were played together.
+    Memory: a block of videos times all videos, and the pairs played together.
+
+    Args:
+        video_id: int64, ascending, the eligible videos.
+        plays: the log; only days that ended before the instant count.
     """
     together = PlayedTogether.of(plays, last_cutoff(as_of, settings.data), settings).over(video_id)
     texts = _texts(video_id, as_of, settings)

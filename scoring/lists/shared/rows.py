@@ -32,10 +32,11 @@ POPULAR_SCHEMA: Final = {
 
 @dataclass(frozen=True)
 class SharedList:
-    """One kind of lists: rows as its schema has them, by list and rank.
+    """One kind of shared lists: rows with the kind's schema, by list and rank.
 
-    expected: how many lists there might be: a video's, or a segment's. Those that have less than k rows are
-    counted as short, and so is one that has none.
+    Attributes:
+        expected: number of possible lists (videos, or segment values). Those with fewer than k rows, or none,
+            are counted as short.
     """
 
     kind: str
@@ -45,13 +46,13 @@ class SharedList:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The columns that say whose list a row is of."""
+        """The columns that identify the list of a row."""
         return KEYS[self.kind]
 
 
 @dataclass(frozen=True)
 class SharedCounts:
-    """What a run has of a kind. lists: those that there might be; short_lists: with less than k rows."""
+    """A run's counts of a kind: possible lists, and `short_lists` with fewer than k rows."""
 
     kind: str
     k: int
