@@ -22,7 +22,7 @@ from pipelines import model_registry
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.objective import NEXT_DAY, objective_of
-from scoring.database import publish
+from scoring.database import night_lists
 from scoring.database.connection import reading, sql_engine
 from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
@@ -237,7 +237,7 @@ def test_lists_of_the_next_day_are_those_of_the_local_engine(
     expected = shown_lists(settings)
     with pytest.MonkeyPatch.context() as patch:
         # So that nothing but the cluster can have made the lists.
-        patch.setattr(publish, "lists_of_model", None)
+        patch.setattr(night_lists, "lists_of_model", None)
         score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
     assert expected and shown_lists(settings) == expected
     assert _parts(settings) == []
