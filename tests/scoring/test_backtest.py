@@ -290,7 +290,7 @@ def test_more_days_than_were_held_out_are_refused_with_a_remark(
 ) -> None:
     done = nightreel("evaluate", home=home[0].home, NIGHTREEL_EVALUATION_BACKTEST_DAYS="4")
     assert done.returncode == 0, done.stderr
-    assert "3 of backtest_days = 4" in done.stdout
+    assert "3 of [evaluation] backtest_days = 4" in done.stdout
     assert [day["day"] for day in _contents(home[0])["days"]] == [day.isoformat() for day in JUDGED]
 
 
