@@ -1,8 +1,10 @@
-"""Files written beside and renamed into place, and the records that let a finished step be skipped.
+"""Files written beside their final path and renamed into place, and the records that let a step be skipped.
 
-A step's record holds a fingerprint of its inputs and settings, and the files that it wrote. A step is
-skipped when the fingerprint is the same and those files still stand as they were written: of the same size
-and time, and of the same content where they have checksums.
+A step's record holds a fingerprint of its inputs and settings, and the files that it wrote. A step is skipped
+if
+the fingerprint is the same and the files are unchanged: of the same size and modification time and, where
+they
+have checksums, of the same content.
 """
 
 import hashlib
@@ -21,12 +23,17 @@ from nightreel.core.disk import DiskFullError, disk_full, full_path, size_of, wa
 
 @contextmanager
 def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it into place when the block ends without an error.
+    """Yield a temporary path beside `path`; rename it into place if the block ends without an error.
 
-    A file or a folder may be written; checksum: with checksums of what is written. After a failure nothing
-    new stands at `path` and the temporary is gone. A crash leaves at most a `.partial-*` neighbour, which
-    nothing reads and the next call removes. Raises DiskFullError, which names `path`, for any error of a full
-    disk.
+    The block may write a file or a folder. After a failure nothing new is at `path`, and the temporary is
+    gone. A
+    crash leaves at most a `.partial-*` neighbour, which nothing reads and the next call removes.
+
+    Args:
+        checksum: whether to keep checksums of what is written.
+
+    Raises:
+        DiskFullError: the disk is full; the message names `path`.
     """
     temporary = path.with_name(f".partial-{path.name}")
     try:
@@ -48,7 +55,7 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
 
 
 def fingerprint_of_files(paths: Iterable[Path]) -> dict[str, Any]:
-    """Size and modification time (ns) of each file, by name; a missing file counts as None."""
+    """Size and modification time (ns) of each file, by name; None for a missing file."""
     found: dict[str, Any] = {}
     for path in sorted(paths):
         status = path.stat() if path.exists() else None
@@ -69,7 +76,7 @@ class StepRecord:
     path: Path
 
     def is_done(self, current: str) -> bool:
-        """Whether the step ended before with this fingerprint and its files stand untouched."""
+        """Whether the step ended before with this fingerprint, and its files are unchanged."""
         try:
             record = json.loads(self.path.read_text(encoding="utf-8"))
             return bool(
@@ -81,7 +88,7 @@ class StepRecord:
             return False
 
     def summary(self) -> Mapping[str, Any]:
-        """What the step reported when it ended; empty where there is no record."""
+        """What the step reported when it ended; empty without a record."""
         try:
             summary: Mapping[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))["summary"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -89,7 +96,7 @@ class StepRecord:
         return summary
 
     def finish(self, current: str, outputs: Iterable[Path], summary: Mapping[str, Any]) -> None:
-        """Record that the step ended: call after every output stands at its final path."""
+        """Record that the step ended; call once every output is at its final path."""
         record = {"fingerprint": current, "outputs": fingerprint_of_files(outputs), "summary": summary}
         with atomic_write(self.path) as temporary:
             temporary.write_text(
@@ -97,7 +104,7 @@ class StepRecord:
             )
 
     def forget(self) -> None:
-        """Drop the record, so that the step runs again; call before outputs are replaced."""
+        """Remove the record, so that the step runs again; call before outputs are replaced."""
         self.path.unlink(missing_ok=True)
 
 

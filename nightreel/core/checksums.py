@@ -1,10 +1,13 @@
-"""Checksums of what the steps write, kept beside each file as `<name>.sha256`, compared before it is used.
+"""Checksums of the files that steps write, kept beside each file as `<name>.sha256` and compared before use.
 
-A disk that loses bits and a program that writes where it should not leave size and time as they were, so
-neither says that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
-hand. `.files.sha256` in each folder names the files that have had a checksum: one that has lost it counts as
-damaged, and so does one that is missing. Any other file without one was written by an older nightreel, and
-is used as it is until its step writes it again.
+A disk that loses bits, or a program that overwrites part of a file, can leave size and time unchanged, so
+those
+do not prove that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
+hand.
+`.files.sha256` in each folder names the files that have had a checksum: if one of them is missing or has lost
+its checksum, it counts as damaged. Any other file without a checksum was written by an older nightreel, and
+is
+used until its step writes it again.
 """
 
 import hashlib
@@ -31,16 +34,17 @@ _log = get_logger(__name__)
 
 
 def checksum_file(path: Path) -> Path:
-    """Where a file's checksum stands."""
+    """The path of a file's checksum."""
     return path.with_name(path.name + SUFFIX)
 
 
 @contextmanager
 def replacing(temporary: Path, path: Path) -> Iterator[None]:
-    """Keep checksums true while the block renames `temporary`, a file or a folder of files, to `path`.
+    """Keep checksums right while the block renames `temporary`, a file or a folder of files, to `path`.
 
-    A file's checksum is that of the old or the new content until the block has ended, so a process that is
-    killed at any instant leaves no file that looks damaged. A folder brings its files' checksums with it.
+    A file's checksum matches the old or the new content until the block has ended, so that a process killed
+    at any
+    instant leaves no file that looks damaged. A folder brings its files' checksums with it.
     """
     if temporary.is_dir():
         for file in sorted(temporary.rglob("*")):
@@ -59,9 +63,9 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
 
 
 def is_as_written(path: Path) -> bool:
-    """Whether a file has the content that its step wrote, as far as that is known.
+    """Whether a file has the content that its step wrote, as far as known.
 
-    A missing file has where nothing says that it was ever written.
+    True for a missing file of which there is no record that it was ever written.
     """
     known = _recorded(path)
     if known is None and has_lost_checksum(path):
@@ -80,25 +84,25 @@ def is_as_written(path: Path) -> bool:
 
 
 def has_lost_checksum(path: Path) -> bool:
-    """Whether a file that is there had a checksum once, and has none now."""
+    """Whether an existing file once had a checksum and has none now."""
     return path.is_file() and not checksum_file(path).exists() and path.name in _names(path.parent)
 
 
 def is_lost(path: Path) -> bool:
-    """Whether a file is missing that has a checksum, or had one once."""
+    """Whether a file that has, or once had, a checksum is missing."""
     # It is looked for last, as its step may be putting it there, its checksum first.
     recorded = checksum_file(path).exists() or path.name in _names(path.parent)
     return recorded and not path.is_file()
 
 
 def lost_files(folder: Path) -> list[Path]:
-    """The files of a folder that are missing though they have a checksum, or had one once."""
+    """The missing files of a folder that have, or once had, a checksum."""
     names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"[!.]*{SUFFIX}")}
     return [path for name in sorted(names | set(_names(folder))) if is_lost(path := folder / name)]
 
 
 def remove_with_checksum(path: Path) -> None:
-    """Remove a file that is not needed any more, and all that says that it was written."""
+    """Remove a file that is no longer needed, with every record that it was written."""
     names = path.with_name(_NAMES)
     known = _names(path.parent)
     if path.name in known:
@@ -110,7 +114,7 @@ def remove_with_checksum(path: Path) -> None:
 
 
 def is_usable(path: Path) -> bool:
-    """Whether a file that can be made again is as it was written; says so in the log where it is not."""
+    """Whether a file that can be made again is as it was written; logs it if not."""
     with suppress(OSError):  # a disk that cannot be read
         if is_as_written(path):
             return True
@@ -119,7 +123,7 @@ def is_usable(path: Path) -> bool:
 
 
 def require_as_written(paths: Iterable[Path]) -> None:
-    """Raise InputError, which says what makes it again, where a file is not what its step wrote."""
+    """Raise InputError, with the command that makes it again, if a file is not what its step wrote."""
     damaged = []
     for path in paths:
         try:
@@ -142,7 +146,7 @@ def require_as_written(paths: Iterable[Path]) -> None:
 
 
 def remedy_for(damaged: Iterable[Path]) -> str:
-    """What makes files again: the earliest of their steps, as the later ones follow from it."""
+    """The command that makes files again: the earliest of their steps, as the later ones follow from it."""
     folders = {next((part.name for part in path.parents if part.name in _REMEDIES), "") for path in damaged}
     return next((said for name, said in _REMEDIES.items() if name in folders), "Make it again.")
 
@@ -164,7 +168,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
+    """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,12 +12,12 @@ UNIX_PER_SECOND = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3,
 
 
 def is_future(instant: datetime | None, now: datetime) -> bool:
-    """Whether the instant is later than any clock that is right could have said by now."""
+    """Whether the instant is after `now`, with a tolerance for clocks that differ."""
     return instant is not None and instant > now + SKEW
 
 
 def require_not_future(what: str, instant: datetime, now: datetime) -> None:
-    """Raise InputError where an instant that a user gave (`what`: by which option) is after now."""
+    """Raise InputError if an instant that a user gave by option `what` is after now."""
     if instant > now:
         raise InputError(
             f"{what} {instant.isoformat()}: in the future; this machine's clock says "

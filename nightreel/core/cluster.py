@@ -25,10 +25,12 @@ _REMEDY = "Check the setting [cluster] ray_address, and that `ray status` answer
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """Be connected to the cluster until the block ends; one that this process is in already is kept.
+    """Stay connected to the cluster until the block ends; an existing connection of this process is kept.
 
-    Failures of tasks come out as the error that the task raised. Raises InputError where Ray is missing,
-    NightreelError where the cluster cannot be reached or a task failed for a reason that is not ours.
+    Raises:
+        InputError: Ray is missing.
+        NightreelError: the cluster cannot be reached, or a task failed because of it. If a task raised an
+            error itself, that error is raised.
     """
     require_extras(settings)
     _require_address(settings.cluster.ray_address)
@@ -50,7 +52,7 @@ def connected(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def engine(settings: Settings) -> Iterator[None]:
-    """The engine of the settings, until the block ends: a cluster is joined once, or started once."""
+    """The engine that the settings name, until the block ends; a cluster is joined or started once."""
     if settings.cluster.engine == "local":
         yield
         return
@@ -59,7 +61,7 @@ def engine(settings: Settings) -> Iterator[None]:
 
 
 def workers(settings: Settings) -> int:
-    """Into how many pieces work for `run_all` is best cut: one on the local engine, else one a core."""
+    """The best number of pieces for `run_all`: one on the local engine, else one per core."""
     if settings.cluster.engine == "local":
         return 1
     with connected(settings):
@@ -69,9 +71,10 @@ def workers(settings: Settings) -> int:
 def run_all(
     settings: Settings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
 ) -> list[Result]:
-    """The function's result for each of some arguments, in their order: here, or as tasks of the cluster.
+    """The function's result for each tuple of arguments, in order: computed here, or as tasks of the cluster.
 
-    The function is a module's own, and what it reads has to be within reach of every node.
+    Args:
+        function: defined at module level; every node must be able to read its inputs.
     """
     if settings.cluster.engine == "local":
         return [function(*these) for these in arguments]
@@ -93,7 +96,7 @@ def _quiet() -> None:
 
 
 def cores() -> int:
-    """Cores of the cluster that this process is connected to; at least 1."""
+    """Number of cores of the connected cluster, at least 1."""
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -125,7 +128,7 @@ def _join(settings: ClusterSettings) -> None:
 
 
 def without_type_checks() -> None:
-    """In a worker: Feast comes without its checks of types, as in `feature_repo`, however it is imported."""
+    """In a worker: import Feast without its type checks, as `feature_repo` does."""
     import typeguard
 
     def unchecked(target: Any = None, **_options: Any) -> Any:

@@ -9,10 +9,11 @@ _Loop = Callable[..., None]
 
 
 def compiled(loop: _Loop) -> _Loop:
-    """Compile a function of arrays when it is first called. It holds no lock of Python's while it runs.
+    """Compile a function of arrays when it is first called. It does not hold Python's global lock.
 
-    What is compiled is kept beside its file for the next process, or in the user's cache folder; where
-    neither can be written, as in a container that is read-only, each process compiles anew.
+    The compiled code is cached beside its file, or in the user's cache folder; if neither can be written, as
+    in a
+    read-only container, each process compiles anew.
     """
     try:
         found: Any = njit(nogil=True, cache=True)(loop)

@@ -1,7 +1,8 @@
-"""Cron expressions as cron has them, over APScheduler's triggers.
+"""Cron expressions with cron's meaning, on APScheduler's triggers.
 
-Where both the day of the month and the weekday are restricted, cron is due on either of them; APScheduler
-asks for both. As in cron, a field that begins with `*` restricts nothing here.
+If both the day of the month and the weekday are restricted, cron is due on either of them; APScheduler
+requires
+both. As in cron, a field that begins with `*` counts as unrestricted here.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
-    """The triggers of an expression, on a wall clock that runs as if it were UTC: due when any of them is.
+    """The triggers of an expression, on a wall clock treated as UTC: it is due when any of them is.
 
-    Raises ValueError, saying why, for an expression that is not understood.
+    Raises:
+        ValueError: the expression is invalid; the message says why.
     """
     if not cron.isascii():
         raise ValueError("write digits and names in ASCII")
@@ -34,12 +36,12 @@ def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
 
 
 def require_coming(cron: str) -> None:
-    """Raise ValueError, saying why, for an expression that is not understood or that never comes."""
+    """Raise ValueError, with the reason, for an expression that is invalid or never due."""
     if next_fire(cron_triggers(cron), _EPOCH) is None:
         raise ValueError(f"{cron!r}: never comes; no month that it names has such a day")
 
 
 def next_fire(triggers: Sequence[CronTrigger], wall: datetime) -> datetime | None:
-    """The first time from `wall` on at which any of the triggers is due; None where there is none."""
+    """The first time, not before `wall`, at which any of the triggers is due; None if there is none."""
     fires = [trigger.get_next_fire_time(None, wall) for trigger in triggers]
     return min((time for time in fires if time is not None), default=None)

@@ -26,16 +26,16 @@ _REMEDY = "Free some space there, or move the home to a larger disk; then run th
 
 
 class DiskFullError(NightreelError):
-    """Something could not be written for want of space."""
+    """Something could not be written for lack of space."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or what caused it, is that of a full disk or of a quota that is used up."""
+    """Whether an error, or its cause, means a full disk or an exhausted quota."""
     return any(_says_full(cause) or _is_quota(cause) for cause in _causes(error))
 
 
 def was_disk_full(error: BaseException, path: Path) -> bool:
-    """The same of an error of writing at a path; the disk itself decides where the error says too little."""
+    """The same for an error of writing to a path; if the error is unclear, the disk's free space decides."""
     return is_disk_full(error) or (
         any(_WRITE_FAILED in str(cause).casefold() for cause in _causes(error)) and _is_short(path)
     )
@@ -43,9 +43,10 @@ def was_disk_full(error: BaseException, path: Path) -> bool:
 
 @contextmanager
 def full_disk_named(path: Path, *, needed_bytes: int = 0) -> Iterator[None]:
-    """Raise DiskFullError, which names `path`, for whatever error of a full disk ends the block.
+    """Raise DiskFullError, which names `path`, if an error of a full disk ends the block.
 
-    needed_bytes: what is written there takes about so much, as far as that is known.
+    Args:
+        needed_bytes: about how much is written there, if known.
     """
     try:
         yield
@@ -56,19 +57,19 @@ def full_disk_named(path: Path, *, needed_bytes: int = 0) -> Iterator[None]:
 
 
 def require_room(path: Path, needed_bytes: int) -> None:
-    """Raise DiskFullError where less than this is free where the path is."""
+    """Raise DiskFullError if fewer bytes than this are free at the path."""
     if has_less_than(path, needed_bytes):
         raise disk_full(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), needed_bytes=needed_bytes)
 
 
 def has_less_than(path: Path, free_bytes: int) -> bool:
-    """Whether less than this is known to be free where the path is or will be."""
+    """Whether fewer bytes than this are known to be free at the path, which need not exist yet."""
     room = _room(path)
     return room is not None and room[0] < free_bytes
 
 
 def disk_full(path: Path, error: BaseException, *, needed_bytes: int = 0) -> DiskFullError:
-    """What to raise for an error of a full disk; call it when what was half written is gone."""
+    """The error to raise for a full disk; call it once the half-written file is gone."""
     if any(_is_quota(cause) for cause in _causes(error)):
         needed = f", about {size(needed_bytes)} needed" if needed_bytes else ""
         return DiskFullError(f"{path}: this user's disk quota is used up{needed}.", _REMEDY)
@@ -84,7 +85,7 @@ def disk_full(path: Path, error: BaseException, *, needed_bytes: int = 0) -> Dis
 
 
 def full_path(error: BaseException, *likely: Path) -> Path:
-    """The path whose disk was full: a likely one, or one that the error names, or the temporary folder."""
+    """The path whose disk was full: a likely one, one that the error names, or the temporary folder."""
     named = [
         Path(cause.filename)
         for cause in _causes(error)
@@ -95,7 +96,7 @@ def full_path(error: BaseException, *likely: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder; 0 where there is none."""
+    """Bytes of a file, or of all files of a folder; 0 if there is none."""
     with suppress(OSError):
         if path.is_dir():
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -104,7 +105,7 @@ def size_of(path: Path) -> int:
 
 
 def size(size_bytes: int) -> str:
-    """A size for people, rounded up: so much is enough."""
+    """A size as text for people, rounded up so that this much is enough."""
     for unit, unit_bytes in (("GiB", 2**30), ("MiB", 2**20)):
         if size_bytes >= unit_bytes:
             return f"{-(-size_bytes * 10 // unit_bytes) / 10:,.1f} {unit}"

@@ -8,10 +8,7 @@ NightreelError (exit 1: the work failed)
 
 
 class NightreelError(Exception):
-    """A failure to report in one line, without a traceback.
-
-    message: what went wrong and where. remedy: what the user can do about it.
-    """
+    """A failure to report in one line, without a traceback: what went wrong and where, and the remedy."""
 
     exit_code = 1
 
@@ -35,6 +32,6 @@ class AuditError(NightreelError):
 
 
 class BusyError(NightreelError):
-    """Another process is at work on the same thing."""
+    """Another process holds what this one needs."""
 
     exit_code = 3

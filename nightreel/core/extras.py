@@ -41,7 +41,7 @@ def wanted_extras(settings: Settings) -> list[str]:
 
 
 def require_source_driver(kind: str) -> None:
-    """Raise InputError where the driver of such a database comes with an extra that is not installed."""
+    """Raise InputError if the extra with the driver of this kind of database is not installed."""
     module, name = _DRIVERS.get(kind, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         raise InputError(
@@ -56,7 +56,7 @@ def _source_kind(settings: DataSettings) -> str:
 
 
 def require_extras(settings: Settings) -> None:
-    """Raise InputError where the settings want a package that is not installed."""
+    """Raise InputError if the settings need a package that is not installed."""
     require_source_driver(_source_kind(settings.data))
     for setting, value, module, name, extra, otherwise in _wanted(settings):
         if importlib.util.find_spec(module) is None:

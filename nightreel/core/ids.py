@@ -1,8 +1,9 @@
-"""Ids that are no signed 64-bit integers: inside, each has a code; people, apps and Feast see the id itself.
+"""Ids that are not signed 64-bit integers: inside, each has a code; people, apps and Feast see the id itself.
 
-`data/ids/user.parquet` and its like have a row an id: `id`, text, and `code`, int64, by code. Codes are given
-in order of first appearance and never change; ingest appends. A home whose ids are integers has no such file,
-and its ids are their own codes.
+`data/ids/user.parquet` and its like have one row per id: `id` (text) and `code` (int64), by code. Codes are
+assigned in order of first appearance and never change; ingest appends. A home whose ids are integers has no
+such
+file, and its ids are their own codes.
 """
 
 import re
@@ -34,13 +35,13 @@ _INT64: Final = np.iinfo(np.int64)
 
 
 def ids_file(paths: Paths, name: str) -> Path:
-    """Where the ids of a name of NAMES stand with their codes, if they are text."""
+    """The file of ids and codes for one of NAMES, if these ids are text."""
     return paths.ids / f"{name}.parquet"
 
 
 @dataclass(frozen=True)
 class Ids:
-    """The ids of users, of videos, or of another name, of one home."""
+    """One home's ids of users, of videos, or of another of NAMES."""
 
     name: str
     file: Path
@@ -49,12 +50,12 @@ class Ids:
 
     @classmethod
     def of(cls, paths: Paths, column: str) -> "Ids":
-        """The ids that stand in a column."""
+        """The ids that a column holds."""
         file = ids_file(paths, NAMES[column])
         return cls(NAMES[column], file, file.is_file())
 
     def outward(self, codes: "np.ndarray | Sequence[int]") -> list[int] | list[str]:
-        """The ids of these codes. Raises NightreelError where one has none."""
+        """The ids of these codes. Raises NightreelError if a code is unknown."""
         if not self.is_text:
             return [int(code) for code in codes]
         found = self._mapping().ids_of(np.asarray(codes, dtype=np.int64))
@@ -66,7 +67,7 @@ class Ids:
         return found.to_list()
 
     def codes_of(self, ids: Iterable[int | str]) -> dict[int | str, int]:
-        """Each of these ids that is known, with its code."""
+        """The codes of those of these ids that are known."""
         if not self.is_text:
             return {one: int(one) for one in ids if not isinstance(one, str) or _is_integer(one)}
         wanted = pl.Series(ID, list(dict.fromkeys(map(str, ids))), dtype=pl.String)
@@ -76,18 +77,19 @@ class Ids:
         return dict(zip(found[ID].to_list(), found[CODE].to_list(), strict=True))
 
     def codes_between(self, first: int, last: int) -> np.ndarray:
-        """The codes that ids have, of these and those between; only where they are text."""
+        """The existing codes from `first` to `last`, both included; for text ids only."""
         codes = self._mapping().frame.filter(pl.col(CODE).is_between(first, last), pl.col(ID).is_not_null())
         return codes[CODE].to_numpy()
 
     def key(self, one: int | str) -> int | str:
-        """An id of a table that may be older than the home's ids, as `codes_of` has it."""
+        """An id from a table that may be older than the home's ids, in the form of `codes_of`."""
         return str(one) if self.is_text else one
 
     def given(self, text: str) -> int | str:
-        """The id that someone has written, as tables of the database have it.
+        """An id typed by a person, as the database's tables store it.
 
-        Raises InputError where the home's ids are integers and this is none.
+        Raises:
+            InputError: the home's ids are integers and this is not one.
         """
         if self.is_text:
             return text
@@ -99,7 +101,7 @@ class Ids:
         return int(text)
 
     def code_of(self, one: int | str) -> int | None:
-        """The code of an id as `given` returns it; None where it is not known."""
+        """The code of an id as returned by `given`; None if unknown."""
         return self.codes_of([one]).get(one) if self.is_text else int(one)
 
     def _mapping(self) -> "_Mapping":
@@ -115,7 +117,7 @@ class Ids:
 
 @dataclass(frozen=True)
 class ListIds:
-    """The ids that lists are made of."""
+    """The ids in lists: of users and of videos."""
 
     user: Ids
     video: Ids

@@ -1,6 +1,7 @@
-"""Locks of the operating system on files, which say who holds them; a process that ends leaves none behind.
+"""Operating-system locks on files, which say who holds them; a process that ends releases its locks.
 
-A step that changes what other steps read holds the home's lock while it works, so that no two ever replace
+A step that changes what other steps read holds the home's lock while it works, so that two steps never
+replace
 one file at once.
 """
 
@@ -25,15 +26,16 @@ _held: set[Path] = set()
 
 
 def identity() -> str:
-    """This process as others see it: host and process id."""
+    """Host and process id of this process, for others to see."""
     return f"nightreel on {socket.gethostname()[:32]}, process {os.getpid()}"
 
 
 @contextmanager
 def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
-    """Be the only step that changes a home, whose state folder this is; a part of that step holds it already.
+    """Be the only step that changes the home with this state folder; parts of the same step may nest.
 
-    Raises BusyError, which says who is at work, where the home is not free after `wait_s`.
+    Raises:
+        BusyError: the home is not free after `wait_s`; the message says who holds it.
     """
     if state in _held:
         yield
@@ -48,9 +50,13 @@ def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
 
 @contextmanager
 def locked_file(path: Path, does: str, *, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock file, and say in it who does; the file itself stays, only its lock comes and goes.
+    """Hold the lock on a file and write into it who holds it; the file stays when the lock is released.
 
-    does: what a holder is doing, for those who are kept out. Raises BusyError where it is not free in time.
+    Args:
+        does: what a holder is doing, for the message to others.
+
+    Raises:
+        BusyError: the lock is not free within `wait_s`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ _KUAIREC_MS = ("play_duration", "video_duration")
 
 
 def feature_name(entity: Literal["user", "item"], column: str) -> str:
-    """The name of the feature that a declared column of users or items becomes."""
+    """The name of the feature made from a declared column of users or items."""
     plain = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_")
     return f"{entity}_{plain or 'column'}"
 
@@ -43,9 +43,10 @@ class _Table(BaseModel):
 class Files(_Table):
     """Files of one kind: `path` is a file, a folder of Parquet, a pattern like `logs/*.csv`, or a list.
 
-    header: the names of the columns, where the files have no header line. delimiter, encoding, quote: of
-    these files, where they are not those of the settings of that name. id: the column of profiles that
-    holds the user or the item; by default it is called as in the plays.
+    Attributes:
+        header: column names, if the files have no header line.
+        delimiter, encoding, quote: of these files, if they differ from the settings with these names.
+        id: for profiles, the column with the user or item id; by default named as in the plays.
     """
 
     path: tuple[str, ...] = Field(min_length=1)
@@ -69,7 +70,7 @@ class Files(_Table):
         return paths
 
     def below(self, folder: Path) -> "Files":
-        """The same with whole paths."""
+        """The same with relative paths resolved in `folder`."""
         if self.query is not None:
             return self
         whole = tuple(str(folder / Path(path).expanduser()) for path in self.path)
@@ -77,17 +78,17 @@ class Files(_Table):
 
     @property
     def query(self) -> str | None:
-        """The query whose answer stands for the files; None where they are files."""
+        """The query whose result replaces the files; None for files."""
         return self.path[0].removeprefix(SQL) if self.path[0].startswith(SQL) else None
 
     @property
     def named(self) -> Path:
-        """All of them as one path, which `pipelines.ingest.formats.files_of` takes apart."""
+        """All of them as one path, which `pipelines.ingest.formats.files_of` splits again."""
         return Path(BETWEEN_PATHS.join(self.path))
 
 
 class Columns(_Table):
-    """Which column of the plays is what. The log has what is named here, and nothing else is read of it."""
+    """The meaning of the plays' columns; columns that are not named are not read."""
 
     user: str = "user_id"
     item: str = "video_id"
@@ -114,19 +115,20 @@ class Columns(_Table):
 
     @property
     def value(self) -> str | None:
-        """What says how much a play was worth; None where that is play over length, or nothing."""
+        """The column with a play's value; None if that is play time over length, or there is none."""
         return next((name for name in VALUES if getattr(self, name) is not None), None)
 
     @property
     def has_lengths(self) -> bool:
-        """Whether play time and length are both known."""
+        """Whether both play time and length are known."""
         return self.play_time is not None and self.length is not None
 
 
 class LogLayout(_Table):
-    """The whole table.
+    """How the log is read: its files, columns and profiles.
 
-    watermark: of plays that a query gives, the column by which later nights ask for what is new.
+    Attributes:
+        watermark: for plays from a query, the column by which later nights ask for new rows.
     """
 
     plays: Files | None = Field(
@@ -192,32 +194,32 @@ class LogLayout(_Table):
         return self
 
     def items_with(self, role: str) -> tuple[str, ...]:
-        """The columns of items that have a role or type."""
+        """The item columns with a role or type."""
         return tuple(name for name, of in self.item_columns.items() if of == role)
 
     @property
     def user_texts(self) -> tuple[str, ...]:
-        """The columns of users that are text."""
+        """The user columns that are text."""
         return tuple(name for name, kind in self.user_columns.items() if kind == "text")
 
     @property
     def coded(self) -> tuple[str, ...]:
-        """The names of ids that have codes because a column of items is declared as such."""
+        """Names of the ids that get codes because an item column is declared as such an id."""
         return tuple(name for role, name in _IDS_OF_ROLE.items() if self.items_with(role))
 
     @property
     def maps_plays(self) -> bool:
-        """Whether it says how plays are to be read; else they are as KuaiRec's."""
+        """Whether it defines how plays are read; otherwise they have KuaiRec's columns."""
         return self.plays is not None or "columns" in self.model_fields_set
 
     @property
     def has_play_times(self) -> bool:
-        """Whether it is known how long plays last."""
+        """Whether play times are known."""
         return not self.maps_plays or self.columns.play_time is not None
 
     @property
     def has_lengths(self) -> bool:
-        """Whether play time and length are both known."""
+        """Whether both play time and length are known."""
         return not self.maps_plays or self.columns.has_lengths
 
     @property
@@ -228,17 +230,17 @@ class LogLayout(_Table):
 
     @property
     def unit_ms(self) -> int:
-        """Milliseconds in the unit of play time and length."""
+        """Milliseconds per unit of play time and length."""
         return MS_PER_UNIT[self.length_unit or "milliseconds"]
 
     @property
     def like_threshold(self) -> float:
-        """Above which value a play is liked, where the setting of that name is not given."""
+        """The value above which a play is liked, if the setting with this name is not given."""
         if self.columns.value is not None:
             return VALUES[self.columns.value]
         return VALUES["watch_ratio"] if self.has_lengths else PLAYS_ALONE_LIKED_ABOVE
 
     def below(self, folder: Path) -> "LogLayout":
-        """The same with whole paths."""
+        """The same with relative paths resolved in `folder`."""
         files = {name: getattr(self, name) for name in ("plays", "users", "items")}
         return self.model_copy(update={name: one and one.below(folder) for name, one in files.items()})

@@ -12,15 +12,17 @@ from nightreel.core.terminal import escaped
 
 
 class Advance(Protocol):
-    """Says that `amount` more units of the work are done."""
+    """Protocol: reports that `amount` more units of the work are done."""
 
     def __call__(self, amount: float = 1) -> None: ...
 
 
 def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
-    """Send logs to standard error: JSON lines unless standard error is a terminal.
+    """Send logs to standard error: as text on a terminal, else as JSON lines. May be called again.
 
-    json_lines: force the form. verbose: show debug lines too. Safe to call again.
+    Args:
+        json_lines: override the form.
+        verbose: show debug lines too.
     """
     as_json = (not sys.stderr.isatty()) if json_lines is None else json_lines
     renderer: structlog.types.Processor = (
@@ -63,9 +65,13 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Advance]:
-    """Show a progress bar on standard error while the block runs; silent where it is not a terminal.
+    """Show a progress bar on standard error during the block; silent unless it is a terminal.
 
-    total: units of work, or None where it is not known. Yields the function that advances the bar.
+    Args:
+        total: units of work, or None if unknown.
+
+    Yields:
+        The function that advances the bar.
     """
     if not sys.stderr.isatty():
         yield _no_advance

@@ -6,10 +6,11 @@ import pyarrow as pa
 
 
 def give_back_memory() -> None:
-    """Hand all free memory back; nothing is done where the C library has no way to.
+    """Return free memory to the system; does nothing if the C library cannot.
 
-    glibc keeps what a thread has freed for that thread. After the backtest of KuaiRec these were 2 GB, on
-    which the evaluation built its own.
+    glibc keeps what a thread has freed for that thread. After the backtest of KuaiRec that was 2 GB, on top
+    of what
+    the evaluation allocated.
     """
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

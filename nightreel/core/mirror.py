@@ -1,14 +1,17 @@
-"""A home, and raw files, behind a URL: fetched to a working folder before a step, sent back after it.
+"""A home, and raw files, at a URL: fetched to a working folder before a step, sent back after it.
 
-What this is: a copy by whole files, not a filesystem. Every step still works on this machine's disk.
+This copies whole files and is not a filesystem. Every step works on this machine's disk.
 
-- The home lies at its URL as objects that are never changed, `files/<name>.<digest>`, and one that says which
-  of them are the home now, `home.json`. Sending puts the new objects first and `home.json` last, in one
-  request: who fetches, whenever, gets the state before or after, whole. Objects of the state before the last
-  stay for those who are fetching it; older ones are removed.
-- SQLite files are sent as SQLite's own copy of them, so that a reader or a write-ahead log does no harm.
-- Raw files lie at their URL as they are; each is replaced whole. What was taken in is removed there last.
-- One machine at a time works on a home: nothing here holds a second one back. (Publishing to PostgreSQL is.)
+- A home at a URL consists of objects that never change, `files/<name>.<digest>`, and `home.json`, which says
+  which of them make up the home now. Sending writes new objects first and `home.json` last, in one request,
+  so
+  that a fetch at any time gets one complete state. Objects of the previous state stay for fetches in
+  progress;
+  older ones are removed.
+- SQLite files are sent as a copy that SQLite makes, so that readers and a write-ahead log do no harm.
+- Raw files lie at their URL unchanged; each is replaced whole. Deliveries that were merged are removed last.
+- Only one machine may work on a home at a time; nothing here prevents a second one. (Publishing to PostgreSQL
+  does.)
 """
 
 import hashlib
@@ -38,9 +41,9 @@ _Entry = dict[str, Any]
 
 
 def fetch(settings: Settings) -> None:
-    """Bring the working folder, and raw_dir, to what their URLs hold; nothing where neither has one.
+    """Update the working folder and raw_dir from their URLs; does nothing without URLs.
 
-    What is on this machine and was not sent, as after a crash, is kept where the URL has not moved on.
+    What this machine has and did not send, as after a crash, is kept unless the URL has a newer state.
     """
     if settings.home_url is not None:
         _fetch_home(Folder(settings.home_url), settings.home)
@@ -49,7 +52,7 @@ def fetch(settings: Settings) -> None:
 
 
 def send(settings: Settings) -> None:
-    """Send what has changed in the home, and in raw_dir, to their URLs; nothing where neither has one."""
+    """Send changes of the home and raw_dir to their URLs; does nothing without URLs."""
     if settings.data.raw_url is not None:
         _send_raw(Folder(settings.data.raw_url), settings)
     if settings.home_url is not None:

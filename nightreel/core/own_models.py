@@ -1,7 +1,8 @@
-"""Models of one's own, which other packages bring by entry points: candidate sources and last stages.
+"""Own models, which other packages provide by entry points: candidate sources and last stages.
 
 A package names them in its pyproject.toml, under `nightreel.sources` or `nightreel.rankers`; settings then
-accept these names. Nothing of such a package is imported until a step needs it.
+accept
+these names. Such a package is imported only when a step needs it.
 """
 
 from functools import cache
@@ -19,17 +20,17 @@ def _found(group: str) -> dict[str, EntryPoint]:
 
 
 def forget_found() -> None:
-    """Look anew: for a process in which packages come and go, such as a notebook after an install."""
+    """Search again: for a process during which packages are installed, such as a notebook."""
     _found.cache_clear()
 
 
 def own_names(group: str) -> tuple[str, ...]:
-    """The names that installed packages bring, in order of the alphabet."""
+    """The names that installed packages provide, sorted."""
     return tuple(sorted(_found(group)))
 
 
 def load_own(group: str, name: str) -> Any:
-    """What stands under a name. Raises InputError where it is not there or cannot be imported."""
+    """The object with this name. Raises InputError if it is missing or cannot be imported."""
     point = _found(group).get(name)
     if point is None:
         raise InputError(
@@ -46,6 +47,6 @@ def load_own(group: str, name: str) -> Any:
 
 
 def version_of(group: str, name: str) -> str:
-    """The version of the package that brings it: what was learnt by another version is learnt anew."""
+    """The version of the package that provides it; another version's fits are not reused."""
     point = _found(group).get(name)
     return "" if point is None or point.dist is None else str(point.dist.version)

@@ -108,8 +108,12 @@ class PastNights:
         settings: Settings,
         rules: tuple[OwnerRule, ...] = (),
     ) -> None:
-        """plays: as `read_plays` gives them. trained_before: no ranker saw a play from then on. rules: the
-        owner's; a night keeps to those that are in force at its start.
+        """Find the nights that the log has.
+
+        Args:
+            plays: as `read_plays` returns them.
+            trained_before: no ranker has seen a play from this instant on.
+            rules: the owner's; each night keeps to those in force at its start.
         """
         self._owner = replace(NOBODY, rules=rules)
         self._plays, self._encoding, self._settings = plays, encoding, settings

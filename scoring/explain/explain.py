@@ -105,8 +105,12 @@ def _stored_list(connection: Connection, run_id: int, user_id: int | str | None)
 def _explanation(
     night: NightOfUser, video_id: int, row: dict[str, Any] | None, stored: np.ndarray, *, moved: bool
 ) -> Explanation:
-    """row: the video's of the stored list, None where it is not in it. stored: the list's videos. moved:
-    whether rules have moved some of them.
+    """The explanation of one video.
+
+    Args:
+        row: of the stored list, None if the video is not in it.
+        stored: the list's videos.
+        moved: whether rules have moved some of them.
     """
     video = night.index(video_id)
     trace, run = night.trace, night.run

@@ -1,10 +1,13 @@
-"""The arms of an experiment: what each night counts of them, and what all nights together say.
+"""The arms of an experiment: what each night counts for them, and what all nights together show.
 
-A user stays in an arm, so that nights are not independent. The interval of the difference over several
-nights takes nothing for granted about how they depend: the standard error of a mean of nights is at most the
-mean of theirs (Minkowski's inequality). It may be looked at every night: look t spends alpha / (t (t + 1)),
-which adds up to alpha over all looks to come (Bonferroni over looks; spending as of Lan and DeMets,
-Biometrika 1983), so that the whole sequence of intervals covers the truth with 1 - alpha, whenever one stops.
+A user stays in an arm, so nights are not independent. The interval of the difference over several nights
+assumes
+nothing about how they depend on each other: the standard error of a mean of nights is at most the mean of
+their
+standard errors (Minkowski's inequality). The result may be looked at every night: look t spends
+alpha / (t (t + 1)), which sums to alpha over all future looks (Bonferroni over looks; spending after Lan and
+DeMets, Biometrika 1983). So the whole sequence of intervals covers the truth with probability 1 - alpha,
+whenever one stops.
 """
 
 import json
@@ -26,9 +29,12 @@ MISMATCH_ALPHA = 0.001
 def figures_of_arms(
     run: Any, users: pl.DataFrame, pairs: pl.DataFrame, hits: pl.DataFrame
 ) -> list[dict[str, Any]]:
-    """The rows of `list_arm` of a run without run_id; none where it had no experiment.
+    """A run's rows of `list_arm`, without run_id; none if it had no experiment.
 
-    users: user_id, arm. pairs: those that were played. hits: a row for each row of a list that was played.
+    Args:
+        users: user_id, arm.
+        pairs: the played pairs.
+        hits: one row per played row of a list.
     """
     if run.arms is None:
         return []
@@ -56,7 +62,7 @@ def figures_of_arms(
 
 
 def sample_ratio(users: Sequence[int], shares: Sequence[float]) -> float:
-    """How probable so uneven arms are if the shares hold (chi-squared); 1 where nobody is in any."""
+    """Probability of arms at least as uneven as these if the shares hold (chi-squared); 1 without users."""
     total = sum(users)
     if not total or len(users) < 2:
         return 1.0
@@ -67,17 +73,18 @@ def sample_ratio(users: Sequence[int], shares: Sequence[float]) -> float:
 
 
 def spent(look: int) -> float:
-    """What of ALPHA the look of this number, from 1, spends."""
+    """The part of ALPHA that the look with this number (from 1) spends."""
     return ALPHA / (look * (look + 1))
 
 
 def difference(
     nights: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], figure: str
 ) -> dict[str, float]:
-    """An arm less the first one, over nights: the mean difference, and the interval at the last look.
+    """An arm minus the first one, over nights: the mean difference, and its interval at the last look.
 
-    nights: rows of `list_arm`, (the first arm, the other). figure: `reached` or `reached_liked` (shares of
-    active users), or `played` (rows a user).
+    Args:
+        nights: rows of `list_arm`, (the first arm's, the other's).
+        figure: `reached` or `reached_liked` (shares of active users), or `played` (rows per user).
     """
     used = [pair for pair in nights if min(one["active_users"] for one in pair) > 1]
     if not used:
@@ -103,10 +110,12 @@ def _variance(row: Mapping[str, Any], figure: str) -> float:
 
 
 def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """What all nights of the newest experiment say of each arm.
+    """What all nights of the newest experiment show for each arm.
 
-    nights: the rows of `list_arm` of each judged night, oldest first, arms in the order of the settings, the
-    first the one compared with. Nights of another salt, other arms or shares are of another experiment.
+    Args:
+        nights: the rows of `list_arm` of each judged night, oldest first; arms in the order of the settings,
+            the first being the baseline. Nights with another salt, arms or shares belong to other
+            experiments.
     """
     if not nights:
         return []

@@ -30,7 +30,7 @@ _SCHEMA = {
 
 @dataclass(frozen=True)
 class Figures:
-    """night: of the run as a whole. The others: rows of the tables list_... of these names, less run_id."""
+    """A run's figures: facts of the night, and rows of the other tables `list_...`, without run_id."""
 
     night: dict[str, Any]
     outcome: list[dict[str, Any]]
@@ -40,12 +40,12 @@ class Figures:
 
 
 def depths(k: int) -> list[int]:
-    """How far down a list reach is counted: the first 10, the first 20, all."""
+    """The list depths at which reach is counted: k, and those of 10 and 20 that are smaller."""
     return [*(depth for depth in _DEPTHS if depth < k), k]
 
 
 def count(connection: Connection, shown: ShownRun, log: Log, plays: pl.DataFrame) -> Figures:
-    """The figures of a run. plays: those of its spans."""
+    """The figures of a run; `plays` are those in its spans."""
     run = shown.run
     before = log.before(run.as_of, run.known_at)
     buckets = log.buckets(run.model_version, before)

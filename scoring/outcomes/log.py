@@ -27,7 +27,7 @@ NEW, COLD, WARM = "new", "cold", "warm"
 
 @dataclass(frozen=True)
 class Log:
-    """The validated plays, and the days of videos, of one home."""
+    """The validated plays and the videos' days of one home."""
 
     settings: Settings
 
@@ -43,25 +43,25 @@ class Log:
 
     @cached_property
     def newest(self) -> datetime | None:
-        """When the newest play happened."""
+        """When the newest play happened (UTC)."""
         newest: datetime | None = self.plays.select(_STAMP.max()).collect().item()
         return newest
 
     def within(self, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
-        """The plays of these spans of time, each from its first instant to just before its last."""
+        """The plays in these spans, each from its first instant to before its last."""
         is_in = pl.any_horizontal(*((_at(start) <= _STAMP) & (_at(end) > _STAMP) for start, end in spans))
         names = [*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION, columns.PLAY_DURATION]
         return self.plays.filter(is_in).select(names).collect()
 
     def before(self, as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:
-        """The plays that had happened before an instant and, of these, had arrived by another."""
+        """The plays that happened before `as_of` and had arrived by `known_at`."""
         known = self.plays.filter(_at(as_of) > _STAMP)
         if known_at is not None and columns.CREATED_TIMESTAMP in self.plays.collect_schema():
             known = known.filter(pl.col(columns.CREATED_TIMESTAMP) <= _at(known_at))
         return known
 
     def buckets(self, model_version: str, before: pl.LazyFrame) -> LengthBuckets:
-        """The lengths by which a play counts as liked: the run's model's own, or where it is gone, fitted."""
+        """The length buckets that define a liked play: those of the run's model, or fitted if it is gone."""
         if self.settings.data.label == RATIO:
             return NO_BUCKETS
         try:
@@ -71,7 +71,7 @@ class Log:
             return LengthBuckets.fit(*(known[name].to_numpy() for name in known.columns))
 
     def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
-        """Each pair that was played: user_id, video_id, liked, watch_ms of all its plays."""
+        """Each played pair: user_id, video_id, liked, and watch_ms over all its plays."""
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
         liked = is_liked(self.settings.data.label, buckets, ratio, length, self.settings)
         return (
@@ -81,7 +81,7 @@ class Log:
         )
 
     def segments(self, users: pl.DataFrame, before: pl.LazyFrame) -> pl.DataFrame:
-        """Each user's segment by plays so far: none is new, fewer than COLD_PLAYS cold, others warm."""
+        """Each user's segment by plays so far: new (none), cold (fewer than COLD_PLAYS) or warm."""
         counts = before.group_by(columns.USER_ID).agg(pl.len().alias("n")).collect()
         n = pl.col("n").fill_null(0)
         segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < COLD_PLAYS).then(pl.lit(COLD))
@@ -89,7 +89,7 @@ class Log:
         return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
 
     def videos_known(self, before: pl.LazyFrame, as_of: datetime) -> int:
-        """How many videos had been played, or had a daily record, by then."""
+        """Number of videos that had been played, or had a daily record, by then."""
         parts = [before.select(columns.VIDEO_ID)]
         daily = self.settings.paths.table("video_daily")
         if daily.is_file():
@@ -99,7 +99,7 @@ class Log:
         return int(pl.concat(parts).select(pl.col(columns.VIDEO_ID).n_unique()).collect().item())
 
     def age_days(self, as_of: datetime) -> pl.DataFrame:
-        """video_id and days since its upload at an instant, of the videos whose day of upload is known."""
+        """video_id and days since its upload at an instant, for videos with a known upload day."""
         today = as_of.astimezone(self.settings.data.zone).date()
         age = (pl.lit(today) - pl.col(columns.UPLOAD_DATE)).dt.total_days().alias("age_days")
         return upload_days(self.settings.paths).select(columns.VIDEO_ID, age).collect()
@@ -107,10 +107,13 @@ class Log:
     def popular_ranks(
         self, pairs: pl.DataFrame, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets
     ) -> pl.DataFrame:
-        """Where the pairs would have stood in lists of the last day's most liked videos.
+        """The ranks that the pairs would have had in lists of the last day's most liked videos.
 
-        Such a list leaves out what its user has seen, as lists do by the settings; of equals the smaller
-        video_id comes first. Returns user_id, liked, rank from 1, of the pairs that would have been listed.
+        Such a list leaves out what its user has seen, if the settings say so for lists; ties go to the
+        smaller video_id.
+
+        Returns:
+            user_id, liked, rank (from 1) of the pairs that would have been listed.
         """
         order = self._popular_order(before, as_of, buckets)
         asked = pairs.join(order, on=columns.VIDEO_ID).select(*_PAIR, LIKED, _POSITION)

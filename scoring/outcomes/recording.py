@@ -32,22 +32,26 @@ _KEPT = 800
 
 
 class OutcomeFacts(Facts):
-    """Rows that were counted anew, and the runs that they are of."""
+    """Number of rows counted anew, and their runs."""
 
     rows: int
     runs: list[int] | None = None
 
     @property
     def rows_written(self) -> int:
-        """Those rows."""
+        """Number of those rows."""
         return self.rows
 
 
 def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResult[OutcomeFacts]:
-    """Count, or count again where plays have come since, what was made of each kept run's lists.
+    """Count what became of each kept run's lists, again if plays have arrived since.
 
-    Only plays before `now` count, by default the clock's. The same plays give the same rows, and are not
-    counted again. The summary's remarks say where the newest night falls out of the band of those before.
+    Runs whose plays have not changed are not counted again. The summary's remarks name figures of the newest
+    night
+    that are outside the band of the nights before.
+
+    Args:
+        now: only earlier plays count; by default the clock's time.
     """
     now, log = now or datetime.now(UTC), Log(settings)
     if not log.exists or not upgrade_if_there(settings):

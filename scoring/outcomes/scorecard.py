@@ -32,9 +32,12 @@ _JUDGED_SHARE = 0.8
 
 @dataclass
 class Night:
-    """One run's figures. facts: its row of list_night. reach, cells: its rows of the other two tables.
+    """One run's figures.
 
-    band: a line for each figure that falls out of what the nights before it had.
+    Attributes:
+        facts: its row of list_night.
+        reach, cells: its rows of the other two tables.
+        band: a line for each figure outside the range of earlier nights.
     """
 
     facts: dict[str, Any]
@@ -44,7 +47,7 @@ class Night:
 
     @property
     def is_judged(self) -> bool:
-        """Whether enough of the time in which it was shown is over, and in the log."""
+        """Whether enough of the time in which the run was shown is over, and in the log."""
         span = self.facts["shown_until"] - self.facts["shown_from"]
         if span < _JUDGED_SPAN or self.facts["log_until"] is None:
             return False
@@ -52,7 +55,7 @@ class Night:
         return bool(covered >= _JUDGED_SHARE * span)
 
     def figures(self) -> dict[str, tuple[float, int]]:
-        """What is held against other nights, by name: a share, and of how many."""
+        """The figures compared with other nights, by name: a share, and its denominator."""
         facts = self.facts
         active = facts["active_users"]
         found = {
@@ -68,9 +71,13 @@ class Night:
 def paired_difference(only_one: int, only_other: int, pairs: int) -> tuple[float, float, float]:
     """Difference of two shares of the same users, with its 95 % interval: estimate, low, high.
 
-    only_one, only_other: users reached by one and not by the other. Source: Bonett and Price, Adjusted Wald
-    Confidence Interval for a Difference of Binomial Proportions Based on Paired Data (J. Educational and
-    Behavioral Statistics 37, 2012).
+    Args:
+        only_one, only_other: numbers of users reached by one and not by the other.
+        pairs: number of all users.
+
+    Source: Bonett and Price, Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based
+    on
+    Paired Data (J. Educational and Behavioral Statistics 37, 2012).
     """
     estimate = _share(only_one - only_other, pairs)
     one, other = (only_one + 1) / (pairs + 2), (only_other + 1) / (pairs + 2)
@@ -79,7 +86,7 @@ def paired_difference(only_one: int, only_other: int, pairs: int) -> tuple[float
 
 
 def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) -> list[Night]:
-    """The newest nights that are kept, oldest first, each held against the judged ones before it."""
+    """The newest kept nights, oldest first, each compared with the judged ones before it."""
     newest = (list_night.c.shown_from.desc(), list_night.c[columns.RUN_ID].desc())
     chosen = connection.execute(select(list_night).order_by(*newest).limit(most)).mappings().all()[::-1]
     runs = [facts[columns.RUN_ID] for facts in chosen]
@@ -97,22 +104,25 @@ def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) ->
 
 
 def alarms(connection: Connection) -> list[str]:
-    """A line for each figure of the newest judged night that falls out of the band; empty where none does."""
+    """A line for each figure of the newest judged night that is outside the band."""
     judged = newest_judged(connection)
     return [] if judged is None else [f"run {judged.facts[columns.RUN_ID]}: {line}" for line in judged.band]
 
 
 def newest_judged(connection: Connection, *, cells: bool = False) -> Night | None:
-    """The newest night that apps read and of which enough is known, held against those before it."""
+    """The newest judged night that apps read, compared with those before it."""
     found = nights(connection, most=_ALARM_NIGHTS, cells=cells)
     return next((night for night in reversed(found) if night.is_judged and night.facts["shown"]), None)
 
 
 def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> dict[str, Any]:
-    """The nights of the last `days` that have figures, newest first; JSON-able but for instants.
+    """The nights of the last `days` days that have figures, newest first; JSON-able except for instants.
 
-    replays: those of stored replays, which no app read, instead of those that were shown. Raises InputError
-    where there is no database yet.
+    Args:
+        replays: show stored replays, which no app read, instead of the shown runs.
+
+    Raises:
+        InputError: there is no database yet.
     """
     if not database_exists(settings):
         raise InputError("Nothing is published yet.", "Run `nightreel run` first.")
@@ -134,7 +144,7 @@ def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> d
 
 
 def as_facts(night: Night) -> dict[str, Any]:
-    """A night with all that follows from its counts."""
+    """A night with the figures derived from its counts."""
     facts = {name: value for name, value in night.facts.items() if name not in ("inputs", "recorded_at")}
     users, active = facts["users"], facts["active_users"]
     reach = []
@@ -191,7 +201,7 @@ def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The arms of the experiment as a table for a terminal, each against the first one."""
+    """The experiment's arms as a table for a terminal, each compared with the first one."""
     rows = []
     for arm in card["arms"]:
         row = {

@@ -14,9 +14,10 @@ LONGEST = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run with lists. spans: the instants [from, until) in which plays count for it, in order.
+    """A run with lists, and the spans [from, until) in which plays count for it, in order.
 
-    shown: apps read it. A replay that was only stored counts as shown from its as_of on.
+    Attributes:
+        shown: apps read it. A replay that was only stored counts as shown from its as_of on.
     """
 
     run: Row[Any]
@@ -35,9 +36,9 @@ class ShownRun:
 
 
 def shown_runs(connection: Connection, now: datetime) -> list[ShownRun]:
-    """The kept runs that have been shown for a while, oldest first. Flips that say a later instant count not.
+    """The kept runs that have been shown for a while, oldest first; flips after `now` are ignored.
 
-    A run that was shown again, by a rollback, has a span for each time.
+    A run that was shown again by a rollback has one span for each time.
     """
     flips = connection.execute(
         select(list_flip).where(list_flip.c.shown_at <= now).order_by(list_flip.c.shown_at)

@@ -1,9 +1,10 @@
-"""Off-policy estimates from logged probabilities: what a policy that was not followed would have got.
+"""Off-policy estimates from logged probabilities: the reward that another policy would have got.
 
 Inverse propensity scores (IPS; Horvitz and Thompson 1952), self-normalised (SNIPS; Swaminathan and Joachims
-2015), doubly robust (DR; Dudik, Langford and Li 2011). The same formulas as Open Bandit Pipeline's, round by
-round; a slate is taken position by position, each by its own probability given what stands above it (the
-item-position model; Li, Abbasi-Yadkori, Kveton et al. 2018).
+2015), doubly robust (DR; Dudik, Langford and Li 2011). The formulas are those of Open Bandit Pipeline, row by
+row; a list is evaluated rank by rank, each with its own probability given the rows above it (the
+item-position
+model; Li, Abbasi-Yadkori, Kveton et al. 2018).
 """
 
 import math
@@ -16,10 +17,13 @@ _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
 
 @dataclass(frozen=True)
 class Logged:
-    """Rows that were drawn, all arrays one entry a row.
+    """Rows that were drawn; all arrays have one entry per row.
 
-    user: int64, whose rows belong together. reward: float64, such as 1 for a liked play. propensity: float64,
-    in (0, 1], of what was drawn. evaluated: float64, how probable it is under the policy asked about.
+    Attributes:
+        user: int64; a user's rows are not independent.
+        reward: float64, such as 1 for a liked play.
+        propensity: float64 in (0, 1], probability with which the row was drawn.
+        evaluated: float64, its probability under the evaluated policy.
     """
 
     user: np.ndarray
@@ -39,17 +43,17 @@ class Logged:
 
     @property
     def weight(self) -> np.ndarray:
-        """How much more often the policy asked about has a row: float64 [rows]."""
+        """How much more often the evaluated policy would draw each row: float64 [rows]."""
         weight: np.ndarray = self.evaluated / self.propensity
         return weight
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean reward a row, and its 95 % interval over users.
+    """Mean reward per row, with its 95 % interval over users.
 
-    effective: how many rows of the policy itself it is worth: (sum of weights)^2 / sum of their squares (Kish
-    1965).
+    Attributes:
+        effective: effective sample size, (sum of weights)^2 / sum of squared weights (Kish 1965).
     """
 
     value: float
@@ -59,12 +63,12 @@ class Estimate:
 
 
 def ips(logged: Logged) -> Estimate:
-    """The mean of weighted rewards; unbiased where every row of the policy could have been drawn."""
+    """Mean of the weighted rewards; unbiased if every row of the policy could have been drawn."""
     return _estimate(logged.weight * logged.reward, logged)
 
 
 def snips(logged: Logged) -> Estimate:
-    """The weighted mean of rewards: a little biased, and of less variance; NaN where all weights are 0."""
+    """Weighted mean of the rewards: slightly biased, with less variance; NaN if all weights are 0."""
     weight = logged.weight
     total = float(weight.sum())
     if total == 0:
@@ -79,11 +83,13 @@ def snips(logged: Logged) -> Estimate:
 
 
 def doubly_robust(logged: Logged, expected: np.ndarray, expected_of_policy: np.ndarray) -> Estimate:
-    """What a reward model expects of the policy, mended by its error on the rows that were drawn.
+    """A reward model's estimate for the policy, corrected by the model's error on the drawn rows.
 
-    expected: float64 [rows], of the row that was drawn. expected_of_policy: the same of what the policy would
-    have put there, the mean over its choices. Unbiased where propensities or the model are right. The model
-    must not be fitted on the same rows.
+    Unbiased if the propensities or the model are right. The model must not be fitted on the same rows.
+
+    Args:
+        expected: float64 [rows], expected reward of the drawn row.
+        expected_of_policy: float64 [rows], mean expected reward over the policy's choices for it.
     """
     return _estimate(expected_of_policy + logged.weight * (logged.reward - expected), logged)
 

@@ -39,7 +39,7 @@ _PRIOR_ROWS = 20.0
 
 
 class PolicyFacts(Facts):
-    """The run that drew, the model asked about, the rows and users, and each estimate with its interval."""
+    """The run that drew, the evaluated model, how many rows and users, each estimate with its interval."""
 
     run_id: int
     model: str
@@ -51,10 +51,11 @@ class PolicyFacts(Facts):
 
 @dataclass(frozen=True)
 class Drawn:
-    """Rows that were drawn, all arrays one entry a row: whose, what, and with which probability.
+    """Rows that were drawn, one entry per row: user, video, and propensity.
 
-    evaluated: the same video's under the model asked about. choices: the videos that it would have drawn
-    from, and their probabilities.
+    Attributes:
+        evaluated: the video's probability under the evaluated model.
+        choices: the videos that this model would have drawn from, and their probabilities.
     """
 
     user: np.ndarray
@@ -67,10 +68,16 @@ class Drawn:
 def evaluate_policy(
     settings: Settings, version: str, *, run_id: int | None = None, now: datetime | None = None
 ) -> StepResult[PolicyFacts]:
-    """Estimates of the share of drawn rows whose video is liked, had this model made the order drawn from.
+    """Estimate the share of drawn rows with a liked video if another model had made the order drawn from.
 
-    run_id: by default the run that apps read. Each rank is taken given the rows that stood above it. Raises
-    InputError where the run has drawn nothing, was not shown yet, or the model is unknown.
+    Each rank is evaluated given the rows that were shown above it.
+
+    Args:
+        version: of the evaluated model.
+        run_id: by default the run that apps read.
+
+    Raises:
+        InputError: the run has no drawn rows or was not shown yet, or the model is unknown.
     """
     model = model_registry.find(settings, version)
     ids = ListIds.of(settings.paths)
@@ -139,9 +146,10 @@ def _drawn(
 
 
 def drawn_rows(stored: Lists, order: Lists, exploration: Exploration) -> Drawn:
-    """The rows of these lists that were drawn, beside what they would have been drawn from in another order.
+    """The drawn rows of these lists, and what they would have been drawn from in another order.
 
-    Both of the same users, by user and rank.
+    Args:
+        stored, order: lists of the same users, by user and rank.
     """
     rows = np.flatnonzero(stored.propensity < 1)
     evaluated, choices = np.zeros(len(rows)), []

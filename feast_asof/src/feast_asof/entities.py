@@ -23,10 +23,12 @@ EVENT_TIMESTAMP = "event_timestamp"
 
 
 class Entities:
-    """The left side of a join: its columns and rows are counted at once, and read when they are asked for.
+    """The entity rows of a join. Columns and row count are known at once; rows are read when asked for.
 
-    what: how errors name it. schema: of its columns. dataset: the parquet that it is read from; None where
-    the rows are in memory.
+    Attributes:
+        what: how errors name it.
+        schema: of its columns.
+        dataset: the parquet that rows are read from; None if they are in memory.
     """
 
     def __init__(
@@ -47,10 +49,14 @@ class Entities:
 
     @classmethod
     def of(cls, entity_df: object) -> "Entities":
-        """The caller's entity dataframe: of pandas, Polars or Arrow, or a path to parquet.
+        """From the caller's entity dataframe: pandas, Polars, Arrow, or a path to parquet.
 
-        Raises AsOfError for anything else, and without a time. The times of rows in memory are checked at
-        once, those of a path when they are read, and where there are no rows, by `typed_as`.
+        Times in memory are checked at once; times at a path when they are read; times of a frame without rows
+        by
+        `typed_as`.
+
+        Raises:
+            AsOfError: it is none of these, or has no time column.
         """
         what = "entity dataframe"
         source: pa.Table | ds.Dataset
@@ -66,7 +72,7 @@ class Entities:
         return entities
 
     def typed_as(self, views: Sequence[JoinedView]) -> "Entities":
-        """Without rows, columns have no types of their own: with the types that `views` give them."""
+        """For a frame without rows, whose columns have no reliable types: give them the types of `views`."""
         if self.num_rows:
             return self
         types = key_types(views)
@@ -92,7 +98,7 @@ class Entities:
 
     @property
     def times(self) -> Instants:
-        """Each row's instant. Raises AsOfError for anything but times."""
+        """Each row's instant. Raises AsOfError if the column is not a time."""
         if self._times is None:
             assert self.time_column is not None
             what = f"entity dataframe, column '{self.time_column}'"
@@ -100,7 +106,7 @@ class Entities:
         return self._times
 
     def part(self, rows: slice) -> "Entities":
-        """Some consecutive rows of these."""
+        """A slice of these rows."""
         start, stop, _ = rows.indices(self.num_rows)
         table = self.table.slice(start, max(stop - start, 0))
         return Entities(self.what, table, time_column=self.time_column, times=self.times[rows])
@@ -129,7 +135,7 @@ def _in_memory(entity_df: object, *, what: str) -> pa.Table:
 
 
 def read_rows(dataset: ds.Dataset, *, what: str) -> pa.Table:
-    """All rows of a dataset. Raises AsOfError, saying `what` they are, where they cannot be read."""
+    """All rows of a dataset. Raises AsOfError, naming `what` they are, if they cannot be read."""
     try:
         return read_table(dataset)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
@@ -143,7 +149,7 @@ def _require_distinct(names: list[str]) -> None:
 
 
 def time_column(schema: pa.Schema) -> str:
-    """The entity dataframe's event timestamp column, found as Feast does. Raises AsOfError without one."""
+    """The event timestamp column, found as Feast does. Raises AsOfError if there is none."""
     if EVENT_TIMESTAMP in schema.names:
         return EVENT_TIMESTAMP
     kinds = {
@@ -160,7 +166,7 @@ def time_column(schema: pa.Schema) -> str:
 
 
 def key_types(views: Sequence[JoinedView]) -> dict[str, pa.DataType]:
-    """The key columns of the views, in types that hold the keys of all. Raises AsOfError without one."""
+    """The key columns, in types that hold every view's keys. Raises AsOfError if there is no such type."""
     types: dict[str, pa.DataType] = {}
     for view in views:
         for key, column in view.keys.items():

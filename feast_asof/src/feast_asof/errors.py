@@ -2,7 +2,7 @@
 
 
 class AsOfError(ValueError):
-    """Input that cannot be joined: one line that names the view, the column and the path."""
+    """Input that cannot be joined; the message is one line that names the view, the column and the path."""
 
     def __init__(self, message: str) -> None:
         # Errors of Arrow and pandas, quoted at the end, may go on for lines.
@@ -10,4 +10,4 @@ class AsOfError(ValueError):
 
 
 class SourceMissingError(AsOfError):
-    """There is no parquet where a source or an entity dataframe is said to lie."""
+    """There is no parquet at the path of a source or an entity dataframe."""

@@ -21,9 +21,9 @@ def events_of_range(
     start_date: datetime | None,
     end_date: datetime | None,
 ) -> pa.Table:
-    """The events between two dates, of which Feast chooses those that are not given.
+    """The events between two dates; Feast's defaults replace a date that is not given.
 
-    No events in a range that the caller did not choose are said in a warning.
+    Warns if a range with a default date has no events.
     """
     start, end = compute_non_entity_date_range(list(feature_views), start_date=start_date, end_date=end_date)
     events = events_between(views, start, end)
@@ -47,9 +47,10 @@ def _days(length: timedelta) -> str:
 
 
 def events_between(views: Sequence[JoinedView], start: datetime, end: datetime) -> pa.Table:
-    """Each distinct key and time at which one of the views has a row, from `start` to `end`, both included.
+    """Each distinct key and time at which a view has a row, from `start` to `end`, both included.
 
-    Ordered by time, then by keys. A key that a view does not have is null in its events.
+    Returns:
+        Keys and time, ordered by time, then keys. A key that a view lacks is null in its events.
     """
     types = key_types(views)
     parts = []

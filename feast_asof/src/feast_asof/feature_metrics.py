@@ -1,7 +1,7 @@
 """Quality of a source's columns, as `feast monitor run` stores it: nulls, moments, percentiles, histograms.
 
-The figures are those of Feast's DuckDB store. Where that one says of a column of nulls only that it has no
-rows, or fails at one that is not there, Feast's dask store is followed.
+The figures are those of Feast's DuckDB store. Feast's dask store is followed in two cases: for a column of
+nulls, for which DuckDB's says only that it has no rows, and for a missing column, on which it fails.
 """
 
 import logging
@@ -33,10 +33,12 @@ def measure(
     histogram_bins: int,
     top_n: int,
 ) -> list[dict[str, Any]]:
-    """One metric a column, over the rows between two instants, both included; an open end is None.
+    """One metric per column, over the rows between two instants.
 
-    columns: name and kind, `numeric` or `categorical`. A column that the source lacks, or that holds no
-    single values, is left out with a warning.
+    Args:
+        columns: name and kind, `numeric` or `categorical`. A column that the source lacks, or whose values
+            are not scalars, is left out with a warning.
+        ends: first and last instant, both included; None for an open end.
     """
     there = [pair for pair in columns if _can_be_measured(source, *pair)]
     table = source.read([timestamp_field, *(name for name, _ in there)])
@@ -59,9 +61,13 @@ def measure(
 
 
 def numeric_metric(name: str, numbers: NDArray[np.float64], rows: int, bins: int) -> dict[str, Any]:
-    """The metric of a column of numbers. numbers: without nulls. rows: with them.
+    """The metric of a column of numbers.
 
-    NaN is a number above all others; a figure that is not finite is None.
+    NaN counts as a number above all others; figures that are not finite are None.
+
+    Args:
+        numbers: without nulls.
+        rows: number of rows, nulls included.
     """
     metric: dict[str, Any] = {**empty_numeric_metric(name), **_nulls(rows, rows - len(numbers))}
     if len(numbers) == 0:
@@ -79,7 +85,7 @@ def numeric_metric(name: str, numbers: NDArray[np.float64], rows: int, bins: int
 
 
 def categorical_metric(name: str, column: pa.Array, top_n: int) -> dict[str, Any]:
-    """The metric of a column of values: the most frequent ones, alike in order of their first row."""
+    """The metric of a categorical column: its most frequent values, ties in order of their first row."""
     metric: dict[str, Any] = {**empty_categorical_metric(name), **_nulls(len(column), column.null_count)}
     valid = column.drop_null()
     if len(valid) == 0:

@@ -17,14 +17,19 @@ from feast.repo_config import RepoConfig
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder. filesystem: Arrow's, or None for this machine's. path: the name that it knows."""
+    """A file or folder.
+
+    Attributes:
+        filesystem: Arrow's, or None for this machine's.
+        path: its path within the filesystem.
+    """
 
     path: str
     filesystem: pa.fs.FileSystem | None
 
     @classmethod
     def of(cls, config: RepoConfig, uri: str, endpoint: str | None) -> "Location":
-        """Where a path of Feast's definitions lies; a relative one counts from the repository."""
+        """The location of a path in Feast's definitions; a relative one counts from the repository."""
         full = FileSource.get_uri_for_file_path(config.repo_path, uri)
         filesystem, path = FileSource.create_filesystem_and_path(full, endpoint or "")
         return cls(path.rstrip("/"), filesystem)
@@ -36,22 +41,22 @@ class Location:
 
     @property
     def parent(self) -> "Location":
-        """The folder that it lies in."""
+        """The folder that contains it."""
         return Location(str(PurePosixPath(self.path).parent), self.filesystem)
 
     def __truediv__(self, name: str) -> "Location":
         return Location(f"{self.path}/{name}", self.filesystem)
 
     def exists(self) -> bool:
-        """Whether a file or folder is there."""
+        """Whether it is an existing file or folder."""
         return bool(self._type() != pa.fs.FileType.NotFound)
 
     def is_folder(self) -> bool:
-        """Whether a folder is there."""
+        """Whether it is an existing folder."""
         return bool(self._type() == pa.fs.FileType.Directory)
 
     def parquet_files(self) -> list["Location"]:
-        """The parquet files right in this folder."""
+        """The parquet files directly in this folder."""
         found = self._arrow.get_file_info(pa.fs.FileSelector(self.path))
         return [Location(file.path, self.filesystem) for file in found if file.path.endswith(".parquet")]
 
@@ -61,10 +66,11 @@ class Location:
 
     @contextmanager
     def write_whole(self) -> Iterator[pa.NativeFile]:
-        """An open file that appears under its name when all is written, and not at all where that fails.
+        """An open file that appears under its name once it is complete, and not at all after an error.
 
-        Here, a hidden file is renamed. What goes to an object store is written here first: its stream would
-        publish on an error what had come so far.
+        On this machine, a hidden file is renamed. For an object store the file is written here first, because
+        an
+        object's stream would publish the part written before an error.
         """
         if self.filesystem is not None:
             with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +97,7 @@ class Location:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Held by one thread of one process of this machine at a time; a process that dies lets it go."""
+        """Hold a lock across threads and processes of this machine; a process that dies releases it."""
         assert self.filesystem is None
         with Path(self.parent.path, f".{self.name}.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

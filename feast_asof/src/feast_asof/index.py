@@ -1,7 +1,8 @@
 """The as-of index: a source's rows sorted by key and time, and binary search for entity rows. Pure functions.
 
-A lookup answers, for each entity row (key, time), which source row is the newest one known at that time:
-the last row of the same key with `source time <= entity time`, within the ttl.
+For each entity row (key, time), a lookup finds the newest source row known at that time: the last row with
+the
+same key and `source time <= entity time`, within the ttl.
 """
 
 from collections.abc import Sequence
@@ -31,10 +32,11 @@ DENSE_PER_ROW = 8
 
 @dataclass(frozen=True)
 class TimeRanks:
-    """A source's instants from the first to the last as ranks, from 1 on; 0 lies before them all.
+    """Ranks of a source's instants, from 1 for the first; rank 0 is before all of them.
 
-    instants: ascending, and the rank is the position among them; None where every unit of time between the
-    first and the last has a rank of its own, which spares a search.
+    Attributes:
+        instants: ascending; the rank is the index plus 1. None if every unit of time between the first and
+            the last has its own rank, which saves a search.
     """
 
     unit: Unit
@@ -50,7 +52,7 @@ class TimeRanks:
         return np.clip(values, before, before + self.size) - before
 
     def instant(self, ranks: Int64Array) -> Int64Array:
-        """The instant of each rank, which is at least 1."""
+        """The instant of each rank (at least 1)."""
         return ranks + (self.first - 1) if self.instants is None else self.instants[ranks - 1]
 
 
@@ -58,11 +60,14 @@ class TimeRanks:
 class AsOfIndex:
     """A source's rows in (key, time, created) order, packed into one sorted array.
 
-    order: source row of each sorted row, int32 [rows]; None where the source is sorted already.
-    packed: key code * stride + rank of the time, int64 [rows], ascending; NO_ROW for rows that are never
-    found. created: of the sorted rows; None where it is not used as a filter.
-    answers: for every packed value, the sorted row that a lookup finds, int32; None where that is too many.
-    runs: of the keys in `packed`; None where there are answers, or where they are too long.
+    Attributes:
+        order: int32 [rows], source row of each sorted row; None if the source is sorted already.
+        packed: int64 [rows], ascending, key code * stride + rank of the time; NO_ROW for rows that nothing
+            matches.
+        created: of the sorted rows; None unless it is used as a filter.
+        answers: int32, the sorted row that a lookup of each possible packed value finds; None if there are
+            too many values.
+        runs: of the keys in `packed`; None if there are answers, or if a run is too long.
     """
 
     order: Int32Array | None
@@ -75,14 +80,19 @@ class AsOfIndex:
 
     @property
     def stride(self) -> int:
-        """How far apart the packed values of two neighbouring keys lie."""
+        """Distance between the packed values of two consecutive keys."""
         return self.ranks.size + 1
 
     def lookup(self, keys: Sequence[pa.Array], times: Instants, ttl_us: int = 0) -> Int32Array:
-        """The source row of each entity row, int32 [entity rows]; NO_ROW where no value was known.
+        """The source row of each entity row.
 
-        keys: one array a key column, of the source's types.
-        ttl_us: a value older than this is not used, one exactly as old is; 0 means for ever.
+        Args:
+            keys: one array per key column, with the source's types.
+            times: one instant per entity row.
+            ttl_us: microseconds; an older value is not used, one exactly as old is. 0: no limit.
+
+        Returns:
+            int32 [entity rows]; NO_ROW if no value was known.
         """
         # No rows, or none that has its keys and a time.
         if len(self.packed) == 0 or self.packed[-1] < 0:
@@ -108,7 +118,7 @@ class AsOfIndex:
         return np.where(known, rows, NO_ROW).astype(np.int32, copy=False)
 
     def last_rows(self) -> Int32Array:
-        """The source row of the newest value of each key, int32, in key order."""
+        """The source row of each key's newest value: int32, in key order."""
         code = self.packed // self.stride
         ends = np.append(code[1:] != code[:-1], True)[: len(code)] & (self.packed >= 0)
         rows = np.flatnonzero(ends) if self.order is None else self.order[ends]
@@ -141,8 +151,11 @@ def build_index(
 ) -> AsOfIndex:
     """Index a source's rows.
 
-    keys: one array a key column [rows]. Rows with a null key or without a time match nothing.
-    Among equal key and time the newest created wins, then the last row of the source.
+    Among rows of equal key and time the newest `created` wins, then the last row of the source.
+
+    Args:
+        keys: one array [rows] per key column. Rows with a null key or no time match nothing.
+        filter_by_created: whether lookups also ignore rows created after the entity row's time.
     """
     codes, code = KeyCodes.of(keys, len(times))
     ranks, every_packed = _ranks(times, codes.size)

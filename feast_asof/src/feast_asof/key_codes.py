@@ -54,8 +54,12 @@ class _Column:
 
 @dataclass(frozen=True)
 class KeyCodes:
-    """The keys of a source. pairs: for each column but the first, the combinations of the codes so far with
-    its codes, ascending. size: how many keys there are.
+    """Integer codes of a source's keys.
+
+    Attributes:
+        pairs: for each key column after the first, the ascending combinations of the code so far with the
+            column's code.
+        size: number of distinct keys.
     """
 
     columns: tuple[_Column, ...]
@@ -64,7 +68,7 @@ class KeyCodes:
 
     @classmethod
     def of(cls, keys: Sequence[pa.Array], rows: int) -> tuple["KeyCodes", Int64Array]:
-        """The codes of a source's keys, one array a column, and each row's: UNKNOWN where one is null."""
+        """The codes of a source's keys (an array per column), and each row's code: UNKNOWN for a null key."""
         columns = tuple(_Column.of(key) for key in keys)
         if not columns:
             return cls((), (), 1), np.zeros(rows, dtype=np.int64)
@@ -79,7 +83,7 @@ class KeyCodes:
         return cls(columns, tuple(pairs), size), code
 
     def codes(self, keys: Sequence[pa.Array], rows: int) -> Int64Array:
-        """The code of each row of other arrays, int64 [rows]; UNKNOWN where the source lacks the key."""
+        """The code of each row of other arrays: int64 [rows]; UNKNOWN if the source lacks the key."""
         if not self.columns:
             return np.zeros(rows, dtype=np.int64)
         code, *others = (column.codes(key) for column, key in zip(self.columns, keys, strict=True))

@@ -14,7 +14,7 @@ WIDEST_DIGITS = 76
 
 
 def comparable(column: pa.Array) -> pa.Array:
-    """The key column in the type in which keys of its kind are compared."""
+    """The key column, cast to the type in which keys of its kind are compared."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
@@ -24,9 +24,9 @@ def comparable(column: pa.Array) -> pa.Array:
 
 
 def comparable_to(column: pa.Array, source: pa.DataType) -> pa.Array:
-    """The entity dataframe's key column in the type in which the source's is compared.
+    """The entity dataframe's key column, cast to the type in which the source's is compared.
 
-    A number that this type does not hold is none of the source's keys: null.
+    A number that this type cannot hold matches no key of the source and becomes null.
     """
     column, target = comparable(column), _compared(source)
     if column.type == target or _kind(target) != EXACT or pa.types.is_null(column.type):
@@ -35,9 +35,9 @@ def comparable_to(column: pa.Array, source: pa.DataType) -> pa.Array:
 
 
 def require_same_kind(entity: pa.DataType, source: pa.DataType, *, what: str, column: str, path: str) -> None:
-    """Raise AsOfError where a key column of the entity dataframe cannot equal the source's.
+    """Raise AsOfError if a key column of the entity dataframe can never equal the source's.
 
-    A column of nulls only, which has no type of its own, fits any.
+    A column of nulls only, which has no type, fits any.
     """
     kinds = {_kind(entity), _kind(source)}
     if len(kinds - {NULL}) > 1:
@@ -48,7 +48,7 @@ def require_same_kind(entity: pa.DataType, source: pa.DataType, *, what: str, co
 
 
 def is_untyped(kind: pa.DataType) -> bool:
-    """Whether a column without rows may be what pandas makes of none: nulls, their categories, or floats."""
+    """Whether a type may be what pandas gives to an empty column: null, a category of nulls, or float."""
     return _kind(kind) == NULL or pa.types.is_floating(kind)
 
 

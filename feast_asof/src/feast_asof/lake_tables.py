@@ -32,14 +32,14 @@ ICEBERG = "an Iceberg table: declare it as an IcebergSource"
 
 
 class ScannedRows:
-    """Rows that a table's own library reads, asked like an Arrow dataset: the schema now, the rows later."""
+    """Rows that a table format's own library reads, with the interface of an Arrow dataset."""
 
     def __init__(self, schema: pa.Schema, scan: Callable[[list[str] | None], pa.Table]) -> None:
         self.schema = schema
         self._scan = scan
 
     def to_table(self, columns: list[str] | None = None) -> pa.Table:
-        """These columns, or all of them. Raises OSError where the library cannot read them."""
+        """These columns, by default all. Raises OSError if the library cannot read them."""
         names = self.schema.names if columns is None else columns
         try:
             table = self._scan(names)
@@ -49,7 +49,7 @@ class ScannedRows:
 
 
 def refuse_files_of_tables(files: Iterable[str], filesystem: pa.fs.FileSystem | None, *, what: str) -> None:
-    """Raise AsOfError where one of the files lies in a Delta, Iceberg or Hudi table."""
+    """Raise AsOfError if one of the files belongs to a Delta, Iceberg or Hudi table."""
     arrow = filesystem or pa.fs.LocalFileSystem()
     for folder in sorted({_without_partitions(PurePosixPath(file).parent) for file in files}):
         try:
@@ -80,9 +80,10 @@ def _without_partitions(folder: PurePosixPath) -> PurePosixPath:
 
 
 def open_delta(path: str, *, what: str, options: dict[str, str]) -> ds.Dataset | ScannedRows:
-    """A Delta table as it is now. options: deltalake's storage options.
+    """The current version of a Delta table; `options` are deltalake's storage options.
 
-    Raises AsOfError where deltalake is missing, too old for the table, or finds none.
+    Raises:
+        AsOfError: deltalake is missing or too old for the table, or there is no table.
     """
     deltalake = _library("deltalake", what=what)
     exceptions = import_module("deltalake.exceptions")
@@ -103,7 +104,7 @@ def open_delta(path: str, *, what: str, options: dict[str, str]) -> ds.Dataset |
 
 
 def append_to_delta(path: str, rows: pa.Table, *, what: str, options: dict[str, str]) -> None:
-    """Commit rows to a Delta table, again where others were first. Raises AsOfError on failure."""
+    """Commit rows to a Delta table, retrying if another writer was first. Raises AsOfError on failure."""
     deltalake = _library("deltalake", what=what)
     exceptions = import_module("deltalake.exceptions")
 
@@ -119,7 +120,7 @@ def append_to_delta(path: str, rows: pa.Table, *, what: str, options: dict[str, 
 def write_delta(
     path: str, batches: Iterator[pa.RecordBatch], *, what: str, options: dict[str, str], overwrite: bool
 ) -> None:
-    """Make a Delta table of these rows; `overwrite` replaces one that is there, its columns too."""
+    """Create a Delta table with these rows; `overwrite` replaces an existing one with its columns."""
     deltalake = _library("deltalake", what=what)
     first = next(batches)
     rows = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
@@ -137,7 +138,7 @@ def _scan_delta(path: str, version: int, options: dict[str, str], columns: list[
 
 
 def delta_options(endpoint: str | None) -> dict[str, str]:
-    """deltalake's storage options for an S3 endpoint; all else it takes from the environment."""
+    """deltalake's storage options for an S3 endpoint; it takes all others from the environment."""
     options = {}
     if endpoint:
         options["AWS_ENDPOINT_URL"] = endpoint
@@ -147,12 +148,12 @@ def delta_options(endpoint: str | None) -> dict[str, str]:
 
 
 def is_iceberg(source: DataSource) -> bool:
-    """Whether it is Feast's IcebergSource, or its UnityCatalogSource, which is one too."""
+    """Whether it is Feast's IcebergSource or its subclass UnityCatalogSource."""
     return any(kind.__name__ == "IcebergSource" for kind in type(source).__mro__)
 
 
 def open_iceberg(source: DataSource, *, what: str) -> ScannedRows:
-    """An Iceberg table as it is now. Raises AsOfError where pyiceberg is missing or finds no such table."""
+    """The current version of an Iceberg table. Raises AsOfError without pyiceberg or without a table."""
     _library("pyiceberg", what=what)
     exceptions = import_module("pyiceberg.exceptions")
     try:
@@ -167,7 +168,7 @@ def open_iceberg(source: DataSource, *, what: str) -> ScannedRows:
 
 
 def append_to_iceberg(source: DataSource, rows: pa.Table, *, what: str) -> None:
-    """Commit rows to an Iceberg table, again where others were first. Raises AsOfError on failure."""
+    """Commit rows to an Iceberg table, retrying if another writer was first. Raises AsOfError on failure."""
     overtaken = import_module("pyiceberg.exceptions").CommitFailedException
     try:
         _commit(lambda: _iceberg_table(source).append(rows), overtaken)

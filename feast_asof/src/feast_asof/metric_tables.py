@@ -62,7 +62,7 @@ Row = dict[str, Any]
 
 
 class MetricTable:
-    """One table. kind: Feast's metric type, `feature`, `feature_view`, `feature_service` or `job`."""
+    """A table of metrics; `kind` is Feast's type: `feature`, `feature_view`, `feature_service` or `job`."""
 
     def __init__(self, config: RepoConfig, kind: str) -> None:
         file, columns, self._key = monitoring_parquet_meta(kind)
@@ -71,12 +71,12 @@ class MetricTable:
         self._schema = pa.schema([pa.field(name, TYPES.get(name, pa.string())) for name in columns])
 
     def create(self) -> None:
-        """Make the table where it is missing."""
+        """Create the table if it is missing."""
         if not self._location.exists():
             self._change(lambda rows: rows)
 
     def upsert(self, new: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows; one that has the key of another takes its place."""
+        """Add rows; a row replaces the one with the same key."""
         prepared = [self._stored(row) for row in new]
 
         def added(rows: list[Row]) -> list[Row]:
@@ -96,9 +96,11 @@ class MetricTable:
         start_date: date | None = None,
         end_date: date | None = None,
     ) -> list[Row]:
-        """The rows of a project (of any, where it is empty), by date, as Feast's service takes them.
+        """A project's rows (all projects' if it is empty), by date, in the form that Feast's service expects.
 
-        filters: column -> value; None filters nothing. Both dates are included.
+        Args:
+            filters: column -> value; None matches any.
+            start_date, end_date: both included.
         """
         needed = {name: value for name, value in (filters or {}).items() if value is not None}
         if project:
@@ -114,7 +116,7 @@ class MetricTable:
         return [normalize_monitoring_row(row) for row in found]
 
     def clear_baseline(self, matching: Mapping[str, str | None]) -> None:
-        """No row whose columns have these values is a baseline any more; None matches any."""
+        """Unmark the baseline rows whose columns have these values; None matches any."""
         needed = {name: value for name, value in matching.items() if value is not None}
 
         def cleared(rows: list[Row]) -> list[Row]:
@@ -158,7 +160,7 @@ class MetricTable:
 
 
 def every_table(config: RepoConfig) -> list[MetricTable]:
-    """All tables, whether they are there or not."""
+    """All tables, whether or not they exist."""
     return [MetricTable(config, kind) for kind in MONITORING_PARQUET_FILES]
 
 

@@ -15,7 +15,7 @@ from feast_asof.sources import open_source
 
 
 class MonitoredStore:
-    """The monitoring methods of Feast's `OfflineStore`, over sources and tables of parquet."""
+    """The monitoring methods of Feast's `OfflineStore`, for parquet sources and parquet tables of metrics."""
 
     @staticmethod
     def compute_monitoring_metrics(
@@ -28,7 +28,7 @@ class MonitoredStore:
         histogram_bins: int = 20,
         top_n: int = 10,
     ) -> list[dict[str, Any]]:
-        """One metric a column of a source, over its rows between two instants, both included."""
+        """One metric per column of a source, over its rows between two instants, both included."""
         return measure(
             open_source(config, data_source, what=f"source {data_source.name}"),
             feature_columns,
@@ -42,7 +42,7 @@ class MonitoredStore:
     def get_monitoring_max_timestamp(
         config: RepoConfig, data_source: DataSource, timestamp_field: str
     ) -> datetime | None:
-        """The newest event timestamp of a source; None where it has no row, or is not there yet."""
+        """The newest event timestamp of a source; None if it has no rows or does not exist yet."""
         try:
             source = open_source(config, data_source, what=f"source {data_source.name}")
         except SourceMissingError:
@@ -54,13 +54,13 @@ class MonitoredStore:
 
     @staticmethod
     def ensure_monitoring_tables(config: RepoConfig) -> None:
-        """Make the tables of metrics that are missing, in `feast_monitoring` of the repository."""
+        """Create the missing tables of metrics in the repository's `feast_monitoring`."""
         for table in every_table(config):
             table.create()
 
     @staticmethod
     def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
-        """Store metrics; one of the same feature, date and granularity takes the place of the one before."""
+        """Store metrics; one with the same feature, date and granularity replaces the earlier one."""
         if metrics:
             MetricTable(config, metric_type).upsert(metrics)
 
@@ -73,7 +73,7 @@ class MonitoredStore:
         start_date: date | None = None,
         end_date: date | None = None,
     ) -> list[dict[str, Any]]:
-        """Stored metrics, in order of their dates."""
+        """Stored metrics, by date."""
         return MetricTable(config, metric_type).query(project, filters, start_date, end_date)
 
     @staticmethod
@@ -84,7 +84,7 @@ class MonitoredStore:
         feature_name: str | None = None,
         data_source_type: str | None = None,
     ) -> None:
-        """The metrics of these features are no baseline any more."""
+        """Unmark the baseline metrics of these features."""
         MetricTable(config, "feature").clear_baseline(
             {
                 "project_id": project,

@@ -1,7 +1,9 @@
-"""A single object of an S3 store, replaced only where nobody else has replaced it since it was read.
+"""A single object of an S3 store, replaced only if nobody else has replaced it since it was read.
 
-Writers of an object cannot wait for each other. Each reads it, and writes on the condition that it is still
-the one that was read (`If-Match`); one that comes too late begins again. That needs boto3, which is an extra.
+Writers of an object cannot wait for each other. Each reads it, and writes on the condition (`If-Match`) that
+it
+is still the object that was read; a writer that is too late starts again. This needs boto3, which is an
+extra.
 """
 
 import random
@@ -30,8 +32,12 @@ def rewrite_object(
 ) -> None:
     """Replace an object by what `rewrite` makes of it.
 
-    rewrite: reads the first file, writes the second; called again where another writer came first. Raises
-    AsOfError without boto3, and where the store has no conditional writes: rows of others could be lost.
+    Args:
+        rewrite: reads the first file and writes the second; called again if another writer was faster.
+
+    Raises:
+        AsOfError: boto3 is missing, or the store has no conditional writes, so that others' rows could be
+            lost.
     """
     bucket, _, key = location.path.partition("/")
     try:

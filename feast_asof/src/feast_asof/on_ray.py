@@ -1,8 +1,9 @@
 """The join on a Ray cluster: entity rows in shares, each source's index shared by a node's actors.
 
-Ray Data moves shares and joined blocks, keeps the pool of actors, and repeats what a lost node had done. A
-share of a path is read by the actor that joins it: no row crosses between nodes before it is joined. Imported
-only by `AsOfRetrievalJob.to_ray_dataset`.
+Ray Data moves shares and joined blocks, keeps the pool of actors, and repeats the work of a lost node. If the
+entity dataframe is a path, each share is read by the actor that joins it: no row moves between nodes before
+it
+is joined. Imported only by `AsOfRetrievalJob.to_ray_dataset`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -53,10 +54,12 @@ def joined_dataset(
     feature_refs: Sequence[str] | None,
     join: Callable[..., pa.Table],
 ) -> ray.data.Dataset:
-    """The join as a lazy dataset; returns when every source is indexed. See AsOfRetrievalJob.to_ray_dataset.
+    """The join as a lazy dataset, once every source is indexed; see AsOfRetrievalJob.to_ray_dataset.
 
-    join: joins some entity rows to views whose sources are known, called as `retrieval_job.joined_rows` is.
-    A source's rows and its index are one object: a node's object store has to have room for all of them.
+    A source's rows and index are one object: a node's object store must have room for those of all sources.
+
+    Args:
+        join: `retrieval_job.joined_rows`, which joins some entity rows to views with known sources.
     """
     if not ray.is_initialized():
         ray.init()

@@ -36,14 +36,14 @@ FOOTERS = 16
 
 @dataclass(frozen=True)
 class Parquet:
-    """An opened dataset. conflicts: column -> what is wrong with it, where its files' types do not fit."""
+    """An opened dataset; `conflicts`: column whose types differ between files -> what is wrong with it."""
 
     dataset: ds.Dataset
     conflicts: Mapping[str, str]
 
 
 def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dataset:
-    """As find_parquet, of which every column is needed. Raises AsOfError where types do not fit, too."""
+    """Like find_parquet, but raises AsOfError also if a column's types conflict."""
     found = find_parquet(path, what=what, endpoint=endpoint)
     for conflict in found.conflicts.values():
         raise conflict_error(what, path, conflict)
@@ -51,14 +51,20 @@ def open_parquet(path: str, *, what: str, endpoint: str | None = None) -> ds.Dat
 
 
 def conflict_error(what: str, path: str, conflict: str) -> AsOfError:
-    """What to raise for a column whose files' types do not fit each other."""
+    """The error to raise for a column whose types conflict between files."""
     return AsOfError(f"{what}: {path} cannot be read: {conflict}; write one of the files anew.")
 
 
 def find_parquet(path: str, *, what: str, endpoint: str | None = None) -> Parquet:
-    """A parquet file, folder or glob as a dataset. Raises AsOfError, saying `what` wanted it.
+    """A parquet file, folder or glob as a dataset.
 
-    A column that a file lacks is null there; types of one column that differ become one that holds both.
+    A column that a file lacks is null there; a column with several types gets one that holds them all.
+
+    Args:
+        what: how errors name the reader, e.g. `feature view stats`.
+
+    Raises:
+        AsOfError: there is no parquet, or it cannot be read.
     """
     filesystem, plain = FileSource.create_filesystem_and_path(path, endpoint or "")
     files: str | list[str] = plain

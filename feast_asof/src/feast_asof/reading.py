@@ -24,13 +24,13 @@ GIVEN_BACK_BYTES = 1 << 22
 
 
 class Rows(Protocol):
-    """What can be asked for its rows: an Arrow dataset, or what is asked like one."""
+    """Protocol: an Arrow dataset, or something with the same interface."""
 
     def to_table(self, columns: list[str] | None = None) -> pa.Table: ...
 
 
 def read_table(dataset: ds.Dataset | Rows, columns: Sequence[str] | None = None) -> pa.Table:
-    """These columns of a dataset, or all of them."""
+    """These columns of a dataset, by default all."""
     names = None if columns is None else list(columns)
     if not isinstance(dataset, ds.FileSystemDataset) or not isinstance(dataset.format, ds.ParquetFileFormat):
         return dataset.to_table(columns=names)
@@ -45,7 +45,7 @@ def read_table(dataset: ds.Dataset | Rows, columns: Sequence[str] | None = None)
 
 
 def in_one_chunk(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
-    """The table with these columns, or each, in one chunk; of one column at a time there are two copies."""
+    """The table with these columns (by default all) in one chunk each; one column at a time exists twice."""
     for position, name in enumerate(table.column_names):
         column = table[position]
         if column.num_chunks != 1 and (names is None or name in names):
@@ -54,9 +54,9 @@ def in_one_chunk(table: pa.Table, names: Sequence[str] | None = None) -> pa.Tabl
 
 
 def give_back(freed_bytes: int) -> None:
-    """Hand memory that is free again, of about so many bytes, to the system; nothing is done without glibc.
+    """Return about `freed_bytes` of free memory to the system; without glibc, do nothing.
 
-    glibc keeps for itself what a thread has freed, and a column that is allocated next comes from elsewhere.
+    glibc keeps what a thread has freed for that thread, and the next column is allocated elsewhere.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if freed_bytes >= GIVEN_BACK_BYTES else None
     if trim is not None:
@@ -64,7 +64,7 @@ def give_back(freed_bytes: int) -> None:
 
 
 class Gathering:
-    """Rows of columns at positions, null where a position is -1."""
+    """Gathers rows of columns by position; a position of -1 gives null."""
 
     def __init__(self, positions: Int32Array) -> None:
         unknown = positions < 0

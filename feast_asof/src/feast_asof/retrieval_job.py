@@ -27,9 +27,9 @@ BATCH_ROWS = 262_144
 
 
 class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
-    """The join of an entity table with views, computed when it is asked for.
+    """The point-in-time join of an entity dataframe with views, computed when it is asked for.
 
-    Rows out are the rows in, in the caller's order, duplicates and extra columns included.
+    The result has the entity dataframe's rows, in the caller's order, with duplicates and extra columns.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
-        """Features, keys and time range of the request; the range of a path's rows reads them."""
+        """Features, keys and time range of the request; for a path, this reads the rows' times."""
         if self._feature_refs is None:
             return None
         times = self._entities.times.floor("us")
@@ -76,12 +76,12 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
 
     @property
     def num_rows(self) -> int:
-        """Rows of the result: those of the entity dataframe."""
+        """Number of rows of the result, which is that of the entity dataframe."""
         return self._entities.num_rows
 
     @property
     def column_names(self) -> list[str]:
-        """Columns of `take`: the entity dataframe's, then each view's; on-demand ones are not there."""
+        """Columns of `take`: the entity dataframe's, then each view's, without on-demand features."""
         return list(self.schema.names)
 
     @property
@@ -91,7 +91,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return pa.schema([*self._entities.schema, *(pa.field(*pair) for pair in joined)])
 
     def positions(self, view_name: str) -> Int32Array:
-        """Row of the view's source for each entity row, int32 [rows]; -1 where no value was known."""
+        """Source row of the view for each entity row: int32 [rows]; -1 if no value was known."""
         view = self._view(view_name)
         if view_name not in self._positions:
             found = view.positions(self._entities.table, self._entities.times)
@@ -105,9 +105,10 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         return view.features[view.names[feature]]
 
     def take(self, rows: "np.ndarray[Any, Any] | slice") -> pa.Table:
-        """The joined columns of these entity rows, in this order; on-demand features are left out.
+        """The joined columns of these entity rows, in the given order, without on-demand features.
 
-        rows: int indices or a slice into the entity dataframe.
+        Args:
+            rows: integer indices or a slice into the entity dataframe.
         """
         if isinstance(rows, slice) and rows.indices(self.num_rows)[2] == 1:
             taken = self._entities.part(rows).table
@@ -129,21 +130,31 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
             yield pa.record_batch([one_chunk(column) for column in part.columns], schema=part.schema)
 
     def to_parquet(self, path: str | Path, *, max_rows: int = BATCH_ROWS, **options: Any) -> int:
-        """Write the result to one parquet file batch by batch; the wide table never exists at once.
+        """Write the result to one parquet file, batch by batch; the wide table never exists as a whole.
 
-        The file appears when it is whole. options: those of pyarrow.parquet.ParquetWriter, such as
-        compression. Returns the rows written.
+        Args:
+            path: appears once the file is complete.
+            max_rows: rows per batch.
+            options: for pyarrow.parquet.ParquetWriter, such as compression.
+
+        Returns:
+            Number of rows written.
         """
         return write_whole_file(Path(path), self.to_arrow_batches(max_rows), **options)
 
     def to_ray_dataset(self) -> "ray.data.Dataset":
         """The whole result as a lazy Ray dataset, on-demand features included, in no defined order.
 
-        Each source is read and indexed once, by a task, and shared by the actors of a node through the object
-        store; an entity dataframe given as a path is read by them too: neither it nor the result is ever in
-        this process. Joins a running Ray, or starts it as `ray.data` would. Raises AsOfError where
-        Ray is not installed or a source cannot be read; rows that cannot be joined fail the dataset's
-        execution.
+        Each source is read and indexed once, by a task, and shared by a node's actors through the object
+        store. An
+        entity dataframe at a path is read by the actors too, so neither it nor the result is ever in this
+        process.
+        Connects to a running Ray, or starts one as `ray.data` would.
+
+        Raises:
+            AsOfError: Ray is not installed, or a source cannot be read. Rows that cannot be joined fail
+                later,
+                when the dataset is executed.
         """
         try:
             from feast_asof.on_ray import joined_dataset
@@ -161,7 +172,7 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def persist(
         self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None
     ) -> None:
-        """Write the result where a saved dataset lies; refuses an existing one unless asked to replace it."""
+        """Write the result to a saved dataset's location; refuses to replace one unless `allow_overwrite`."""
         assert self._config is not None
         save_dataset(self._config, storage, self.to_arrow_batches(), allow_overwrite=allow_overwrite)
 
@@ -220,7 +231,7 @@ def joined_rows(
     full_feature_names: bool,
     feature_refs: Sequence[str] | None,
 ) -> pa.Table:
-    """Entity rows with the features of views, on-demand ones included: what an actor of a cluster does."""
+    """Entity rows joined with views, on-demand features included: the work of a cluster's actor."""
     job = AsOfRetrievalJob(
         None,
         entities,

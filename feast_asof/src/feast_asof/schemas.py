@@ -13,9 +13,9 @@ WHOLE_DIGITS = 20
 
 
 def unite(files: Sequence[str], schemas: Sequence[pa.Schema]) -> tuple[pa.Schema, dict[str, str]]:
-    """The union of the files' schemas, and what is wrong with columns whose types no common one holds.
+    """The union of the files' schemas, and what is wrong with each column that has no common type.
 
-    Columns are in the order in which they first occur. One that cannot be united has its first type.
+    Columns are in order of first occurrence. A column without a common type has its first one.
     """
     if all(schema.equals(schemas[0]) for schema in schemas[1:]):
         return schemas[0], {}
@@ -37,9 +37,9 @@ def unite(files: Sequence[str], schemas: Sequence[pa.Schema]) -> tuple[pa.Schema
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The narrowest type that holds the values of both; None where there is none.
+    """The narrowest type that holds the values of both; None if there is none.
 
-    What does not fit after all, as a whole number beyond the digits of a float, ends the reading.
+    A value that does not fit after all, such as an integer beyond a float's precision, makes the read fail.
     """
     one, other = _plain(one), _plain(other)
     if one == other or pa.types.is_null(other):
@@ -62,7 +62,7 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def without_views(kind: pa.DataType) -> pa.DataType:
-    """The type with offsets instead of views, which Arrow can neither gather nor sort by, nor write."""
+    """The type with offsets instead of string views, which Arrow cannot gather, sort or write."""
     if pa.types.is_string_view(kind):
         return pa.large_string()
     if pa.types.is_binary_view(kind):

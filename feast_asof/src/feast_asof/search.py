@@ -18,10 +18,11 @@ LONG_RUN = 1 << 14
 
 
 def stable_order(values: Int64Array) -> Int64Array:
-    """The order that sorts non-negative values; equal ones stay in the order that they have.
+    """The order that sorts non-negative values; equal values keep their order.
 
-    NumPy sorts numbers five times as fast as it finds their order. So each row's number is put below its
-    value, and the whole is sorted: in two passes, low bits first, where both do not fit into one.
+    NumPy sorts numbers five times as fast as it finds their order. So each row's number is packed below its
+    value
+    and the whole is sorted: in two passes, low bits first, if both do not fit into 64 bits.
     """
     row_bits = max(len(values) - 1, 1).bit_length()
     digit_bits = 63 - row_bits
@@ -39,14 +40,14 @@ def stable_order(values: Int64Array) -> Int64Array:
 
 
 def stable_order_of_few(values: Int64Array, size: int) -> Int64Array:
-    """The same, for values from 0 up to `size` only: NumPy sorts 16 bits by counting, in linear time."""
+    """The same for values from 0 to `size` only: NumPy sorts 16 bits by counting, in linear time."""
     if size > 1 << 16:
         return stable_order(values)
     return np.argsort(values.astype(np.uint16), kind="stable")
 
 
 def distinct(values: Int64Array) -> Int64Array:
-    """The distinct values, ascending. NumPy's own `unique` hashes, which takes fifty times as long."""
+    """The distinct values, ascending. NumPy's `unique` hashes, which takes fifty times as long."""
     ordered = np.sort(values)
     first = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
     found: Int64Array = ordered[first]
@@ -54,9 +55,9 @@ def distinct(values: Int64Array) -> Int64Array:
 
 
 def search(haystack: Int64Array, needles: Int64Array, side: Literal["left", "right"]) -> Int64Array:
-    """`np.searchsorted`, with the needles of each block in order.
+    """`np.searchsorted`, with the needles of each block sorted first.
 
-    Needles at random miss the cache at every step of every search.
+    Unsorted needles miss the cache at every step of every search.
     """
     if len(haystack) <= CACHED_ROWS:
         return np.searchsorted(haystack, needles, side=side)
@@ -74,22 +75,27 @@ def search(haystack: Int64Array, needles: Int64Array, side: Literal["left", "rig
 
 @dataclass(frozen=True)
 class Runs:
-    """Where each key's values lie in an ascending array. starts: int64 [keys]. longest: values of a key."""
+    """Where each key's values are in an ascending array.
+
+    Attributes:
+        starts: int64 [keys], index of each key's first value.
+        longest: largest number of values of a key.
+    """
 
     starts: Int64Array
     longest: int
 
     @classmethod
     def of(cls, haystack: Int64Array, keys: int, stride: int) -> "Runs | None":
-        """The runs of values `key * stride` and above; None where one is so long that `search` is faster."""
+        """The runs of values from `key * stride` on; None if one is so long that `search` is faster."""
         bounds = np.searchsorted(haystack, np.arange(keys + 1) * stride)
         longest = int(np.diff(bounds).max(initial=0))
         return cls(bounds[:-1], longest) if longest < LONG_RUN else None
 
     def last(self, haystack: Int64Array, needles: Int64Array, keys: Int64Array) -> Int64Array:
-        """Position of the last value of each needle's key up to the needle; -1 where there is none.
+        """Index of each needle's key's last value at or below the needle; -1 if there is none.
 
-        A binary search of all needles at once, each within its key: a few steps, near to each other.
+        One binary search for all needles at once, each within its key: a few steps in nearby memory.
         """
         starts = self.starts[keys]
         found = starts - 1

@@ -34,7 +34,7 @@ OF_THE_VIEW = (
 
 @dataclass(frozen=True)
 class IndexedBy:
-    """The columns that an index is made of, by their names in the source."""
+    """The columns that an index is built from, by their names in the source."""
 
     keys: tuple[str, ...]
     timestamp: str
@@ -44,7 +44,7 @@ class IndexedBy:
 
 @dataclass(frozen=True)
 class ReadSource:
-    """A source that has been read. columns: its features by their names in the source, each in one chunk."""
+    """A source in memory; `columns` are its features by their names in the source, each in one chunk."""
 
     indexes: Mapping[IndexedBy, AsOfIndex]
     columns: Mapping[str, pa.Array]
@@ -53,7 +53,7 @@ class ReadSource:
 class SharedSource:
     """The source of one or several views, read when a value of any of them is first asked for.
 
-    All columns come from one pass: between two, a file could be replaced, and rows no longer match.
+    All columns are read in one pass: between two, a file could be replaced, and rows would not match.
     """
 
     def __init__(self, source: ParquetSource) -> None:
@@ -63,13 +63,13 @@ class SharedSource:
         self._features: dict[str, None] = {}
 
     def need(self, indexed_by: IndexedBy, features: Sequence[str], *, what: str) -> None:
-        """Say what a view will ask for, before anything is read."""
+        """Declare what a view will ask for, before anything is read."""
         self._indexes.setdefault(indexed_by, what)
         self._features.update(dict.fromkeys(features))
 
     @cached_property
     def read(self) -> ReadSource:
-        """Every index and feature that a view needs. Raises AsOfError where the source cannot be read."""
+        """Every index and feature that a view needs. Raises AsOfError if the source cannot be read."""
         source = replace(self.opened, original={})
         table = source.read(self._columns())
         indexes = {by: _indexed(replace(source, what=what), table, by) for by, what in self._indexes.items()}
@@ -77,7 +77,7 @@ class SharedSource:
 
     @property
     def values(self) -> float:
-        """How many values it has to hold in memory; infinite where only reading tells."""
+        """Number of values to be held in memory; infinite if that is known only after reading."""
         dataset = self.opened.dataset
         if not isinstance(dataset, ds.Dataset):
             return math.inf
@@ -93,7 +93,7 @@ class SharedSource:
         return "read" in self.__dict__
 
     def forget(self) -> None:
-        """Let go of what has been read; who asks again reads again."""
+        """Release what has been read; the next request reads again."""
         self.__dict__.pop("read", None)
 
     def _columns(self) -> list[str]:
@@ -108,16 +108,17 @@ class SharedSource:
 
 
 class SharedSources:
-    """The sources of one join. Views whose sources hold the same rows get the same one."""
+    """The sources of one join; views with the same source rows share one."""
 
     def __init__(self, config: RepoConfig) -> None:
         self._config = config
         self._opened: dict[object, SharedSource] = {}
 
     def open(self, source: DataSource | None, *, what: str) -> tuple[ParquetSource, SharedSource]:
-        """A view's source under the column names that it gives, and what it shares with other views.
+        """A view's source with its own column names, and the part that it shares with other views.
 
-        Raises AsOfError where the source cannot be opened.
+        Raises:
+            AsOfError: the source cannot be opened.
         """
         if source is None:
             opened = open_source(self._config, source, what=what)

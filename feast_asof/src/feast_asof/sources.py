@@ -23,10 +23,12 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """A batch source's rows, under the column names that Feast's field mapping gives.
+    """A batch source's rows, with the column names of Feast's field mapping.
 
-    what: how errors name it, e.g. `feature view stats`. original: mapped name -> name in the file.
-    conflicts: column in the files -> what is wrong with it, where their types do not fit each other.
+    Attributes:
+        what: how errors name it, e.g. `feature view stats`.
+        original: mapped name -> name in the file.
+        conflicts: column in the files -> what is wrong with it, if its types differ between files.
     """
 
     what: str
@@ -40,7 +42,7 @@ class ParquetSource:
         return self.original.get(column, column)
 
     def type_of(self, column: str) -> pa.DataType:
-        """The column's Arrow type. Raises AsOfError where the parquet has no such column."""
+        """The column's Arrow type. Raises AsOfError if the parquet has no such column."""
         name = self.name_of(column)
         if name not in self.dataset.schema.names:
             has = ", ".join(self.dataset.schema.names)
@@ -50,7 +52,7 @@ class ParquetSource:
         return self.dataset.schema.field(name).type
 
     def seen_by(self, source: DataSource, *, what: str) -> "ParquetSource":
-        """The same rows under the column names of another view's source."""
+        """The same rows with the column names of another view's source."""
         return replace(self, what=what, original=_original_names(source, self.dataset))
 
     def read(self, columns: Sequence[str]) -> pa.Table:
@@ -65,7 +67,7 @@ class ParquetSource:
         return pa.table({column: read[name] for column, name in names.items()})
 
     def instants(self, table: pa.Table, column: str) -> Instants:
-        """The event timestamps of `table`. Rows without one are counted in a warning: they have no answer."""
+        """The event timestamps of `table`. Warns about rows without one: they match nothing."""
         times = self._read_instants(table, column)
         if without := int(np.count_nonzero(times.missing)):
             LOG.warning(
@@ -88,7 +90,7 @@ class ParquetSource:
 
 
 def open_source(config: RepoConfig, source: DataSource | None, *, what: str) -> ParquetSource:
-    """Open a batch source. Raises AsOfError for anything but parquet, Delta and Iceberg that is there."""
+    """Open a batch source. Raises AsOfError unless it is an existing parquet, Delta or Iceberg source."""
     if source is not None and is_iceberg(source):
         rows = open_iceberg(source, what=what)
         return ParquetSource(what, source.fqn, rows, _original_names(source, rows))

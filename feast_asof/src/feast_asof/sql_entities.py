@@ -1,7 +1,8 @@
-"""An entity dataframe that is asked for in SQL: DuckDB runs the query over the repository's sources.
+"""An entity dataframe given as SQL: DuckDB runs the query over the repository's sources.
 
-A query names a source or a feature view, the latter with the column names of its field mapping, or a file, as
-DuckDB itself reads them (`FROM 'events.parquet'`); a relative path counts from the repository.
+A query may name a source; a feature view, with the column names of its field mapping; or a file that DuckDB
+can
+read (`FROM 'events.parquet'`). A relative path counts from the repository.
 """
 
 import re
@@ -27,12 +28,12 @@ QUERY = re.compile(
 
 
 def is_sql(entity_df: object) -> bool:
-    """Whether it is a query, and no path."""
+    """Whether it is a query rather than a path."""
     return isinstance(entity_df, str) and bool(QUERY.match(entity_df))
 
 
 def run_sql(query: str, config: RepoConfig, registry: BaseRegistry, project: str) -> pa.Table:
-    """The rows of a query. Raises AsOfError without DuckDB, and for a query that fails or returns none."""
+    """The rows of a query. Raises AsOfError without DuckDB, and if the query fails or returns no table."""
     try:
         duckdb: Any = import_module("duckdb")
     except ModuleNotFoundError:

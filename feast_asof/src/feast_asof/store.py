@@ -44,7 +44,7 @@ LOG = logging.getLogger(__name__)
 
 
 class AsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
-    """`offline_store:` of `feature_store.yaml`; there is nothing to set but the type."""
+    """`offline_store:` of `feature_store.yaml`; there are no options beside the type."""
 
     type: Literal["feast_asof.AsOfOfflineStore"] = "feast_asof.AsOfOfflineStore"
 
@@ -68,12 +68,23 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
         end_date: datetime | None = None,
         filter_by_created_timestamp: bool = False,
     ) -> AsOfRetrievalJob:
-        """Join each entity row with the newest values known at its time; see `AsOfRetrievalJob`.
+        """Join each entity row with the newest values known at its time.
 
-        entity_df: a frame of pandas or Polars, an Arrow table, a path to parquet (file, folder or glob), or
-        SQL, which DuckDB runs over the sources; None for every event of the views from start_date to
-        end_date. Sources, and entity rows at a path, are opened and checked here, and read when the job is
-        asked for rows. Raises AsOfError for input that cannot be joined.
+        Sources, and an entity dataframe at a path, are opened and checked here, and read when the job is
+        asked for rows.
+
+        Args:
+            entity_df: pandas, Polars or Arrow; a path to parquet (file, folder or glob); SQL, which DuckDB
+                runs
+                over the sources; or None for every event of the views from start_date to end_date.
+            full_feature_names: name features view__feature.
+            filter_by_created_timestamp: use only rows created by the entity row's time.
+
+        Returns:
+            A job with one row per entity row.
+
+        Raises:
+            AsOfError: the input cannot be joined.
         """
         sources = SharedSources(config)
         views = [
@@ -151,11 +162,14 @@ class AsOfOfflineStore(MonitoredStore, OfflineStore):  # type: ignore[misc]
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Every row between two instants, both included; an end that is not given is open.
+        """Every row between two instants, both included; None for an open end.
 
-        Rows with a null key are left out with a warning: no online store can hold them. Without feature
-        columns every column is given. Without keys, rows are in order of time: the online store keeps the
-        last of them.
+        Rows with a null key are left out with a warning, as no online store can hold them. Without key
+        columns, rows are
+        in order of time, because the online store keeps the last one.
+
+        Args:
+            feature_name_columns: by default every column.
         """
         table = _rows_between(
             config,

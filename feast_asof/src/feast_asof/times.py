@@ -41,9 +41,10 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def read_text(column: pa.Array, *, what: str) -> pa.Array:
-    """ISO 8601 text as timestamps in UTC; each text is read by itself, and one without an offset is UTC.
+    """ISO 8601 text as timestamps in UTC; text without an offset counts as UTC.
 
-    Raises AsOfError for text that is no time.
+    Raises:
+        AsOfError: a text is not a time.
     """
     texts = column.cast(pa.large_string())
     if pc.any(pc.match_substring_regex(texts, CLOCK_WORD)).as_py():
@@ -69,7 +70,12 @@ def _parse(texts: pa.Array, *, what: str) -> pa.Array:
 
 @dataclass(frozen=True)
 class Instants:
-    """Instants since 1970 UTC. values: int64 [rows], MISSING where there is none. unit: what they count."""
+    """Instants since 1970 UTC.
+
+    Attributes:
+        values: int64 [rows], MISSING if there is none.
+        unit: what they count, e.g. microseconds.
+    """
 
     values: Int64Array
     unit: Unit
@@ -82,21 +88,21 @@ class Instants:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """Rows without an instant."""
+        """Which rows have no instant: bool [rows]."""
         missing: NDArray[np.bool_] = self.values == MISSING
         return missing
 
     def floor(self, unit: Unit) -> Int64Array:
-        """In whole units, fractions left off; what lies outside of the unit's range is MISSING or LATEST."""
+        """In whole units, rounded down; MISSING or LATEST outside the unit's range."""
         scaled = self._scaled(unit, self.values)
         return np.where(scaled == -LATEST, MISSING, scaled) if unit != self.unit else scaled
 
     def ceil(self, unit: Unit) -> Int64Array:
-        """In whole units, fractions counted as one more."""
+        """In whole units, rounded up."""
         return self._scaled(unit, -self.values) * -1
 
     def between(self, start: datetime | None, end: datetime | None) -> NDArray[np.bool_]:
-        """Rows whose instant lies between two, both included; an end that is not given is open."""
+        """Which rows are between two instants, both included; None for an open end."""
         within: NDArray[np.bool_] = np.logical_not(self.missing)
         if start is not None:
             within &= self.values >= self._bound(start)
@@ -105,7 +111,7 @@ class Instants:
         return within
 
     def to_arrow(self, unit: Unit) -> pa.Array:
-        """As an Arrow timestamp in UTC. Raises ArrowInvalid where an instant is out of the unit's range."""
+        """As an Arrow timestamp in UTC. Raises ArrowInvalid if an instant is outside the unit's range."""
         column = pa.array(self.values, mask=self.missing).cast(pa.timestamp(self.unit, tz="UTC"))
         return column.cast(pa.timestamp(unit, tz="UTC"))
 
@@ -126,16 +132,22 @@ class Instants:
 
 
 def microsecond(instant: datetime) -> int:
-    """Microseconds since 1970 UTC; a time without zone counts as UTC."""
+    """Microseconds since 1970 UTC; a time without a zone counts as UTC."""
     aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def read_instants(column: pa.ChunkedArray | pa.Array, *, what: str, nulls_allowed: bool = False) -> Instants:
-    """A column's instants; a time without zone counts as UTC, as Feast has it.
+    """A column's instants; a time without a zone counts as UTC, as in Feast.
 
-    In nanoseconds only where one of them is no whole microsecond. Raises AsOfError for anything but
-    timestamps, dates and ISO 8601 text, and for nulls that are not allowed.
+    Args:
+        what: how errors name the column.
+
+    Returns:
+        In microseconds or, if an instant is not a whole microsecond, in nanoseconds.
+
+    Raises:
+        AsOfError: the column is not timestamps, dates or ISO 8601 text, or has nulls that are not allowed.
     """
     array = one_chunk(column)
     if is_text(array.type):

@@ -24,10 +24,13 @@ THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="feast_asof")
 
 @dataclass
 class JoinedView:
-    """A view's source, keys and features. name: as in feature references.
+    """A view's source, keys and features.
 
-    keys: source key column -> the entity dataframe's column. names: feature -> its name in the result. known:
-    the source as another process has read and indexed it; None to do so here when a value is first asked for.
+    Attributes:
+        name: as in feature references.
+        keys: source key column -> entity dataframe column.
+        names: feature -> its name in the result.
+        known: the source as another process read and indexed it; None to do so here on first use.
     """
 
     name: str
@@ -73,7 +76,7 @@ class JoinedView:
         return {name: self.source.type_of(feature) for feature, name in self.names.items()}
 
     def positions(self, entities: pa.Table, times: Instants) -> Int32Array:
-        """Row of the source for each entity row, int32; -1 where no value was known at its time."""
+        """Source row for each entity row: int32; -1 if no value was known at its time."""
         ttl_us = self.ttl // timedelta(microseconds=1)
         found = np.empty(len(times), dtype=np.int32)
         index = self._read.indexes[self.indexed_by]
@@ -90,7 +93,7 @@ class JoinedView:
         return found
 
     def gather(self, positions: Int32Array) -> list[pa.Array]:
-        """The feature columns at these source rows, null where the position is -1."""
+        """The feature columns at these source rows, null for a position of -1."""
         return list(THREADS.map(Gathering(positions).of, self.features.values()))
 
 
@@ -102,9 +105,10 @@ def join_view(
     full_feature_names: bool,
     filter_by_created: bool,
 ) -> JoinedView:
-    """The view's part of a join, with its source opened and its columns known to be there.
+    """The view's part of a join, with its source opened and its columns checked.
 
-    Raises AsOfError that names view, column and path.
+    Raises:
+        AsOfError: the source or a column is missing; the message names view, column and path.
     """
     name = view.projection.name_to_use()
     what = f"feature view {name}"
@@ -137,7 +141,7 @@ def join_view(
 
 
 def check_entities(entities: pa.Schema, views: Sequence[JoinedView]) -> None:
-    """Raise AsOfError where the entity dataframe lacks a key, has it in another type, or names a feature."""
+    """Raise AsOfError if the entity dataframe lacks a key, or one has another type, or a feature's name."""
     for view in views:
         for key, column in view.keys.items():
             if column not in entities.names:

@@ -40,7 +40,7 @@ DATASET_FILE = "data.parquet"
 
 
 def write_whole_file(path: Path | Location, batches: Iterator[pa.RecordBatch], **options: Any) -> int:
-    """Write batches to a parquet file that appears when it is whole. Returns the rows written."""
+    """Write batches to a parquet file that appears once it is complete; returns the number of rows."""
     target = Location(str(path), None) if isinstance(path, Path) else path
     rows = 0
     first = next(batches)
@@ -58,9 +58,11 @@ def save_dataset(
     *,
     allow_overwrite: bool,
 ) -> None:
-    """Write a saved dataset: a Delta table, a file where the path ends in .parquet, or a folder with one.
+    """Write a saved dataset: a Delta table, a file if the path ends in .parquet, or a folder with one file.
 
-    Raises SavedDatasetLocationAlreadyExists as Feast's stores do, and AsOfError for another storage.
+    Raises:
+        SavedDatasetLocationAlreadyExists: as in Feast's stores, without `allow_overwrite`.
+        AsOfError: the storage is not file-based.
     """
     if not isinstance(storage, SavedDatasetFileStorage):
         raise AsOfError(f"saved dataset: storage is {type(storage).__name__}; give SavedDatasetFileStorage.")
@@ -84,10 +86,14 @@ def save_dataset(
 
 
 def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> None:
-    """Add rows to a view's source: a file is rewritten whole, a folder gets one file more, a table a commit.
+    """Add rows to a view's source: a file is rewritten, a folder gets another file, a table a commit.
 
-    Writers of one file wait for each other, threads and processes alike; of one object on S3, one that is
-    overtaken begins again. The columns must be the source's. Raises AsOfError otherwise.
+    Writers of one file wait for each other, across threads and processes; of one object on S3, the slower
+    writer
+    starts again.
+
+    Raises:
+        AsOfError: the columns are not the source's.
     """
     what = f"feature view {view.name}"
     source = open_source(config, view.batch_source, what=what)
@@ -127,7 +133,7 @@ def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> 
 
 
 def append_logged_features(data: pa.Table | Path, logging_config: LoggingConfig, config: RepoConfig) -> None:
-    """Add logged features to their destination folder, partitioned as it says; each file appears whole."""
+    """Add logged features to their destination folder, partitioned as configured, in complete files."""
     destination = logging_config.destination
     if not isinstance(destination, FileLoggingDestination):
         kind = type(destination).__name__

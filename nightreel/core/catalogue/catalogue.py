@@ -12,38 +12,38 @@ from nightreel.core.settings import Settings
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Views in order: those that the rankers read come in the order in which they read them."""
+    """All feature views; those that the rankers read are in the order in which they read them."""
 
     views: tuple[View, ...]
 
     @property
     def stored(self) -> tuple[View, ...]:
-        """The views whose values lie in parquet."""
+        """The views whose values are stored in parquet."""
         return tuple(view for view in self.views if view.is_stored)
 
     @property
     def own(self) -> tuple[View, ...]:
-        """The views that a home has beside nightreel's: of the user's modules, and of declared columns."""
+        """The views that a home has besides nightreel's: from the user's modules, and of declared columns."""
         return tuple(view for view in self.views if view.group == OWN)
 
     @property
     def ranked(self) -> tuple[tuple[View, tuple[str, ...]], ...]:
-        """The views that the rankers read something of, and what."""
+        """The views that the rankers read features of, with these features."""
         return tuple((view, view.ranked) for view in self.views if view.ranked)
 
     @property
     def needed(self) -> tuple[View, ...]:
-        """The stored views that models are trained on and lists made from."""
+        """The stored views that models are trained on and lists are made from."""
         factors = (builtin.USER_FACTORS, builtin.VIDEO_FACTORS)
         return tuple(view for view in self.stored if view.ranked or view in factors)
 
     @property
     def categorical(self) -> frozenset[str]:
-        """The features whose values are names or codes, not amounts."""
+        """The features whose values are names or codes, not quantities."""
         return frozenset(one.name for _, one in self.features() if one.kind == "categorical")
 
     def view(self, name: str) -> View:
-        """The view of this name."""
+        """The view with this name."""
         return next(view for view in self.views if view.name == name)
 
     def features(self) -> Iterator[tuple[View, Feature]]:
@@ -58,6 +58,6 @@ BUILTIN = Catalogue(builtin.VIEWS)
 
 
 def catalogue_of(settings: Settings) -> Catalogue:
-    """The catalogue of a home. Raises InputError where one of its own modules is wrong."""
+    """The catalogue of a home. Raises InputError if one of the home's own modules is faulty."""
     views = (*builtin.VIEWS, *declared_views(settings))
     return Catalogue((*views, *own_views(settings.features, views)))

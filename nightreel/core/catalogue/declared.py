@@ -16,9 +16,9 @@ OWN = "own"  # the group of views that a home has beside nightreel's
 
 
 def declared_views(settings: Settings) -> tuple[View, ...]:
-    """A view of users and one of items, each with a feature for every column that is declared, texts apart.
+    """A view of users and one of items, with a feature for every declared column except texts.
 
-    Texts of items are captions: the features of `video_text` are made of them.
+    Texts of items are treated as captions: the features of `video_text` come from them.
     """
     if settings.data.log is None:
         return ()

@@ -24,10 +24,12 @@ POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Entity:
-    """Who or what a feature is about.
+    """What a feature describes.
 
-    join_key: the int64 column by which views are joined. of_video: the feature of a video that says which of
-    these it belongs to, such as its author; None for users and videos themselves.
+    Attributes:
+        join_key: the int64 column by which views are joined.
+        of_video: for a group of videos, such as an author: the video feature that says which group it is in;
+            None for users and videos.
     """
 
     name: str
@@ -55,17 +57,20 @@ GROUPS: Final = tuple(entity for entity in ENTITIES.values() if entity.of_video 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature: its name, what it is about, what it means, and how it is computed.
+    """A feature: its name, what it describes, what it means, and how it is computed.
 
-    entity: "user", "video", or a user and a group of videos: "user+author", "user+first_level_category",
-    "user+second_level_category", "user+third_level_category", "user+tag", "user+length". value: a Polars
-    aggregation over the rows of `table` that belong to the entity; of the last `days` local days, or of all
-    so far. The machine stamps it with the end of each day on which it changes, so a play never sees its own
-    day. Features that nightreel computes in steps of their own have no `value`, and `how` says what is done.
-    combine: how whole numbers of single days add up to those of all days ("sum"), or how the largest or the
-    smallest of them is that of all ("max", "min"), which is much faster than to aggregate all rows again for
-    each day; None where they do not. kind: "categorical" for names and codes.
-    view: the Feast view; by default one for the entity. ranked: whether the rankers read it.
+    Attributes:
+        entity: "user", "video", or a user and a group of videos: "user+author",
+            "user+first_level_category", "user+second_level_category", "user+third_level_category",
+            "user+tag", "user+length".
+        value: a Polars aggregation over the entity's rows of `table`, in the last `days` local days or in all
+            so far. It is stamped with the end of each day on which it changes, so a play never sees its own
+            day. None for features from nightreel's own steps, which `how` describes.
+        combine: how integers of single days combine to those of several: "sum", "max" or "min", which is much
+            faster than aggregating all rows again for each day; None if they do not combine.
+        kind: "categorical" for names and codes.
+        view: the Feast view; by default one for the entity.
+        ranked: whether the rankers read it.
     """
 
     name: str
@@ -99,8 +104,10 @@ class Feature:
 class View:
     """A Feast view: features of one entity, or of a pair, that are computed together.
 
-    source: what its parquet holds; empty for what is computed on demand. group: Feast's tag. module: the
-    user's module that it comes from.
+    Attributes:
+        source: what its parquet holds; empty for an on-demand view.
+        group: Feast's tag.
+        module: the user's module that it comes from.
     """
 
     name: str
@@ -113,7 +120,7 @@ class View:
 
     @property
     def is_stored(self) -> bool:
-        """Whether its values lie in a parquet source."""
+        """Whether its values are stored in a parquet source."""
         return bool(self.source)
 
     @property
@@ -123,26 +130,26 @@ class View:
 
     @property
     def is_of_pairs(self) -> bool:
-        """Whether its values are of a user and a group of videos, so that there are many."""
+        """Whether its values belong to a user and a group of videos, so that there are many."""
         return self.is_stored and len(self.entities) > 1
 
     @property
     def is_expressed(self) -> bool:
-        """Whether its features have expressions, from which the machine makes its source."""
+        """Whether its source is computed from its features' expressions."""
         return self.is_stored and all(one.value is not None for one in self.features)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its features, in order."""
+        """Its features' names, in order."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """Those that the rankers read."""
+        """The names of the features that the rankers read."""
         return tuple(feature.name for feature in self.features if feature.ranked)
 
     def conformed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The source's columns as the catalogue has them: keys, event_timestamp, features, in their types."""
+        """The source with the catalogue's columns and types: keys, event_timestamp, features."""
         return frame.select(
             pl.col(self.join_keys).cast(pl.Int64),
             columns.EVENT_TIMESTAMP,

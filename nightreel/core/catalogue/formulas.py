@@ -29,26 +29,23 @@ _BLAS_ROWS = 8
 
 
 def hour_and_weekday(instants: pl.Series, zone: ZoneInfo) -> tuple[pl.Series, pl.Series]:
-    """Hour, 0..23, and weekday, 0 is Monday, of instants in a zone: int64 each; null stays null.
-
-    instants: UTC, in microseconds.
-    """
+    """Hour (0..23) and weekday (Monday: 0), int64, of UTC microsecond instants in a zone; null stays null."""
     local = instants.dt.convert_time_zone(zone.key)
     return local.dt.hour().cast(pl.Int64), local.dt.weekday().cast(pl.Int64) - 1
 
 
 def shrunk_share(liked: Any, plays: Any, usual: Any, weight: float) -> Any:
-    """The share of plays that were liked, as if `weight` plays more had been liked as usual; of arrays."""
+    """Share of liked plays, shrunk to the prior `usual` as if by `weight` more plays; for arrays."""
     return (liked + weight * usual) / (plays + weight)
 
 
 def days_between(earlier_us: Any, later_us: Any) -> Any:
-    """Days from one instant to another, in microseconds since 1970 UTC; of arrays."""
+    """Days from one instant to another, both in microseconds since 1970 UTC; for arrays."""
     return (later_us - earlier_us) / DAY_US
 
 
 def products_of_rows(users: np.ndarray, videos: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """als_score of pairs: the dot product of the rows of two float32 [pairs, factors]; NaN where one is."""
+    """als_score of pairs: dot products of the rows of two float32 [pairs, factors]; NaN where one is NaN."""
     found: np.ndarray = np.einsum("ij,ij->i", users, videos, out=out)
     return found
 
@@ -56,8 +53,9 @@ def products_of_rows(users: np.ndarray, videos: np.ndarray, out: np.ndarray | No
 def products_with(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """als_score of one user with many videos, or one video with many users: float32 [rows].
 
-    It is rounded so that what comes out for a row depends on no other. BLAS takes rows by eights and adds up
-    otherwise in what is left over, so that is filled up to eight.
+    A row's result does not depend on the other rows. BLAS takes rows by eights and adds up the remainder in
+    another
+    order, so the rows are padded to a multiple of eight.
     """
     whole = len(rows) - len(rows) % _BLAS_ROWS
     scores = np.empty(len(rows), dtype=np.float32)
@@ -70,9 +68,9 @@ def products_with(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def products_of_lists(users: Sequence[Any], videos: Sequence[Any]) -> np.ndarray:
-    """als_score of pairs whose factors come as lists, or None: float32 [pairs], NaN where one has none.
+    """als_score of pairs whose factors are lists or None: float32 [pairs], NaN if one has no factors.
 
-    Factors of two lengths are of two settings, and have no product either.
+    Lists of different lengths come from different settings and give NaN, too.
     """
     scores = np.full(len(users), np.nan, dtype=np.float32)
     lengths = np.array([_length(*pair) for pair in zip(users, videos, strict=True)], dtype=np.int64)

@@ -1,7 +1,8 @@
-"""The features of a row of objective `next_day`: an entry each, and their order.
+"""The features of a row of objective `next_day`, in order.
 
-A row is a user, a video and the instant at which a night begins. `pipelines/model_rows` works the values out
-from the user's plays before that instant and from Feast's features as of it, and gives exactly these.
+A row is a user, a video and the instant at which a night begins. `pipelines/model_rows` computes the values
+from
+the user's plays before that instant and from Feast's features as of it, and returns exactly these features.
 """
 
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ _RELATIVE = "log((plays + 1) / (mean over all videos + 1))"
 
 
 def night_view(sources: Iterable[str]) -> View:
-    """Every feature of a row but those of the user's own modules, in order. sources: candidate sources."""
+    """Every feature of a row except those of own modules, in order; `sources`: candidate sources."""
     return View(
         NIGHT,
         ("user", "video"),

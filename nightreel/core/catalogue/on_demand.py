@@ -13,7 +13,7 @@ from nightreel.core.catalogue.formulas import (
 
 
 def trend_of_videos(inputs: pd.DataFrame) -> pd.DataFrame:
-    """The features of `video_trend`. inputs: those of its sources; null where a video was not known yet."""
+    """The features of `video_trend`, from those of its sources; null if a video was not known yet."""
     usual = _numbers(inputs, columns.VIDEO_AGG_LIKED_SHARE)
     liked = {days: _numbers(inputs, f"video_liked_{days}d") for days in columns.RECENT_DAYS}
     found = {
@@ -30,7 +30,7 @@ def trend_of_videos(inputs: pd.DataFrame) -> pd.DataFrame:
 
 
 def taste_of_group(inputs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The features of a pair view's on-demand part. name: the pair view's."""
+    """The features of the on-demand view that belongs to the pair view `name`."""
     share = shrunk_share(
         _numbers(inputs, f"{name}_liked"),
         _numbers(inputs, f"{name}_plays"),

@@ -27,9 +27,13 @@ _DAYS_MAX = 3_650
 
 
 def own_views(settings: FeatureSettings, taken: Sequence[View]) -> tuple[View, ...]:
-    """A view for each entity of the modules' features, or as these name it. taken: nightreel's own views.
+    """A view for each entity of the user's modules, or for each view that these name.
 
-    Raises InputError that names module and feature for what cannot be read or is no feature.
+    Args:
+        taken: nightreel's own views, whose names cannot be used.
+
+    Raises:
+        InputError: a module cannot be read, or a feature is invalid; the message names both.
     """
     found: dict[str, tuple[str, list[Feature]]] = {}
     names = {name: "nightreel" for view in taken for name in view.names} | dict.fromkeys(_reserved(), "a key")
@@ -69,7 +73,7 @@ def own_views(settings: FeatureSettings, taken: Sequence[View]) -> tuple[View, .
 
 
 def module_text(named: str) -> str:
-    """The text of a module, for fingerprints. Raises InputError where it cannot be read."""
+    """The source text of a module, for fingerprints. Raises InputError if it cannot be read."""
     return Path(str(_module(named).__file__)).read_text(encoding="utf-8")
 
 

@@ -103,7 +103,7 @@ VIDEO_TREND: Final = View(
 
 
 def pair_view(group: Entity) -> View:
-    """What users had played of a group of videos by the end of each day on which they played some."""
+    """What users had played of a group of videos by the end of each day on which they played any."""
     entity, name = f"user+{group.name}", f"user_{group.name}"
     return View(
         name,
@@ -139,7 +139,7 @@ def pair_view(group: Entity) -> View:
 
 
 def taste_view(group: Entity) -> View:
-    """How a user receives a group of videos, and how long ago they played one, when it is asked for."""
+    """On demand: how a user receives a group of videos, and how long ago they last played one."""
     entity, name = f"user+{group.name}", f"user_{group.name}"
     return View(
         f"{name}_taste",
