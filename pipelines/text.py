@@ -5,18 +5,8 @@ were known strictly before it; every video's text is then expressed in them and 
 text that a delivery brought or changed is stamped with its arrival, and nothing is fitted on it.
 So new plays change nothing: a night without new or altered texts keeps the last night's source.
 
-Chinese has no spaces; single characters and pairs of neighbours (char_wb) stand for its words. Measured on
-KuaiRec's own texts (9,743 videos that have one; 50 dimensions): how often a video's category is guessed from
-them, by logistic regression and by the 15 nearest videos, 5-fold (always guessing the largest one: .111):
-
-| segmentation | terms | s | first level | second level |
-|---|---|---|---|---|
-| characters and pairs, within words (char_wb 1-2) | 19,945 | 2.2 | .377, .325 | .436, .378 |
-| the same with triples (char_wb 1-3) | 34,720 | 1.3 | .370, .314 | .425, .365 |
-| pairs only (char 2) | 16,737 | 0.8 | .337, .294 | .387, .331 |
-| jieba | 5,833 | 10.4 | .329, .271 | .375, .312 |
-| jieba for search | 6,571 | 6.8 | .328, .272 | .383, .316 |
-| jieba, words and pairs of words | 12,304 | 27.3 | .322, .261 | .371, .291 |
+Chinese has no spaces; single characters and pairs of neighbours (char_wb) serve as its words. Measured
+against a word segmenter in docs/decisions/text.md.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Metrics of rankings, by definition: one family a file, a value a user, vectorised over all users."""
+"""Metrics of rankings, by definition: a kind per file, a value per user, vectorised over users."""
 
 from pipelines.metrics.auc import ascending_ranks, auc, auc_of_users, aucs, grouped_auc
 from pipelines.metrics.average_precision import average_precision_at_k, reciprocal_rank_at_k

@@ -13,15 +13,13 @@ from pipelines.metrics.ranked import Order
 
 
 def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:
-    """Each pair's rank among its user's, 1 for the lowest score, ties sharing their mean.
-
-    In the order of `order.rows`.
+    """Rank of each pair among its user's pairs, 1 for the lowest score; ties share their mean rank.
 
     Args:
-        score: float64 [pairs], that which made the order; NaN is the lowest, tied.
+        score: float64 [pairs], the scores that `order` was made of; NaN ranks lowest, tied.
 
     Returns:
-        float64 [pairs].
+        float64 [pairs], in the order of `order.rows`.
     """
     values = score[order.rows]
     values = np.where(np.isnan(values), -np.inf, values)
@@ -41,11 +39,11 @@ def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.nd
     """Each user's AUC.
 
     Args:
-        ranks: of `ascending_ranks`.
-        relevant: bool [pairs], as `order.rows` counts them.
+        ranks: what `ascending_ranks` returned.
+        relevant: bool [pairs], indexed by `order.rows`.
 
     Returns:
-        float64 [users], NaN without a relevant pair or without another.
+        float64 [users]; NaN for a user whose pairs are all relevant, or none of them.
     """
     hits = relevant[order.rows].astype(bool)
     total = np.concatenate([[0.0], np.cumsum(np.where(hits, ranks, 0.0))])
@@ -61,10 +59,16 @@ def auc_of_users(order: Order, ranks: np.ndarray, relevant: np.ndarray) -> np.nd
 def grouped_auc(
     user_id: np.ndarray, score: np.ndarray, relevant: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each user's own AUC: (user_id int64 [users], AUC float64 [users]).
+    """AUC of each user's own pairs.
 
-    All arrays have one entry a pair, in any order. NaN scores count as the lowest, tied. Users without a
-    relevant pair, or with no other, have no AUC and are left out.
+    Args:
+        score: float64; NaN counts as the lowest score, tied. All arrays have one entry per pair, in any
+            order.
+        relevant: bool.
+
+    Returns:
+        user_id int64 [users] and AUC float64 [users]. Users whose pairs are all relevant, or none of them,
+        are left out.
     """
     order = Order.of(user_id, np.zeros(len(user_id), dtype=np.int8), score)
     areas = auc_of_users(order, ascending_ranks(order, score), relevant)
@@ -73,7 +77,7 @@ def grouped_auc(
 
 
 def aucs(score: np.ndarray, relevances: Sequence[np.ndarray]) -> list[float | None]:
-    """The AUC of all pairs together, for each way to call them relevant; None where all are, or none is."""
+    """AUC over all pairs, one value per array of relevance; None where all are relevant or none is."""
     values = np.where(np.isnan(score), -np.inf, score)
     # Values are sorted several times as fast as their rows are; ranks are asked only of what is relevant.
     ascending = np.sort(values)
@@ -92,5 +96,5 @@ def _area(ascending: np.ndarray, relevant: np.ndarray) -> float | None:
 
 
 def auc(score: np.ndarray, relevant: np.ndarray) -> float | None:
-    """The AUC of all pairs together; None where all are relevant or none is."""
+    """AUC over all pairs; None where all are relevant or none is."""
     return aucs(score, [relevant])[0]

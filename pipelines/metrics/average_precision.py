@@ -9,7 +9,7 @@ from pipelines.metrics.ranked import RankedLists
 
 
 def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """Sum of the precision at each relevant place up to k, over the relevant videos: float64 [users].
+    """Sum of the precision at each relevant rank up to k, over the relevant videos: float64 [users].
 
     AP@k = 1/R * sum over i <= k of relevant_i * precision_at_i, R counting the relevant videos of the whole
     list, so that AP@k cannot reach 1 where R exceeds k. Its mean over users is MAP@k.
@@ -19,7 +19,7 @@ def average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 
 def reciprocal_rank_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """1 / place of the first relevant video, 0 where none stands among the first k: float64 [users]."""
+    """1 / rank of the first relevant video, 0 if none is among the first k: float64 [users]."""
     found = ranked.found(k) > 0
     first = ranked.first_found()
     inverse: np.ndarray = np.divide(1.0, first, out=np.zeros_like(first), where=found)

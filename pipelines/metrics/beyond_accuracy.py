@@ -1,7 +1,7 @@
 """What lists are like, whether or not they are liked: how varied, how popular, how new, how long.
 
-Every function reads `first`: int64 [users, depth], the places of each user's listed videos in `of_video`
-arrays (or category codes), best first, -1 beyond a list's end. cutoffs: the ks, ascending.
+Common arguments: `first` is int64 [users, depth], each user's listed videos, best first, as positions in the
+arrays that have one entry per video; -1 beyond a list's end. `cutoffs` are the ks, ascending.
 
 Sources: coverage, Gini: Adomavicius and Kwon (IEEE TKDE 2012); Herlocker et al. (ACM TOIS 2004), section 4.3.
 Novelty: Zhou et al., Solving the apparent diversity-accuracy dilemma (PNAS 2010), self-information.
@@ -35,13 +35,11 @@ def category_diversity(first: np.ndarray, category: np.ndarray, cutoffs: Sequenc
 
     ILD@k = 1 - (pairs of the same category) / (n * (n - 1) / 2), n the listed videos up to k.
 
-    NaN where fewer than two videos are listed.
-
     Args:
-        category: an integer from 0 a video.
+        category: int [videos], category codes from 0.
 
     Returns:
-        float64 [users, cutoffs].
+        float64 [users, cutoffs]; NaN where fewer than two videos are listed.
     """
     users = len(first)
     categories = int(category.max(initial=-1)) + 1
@@ -75,13 +73,13 @@ def _up_to(values: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
 
 
 def exposures(first: np.ndarray, videos: int, k: int) -> np.ndarray:
-    """In how many users' first k each video stands: int64 [videos]."""
+    """In how many users' first k each video is: int64 [videos]."""
     listed = first[:, :k]
     return np.bincount(listed[listed >= 0], minlength=videos)
 
 
 def coverage(exposure: np.ndarray) -> float:
-    """Share of the catalogue that stands in any list: |videos listed| / |videos|."""
+    """Share of the catalogue that is in any list: |videos listed| / |videos|."""
     return float((exposure > 0).mean()) if len(exposure) else 0.0
 
 
@@ -98,7 +96,7 @@ def gini(exposure: np.ndarray) -> float:
 
 
 def repeats(first: np.ndarray, k: int) -> np.ndarray:
-    """How many of each user's first k videos stood in the list before: int64 [users]."""
+    """How many of each user's first k videos also stand earlier in the list: int64 [users]."""
     listed = np.sort(first[:, :k], axis=1)
     again: np.ndarray = ((listed[:, 1:] == listed[:, :-1]) & (listed[:, 1:] >= 0)).sum(axis=1)
     return again

@@ -14,11 +14,11 @@ def precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 
 def recall_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """Share of the user's relevant videos that stand among the first k: float64 [users]."""
+    """Share of the user's relevant videos that are among the first k: float64 [users]."""
     shares: np.ndarray = ranked.found(k) / ranked.relevant_counts
     return shares
 
 
 def hit_rate_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """1 where a relevant video stands among the first k, else 0: float64 [users]."""
+    """1 if a relevant video is among the first k, else 0: float64 [users]."""
     return (ranked.found(k) > 0).astype(np.float64)

@@ -32,12 +32,13 @@ class Bootstrap:
         return cls(counts)
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """Each column's mean in each draw, over the drawn users that have a value: [resamples, columns].
-
-        A draw without any value gives NaN.
+        """Each column's mean in each draw, over the drawn users that have a value.
 
         Args:
             values: float64 [users, columns]; NaN where a user has none.
+
+        Returns:
+            float64 [resamples, columns]; NaN for a draw in which no user has a value.
         """
         exists = ~np.isnan(values)
         if exists.all():

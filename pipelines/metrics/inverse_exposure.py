@@ -65,13 +65,13 @@ def weighted_ndcg_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 
 def weighted_average_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
-    """Sum of w * precision at each relevant place up to k, over the sum of w of all relevant videos."""
+    """Sum of w * precision at each relevant rank up to k, over the sum of w of all relevant videos."""
     averages: np.ndarray = ranked.precision_sums(k, by_gain=True) / _best(ranked, None)
     return averages
 
 
 def _best(ranked: RankedLists, k: int | None) -> np.ndarray:
-    """The largest sum of gains that k places can have, or that all can: float64 [users]."""
+    """The largest possible sum of gains of k videos, or of all: float64 [users]."""
     best, gains = ranked.outcome.best, ranked.outcome.best_gains
     assert best is not None and gains is not None
     return best.sums(gains, np.iinfo(np.int32).max if k is None else k)

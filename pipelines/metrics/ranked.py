@@ -1,4 +1,4 @@
-"""What every ranking metric reads: each user's videos in a system's order, with what truly came of them."""
+"""What every ranking metric reads: each user's videos in a system's order, with their true outcomes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ class Order:
     Attributes:
         users: int64 [users], ascending.
         starts: int64 [users + 1], where each user's pairs begin, the end last.
-        rows: int64 [pairs], the place of each pair in the arrays that it came from.
+        rows: int64 [pairs], the position of each pair in the arrays it came from.
     """
 
     users: np.ndarray
@@ -32,7 +32,7 @@ class Order:
         """Order each user's videos by score, highest first; NaN comes last.
 
         Equal scores are ordered by tie_break, highest first, where there is one, then by video_id. All arrays
-        have one entry a pair, in any order; sorted by user and video it is fastest.
+        have one entry per pair, in any order; input sorted by user and video is fastest.
         """
         base = _by_user_and_video(user_id, video_id)
         users, starts = _runs(user_id[base])
@@ -53,7 +53,7 @@ class Order:
         """Each user's first `depth` rows, best first; -1 where there are fewer.
 
         Args:
-            of_users: only of these, as bool [users] or by place.
+            of_users: a subset, as bool [users] or positions.
 
         Returns:
             int64 [users, depth].
@@ -67,12 +67,13 @@ class Order:
         return rows
 
     def parts(self, code: np.ndarray) -> "Order":
-        """The same order within parts of each user's pairs, part after part: of group code * users + user.
-
-        Of a user the place counts.
+        """The same order within parts of each user's pairs, one part after the other.
 
         Args:
-            code: int [pairs], the part of each pair, below 128; pairs of a negative one are left out.
+            code: int [pairs], the part of each pair, below 128; pairs with a negative code are left out.
+
+        Returns:
+            An order whose `users` are code * number of users + the user's position.
         """
         codes = np.take(code.astype(np.int8), self.rows)
         # A stable sort of bytes takes time linear in the pairs, and leaves users together.
@@ -88,10 +89,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Places:
-    """Places of lists, list after list: the user of each, by place, and its rank from 0; int32 [places].
+    """Positions in lists, list after list: the user (as a position) and the rank from 0; int32 [positions].
 
     Attributes:
-        users: how many there are, those without any place included.
+        users: how many there are, including those with an empty list.
     """
 
     users: int
@@ -100,38 +101,38 @@ class Places:
 
     @classmethod
     def of(cls, lengths: np.ndarray) -> "Places":
-        """Every place of lists that are so long."""
+        """Every position of lists with these lengths."""
         user = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         rank = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return cls(len(lengths), user, rank.astype(np.int32))
 
     def only(self, which: np.ndarray) -> "Places":
-        """Some of the places: bool [places]."""
+        """The positions selected by a bool mask."""
         return Places(self.users, self.user[which], self.rank[which])
 
     def sums(self, values: np.ndarray, k: int) -> np.ndarray:
-        """Each user's sum of the values at the first k ranks: float64 [users]. values: [places]."""
+        """Each user's sum of the values at the first k ranks: float64 [users]. values: one each."""
         inside = self.rank < k
         sums = np.bincount(self.user[inside], values[inside], minlength=self.users)
-        # Without any place, NumPy counts in whole numbers.
+        # With nothing to count, NumPy returns integers.
         return sums.astype(np.float64)
 
     def counts(self, k: int) -> np.ndarray:
-        """How many of the first k ranks of each user are among these places: float64 [users]."""
+        """How many of the first k ranks of each user are among these: float64 [users]."""
         return np.bincount(self.user[self.rank < k], minlength=self.users).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What truly came of pairs, whatever a system thinks of them.
+    """The true outcomes of pairs, independent of any system's scores.
 
     Attributes:
         relevant: bool [pairs].
-        gains: float [pairs], at least 0, the graded worth of the video to the user.
+        gains: float [pairs], at least 0, the graded relevance of the video to the user.
         users: int64 [users], ascending.
         relevant_counts: float64 [users], each user's relevant videos.
-        best, best_gains: at least the first `depth` places of lists in the best possible order, and the gain
-            of each; None where a gain says no more than whether a video is relevant.
+        best, best_gains: at least the first `depth` positions of each list in the best possible order, and
+            their gains; None where gains are binary.
     """
 
     relevant: np.ndarray
@@ -144,7 +145,7 @@ class Outcome:
 
     @classmethod
     def of(cls, user_id: np.ndarray, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
-        """One entry a pair, in any order. gain: graded worth; by default 1 where relevant."""
+        """From one entry per pair, in any order; gain: graded relevance, by default 1 where relevant."""
         order = np.arange(len(user_id)) if _ascends(user_id) else np.argsort(user_id, kind="stable")
         users, starts = _runs(user_id[order])
         return cls.of_groups(Order(users, starts, order), relevant, gain, depth)
@@ -170,8 +171,8 @@ class RankedLists:
 
     Attributes:
         users: int64 [users], ascending.
-        places: of their lists, to the outcome's depth.
-        rows: int64 [places], the place of each pair in the outcome's arrays.
+        places: the positions in their lists, down to the outcome's depth.
+        rows: int64, for each of these, the pair's position in the outcome's arrays.
         relevant_counts: float64 [users], at least 1, of the whole list.
         is_user: bool, which of the outcome's users these are; no metric is defined for those without a
             relevant video, so none counts them.
@@ -200,7 +201,7 @@ class RankedLists:
         All arrays have one entry a pair, in any order.
 
         Args:
-            gain: graded worth; by default 1 where relevant.
+            gain: graded relevance; by default 1 where relevant.
         """
         order = Order.of(user_id, video_id, score)
         depth = int(order.lengths.max(initial=1))
@@ -229,12 +230,12 @@ class RankedLists:
         hits: tuple[np.ndarray, np.ndarray, np.ndarray],
         depth: int,
     ) -> "RankedLists":
-        """Lists of which only the relevant positions are known; what no list holds is relevant all the same.
+        """Lists of which only the relevant positions are known; unlisted relevant videos count as missed.
 
         Args:
             users: int64 [users], ascending, each with a relevant video.
-            relevant: of each relevant video its user (by position) and its gain, in any order.
-            hits: of each that a list holds its user, its rank from 0 and its gain, by user and rank.
+            relevant: the user (as a position) and the gain of each relevant video, in any order.
+            hits: the user, rank from 0 and gain of each relevant video that a list holds, by user and rank.
             depth: of the lists.
         """
         user, gain = relevant
@@ -255,21 +256,21 @@ class RankedLists:
         return int(np.count_nonzero(~self.is_user))
 
     def found(self, k: int) -> np.ndarray:
-        """How many relevant videos stand among the first k: float64 [users]."""
+        """How many relevant videos are among the first k: float64 [users]."""
         return self._hits.counts(self._depth(k))
 
     def first_found(self) -> np.ndarray:
-        """The place of the first relevant video, from 1; infinite beyond the depth: float64 [users]."""
+        """The rank of the first relevant video, from 1; infinite beyond the depth: float64 [users]."""
         first = np.full(len(self.users), np.inf)
         is_first = self._hit_numbers == 1
         first[self._hits.user[is_first]] = self._hits.rank[is_first] + 1.0
         return first
 
     def precision_sums(self, k: int, *, by_gain: bool = False) -> np.ndarray:
-        """The sum of the precision at the relevant ones of the first k places.
+        """Sum of the precision at each relevant rank up to k.
 
         Args:
-            by_gain: each times its gain.
+            by_gain: whether each summand is multiplied by its gain.
 
         Returns:
             float64 [users].
@@ -308,11 +309,11 @@ class RankedLists:
         return of_users
 
     def found_gains(self, k: int) -> np.ndarray:
-        """The sum of the gains of the first k places: float64 [users]."""
+        """The sum of the gains of the first k videos: float64 [users]."""
         return self.places.sums(self._gains, self._depth(k))
 
     def gains_of_first(self, k: int) -> np.ndarray:
-        """The gain of each of the first k places, 0 beyond the end of a list: float64 [users, up to k]."""
+        """The gain of each of the first k videos, 0 beyond the end of a list: float64 [users, up to k]."""
         depth = self._depth(k)
         inside = self.places.rank < depth
         table = np.zeros((len(self.users), depth))
@@ -334,7 +335,7 @@ class RankedLists:
         return Places.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
 
     def _depth(self, k: int) -> int:
-        """Place k, or the last that there is.
+        """k, or the depth of the lists where that is less.
 
         Raises:
             ValueError: for k below 1, or where lists were cut.
@@ -347,7 +348,7 @@ class RankedLists:
 
 
 def _discounts(depth: int) -> np.ndarray:
-    """What a gain at each place counts: 1 / log2(place + 1)."""
+    """The discount at each rank: 1 / log2(rank + 1), ranks from 1."""
     weights: np.ndarray = 1.0 / np.log2(np.arange(depth) + 2.0)
     return weights
 

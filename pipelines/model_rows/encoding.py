@@ -18,8 +18,8 @@ class FeatureEncoding:
 
     Attributes:
         names: all features.
-        categories: for each categorical feature its known values, ascending; a value's code is its place
-            there, so codes are dense, from 0.
+        categories: for each categorical feature its known values, ascending; a value's code is its
+            index there, so codes are dense, from 0.
     """
 
     names: tuple[str, ...]

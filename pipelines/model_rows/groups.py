@@ -16,7 +16,8 @@ class WithGroups:
 
     Attributes:
         codes: int64 [videos], each video's group, negative where it has none.
-        plays, likes: int64, last_us: int64, _NEVER without a play; all [users * groups].
+        plays, likes: int64 [users * groups].
+        last_us: int64 [users * groups], _NEVER without a play.
     """
 
     codes: np.ndarray
@@ -56,7 +57,7 @@ class WithGroups:
 
 
 def codes_of(ids: np.ndarray) -> np.ndarray:
-    """Numbers from 0 in place of ids: int64; those below 0, which mean unknown, become -1."""
+    """Dense codes from 0 for ids: int64; negative ids mean unknown and become -1."""
     known = ids >= 0
     codes = np.full(len(ids), -1, dtype=np.int64)
     codes[known] = np.unique(ids[known], return_inverse=True)[1]
@@ -69,7 +70,7 @@ def group_features(
     """A group's features of some pairs, by name.
 
     Args:
-        codes: of the catalogue's videos, as `codes_of` has them.
+        codes: int64 [videos of the catalogue], from `codes_of`.
     """
     plays, likes, last_us = WithGroups.of(histories, codes).of_pairs(user, video)
     return {
@@ -86,7 +87,7 @@ def repeat_features(
     """Whether and when the user of a pair had played its video.
 
     Args:
-        videos: of the catalogue.
+        videos: how many the catalogue has.
     """
     # Not by cells: users times videos would be many.
     pair = histories.play_user * videos + histories.play_video

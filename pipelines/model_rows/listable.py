@@ -13,7 +13,7 @@ FIRST_KNOWN = "first_known"
 
 
 def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
-    """The videos known at an instant, by video_id, and since when: video_id, FIRST_KNOWN.
+    """The videos known at an instant, and since when: video_id (ascending), FIRST_KNOWN.
 
     A video is known from the end of the first day that has a daily record or a play of it, and from the end
     of its day of upload where that was known by then. Without one the file of items, which has no times, does
@@ -44,9 +44,12 @@ def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
 
 
 def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
-    """video_id ascending, each group by its key (int64, -1 where unknown), uploaded_us (int64).
+    """The catalogue of videos known at an instant.
 
     Where a video's upload is unknown, its age counts from when it was first known.
+
+    Returns:
+        video_id ascending, each group by its key (int64, -1 where unknown), uploaded_us (int64).
     """
     by_now = pl.col(columns.EVENT_TIMESTAMP) <= pl.lit(as_of, dtype=INSTANT)
     profile = (

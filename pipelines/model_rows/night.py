@@ -84,9 +84,8 @@ class Night:
 
         Args:
             past: plays before the cutoff.
-            plays: of the same log, asked only for what is before an instant; its videos may be more than
-                those of the past.
-            listable: the videos of `sides` in their order: video_id, uploaded_us, and each group of the
+            plays: of the same log, read only up to each instant; may have more videos than the past.
+            listable: the videos of `sides`, in the same order: video_id, uploaded_us, and each group of the
                 catalogue by its key, negative where unknown.
         """
         listable_id = listable[columns.VIDEO_ID].to_numpy()
@@ -128,7 +127,7 @@ class Night:
         )
 
     def of_users(self, sides: Sides, settings: Settings) -> "Night":
-        """The same night for other users. sides: of these users and the same videos."""
+        """The same night for other users; `sides` has these users and the same videos."""
         return replace(self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings))
 
     @property
@@ -152,7 +151,7 @@ class Night:
                 unknown.
             open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had
                 not played.
-            at_least: candidates of a user that there are at least, as far as videos are open.
+            at_least: the fewest candidates per user, as far as enough videos are open.
         """
         users = len(user_id)
         histories = self.plays.histories(user_id, instant_us, self.plays_columns, len(self.catalogue))

@@ -6,9 +6,9 @@ import numpy as np
 
 
 def in_turn(*keys: np.ndarray) -> np.ndarray:
-    """One number a row that orders as the first key does, and where that ties as the next.
+    """One number per row that orders by the first key, then by the next where that ties, and so on.
 
-    Rows are equal where all keys are.
+    Two rows get the same number only if all their keys are equal.
 
     Args:
         keys: at least one, without NaN.
@@ -26,9 +26,9 @@ def in_turn(*keys: np.ndarray) -> np.ndarray:
 
 
 def received(liked_share: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """How well all users received each video, by its smoothed share of liked plays, then by its views: int64.
+    """Reception of each video over all users, as one key: smoothed share of liked plays, then views: int64.
 
-    Both NaN where nothing is known, which counts as 0.
+    NaN, where nothing is known, counts as 0.
     """
     return in_turn(np.nan_to_num(liked_share), np.nan_to_num(views))
 
@@ -41,13 +41,13 @@ def best_positions(
 ) -> np.ndarray:
     """Positions of the `most` largest values among some videos, ascending.
 
-    Same as sorting all of them, but in time linear in the videos.
+    Gives what a full sort would, in time linear in the number of videos.
 
     Args:
         values: float [videos], finite where asked for.
         among: bool [videos].
-        tie_break: given the positions that tie for the last of the room, what decides between them, highest
-            first; ties that it leaves, or all of them without it, go to the first.
+        tie_break: called with the positions that tie for the last free slots; returns a key for each, the
+            highest of which win. Remaining ties go to the lowest position.
     """
     positions = np.flatnonzero(among)
     if most < 1 or len(positions) <= most:

@@ -28,10 +28,11 @@ class OwnFeatures:
 
     @classmethod
     def of(cls, sides: Sides, taken: Container[str], settings: Settings) -> "OwnFeatures":
-        """Those of the features of the sides that come from one's own modules.
+        """The features in the sides that come from the user's own modules.
 
         Args:
-            taken: names that a row has already; a feature of such a name bears its view's too, as in Feast.
+            taken: names that a row has already; a feature with such a name is prefixed by its view, as in
+                Feast.
         """
         found: dict[str, list[str]] = {"user": [], "video": [], "pair": []}
         names: dict[str, str] = {}
@@ -50,7 +51,7 @@ class OwnFeatures:
         )
 
     def values(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
-        """A column a feature, float32 [pairs].
+        """The own features of some pairs: one float32 [pairs] array per feature.
 
         Args:
             user, video: positions in the sides, -1 where unknown.

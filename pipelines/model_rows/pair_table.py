@@ -76,8 +76,8 @@ def pair_tables(
     """The tables of views whose keys are a user and a group of videos.
 
     Args:
-        views: each one's part of a row.
-        profiles_at: the instant of the videos' categories, which bear no time of their own.
+        views: the columns of a row that each view fills.
+        profiles_at: the instant as of which the videos' categories are read, since these have no event time.
     """
     if not views:
         return ()

@@ -57,7 +57,7 @@ class Sides:
         users, videos: one row each, in the order asked for.
         user_factors, video_factors: float32 [rows, factors], NaN where there are none.
         constants: position in a pair's row -> value, of what is the same for all pairs.
-        als_place: where als_score stands.
+        als_place: the column of als_score in a pair's row.
         pairs: the other features of pairs.
     """
 
@@ -72,7 +72,7 @@ class Sides:
 
     @property
     def pair_indices(self) -> tuple[int, ...]:
-        """Where the features of pairs stand in a row, als_score first: the order of pair values below."""
+        """Columns of the pair features in a row, als_score first: the order of the pair values below."""
         return (self.als_place, *(index for table in self.pairs for index in table.indices))
 
     def pair_grid(self, users: np.ndarray) -> list[np.ndarray]:
@@ -152,8 +152,8 @@ def sides_as_of(
     """Join and encode what is known of these users and videos as of the instant.
 
     Args:
-        profiles_at: who users are, and the texts and categories of videos, which bear no time of their own,
-            are those that had arrived by then; by default by `as_of`.
+        profiles_at: the instant as of which profiles, texts and categories are read, since these have no
+            event time; by default `as_of`.
         user_id, video_id: int64, at least one each.
         zone: where hours and weekdays are counted.
 
@@ -201,7 +201,7 @@ def sides_as_of(
 
 
 def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.Table:
-    """Rows in which every user and every video stands once, from the top; the shorter side starts again.
+    """Entity rows that hold every user and every video at least once; the shorter side repeats.
 
     The service wants both keys in each row; how they are paired does not matter to either side.
     """

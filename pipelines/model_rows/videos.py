@@ -16,7 +16,7 @@ _DAY_US = 86_400_000_000
 def video_features(
     past: Past, catalogue: Catalogue, sides: Sides, listable: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Values by name.
+    """Features of the videos at the cutoff of the past, by name.
 
     Counts are logarithms relative to the mean video's, so that they mean the same on each night of a growing
     log.

@@ -87,13 +87,13 @@ def tuned_blend(
     *,
     least_gain: float = _LEAST_GAIN,
 ) -> Blend:
-    """Search the weights with the highest quality, beginning with the sum of those in `start`.
+    """Search for the weights with the highest quality, starting from the plain sum of the scores in `start`.
 
-    Weights change for a gain of more than `least_gain` only, so the same input gives the same, plain blend.
+    A weight changes only for a gain above `least_gain`, which keeps blends simple and reproducible.
 
     Args:
-        components: a score a pair, on its scale.
-        quality: of an array of scores; larger is better.
+        components: by name, float64 [pairs] each, already on a common scale.
+        quality: rates an array of blended scores; larger is better.
     """
     scales = Blend.scales(components)
     standard = {name: scales.standardised(name, values) for name, values in components.items()}

@@ -5,22 +5,7 @@ on the first part, the next ones, on top of what these predict, on the second, a
 from, no more than two parts are in memory, and a tree costs what its part costs. Bagging of the whole log to
 the same number of rows costs four times as much a tree on KuaiRec: each tree has to be applied to all plays.
 
-What was tried on a synthetic KuaiRec (10.8 million plays to fit), for speed (CPU seconds of ten trees of
-1.8 million plays: 5.8 without bagging in the part) and quality (NDCG@10 of the hybrid on the holdout):
-
-| tried | gave | |
-|---|---|---|
-| bagging of 0.7 within a part | 5.2 | left out: a part is a sample already |
-| quantized gradients | 5.9, and failed on categories ("left_count > 0") | not used |
-| row-wise histograms | 5.5, 0.5 GB more | not used |
-| 63 bins | 5.6 | not used |
-| features of a tree 0.3 instead of 0.5 | 3.6 | setting `feature_fraction` |
-| 6 parts with bagging, 240 trees, rates 0.1 and 0.1 | 0.7663; the regressor was best at 100 trees | before |
-| 24 parts, 120 trees, rates 0.1 and 0.1 | 0.7649; best at 91 and 62 trees | not used |
-| 24 parts, 120 trees, rates 0.2 and 0.2 | 0.7644; best at 35 and 24 trees | not used |
-| 24 parts, 120 trees, rates 0.06 and 0.06 | 0.7650; best at 119 and 120 trees | not used |
-| 11 parts, 120 trees, rates 0.1 and 0.06 | 0.7666; best at 120 and 114 trees | parts, trees: the defaults |
-
+What else was tried, for speed and for quality: docs/decisions/boosting.md.
 The other defaults come from a study (docs/tuning.md). A model that is best after a few of its trees has
 learnt from a few of the parts: the learning rates are such that it takes about all trees.
 """
@@ -106,8 +91,8 @@ def fit_rankers(
 
     Args:
         matrix: all rows in order of time.
-        wanted: what came of them.
-        video_id: of each.
+        wanted: the targets of all rows.
+        video_id: int64 [rows].
     """
     rows = range(slices.fit.start, slices.fit.stop)
     parameters = common_parameters(settings, len(rows))
@@ -126,13 +111,13 @@ def fit_rankers(
 
 
 def validation_rows(slices: Slices) -> range:
-    """The plays that say when to stop: some of slices.stop, evenly spaced, where there are very many."""
+    """The plays that early stopping is measured on: slices.stop, thinned evenly where it is very long."""
     rows = range(slices.stop.start, slices.stop.stop)
     return rows[:: max(1, len(rows) // _STOP_ROWS)]
 
 
 def number_of_parts(settings: RankerSettings, rows: int) -> int:
-    """Into how many parts so many plays are dealt: each part gets at least one tree."""
+    """The number of parts that this many plays are split into; each part gets at least one tree."""
     return min(-(-rows // settings.tree_rows), settings.lightgbm.num_iterations) or 1
 
 
@@ -149,15 +134,14 @@ def grow_rankers(
     title: str = "rankers",
     network: Mapping[str, Any] | None = None,
 ) -> HybridRanker:
-    """Fit both rankers on parts, as many as there are, that are binned alike; `stop` says when to stop.
+    """Fit both rankers part by part, all parts with the same bins; early stopping is measured on `stop`.
 
     Args:
-        wanted: of all rows.
+        wanted: the targets of all rows.
         fit: the rows that are fitted on, by all workers together.
-        parameters: LightGBM's, as `common_parameters` gives them.
+        parameters: LightGBM's, from `common_parameters`.
         title: of the progress bar.
-        network: LightGBM's own parameters that say where other workers are, which do the same with other
-            parts; None for this one alone.
+        network: LightGBM's network parameters, where other workers fit other parts; None on one machine.
     """
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
@@ -186,7 +170,7 @@ def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
     """LightGBM's parameters that all rankers share.
 
     Args:
-        rows: how many they are fitted on.
+        rows: the number of rows that are fitted on.
     """
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.

@@ -1,4 +1,4 @@
-"""What orders a video in the mean over users, of whom a score's personal part is what goes beyond it."""
+"""The mean over users of the score that orders a video; what a user's own score adds is its personal part."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _BLOCK_USERS = 32
 
 
 def means_over_users(pairs: PairRanker, users: np.ndarray) -> np.ndarray:
-    """What orders each video in the mean over some users.
+    """The mean over some users of the score that orders each video.
 
     Args:
         users: positions in the sides.

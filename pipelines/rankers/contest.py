@@ -1,9 +1,9 @@
-"""Which objective's lists are better on past data: both rankers' lists of some users, and what these liked.
+"""Decides which objective makes the better lists on past data, by what users then liked.
 
-Where a fully observed matrix exists, lists are of its users who choose settings, from its videos, as of the
-log's end. Else they are of the days that stop the models early, each as of its start, from the whole
-catalogue: rankers of the next day are trained anew without these days, and no tree of the others has learnt
-from them. What is reported later, the matrix's other users and the days of the holdout, has no part.
+Where a fully observed matrix exists, lists are of its validation users, from its videos, as of the log's end.
+Else they are of the days of the early-stopping window, each as of its start, from the whole catalogue:
+rankers of the next day are trained anew without these days, and no tree of the others has learnt from them.
+What is reported later, the matrix's other users and the days of the holdout, has no part.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 @dataclass(frozen=True)
 class Contest:
-    """What it was decided on, over how many users' lists, and the mean NDCG at 10 and 100 of each side."""
+    """What decided, over how many users' lists, and each objective's mean NDCG at 10 and 100."""
 
     chosen_on: str
     judged_on: str
@@ -72,7 +72,7 @@ def contest(
     """Compare both rankers' lists in every arena.
 
     Args:
-        days: what chooses, and what judges later, in words.
+        days: the days that choose and the days that judge later, in words.
     """
     shown, next_day = rankers
     qualities: list[tuple[np.ndarray, np.ndarray]] = []
@@ -90,7 +90,7 @@ def contest(
 
 
 def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
-    """The matrix's users who choose settings; None where too few of them liked anything."""
+    """The matrix's validation users; None if too few of them liked anything."""
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
     ).unique(_PAIR, keep="first", maintain_order=True)
@@ -111,7 +111,7 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
 
 
 def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Arena]]:
-    """The days that stop the models early, with the users who had played before them; those that have any."""
+    """The days of the early-stopping window that have users who had played before, each with these users."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     stop = data.plays[data.slices.stop]
     found = []

@@ -1,4 +1,4 @@
-"""Users and what may be listed for them, both objectives' lists of that, and how good a list is."""
+"""Users and their listable videos, the lists that both objectives make of them, and how good a list is."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Arena:
     """Users whose lists are compared.
 
     Attributes:
-        listable: as `Night.of` takes it.
-        opened: bool [users, listable].
-        liked: user_id, video_id of what they liked, each pair once, every user in it.
+        listable: the videos that may be listed, as for `Night.of`.
+        opened: bool [users, listable], which of them may be listed for each user.
+        liked: user_id, video_id, each liked pair once; every user has one.
     """
 
     as_of: datetime
@@ -55,7 +55,7 @@ class Arena:
         *,
         closed: bool,
     ) -> "Arena":
-        """pairs: user_id, video_id of what is closed to the users, or of what alone is open."""
+        """From pairs (user_id, video_id) that may not be listed, if `closed`, or that alone may be."""
         user_id = np.sort(liked[columns.USER_ID].unique().to_numpy())
         video_id = listable[columns.VIDEO_ID].to_numpy()
         own = pairs.filter(
@@ -78,7 +78,7 @@ class Arena:
         """The mean NDCG at 10 and 100 of each user.
 
         Args:
-            lists: positions among the listable, best first.
+            lists: for each user positions in `listable`, best first.
         """
         video_id = self.listable[columns.VIDEO_ID].to_numpy()
         found = pl.DataFrame(
@@ -102,7 +102,7 @@ class Arena:
 
 
 def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Settings) -> list[np.ndarray]:
-    """Each user's list by the rankers of shown pairs: positions among the listable, best first."""
+    """Each user's list by the rankers of objective `shown`: positions in `listable`, best first."""
     pairs = PairRanker.of(ranker, sides)
     shrinkage, plays = ranker.shrinkage, plays_of(sides)
     common = np.zeros(0)
@@ -126,7 +126,7 @@ def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Sett
 def next_day_lists(
     arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: Settings
 ) -> list[np.ndarray]:
-    """The same by the rankers of the next day.
+    """Each user's list by the rankers of objective `next_day`: positions in `listable`, best first.
 
     Args:
         plays: the log.

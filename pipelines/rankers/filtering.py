@@ -12,10 +12,10 @@ from pipelines.metrics import Order
 
 
 def filter_size(settings: Settings, filter_k: int | None = None) -> int:
-    """How many candidates the classifier hands on: filter_k, but never fewer than a list has room for.
+    """How many candidates the classifier keeps: filter_k, but at least the length of a list.
 
     Args:
-        filter_k: another one than that of the settings, to be tried.
+        filter_k: overrides the setting, to try another value.
     """
     return max(settings.ranker.filter_k if filter_k is None else filter_k, settings.lists.top_k)
 
@@ -35,7 +35,7 @@ def hybrid_order(
     received better, and last the smaller video_id.
 
     Args:
-        received: as the function gives it.
+        received: int64 [candidates], from `received`; higher is better.
 
     Returns:
         int64 [candidates].
@@ -62,9 +62,9 @@ def hybrid_scores(
     All arrays have one entry a pair, in any order.
 
     Args:
-        catalogue: the number of videos; of a user with pairs for only a part of them, the filter keeps the
+        catalogue: the number of videos; for a user with pairs for only some of them, the filter keeps the
             same share, rounded up.
-        received: of each pair's video.
+        received: int64, the reception of each pair's video.
 
     Returns:
         float64 [pairs].

@@ -1,6 +1,6 @@
-"""LightGBM's trees as arrays: what each node asks, and which leaves each answer leaves open.
+"""LightGBM's trees as arrays: the split of each node, and which leaves each outcome leaves open.
 
-Read from LightGBM's own text format (version v4) and answered as its prediction does: numbers go left where
+Read from LightGBM's own text format (version v4) and evaluated as its prediction does: numbers go left where
 they are not above the threshold, categories where they are in the node's set, and unknown values where the
 node says. A leaf is a bit of a uint64.
 """
@@ -21,14 +21,14 @@ _MISSING_SHIFT, _MISSING_IS_ZERO, _MISSING_IS_NAN = 2, 1, 2
 
 @dataclass(frozen=True)
 class Question:
-    """What a node asks of one feature.
+    """A node's split on one feature.
 
     Attributes:
-        feature: its place in a row.
+        feature: its index in a row.
         threshold: the largest number that goes left.
         unknown_left: whether NaN does.
         categories: bool, by code, which codes go left; None where the feature is a number.
-        left, right: leaves that stay open where the answer is that.
+        left, right: masks of the leaves that stay open if a value goes left or right.
     """
 
     feature: int
@@ -62,7 +62,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Tree:
-    """questions: of its nodes, in any order. leaf_values: float64 [leaves], what each leaf adds."""
+    """A tree.
+
+    Attributes:
+        questions: the splits of its nodes, in any order.
+        leaf_values: float64 [leaves], what each leaf adds to the score.
+    """
 
     questions: tuple[Question, ...]
     leaf_values: np.ndarray
@@ -73,18 +78,18 @@ class Tree:
         return np.uint64(2 ** len(self.leaf_values) - 1)
 
     def asked_of(self, feature: int) -> list[Question]:
-        """The questions about this feature."""
+        """The splits on this feature."""
         return [question for question in self.questions if question.feature == feature]
 
 
 def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: int) -> np.ndarray:
-    """The leaves of each tree that rows of some features leave open.
+    """The leaves of each tree that remain possible when only some features of a row are known.
 
-    Questions about others stay open. Masks of disjoint sets of features, ANDed, leave the leaves that all of
-    them do; of all features, one.
+    Splits on other features close nothing. The masks of disjoint sets of features can be ANDed; over all
+    features, one leaf remains.
 
     Args:
-        columns: place of a feature -> its values, float32 or float64 [rows].
+        columns: index of a feature -> its values, float32 or float64 [rows].
 
     Returns:
         uint64 [trees, rows].
@@ -104,8 +109,8 @@ def read_trees(booster: lgb.Booster) -> tuple[Tree, ...]:
     """The trees of a model, in its order.
 
     Raises:
-        InputError: for what this does not answer as LightGBM does: trees of more than LEAVES_MAX leaves,
-            zeros that count as unknown, linear leaves.
+        InputError: for models that would not be evaluated as LightGBM does it: trees of more than LEAVES_MAX
+            leaves, zeros that count as unknown, linear leaves.
     """
     text: str = booster.model_to_string()
     blocks = text.partition("\nend of trees")[0].split("\nTree=")[1:]

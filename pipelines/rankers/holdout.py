@@ -1,4 +1,4 @@
-"""How good a model is on the holdout, and whether a new version may take the champion's place."""
+"""How good a model is on the holdout, and whether a new version may replace the champion."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,12 +28,11 @@ class Holdout:
     """The plays that no model has seen.
 
     Attributes:
-        rows: numbers of each user's first play of each video in the holdout, among all rows of the joined
-            frame.
-        user_id, video_id: of these.
-        since: when the holdout begins.
-        catalogue: videos of the whole log.
-        wanted: what came of all rows of the frame.
+        rows: each user's first play of each video in the holdout, as row numbers of the joined frame.
+        user_id, video_id: int64, of these rows.
+        since: when the holdout begins, UTC.
+        catalogue: the number of videos in the whole log.
+        wanted: the targets of all rows of the frame.
     """
 
     frame: FeatureFrame
@@ -85,10 +84,10 @@ class Holdout:
 
 
 def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Settings) -> str:
-    """Make `version` the champion unless the champion orders the holdout better; says why.
+    """Make `version` the champion unless the current one orders the holdout better; returns the reason.
 
     The champion's figure is computed anew on this holdout. Where it cannot be compared (damaged, other
-    features, or it was trained on plays of this holdout) the new version takes its place.
+    features, or it was trained on plays of this holdout) the new version replaces it.
     """
     verdict, is_better = _compare(version, holdout, settings)
     if is_better:

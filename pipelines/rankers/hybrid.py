@@ -1,8 +1,8 @@
 """The trained pair of rankers, and their one order: the classifier filters, the regressor orders.
 
-Where the log itself shows that als_score deserves more than the regressor gives it, their weighted sum
-orders: `list_order` has how. Where past data shows that what is personal in that is mostly noise, it counts
-less: `shown_shrinkage`.
+Where past data shows that als_score deserves more weight than the regressor gives it, their weighted sum
+orders (`list_order`). Where it shows that the personal part of that score is mostly noise, that part counts
+less (`shown_shrinkage`).
 """
 
 import json
@@ -33,12 +33,13 @@ class HybridRanker:
     """Classifier and regressor over one feature matrix.
 
     Attributes:
-        encoding: how that matrix is made.
-        classifier: probability that watch_ratio exceeds like_threshold.
-        regressor: expected watch_ratio, clipped.
-        threads: of prediction; 0 means all cores. Predictions do not depend on it.
-        order: of what the filter keeps, over ORDERED_BY; the regressor alone unless it was fitted.
-        shrinkage: of what orders towards its mean over users.
+        encoding: how feature values become that matrix.
+        classifier: predicts the probability that a play is liked.
+        regressor: predicts the clipped watch_ratio.
+        threads: for prediction; 0 means all cores. Predictions do not depend on it.
+        order: the weights of ORDERED_BY in the order of what the filter keeps; by default the regressor
+            alone.
+        shrinkage: how far that order is shrunk towards its mean over users.
     """
 
     encoding: FeatureEncoding
@@ -62,9 +63,14 @@ class HybridRanker:
         return self._predict(self.regressor, matrix)
 
     def ordering(self, regressor_score: np.ndarray, als_score: np.ndarray) -> np.ndarray:
-        """What orders the videos that the filter keeps, highest first: float64 [pairs].
+        """The score by which the videos that the filter keeps are ordered, highest first.
 
-        Both of the same pairs: an expected amount, and als_score, NaN where it is not known.
+        Args:
+            regressor_score: float64 [pairs], the expected watch_ratio.
+            als_score: float32 [pairs], NaN where unknown.
+
+        Returns:
+            float64 [pairs].
         """
         if self.order.only() == columns.REGRESSOR_SCORE:
             return regressor_score

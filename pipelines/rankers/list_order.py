@@ -1,21 +1,17 @@
 """What orders the videos that the filter keeps: the regressor, with als_score where that ranks better.
 
 The rankers learn from a whole log, in whose first days ALS knows little, so they may trust it less than it
-deserves by the end. So lists are made as they would have been when the plays began that stop the models
-(which no tree has learnt from): of what each user had not seen, from features of that instant. What the user
-then liked says whether als_score should count, a quarter of what the regressor does. It counts only where two
-things are so; else the regressor orders alone:
+deserves by the end. So lists are made as they would have been at the start of the early-stopping window,
+which no tree has learnt from: of what each user had not seen, from features of that instant. What the user
+then liked says whether als_score should count, with a quarter of the regressor's weight. It counts only if
+two conditions hold; otherwise the regressor orders alone:
 
 - DCG over the users gains by more than chance.
 - It also gains where each liked video counts by the inverse of its plays (inverse propensity: Schnabel et
   al., Recommendations as Treatments, ICML 2016). What is shown a lot is liked a lot: a score that follows
   what is shown seems to rank better, and would not for a user who is shown everything.
 
-That the second is needed was measured on a synthetic KuaiRec, whose truth is known: there the classifier's
-order seemed 17 % better than the regressor's (six standard errors), by inverse propensity no better, and in
-truth its NDCG@10 is .922 against .928. Larger weights are not tried for the same reason: on a quarter of that
-log past lists liked 1 best, and in truth NDCG@100 was .006 less with it. How well what was watched is ordered
-tells the scores apart even less.
+Why both conditions, and no larger weights: docs/decisions/list-order.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,11 +44,11 @@ _BLOCK_USERS = 32
 
 @dataclass(frozen=True)
 class KeptRows:
-    """Of each user of past lists what the filter keeps, user after user: one entry a pair.
+    """What the filter keeps of each user's past list, user after user: one entry per pair.
 
     Attributes:
         user, video: positions in the lists.
-        regressed, als_score: of the pair.
+        regressed, als_score: float64 and float32, the pair's scores.
     """
 
     user: np.ndarray
@@ -67,7 +63,7 @@ class PastLists:
 
     Attributes:
         seen, liked: bool [users, videos], before and after the instant.
-        plays: of each video after it, float64 [videos], at least 1.
+        plays: float64 [videos], each video's plays after the instant, at least 1.
     """
 
     sides: Sides
@@ -78,9 +74,9 @@ class PastLists:
 
     @classmethod
     def of(cls, data: TrainingData, store: FeatureStore, settings: Settings) -> "PastLists | None":
-        """As of the beginning of data.slices.stop; None where nobody who was known then liked anything.
+        """Lists as of the start of data.slices.stop; None if no user known by then liked anything after it.
 
-        Of many users some, by hash.
+        If there are very many users, a hashed sample of them.
         """
         pair = [columns.USER_ID, columns.VIDEO_ID]
         stop = data.slices.stop
@@ -110,7 +106,7 @@ class PastLists:
         return cls(sides, table(before), table(liked), np.maximum(plays, 1.0), settings)
 
     def kept(self, ranker: HybridRanker) -> KeptRows:
-        """What the filter keeps of each list, and what orders it."""
+        """The rows that the filter keeps of each list, and the scores that order them."""
         pairs, well = PairRanker.of(ranker, self.sides), self.sides.received()
         starts = range(0, len(self.seen), _BLOCK_USERS)
         with ThreadPoolExecutor(self.settings.threads) as pool:
@@ -119,9 +115,9 @@ class PastLists:
         return KeptRows(*(np.concatenate(column) for column in columns_of))
 
     def gains(self, rows: KeptRows) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """Of scores of these rows, DCG of each user who liked something among them.
+        """A function from scores of these rows to the DCG of each user who liked something among them.
 
-        Each liked video counts as one, and by the inverse of its plays.
+        It returns two arrays: with each liked video counting as one, and by the inverse of its plays.
         """
         liked = self.liked[rows.user, rows.video]
         counted = Outcome.of(rows.user, liked, None, max(_MEASURED_AT))
@@ -139,7 +135,7 @@ class PastLists:
         """The order that ranks these lists best.
 
         Args:
-            rows: of all of them, as `kept` gives them.
+            rows: those of all lists, from `kept`.
         """
         gains = self.gains(rows)
         regressor = Blend.alone(columns.REGRESSOR_SCORE)
@@ -182,5 +178,5 @@ def _regressed(block: UserBlock, user: int, als_score: np.ndarray, videos: np.nd
 
 
 def with_fitted_order(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:
-    """The same ranker with the order that suits past lists best; without any, the regressor orders alone."""
+    """The ranker with the order that ranks past lists best; without any, the regressor orders alone."""
     return ranker if lists is None else replace(ranker, order=lists.best_order(lists.kept(ranker)))

@@ -39,9 +39,13 @@ PERSONAL = (
 
 @dataclass(frozen=True)
 class NextDayRanker:
-    """names: the features of a row of `model_rows.night`, in order. order: over CLASSIFIER and the others.
+    """The trained models of objective `next_day` and the order that they give together.
 
-    shrinkage: of what orders towards its mean over users.
+    Attributes:
+        names: the features of a row of `model_rows.night`, in order.
+        models: by name, the classifier among them.
+        order: the weights of the models in the order of what the filter keeps.
+        shrinkage: how far that order is shrunk towards its mean over users.
     """
 
     names: tuple[str, ...]
@@ -81,10 +85,11 @@ class NextDayRanker:
         return found
 
     def ordering(self, features: np.ndarray, probability: np.ndarray) -> np.ndarray:
-        """What orders what the filter keeps, highest first.
+        """The score by which the rows that the filter keeps are ordered, highest first.
 
         Args:
-            probability: of these rows, as `probability` gave it.
+            features: float32 [rows, features].
+            probability: float64 [rows], from `probability`.
 
         Returns:
             float64 [rows].
@@ -100,15 +105,14 @@ class NextDayRanker:
     def means_over_users(
         self, parts: Iterable[tuple[np.ndarray, np.ndarray]], videos: int
     ) -> np.ndarray | None:
-        """What orders each video in the mean over some users.
-
-        None where no score is shrunk.
+        """The mean over some users of the score that orders each video.
 
         Args:
-            parts: the videos of these users' candidates, and their features.
+            parts: positions of the videos of these users' candidates, and their features, block by block.
+            videos: how many the catalogue has.
 
         Returns:
-            float64 [videos], NaN where it is unknown.
+            float64 [videos], NaN where unknown; None where no score is shrunk.
         """
         if self.shrinkage.changes_nothing:
             return None
@@ -121,7 +125,7 @@ class NextDayRanker:
         return found
 
     def shrunk(self, ordering: np.ndarray, common: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """What `ordering` gave, its personal part weighed. common: as `Shrinkage.applied` takes it."""
+        """The scores of `ordering` with their personal part shrunk; `common` is as in `Shrinkage.applied`."""
         plays = features[:, self.names.index(HISTORY_PLAYS)].astype(np.float64)
         return self.shrinkage.applied(ordering, common, plays)
 

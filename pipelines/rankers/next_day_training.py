@@ -36,14 +36,16 @@ _OBJECTIVES: dict[str, dict[str, Any]] = {
 def fit_next_day(
     rows: NightRows, settings: Settings, *, on_all: bool = True
 ) -> tuple[NextDayRanker, dict[str, float]]:
-    """The rankers of all rows, ordered as was best for the validation users; and NDCG by what orders.
+    """Fit the rankers and choose their order on the validation users.
 
     The order is chosen with models that have seen only the other users: classifier and LambdaMART together,
-    unless other weights are clearly better. So is the weight of its personal part.
+    unless other weights are clearly better. The weight of its personal part is chosen the same way.
 
     Args:
-        on_all: whether models are fitted anew on all users then; else they stay as they were when the order
-            was chosen.
+        on_all: whether the models are then fitted again on all users.
+
+    Returns:
+        The ranker, and the validation users' mean NDCG at 10 and 100 by each order that was tried.
     """
     fitted = ~rows.is_validation & rows.is_sampled
     order, shrinkage = Blend.alone(CLASSIFIER), Shrinkage()
@@ -93,16 +95,16 @@ class Judge:
     """The mean NDCG at 10 and 100 over the validation examples."""
 
     def __init__(self, rows: NightRows) -> None:
-        """rows: the validation examples' are looked at."""
+        """Keep what is needed of the validation examples among these rows."""
         self._group = rows.group[rows.is_validation]
         self._outcome = Outcome.of(self._group, rows.liked[rows.is_validation], None, max(_MEASURED_AT))
 
     def __call__(self, scores: np.ndarray) -> float:
-        """scores: float64, a validation row each."""
+        """The quality of scores: float64 [validation rows]."""
         return float(self.of_examples(scores).mean())
 
     def of_examples(self, scores: np.ndarray) -> np.ndarray:
-        """The same of each example: float64 [examples]."""
+        """The quality of each example's scores: float64 [examples]."""
         video = np.arange(len(scores))
         lists = RankedLists.ordered(Order.of(self._group, video, scores), self._outcome)
         found: np.ndarray = np.mean([ndcg_at_k(lists, k) for k in _MEASURED_AT], axis=0)

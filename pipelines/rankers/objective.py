@@ -1,7 +1,7 @@
 """What a model is trained for: what is liked if shown, or what is liked on the next day out of all videos.
 
-`auto` takes what wins on past data, as `contest` has it: on the users of a fully observed matrix who choose
-settings, else on the days before the holdout. Other users and later days, which are reported, have no part.
+`auto` takes what wins the `contest` on past data: on the validation users of a fully observed matrix, else on
+the days before the holdout. Other users and later days, which are reported, have no part.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
 
 @dataclass(frozen=True)
 class Chosen:
-    """The objective, why, and the next day's rankers where they were trained, those of the backtest too."""
+    """The objective, the reason, and the next day's rankers and the backtest's where they were trained."""
 
     objective: str
     why: str
@@ -48,7 +48,7 @@ class Chosen:
                 ranker.save(folder, prefix)
 
     def manifest(self) -> dict[str, Any]:
-        """What the version's manifest says of it."""
+        """Its entries in the version's manifest."""
         return {
             "objective": self.objective,
             "why": self.why,
@@ -58,7 +58,7 @@ class Chosen:
 
 
 def objective_of(model: ModelVersion) -> str:
-    """What a version was trained for; versions of before there was a choice were for what is shown."""
+    """The objective of a version; versions from before there was a choice have `shown`."""
     return str(model.manifest.get("objective", SHOWN))
 
 
@@ -70,10 +70,10 @@ def has_backtest(folder: Path) -> bool:
 def choose_objective(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
 ) -> Chosen:
-    """Train the next day's rankers where they may be wanted, and say which objective the version has.
+    """Train the next day's rankers where the settings allow them, and choose the version's objective.
 
     Args:
-        ranker: that of shown pairs, trained on these data.
+        ranker: the ranker of objective `shown`, trained on these data.
     """
     if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")

@@ -1,12 +1,12 @@
-"""A boosted model taken apart by sides: what it asks of users, of videos, and of the pair alone.
+"""A boosted model split by what its nodes read: user features, video features, and features of the pair.
 
-Each question of a tree is about the user, the video, or a feature of the pair: `als_score`, and what a user's
-own modules add. So questions are answered once a user, once a video and once for each interval of such a
-feature, every time as a mask of the leaves that the answers leave open; of a pair, the masks have one leaf in
-common. Scoring a pair then costs an AND and a look-up a tree for the user and each feature that the tree asks
-of, whatever the tree's depth, and no row of features is composed. Of a user with all videos it costs less:
-the few different masks of the videos are combined with the user's and the intervals' once, and each video
-looks its own up. Sums are made in the order of the trees, so scores are LightGBM's to the last bit.
+Each split of a tree is on a feature of the user, of the video, or of the pair: `als_score`, and what a user's
+own modules add. So splits are evaluated once per user, once per video and once for each interval of such a
+feature, each time as a mask of the leaves that remain possible; the masks of a pair have one leaf in common.
+Scoring a pair then costs an AND and a look-up a tree for the user and each feature that the tree asks of,
+whatever the tree's depth, and no row of features is composed. Of a user with all videos it costs less: the
+few different masks of the videos are combined with the user's and the intervals' once, and each video looks
+its own up. Sums are made in the order of the trees, so scores are LightGBM's to the last bit.
 
 Masks of leaves: Lucchese et al., QuickScorer: a Fast Algorithm to Rank Documents with Additive Ensembles of
 Regression Trees (SIGIR 2015).
@@ -128,12 +128,12 @@ def _borders(question: Question) -> list[float]:
 
 @dataclass(frozen=True)
 class PairForest:
-    """A model's trees, and what they answer of each video.
+    """A model's trees, with their splits on video features already evaluated.
 
     Attributes:
-        videos: uint64 [trees, videos], leaves that a video leaves open.
-        classes: the same, videos of the same leaves put together.
-        of_pairs: what is asked of the features of a pair, in the order of the sides' pair_indices.
+        videos: uint64 [trees, videos], the leaves that remain possible for a video.
+        classes: the same masks, each different one once.
+        of_pairs: the splits on the features of a pair, in the order of the sides' pair_indices.
         values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
@@ -146,10 +146,10 @@ class PairForest:
 
     @classmethod
     def of(cls, booster: lgb.Booster, sides: Sides) -> "PairForest":
-        """Take a model apart, and answer its questions about the videos.
+        """Read a model's trees, and evaluate their splits on video features.
 
         Raises:
-            InputError: for a model that `read_trees` does not take.
+            InputError: for a model that `read_trees` refuses.
         """
         trees = read_trees(booster)
         values = np.zeros((len(trees), LEAVES_MAX))
@@ -161,16 +161,16 @@ class PairForest:
         return cls(sides, trees, videos, _Classes.of(videos), of_pairs, values)
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
-        """The leaves that these users leave open: uint64 [trees, users]. users: places in the sides."""
+        """The leaves left possible for users, given as positions in the sides: uint64 [trees, users]."""
         return open_leaves(self.trees, self.sides.user_columns(users), len(users))
 
     def grid(self, users: np.ndarray, *pair_values: np.ndarray) -> np.ndarray:
         """The raw scores of some users with all videos.
 
         Args:
-            users: uint64 [trees, users], of `of_users`.
-            pair_values: float32 [users, videos] each, als_score and the others, as the sides' pair_indices
-                have them.
+            users: uint64 [trees, users], from `of_users`.
+            pair_values: float32 [users, videos] each, in the order of the sides' pair_indices: als_score
+                first.
 
         Returns:
             float64 [users, videos].
@@ -212,9 +212,9 @@ class PairForest:
         """The raw scores of some pairs.
 
         Args:
-            users: of `of_users`.
-            user: each pair's column there.
-            video: each pair's place in the sides.
+            users: uint64 [trees, users], from `of_users`.
+            user: int [pairs], each pair's column there.
+            video: int [pairs], each pair's position in the sides.
             pair_values: float32 [pairs] each, as in `grid`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The hybrid's two models, taken apart by sides: scores of many pairs, without a row of features for each."""
+"""The hybrid's two models as `PairForest`s: scores of many pairs, without a row of features for each."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,16 +29,16 @@ class PairRanker:
 
     @classmethod
     def of(cls, ranker: HybridRanker, sides: Sides) -> "PairRanker":
-        """Take both models apart. Raises InputError for models that cannot be."""
+        """Read both models. Raises InputError for models that `read_trees` refuses."""
         return cls(
             ranker, sides, PairForest.of(ranker.classifier, sides), PairForest.of(ranker.regressor, sides)
         )
 
     def with_users(self, users: Side, factors: np.ndarray, pairs: tuple[PairTable, ...] = ()) -> "PairRanker":
-        """The same for other users: what was answered of the videos stands.
+        """The same for other users; what was evaluated for the videos is kept.
 
         Args:
-            factors, pairs: as in Sides.
+            factors, pairs: `user_factors` and `pairs` as in `Sides`.
         """
         sides = replace(self.sides, users=users, user_factors=factors, pairs=pairs)
         return replace(
@@ -49,13 +49,13 @@ class PairRanker:
         )
 
     def block(self, users: np.ndarray) -> "UserBlock":
-        """Some users, their own questions answered. users: places in the sides."""
+        """Some users, by their positions in the sides, with their splits evaluated."""
         return UserBlock(self, users, self.classifier.of_users(users), self.regressor.of_users(users))
 
 
 @dataclass(frozen=True)
 class UserBlock:
-    """Some users, and the leaves of each model that they leave open: uint64 [trees, users]."""
+    """Some users, and the leaves of each model that remain possible for them: uint64 [trees, users]."""
 
     ranker: PairRanker
     users: np.ndarray
@@ -63,17 +63,18 @@ class UserBlock:
     regressor_leaves: np.ndarray
 
     def classified(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Some of these users after the other, with all videos.
+        """Classify all videos for these users, block by block.
 
-        Yields which of the users, their als_score, float32 [users, videos], NaN where it is not known, and
-        the probability that a play is liked, float64 [users, videos].
+        Yields:
+            Which of the users; their als_score, float32 [users, videos], NaN where unknown; and the
+            probability that a play is liked, float64 [users, videos].
         """
         for part, als, others in self._grids():
             raw = self.ranker.classifier.grid(self.classifier_leaves[:, part], als, *others)
             yield part, als, expit(raw)
 
     def regressed_grid(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """The same with the expected amount, float64 [users, videos], instead of the probability."""
+        """As `classified`, with the expected amount, float64 [users, videos], instead of the probability."""
         for part, als, others in self._grids():
             yield part, als, self.ranker.regressor.grid(self.regressor_leaves[:, part], als, *others)
 
@@ -87,7 +88,7 @@ class UserBlock:
             yield part, als, sides.pair_grid(self.users[part])
 
     def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
-        """The probability that a play is liked: float64 [pairs]; of pairs given as to `regressed`."""
+        """The probability that a play is liked: float64 [pairs]. Arguments as for `regressed`."""
         others = self.ranker.sides.pair_values(self.users[user], video)
         probability: np.ndarray = expit(
             self.ranker.classifier.pairs(self.classifier_leaves, user, video, als_score, *others)
@@ -98,8 +99,8 @@ class UserBlock:
         """The expected amount of some pairs.
 
         Args:
-            user: each pair's place among these users.
-            video: its place in the sides.
+            user: int [pairs], each pair's position among these users.
+            video: int [pairs], its position in the sides.
             als_score: float32 [pairs].
 
         Returns:
@@ -121,7 +122,7 @@ def scores_of_pairs(
     """A model's raw scores of any pairs.
 
     Args:
-        user, video: each pair's place in the sides, user ascending.
+        user, video: int [pairs], positions in the sides, user ascending.
         als_score: float32 [pairs].
 
     Returns:
@@ -148,7 +149,7 @@ def als_scores_of_pairs(sides: Sides, user: np.ndarray, video: np.ndarray) -> np
     """The als_score of any pairs.
 
     Args:
-        user, video: each pair's place in the sides, user ascending.
+        user, video: int [pairs], positions in the sides, user ascending.
 
     Returns:
         float32 [pairs], NaN where either has no factors.

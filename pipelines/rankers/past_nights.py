@@ -2,8 +2,8 @@
 
 An example is a user at an instant: the beginning of a day on which the user played. Its rows are the
 candidates that the sources had named then, its targets what the user did until the end of that day. A log
-whose users come once and stay for one sitting has hardly an example of that kind; there an example is a user
-in the midst of a sitting, and its targets are the rest of it.
+whose users come once and stay for one sitting has hardly any such example; there an example is a user in the
+middle of a sitting, and its targets are the rest of it.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Examples:
     """Users at an instant each, of one cutoff.
 
     Attributes:
-        until_us: when what counts for each ends.
+        until_us: int64, the end of the window in which each one's likes count.
     """
 
     cutoff: datetime
@@ -63,16 +63,17 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class NightRows:
-    """Rows of all examples: float32 features.
+    """Rows of all examples: features float32 [rows, features], the other arrays one entry per row.
 
     Attributes:
         liked, amount: targets.
-        group: a number an example, ascending.
-        is_validation: bool, whether the example's user validates; of those every candidate is there, of the
-            others a sample, which is_sampled marks of all.
+        group: the number of the row's example, ascending.
+        is_validation: bool, whether the example's user validates. Validation users have every candidate,
+            the others a sample of them.
+        is_sampled: bool, whether the row is in that sample; drawn for validation users too.
         video_id: int64.
         night: int64, the same number for examples of one cutoff.
-        until_us: int64, when what counts ends.
+        until_us: int64, the end of the example's window.
         kind: "nights" or "sittings".
     """
 
@@ -120,9 +121,10 @@ def night_rows(
     """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
 
     Args:
-        plays: as `read_plays` gives them; none at or after `until` has a part.
-        rows_max: about so many rows of candidates that came to nothing.
-        earlier_too: as many nights more as the holdout has days, for those who leave its days out later.
+        plays: from `read_plays`; those at or after `until` are ignored.
+        rows_max: about the most rows of candidates that were not played.
+        earlier_too: whether to add as many earlier nights as the holdout has days, for callers who leave
+            its days out later.
     """
     past = Past.of(plays, until, settings)
     nights = settings.ranker.training_nights + (settings.evaluation.holdout_days if earlier_too else 0)

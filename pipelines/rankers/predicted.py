@@ -33,7 +33,7 @@ class Predicted:
 
     @classmethod
     def of(cls, ranker: HybridRanker, matrix: Matrix, rows: np.ndarray) -> "Predicted":
-        """Of these rows of a matrix with the ranker's features."""
+        """Score these rows of a matrix with the ranker's features."""
         classified, regressed = (np.empty(len(rows)) for _ in range(2))
         own = {name: np.full(len(rows), np.nan) for name in _OF_PAIRS if name in ranker.feature_names}
         for start in range(0, len(rows), _BLOCK_ROWS):
@@ -49,7 +49,7 @@ class Predicted:
     def hybrid(
         self, user_id: np.ndarray, video_id: np.ndarray, *, filter_k: int, catalogue: int
     ) -> np.ndarray:
-        """As `hybrid_scores`, of the rows' users and videos."""
+        """The scores of `hybrid_scores` for the rows' users and videos."""
         return hybrid_scores(
             user_id,
             video_id,

@@ -1,8 +1,8 @@
-"""A boosted model over rows of numbers, asked node by node: each answer for many rows at a time.
+"""A boosted model over rows of numbers, evaluated node by node for many rows at a time.
 
-LightGBM walks each row through each tree, and a processor cannot guess where it turns. Here each node is
-asked of a block of rows at once, its answer a mask of the leaves that it leaves open, and the one leaf that
-all nodes leave open is what the tree says: as `pair_forest` does for pairs, to the last bit.
+LightGBM walks each row through each tree, whose branches a processor cannot predict. Here each node is
+evaluated for a block of rows at once and gives a mask of the leaves that remain possible; the one leaf that
+all masks share gives the tree's value, as in `pair_forest`, to the last bit.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ class RowForest:
 
     Attributes:
         starts: int64 [trees + 1], where each tree's nodes begin.
-        features: int64, thresholds: float32, unknown_left: bool, each node's question.
-        left, right: uint32 or uint64, the leaves that each answer leaves open.
+        features: int64, the feature that each node reads.
+        thresholds: float32, the largest number that goes left.
+        unknown_left: bool, whether NaN goes left.
+        left, right: uint32 or uint64, masks of the leaves that remain possible on each side.
         values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
     """
 
@@ -35,10 +37,10 @@ class RowForest:
 
     @classmethod
     def of(cls, booster: lgb.Booster) -> "RowForest":
-        """Take a model of numbers apart.
+        """Read a model without categorical features.
 
         Raises:
-            InputError: for one that `read_trees` does not take.
+            InputError: for a model that `read_trees` refuses.
         """
         trees = read_trees(booster)
         nodes = [node for tree in trees for node in tree.questions]

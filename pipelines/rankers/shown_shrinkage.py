@@ -1,7 +1,7 @@
 """How much the personal part of the hybrid's order counts, for each length of history.
 
-Fitted where the model has learnt nothing: on the users of a fully observed matrix who choose settings, else
-on the lists of the past that choose the order. On KuaiRec's real positives the regressor averaged over users,
+Fitted on data that the model has not learnt from: the validation users of a fully observed matrix, else the
+past lists that choose the order. On KuaiRec's real positives the regressor averaged over users,
 as one list for all, is far above the same scores user by user; elsewhere taste is most of what is known. So
 past data decides, and a score stays as it is unless another weight is better by more than chance, and better
 where each liked video counts by the inverse of its plays as well: the mean follows what is shown a lot.
@@ -25,7 +25,7 @@ from pipelines.rankers.training_data import TrainingData
 
 
 def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: Settings) -> PastLists | None:
-    """The fully observed pairs of the users who choose settings; None where too few liked anything."""
+    """The fully observed pairs of the validation users; None if too few of them liked anything."""
     if not settings.paths.table("fully_observed").is_file():
         return None
     arena = arena_of_matrix(data, settings)
@@ -40,7 +40,7 @@ def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: Settings)
 
 
 def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> HybridRanker:
-    """The same ranker with the weights that suit these lists best, none of which any tree has learnt from."""
+    """The ranker with the shrinkage that ranks these lists best; no tree may have learnt from them."""
     if lists is None:
         return ranker
     rows = lists.kept(ranker)

@@ -21,7 +21,12 @@ _EXAMPLES_MIN = 30
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """borders: ascending, the plays from which on the next segment begins. weights: one a segment."""
+    """The weight of a score's personal part in each segment of history length.
+
+    Attributes:
+        borders: ascending, the number of plays at which the next segment begins.
+        weights: one per segment, 0 to 1; 1 leaves scores as they are.
+    """
 
     borders: tuple[float, ...] = ()
     weights: tuple[float, ...] = (1.0,)
@@ -32,11 +37,12 @@ class Shrinkage:
         return all(weight == 1.0 for weight in self.weights)
 
     def applied(self, scores: np.ndarray, common: np.ndarray, plays: np.ndarray) -> np.ndarray:
-        """Scores with their personal part weighed.
+        """Scores with their personal part weighted.
 
         Args:
-            common: the mean over users of the row's video; NaN where it is unknown, which leaves the score.
-            plays: of the row's user.
+            scores: float64 [rows].
+            common: float64 [rows], the video's mean over users; NaN (unknown) leaves the score as it is.
+            plays: float64 [rows], the length of the user's history.
 
         Returns:
             float64 [rows].
@@ -50,7 +56,7 @@ class Shrinkage:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any] | None) -> "Shrinkage":
-        """What `to_dict` gave; of a version of before there was any, none."""
+        """What `to_dict` gave; without shrinkage for a version that has none."""
         return cls() if content is None else cls(tuple(content["borders"]), tuple(content["weights"]))
 
 
@@ -68,8 +74,8 @@ def fitted_shrinkage(
     Args:
         scores, common, plays: of each row, as `Shrinkage.applied` takes them.
         first_rows: the first row of each example.
-        quality: of scores, a figure an example, higher is better.
-        confirmed_by: another such figure, which has to gain too.
+        quality: gives one figure per example for an array of scores; higher is better.
+        confirmed_by: a second such figure, which has to gain too.
     """
     of_example = plays[first_rows]
     some = of_example[of_example > 0]
@@ -98,7 +104,7 @@ def fitted_shrinkage(
 
 
 def mean_of_others(scores: np.ndarray, of_same: np.ndarray) -> np.ndarray:
-    """Each row's mean score of the other rows of the same number, NaN where there is none: float64."""
+    """Each row's mean score of the other rows with the same `of_same`, NaN if there is none: float64."""
     count = np.bincount(of_same)[of_same]
     total = np.bincount(of_same, scores)[of_same]
     return np.where(count > 1, (total - scores) / np.maximum(count - 1, 1), np.nan)

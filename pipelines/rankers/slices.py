@@ -40,10 +40,10 @@ class Cuts:
 
 
 def plays_by_day(instants: pl.Series, zone: ZoneInfo) -> dict[date, int]:
-    """The plays of each of the log's local days, ascending; a day with hardly any plays is none.
+    """The number of plays on each local day, ascending; days with hardly any plays are left out.
 
     Args:
-        instants: of all plays, in any order.
+        instants: of all plays, UTC, in any order.
     """
     counts = ends_of_days(instants, zone).rename("end").value_counts().sort("end")
     days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())
@@ -58,13 +58,12 @@ def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
 def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
     """Where to cut the log into fit, early stopping and holdout.
 
-    The last `holdout_days` days are held out, or the last `backtest_days` where those are more, so that the
-    days of the backtest trained nothing; at most `holdout_days` before them stop the models.
-
-    Days with hardly any plays do not count as days; a short log holds out fewer.
+    The last `holdout_days` days are held out, or the last `backtest_days` if those are more, so that no model
+    is trained on days of the backtest; up to `holdout_days` days before them are for early stopping. Days
+    with hardly any plays do not count, and a short log holds out fewer.
 
     Args:
-        instants: of all plays, ascending.
+        instants: of all plays, UTC, ascending.
 
     Raises:
         InputError: if the log has fewer than three days.

@@ -33,7 +33,7 @@ class TrainFacts(Facts):
     """What was trained, whether it became the champion and why, and the figures of the holdout.
 
     Attributes:
-        plays: of each slice.
+        plays: the number in each slice.
         importances: the features that matter most.
     """
 
@@ -113,7 +113,7 @@ def _matrix(paths: Paths) -> list[Path]:
 def _with_order(
     ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: Settings
 ) -> HybridRanker:
-    """The ranker with what orders lists, and how much of it is personal, as past data has it."""
+    """The ranker with its order and its shrinkage, fitted on past lists."""
     past = PastLists.of(data, store, settings)
     matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings.paths) else None
     return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)

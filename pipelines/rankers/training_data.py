@@ -22,10 +22,10 @@ from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The plays in order of time, and of each its features and what came of it.
+    """The plays in order of time, each with its features and its targets.
 
     Attributes:
-        plays: as `read_plays` gives them, of the sampled users.
+        plays: from `read_plays`, of the sampled users.
         buckets: fitted on slices.fit alone.
     """
 
@@ -77,7 +77,7 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source.
 
     Raises:
-        InputError: if one is missing, or where one or another table is not as its step wrote it.
+        InputError: if one is missing or is not as its step wrote it.
     """
     paths = source_files(settings)
     for path in paths:

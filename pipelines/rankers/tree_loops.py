@@ -55,7 +55,7 @@ def fill_tables(
     table_starts: np.ndarray,
     tables: np.ndarray,
 ) -> None:
-    """What each tree says of each class of videos, and of intervals where it asks of one feature of pairs.
+    """Fill the tables of what each tree adds, by class of videos and, if it reads one pair feature, interval.
 
     Args:
         users: uint64 [trees, users].
@@ -63,8 +63,8 @@ def fill_tables(
         asked, values: as in `add_grid`.
         interval_classes: uint64 [features, trees, classes], masks, of which interval_counts [features, trees]
             count.
-        tables: float64 [users, entries], a tree's from table_starts [trees + 1] on; of a tree that asks of
-            several features there are none.
+        tables: float64 [users, entries], filled in place; a tree's entries begin at table_starts
+            [trees + 1], and a tree that reads several pair features has none.
     """
     for user in range(tables.shape[0]):
         for tree in range(len(users)):
@@ -103,13 +103,13 @@ def add_grid(
 
     Args:
         users: uint64 [trees, users].
-        videos: uint64 [trees, videos]: leaves left open.
+        videos: uint64 [trees, videos], masks of the leaves that remain possible.
         class_numbers: uint16 or uint32 [trees, videos], the class of each video.
-        table_starts, tables: of `fill_tables`.
-        asked: int64 [trees, 1 + features]: how many features of pairs a tree asks of, and which.
-        intervals: uint64 [features, trees, intervals], leaves open.
-        interval_numbers: uint32, the same shape, their classes, of which interval_counts [features, trees]
-            count.
+        table_starts, tables: from `fill_tables`.
+        asked: int64 [trees, 1 + features]: how many pair features a tree reads, and which.
+        intervals: uint64 [features, trees, intervals], masks of the leaves that remain possible.
+        interval_numbers: uint32, the same shape, the class of each interval.
+        interval_counts: int64 [features, trees], how many classes there are.
         numbers: uint32 [features, users, videos], the interval of each value.
         values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
         total: float64 [users, videos], changed in place.
