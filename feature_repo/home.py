@@ -67,7 +67,7 @@ if Path(sys.argv[0]).stem == "feast":
 
 @contextmanager
 def working_on(settings: Settings) -> Iterator[None]:
-    """Have Feast work on the home of these settings until the block ends, whatever the environment says."""
+    """Let Feast work on the home of these settings until the block ends, regardless of the environment."""
     _working_on.append(settings)
     try:
         yield
@@ -112,7 +112,7 @@ def store_file() -> Path:
 
 
 def repo_config() -> RepoConfig:
-    """What that file says."""
+    """The configuration in that file."""
     return load_repo_config(REPOSITORY, store_file())
 
 
@@ -203,7 +203,7 @@ def _put_below_home(message: Message, paths: Paths) -> bool:
 
 
 def below_home(stored: str, paths: Paths) -> str:
-    """Where a path of a registry points in this home; one outside of any home, as it is.
+    """A registry's path, moved into this home; a path outside of any home stays as it is.
 
     Registries of earlier versions hold absolute paths, perhaps of the home that this one was copied from:
     what lies in this home under the same name is meant.

@@ -32,7 +32,7 @@ class HomeAsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
     """`offline_store:` of feature_store.yaml.
 
     Attributes:
-        codes: set by nightreel's own steps alone.
+        codes: whether entity rows hold codes instead of ids; only nightreel's own steps set it.
     """
 
     type: Literal["feature_repo.offline_store.HomeAsOfOfflineStore"] = (
@@ -53,7 +53,7 @@ class JobByIds(AsOfRetrievalJob):
 
     @classmethod
     def of(cls, job: AsOfRetrievalJob, ids: Mapping[str, Ids]) -> "JobByIds":
-        """The same join."""
+        """Wrap a join by codes."""
         made = copy.copy(job)
         made.__class__ = cls
         assert isinstance(made, cls)
@@ -172,7 +172,7 @@ def _named(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
 
 
 def _with_ids(rows: pa.Table, ids: Mapping[str, Ids]) -> pa.Table:
-    """Rows without the codes; where they have no ids beside them, with these in their place."""
+    """Rows without the codes; if they have no ids beside them, the codes are replaced by ids."""
     for key, of_key in ids.items():
         if _code(key) not in rows.column_names:
             continue

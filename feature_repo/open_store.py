@@ -40,7 +40,7 @@ def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
     Works before any feature source is there. Applying the same definitions again changes nothing.
 
     Raises:
-        InputError: if `settings` are of another home than this process works on.
+        InputError: if `settings` belong to another home than the one this process works on.
     """
     current = current_settings()
     if current.home != settings.home:
@@ -87,7 +87,7 @@ def store(*, codes: bool = True) -> FeatureStore:
     """A fresh store on the current settings' home, with a fresh copy of its registry.
 
     Args:
-        codes: whether it is joined by the codes of ids that are text, as nightreel's own steps do.
+        codes: whether text ids are joined by their codes, as nightreel's own steps do.
 
     Raises:
         InputError: if the definitions have not been registered there, read another home's files or have other

@@ -1,8 +1,8 @@
 """An offline store whose tables lie in PostgreSQL: written there whole, joined by the as-of store.
 
-Each view's table is filled from its parquet in one transaction, and carries a version. Who joins takes a
-table out once a version, to a parquet below the home, and joins as usual; Feast's own `postgres` store can
-read the same tables. Chosen by `feature_store.postgresql.yaml`, see docs/postgresql.md.
+Each view's table is filled from its parquet in one transaction, and carries a version. A join first copies
+each new version of a table to a parquet below the home, and then runs as with files; Feast's own `postgres`
+store can read the same tables. Chosen by `feature_store.postgresql.yaml`, see docs/postgresql.md.
 """
 
 import copy
@@ -124,9 +124,9 @@ class PostgreSQLAsOfOfflineStore(HomeAsOfOfflineStore):
 
 
 def fill_tables(paths: Paths, views: Iterable[str] = tuple(SOURCES)) -> list[str]:
-    """Write each view's parquet that has changed to its table; the names of those that were written.
+    """Write each changed parquet of a view to its table; returns the names of the views that were written.
 
-    Each in one transaction: who reads sees the table before or after. Views without a parquet are left out.
+    Each in one transaction, so readers see the table before or after. Views without a parquet are left out.
     """
     written = []
     with _connected(repo_config()) as connection:

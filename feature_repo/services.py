@@ -15,7 +15,7 @@ def service_of(catalogue: Catalogue, own: Iterable[FeatureView]) -> FeatureServi
     """The service of a home's catalogue.
 
     Args:
-        own: Feast's views of the user's own modules.
+        own: the feature views of the user's own modules.
     """
     views = {view.name: view for view in (*VIEWS, *ON_DEMAND, *own)}
     return FeatureService(

@@ -18,7 +18,7 @@ def table_name(view: str) -> str:
 
 
 def source_of(view: View, paths: Paths) -> DataSource:
-    """Where the values of a stored view lie."""
+    """The data source of a stored view: its parquet or its table in PostgreSQL."""
     if features_in_postgresql():
         # Needs a driver that nothing else here does.
         from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource

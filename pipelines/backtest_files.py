@@ -32,11 +32,11 @@ class BacktestDay:
     """A local day whose lists were made as of its start.
 
     Attributes:
-        as_of, until: its borders in UTC.
-        users: how many have a list.
-        videos: how many might be listed.
-        sampled_share: of the users, by hash, who have lists of the systems that are only compared.
-        sampled_users: how many they are.
+        as_of, until: its start and end in UTC.
+        users: the number of users with a list.
+        videos: the number of listable videos.
+        sampled_share: the hashed share of users who also have lists of the systems that are only compared.
+        sampled_users: the number of these users.
     """
 
     day: date
@@ -55,14 +55,14 @@ class BacktestDay:
 
 @dataclass(frozen=True)
 class Backtest:
-    """What the lists are.
+    """The days, systems and model of the lists.
 
     Attributes:
         model: the version that made them.
-        trained_before: no ranker saw a play from then on.
+        trained_before: the rankers were trained on plays before this instant, UTC.
         systems: in the order of the tables.
-        sampled: those of them with lists of `sampled_users` only.
-        remarks: what a reader should know, such as days that could not be judged.
+        sampled: the systems that have lists of the sampled users only.
+        remarks: notes for readers, such as days that could not be judged.
     """
 
     model: str
@@ -127,7 +127,7 @@ def lists_file(settings: Settings, day: date, system: str) -> Path:
 
 
 def shared_file(settings: Settings, day: date, kind: str) -> Path:
-    """The lists of a kind that are not a user's, as of the start of a day; there where the settings ask."""
+    """The shared lists of a kind as of the start of a day; the file exists if the settings ask for them."""
     return settings.paths.backtest / day.isoformat() / f"shared_{kind}.parquet"
 
 

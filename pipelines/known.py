@@ -60,9 +60,9 @@ def last_arrival(paths: Paths) -> datetime:
 
 
 def known_now(settings: Settings) -> datetime:
-    """The instant by which all had arrived that the tables hold, and nothing that they do not hold.
+    """An instant by which exactly the contents of the tables had arrived.
 
-    That is now, but where a delivery has arrived that was not merged yet: then just before it.
+    That is now, or, if a delivery has arrived that is not merged yet, just before it.
     """
     now = datetime.now(UTC)
     newest = last_arrival(settings.paths)
@@ -73,7 +73,7 @@ def known_now(settings: Settings) -> datetime:
 
 
 def raw_changes_since(paths: Paths, known_at: datetime, as_of: datetime) -> list[str]:
-    """A line for each raw file by which lists of a night may differ from those that it made then."""
+    """A line for each raw file whose change may make a replayed night's lists differ from the original."""
     return [
         f"The raw file {name} has changed since that night knew it (found {at:%Y-%m-%d %H:%M} UTC): what it "
         "brought counts as known from the start, so the lists may differ from that night's. Deliver new rows "
@@ -92,7 +92,7 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
 
 
 def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> datetime | None:
-    """When the newest play happened of those before an instant that had arrived by another; None: no play."""
+    """When the newest play before `as_of` that had arrived by `known_at` happened; None without any."""
     plays = pl.scan_parquet(_require(settings.paths.table(BIG_MATRIX.table)))
     if columns.CREATED_TIMESTAMP in plays.collect_schema():
         plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))

@@ -1,4 +1,4 @@
-"""What counts as liked, and how much: two labels, of which one does not care how long a video is.
+"""What counts as liked, and how much: two labels, of which `duration` is independent of video length.
 
 `ratio`: watch_ratio above `like_threshold`, as the original work has it. People watch about as long whatever
 a video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
@@ -102,13 +102,13 @@ NO_BUCKETS = LengthBuckets(np.zeros(0), np.ones((1, len(_GRID))))
 
 
 def buckets_for(label: Label, watch_ratio: np.ndarray, video_duration_ms: np.ndarray) -> LengthBuckets:
-    """What a label asks of these plays: for `duration` their buckets, which take a sort of all of them."""
+    """The buckets that a label needs: fitted on these plays for `duration` (a full sort), else empty."""
     return LengthBuckets.fit(watch_ratio, video_duration_ms) if label == DURATION else NO_BUCKETS
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the models are to predict, one entry a play: liked bool, amount float32, at most `top`."""
+    """The targets of the models, one entry per play: liked bool, amount float32, at most `top`."""
 
     liked: np.ndarray
     amount: np.ndarray
@@ -143,8 +143,8 @@ def targets(
 ) -> Targets:
     """Both targets by a label.
 
-    ratio: liked above like_threshold, or from long_view_s on; amount is watch_ratio, at most
-    watch_ratio_clip. duration: liked above the like_quantile of the bucket; amount is the quantile in the
+    `ratio`: liked above like_threshold, or from long_view_s on; amount is watch_ratio, clipped at
+    watch_ratio_clip. `duration`: liked above the like_quantile of the bucket; amount is the quantile in the
     bucket, 0 to 1.
     """
     liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)

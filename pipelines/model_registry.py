@@ -45,7 +45,7 @@ def register(
 
     Args:
         data_end: the last local day of the data, the first part of the name.
-        manifest: what is known of the model, JSON-able and free of times of day and paths, so that the same
+        manifest: facts about the model that JSON can hold, without clock times and paths, so that the same
             work gives the same version.
     """
     candidate = settings.paths.models / ".partial-version"
@@ -114,7 +114,7 @@ def champion_name(paths: Paths) -> str | None:
     """The champion's name, or None where none was promoted yet.
 
     Raises:
-        InputError: for a bad pointer.
+        InputError: if the pointer file is damaged.
     """
     pointer = paths.models / CHAMPION
     if not pointer.is_file():
@@ -130,7 +130,7 @@ def champion(settings: Settings) -> ModelVersion:
     """The version that scores, its files checked against their checksums.
 
     Raises:
-        InputError: if there is none yet, or where it is damaged.
+        InputError: if there is none yet, or it is damaged.
     """
     name = champion_name(settings.paths)
     if name is None:

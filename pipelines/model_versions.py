@@ -28,7 +28,7 @@ def list_versions(settings: Settings) -> list[dict[str, Any]]:
 def promote_version(settings: Settings, version: str) -> str | None:
     """Make a version the champion, and say which one was before.
 
-    The next run is made by it, and the next training that is not worse takes its place.
+    The next run uses it, and the next training that is not worse replaces it.
 
     Raises:
         InputError: if there is no such version, or it is damaged.

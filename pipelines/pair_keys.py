@@ -18,7 +18,7 @@ def is_of_pairs(store: FeatureStore, view: str) -> bool:
 
 
 def group_of(store: FeatureStore, view: str) -> Entity:
-    """The group of videos that a view of pairs is of.
+    """The group of videos in the keys of a view of pairs.
 
     Raises:
         InputError: for a view of other keys.
@@ -36,7 +36,7 @@ def with_groups(store: FeatureStore, rows: pa.Table, views: Sequence[str]) -> pa
     """Rows of videos with the keys of the groups that these views are of, as known at each row's instant.
 
     Args:
-        rows: video_id and event_timestamp, with other columns or not.
+        rows: at least video_id and event_timestamp.
     """
     groups = {group.join_key: group for group in (group_of(store, view) for view in views)}
     if not groups:

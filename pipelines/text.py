@@ -129,12 +129,15 @@ def text_features(
     """The text columns of every key, stamped with `cutoff`, or with their arrival where that is later.
 
     Args:
-        documents: as `versions_of_texts` gives them.
-        known: the keys to learn words from, of those texts that had arrived by the cutoff.
+        documents: from `versions_of_texts`.
+        known: the keys whose texts, if they had arrived by the cutoff, are learnt from.
+        cutoff: UTC.
+        key: the name of the key's column.
+        names: of the text columns.
 
     Returns:
-        Key, event_timestamp, and these names float32, sorted; null where a key has no text at all, or where
-        there was too little of it to learn from.
+        The key, event_timestamp and the text columns (float32), sorted; null for a key without text, or if
+        there was too little text to learn from.
     """
     stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
     # Of texts that arrived before the cutoff, the last is in force at it.
@@ -157,7 +160,7 @@ def text_features(
 
 
 def digest_of_texts(documents: pl.DataFrame, known: pl.Series, cutoff: datetime, seed: int) -> str:
-    """Of all that the text columns depend on."""
+    """A digest of everything that the text columns depend on."""
     content = hashlib.sha256("\0".join(documents[DOCUMENT]).encode())
     arrived = documents[columns.CREATED_TIMESTAMP].to_physical()
     for ids in (documents.to_series(0), arrived, known):
@@ -194,7 +197,7 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int)
     dimensions = min(size, *(n - 1 for n in weights.shape))
     if dimensions < 1:
         return found
-    # One BLAS thread, so that the same text gives the same bits. Where all texts are alike, the share of the
+    # One BLAS thread, so that the same text gives the same bits. Where all texts are equal, the share of the
     # variance that each dimension explains, which nobody reads, is 0 / 0.
     with threadpool_limits(1), np.errstate(invalid="ignore"):
         reduction = TruncatedSVD(dimensions, random_state=seed).fit(weights)

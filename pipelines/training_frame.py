@@ -35,8 +35,7 @@ def entity_table(plays: pl.DataFrame) -> pa.Table:
     """The entity rows of the join: user_id, video_id, event_timestamp and, the same, interaction_timestamp.
 
     Args:
-        plays: these first three columns, one row a play; the values known at a play's instant are joined to
-            it.
+        plays: user_id, video_id and event_timestamp, one row per play.
     """
     return plays.select(
         columns.USER_ID,
@@ -99,7 +98,7 @@ class FeatureFrame:
         return len(self.instants)
 
     def values(self, rows: slice, features: Collection[str]) -> dict[str, pa.Array]:
-        """The values of these stored features that the rows hold: one entry a source row used, any order."""
+        """The values of these stored features that the rows use: one per source row, in any order."""
         found: dict[str, pa.Array] = {}
         for view, names in self.views.items():
             wanted = [name for name in names if name in features]
@@ -147,7 +146,7 @@ def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFram
 
 
 def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
-    """Which of these users choose settings and are reported nowhere, by a hash: bool, one entry a user."""
+    """Which of these users are validation users, reported nowhere: by hash, bool [users]."""
     # Another seed than that of samples, or a sample of users would hold only those that choose.
     chosen: np.ndarray = (
         uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.evaluation.tuning_share

@@ -16,10 +16,13 @@ _VALUES_MAX = 1_000
 def users_by_segment(
     settings: Settings, known_at: datetime, segments: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """user_id, and a text for each of these columns, null where unknown; users of the user file alone.
+    """Each user's value of every segment's column, for the users in the user file.
 
     Args:
-        segments: by default those of the setting.
+        segments: the columns; by default those of the setting.
+
+    Returns:
+        user_id, and a text column per segment, null where unknown.
 
     Raises:
         InputError: if the user file has no such column, or it has too many values for a list each.

@@ -45,7 +45,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     row for each system and k.
 
     Raises:
-        InputError: if no model is trained, or where what is read is not as its step wrote it.
+        InputError: if no model is trained, or a file that is read is not as its step wrote it.
     """
     model = model_registry.champion(settings)
     tables = [settings.paths.table(name) for name in ("interactions", "fully_observed", "users")]
@@ -128,7 +128,7 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
 
 
 def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
-    """The first of the hybrid's lists, with what truly came of each place."""
+    """The first of the hybrid's lists, with the true outcome of each video."""
     rows = []
     for user in made.users[:: max(len(made.users) // _SAMPLE_USERS, 1)][:_SAMPLE_USERS].tolist():
         mine = np.flatnonzero(made.user_id == user)

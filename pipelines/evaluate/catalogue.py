@@ -19,9 +19,9 @@ class Videos:
     """Properties of the videos of a trial, one entry a video in each array, by `video_id` ascending.
 
     Attributes:
-        length_s, age_days: float64, NaN where unknown.
-        views: plays before the instant.
-        popularity: 0 for the least watched of these videos, 1 for the most.
+        length_s, age_days: float64, in seconds and days; NaN where unknown.
+        views: the number of plays before the instant.
+        popularity: percentile of the views, 0 for the least watched of these videos, 1 for the most.
         novelty: -log2 of the share of users who had watched it.
         category: code into category_names.
     """
@@ -73,7 +73,7 @@ class Videos:
 
 
 def plays_of_users(pairs: Pairs, user_id: np.ndarray) -> np.ndarray:
-    """How many plays each of these users had before the instant: int64."""
+    """The number of plays each of these users had before the instant: int64 [users]."""
     counts = pairs.history.group_by(columns.USER_ID).agg(pl.len().alias("plays")).collect()
     joined = pl.DataFrame({columns.USER_ID: user_id}).join(
         counts, on=columns.USER_ID, how="left", maintain_order="left"

@@ -7,7 +7,7 @@ from nightreel.core.steps import Facts
 
 
 class JudgedFacts(Facts):
-    """What every protocol has: `by_label`, of each label a row a system, with figures by metric and k."""
+    """What every protocol reports: `by_label`, for each label a row per system with its figures."""
 
     def said(self) -> dict[str, Any]:
         """Each label's table under a name of its own."""
@@ -21,7 +21,7 @@ class JudgedFacts(Facts):
 
 
 class NextDayFacts(JudgedFacts):
-    """Of `next_day`: a verdict, what each day was judged by, and since when the rankers saw nothing."""
+    """What `next_day` reports: a verdict, the outcomes of each day, and where the training data end."""
 
     verdict: str
     by_label: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -30,14 +30,14 @@ class NextDayFacts(JudgedFacts):
 
 
 class SharedFacts(JudgedFacts):
-    """Of lists that are not a user's: how many users the figures are over."""
+    """What shared lists report: the number of users behind the figures, and the figures."""
 
     users: int
     by_label: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class ProtocolFacts(JudgedFacts):
-    """Of the other protocols: what is ranked, the users, and what was chosen on the tuning users."""
+    """What the other protocols report: what is ranked, the users, and what the validation users chose."""
 
     ranks: str
     features_as_of: str
@@ -52,7 +52,7 @@ class ProtocolFacts(JudgedFacts):
 
 
 class EvaluateFacts(Facts):
-    """The model, and what each protocol said that the data allow."""
+    """The model, and the report of each protocol that the data allow."""
 
     model: str
     next_day: NextDayFacts | None = None

@@ -62,7 +62,7 @@ class Figure:
     k, low and high are None where the metric has none.
 
     Attributes:
-        users: how many the mean is over.
+        users: the number of users in the mean.
     """
 
     protocol: str
@@ -90,7 +90,7 @@ class _Columns:
 
 
 class Measuring:
-    """Measures systems on one trial; what does not depend on the system is worked out once."""
+    """Measures systems on one trial; what does not depend on the system is computed once."""
 
     def __init__(self, trial: Trial, settings: Settings) -> None:
         self._trial = trial
@@ -183,7 +183,7 @@ class Measuring:
             found.add(ANY_LABEL, "repeats", k, ALL, again.astype(np.float64))
 
     def _in_slices(self, found: _Columns, order: Order, first: np.ndarray) -> None:
-        """Rankings of a slice's pairs alone, and the share of the places of whole lists that it has."""
+        """Rankings of a slice's pairs alone, and the slice's share of the positions in whole lists."""
         for family, outcomes in self._pair_families:
             parts = order.parts(family.codes)
             for label, outcome in outcomes.items():
@@ -234,7 +234,7 @@ class Measuring:
 
     def _pooled(self, system: str, scores: np.ndarray) -> Iterator[Figure]:
         """AUC of all pairs together, and how far the models' own predictions are off."""
-        # The hybrid's scores are places in a user's list: they compare with no other user's.
+        # The hybrid's scores are ranks in a user's list: they do not compare between users.
         if system != HYBRID:
             labels = labels_of(self._settings)
             areas = aucs(scores, [self._trial.wanted[label].liked for label in labels])

@@ -1,8 +1,8 @@
 """Protocol `next_day`: lists as published at the start of past days, judged by what was played that day.
 
 Unlike every other protocol it ranks the whole catalogue: a video that the user was never shown counts as a
-miss, and one that a list leaves out as not found. Relevant are that day's plays of videos that the user had
-not played before: those liked, by each label, and all of them (label `any`).
+miss, and a relevant video that a list leaves out counts as not found. Relevant are that day's plays of videos
+that the user had not played before: those liked, by each label, and all of them (label `any`).
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ class JudgedDay:
     """A day and what came of it.
 
     Attributes:
-        relevant: user_id, video_id, a bool column for each label, and weight, by inverse exposure; each pair
+        relevant: user_id, video_id, a bool column for each label, and weight (inverse exposure); each pair
             once.
-        players: users who played anything that day.
+        players: the number of users who played anything that day.
     """
 
     day: BacktestDay
@@ -60,10 +60,10 @@ class JudgedDay:
 
 @dataclass(frozen=True)
 class NextDay:
-    """The days that are judged, and the lists' contents.
+    """The days that are judged, and the backtest that made their lists.
 
     Attributes:
-        sampled: only users with lists of every system.
+        sampled: whether only users with lists of every system count.
     """
 
     backtest: Backtest
@@ -87,7 +87,7 @@ class NextDay:
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
-        """The ks, none of them beyond any day's catalogue."""
+        """The ks that do not exceed any day's catalogue."""
         smallest = min(judged.day.videos for judged in self.days)
         return tuple(k for k in CUTOFFS if k <= smallest) or (smallest,)
 
@@ -100,7 +100,7 @@ class NextDay:
 
 
 def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay | None:
-    """What the backtest's lists are judged by; None where the backtest made none with this model."""
+    """The judged days; None if the backtest has no lists of this model."""
     backtest = Backtest.load(settings)
     if backtest is None or backtest.model != model or not backtest.days:
         return None
@@ -119,7 +119,7 @@ def inputs(settings: Settings) -> list[Any]:
 
 
 def day_facts(found: NextDay, settings: Settings) -> list[Mapping[str, Any]]:
-    """What each day was judged by, users without a liked play included."""
+    """The outcomes of each day, including the number of users without a liked play."""
     rows: list[Mapping[str, Any]] = []
     for judged in found.days:
         row: dict[str, Any] = {

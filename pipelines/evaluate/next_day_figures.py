@@ -68,7 +68,7 @@ class _Sums:
 
 
 class NextDayMeasuring:
-    """Measures the lists of every system; what does not depend on the system is worked out once."""
+    """Measures the lists of every system; what does not depend on the system is computed once."""
 
     def __init__(self, found: NextDay, settings: Settings) -> None:
         self._found = found
@@ -209,7 +209,7 @@ class NextDayMeasuring:
 
 
 def all_figures(found: NextDay, settings: Settings) -> Iterator[list[Figure]]:
-    """Every figure of each system; of one with lists of some users, and its differences, over these alone."""
+    """Every figure of each system; a system with lists of only some users is measured on these alone."""
     yield from NextDayMeasuring(found, settings).figures()
     sampled = found.of_sampled(settings)
     if sampled is not None:

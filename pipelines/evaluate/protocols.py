@@ -4,7 +4,7 @@
 user watched in the holdout, features as of its beginning; it needs no fully observed table, and it ranks only
 what was shown, which says nothing of a list from the whole catalogue: `next_day` does. No model has seen an
 outcome of either: the fully observed pairs are not in the log, and the holdout trained nothing. A hashed
-share of the users chooses settings, and only the others are reported.
+share of the users are validation users, and only the others are reported.
 """
 
 from collections.abc import Iterator
@@ -35,9 +35,9 @@ class Pairs:
     """The pairs of a protocol: user_id, video_id, watch_ratio, video_duration, each pair once, sorted.
 
     Attributes:
-        catalogue: the number of videos that each user's pairs are all or a part of.
-        history: the plays before as_of, in order of time, to be read when they are asked for: they are most
-            of what an evaluation reads.
+        as_of: the instant of the features, UTC.
+        catalogue: the number of videos that a user's pairs are drawn from.
+        history: the plays before as_of, in order of time; read lazily, since they are most of the data.
     """
 
     protocol: str
@@ -47,7 +47,7 @@ class Pairs:
     history: pl.LazyFrame
 
     def is_tuning(self, settings: Settings) -> np.ndarray:
-        """Which pairs are of users that choose settings: bool [pairs]."""
+        """Which pairs are of validation users: bool [pairs]."""
         return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings)
 
 

@@ -1,10 +1,10 @@
 """Protocols `related` and `popular`: the lists that are not a user's, judged by what was played that day.
 
 `related`: two plays of a user that follow each other in one sitting (no more than 30 minutes between them,
-and of two videos); a hit is where the second one stands in the related list of the first one. Beside it, of
-the same length, what was played most the day before, without the first video. `popular`: the videos that
-users liked on the day; the list for all and the lists by segment, each user by the own value, beside what was
-liked most the day before.
+and of two videos); a hit is a second video in the related list of the first. The baseline, of the same
+length, is what was played most the day before, without the first video. `popular`: the videos that users
+liked on the day; the list for all and the lists by segment, each user with the list of their value. The
+baseline is what was liked most the day before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class _Asked:
 def shared_figures(
     settings: Settings, buckets: LengthBuckets, model: str
 ) -> tuple[list[Figure], dict[str, SharedFacts]]:
-    """Every figure of both protocols, and what the command line prints of each; none where neither is set."""
+    """Every figure of both protocols, and what the command line prints of each; empty if neither is set."""
     backtest = Backtest.load(settings)
     found: list[Figure] = []
     facts: dict[str, SharedFacts] = {}
@@ -125,7 +125,7 @@ def _popular(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
         named = own.rename({columns.VALUE: segment}).drop(columns.SEGMENT)
         has_list = pl.col(segment).is_in(named[segment].unique().implode())
         by_value = _looked_up(asked.filter(has_list), named, segment)
-        # A visitor of whom the value is unknown reads the list for all.
+        # A visitor whose value is unknown reads the list for all.
         others = _looked_up(asked.filter(has_list.not_().fill_null(value=True)), overall)
         yield _Asked(day, f"{POPULAR}_by_{segment}", pl.concat([by_value, others]))
 

@@ -16,14 +16,14 @@ _CATEGORIES = 10
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Slices that do not overlap: a name each, and the slice of each user or of each pair; -1 for none."""
+    """Slices that do not overlap: their names, and the slice of each user or each pair; -1 for none."""
 
     names: tuple[str, ...]
     codes: np.ndarray
 
 
 def user_families(trial: Trial) -> list[Segmentation]:
-    """By how much users had watched before, and whether that is hardly anything. codes: one a user."""
+    """Slices of users by how much they had watched before, and cold users; one code per user."""
     # Equal counts fall in one slice, so that the order of users does not matter.
     share = np.searchsorted(np.sort(trial.plays), trial.plays) / max(len(trial.plays), 1)
     quarter = np.minimum((share * 4).astype(np.int64), 3)
@@ -35,7 +35,7 @@ def user_families(trial: Trial) -> list[Segmentation]:
 
 
 def pair_families(trial: Trial) -> list[Segmentation]:
-    """By the video's age, popularity, length and category, and by kind of watch. codes: one a pair."""
+    """Slices of pairs by the video's age, popularity, length and category, and by kind; one code per pair."""
     videos = trial.videos
     decile = np.minimum((videos.popularity * 10).astype(np.int64), 9)
     families = [

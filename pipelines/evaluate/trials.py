@@ -1,4 +1,4 @@
-"""What is compared: pairs of users and videos with their outcome, and every system's score for each pair."""
+"""What is compared: pairs of users and videos with their outcomes, and every system's score for each pair."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,12 +56,12 @@ class Models:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the tuning users have chosen.
+    """What was chosen on the validation users.
 
     Attributes:
-        blend: its weights.
+        blend: the weights of the blended system.
         filters: the hybrid's quality by filter_k.
-        users: how many chose; 0 where there was none, and everything is as set.
+        users: the number of validation users; if 0, everything is as set.
     """
 
     blend: Blend
@@ -76,11 +76,11 @@ class Trial:
     Sorted by user and video.
 
     Attributes:
-        video: the place of each pair's video in `videos`.
-        kind: whether the pair was watched before, the video never seen by anyone, or neither.
+        video: int, the index of each pair's video in `videos`.
+        kind: int8, index in KINDS: the pair was watched before, the video never by anyone, or neither.
         scores: system -> float64; NaN, where a system knows nothing of a pair, ranks last.
-        wanted: what came of the pairs, by label.
-        plays: what each user (`users`, ascending) had watched before.
+        wanted: the targets of the pairs, by label.
+        plays: int64, the number of earlier plays of each user (`users`, ascending).
     """
 
     protocol: str
@@ -297,7 +297,7 @@ def _of_features_and_models(
 
 
 def _kinds(pairs: Pairs) -> np.ndarray:
-    """Of each pair its place in KINDS: int8 [pairs]."""
+    """Each pair's index in KINDS: int8 [pairs]."""
     own = pairs.rows.select(_PAIR).lazy()
     # Of a long history, first what is of these pairs at all.
     watched = pairs.history.select(_PAIR).join(own, on=_PAIR, how="semi").unique()
@@ -317,7 +317,7 @@ def _kinds(pairs: Pairs) -> np.ndarray:
 
 
 def truth_file(settings: Settings) -> Path:
-    """Where synthetic data keeps the truth behind it."""
+    """The file in which synthetic data keep their true probabilities."""
     return settings.data.raw_dir / "truth" / "expected_watch_ratio.parquet"
 
 

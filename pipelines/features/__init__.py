@@ -47,8 +47,8 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
     """Write every feature source: profiles, aggregates, own features, text, factors; skip what is done.
 
     Raises:
-        InputError: if a table that ingest writes is missing or not as ingest wrote it, or one of [features]
-            modules is wrong.
+        InputError: if a table is missing or not as ingest wrote it, or one of the [features] modules is
+            wrong.
     """
     with FEATURES.alone(settings):
         require_as_written(table_files(settings.paths))

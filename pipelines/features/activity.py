@@ -15,7 +15,7 @@ SMOOTHING_PLAYS = 20.0
 
 
 def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
-    """What all had played by the end of each day: a row a day, in order.
+    """Running sums over all keys by the end of each day, one row per day, in order.
 
     Args:
         daily: sums by key and day.
@@ -29,7 +29,7 @@ def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
 
 
 def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
-    """What each user had played by the end of each day with a play of theirs; one row a user and such day.
+    """What each user had played by the end of each day on which they played; one row per user and such day.
 
     Args:
         daily: sums by user and day, sorted, of some users or all.
@@ -51,7 +51,7 @@ def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame
 
 
 def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
-    """How each video had been received by the end of each day with a play of it; a row for each of these.
+    """How each video had been received by the end of each day with a play of it; one row each.
 
     Args:
         daily: sums by video and day, sorted, of some videos or all.
@@ -78,7 +78,7 @@ def _cumulative(
     """Running counts and smoothed running means of `key`, by day's end.
 
     A smoothed mean is (sum + m * overall) / (plays + m) with m = SMOOTHING_PLAYS and `overall` the mean of
-    all plays so far: a key with few plays stays near what is usual (additive smoothing, Manning et al. 2008,
+    all plays so far: a key with few plays stays near the mean (additive smoothing, Manning et al. 2008,
     section 11.3.2).
 
     Args:

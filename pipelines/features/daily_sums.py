@@ -44,10 +44,13 @@ _RECORD = "record.json"
 
 @dataclass(frozen=True)
 class DailySums:
-    """users, videos: a row a key and local day with a play, sorted; event_timestamp is the day's end.
+    """Sums over the plays of each local day.
 
-    Their sums, all int64: plays; new_pair, first plays of a user and a video; liked; ratio, in millionths;
-    play_duration (ms). durations: video_id, event_timestamp, video_duration (ms) of the day's last play.
+    Attributes:
+        users, videos: one row per key and local day with a play, sorted; event_timestamp is the day's end.
+            Sums, all int64: plays; new_pair (first plays of a user and a video); liked; ratio (watch_ratio in
+            millionths); play_duration (ms).
+        durations: video_id, event_timestamp, video_duration (ms) of the day's last play.
     """
 
     users: pl.DataFrame
@@ -180,7 +183,7 @@ class _Digest:
 
 
 def _codes(ids: pl.Series) -> pl.Series:
-    """Dense whole numbers from 0 in the place of ids, which may be of any size."""
+    """Dense codes from 0 for ids, which may be of any size."""
     return ids.unique().sort().search_sorted(ids).cast(pl.Int64)
 
 

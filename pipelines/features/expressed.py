@@ -63,7 +63,7 @@ def _views(settings: Settings) -> list[View]:
 def _build(
     view: View, plays: Callable[[], ExpressedPlays], settings: Settings, *, force: bool
 ) -> StepResult[ViewFacts]:
-    """plays: read only where a view has to be made."""
+    """Build one view unless it is up to date; `plays` is called only if it is not."""
     read = _inputs(view, settings.paths)
     require_tables(read)
     path = settings.paths.feature_source(view.name)

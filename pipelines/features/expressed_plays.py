@@ -53,8 +53,8 @@ class ExpressedPlays:
         """The plays with the view's keys and what its expressions read, at least one part.
 
         A play counts for its video's author or category once both are known: from the end of its day on, or
-        of the later day that brought it. What is asked of users comes some users at a time, in order of their
-        ids, so that memory does not grow with the log.
+        of the later day that brought it. Views of users come as blocks of some users, in order of their ids,
+        so that memory does not grow with the log.
         """
         if view.join_keys[0] != columns.USER_ID:
             yield self._rows(view, slice(None))

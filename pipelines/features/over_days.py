@@ -28,7 +28,7 @@ _NUMBER_MAX = 2**62
 
 
 def visible_from(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
-    """The local day that begins when that of each instant ends."""
+    """The local day after that of each instant: the first on which its row may be seen."""
     return ends_of_days(instants, zone).dt.convert_time_zone(zone.key).dt.date().alias(VISIBLE)
 
 
@@ -36,8 +36,8 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     """The source of a view whose features have expressions: keys, event_timestamp, features; sorted.
 
     Args:
-        rows: the view's keys, VISIBLE and what its expressions read, in order of time; rows without a key
-            count for nobody.
+        rows: the view's keys, VISIBLE and the columns that its expressions read, in order of time; rows
+            without a key are ignored.
 
     Raises:
         InputError: for an expression that cannot be evaluated, or that gives several values.

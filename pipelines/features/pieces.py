@@ -26,10 +26,10 @@ def by_key(
     settings: Settings,
     *same: Any,
 ) -> pl.DataFrame:
-    """`function(*frames, settings, *same)`, worked out for some of the keys at a time.
+    """`function(*frames, settings, *same)`, computed for some of the keys at a time.
 
-    The function is a module's own, asks of no row what another key's rows say, and gives its rows in order of
-    the key. All frames have the key; `same` goes to every piece as it is.
+    The function is defined in a module, treats each key's rows on their own, and returns rows in order of the
+    key. All frames have the key; `same` goes to every piece as it is.
     """
     pieces = number_of_pieces(max(frame.height for frame in frames), settings)
     if pieces == 1:

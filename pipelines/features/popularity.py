@@ -11,10 +11,10 @@ def video_daily_popularity(video_daily: pl.DataFrame, settings: Settings) -> pl.
     """Means and last values of the daily counts, stamped when the day had ended.
 
     A row for local day D carries D+1 00:00 in the business zone, in UTC, so no play of day D sees it. A mean
-    is over those of the video's days up to D on which the count is there; null where there is none yet.
+    is over the video's days up to D that have the count; null if there is none yet.
 
     Args:
-        video_daily: one row a video and date, with the DAILY_COUNTS (int64, null where not counted).
+        video_daily: one row per video and date, with the DAILY_COUNTS (int64, null where not counted).
     """
     ordered = video_daily.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
     so_far = [

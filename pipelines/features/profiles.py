@@ -51,8 +51,8 @@ def video_profile(
         captions: the caption table and the rows that were replaced in it, for the categories and what it has
             of OF_ITEMS; created_timestamp may be missing.
         video_daily: video_id, date and the DESCRIPTION, of which the tag may be missing.
-        durations: video_id, event_timestamp (a day's end), video_duration of the plays of that day; it stands
-            in where no daily record has given the length so far.
+        durations: video_id, event_timestamp (a day's end), video_duration (ms) of the plays of that day; used
+            where no daily record has given the length so far.
 
     Returns:
         A row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that changed

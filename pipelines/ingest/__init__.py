@@ -1,7 +1,7 @@
 """Ingest: raw files and deliveries in, validated tables out; rejects are kept with line and reason.
 
 A file that only grew since the last time is read from where it grew; one that has not changed, not at all; a
-delivery is read once. Nothing of a run is put in place before all of it is right: a failed ingest leaves the
+delivery is read once. Nothing is replaced until a run has succeeded as a whole: a failed ingest leaves the
 tables as they were.
 """
 
@@ -45,9 +45,9 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
     """Check the raw files and write `data/tables` and `data/rejects`, one parquet file each.
 
     Raises:
-        InputError: with nothing replaced, where a file or column is missing, where a file is no CSV or was
-            cut off, or where more than max_reject_share of a file's rows are rejected (duplicates do not
-            count).
+        InputError: if a file or column is missing, a file is not a CSV or was cut off, or more than
+            max_reject_share of a file's rows are rejected (duplicates do not count). The tables then stay as
+            they were.
     """
     with INGEST.alone(settings), scratch_folder(settings) as scratch:
         return _ingest(settings, scratch, force=force)
@@ -116,9 +116,9 @@ class _Plan:
     """What is to be done for one raw file.
 
     Attributes:
-        before: as it was taken in, where its table is of use.
-        source: what is to be read of it; None: nothing.
-        arrived: its deliveries; those that before.delivered has not are to be merged.
+        before: the record of its last ingest, if that table can be built on.
+        source: what is to be read of it; None if nothing is.
+        arrived: its deliveries; those not in before.delivered are to be merged.
     """
 
     file: RawFile
@@ -252,7 +252,7 @@ def read_delivery(
     """A delivery's typed rows and rejects, by the code that reads raw files, and the columns that it has.
 
     Args:
-        ids: of the home; None for a look, in which the codes of ids that are text have no meaning.
+        ids: those of the home; None when only looking at a file: the codes of text ids then mean nothing.
 
     Raises:
         InputError: if it is refused as a raw file would be.

@@ -24,13 +24,13 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def plain(table: pa.Table, watermark: str | None) -> pa.Table:
-    """The table of a driver without types of the database's own: these are text, as the database writes them.
+    """A driver's table with database-specific types as text, as the database writes them.
 
     Args:
         watermark: the column whose values are compared; its numbers stay numbers.
 
     Raises:
-        InputError: for a column that has no text.
+        InputError: for a column that cannot be written as text.
     """
     columns = [_plain(table.field(n), column) for n, column in enumerate(table.columns)]
     if watermark in table.column_names and isinstance(table.schema.field(watermark).type, pa.OpaqueType):
@@ -70,11 +70,11 @@ def table_of_rows(
     """Rows of Python values as a table.
 
     Args:
-        schema: of the rows before; by default as these are.
+        schema: of the rows before; by default inferred from these.
         watermark: the column whose values are compared.
 
     Raises:
-        InputError: if a value is none of its column's type.
+        InputError: if a value is not of its column's type.
     """
     values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     if schema is None or not rows:

@@ -26,10 +26,8 @@ _KEPT = 400
 class Change:
     """A raw file was found changed at an instant.
 
-    earliest is None for files of other things than plays, or where that is not known.
-
     Attributes:
-        earliest: when the first play happened that differs.
+        earliest: when the first differing play happened; None for a file without plays or where unknown.
     """
 
     at: datetime
@@ -41,13 +39,13 @@ class Change:
 
 
 def note_changes(paths: Paths, digests: Mapping[str, str], earliest: Mapping[str, datetime]) -> None:
-    """Compare raw files with what they were, and record which have changed by now.
+    """Compare raw files with the last record, and record which have changed by now.
 
-    Nothing has changed where there is no record yet.
+    Without a record yet, nothing counts as changed.
 
     Args:
-        digests: of the files that are there, by name.
-        earliest: of those of plays, when the first happened that differs.
+        digests: by name, of the files that exist.
+        earliest: by name of a file of plays, when its first differing play happened.
     """
     now = datetime.now(UTC)
     before = _read(paths)
@@ -66,9 +64,9 @@ def note_changes(paths: Paths, digests: Mapping[str, str], earliest: Mapping[str
 
 
 def changed_since(paths: Paths, known_at: datetime, as_of: datetime) -> list[tuple[str, datetime]]:
-    """The raw files that may have brought, after `known_at`, what lists as of an instant are made of.
+    """The raw files that may have changed, after `known_at`, the data of lists as of an instant.
 
-    With each file the last instant at which such a change was found.
+    Each comes with the last instant at which such a change was found.
     """
     found = []
     for name, (_, changes) in sorted((_read(paths) or {}).items()):
@@ -79,16 +77,17 @@ def changed_since(paths: Paths, known_at: datetime, as_of: datetime) -> list[tup
 
 
 def has_changed(paths: Paths, name: str, digest: str) -> bool:
-    """Whether a raw file is known to have been another before."""
+    """Whether a raw file is known to have had other content before."""
     known, _ = (_read(paths) or {}).get(name, (None, []))
     return known not in (None, digest)
 
 
 def first_difference(name: str, before: pl.DataFrame | None, plays: pl.DataFrame) -> dict[str, datetime]:
-    """When the first play happened that is not in both of two tables in order of time, under the file's name.
+    """When the first play that is in only one of two tables happened, by the file's name.
 
     Args:
-        before: None where it is not there any more; then nothing is said.
+        before: the older table, in order of time; None if it is gone, which gives an empty result.
+        plays: the newer table, in order of time.
     """
     if before is None or before.columns != plays.columns:
         return {}

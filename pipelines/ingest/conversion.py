@@ -1,4 +1,4 @@
-"""Turns a raw file's text columns into typed ones; a row with a bad value is set apart, with the reason."""
+"""Turns a raw file's text columns into typed ones; a row with a bad value is rejected, with the reason."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +29,12 @@ _FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "se
 
 @dataclass(frozen=True)
 class Converted:
-    """typed: the good rows and their `line`. rejects: line, reason, raw of the others."""
+    """The rows of a batch after typing.
+
+    Attributes:
+        typed: the good rows with their `line`.
+        rejects: line, reason and raw text of the others.
+    """
 
     typed: pl.DataFrame
     rejects: pl.DataFrame
@@ -42,11 +47,11 @@ def convert(
 
     Args:
         rows: text columns and `line`.
-        file: with only the columns that are there.
+        file: with only the columns that the header names.
         names: the header, for the raw text of rejected rows.
-        time_format: of Unix times, their unit.
-        ids: which of them are text, and their codes.
-        latest: in the business time zone, the last instant (and day) that is believed.
+        latest: in the business time zone; later instants and days are rejected.
+        time_format: of the times; for Unix times their unit.
+        ids: says which ids are text, and gives their codes.
     """
     typed = [rows[LINE]]
     reasons: list[pl.Series] = []
@@ -91,7 +96,8 @@ class LocalTimes:
     """Instants of a column of local times.
 
     Attributes:
-        reasons: why a text is no instant, else null.
+        instants: UTC, null where a text is not an instant.
+        reasons: why it is not, else null.
     """
 
     instants: pl.Series
@@ -99,7 +105,7 @@ class LocalTimes:
 
 
 def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str = ISO) -> LocalTimes:
-    """Local times like 2020-07-05 00:08:23.438 as instants; those with a zone of their own are of that."""
+    """Local times like 2020-07-05 00:08:23.438 as UTC instants; a zone in the text overrides `zone`."""
     text = text.str.strip_chars()
     text = _only(text, ~text.is_in(_NO_NUMBER))
     naive = _naive(as_iso(text, time_format))
@@ -278,7 +284,7 @@ def _text_lists(text: pl.Series) -> pl.Series:
 
 
 def _tags(text: pl.Series) -> pl.Series:
-    """What stands between brackets, or else what any of the usual signs part, without empty parts."""
+    """What stands between brackets, or else what any of the common separators part, without empty parts."""
     value = pl.col(text.name).str.strip_chars().str.strip_prefix("[").str.strip_suffix("]")
     signs = (pl.when(value.str.contains(sign, literal=True)).then(value.str.split(sign)) for sign in "|;,")
     parts = pl.coalesce(*signs, pl.concat_list(value)).list.eval(pl.element().str.strip_chars(" \"'"))

@@ -1,4 +1,4 @@
-"""Reads a CSV file as text, in batches, with the line of each row; says plainly what is wrong with a file.
+"""Reads a CSV file as text, in batches, with the line of each row; says clearly what is wrong with a file.
 
 Rows that do not have the header's number of fields are handed out apart, with their text. A file that cannot
 be read as a CSV at all, or that was cut off, is refused as a whole.
@@ -48,18 +48,18 @@ _NOT_CSV = {
 class Header:
     """What a first look at a file tells.
 
-    Both are of what follows byte `start` and `lines_before` lines, where the rows begin that are to be read
-    (0: all but the header).
-
     Attributes:
-        names: of its columns.
-        has_quotes: anywhere.
-        lone_returns: it has carriage returns that end no line, as four captions of KuaiRec have, without
-            quotes around them.
+        names: the columns.
+        stamp: size in bytes and modification time (ns) of the file itself, taken before it was read.
+        has_quotes: whether there are quotes from `start` on.
+        lone_returns: whether there are carriage returns from `start` on that end no line, as in four
+            captions of KuaiRec, without quotes around them.
+        start: the byte at which the rows to be read begin; 0: all but the header.
+        lines_before: the number of lines before `start`.
         digest: SHA-256 of the whole file.
-        lines: line ends in it. size, modified_ns: as it was before it was looked at; what is added after that
-            is not read; of a folder, or of a file that was unpacked, converted or written in UTF-8, `size` is
-            that of the text, `stamp` that of the file itself.
+        lines: the number of line ends in it.
+        size: bytes of the text that is read; what is appended later is not. Of a folder, or of a file that
+            was unpacked or converted, the size of the resulting text.
     """
 
     names: list[str]
@@ -91,8 +91,8 @@ class TextBatch:
 
     Attributes:
         broken: rows with a wrong number of fields (line, reason, raw).
-        bytes_read: of the file, so far.
-        spans: rows of several lines (line, breaks), for a look at whether they are one row.
+        bytes_read: bytes of the file read so far.
+        spans: rows that span several lines (line, breaks), to be checked for an unclosed quote.
     """
 
     rows: pl.DataFrame
@@ -105,9 +105,9 @@ def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Tak
     """Read the whole file once as bytes, and its header.
 
     Args:
-        file: what it should hold, by which its delimiter is recognised.
-        scratch: where copies are made.
-        taken: as the file was taken in before; where it only grew since, only what is new is to be read.
+        file: the columns it should hold, by which its delimiter is recognised.
+        scratch: the folder for copies.
+        taken: the record of its last ingest; if it only grew since, only what is new is to be read.
 
     Raises:
         InputError: if it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
@@ -343,7 +343,7 @@ class _WithoutLoneReturns(io.RawIOBase):
         block = self._file.read(max(size - 1, 1) if size > 0 else size)
         if block.endswith(b"\r"):
             # Whether a line feed follows is seen only with the next byte.
-            block += self._file.read(1)  # one place was kept free for it
+            block += self._file.read(1)  # one byte was kept free for it
         return _LONE_RETURN.sub(b" ", block)
 
 
@@ -364,7 +364,7 @@ class _LineNumbers:
         """The rows with their lines.
 
         Args:
-            skipped: numbers of records left out, of these rows or of later ones, and their line breaks.
+            skipped: record number and line breaks of each record left out, among these rows or later ones.
         """
         numbers = pl.Series(LINE, np.arange(self.next, self.next + rows.height + len(skipped)))
         if skipped:

@@ -36,10 +36,12 @@ _STATUS = re.compile(r"^[A-Z_]+: ")
 
 @dataclass(frozen=True)
 class Question:
-    """A query; with `last`, of its rows only those whose column `watermark` is not below that.
+    """A query to a database.
 
     Attributes:
-        rows_max: for a look at the first rows; None: all.
+        watermark: the column that tells new rows from old.
+        last: if given, only rows whose watermark is at or above it are asked for.
+        rows_max: the most rows to fetch; None for all.
     """
 
     query: str
@@ -49,11 +51,11 @@ class Question:
 
     @property
     def asked(self) -> str:
-        """The query as it may stand within another."""
+        """The query in a form that fits inside another."""
         return self.query.strip().rstrip(";")
 
     def since(self, column: str, last: str) -> str:
-        """The query for what is new. column, last: as the database writes them."""
+        """The query for new rows; `column` and `last` are quoted as the database wants them."""
         return f"{self._table} WHERE {column} >= {last}"
 
     @property
@@ -71,11 +73,11 @@ def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Tabl
     """The rows of the answer, some at a time; the first table has the columns, and may have no rows.
 
     Args:
-        source_url: as the setting.
+        source_url: the setting.
 
     Raises:
-        InputError: if it or the query is wrong or a driver is missing.
-        NightreelError: if the database is away.
+        InputError: if the URL or the query is wrong, or a driver is missing.
+        NightreelError: if the database cannot be reached.
     """
     url = _parsed(source_url)
     kind = url.get_backend_name()

@@ -40,7 +40,7 @@ class Delivery:
     """An archived delivery.
 
     Attributes:
-        arrived: when it was taken in, UTC; no two deliveries have the same instant.
+        arrived: when it was archived, UTC; no two deliveries have the same instant.
     """
 
     path: Path
@@ -118,11 +118,11 @@ def delivered_after(raw_dir: Path, now: datetime) -> list[Delivery]:
 
 
 def stamp_anew(settings: Settings, now: datetime) -> list[tuple[Delivery, datetime]]:
-    """Give deliveries that are stamped later than now the present instant, and return both stamps of each.
+    """Restamp deliveries from the future with the present instant; returns each as it was, and its new stamp.
 
-    When they came is not known, but it was before now. With their old stamp, what they brought would count as
-    unknown until then, and replace what arrives in the meantime. Nothing is done where the raw files too are
-    of later than now: then it is the present clock that is wrong.
+    When they arrived is not known, but it was before now. With their old stamp, what they brought would count
+    as unknown until then, and replace what arrives in the meantime. Nothing is done if the raw files too are
+    later than now: then it is the present clock that is wrong.
     """
     raw_dir = settings.data.raw_dir
     later = delivered_after(raw_dir, now)

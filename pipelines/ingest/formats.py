@@ -57,7 +57,7 @@ class Form:
         """The form that the settings give.
 
         Args:
-            given: what they say of these files themselves.
+            given: the settings of one kind of file, which override the general ones.
         """
         if given is None:
             return cls(
@@ -80,16 +80,16 @@ class Text:
     """A raw file as text.
 
     Attributes:
-        path: of the text.
-        is_copy: it is no file of the user's.
-        names: of the columns where the text has no header, as of records.
-        by_record: a row is a record, whatever line breaks its values have.
-        delimiter: where it is known.
+        path: the file to read.
+        is_copy: whether that is a scratch copy, not the user's file.
+        names: the columns, where the text has no header line.
+        by_record: whether rows are counted as records, whatever line breaks their values have.
+        delimiter: None where it is not known yet.
         bad: records that could not be written (number, reason, raw).
-        format: for people.
-        quote: what stands around fields, a quote or nothing.
-        parts: of several files one after the other, the line on which each begins, the lines of it that are
-            left out, and its path.
+        format: for messages.
+        quote: the quote character around fields, or empty.
+        parts: for several files read as one: the line on which each begins, how many of its lines are left
+            out, and its path.
     """
 
     path: Path
@@ -103,10 +103,11 @@ class Text:
     parts: tuple[tuple[int, int, Path], ...] = ()
 
     def where(self, path: Path, line: int) -> tuple[Path, int]:
-        """The file in which a line of the text stands, and the line there.
+        """The file that a line of the text comes from, and the line number there.
 
         Args:
-            path: of the whole.
+            path: of the raw file as a whole.
+            line: in the text, from 1.
         """
         at = bisect_right(self.parts, line, key=lambda part: part[0]) - 1
         if at < 0:
@@ -168,13 +169,13 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -> Text:
-    """The file's text; a copy of it is made in `scratch` where it is no plain UTF-8.
+    """The file's text; a copy is made in `scratch` unless the file is plain UTF-8.
 
     Args:
-        keep_json: JSON lines as they stand, by_record, not yet as rows.
+        keep_json: whether JSON lines stay as they are instead of becoming CSV rows.
 
     Raises:
-        InputError: if what it is cannot be read as it says.
+        InputError: if the file cannot be read in the format that its first bytes announce.
     """
     if path.is_dir() and lake_kind(path) is not None:
         return _lake_text(path, scratch)
@@ -221,7 +222,7 @@ def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: b
 
 
 def csv_rows(lines: Iterable[str], delimiter: str, quote: str = '"') -> "Iterator[list[str]]":
-    """The fields of lines of CSV. quote: empty where nothing stands around fields."""
+    """The fields of each line of CSV; an empty `quote` means that fields are not quoted."""
     if not quote:
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     return csv.reader(lines, delimiter=delimiter, quotechar=quote)

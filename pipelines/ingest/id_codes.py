@@ -44,7 +44,7 @@ class Codes:
 
     @classmethod
     def read(cls, file: Path) -> "Codes":
-        """As a file has them."""
+        """Read the codes of a file."""
         if not is_as_written(file):
             raise InputError(
                 f"{file}: not as it was written.",
@@ -64,7 +64,7 @@ class Codes:
 
     @classmethod
     def of_integers(cls, ids: pl.Series) -> "Codes":
-        """Of ids that were integers until now: each is its own code."""
+        """Codes for ids that were integers until now: each is its own code."""
         made = cls()
         ids = ids.drop_nulls().unique().sort()
         for part in ids.to_frame().iter_slices(_ROWS_AT_A_TIME):
@@ -83,10 +83,10 @@ class Codes:
         return pl.Series(ids.name, np.concatenate(parts) if parts else [], dtype=pl.Int64)
 
     def write(self, file: Path, *, but: str | None = None) -> None:
-        """Write them all, by code.
+        """Write all ids by code.
 
         Args:
-            but: an id that is left out, with its code in its place.
+            but: an id to leave out; its code is kept, so that no other id gets it.
         """
         schema = _SCHEMA.with_metadata({_TOKEN: self.token.encode()})
         with (

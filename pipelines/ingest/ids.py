@@ -37,7 +37,7 @@ class HomeIds:
 
     @classmethod
     def of(cls, settings: Settings) -> "HomeIds":
-        """As the home has them. `recognise` looks at the first load of a new home."""
+        """The ids of a home. In a new home, `recognise` decides at the first load."""
         asked = names_of(settings)
         codes = {}
         declared = _declared(settings)
@@ -60,7 +60,7 @@ class HomeIds:
 
     @classmethod
     def unsaved(cls, settings: Settings) -> "HomeIds":
-        """For a look at a file: codes mean nothing."""
+        """For looking at a file without a home: the codes mean nothing."""
         asked = (*(names_of(settings) or ()), *_declared(settings))
         there = [
             name
@@ -126,10 +126,10 @@ class HomeIds:
 
 
 def forget_id(ids: Ids, one: int | str) -> int:
-    """Take an id that is text out of the home; its code stays, and is given to no other.
+    """Remove a text id from the home; its code is never given to another id.
 
     Returns:
-        How many.
+        How many ids were removed: 0 or 1.
     """
     if not ids.is_text or not ids.codes_of([one]):
         return 0

@@ -25,7 +25,7 @@ def lake_rows(path: Path) -> tuple[list[str], Iterator[pl.DataFrame]]:
     """The columns and the rows of a table as it is now, some at a time.
 
     Raises:
-        InputError: if its package is not installed, or it cannot be read.
+        InputError: if the package for it is not installed, or the table cannot be read.
     """
     kind = lake_kind(path)
     assert kind is not None

@@ -1,8 +1,8 @@
 """Raw files as the table `[data]` of the settings has them: which file, which columns, and what they are.
 
 A mapped file is a RawFile like others: it passes the same checks and becomes the same table. What a log does
-not have is null there, but for `watch_ratio`, which is what each play was worth: play over length, the
-rating, the weight, what its event is worth, or 1 where the log has plays alone.
+not have is null there, but for `watch_ratio`, which holds each play's weight: watched time over length,
+the rating, the given weight, the weight of its event, or 1 where the log has only plays.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,12 +51,12 @@ def files_given(file: RawFile, settings: Settings) -> Files | None:
 
 
 def raw_paths(settings: Settings) -> dict[RawFile, Path]:
-    """Where each raw file lies, or would lie.
+    """The path of each raw file, whether it exists or not.
 
     With `[data] plays` there may be no folder raw_dir at all.
 
     Raises:
-        InputError: if the plays are nowhere.
+        InputError: if there is no file of plays.
     """
     given = {
         file: one.named if one.query is None else query_file(file, settings)
@@ -170,10 +170,10 @@ def _roles(declared: Mapping[str, str], unit_ms: int) -> tuple[dict[str, RawColu
 
 
 def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
-    """The header with the columns that settings name called as the raw file calls them.
+    """The header with the columns that settings map renamed to KuaiRec's names.
 
     Raises:
-        InputError: if one of them is not there, or there twice.
+        InputError: if one of them is missing, or occurs twice.
     """
     if file.layout is None:
         return names
@@ -193,10 +193,10 @@ def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
 def with_values(
     frame: pl.DataFrame, file: RawFile, codes: Callable[[str, pl.Series], pl.Series]
 ) -> pl.DataFrame:
-    """Typed rows of a mapped file, with lengths in ms, what each play was worth, captions and categories.
+    """Typed rows of a mapped file, with lengths in ms, each play's weight, captions and categories.
 
     Args:
-        codes: of ids that are text, by the name of what they are of.
+        codes: gives text ids their codes; called with the name of what they identify, and the ids.
     """
     layout = file.layout
     if layout is None:

@@ -25,7 +25,8 @@ class Known:
     """A table with created_timestamp, sorted, and the rows that were replaced in it, of the same columns.
 
     Attributes:
-        superseded: sorted by key and created_timestamp; empty for plays, of which none replaces another.
+        superseded: the replaced rows, sorted by key and created_timestamp; empty for plays, of which none
+            replaces another.
     """
 
     table: pl.DataFrame
@@ -39,7 +40,7 @@ class Known:
 
     @classmethod
     def read(cls, table: Path, superseded: Path) -> "Known":
-        """As it was written; a table of an older nightreel is of rows known from the start."""
+        """Read both tables; rows of an older nightreel count as known from the start."""
         frame = pl.read_parquet(table)
         if CREATED not in frame.columns:
             return cls.first(frame)
@@ -58,7 +59,7 @@ class Known:
         return pl.concat([self.superseded, self.table])
 
     def at(self, known_at: datetime, key: Collection[str]) -> "Known":
-        """The same as it was at an earlier instant: of what had arrived by then."""
+        """The table as it was at an earlier instant: with what had arrived by then."""
         arrived = pl.col(CREATED) <= pl.lit(known_at, dtype=INSTANT)
         table = self.table.filter(arrived)
         if not self.superseded.height:
@@ -72,14 +73,17 @@ class Known:
 def merge(
     known: Known, delivered: pl.DataFrame, given: Collection[str], arrived: datetime, file: RawFile
 ) -> tuple[Known, int]:
-    """Add what a delivery has that is not there yet; also returns the number of rows that were added.
+    """Add a delivery's new rows to a table.
 
-    A play is added where the table has not the same one; a record replaces that of its key where it says
-    something else.
+    A play is added unless the table has the same one; a record replaces the one with its key if they differ.
 
     Args:
-        delivered: its typed rows, in the table's columns but created_timestamp.
-        given: the columns that its file has; where a record replaces another, the others keep their values.
+        delivered: its typed rows, with the table's columns but created_timestamp.
+        given: the columns that its file has; a replaced record keeps its values in the others.
+        arrived: the created_timestamp of what is added, UTC.
+
+    Returns:
+        The table, and the number of rows that were added.
     """
     stamped = delivered.with_columns(pl.lit(arrived, dtype=INSTANT).alias(CREATED))
     return _with_records(known, stamped, given, file.key) if file.key else add_plays(known, stamped)

@@ -64,7 +64,7 @@ def seconds(text: pl.Series, latest: datetime, per_second: float = 1) -> pl.Seri
     With an exponent, only where all digits are written to the second: 1.59E+09 may be any second of months.
 
     Args:
-        per_second: how many of their unit make a second.
+        per_second: how many units make a second: 1, or 1000 for milliseconds.
     """
     number = floats(text) / per_second
     first = (FIRST_DAY - FIRST_DAY.replace(day=1)).total_seconds()

@@ -33,9 +33,10 @@ def rejects_path(rejects: Path, file: Path) -> Path:
 
 
 class Output:
-    """The folders of tables and rejects: as they stand, and the new ones while ingest is at work.
+    """The folders of tables and rejects: the present ones, and the new ones while ingest runs.
 
-    earliest: of raw files of plays that have changed, by name, when the first play happened that differs.
+    Attributes:
+        earliest: by name of a changed raw file of plays, when its first differing play happened.
     """
 
     def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:

@@ -61,12 +61,12 @@ class RawColumn:
     """One column of a raw file.
 
     Attributes:
-        required: the file must have it.
-        nullable: a row may have no value.
-        at_least: the lowest value allowed, for numbers.
-        missing: what else than nothing means missing, as written in the file.
-        earliest: the first day that is believed, for days.
-        source: the column's name in the file, where settings give another one than its own.
+        required: whether the file must have it.
+        nullable: whether a row may lack a value.
+        at_least: the lowest number allowed.
+        missing: texts in the file, besides the empty one, that mean a missing value.
+        earliest: days before this one are rejected.
+        source: the column's name in the file, if settings map another one.
         at_most: the highest value allowed.
         among: the texts allowed; empty: all.
     """
@@ -93,12 +93,12 @@ class RawFile:
     """One raw file, the validated table that it becomes, and what is lost without it.
 
     Attributes:
-        key: columns of which no two rows may agree.
+        key: columns that identify a row; no two rows may agree in all of them.
         any_of: at least one of these columns must be there.
-        without: for an optional file, what cannot be done where it is missing; None where it is required.
-        has_plays: a row is a play, with a time.
-        time_optional: of which a play may have none.
-        layout: how its rows are to be understood where settings say it; None: as KuaiRec's.
+        without: for an optional file, what cannot be done without it; None if it is required.
+        has_plays: whether a row is a play, with a time.
+        time_optional: whether a play may lack its time.
+        layout: how to read its rows if settings map its columns; None for KuaiRec's layout.
     """
 
     name: str
@@ -114,15 +114,15 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of a file are to be understood whose columns settings name.
+    """How to read the rows of a file whose columns settings map.
 
     Attributes:
-        only_named: nothing else is read of it than the columns named.
-        unit_ms: milliseconds in the unit of play time and length.
-        worth: of each event.
-        captions: columns whose texts together are an item's caption.
-        categories: how many levels of categories are columns of the file.
-        has_tags: whether it has a column of tags, the first of which is an item's own.
+        only_named: whether only the mapped columns are read.
+        unit_ms: milliseconds per unit of play time and length.
+        worth: the weight of each event.
+        captions: columns whose texts together make an item's caption.
+        categories: how many levels of categories the file has as columns.
+        has_tags: whether it has a column of tags, the first of which becomes the item's tag.
     """
 
     only_named: bool = False
@@ -312,12 +312,12 @@ def _is_there(folder: Path) -> bool:
 
 
 def raw_path(folder: Path, file: RawFile) -> Path:
-    """Where a raw file lies: under its own name, or with the ending of another format, or as a folder.
+    """The path of a raw file: under its own name, with the ending of another format, or as a folder.
 
-    Its own name where it is not there.
+    If it does not exist, the path has its own name.
 
     Raises:
-        InputError: if several may be meant.
+        InputError: if several of these exist.
     """
     path = folder / file.name
     if path.exists() or path.is_symlink():

@@ -29,7 +29,7 @@ def whole_text(path: Path, kind: RawFile, form: Form, scratch: Path) -> Text:
     """The text of a raw file, whether that is one file, a folder, a pattern or a list.
 
     Raises:
-        InputError: if files do not have the same columns or are not of one format.
+        InputError: if the files differ in their columns or formats.
     """
     if not is_several(path):
         return text_of(path, form, scratch)

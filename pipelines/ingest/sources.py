@@ -27,14 +27,15 @@ _LEFT_BEHIND_S = 86_400
 
 @dataclass(frozen=True)
 class Source:
-    """A raw file that is there: all columns that it may have, those that it does have, and its header.
+    """A raw file that exists: the columns it may have, those it has, and its header.
 
-    Where the header says that reading begins in the file's midst, the table of what stands before is needed.
+    If the header says that reading begins inside the file, the table of the rows before is needed.
 
     Attributes:
-        file: as settings have its columns.
+        file: with the columns as settings map them.
+        present: with only the columns that the header names.
         time_format: of the times of its plays.
-        recognised: of its format, for people; empty where it is plain CSV.
+        recognised: what was found out about its format, for messages; empty for a plain CSV.
     """
 
     path: Path
@@ -59,13 +60,13 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
 def source_of(
     path: Path, file: RawFile, settings: Settings, scratch: Path, taken: Taken | None = None
 ) -> Source:
-    """Look at a raw file or a delivery.
+    """Inspect a raw file or a delivery.
 
     Args:
-        taken: as it was taken in before.
+        taken: the record of its last ingest.
 
     Raises:
-        InputError: if it cannot be read, lacks a column, or writes times that may mean two things.
+        InputError: if it cannot be read, lacks a column, or has times that can be read in two ways.
     """
     form, file = Form.of(settings, files_given(file, settings)), mapped(file, settings)
     header = inspect_csv(path, file, form, scratch, taken)
@@ -87,7 +88,7 @@ def source_of(
 
 
 def _worth(file: RawFile, header: Header) -> str:
-    """What each play is worth where the file does not say it itself."""
+    """What the weight of each play is made of where the file has none."""
     if file.layout is not None and file.layout.worth:
         return ", ".join(f"{event}: {worth:g}" for event, worth in file.layout.worth)
     if {columns.PLAY_DURATION, columns.VIDEO_DURATION} <= set(header.names):

@@ -32,7 +32,7 @@ class TableFacts(BaseModel):
 
     @classmethod
     def of(cls, file: RawFile, entry: Taken) -> Self:
-        """Of the table that a raw file and its deliveries became."""
+        """The facts of the table that a raw file and its deliveries became."""
         return cls.model_validate({"table": file.table, **entry.counted})
 
 
@@ -97,10 +97,10 @@ def reasons(table: Table, source: Source | None = None) -> list[dict[str, Any]]:
 
 
 def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> IngestFacts:
-    """What there is to say of the tables, of rejected rows, and of columns that are not there.
+    """The report on the tables, rejected rows and missing columns.
 
     Args:
-        given: the files whose columns settings name: what others they might have is of no interest.
+        given: the files whose columns settings map; columns that they lack are not reported.
     """
     rejected = [
         {"file": name, **reason}

@@ -1,4 +1,4 @@
-"""From a raw file to its validated table: typed batches together, duplicates set apart, sorted, checked."""
+"""From a raw file to its validated table: typed batches joined, duplicates rejected, sorted, checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,12 +51,11 @@ def read_table(
 ) -> Table:
     """Read, type and check one raw file.
 
-    Exact duplicates are set apart as `duplicate`; so is, for a table with a key, a second row of one key.
+    Exact duplicates are rejected as `duplicate`; for a table with a key, so is a second row with its key.
 
     Args:
-        advance: called with how many more bytes are read.
-        before: the table of what stands before the rows to be read; the result is that of reading the whole
-            file.
+        advance: called with the number of bytes read since the last call.
+        before: the table of the rows before those to be read; the result is as if the whole file were read.
     """
     path, file, header = source.path, source.file, source.header
     typed, spans = [], []
@@ -106,7 +105,7 @@ def read_table(
     try:
         schema.validate(frame)
     except pandera.errors.SchemaError as error:
-        # What could be wrong with a file was set apart before: this is a fault of ours, found in time.
+        # Bad rows were rejected before this check, so a failure is a bug of ours.
         raise NightreelError(
             f"{path.name}: the table {file.table} is not as promised: {error}.",
             "Please report this; leaving the file's newest rows out may help until then.",
@@ -155,7 +154,7 @@ def _with_instant(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Plays with their event_timestamp, from `timestamp` or else local `time`; and, apart, those without one.
 
-    Where the file may have plays without a time, only those are set apart whose time is given but wrong.
+    Where the file may have plays without a time, only those are rejected whose time is given but wrong.
     """
     instants = pl.Series([None], dtype=INSTANT).new_from_index(0, rows.height)
     if TIMESTAMP in rows.columns:
@@ -197,7 +196,7 @@ def _distinct(frame: pl.DataFrame, file: RawFile, order: list[str]) -> tuple[pl.
     """The rows in order, each once, and the lines of the others (line, reason): a file's first stays."""
     content = [name for name in frame.columns if name != LINE]
     rest = [name for name in content if name not in order and not frame.schema[name].is_nested()]
-    # Of like rows the first in the file comes first, and alike rows stand together.
+    # Equal rows stand together, the first in the file first.
     frame = frame.sort(*order, *(() if file.key else rest), LINE)
     same_key = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (file.key or content)

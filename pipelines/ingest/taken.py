@@ -1,4 +1,4 @@
-"""What ingest took in before: an unchanged file is not read again, one that only grew from where it grew.
+"""Records of ingested files: an unchanged one is not read again, a grown one only from where it grew.
 
 Growth is proved, not believed: the digest of what was there before must be the same.
 """
@@ -33,7 +33,7 @@ class Delivered:
     """A delivery as it was merged: its stamp and arrival, its good rows, those that were new or changed.
 
     Attributes:
-        why: reasons of rejected rows with their number and first line.
+        why: the reasons for rejected rows, each with their number and first line.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Taken:
     """A raw file as it was taken in, and the table and rejects that it and its deliveries became.
 
     Attributes:
-        size: bytes.
-        digest: SHA-256 of them.
-        lines: line ends in them.
+        size: in bytes.
+        digest: SHA-256 of these bytes.
+        lines: the number of line ends in them.
         names: its header.
-        counted: rows, duplicates, rejected rows.
-        why: reasons of rejected rows with their number and first line.
-        written: size and modification time (ns) of the table, and of the rejects if there are some, as they
-            must still stand.
+        counted: the numbers of rows, duplicates and rejected rows.
+        why: the reasons for rejected rows, each with their number and first line.
+        written: size and modification time (ns) of the table and of the rejects, by which a later run knows
+            that they are unchanged.
     """
 
     size: int
@@ -100,10 +100,10 @@ class Taken:
 
 
 def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
-    """By raw path, what was taken in under these settings and still stands; empty where nothing is of use.
+    """By raw path, the record of each file ingested under these settings whose table is unchanged.
 
     Args:
-        ids: of those that are text, by what their codes are known.
+        ids: by name of the text ids, a token of their codes.
     """
     try:
         recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))

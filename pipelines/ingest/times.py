@@ -26,10 +26,10 @@ _SHOWN = {
 
 
 def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> str:
-    """The format of a column's times: what most values are, and `usual` where half of them are that.
+    """The format of most of a column's times, or `usual` if at least half have that.
 
     Raises:
-        InputError: which asks and names the setting, where that is not one format.
+        InputError: if several formats are possible; the message names the setting that decides.
     """
     texts = [value.strip() for value in values if value.strip()]
     formats = [found for text in texts if (found := _format(text)) is not None]
@@ -52,7 +52,7 @@ def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> st
 
 
 def shown(time_format: str) -> str:
-    """A format for people."""
+    """A format as messages show it."""
     return _SHOWN[time_format]
 
 

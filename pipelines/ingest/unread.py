@@ -59,7 +59,7 @@ def unread_files(settings: Settings) -> list[str]:
 
 
 def unread_deliveries(raw_dir: Path) -> list[str]:
-    """What lies in `incoming` and will not be taken in as it is, and in its archive and is no delivery."""
+    """What in `incoming` will not be ingested as it is, and what in its archive is not a delivery."""
     folder = raw_dir / INCOMING
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -28,11 +28,11 @@ _STATE = "warehouse.json"
 
 
 def fetch(settings: Settings) -> list[Path]:
-    """Bring what the queries of `[data]` answer into the home; returns the files that are new.
+    """Run the queries of `[data]` and store their rows in the home; returns the new files.
 
     Raises:
         InputError: if a query or source_url is wrong.
-        NightreelError: if the database is away.
+        NightreelError: if the database cannot be reached.
     """
     written = []
     for file in (BIG_MATRIX, USER_FEATURES, CAPTIONS):
@@ -134,7 +134,7 @@ def write_answer(parts: Iterator[pa.Table], path: Path, watermark: str | None) -
     """Write the parts of an answer as one Parquet file.
 
     Raises:
-        InputError: if a column cannot be.
+        InputError: if the query lacks the watermark column, or has two columns of one name.
     """
     found, writer = _Found(), None
     empty: pa.Table | None = None
