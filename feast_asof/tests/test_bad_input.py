@@ -150,6 +150,24 @@ def test_missing_parquet_of_entities_is_named(tmp_path: Path) -> None:
     assert "text.parquet cannot be read as parquet" in _refused(tmp_path, tmp_path / "text.parquet")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO stats VALUES (1)",
+        "selct *\nfrom stats",
+        "DELETE FROM stats",
+        "-- nothing",
+        "show tables;",
+    ],
+)
+def test_sql_that_is_no_query_is_no_missing_path(tmp_path: Path, text: str) -> None:
+    """It is said to be neither; a path with a space stays a path."""
+    said = _refused(tmp_path, text)
+    assert "is neither a path to parquet nor a query" in said and " ".join(text.split()) in said
+    assert "there is no parquet file or folder at" in _refused(tmp_path, f"{tmp_path}/my events.parquet")
+    assert "there is no parquet file or folder at" in _refused(tmp_path, "my events.parquet")
+
+
 def test_other_things_are_refused(tmp_path: Path) -> None:
     """A list is no frame."""
     assert _refused(tmp_path, [1, 2]) == (

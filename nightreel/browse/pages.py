@@ -188,7 +188,8 @@ def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dic
 
 def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     user, video = (given_id(settings, given, name) for name in ("user", "video"))
-    return "why.html", 200, {"page": why_page(settings, user, video, given_run(given))}
+    found = why_page(settings, user, video, given_run(given))
+    return "why.html", 404 if found.is_missing else 200, {"page": found}
 
 
 def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:

@@ -52,7 +52,10 @@ _NEARBY = (
 
 @dataclass
 class WhyPage:
-    """The page's contents; found: None until a user and a video are named that can be explained."""
+    """The page's contents; found: None until a user and a video are named that can be explained.
+
+    is_missing: the user has no list in the run.
+    """
 
     runs: list[dict[str, Any]]
     found: "Explanation | None" = None
@@ -60,6 +63,7 @@ class WhyPage:
     features: Table | None = None
     nearby: Table | None = None
     remark: str = ""
+    is_missing: bool = False
 
 
 def why_address(user: object, video: object, run: int) -> str:
@@ -78,7 +82,7 @@ def why_page(
 ) -> WhyPage:
     """Explain the video of the user's list.
 
-    Raises InputError where there is no such list or the home has not what it was made of any more,
+    Raises InputError where there is no such run or the home has not what it was made of any more,
     NightreelError where that cannot be read.
     """
     with reading(settings) as connection:
@@ -93,6 +97,9 @@ def why_page(
         command = shlex.join(["nightreel", "show", str(user), "--why", str(video), "--run", str(run.run_id)])
         _require_no_replay(settings.paths, run.run_id, run.known_at or ALWAYS_KNOWN, command)
         found = _explained(settings, user, video, run.run_id)
+    if isinstance(found, str):
+        page.remark, page.is_missing = found, True
+        return page
     page.found, page.video = found, {columns.VIDEO_ID: video}
     near = [_near(one) for one in found.nearby]
     describe(settings, [page.video, *near])
@@ -109,18 +116,22 @@ def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: s
         )
 
 
-def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation":
+def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
+    """The explanation, or in words that there is no list to explain."""
     if not _one_at_a_time.acquire(timeout=_WAIT_S):
         raise BusyError("Others ask for reasons too.", "Ask again in a minute.")
     try:
         # Feast takes seconds to import, and only this page needs it.
         from feature_repo.home import working_on
         from feature_repo.sources import place_sources
-        from scoring.explain import explain
+        from scoring.explain import NoListError, explain
 
         with working_on(settings):
             place_sources(settings.paths)
-            return explain(settings, user, video, run_id=run_id)
+            try:
+                return explain(settings, user, video, run_id=run_id)
+            except NoListError as error:
+                return str(error)
     finally:
         _one_at_a_time.release()
 

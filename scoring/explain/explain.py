@@ -8,7 +8,6 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from nightreel.core import columns
-from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
 from pipelines import model_registry
@@ -24,7 +23,7 @@ from scoring.database.show import descriptions
 from scoring.database.tables import recommendation
 from scoring.explain.composed import NightOfUser
 from scoring.explain.contributions import strongest
-from scoring.explain.explanation import Explanation, Nearby
+from scoring.explain.explanation import Explanation, Nearby, NoListError
 from scoring.explain.nearby import nearby_played
 from scoring.explain.reasons import reason_of
 from scoring.lists.eligibility import Exclusions
@@ -45,7 +44,7 @@ def explain(
         run_id: a run whose lists are kept, by default the one that apps read.
 
     Raises:
-        InputError: the run or its model no longer exists, or the user has no list in it.
+        InputError: the run or its model no longer exists; NoListError: the user has no list in it.
     """
     ids = ListIds.of(settings.paths)
     with reading(settings) as connection:
@@ -55,7 +54,7 @@ def explain(
         stored = _stored_list(connection, run.run_id, in_table)
         exclusions = read_exclusions(connection, ids)
     if not stored:
-        raise InputError(f"User {user_id} has no list in run {run.run_id}.", "Choose another user or run.")
+        raise NoListError(f"User {user_id} has no list in run {run.run_id}.", "Choose another user or run.")
     row = next((one for one in stored if str(one[columns.VIDEO_ID]) == str(video_id)), None)
     model = model_registry.find(settings, run.model_version)
     # From here on ids are the home's own codes.

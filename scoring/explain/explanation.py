@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from nightreel.core.errors import InputError
+
 # Why a video is not in a list, by the stage that left it out.
 UNKNOWN = "unknown"
 NOT_LISTABLE = "not_listable"
@@ -14,6 +16,10 @@ FILTERED = "filtered"
 CAPPED = "capped"
 MOVED = "moved"
 BELOW_K = "below_k"
+
+
+class NoListError(InputError):
+    """The user has no list in the run, so there is nothing to explain."""
 
 
 @dataclass(frozen=True)

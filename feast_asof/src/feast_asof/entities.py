@@ -1,5 +1,6 @@
 """The left side of the join: the caller's entity dataframe."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,9 @@ from feast_asof.times import Instants, read_instants
 from feast_asof.views import JoinedView
 
 EVENT_TIMESTAMP = "event_timestamp"
+# What reads like a statement: a comment, or words with spaces between, and no ending of a file.
+_STATEMENT = re.compile(r"\s*(--|/\*|\(|(?!.*\.\w+\s*$)[A-Za-z]+;?\s+\S)", re.DOTALL)
+_SHOWN_CHARACTERS = 60
 
 
 class Entities:
@@ -62,7 +66,7 @@ class Entities:
         source: pa.Table | ds.Dataset
         if isinstance(entity_df, str | Path):
             what = f"entity dataframe {entity_df}"
-            source = open_parquet(str(entity_df), what=what)
+            source = _at_path(str(entity_df), what=what)
         else:
             source = _in_memory(entity_df, what=what)
         entities = cls(what, source, time_column=time_column(source.schema))
@@ -110,6 +114,21 @@ class Entities:
         start, stop, _ = rows.indices(self.num_rows)
         table = self.table.slice(start, max(stop - start, 0))
         return Entities(self.what, table, time_column=self.time_column, times=self.times[rows])
+
+
+def _at_path(path: str, *, what: str) -> ds.Dataset:
+    """The parquet at a path. Raises AsOfError where there is none, or where the text reads like SQL."""
+    try:
+        return open_parquet(path, what=what)
+    except AsOfError:
+        if not _STATEMENT.match(path):
+            raise
+        said = " ".join(path.split())
+        shown = said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}..."
+        raise AsOfError(
+            f"entity dataframe: {shown!r} is neither a path to parquet nor a query, "
+            "which begins with SELECT, WITH, FROM or VALUES."
+        ) from None
 
 
 def _in_memory(entity_df: object, *, what: str) -> pa.Table:
