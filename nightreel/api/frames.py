@@ -3,9 +3,11 @@
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
+from pipelines.ingest.uuids import frame_of, uuid_texts, without_objects
 
 # Names under which frames of other libraries have the same.
 _ALSO = {
@@ -21,20 +23,35 @@ _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 def polars_of(frame: Any) -> pl.DataFrame:
     """The same data as a Polars frame. Raises InputError if it is not a dataframe."""
-    if isinstance(frame, pl.DataFrame):
-        return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
     try:
-        # By its own way, which knows instants with a zone.
-        is_pandas = type(frame).__module__.partition(".")[0] == "pandas"
-        found = pl.from_pandas(frame) if is_pandas else pl.DataFrame(frame)
+        found = _converted(frame)
     except Exception as error:  # each library raises its own
         raise InputError(
             f"{type(frame).__name__}: no dataframe that can be read: {error}.",
             "Give a frame of pandas, Polars or Arrow.",
         ) from error
+    unread = [name for name, kind in found.schema.items() if kind == pl.Object]
+    if unread:
+        raise InputError(
+            f"{type(frame).__name__}, column {unread[0]}: objects that are no plain values.",
+            "Give numbers, texts, UUIDs or times.",
+        )
     return found
+
+
+def _converted(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return without_objects(frame)
+    if isinstance(frame, pa.Table):
+        return frame_of(frame)
+    if type(frame).__module__.partition(".")[0] != "pandas":
+        return without_objects(pl.DataFrame(frame))
+    objects = [name for name in frame.columns if frame[name].dtype == object]
+    texts = {name: found for name in objects if (found := uuid_texts(frame[name])) is not None}
+    # By its own way, which knows instants with a zone.
+    return pl.from_pandas(frame.assign(**texts))
 
 
 def plays_file(frame: Any) -> pl.DataFrame:
@@ -52,9 +69,9 @@ def plays_file(frame: Any) -> pl.DataFrame:
     if columns.PLAY_DURATION in plays.columns and columns.VIDEO_DURATION in plays.columns:
         return plays
     if columns.WATCH_RATIO in plays.columns:
-        ratio = pl.col(columns.WATCH_RATIO)
+        ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64, strict=False)
     elif _RATING in plays.columns:
-        ratio = pl.col(_RATING) / _STARS_LIKED_ABOVE
+        ratio = pl.col(_RATING).cast(pl.Float64, strict=False) / _STARS_LIKED_ABOVE
     else:
         ratio = pl.lit(_LIKED)
     kept = [name for name in plays.columns if name in _KEYS]

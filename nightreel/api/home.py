@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from scoring.database.show import lists_of_users
 from scoring.database.show_shared import popular_of_segments, related_of_videos
 from scoring.explain import Explanation, explain
 
-UserId = int | str
-ItemId = int | str
+UserId = int | str | uuid.UUID
+ItemId = int | str | uuid.UUID
 
 
 class Home:
@@ -130,7 +131,7 @@ class Home:
             InputError: nothing is published, or the run has no lists.
         """
         with self._working() as settings:
-            return lists_of_users(settings, user_ids, run_id=run_id)
+            return lists_of_users(settings, _plain_ids(user_ids), run_id=run_id)
 
     def related(
         self, video_ids: Sequence[ItemId] | None = None, *, run_id: int | None = None
@@ -149,7 +150,7 @@ class Home:
             InputError: nothing is published, or the run has no such lists (setting [lists] related_k).
         """
         with self._working() as settings:
-            return related_of_videos(settings, video_ids, run_id=run_id)
+            return related_of_videos(settings, _plain_ids(video_ids), run_id=run_id)
 
     def popular(self, *, run_id: int | None = None) -> pl.DataFrame:
         """The stored popular videos: for all users (segment `overall`) and for each value of a segment.
@@ -180,7 +181,7 @@ class Home:
     def explain(self, user_id: UserId, item_id: ItemId, *, run_id: int | None = None) -> Explanation:
         """Why the item is in the user's list, or why it is not; see `scoring.explain.explain`."""
         with self._working() as settings:
-            return explain(settings, user_id, item_id, run_id=run_id)
+            return explain(settings, _plain(user_id), _plain(item_id), run_id=run_id)
 
     @contextmanager
     def _working(self, *, writes: bool = False) -> Iterator[Settings]:
@@ -204,6 +205,15 @@ class Home:
 def open_home(folder: str | Path, *, create: bool = False) -> Home:
     """Open the home in a folder or at a URL; with `create`, make the folder if it is missing."""
     return Home(folder, create=create)
+
+
+def _plain_ids(ids: Sequence[UserId] | None) -> list[int | str] | None:
+    return None if ids is None else [_plain(one) for one in ids]
+
+
+def _plain(one: UserId) -> int | str:
+    """An id as tables have it: a UUID as text, a number of NumPy's as Python's."""
+    return int(one) if isinstance(one, Integral) else str(one)
 
 
 def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from nightreel.core.steps import StepResult
     from scoring.database.score_facts import ScoreFacts
 
+# Of the settings, those that a demo takes from the environment.
+_SECTIONS_OF_LISTS = ("features", "retrieval", "ranker", "lists", "evaluation")
+
 
 @app.command()
 def score(
@@ -191,9 +194,7 @@ def demo(
     from nightreel.operations import synthetic_home
     from scoring.database.show import user_list
 
-    # A demo touches nothing of the user's: neither their raw data nor their database.
-    for name in [name for name in os.environ if name.upper().startswith("NIGHTREEL_")]:
-        del os.environ[name]
+    _leave_own_data_aside()
     use_home(home)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / SETTINGS_FILE).exists():
@@ -212,6 +213,23 @@ def demo(
     print('    "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = 14 ORDER BY rank"\n')
     print(f"User 14's list (nightreel show 14 --home {home}):")
     printing.print_table(user_list(settings, 14, 10))
+
+
+def _leave_own_data_aside() -> None:
+    """Unset all variables but those that say how lists are made, and name the settings among them.
+
+    A demo touches nothing of the user's: neither their raw data nor their database nor their cluster.
+    """
+    from nightreel.core.settings import Settings
+    from nightreel.core.settings.sources import from_environment, variables
+
+    given = from_environment(Settings)
+    kept = {one for name, (one, _) in given.items() if name.partition(".")[0] in _SECTIONS_OF_LISTS}
+    aside = sorted({one for _, (one, _) in given.items()} - kept)
+    for name in set(variables()) - kept:
+        del os.environ[name]
+    if aside:
+        typer.echo(f"{', '.join(aside)}: not read, as a demo has data and a database of its own.", err=True)
 
 
 def _run_all(settings: "Settings", *, as_of: datetime | None, publish: bool, force: bool) -> None:

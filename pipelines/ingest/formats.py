@@ -26,6 +26,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.log_layout import BETWEEN_PATHS, Files
 from nightreel.core.settings import Settings
 from pipelines.ingest.lake_tables import lake_kind, lake_rows
+from pipelines.ingest.uuids import frame_of
 
 DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
@@ -415,7 +416,7 @@ def _lake_text(path: Path, scratch: Path) -> Text:
 
 
 def _write_rows(batches: Iterable[pa.RecordBatch], copy: TextIO) -> None:
-    _write_frames((pl.DataFrame(pa.Table.from_batches([one])) for one in batches if one.num_rows), copy)
+    _write_frames((frame_of(pa.Table.from_batches([one])) for one in batches if one.num_rows), copy)
 
 
 def _write_frames(frames: Iterable[pl.DataFrame], copy: TextIO) -> None:

@@ -94,6 +94,27 @@ def test_synthesize_never_replaces_files_that_it_did_not_make(tmp_path: Path) ->
     assert real.read_text() == "user_id,video_id\n"
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("NIGHTREEL_RANKER_OBJECTIVE", "nonsense", "NIGHTREEL_RANKER_OBJECTIVE"),
+        ("NIGHTREEL_OBJECTIVE", "nonsense", "NIGHTREEL_OBJECTIVE"),
+        ("NIGHTREEL_DATABASE_URL", "postgresql://nowhere/x", "NIGHTREEL_DATABASE_URL: not read"),
+    ],
+)
+def test_a_demo_reads_how_lists_are_made_and_names_what_it_leaves_aside(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    (tmp_path / "raw").mkdir()
+    # So it ends before it begins.
+    (tmp_path / "raw" / "big_matrix.csv").write_text("user_id,video_id\n")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("NIGHTREEL_")}
+    command = ["nightreel", "demo", "--home", "."]
+    done = forks.run(command, cwd=tmp_path, env={**environment, variable: value})
+    assert done.returncode == 2
+    assert said in done.stderr and "nowhere" not in done.stderr
+
+
 def test_the_version_is_printed_by_the_command_and_by_the_module(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("nightreel")
     for command in ([script], [sys.executable, "-m", "nightreel"]):

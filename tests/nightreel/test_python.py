@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import nightreel
+from nightreel.core.ids import Ids
 from tests.conftest import Nightreel
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,6 +77,29 @@ def test_the_names_are_these_and_the_stub_says_the_same() -> None:
         assert getattr(nightreel, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'recommend'"):
         nightreel.recommend  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas", "arrow"])
+def test_uuids_of_any_library_are_ids(tmp_path: Path, library: str) -> None:
+    people, films = ([uuid.UUID(int=least + n) for n in range(3)] for least in (2**90, 2**100))
+    rest = {"timestamp": [1_777_000_000 + n for n in range(3)], "rating": ["5", "4", "x"]}
+    frame: Any
+    if library == "arrow":
+        bytes_of = [pa.array([one.bytes for one in ids], pa.uuid()) for ids in (people, films)]
+        frame = pa.table({"user_id": bytes_of[0], "item_id": bytes_of[1], **rest})
+    else:
+        frame = {"polars": pl.DataFrame, "pandas": pd.DataFrame}[library](
+            {"user_id": people, "item_id": films, **rest}
+        )
+    (tmp_path / "nightreel.toml").write_text("data.max_reject_share = 0.5\n" + SMALL)
+    home = nightreel.open(tmp_path)
+    home.ingest(frame)
+    found = pl.read_parquet(home.settings.paths.table("interactions"))
+    ids = [
+        Ids.of(home.settings.paths, name).outward(found[name].to_list()) for name in ("user_id", "video_id")
+    ]
+    # The third has no rating that is a number.
+    assert ids == [[str(one) for one in people[:2]], [str(one) for one in films[:2]]]
 
 
 def test_the_import_alone_loads_nothing() -> None:
