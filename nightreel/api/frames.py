@@ -51,7 +51,8 @@ def _converted(frame: Any) -> pl.DataFrame:
     objects = [name for name in frame.columns if frame[name].dtype == object]
     texts = {name: found for name in objects if (found := uuid_texts(frame[name])) is not None}
     # By its own way, which knows instants with a zone.
-    return pl.from_pandas(frame.assign(**texts))
+    found: pl.DataFrame = pl.from_pandas(frame.assign(**texts))
+    return found
 
 
 def plays_file(frame: Any) -> pl.DataFrame:

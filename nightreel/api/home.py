@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +212,7 @@ def _plain_ids(ids: Sequence[UserId] | None) -> list[int | str] | None:
 
 def _plain(one: UserId) -> int | str:
     """An id as tables have it: a UUID as text, a number of NumPy's as Python's."""
-    return int(one) if isinstance(one, Integral) else str(one)
+    return str(one) if isinstance(one, str | uuid.UUID) else int(one)
 
 
 def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:
