@@ -49,7 +49,7 @@ def _converted(frame: Any) -> pl.DataFrame:
     if type(frame).__module__.partition(".")[0] != "pandas":
         return without_objects(pl.DataFrame(frame))
     objects = [name for name in frame.columns if frame[name].dtype == object]
-    texts = {name: found for name in objects if (found := uuid_texts(frame[name])) is not None}
+    texts = {name: ids for name in objects if (ids := uuid_texts(frame[name])) is not None}
     # By its own way, which knows instants with a zone.
     found: pl.DataFrame = pl.from_pandas(frame.assign(**texts))
     return found
