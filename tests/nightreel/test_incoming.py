@@ -307,7 +307,7 @@ from pathlib import Path
 from nightreel.operations.incoming import merge_deliveries
 from nightreel.core.settings import Settings
 home = Path(sys.argv[1])
-settings = Settings(home=home, raw_dir=home / "raw")
+settings = Settings.model_validate({"home": home, "data.raw_dir": home / "raw"})
 os.setegid(65534)
 os.seteuid(65534)
 print(merge_deliveries(settings).summary["remarks"])
@@ -487,7 +487,7 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-merge_deliveries(Settings(home=home, raw_dir=home / "raw"))
+merge_deliveries(Settings.model_validate({"home": home, "data.raw_dir": home / "raw"}))
 """
 
 
