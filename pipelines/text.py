@@ -49,7 +49,7 @@ class TextFacts(Facts):
 def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFacts]:
     """Write the source of `video_text`: video_id, event_timestamp, tfidf_0..49 float32.
 
-    A row a video, and one for each arrival that changed its text.
+    A row per video, and one for each arrival that changed its text.
 
     Raises:
         InputError: if a table that ingest writes is missing.

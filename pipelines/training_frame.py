@@ -74,7 +74,7 @@ class FeatureFrame:
         """Join the features of the service `hybrid_ranker` to plays (user_id, video_id, event_timestamp).
 
         Raises:
-            NightreelError: if the join does not give exactly one row a play.
+            NightreelError: if the join does not give exactly one row per play.
         """
         views = service_features(store)
         service = store.get_feature_service(columns.HYBRID_RANKER)

@@ -45,7 +45,7 @@ def synthesize(
     The same arguments give the same bytes.
 
     Args:
-        interactions: rows of big_matrix.csv, duplicates included.
+        interactions: the number of rows of big_matrix.csv, duplicates included.
         small_users, small_videos: size of small_matrix, by default in KuaiRec's proportions.
         truth: a parquet file to write beside them, with user_id, video_id (int64), expected_watch_ratio and
             probability_liked (watch_ratio > 1.0; float32) for every pair of small_matrix's users and videos,
@@ -53,7 +53,7 @@ def synthesize(
         on_progress: called with the rows of big_matrix.csv written since its last call.
 
     Raises:
-        InputError: for sizes that make no sense.
+        InputError: for impossible sizes.
     """
     sizes = Sizes.checked(
         users=users,

@@ -54,10 +54,12 @@ def balanced(fresh: F64, reach: F64 | None, shares: F64, plays: F64) -> F32:
     """Weights of each video's days [videos, days] for which the days' totals follow `shares`.
 
     Args:
-        fresh: how much each video would be played on each day if all days were equal, 0 before it appears.
-        reach: how often each video is shown, or None where each is shown once whatever its days.
-        plays: first plays of a few typical users, from idle to busy; what is shown most is soon shown to
-            everybody, and to the busy before the idle, which is allowed for.
+        fresh: [videos, days], how much each video would be played if all days were equal; 0 before it
+            appears.
+        reach: [videos], how often each video is shown; None if each is shown once.
+        shares: [days].
+        plays: first plays of a few typical users, from idle to busy. What is shown most has soon reached
+            everybody, the busy before the idle, which is allowed for.
     """
     push = np.where(shares > 0, 1.0, 0.0)
     for _ in range(_ROUNDS):
@@ -89,7 +91,7 @@ def _included(reach: F64, plays: float) -> F64:
 
 
 def daily_habit(random: np.random.Generator, users: int, days: int, *, sigma: float, away: float) -> F32:
-    """How busy each user is on each day [users, days], times what is usual; some days they are away."""
+    """How busy each user is on each day [users, days], relative to the median; about 0 on days away."""
     habit = draws.lognormal(random, 0, sigma, (users, days))
     habit[random.random((users, days)) < away] *= 1e-6
     return habit.astype(np.float32)
@@ -110,7 +112,7 @@ def time_of_day(random: np.random.Generator, user: I64, day: I64, chronotype: I6
     """Each row's time in ms since local midnight: people watch in a few sessions a day, at their own hours.
 
     Args:
-        user: from 0, a row of chronotype, which says each user's rhythm.
+        user: the row in `chronotype`, which holds each user's daily rhythm.
     """
     rhythm = np.cumsum(_RHYTHMS / exact.total(_RHYTHMS)[:, None], axis=1)
     point = random.random((len(chronotype), days, SESSIONS))

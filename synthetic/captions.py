@@ -1,4 +1,4 @@
-"""kuairec_caption_category.csv and item_categories.csv: text that tells of a video's place in taste."""
+"""kuairec_caption_category.csv and item_categories.csv: text that depends on a video's taste position."""
 
 import csv
 import io
@@ -111,7 +111,7 @@ def third_level_name(number: int) -> str:
 
 
 def _word_chances(random: np.random.Generator, videos: Videos) -> Callable[[int], list[str]]:
-    """A function that draws words for a video: words too have a place among tastes, near their category's."""
+    """A function that draws words for a video; words have positions near their category's, too."""
     word_lists = [CATEGORY_WORDS[name].split() for name in CATEGORY_NAMES]
     position = videos.truth.position
     places = []

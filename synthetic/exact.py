@@ -1,8 +1,8 @@
 """exp, log and their kin from + - * / and square roots alone, so that every processor gives the same bits.
 
 NumPy and the C library choose their own exp, log, power and sums by what the processor can do (SSE, AVX2,
-AVX-512, FMA), and these differ in the last bits. What is drawn, cut or sorted from such a value is another
-world on another machine. IEEE 754 fixes the result of each basic operation, and NumPy does one at a time.
+AVX-512, FMA), and these differ in the last bits. Whatever is drawn, cut or sorted from such a value differs
+from machine to machine. IEEE 754 fixes the result of each basic operation, and NumPy does one at a time.
 """
 
 import math
@@ -81,7 +81,7 @@ def ratio(above: tuple[float, ...], below: tuple[float, ...], x: F64) -> F64:
 
 
 def interpolate(at: Values, places: tuple[float, ...], values: F64) -> F64:
-    """The straight lines through (places, values), as np.interp draws them; places ascend."""
+    """Linear interpolation through the points (places, values), as np.interp; places ascend."""
     x = np.clip(np.asarray(at, dtype=np.float64), places[0], places[-1])
     corners = np.array(places)
     slopes = (values[1:] - values[:-1]) / (corners[1:] - corners[:-1])

@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 DUPLICATE_SHARE = 965_819 / KUAIREC_INTERACTIONS
 REWATCH_SHARE = 0.083
 
-# Plays of a user, by the user's place among all (KuaiRec: 100 / 883 / 1847 / 2461 / 16015, mean 1746).
+# Plays of a user, by the user's quantile (KuaiRec: 100 / 883 / 1847 / 2461 / 16015, mean 1746).
 _ACTIVITY_PLACES = (0.0, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
 _ACTIVITY_PLAYS: F64 = np.array([100.0, 883.0, 1847.0, 2461.0, 3300.0, 4200.0, 6500.0, 16015.0])
 
@@ -38,7 +38,7 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
     """Rows of big_matrix for each user: KuaiRec's heavy-tailed shape, exactly `interactions` in all.
 
     Args:
-        activity: each user's place among all, in 0..1.
+        activity: each user's quantile by number of plays, in 0..1.
     """
     shape = exact.interpolate(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
     wanted = shape * ((sizes.interactions - sizes.users) / exact.total(shape))

@@ -37,7 +37,7 @@ _CENTRE_USERS = 256
 
 @dataclass(frozen=True)
 class UserTruth:
-    """What is hidden about each user; every array has a row a user."""
+    """What is hidden about each user; every array has a row per user."""
 
     level: F32  # how long they watch anything
     looping: F32  # how prone they are to watch again and again
@@ -51,7 +51,7 @@ class UserTruth:
 
 @dataclass(frozen=True)
 class VideoTruth:
-    """What is hidden about each video; every array has a row a video."""
+    """What is hidden about each video; every array has a row per video."""
 
     position: F32  # [videos, DIMENSIONS]
     category: I64
@@ -72,7 +72,7 @@ class Truth:
     trend: F32  # [categories], from the first day to the last
     fan_salt: int
     days: int
-    centre: float  # the mean of everything that does not change with time, taken off: every world is alike
+    centre: float  # the mean of all constant effects, subtracted, so that worlds compare
 
 
 def time_effects(sizes: Sizes, categories: int) -> tuple[F32, F32]:
@@ -116,7 +116,7 @@ def mean_appeal(truth: Truth) -> float:
 
 
 def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
-    """Whether each of these users is a fan of the author beside; by hash, the same for ever."""
+    """Whether each of these users is a fan of the author in the same row; by hash, constant in time."""
     mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= authors.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(truth.fan_salt)
     mixed ^= mixed >> np.uint64(31)
@@ -127,12 +127,12 @@ def fans(truth: Truth, users: I64, authors: I64) -> npt.NDArray[np.bool_]:
 
 
 def appeal(truth: Truth, users: I64, videos: I64, *, early: F32, late: F32, local_ms: I64) -> F32:
-    """How much each user cares for the video beside, at that instant (ms since the first local midnight).
+    """How much each user cares for the video in the same row, at local_ms since the first local midnight.
 
-    All arrays have one row a pair.
+    All arrays have one row per pair.
 
     Args:
-        early, late: their `taste` on the first and the last day.
+        early, late: `taste` of each pair on the first and the last day.
     """
     category = truth.videos.category[videos]
     hour = local_ms // HOUR_MS % 24

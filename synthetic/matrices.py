@@ -65,7 +65,7 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> 
     """Write big_matrix.csv, sorted by user and time; returns its rows.
 
     Args:
-        plays: rows of each user.
+        plays: the number of rows of each user.
     """
     sizes, truth = world.sizes, world.truth
     supply = exposure.make_supply(sizes, world.videos, _marked(sizes.videos, world.small_videos))

@@ -30,11 +30,7 @@ _LAST_WINDOW_EARLY_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows, users, videos and days to make.
-
-    Raises:
-        InputError: at once where they make no sense.
-    """
+    """The numbers of rows, users, videos and days to make."""
 
     users: int
     videos: int
@@ -56,7 +52,7 @@ class Sizes:
         small_users: int | None,
         small_videos: int | None,
     ) -> "Sizes":
-        """Fill in the size of small_matrix in KuaiRec's proportions, and check everything."""
+        """Fill in the size of small_matrix in KuaiRec's proportions; InputError for impossible sizes."""
         for name, value, least in (
             ("users", users, 1),
             ("videos", videos, 2),

@@ -63,12 +63,17 @@ _REGISTER_RANGES = ((30, "15-30"), (60, "31-60"), (90, "61-90"), (180, "91-180")
 
 @dataclass(frozen=True)
 class Users:
-    """table: the columns of user_features.csv; user_id is the row's number. friends: by user."""
+    """All users.
+
+    Attributes:
+        table: the columns of user_features.csv; user_id is the row's number.
+        friends: user_id -> the user_ids of friends.
+    """
 
     truth: UserTruth
     table: pl.DataFrame
     friends: dict[int, list[int]]
-    activity: npt.NDArray[np.float64]  # uniform in 0..1, their place among users by number of plays
+    activity: npt.NDArray[np.float64]  # uniform in 0..1, their quantile by number of plays
 
 
 def make_users(sizes: Sizes) -> Users:

@@ -29,13 +29,13 @@ _EXPOSURE_POWER = 1.4
 
 @dataclass(frozen=True)
 class Videos:
-    """Every array has a row a video; video_id is the row's number."""
+    """Every array has a row per video; video_id is the row's number."""
 
     truth: VideoTruth
     length_ms: I64
     second_level: I64  # number of the second-level category, or MISSING
     third_level: I64
-    first_level: I64  # the category, or MISSING where the files do not tell it
+    first_level: I64  # the category, or MISSING where the files lack it
     tags: list[list[int]]
     appear_day: I64
     upload_day: I64  # at or before appear_day

@@ -48,7 +48,7 @@ _FLAT_FROM_LOG_S = float(exact.log(12.5))
 
 @dataclass(frozen=True)
 class Chances:
-    """What one play of each pair will be like [pairs]: shares of two kinds of play, median log seconds."""
+    """The distribution of a play [pairs]: the shares of two kinds of play, and median log seconds."""
 
     skip: F32
     loop: F32
@@ -56,12 +56,13 @@ class Chances:
 
 
 def chances(regime: Regime, appeal: F32, looping: F32, log_length: F32) -> Chances:
-    """What a play will be like.
+    """The distribution of a play of each pair.
 
     Args:
-        appeal: see latent.appeal.
-        looping: the user's and the video's together.
-        log_length: of seconds.
+        regime: how attentively the log is watched.
+        appeal: from latent.appeal.
+        looping: the sum of the user's and the video's.
+        log_length: natural logarithm of the length in seconds.
     """
     longer = log_length - np.float32(_TYPICAL_LOG_S)
     skip = expit(
@@ -102,7 +103,7 @@ def draw_play_ms(regime: Regime, chance: Chances, random: np.random.Generator) -
 
 
 def expected_ratio(regime: Regime, chance: Chances, log_length: F32) -> F32:
-    """The mean watch_ratio of endless plays of each pair.
+    """The expected watch_ratio of a play of each pair.
 
     Means of log-normal times are exp(mu + sigma^2 / 2); that of a Pareto of exponent 1 from a, capped at b,
     is a (1 + log(b / a)). The cap is too far out to matter to the log-normal ones.

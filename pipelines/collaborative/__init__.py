@@ -38,7 +38,7 @@ _PLAYS_A_FACTOR = 32
 
 
 class FactorFacts(Facts):
-    """How many fits were made, how many of before were kept, and the instant of each."""
+    """The number of fits made and of earlier fits kept, and the cutoff of each."""
 
     als_refits: int
     als_refits_kept: int
@@ -46,7 +46,7 @@ class FactorFacts(Facts):
 
 
 def build_factors(settings: Settings, *, force: bool = False) -> StepResult[FactorFacts]:
-    """Write the sources of `user_factors` and `video_factors`: a row a key and refit, list<float32>.
+    """Write the sources of `user_factors` and `video_factors`: a row per key and refit, list<float32>.
 
     Raises:
         InputError: if the table of interactions is missing or empty.
@@ -103,9 +103,10 @@ def fits(
     """Fit the model that `als_model` names at each cutoff, on the plays strictly before it.
 
     Args:
-        plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first
-            cutoff. cutoffs ascend.
-        done: the fit of one of them, to go on from; it and those before are left out.
+        plays: user_id, video_id, event_timestamp (ascending), watch_ratio; at least one before the first
+            cutoff.
+        cutoffs: UTC, ascending.
+        done: the fit of one of these cutoffs to continue from; only later ones are fitted.
     """
     model = implicit_fits if settings.features.als_model == "implicit" else biased_fits
     return model(plays, cutoffs, settings, done)
@@ -116,10 +117,10 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
 
     A midnight is left out where hardly any play is new since the last cutoff (_NEW_SHARE), or where there are
     too few plays yet (_PLAYS_A_FACTOR); only the past decides. The end of the last play's day is the last
-    midnight that counts. Where that leaves none, the only cutoff is NEVER, which no row sees.
+    midnight that counts. If none is left, the only cutoff is NEVER, which no row sees.
 
     Args:
-        instants: when the plays happened, ascending.
+        instants: of all plays, UTC, ascending.
 
     Raises:
         InputError: if there are no plays.

@@ -30,12 +30,13 @@ def biased_fits(
     The product of a user's and a video's row is the fitted log(1 + watch_ratio): the last two dimensions are
     (mean + user bias, 1) for users and (1, video bias) for videos.
 
-    Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    No fit depends on plays, users or videos that come after its cutoff.
 
     Args:
-        plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first
-            cutoff. cutoffs ascend.
-        done: the fit of one of them, to go on from; it and those before are left out.
+        plays: user_id, video_id, event_timestamp (ascending), watch_ratio; at least one before the first
+            cutoff.
+        cutoffs: UTC, ascending.
+        done: the fit of one of these cutoffs to continue from; only later ones are fitted.
     """
     ends = ends_of_pasts(plays, cutoffs)
     users = Keys.of(plays[columns.USER_ID], ends)

@@ -1,4 +1,4 @@
-"""What every ALS model gives: factors by user and by video, and which row stands for whom."""
+"""The result of every ALS model: factors of users and of videos, and whom each row belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ REFIT_ITERATIONS = 2
 
 @dataclass(frozen=True)
 class Fit:
-    """The factors of one fit: sorted ids and a float32 row each; none for who had no play before cutoff.
+    """The factors of one fit: sorted ids, each with a float32 row; only ids with a play before cutoff.
 
     The higher the product of a user's and a video's row, the better the video fits the user; what it
-    estimates is the model's own, so products of two models are not to be compared.
+    estimates is the model's own, so products of two models cannot be compared.
     """
 
     cutoff: datetime
@@ -29,13 +29,13 @@ class Fit:
 
 
 def ends_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[int]:
-    """How many of the plays, in order of time, are strictly before each cutoff."""
+    """The number of plays strictly before each cutoff, for plays in order of time."""
     return [plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left") for cutoff in cutoffs]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Users or videos, and the row that each has in the factor matrices: in the order of becoming known."""
+    """Users or videos, and their rows in the factor matrices, in the order in which they became known."""
 
     ids: np.ndarray  # the id of each row
     rows: np.ndarray  # int32, the row of each play's key
@@ -43,7 +43,7 @@ class Keys:
 
     @classmethod
     def of(cls, keys: pl.Series, ends: Sequence[int]) -> "Keys":
-        """Give out rows: to the keys of the first window by id, then to those new in the next, and so on."""
+        """Assign rows: to the keys of the first window by id, then to those new in the next, and so on."""
         window = pl.Series(np.searchsorted(ends, np.arange(keys.len()), side="right"), dtype=pl.Int32)
         first = (
             pl.DataFrame({"key": keys, "window": window})

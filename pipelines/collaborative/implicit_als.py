@@ -28,12 +28,13 @@ def implicit_fits(
 ) -> Iterator[Fit]:
     """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
 
-    Nothing of a fit depends on plays, users or videos that come after its cutoff.
+    No fit depends on plays, users or videos that come after its cutoff.
 
     Args:
-        plays: user_id, video_id, event_timestamp ascending, watch_ratio; at least one before the first
-            cutoff. cutoffs ascend.
-        done: the fit of one of them, to go on from; it and those before are left out.
+        plays: user_id, video_id, event_timestamp (ascending), watch_ratio; at least one before the first
+            cutoff.
+        cutoffs: UTC, ascending.
+        done: the fit of one of these cutoffs to continue from; only later ones are fitted.
     """
     from implicit.cpu.als import AlternatingLeastSquares
 

@@ -1,4 +1,4 @@
-"""Alternating least squares with biases, on the plays that there were: pairs never played say nothing.
+"""Alternating least squares with biases, fitted on plays only: a pair that was never played has no part.
 
 A play's target is modelled as mean + user bias + video bias + the product of a user's and a video's factors
 (Koren, Bell and Volinsky 2009, "Matrix factorization techniques for recommender systems", equation 4), fitted
@@ -23,9 +23,9 @@ class Plays:
     """Plays grouped by user or by video, in order of time within each: a past is a prefix of each group.
 
     Attributes:
-        starts: int64, where each row's plays begin, and the end.
-        others: int32, the row of the other side.
-        targets: float32.
+        starts: int64 [rows + 1], where each row's plays begin; the end last.
+        others: int32 [plays], the row of the other side.
+        targets: float32 [plays].
     """
 
     starts: np.ndarray
@@ -68,7 +68,7 @@ def solve(
     depend on their number.
 
     Args:
-        counts: int64, how many of each row's plays count, from its first on; at least one.
+        counts: int64 [rows], the length of each row's past: its first so many plays count; at least one.
         mean: of the targets.
         regularization: weight of a factor's square, in plays.
     """

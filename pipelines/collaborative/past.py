@@ -26,8 +26,8 @@ class Past:
 
     Attributes:
         path: of the record.
-        sources: of user_factors and video_factors.
-        settings: a digest of what else decides.
+        sources: the paths of user_factors and video_factors.
+        settings: a digest of the settings that the fits depend on.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Past:
     settings: str
 
     def holds(self, digests: Sequence[str]) -> int:
-        """How many of these fits, from the first on, stand in the sources as they would be fitted again."""
+        """The number of fits, from the first on, that the sources hold and that need no refitting."""
         try:
             recorded = json.loads(self.path.read_text(encoding="utf-8"))
             if recorded["settings"] != self.settings or recorded["sources"] != self._stamps():
@@ -51,7 +51,7 @@ class Past:
         return same
 
     def write(self, digests: Sequence[str]) -> None:
-        """Record the fits, when the sources hold them."""
+        """Record the fits, once the sources hold them."""
         record = {"settings": self.settings, "sources": self._stamps(), "digests": list(digests)}
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
@@ -76,7 +76,7 @@ def digests_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[s
     """For each cutoff a digest of it, of the cutoffs before, and of all plays before it.
 
     Args:
-        plays: event_timestamp ascending, and the columns that are fitted.
+        plays: event_timestamp (ascending), and the columns that are fitted.
     """
     digest = hashlib.sha256()
     found = []

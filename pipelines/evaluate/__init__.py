@@ -89,7 +89,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     with atomic_write(tables_written[-1]) as temporary:
         temporary.write_text(json.dumps(samples, indent=1), encoding="utf-8")
     with atomic_write(metrics) as temporary:
-        # A line a record: there are tens of thousands, and json indents in Python.
+        # A line per record: there are tens of thousands, and json indents in Python.
         lines = ",\n".join(json.dumps(vars(figure)) for figure in found)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     wrote = (metrics, *tables_written)

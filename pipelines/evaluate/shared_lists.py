@@ -234,7 +234,7 @@ def _sums(
 
 
 def _facts(own: Sequence[Figure], settings: Settings) -> SharedFacts:
-    """How many users are behind the figures, and a table a label: each system's over all days."""
+    """How many users are behind the figures, and a table per label: each system's over all days."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for label in (settings.data.label, ANY_PLAY):
         rows: dict[str, dict[str, Any]] = {}

@@ -44,7 +44,7 @@ def pair_families(trial: Trial) -> list[Segmentation]:
         _binned("length", "s", _LENGTHS_S, videos.length_s),
         _categories(trial),
     ]
-    # A byte a pair each: there are millions of pairs and a handful of slices.
+    # A byte per pair each: there are millions of pairs and a handful of slices.
     by_pair = [Segmentation(family.names, family.codes.astype(np.int8)[trial.video]) for family in families]
     return [*by_pair, Segmentation(tuple(f"kind: {name}" for name in KINDS), trial.kind)]
 

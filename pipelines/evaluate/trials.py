@@ -198,7 +198,7 @@ class _Tuning:
     def __init__(
         self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray, plays: np.ndarray
     ) -> None:
-        """One entry a pair.
+        """One entry per pair.
 
         Args:
             plays: of its user.

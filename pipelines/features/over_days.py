@@ -69,7 +69,7 @@ class _Points:
 
     Attributes:
         keys: the key columns and VISIBLE, sorted.
-        key: int64, a number a key.
+        key: int64, a number per key.
         day: int64, VISIBLE in days since the first.
         stride: above all days: key * stride + day is one ascending number for both.
         are_daily: whether they are the days with rows, and no others.
@@ -84,7 +84,7 @@ class _Points:
 
     @classmethod
     def of(cls, daily: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
-        """daily: a row a key and day with rows, sorted by both."""
+        """daily: a row per key and day with rows, sorted by both."""
         active = daily.select(*keys, VISIBLE, _number(daily, keys))
         lengths = [days for days in windows if days is not None]
         left = [active.with_columns(pl.col(VISIBLE) + pl.duration(days=days)) for days in lengths]
@@ -174,7 +174,7 @@ class _Points:
 
 
 def _daily(rows: pl.DataFrame, keys: list[str], features: list[Feature], view: View) -> pl.DataFrame:
-    """The values of single days: a row a key and day with rows, sorted by both.
+    """The values of single days: a row per key and day with rows, sorted by both.
 
     One number for keys and day is grouped and sorted by in a fraction of the time, where one is enough.
     """
@@ -203,7 +203,7 @@ def _daily(rows: pl.DataFrame, keys: list[str], features: list[Feature], view: V
 
 
 def _number(rows: pl.DataFrame, keys: list[str]) -> pl.Series:
-    """A number a key, ascending, from 0: int64. rows: sorted by the keys."""
+    """A number per key, ascending, from 0: int64. rows: sorted by the keys."""
     new = pl.any_horizontal(pl.col(key).ne(pl.col(key).shift(1)) for key in keys)
     return rows.select(new.fill_null(value=False).cast(pl.Int64).cum_sum().alias(_POINT)).to_series()
 

@@ -55,9 +55,9 @@ def video_profile(
             where no daily record has given the length so far.
 
     Returns:
-        A row a video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that changed
-        them, and one at the end of each day on which something else became known or changed; a value once
-        known stays until another one comes.
+        One row per video with the categories of the first load at ALWAYS_KNOWN, one at each arrival that
+        changed them, and one at the end of each day on which something else became known or changed; a value
+        once known stays until another one comes.
     """
     if columns.VIDEO_TAG not in video_daily.columns:
         video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))

@@ -198,7 +198,7 @@ class RankedLists:
     ) -> "RankedLists":
         """Whole lists by score, highest first; equal scores by video_id; NaN comes last.
 
-        All arrays have one entry a pair, in any order.
+        All arrays have one entry per pair, in any order.
 
         Args:
             gain: graded relevance; by default 1 where relevant.

@@ -33,7 +33,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates of some users: one entry a pair, user after user.
+    """Candidates of some users: one entry per pair, user after user.
 
     Attributes:
         user: position among the users asked for.

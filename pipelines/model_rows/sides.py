@@ -119,7 +119,7 @@ class Sides:
         return self._feature(self.videos, name)
 
     def received(self) -> np.ndarray:
-        """How well all users received each video, as `filtering.received` has it: int64 [videos]."""
+        """How well all users received each video, as `ordering.received` has it: int64 [videos]."""
         of_videos = (columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
         return received(*(self.video_feature(name) for name in of_videos))
 

@@ -59,7 +59,7 @@ def hybrid_scores(
 ) -> np.ndarray:
     """Scores that order the pairs of many users as `hybrid_order` orders one user's.
 
-    All arrays have one entry a pair, in any order.
+    All arrays have one entry per pair, in any order.
 
     Args:
         catalogue: the number of videos; for a user with pairs for only some of them, the filter keeps the

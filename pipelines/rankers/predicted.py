@@ -23,7 +23,7 @@ class Predicted:
         classifier: probability that the play is liked.
         regressor: expected amount.
         ordering: what orders the rows that the filter keeps.
-        received: how well all users received the video, as `filtering.received` has it.
+        received: how well all users received the video, as `ordering.received` has it.
     """
 
     classifier: np.ndarray

@@ -1,4 +1,4 @@
-"""What the page is made of: sections of paragraphs, tables, charts and folds; templates draw them."""
+"""The parts of the page: sections of paragraphs, tables, charts and folds, drawn by templates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Table:
     """Rows by column name.
 
     Attributes:
-        main: rows whose first cell this is stand out.
+        main: rows with this first cell are highlighted.
         note: a line under the table.
     """
 
@@ -41,7 +41,7 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Those that any row has, in the order of the rows."""
+        """The columns that any row has, in the order of the rows."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     @property
@@ -57,7 +57,7 @@ class Table:
         }
 
     def cells(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """A row's columns and texts."""
+        """The columns and texts of a row."""
         return [(name, plain(row.get(name))) for name in self.columns]
 
 

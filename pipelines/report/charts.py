@@ -90,7 +90,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn, and in words: a title above, a sentence under it that says what it shows."""
+    """The shapes of a chart, a title above it, and a sentence under it that says what it shows."""
 
     title: str
     sentence: str
@@ -152,7 +152,7 @@ def spans(
 
     Args:
         rows: system, its title, value, low, high.
-        end: what the right end of the axis means.
+        end: the meaning of the right end of the axis.
     """
     top = _nice(max((high if high is not None else value for _, _, value, _, high in rows), default=1.0))
     bars, texts, strokes = [], [], []

@@ -44,9 +44,10 @@ class Headline:
     """The published lists and their rivals by one metric at one k.
 
     Attributes:
-        protocol: what is ranked; NEXT_DAY is the question itself, the others stand in where it was not asked.
-        source: the best single one.
-        objective: the better rankers of the other objective, if any.
+        protocol: NEXT_DAY, or another one if no lists of past days were judged.
+        popularity: yesterday's popularity.
+        source: the best single candidate source.
+        objective: the rankers of the other objective, if there are any.
     """
 
     protocol: str
@@ -81,7 +82,7 @@ _INSTEAD = [_Asked(protocol, "ndcg", 10, "popularity_by_engagement", "als") for 
 
 
 def headline(figures: pl.DataFrame, facts: EvaluateFacts | None, label: str) -> Headline | None:
-    """Of `next_day` where lists of past days were judged, else of what was ranked instead; None without."""
+    """The headline of `next_day` if lists of past days were judged, else of another protocol, if any."""
     judged = None if facts is None else facts.next_day
     days = [] if judged is None else [str(row["day"]) for row in judged.days]
     found = _of_protocol(figures, _OF_LISTS, label)

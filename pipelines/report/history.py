@@ -36,9 +36,9 @@ class Record:
     """One report.
 
     Attributes:
-        asked: what was measured; figures of records that differ in it are not compared.
         digest: of the evaluation's figures.
-        until: the last day judged, or the model's version without one.
+        until: the last day judged, or else the model's version.
+        asked: what was measured; only records that agree in it are compared.
     """
 
     digest: str
@@ -84,7 +84,7 @@ def record_of(
 
 
 def past(path: Path, digest: str) -> list[Record]:
-    """The records of other evaluations, oldest first; lines that are none of ours are passed over."""
+    """The records of other evaluations, oldest first; lines in another format are skipped."""
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -101,7 +101,7 @@ def keep(path: Path, records: Sequence[Record]) -> None:
 
 
 def falls(last: Record, now: Record) -> list[Fall]:
-    """What fell, the most first. Beyond chance: by more than the intervals of both allow together."""
+    """The figures that fell, largest fall first; beyond chance if by more than both intervals together."""
     found = []
     for name in FIGURES:
         if name not in last.figures or name not in now.figures:

@@ -1,4 +1,4 @@
-"""What readers call systems and metrics, and the glossary that explains them at the end of the page."""
+"""The titles of systems and metrics, and the glossary that explains them at the end of the page."""
 
 import re
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ _TERMS = (
 
 
 def system_title(system: str) -> str:
-    """What readers call a system."""
+    """A system's title on the page."""
     if system in _SYSTEMS:
         return _SYSTEMS[system]
     words = system.replace("_", " ")

@@ -1,4 +1,4 @@
-"""How numbers are written, everywhere on the page alike: four digits after the point, true minus signs."""
+"""How numbers are written on the whole page: four digits after the point, true minus signs."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ def signed(value: float | None) -> Numeral:
 
 
 def count(value: int) -> Numeral:
-    """How many."""
+    """A count, with separators."""
     return Numeral(f"{value:,}".replace("-", MINUS))
 
 

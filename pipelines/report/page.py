@@ -40,8 +40,8 @@ class Content:
     """What the page shows.
 
     Attributes:
-        figures: the records of metrics.json as a table; the rest: rows by name.
-        records: of past reports, this one's last.
+        figures: the records of metrics.json as a table.
+        records: those of past reports, this one last.
     """
 
     figures: pl.DataFrame

@@ -1,4 +1,4 @@
-"""What tables of the page are made from."""
+"""Helpers for the rows of tables."""
 
 import polars as pl
 

@@ -12,10 +12,10 @@ _DATE = len("2020-09-05")  # more of a model's version would leave the chart
 
 
 def trend(records: Sequence[Record]) -> list[Block]:
-    """A chart over the reports that measured what the last one does; empty where there is only one.
+    """A chart over the reports that are comparable with the last one; empty if there is only one.
 
     Args:
-        records: oldest first, this report's the last.
+        records: oldest first, this report last.
     """
     same = [one for one in records if dict(one.asked) == dict(records[-1].asked) and PUBLISHED in one.figures]
     same = same[-_SHOWN_MAX:]

@@ -14,7 +14,7 @@ _WORDS = {1: "better than", -1: "worse than", 0: "not distinguishable from"}
 
 @dataclass(frozen=True)
 class Tile:
-    """One of the four numbers, its interval, what it is, and the glossary's term for that."""
+    """One of the four numbers: its text, interval, meaning, and term in the glossary."""
 
     value: str
     interval: str
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def verdict(found: Headline | None, now: Record, last: Record | None) -> Verdict:
-    """last: the report before, if there was one."""
+    """Word the verdict; `last` is the report before, if there was one."""
     return Verdict(_is_better(found), _since(now, last), _advice(found), _tiles(found))
 
 

@@ -2,7 +2,7 @@
 
 Source: Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets (ICDM 2008). Folding in
 solves the user's own equation with the videos' factors held, so a user needs not have been there in the fit,
-and only plays before the asked instant have a part.
+and only plays before the instant asked for have a part.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Als:
     """Implicit ALS with `als_factors` factors."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """factors: float32 [videos, factors]."""
+        """Fit the factors of videos: `factors` float32 [videos, factors]."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         with implicit_alone():
             model = AlternatingLeastSquares(
@@ -38,7 +38,7 @@ class Als:
         return {_FACTORS: np.asarray(model.item_factors, dtype=np.float32)}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The factors at the columns of their videos."""
+        """The factors, in the columns of the catalogue."""
         factors = arrays[_FACTORS]
         every = np.zeros((len(catalogue), factors.shape[1]), dtype=np.float32)
         every[catalogue.columns] = factors

@@ -1,8 +1,8 @@
 """ALS with biases on all plays, the model behind `als_score`: how long will the user watch it?
 
-Fitted as `collaborative.biased_als` does, on what there was: a pair that was never played counts neither for
-nor against. A user's factors and bias are folded in from their history, so a user needs not have been there
-in the fit, and only plays before the asked instant have a part.
+Fitted as in `collaborative.biased_als`, on plays only: a pair that was never played counts neither for nor
+against. A user's factors and bias are folded in from their history, so a user needs not have been there
+in the fit, and only plays before the instant asked for have a part.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class BiasedAls:
     """`als_factors` dimensions, two of them biases, fitted on log(1 + watch_ratio)."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """factors: float32 [videos, factors]; biases: float32 [videos]; mean, regularization: one number."""
+        """Fit `factors`, float32 [videos, factors], `biases`, float32 [videos], and two scalars."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         size, videos = settings.features.als_factors - BIAS_DIMENSIONS, len(some.video_id)
         video_side = Side.random(videos, size, np.random.default_rng(settings.seed))
@@ -53,7 +53,7 @@ class BiasedAls:
         }
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """Factors and biases at the columns of their videos."""
+        """The factors and biases, in the columns of the catalogue."""
         factors = np.zeros((len(catalogue), arrays[_FACTORS].shape[1]), dtype=np.float32)
         factors[catalogue.columns] = arrays[_FACTORS]
         known = np.zeros(len(catalogue), dtype=bool)

@@ -1,6 +1,6 @@
 """Bayesian personalised ranking by the package implicit, on one thread: with more it gives other factors.
 
-Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback (UAI 2009). It knows no
+Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback (UAI 2009). It has no
 folding in, so a user's factors are approximated from the videos that they had liked.
 """
 
@@ -20,7 +20,7 @@ class Bpr:
     """BPR with `als_factors` factors and implicit's other defaults."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """videos: float32 [videos, factors + 1]; users: how liked videos add up to a user's factors."""
+        """Fit `videos`, float32 [videos, factors + 1], and `users`, which maps likes to user factors."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         liked = some.pairs(some.liked)
         with implicit_alone():
@@ -40,7 +40,7 @@ class Bpr:
         return {_VIDEOS: videos, _USERS: np.linalg.solve(ridge, means.T @ users).astype(np.float32)}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The factors at the columns of their videos."""
+        """The factors, in the columns of the catalogue."""
         videos = arrays[_VIDEOS]
         every = np.zeros((len(catalogue), videos.shape[1]), dtype=np.float32)
         every[catalogue.columns] = videos

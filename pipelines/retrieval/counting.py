@@ -6,14 +6,14 @@ from nightreel.core.compiled import compiled
 
 
 def positions_by(codes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The positions of the entries of code 0, then of code 1 and so on; and where each code's begin.
+    """The positions of the entries with code 0, then with code 1 and so on, and where each code begins.
 
     Args:
         codes: int [entries], from 0 to count - 1.
 
     Returns:
-        int32, or int64 where that is too narrow, [entries], the same as a stable argsort of the codes, and
-        int64 [count + 1].
+        A stable argsort of the codes, int32 (int64 if that is too narrow) [entries], and the start of each
+        code in it, int64 [count + 1].
     """
     starts = np.append(0, np.cumsum(np.bincount(codes, minlength=count)))
     narrow = len(codes) <= np.iinfo(np.int32).max

@@ -24,17 +24,18 @@ _VIDEOS, _WEIGHTS = "videos", "weights"
 
 @dataclass(frozen=True)
 class Ease:
-    """EASE on liked plays, or on all plays: what is shown to the same users.
+    """EASE on liked plays, or on all plays, which follow what is shown to the same users.
 
     Attributes:
-        regularization: weight, in users, that pulls the weights to zero.
+        liked_only: whether it is fitted on liked plays instead of all plays.
+        regularization: strength, in users, that pulls the weights towards zero.
     """
 
     liked_only: bool
     regularization: float
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """videos: int32 codes of those that take part; weights: float32 [those, those]."""
+        """Fit `weights`, float32 [videos, videos], of the most played videos: `videos`, int32 codes."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         pairs = some.pairs(some.liked if self.liked_only else slice(None))
         plays = np.asarray(pairs.sum(axis=0)).ravel()
@@ -84,7 +85,7 @@ class Ease:
         return weights
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The weights at the columns of their videos."""
+        """The weights, in the columns of the catalogue."""
         columns = catalogue.columns[arrays[_VIDEOS]]
         return _FittedEase(self.liked_only, columns, arrays[_WEIGHTS], len(catalogue))
 

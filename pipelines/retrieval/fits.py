@@ -34,7 +34,7 @@ def source_names(settings: Settings) -> tuple[str, ...]:
 def fitted_arrays(
     past: Past, settings: Settings, names: tuple[str, ...] | None = None
 ) -> Mapping[str, Arrays]:
-    """What each chosen source learns from these plays, read from data/retrieval where it stands there.
+    """Fit each chosen source on these plays, or read its fit from data/retrieval if it is there.
 
     A file is named by its source and a digest of the plays and settings, so a night whose earlier plays are
     the same finds the fits of the night before.
@@ -70,7 +70,7 @@ def fitted_arrays(
 
 
 def last_cutoff(as_of: datetime, settings: DataSettings) -> datetime:
-    """The local midnight at or before an instant: when sources are fitted for it."""
+    """The local midnight at or before an instant, which is the cutoff of the sources used at it."""
     return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
 
 

@@ -22,13 +22,13 @@ class Histories:
         user_id: int64 [users].
         played, liked: 1 where the user had played, or liked, the video.
         recent_liked, recent_played: the same, fading with each later (liked) play of the user.
-        plays, likes: float64 [users], how many.
-        since_days: float64 [users], since the last play, NaN where there is none.
-        watched: the mean clipped watch_ratio, NaN likewise.
-        instant_us: int64 [users].
-        play_user, play_video, play_us, play_liked, play_amount: the plays themselves, by user and time: row
-            and column above, microseconds since 1970 UTC, whether it was liked, and float32, its clipped
-            watch_ratio.
+        plays, likes: float64 [users], their numbers.
+        since_days: float64 [users], days since the last play, NaN without one.
+        watched: float64 [users], the mean clipped watch_ratio, NaN without a play.
+        instant_us: int64 [users], microseconds since 1970 UTC.
+        play_user, play_video: the plays by user and time, as row and column of the matrices above.
+        play_us, play_liked, play_amount: each play's time (microseconds since 1970 UTC), whether it was
+            liked, and its clipped watch_ratio (float32).
     """
 
     user_id: np.ndarray
@@ -54,10 +54,10 @@ class Histories:
 
 
 class PlaysByUser:
-    """The plays of a log by user and time, to be asked for histories as of any instants."""
+    """The plays of a log by user and time, from which histories as of any instants are made."""
 
     def __init__(self, past: Past) -> None:
-        """Index the plays; a history holds only such as come before the instant that is asked for."""
+        """Index the plays; a history holds only those before the instant asked for."""
         self._past = past
         self.video_id = past.video_id
         self._order, _ = positions_by(past.user, len(past.user_id))
@@ -73,7 +73,7 @@ class PlaysByUser:
     def histories(
         self, user_id: np.ndarray, instant_us: np.ndarray, videos: np.ndarray, width: int
     ) -> Histories:
-        """The histories of these users strictly before an instant each.
+        """The histories of these users, each strictly before an instant of their own.
 
         Args:
             user_id, instant_us: int64 [users].

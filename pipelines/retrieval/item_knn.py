@@ -33,23 +33,24 @@ class ItemKnn:
         return sparse_arrays(csr_matrix(model.similarity))
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The similarities at the columns of their videos."""
+        """The similarities, in the columns of the catalogue."""
         return SparseNeighbours(sparse_over(arrays, catalogue), fading=False)
 
 
 @dataclass(frozen=True)
 class SparseNeighbours:
-    """Adds up a sparse matrix's rows of what a user had liked.
+    """Scores by the sum of a sparse matrix's rows over the videos that a user had liked.
 
     Attributes:
-        fading: what was liked last counts most.
+        neighbours: float32 [videos, videos].
+        fading: whether the videos that were liked last count most.
     """
 
     neighbours: csr_matrix
     fading: bool
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """float32 [users, videos]."""
+        """The sum for each user: float32 [users, videos]."""
         rows = histories.recent_liked if self.fading else histories.liked
         found: np.ndarray = (rows @ self.neighbours).toarray()
         return found

@@ -36,7 +36,7 @@ class NextPlayed:
         return {"row": row, "column": column, "value": scaled}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The pointers at the columns of their videos."""
+        """The pointers, in the columns of the catalogue."""
         return SparseNeighbours(sparse_over(arrays, catalogue), fading=True)
 
 

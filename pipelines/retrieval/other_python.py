@@ -18,7 +18,7 @@ class OtherPython:
     """A Recommender whose work another interpreter does, in a process of its own."""
 
     def __init__(self, python: str | Path, script: str | Path) -> None:
-        """python: the interpreter. script: what it runs.
+        """Take the interpreter and the script that it runs.
 
         The script gets four arguments: a CSV file of plays, with the columns that `fit` gets; a CSV file of
         user_id; how many videos to recommend to each; and the CSV file to write user_id, video_id, score to.
@@ -32,7 +32,7 @@ class OtherPython:
         plays.write_csv(self._file("plays"))
 
     def recommend(self, user_ids: np.ndarray, k: int) -> pl.DataFrame:
-        """What the script wrote. Raises InputError where it fails, with the end of what it said."""
+        """What the script wrote. Raises InputError, with the end of its output, if it fails."""
         assert self._folder is not None, "fit comes first"
         with self._folder:
             return self._recommended(user_ids, k)

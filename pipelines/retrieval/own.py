@@ -1,4 +1,4 @@
-"""A recommender of another library, or of one's own, as a candidate source: its lists are what it learns."""
+"""A recommender of another library or of the user's own as a candidate source: its lists are its fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,19 +21,22 @@ _NEEDED = (columns.USER_ID, columns.VIDEO_ID, "score")
 
 
 class Recommender(Protocol):
-    """What a model of one's own has to do; it is made anew for every fit."""
+    """What a model of the user's own has to provide; a new one is made for every fit."""
 
     def fit(self, plays: pl.DataFrame) -> None:
-        """Learn from plays, in order of time: user_id, video_id, event_timestamp, liked, value.
+        """Learn from plays.
 
-        liked: by the settings' label. value: the clipped watch_ratio.
+        Args:
+            plays: in order of time: user_id, video_id, event_timestamp, liked (by the label that is set),
+                value (the clipped watch_ratio).
         """
 
     def recommend(self, user_ids: np.ndarray, k: int) -> pl.DataFrame:
-        """At most k videos for each of these users: user_id, video_id, score, higher is better.
+        """At most k videos for each of these users, all of whom occur in the plays.
 
-        All users occur in the plays. Videos that a user has played may be among them: they are left out
-        later.
+        Returns:
+            user_id, video_id, score (higher is better). Videos that a user has played may be among them and
+            are left out later.
         """
 
 
@@ -42,14 +45,19 @@ class OwnSource:
     """A candidate source made of a Recommender.
 
     Attributes:
-        make: gives a new one.
+        make: returns a new Recommender.
     """
 
     name: str
     make: Callable[[], Recommender]
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """user_id: int64 [users], ascending. start: int64 [users + 1]. video, value: of each user's list."""
+        """Ask a new model for lists of all users.
+
+        Returns:
+            Arrays user_id, int64 [users], ascending; start, int64 [users + 1], where each user's list begins;
+            video and value, the lists.
+        """
         model = self.make()
         model.fit(plays_of(past))
         found = self._checked(model.recommend(past.user_id, _ASKED * settings.retrieval.source_k), past)
@@ -87,7 +95,7 @@ class OwnSource:
         )
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
-        """The users' lists at the columns of their videos."""
+        """The users' lists, in the columns of the catalogue."""
         return _FittedLists(
             arrays["user_id"],
             arrays["start"],
@@ -117,7 +125,7 @@ class _FittedLists:
 
 
 def plays_of(past: Past) -> pl.DataFrame:
-    """The plays as models of one's own get them."""
+    """The plays in the form that `Recommender.fit` gets."""
     return pl.DataFrame(
         {
             columns.USER_ID: past.user_id[past.user],

@@ -1,9 +1,9 @@
 """What users play together: for each video the ones that the same users played shortly before or after it.
 
-Two plays of a user count the more, the fewer lie between them and the newer they are. What is popular is
-played beside everything, so that each video's weight is damped a little by how much it is played in all; only
-a little, as what is popular is also what is played next. Sittings are not asked: in a feed where a sitting is
-a play or two, the user's next sitting says more than nothing. Measured in docs/decisions/shared-lists.md.
+Two plays of a user count more, the fewer lie between them and the newer they are. What is popular is played
+beside everything, so each video's weight is damped by how much it is played in all; only a little, since what
+is popular is also what is played next. Borders of sittings are ignored: in a feed where a sitting is a play
+or two, the user's next sitting still says something. Measured in docs/decisions/shared-lists.md.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class PlayedTogether:
     Attributes:
         video_id: int64, ascending, of the plays.
         weight: float64 [videos, videos], symmetric, sparse, in plays.
-        damped: float64 [videos], what a video's column is multiplied by.
+        damped: float64 [videos], the factor of each video's column.
     """
 
     video_id: np.ndarray
@@ -44,7 +44,7 @@ class PlayedTogether:
 
     @classmethod
     def of(cls, plays: pl.LazyFrame, cutoff: datetime, settings: Settings) -> "PlayedTogether":
-        """Of the plays strictly before the cutoff; of a long log, those of some users, by hash.
+        """Count the plays strictly before the cutoff; in a long log, those of a hashed sample of users.
 
         Args:
             plays: at least user_id, video_id and event_timestamp, in any order.

@@ -13,7 +13,7 @@ _COUNT = "count"
 
 @dataclass(frozen=True)
 class Recent:
-    """Liked plays with a half-life, in days."""
+    """Liked plays, fading with a half-life in days."""
 
     half_life_days: float
 
@@ -28,10 +28,10 @@ class Recent:
 
 
 class Fresh:
-    """Videos by when they were uploaded, or first known; the newest first, of those the best received."""
+    """The newest videos first, by upload or when first known; among equals the best received."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
-        """Nothing: what counts is known of the catalogue."""
+        """Learn nothing: all that counts is in the catalogue."""
         return {}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:  # noqa: ARG002

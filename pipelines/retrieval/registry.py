@@ -1,4 +1,4 @@
-"""The candidate sources by the names that the setting `[retrieval] sources` accepts, one's own among them."""
+"""The candidate sources by the names that the setting `[retrieval] sources` accepts, also the user's own."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ def source_of(name: str) -> Source:
     """The source of a name.
 
     Raises:
-        InputError: if a package was to bring it, and does not.
+        InputError: if the package that should provide it does not.
     """
     if name in SOURCES:
         return SOURCES[name]
@@ -48,5 +48,5 @@ def source_of(name: str) -> Source:
 
 
 def file_name(name: str) -> str:
-    """What the fits of a source are called: one's own bear the version of the package that brings them."""
+    """The name of a source's fits; the user's own carry the version of the package that provides them."""
     return f"{name}.npz" if name in SOURCES else f"{name}@{version_of(OWN, name)}.npz"

@@ -1,4 +1,4 @@
-"""Videos of the authors, or of the first-level categories, that stand most among what a user had liked."""
+"""Videos of the authors, or of the first-level categories, that a user had liked most often."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class SameGroup:
     by: Literal["author", "category"]
 
     def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
-        """liked: liked plays of each video."""
+        """Count `liked`, the liked plays of each video."""
         return {_LIKED: np.bincount(past.video[past.liked], minlength=len(past.video_id))}
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:

@@ -24,7 +24,7 @@ _implicit = threading.RLock()  # what it is run with counts for the whole proces
 
 @contextmanager
 def implicit_alone() -> Iterator[None]:
-    """Run a model of implicit on a BLAS of one thread, as it asks for, without its remarks on formats."""
+    """Run a model of implicit with one BLAS thread, as it requires, and without its format warnings."""
     with _implicit, threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ParameterWarning)
         yield
@@ -36,7 +36,7 @@ class Fitted(Protocol):
     def scores(self, histories: Histories) -> np.ndarray:
         """How well each video fits each user, higher is better: float32 [users, videos].
 
-        A user's row depends on no other user. Scores of two sources are not to be compared.
+        A user's row depends on no other user. Scores of two sources cannot be compared.
         """
 
 
@@ -44,7 +44,7 @@ class Source(Protocol):
     """One way to find candidates. Seeded: the same plays and settings give the same arrays."""
 
     def fit(self, past: Past, settings: Settings) -> Arrays:
-        """What is learnt from plays strictly before the cutoff, as arrays over `past.video_id`."""
+        """Learn from plays strictly before the cutoff; returns arrays over `past.video_id`."""
 
     def over(self, arrays: Arrays, catalogue: "Catalogue") -> Fitted:
         """What `fit` gave, ready to score the videos of a catalogue."""
@@ -59,7 +59,7 @@ class Catalogue:
         columns: int64 [videos of the past], position of each in `video_id`.
         author, category: int64 [videos], negative where unknown.
         uploaded_us: int64 [videos], microseconds since 1970 UTC.
-        received: int64 [videos], as `filtering.received` has it, what decides between videos of equal scores.
+        received: int64 [videos], from `ordering.received`; decides between videos of equal scores.
     """
 
     video_id: np.ndarray
@@ -73,7 +73,7 @@ class Catalogue:
         return len(self.video_id)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Values of the videos of the past, as float32 of the whole catalogue; 0 for the others.
+        """Values of the videos of the past, spread over the whole catalogue: float32, 0 for the others.
 
         Args:
             values: [..., videos of the past].

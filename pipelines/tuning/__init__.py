@@ -26,7 +26,7 @@ BEST = "best.toml"
 
 
 class TuneFacts(Facts):
-    """Trials of the study and of this run, the mean NDCG as set and at best, and the best settings."""
+    """The trials of the study and of this run, the mean NDCG as set and at best, and the best settings."""
 
     trials: int
     made_now: int = Field(serialization_alias="made now")
@@ -42,7 +42,7 @@ def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False
     Args:
         trials: of the whole study.
         minutes: of this run.
-        write: put the best settings into nightreel.toml.
+        write: whether to put the best settings into nightreel.toml.
 
     Raises:
         InputError: if features are missing or nothing can be measured.

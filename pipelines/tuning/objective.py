@@ -1,8 +1,8 @@
-"""What a trial is worth: the hybrid's NDCG on users that choose settings and are reported nowhere.
+"""The quality of a trial: the hybrid's NDCG on validation users, who are reported nowhere.
 
 The join and the bins are made once and shared by all trials of a study. A trial fits on the same plays as
-`nightreel train`. It is measured on the fully observed pairs of the users who choose settings; where there
-are none, on what such users watched in the holdout. Outcomes of the other users' pairs are not even kept.
+`nightreel train`. It is measured on the fully observed pairs of the validation users or, without such pairs,
+on what these users watched in the holdout. Outcomes of the other users' pairs are not even kept.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ _FILTERS = (50, 100, 200, 500, 1_000)
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a trial: the mean NDCG at 10 and 100 with the best filter_k, and each of both."""
+    """The result of a trial: the mean of NDCG@10 and @100 with the best filter_k, and each of the two."""
 
     quality: float
     filter_k: int
@@ -52,13 +52,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Objective:
-    """A study's binned plays, and the pairs of the users who choose settings.
+    """A study's binned plays, and the pairs of the validation users.
 
     Attributes:
         protocol: of the pairs.
         rows: user_id and video_id of the pairs.
         liked: bool [pairs].
-        catalogue: number of videos of which each user's pairs are all or a part.
+        catalogue: the number of videos that a user's pairs are drawn from.
     """
 
     settings: Settings
@@ -74,10 +74,10 @@ class Objective:
 
     @classmethod
     def prepare(cls, settings: Settings) -> "Objective":
-        """Join and bin.
+        """Join the features and bin the plays.
 
         Raises:
-            InputError: if no user who chooses settings liked anything.
+            InputError: if no validation user liked anything.
         """
         store = open_store()
         data = TrainingData.join(store, settings)
@@ -137,7 +137,7 @@ class Objective:
         return self.measure_ranker(with_fitted_order(ranker, self.lists))
 
     def measure_ranker(self, ranker: HybridRanker) -> Measured:
-        """Rank the pairs; of all filters that are tried, the best counts."""
+        """Rank the pairs with every filter_k that is tried; the best one counts."""
         predicted = Predicted.of(ranker, self.matrix, np.arange(len(self.matrix)))
         user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
         outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))

@@ -16,7 +16,7 @@ class Searched:
     """The limits of one setting.
 
     Attributes:
-        log: its logarithm is drawn evenly.
+        log: whether its logarithm is drawn evenly, not the value.
     """
 
     low: int | float
@@ -24,7 +24,7 @@ class Searched:
     log: bool = True
 
     def suggest(self, trial: optuna.Trial, name: str) -> int | float:
-        """The trial's value: a whole number where the limits are."""
+        """The trial's value; an integer if the limits are integers."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return int(trial.suggest_int(name, self.low, self.high, log=self.log))
         drawn = trial.suggest_float(name, self.low, self.high, log=self.log)

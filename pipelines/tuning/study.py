@@ -22,7 +22,7 @@ from pipelines.tuning.space import Values, suggested
 
 _STARTUP_TRIALS = 8
 Measure = Callable[[Values, str], Measured]
-"""Gives what values are worth; the text is the title of the progress bar meanwhile."""
+"""Measures the quality of values; the text is the title of the progress bar meanwhile."""
 
 
 class Study:
@@ -59,11 +59,14 @@ class Study:
         minutes: float,
         after: Callable[["Study"], None],
     ) -> None:
-        """Make trials until there are so many, or the next would not end within so many minutes from now.
+        """Make trials until the study has them all, or the next one would not end in time.
 
-        One trial at least is made where any is missing.
+        At least one is made if any is missing.
 
         Args:
+            measure: fits and measures one trial.
+            trials: of the whole study.
+            minutes: of this call.
             after: called when a trial has ended.
         """
         self._give_up_what_was_stopped()
@@ -105,7 +108,7 @@ class Study:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Hold the lock while the block runs; BusyError where another process tunes in the same home."""
+    """Hold the lock while the block runs; BusyError if another process tunes in the same home."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
         try:

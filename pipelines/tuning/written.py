@@ -1,4 +1,4 @@
-"""What a study leaves for people: its table, and its best settings as lines of nightreel.toml."""
+"""The readable results of a study: its table, and its best settings as lines of nightreel.toml."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def _with(text: str, name: str, value: float) -> str:
 
 
 def write_settings(file: Path, settings: Settled) -> None:
-    """Put the settings into this nightreel.toml, which is made where there is none."""
+    """Put the settings into this nightreel.toml, which is created if missing."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     with atomic_write(file) as temporary:
         temporary.write_text(with_settings(text, settings), encoding="utf-8")
