@@ -1,6 +1,6 @@
 """The registry and the online store of Feast, put below nightreel's home instead of the repository.
 
-Paths stand in the registry file relative to the home: a home that is copied, moved or restored elsewhere
+Paths in the registry file are relative to the home: a home that is copied, moved or restored elsewhere
 reads its own files.
 """
 

@@ -1,4 +1,4 @@
-"""Where the lists of past days stand, and what they are: scoring writes them, the evaluation reads them.
+"""The files with the lists of past days: scoring writes them, the evaluation reads them.
 
 `data/backtest/<day>/<system>.parquet` holds user_id, rank (from 1) and video_id; `data/backtest/lists.json`,
 written last, says which days, systems and model they belong to.

@@ -1,7 +1,7 @@
 """What counts as liked, and how much: two labels, of which `duration` is independent of video length.
 
-`ratio`: watch_ratio above `like_threshold`, as the original work has it. People watch about as long whatever
-a video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
+`ratio`: watch_ratio above `like_threshold`, as in the original work. People watch about as long whatever a
+video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
 in Kuaishou's own logs (18 s; Gao et al., KuaiRand, CIKM 2022). `duration`: watch_ratio above the
 `like_quantile` of plays of videos of like length. Source: Zhan et al., Deconfounding Duration Bias in
 Watch-time Prediction for Video Recommendation (D2Q, KDD 2022).

@@ -40,7 +40,7 @@ def register(
 ) -> ModelVersion:
     """Write a version: `write` puts its files in the folder it is given; the manifest is added to them.
 
-    The version is visible only when whole. A version of the same content that stands already is left as it
+    The version is visible only when whole. An existing version of the same content is left as it
     is.
 
     Args:

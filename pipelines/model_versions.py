@@ -1,4 +1,4 @@
-"""The model versions of a home, for people: what each was trained for, and which one makes the lists."""
+"""The model versions of a home, for the command line: each one's objective, and which makes the lists."""
 
 from typing import Any
 

@@ -158,7 +158,7 @@ class Measuring:
                             found.add(label, metric, k, name, np.where(family.codes == code, values, np.nan))
 
     def _beyond_accuracy(self, found: _Columns, first: np.ndarray) -> None:
-        """Properties of lists, whatever came of them."""
+        """Properties of lists that do not depend on outcomes."""
         trial = self._trial
         videos = trial.videos
         listed = np.where(first >= 0, trial.video[first], -1)

@@ -30,7 +30,7 @@ _ON_DAY = "on_day"
 
 @dataclass(frozen=True)
 class JudgedDay:
-    """A day and what came of it.
+    """A day and its outcomes.
 
     Attributes:
         relevant: user_id, video_id, a bool column for each label, and weight (inverse exposure); each pair

@@ -40,7 +40,7 @@ class _Asked:
     """What is looked for in a system's lists of a day.
 
     Attributes:
-        rows: user_id, rank (0: it stands nowhere), liked, and a text column for each segment.
+        rows: user_id, rank (0: in no list), liked, and a text column for each segment.
     """
 
     day: BacktestDay

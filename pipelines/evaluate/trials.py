@@ -193,7 +193,7 @@ def _tuned(
 
 
 class _Tuning:
-    """The tuning users' pairs and what came of them: measures the quality of any scores for them."""
+    """The validation users' pairs and their outcomes: measures the quality of any scores for them."""
 
     def __init__(
         self, user_id: np.ndarray, video_id: np.ndarray, liked: np.ndarray, plays: np.ndarray

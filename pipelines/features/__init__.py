@@ -91,7 +91,7 @@ def _sources_of_views(settings: Settings) -> tuple[Path, ...]:
 
 
 def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Each view's name and source frame, one at a time so that only one stands in memory."""
+    """Each view's name and source frame, one at a time, so that only one is in memory."""
     table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     sums = daily_sums(table("interactions"), settings, force=force)

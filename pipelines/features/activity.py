@@ -1,6 +1,6 @@
 """Cumulative aggregates of users and of videos: what had been played, and how well, up to each day's end.
 
-They run over sums by day, which are whole numbers, so a row is the same to the last bit whatever comes after.
+They are made of integer sums by day, so later plays change no row, not even in the last bit.
 """
 
 import polars as pl
@@ -89,8 +89,8 @@ def _cumulative(
     )
 
     def smoothed(name: str) -> pl.Expr:
-        usual = pl.col(f"overall_{name}") / pl.col(f"overall_{PLAYS}")
-        return (pl.col(name) + SMOOTHING_PLAYS * usual) / (pl.col(PLAYS) + SMOOTHING_PLAYS)
+        prior_mean = pl.col(f"overall_{name}") / pl.col(f"overall_{PLAYS}")
+        return (pl.col(name) + SMOOTHING_PLAYS * prior_mean) / (pl.col(PLAYS) + SMOOTHING_PLAYS)
 
     # What no play has is unknown, not 0.
     duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.has_play_times else pl.lit(None)

@@ -1,6 +1,6 @@
 """Aggregations over days that have ended: what the catalogue's expressions become, stamped by the machine.
 
-An expression sees only rows of local days before the stamp, so whatever it says it knows nothing of the
+An expression sees only rows of local days that ended by the stamp, so none can see the
 future. A value is written for each day's end at which the rows that it is made of change: a day with rows
 came in, or one left the window.
 """

@@ -163,7 +163,7 @@ def raw_text(names: list[str]) -> pl.Expr:
 
 
 def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
-    """The text, null where a word for no value stands; numbers and times that are read are left alone."""
+    """The text, null where a word means no value; numbers and times that can be read stay."""
     if column.kind in (Kind.TEXT, Kind.TEXTS, Kind.INTEGERS):
         text = text.str.strip_chars()
         return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
@@ -274,7 +274,7 @@ def _ids(text: pl.Series) -> pl.Series:
 
 
 def _text_lists(text: pl.Series) -> pl.Series:
-    """What stands between the brackets, split at commas, without empty parts; null without brackets."""
+    """The text between the brackets, split at commas, without empty parts; null without brackets."""
     value = pl.col(text.name).str.strip_chars()
     inside = value.str.strip_prefix("[").str.strip_suffix("]")
     parts = inside.str.split(",").list.eval(pl.element().str.strip_chars())
@@ -284,7 +284,7 @@ def _text_lists(text: pl.Series) -> pl.Series:
 
 
 def _tags(text: pl.Series) -> pl.Series:
-    """What stands between brackets, or else what any of the common separators part, without empty parts."""
+    """The text between brackets, or else split at any of the common separators, without empty parts."""
     value = pl.col(text.name).str.strip_chars().str.strip_prefix("[").str.strip_suffix("]")
     signs = (pl.when(value.str.contains(sign, literal=True)).then(value.str.split(sign)) for sign in "|;,")
     parts = pl.coalesce(*signs, pl.concat_list(value)).list.eval(pl.element().str.strip_chars(" \"'"))

@@ -418,7 +418,7 @@ class _Text:
 
 
 def _end_of_taken(file: "_UpTo", taken: Taken, digest: "hashlib._Hash") -> int:
-    """Where the file's new rows begin; 0 where it is not what was taken in before with rows after it."""
+    """Where the file's new rows begin; 0 unless rows were only added since the last ingest."""
     file.seek(0)
     left = taken.size
     last_byte = b""

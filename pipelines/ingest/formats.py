@@ -230,7 +230,7 @@ def csv_rows(lines: Iterable[str], delimiter: str, quote: str = '"') -> "Iterato
 
 
 def quote_of(form: Form, head: bytes) -> str:
-    """What stands around fields: as the form says, or as the first lines have it."""
+    """The quote character around fields: as the form says, or as in the first lines."""
     if form.quote is not None:
         return form.quote
     return "'" if _is_quoted_by_apostrophe(head, form.delimiter) else '"'

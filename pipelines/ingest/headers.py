@@ -1,4 +1,4 @@
-"""The columns of a text file and what stands between them: from its first line, or as settings name them."""
+"""The columns of a text file and their delimiter: from its first line, or as settings name them."""
 
 import codecs
 from pathlib import Path
@@ -9,7 +9,7 @@ from pipelines.ingest.raw_files import RawFile
 
 
 def header_of(path: Path, kind: RawFile, text: Text, head: bytes) -> tuple[list[str], str]:
-    """The columns, and what stands between them: what finds most of the columns that the file may have."""
+    """The columns and the delimiter: the one that finds most of the columns that the file may have."""
     if text.by_record:
         return list(text.names), text.delimiter or ","
     line = _first_line(path, head)

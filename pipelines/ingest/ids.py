@@ -1,7 +1,7 @@
 """Gives ids that are text their codes while files are read, and says which ids of a home are text.
 
-By the setting `text_ids`; or, where that is `auto`, by what stands in the first load, and what was found then
-stays. A home of integers becomes one of text by that setting: every integer keeps itself as its code.
+By the setting `text_ids`; or, where that is `auto`, by the first load, whose finding
+then stays. A home of integers becomes one of text by that setting: every integer keeps itself as its code.
 """
 
 from collections.abc import Iterable, Sequence
@@ -118,7 +118,7 @@ class HomeIds:
 
     @property
     def summary(self) -> dict[str, str]:
-        """For people: the ids that are text, how many, and how many of them are new."""
+        """For messages: the ids that are text, how many there are, and how many are new."""
         return {
             name: f"text, {len(codes):,}" + (f" ({codes.new:,} new)" if codes.new else "")
             for name, codes in sorted(self._codes.items())

@@ -72,7 +72,7 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
 
 
 def query_file(file: RawFile, settings: Settings) -> Path:
-    """Where the answer of a query stands that is a raw file."""
+    """The path of the stored answer of a query."""
     return settings.data.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
 
 

@@ -1,4 +1,4 @@
-"""Where a raw file's table, its replaced rows and its rejects stand, and where ingest makes new ones."""
+"""The paths of a raw file's table, replaced rows and rejects, and of the new ones that ingest makes."""
 
 import os
 import re
@@ -45,7 +45,7 @@ class Output:
         self.tables, self.rejects = settings.paths.tables, settings.paths.rejects
 
     def new(self, path: Path) -> Path:
-        """Where the file is made that will stand at `path`; its folder is made where it is missing."""
+        """Where the future file at `path` is made; its folder is created if missing."""
         for now, new in self._now.items():
             if now in path.parents:
                 made = new / path.relative_to(now)
@@ -54,18 +54,18 @@ class Output:
         raise ValueError(f"{path} is no file of tables or rejects")
 
     def known(self, file: RawFile) -> Known:
-        """The file's table as it stands."""
+        """The file's present table."""
         return Known.read(self.tables / f"{file.table}.parquet", superseded_path(self.tables, file.table))
 
     def raw_rows(self, file: RawFile) -> pl.DataFrame | None:
-        """The rows of the raw file in its table as it stands; None where that is missing or damaged."""
+        """The rows of the raw file in its present table; None if that is missing or damaged."""
         table = self.tables / f"{file.table}.parquet"
         with suppress(pl.exceptions.PolarsError, OSError):
             return self.known(file).of_raw_file() if table.is_file() and is_as_written(table) else None
         return None
 
     def write(self, file: RawFile, known: Known) -> list[Path]:
-        """Write a new table; returns where it will stand."""
+        """Write a new table; returns its final paths."""
         table = self.tables / f"{file.table}.parquet"
         known.table.write_parquet(self.new(table), statistics=True)
         if not known.superseded.height:
@@ -75,7 +75,7 @@ class Output:
         return [table, superseded]
 
     def keep(self, path: Path) -> None:
-        """Carry over a file that stands and has not changed."""
+        """Carry over a file that has not changed."""
         if path.is_file() and not self.new(path).exists():
             try:
                 os.link(path, self.new(path))

@@ -28,7 +28,7 @@ def _patterns(delimiter: str) -> tuple["re.Pattern[str]", "re.Pattern[str]", "re
 
 
 def key_index(file: RawFile, names: list[str]) -> int:
-    """Where in the header the first key stands, which every row must have."""
+    """The index in the header of the first key, which every row must have."""
     key = next(column.name for column in file.columns if column.kind is Kind.KEY and not column.nullable)
     return names.index(key)
 
@@ -54,7 +54,7 @@ def opening_line(record: str, line: int, delimiter: str = ",") -> int:
 def never_closed(lines: Iterable[bytes], fields: int, delimiter: str = ",") -> int:
     """Of a text with an odd number of quotes, the line (from 1) of the one that is probably never closed.
 
-    The first that opens a text in which a whole row stands, or else the last that opens one.
+    The first quote that opens a text with a whole row in it, or else the last that opens one.
     """
     opened, is_open = 1, False
     for number, line in enumerate(lines, 1):

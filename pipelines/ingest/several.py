@@ -76,7 +76,7 @@ def _joined(path: Path, files: list[Path], kind: RawFile, form: Form, scratch: P
 
 
 def _plain(file: Path, form: Form, scratch: Path) -> tuple[Text, bool]:
-    """The file's own text: of JSON lines as they stand, not as the rows that they become."""
+    """The file's own text: JSON lines unchanged, not yet as rows."""
     text = text_of(file, form, scratch, keep_json=True)
     if text.format.startswith("Parquet"):
         raise InputError(f"{file}: a Parquet file among others.", "Read files of one format together.")

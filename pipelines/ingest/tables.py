@@ -135,7 +135,7 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
 
 
 def _settled(known: pl.DataFrame, new: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A table cut in two: the rows that new ones cannot stand before or repeat, and the others."""
+    """A table cut in two: the rows that new ones can neither precede nor repeat, and the others."""
     if file.key or new.is_empty():
         return known.clear(), known
     first = new[columns.EVENT_TIMESTAMP].sort()[0]

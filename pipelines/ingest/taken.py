@@ -45,7 +45,7 @@ class Delivered:
     why: list[dict[str, Any]]
 
     def is_of(self, delivery: Delivery) -> bool:
-        """Whether the archived file stands as it was merged."""
+        """Whether the archived file is unchanged since it was merged."""
         status = delivery.path.stat()
         return (delivery.path.name, status.st_size, status.st_mtime_ns) == (
             self.name,
@@ -56,7 +56,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Taken:
-    """A raw file as it was taken in, and the table and rejects that it and its deliveries became.
+    """A raw file as it was ingested, and the table and rejects that it and its deliveries became.
 
     Attributes:
         size: in bytes.
@@ -80,7 +80,7 @@ class Taken:
     delivered: list[Delivered] = field(default_factory=list)
 
     def is_same(self, path: Path) -> bool:
-        """Whether the raw file stands as it was taken in."""
+        """Whether the raw file is unchanged since it was ingested."""
         return stamp_of(path) == (self.size, self.modified_ns)
 
     def begins(self, arrived: Sequence[Delivery]) -> bool:
@@ -121,7 +121,7 @@ def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
 
 
 def write_taken(settings: Settings, taken: Mapping[Path, Taken], ids: Mapping[str, str]) -> None:
-    """Record what was taken in, when its tables stand."""
+    """Record what was ingested, once its tables are in place."""
     files = {str(path): asdict(entry) for path, entry in taken.items()}
     with atomic_write(settings.paths.state / _FILE) as temporary:
         temporary.write_text(

@@ -86,7 +86,7 @@ def printable(name: str) -> str:
 
 
 def _reason(path: Path) -> str:
-    """Why a file in `incoming` is not taken in; empty where it is, or is quarantined with its own reason."""
+    """Why a file in `incoming` is not ingested; empty if it is, or is quarantined with its own reason."""
     if path.name.startswith("."):
         return "its name begins with a dot, as of a file that is not yet whole"
     if not path.is_symlink() and path.is_dir():

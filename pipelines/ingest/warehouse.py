@@ -120,7 +120,7 @@ class _State:
         self.rows_at_last = own.get("rows_at_last", 0)
 
     def save(self, found: _Found) -> None:
-        """Note what was found, after its file stands."""
+        """Record what was found, once its file is in place."""
         last = found.last
         named = type(last).__name__ if isinstance(last, date | Decimal) else "plain"
         written = last.isoformat() if isinstance(last, date) else last

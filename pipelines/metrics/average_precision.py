@@ -1,4 +1,4 @@
-"""Where the relevant videos stand: average precision and reciprocal rank at k.
+"""The ranks of the relevant videos: average precision and reciprocal rank at k.
 
 Sources: Manning, Raghavan and Schuetze (2008), section 8.4; Voorhees, TREC-8 Question Answering (1999).
 """

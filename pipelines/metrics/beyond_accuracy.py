@@ -96,7 +96,7 @@ def gini(exposure: np.ndarray) -> float:
 
 
 def repeats(first: np.ndarray, k: int) -> np.ndarray:
-    """How many of each user's first k videos also stand earlier in the list: int64 [users]."""
+    """How many of each user's first k videos also occur earlier in the list: int64 [users]."""
     listed = np.sort(first[:, :k], axis=1)
     again: np.ndarray = ((listed[:, 1:] == listed[:, :-1]) & (listed[:, 1:] >= 0)).sum(axis=1)
     return again

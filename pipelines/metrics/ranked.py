@@ -152,7 +152,7 @@ class Outcome:
 
     @classmethod
     def of_groups(cls, groups: Order, relevant: np.ndarray, gain: np.ndarray | None, depth: int) -> "Outcome":
-        """The same of groups of pairs, whatever the order within a group."""
+        """The outcome of groups of pairs, in any order within a group."""
         hits = relevant.astype(bool)
         counts = _sums(hits[groups.rows], groups.starts)
         if gain is None:

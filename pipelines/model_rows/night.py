@@ -149,7 +149,7 @@ class Night:
         Args:
             user_id, instant_us, sides_user: int64 [users]; the last are positions in `sides`, -1 where
                 unknown.
-            open_to: bool [users, videos of the sides], what may be listed; by default whatever each user had
+            open_to: bool [users, videos of the sides], what may be listed; by default all that each user had
                 not played.
             at_least: the fewest candidates per user, as far as enough videos are open.
         """

@@ -1,7 +1,7 @@
 """Features of users with groups of videos, such as their authors: a small table, looked up for any pair.
 
-A pair of a user and a video has the group's entry of that user, so no row per pair is ever stored. What
-stands in it is what Feast's join gives for the same keys and instant; a test holds them equal.
+A pair of a user and a video has the group's entry of that user, so no row per pair is ever stored. Its
+values are those that Feast's join gives for the same keys and instant; a test holds them equal.
 """
 
 from collections.abc import Mapping

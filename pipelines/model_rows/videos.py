@@ -28,7 +28,7 @@ def video_features(
         float32 [videos of the catalogue].
     """
     videos = len(past.video_id)
-    usual = float(past.liked.mean()) if len(past) else 0.3
+    prior_share = float(past.liked.mean()) if len(past) else 0.3
     found: dict[str, np.ndarray] = {}
     for window, days in WINDOWS_DAYS.items():
         # Plays are in order of time: the recent ones are a slice, not a copy.
@@ -39,8 +39,8 @@ def video_features(
         amount = np.bincount(past.video[recent], past.amount[recent], minlength=videos)
         found[f"shown_{window}"] = _relative(catalogue.spread(shown), listable)
         found[f"liked_{window}"] = _relative(catalogue.spread(liked), listable)
-        share = np.full(len(catalogue), usual, dtype=np.float32)
-        share[catalogue.columns] = shrunk_share(liked, shown, usual, VIDEO_PRIOR_PLAYS)
+        share = np.full(len(catalogue), prior_share, dtype=np.float32)
+        share[catalogue.columns] = shrunk_share(liked, shown, prior_share, VIDEO_PRIOR_PLAYS)
         found[f"liked_share_{window}"] = share
         watched = np.full(len(catalogue), _USUAL_RATIO, dtype=np.float32)
         watched[catalogue.columns] = shrunk_share(amount, shown, _USUAL_RATIO, VIDEO_PRIOR_PLAYS)

@@ -1,6 +1,6 @@
 """What the classifier can learn where the plays to learn from are all liked, or none of them is.
 
-A classifier of one class says the same of every video, and a filter by it keeps whatever stands first. So it
+A classifier of one class says the same of every video, and a filter by it keeps whatever comes first. So it
 learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
 it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
 to learn; `next_day` still tells what is played from what is not.
@@ -38,7 +38,7 @@ def classifier_target(targets: Targets, fit: slice) -> tuple[np.ndarray, dict[st
 
 @dataclass(frozen=True)
 class Classes:
-    """The plays that are fitted on, by what came of them.
+    """The classes of the plays that are fitted on.
 
     Attributes:
         highest: the largest watch_ratio among them.

@@ -119,7 +119,7 @@ def _next_day(
 def _chosen_on_matrix(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
 ) -> Chosen:
-    """By the users of the matrix who choose settings; the next day's rankers are those of the backtest."""
+    """Choose on the matrix's validation users; the next day's rankers are those of the backtest."""
     few = settings.changed({"ranker.training_users": min(settings.ranker.training_users, _CONTEST_USERS)})
     earlier = night_rows(
         data.plays,

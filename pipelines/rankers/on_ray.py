@@ -132,5 +132,5 @@ def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
 
 
 def _writable(wanted: Targets) -> Targets:
-    """A copy of one's own: LightGBM takes no array that it may not write to."""
+    """A writable copy: LightGBM takes no array that it may not write to."""
     return replace(wanted, liked=wanted.liked.copy(), amount=wanted.amount.copy())

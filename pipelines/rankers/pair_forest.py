@@ -3,10 +3,10 @@
 Each split of a tree is on a feature of the user, of the video, or of the pair: `als_score`, and what a user's
 own modules add. So splits are evaluated once per user, once per video and once for each interval of such a
 feature, each time as a mask of the leaves that remain possible; the masks of a pair have one leaf in common.
-Scoring a pair then costs an AND and a look-up per tree for the user and each feature that the tree asks of,
-whatever the tree's depth, and no row of features is composed. Of a user with all videos it costs less: the
-few different masks of the videos are combined with the user's and the intervals' once, and each video looks
-its own up. Sums are made in the order of the trees, so scores are LightGBM's to the last bit.
+Scoring a pair then costs an AND and a look-up per tree for the user and each pair feature that the tree
+reads, at any depth, and no row of features is composed. All videos of a user cost less: the few different
+masks of the videos are combined with the user's and the intervals' once, and each video looks its own up.
+Sums are made in the order of the trees, so scores are LightGBM's to the last bit.
 
 Masks of leaves: Lucchese et al., QuickScorer: a Fast Algorithm to Rank Documents with Additive Ensembles of
 Regression Trees (SIGIR 2015).

@@ -79,7 +79,7 @@ class UserBlock:
             yield part, als, self.ranker.regressor.grid(self.regressor_leaves[:, part], als, *others)
 
     def _grids(self) -> Iterator[tuple[slice, np.ndarray, list[np.ndarray]]]:
-        """Of some of these users after the other what the models ask of their pairs with all videos."""
+        """Block by block of these users, what the models read of their pairs with all videos."""
         sides = self.ranker.sides
         step = max(1, PAIRS_AT_A_TIME // len(sides.video_factors))
         for start in range(0, len(self.users), step):

@@ -1,4 +1,4 @@
-"""What trains the next day's rankers: candidates of past nights, and what came of them on that day.
+"""What trains the next day's rankers: candidates of past nights, and their outcomes on that day.
 
 An example is a user at an instant: the beginning of a day on which the user played. Its rows are the
 candidates that the sources had named then, its targets what the user did until the end of that day. A log
@@ -311,7 +311,7 @@ def _rows_of(
 def _outcome(
     one: Examples, part: slice, past: Past, to_catalogue: np.ndarray, videos: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What came of some examples' users and videos: bool and float32 [examples, videos of the catalogue]."""
+    """Outcomes of some examples' users and videos: bool and float32 [examples, videos of the catalogue]."""
     user_id, instant_us, until_us = one.user_id[part], one.instant_us[part], one.until_us[part]
     liked = np.zeros((len(user_id), videos), dtype=bool)
     amount = np.zeros((len(user_id), videos), dtype=np.float32)

@@ -48,13 +48,13 @@ def with_fitted_shrinkage(ranker: HybridRanker, lists: PastLists | None) -> Hybr
     if not len(of_users):
         return ranker
     # Only users whose lists can be better or worse: a figure each, in order.
-    told = np.isin(rows.user, of_users)
+    is_informative = np.isin(rows.user, of_users)
     rows = replace(
         rows,
-        user=rows.user[told],
-        video=rows.video[told],
-        regressed=rows.regressed[told],
-        als_score=rows.als_score[told],
+        user=rows.user[is_informative],
+        video=rows.video[is_informative],
+        regressed=rows.regressed[is_informative],
+        als_score=rows.als_score[is_informative],
     )
     pairs = PairRanker.of(ranker, lists.sides)
     some = drawn_users(np.arange(len(lists.seen)), MEAN_USERS, lists.settings.seed)

@@ -88,8 +88,8 @@ def fitted_shrinkage(
     best = np.ones(len(borders) + 1)
     best_gain = np.zeros(len(best))
     for weight in _WEIGHTS:
-        alike = Shrinkage((), (weight,))
-        tried = alike.applied(scores, common, plays)
+        uniform = Shrinkage((), (weight,))
+        tried = uniform.applied(scores, common, plays)
         gain = quality(tried) - before
         confirmed = gain if confirmed_by is None else confirmed_by(tried) - confirmed_before
         for number in range(len(best)):

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: where each line, mark and label stands; `templates/chart.html` draws it.
+"""Charts as inline SVG: the position of each line, mark and label; `templates/chart.html` draws it.
 
 Each is as wide as a phone, so that its letters have the size of the text on every screen. Colours are classes
 of the style sheet, for both schemes. Why no plotting library: docs/decisions/report-charts.md.

@@ -29,7 +29,7 @@ def fragment(settings: Settled) -> str:
 
 
 def with_settings(text: str, settings: Settled) -> str:
-    """A nightreel.toml with these settings: replaced where they stand, added where they do not."""
+    """A nightreel.toml with these settings, replaced if present, else added."""
     for old, new in MOVED.items():
         document = tomlkit.parse(text)
         if new in settings and old in document and not isinstance(document[old], dict):
