@@ -1,6 +1,6 @@
 """Turns a raw file's text columns into typed ones; a row with a bad value is rejected, with the reason."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -9,10 +9,11 @@ import polars as pl
 
 from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS
 from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
+from pipelines.ingest.decimals import ADVICE, IN_COMMAS, with_points
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
-from pipelines.ingest.times import ISO, as_iso
+from pipelines.ingest.times import DAY, ISO, as_iso
 
 _ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
 # What programs write where there is no value, in a column of any kind.
@@ -41,7 +42,14 @@ class Converted:
 
 
 def convert(
-    rows: pl.DataFrame, file: RawFile, names: list[str], latest: datetime, time_format: str, *, ids: HomeIds
+    rows: pl.DataFrame,
+    file: RawFile,
+    names: list[str],
+    latest: datetime,
+    time_format: str,
+    *,
+    ids: HomeIds,
+    in_commas: Collection[str] = (),
 ) -> Converted:
     """Type the rows of a batch.
 
@@ -57,7 +65,8 @@ def convert(
     reasons: list[pl.Series] = []
     for column in _as_ids_are(file.columns, ids):
         text = _with_nulls(rows[column.name], column)
-        values = _parsed(text, column, latest, time_format)
+        number = with_points(text) if column.name in in_commas else text
+        values = _parsed(number, column, latest, time_format)
         typed.append(values)
         reasons += _reasons(column, text, values, time_format)
     if not reasons:
@@ -116,7 +125,11 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: 
         return LocalTimes(zoned.zip_with(zoned.is_not_null(), without.instants), without.reasons)
     # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
     in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
-    local = _only(naive, in_range).dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
+    local = _local(_only(naive, in_range), zone)
+    if time_format == DAY and local.null_count() > in_range.not_().sum():
+        # A day may begin at one, where clocks go forward at midnight.
+        at_one = _local(_only(naive, in_range).dt.offset_by("1h"), zone)
+        local = local.zip_with(local.is_not_null(), at_one)
     instants = local.dt.convert_time_zone("UTC")
     problem = (
         pl.when(naive.is_null())
@@ -126,6 +139,10 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: 
         .otherwise(pl.lit(f"does not exist in {zone.key}, where clocks went forward"))
     )
     return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
+
+
+def _local(naive: pl.Series, zone: ZoneInfo) -> pl.Series:
+    return naive.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
 
 
 def _zoned(text: pl.Series, offset: pl.Series, latest: datetime) -> pl.Series:
@@ -201,6 +218,12 @@ def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
     """What is wrong with each text that is not of the column's kind."""
     kind, out_of_range = column.kind, _OUT_OF_RANGE.format(column.earliest)
     words = pl.lit(f"is not {kind.value}")
+    if kind in (Kind.NUMBER, Kind.INTEGER):
+        words = (
+            pl.when(text.str.contains(IN_COMMAS))
+            .then(pl.lit(f"is not {kind.value}{ADVICE}"))
+            .otherwise(words)
+        )
     if kind in (Kind.KEY, Kind.COUNT):
         words = pl.when(is_whole(text)).then(pl.lit("is larger than 64 bits")).otherwise(words)
     if kind in (Kind.KEY, Kind.COUNT, Kind.INTEGER):

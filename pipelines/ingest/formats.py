@@ -363,19 +363,9 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
         raise InputError(
             f"{other}: no Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
         )
-    is_hive = path.is_dir() or all("=" in one.parent.name for one in files)
-    base = str(path) if path.is_dir() else os.path.commonpath([one.parent for one in files])
-    if is_hive and not path.is_dir():
-        # Folders of `column=value` that a pattern goes through are columns too, the first of them included.
-        base = next((str(one) for one in Path(files[0]).parents if "=" not in one.name), base)
     made = new_file(path, scratch, "rows")
     try:
-        data = pyarrow.dataset.dataset(
-            [str(one) for one in files],
-            format="parquet",
-            partitioning="hive" if is_hive else None,
-            partition_base_dir=base,
-        )
+        data = parquet_dataset(path, files)
         with made.open("w", encoding="utf-8", newline="") as copy:
             _write_rows(data.to_batches(), copy)
         names = tuple(data.schema.names)
@@ -386,6 +376,21 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: a Parquet file that cannot be read: {first}", _COPY_AGAIN) from None
     return Text(made, True, names, True, ",", (), "Parquet", parts=parts)
+
+
+def parquet_dataset(path: Path, files: list[Path]) -> pyarrow.dataset.Dataset:
+    """The files of a path as one, with `column=value` folders as columns."""
+    is_hive = path.is_dir() or all("=" in one.parent.name for one in files)
+    base = str(path) if path.is_dir() else os.path.commonpath([one.parent for one in files])
+    if is_hive and not path.is_dir():
+        # Folders of `column=value` that a pattern goes through are columns too, the first of them included.
+        base = next((str(one) for one in Path(files[0]).parents if "=" not in one.name), base)
+    return pyarrow.dataset.dataset(
+        [str(one) for one in files],
+        format="parquet",
+        partitioning="hive" if is_hive else None,
+        partition_base_dir=base,
+    )
 
 
 def _parts(files: list[Path]) -> tuple[tuple[int, int, Path], ...]:

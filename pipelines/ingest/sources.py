@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.ingest.csv_reading import Header, inspect_csv
+from pipelines.ingest.decimals import COMMA, SHOWN, are_in_commas
 from pipelines.ingest.formats import Form, csv_rows
 from pipelines.ingest.mapping import files_given, mapped, renamed
-from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile, present_columns
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawFile, present_columns
 from pipelines.ingest.taken import Taken
 from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown
 
@@ -44,6 +45,7 @@ class Source:
     header: Header
     time_format: str
     recognised: dict[str, str]
+    in_commas: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -82,9 +84,30 @@ def source_of(
         between = "" if header.delimiter == "," else f", {header.delimiter!r} between columns"
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
+    in_commas = _in_commas(present, header, settings.data.decimal)
+    if in_commas:
+        shown_names = [own_names[header.names.index(name)] for name in sorted(in_commas)]
+        read_as = {**read_as, "numbers": f"{', '.join(shown_names)}: {SHOWN}"}
     if file.has_plays and columns.WATCH_RATIO not in header.names:
         read_as = {**read_as, columns.WATCH_RATIO: _worth(file, header)}
-    return Source(path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {})
+    return Source(
+        path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {}, in_commas
+    )
+
+
+def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozenset[str]:
+    """The columns of numbers that are written with decimal commas."""
+    kinds = (Kind.NUMBER, Kind.INTEGER)
+    names = [one.name for one in present.columns if one.kind in kinds and one.name in header.names]
+    if decimal is not None:
+        return frozenset(names if decimal == COMMA else ())
+    if header.delimiter == COMMA and not header.text.by_record:
+        return frozenset()
+    rows = _sample(header)
+    found = {name: header.names.index(name) for name in names}
+    return frozenset(
+        name for name, at in found.items() if are_in_commas(row[at] for row in rows if len(row) > at)
+    )
 
 
 def _worth(file: RawFile, header: Header) -> str:

@@ -63,7 +63,15 @@ def read_table(
     done = header.start
     latest = datetime.now(zone) + timedelta(days=1)
     for batch in read_batches(path, header):
-        found = convert(batch.rows, source.present, header.names, latest, source.time_format, ids=ids)
+        found = convert(
+            batch.rows,
+            source.present,
+            header.names,
+            latest,
+            source.time_format,
+            ids=ids,
+            in_commas=source.in_commas,
+        )
         rejects += [batch.broken, found.rejects]
         if file.has_plays:
             rows, untimed = _with_instant(found.typed, batch.rows, source, latest)

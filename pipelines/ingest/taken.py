@@ -19,6 +19,7 @@ _FILE = "ingest_files.json"
 # Settings that say how raw files are read.
 READING = (
     "data.time_zone",
+    "data.decimal",
     "data.delimiter",
     "data.encoding",
     "data.time_format",

@@ -11,14 +11,18 @@ from nightreel.core.clock import UNIX_UNITS
 from nightreel.core.errors import InputError
 
 AUTO, ISO, DAY_FIRST, MONTH_FIRST, SECONDS = "auto", "iso", "day_first", "month_first", "seconds"
+DAY = "day"
 UNITS = tuple(UNIX_UNITS)
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
+# As a Unix time such a number would be of August 1970.
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}|(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _PARTS = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-]\d{4}\b")
 _DAYS = r"^\s*(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})[T ]?(.*)$"
 _MONTHS_MAX = 12
 _SHOWN = {
     ISO: "ISO 8601",
+    DAY: "days, a play at the beginning of its day",
     DAY_FIRST: "day/month/year",
     MONTH_FIRST: "month/day/year",
     **{unit: f"Unix {unit}" for unit in UNITS},
@@ -58,6 +62,8 @@ def shown(time_format: str) -> str:
 
 def as_iso(text: pl.Series, time_format: str) -> pl.Series:
     """Times that begin with day or month, rewritten as ISO 8601; all others as they are."""
+    if time_format == DAY:
+        return text.str.replace(r"^(\d{4})-?(\d{2})-?(\d{2})$", "${1}-${2}-${3} 00:00:00")
     if time_format not in (DAY_FIRST, MONTH_FIRST):
         return text
     groups = text.str.extract_groups(_DAYS)
@@ -70,9 +76,16 @@ def as_iso(text: pl.Series, time_format: str) -> pl.Series:
     return pl.select(pl.coalesce(parts, text).alias(text.name)).to_series()
 
 
+def is_day(text: str) -> bool:
+    """Whether a text is a day without a time, like 2020-07-05 or 20200705."""
+    return _DAY.fullmatch(text) is not None
+
+
 def _format(text: str) -> str | None:
     if _ISO.match(text):
         return ISO
+    if is_day(text):
+        return DAY
     if not _NUMBER.fullmatch(text):
         return None
     number = float(text)

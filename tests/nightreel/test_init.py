@@ -197,3 +197,35 @@ def test_the_command_writes_once(
     again = nightreel("init", "log.csv", "--yes", "--time-zone", "Asia/Tokyo", cwd=tmp_path)
     assert again.returncode == 2 and "--overwrite" in again.stderr
     assert (tmp_path / "nightreel.toml").read_text() == written
+
+
+@pytest.mark.parametrize("day", ["2024-03-01", "20240301"])
+@pytest.mark.parametrize("named", ["folder", "pattern"])
+def test_a_partition_is_a_column_and_a_day_is_a_time(home: Path, day: str, named: str) -> None:
+    for at, one in enumerate((day, day[:-1] + "2")):
+        folder = home / "log" / f"date={one}"
+        folder.mkdir(parents=True)
+        rows = {"user_id": [1, 2], "item_id": [4 + at, 5], "rating": [5, 1 + at]}
+        pl.DataFrame(rows).write_parquet(folder / "part.parquet")
+    path = home / "log" if named == "folder" else home / "log" / "*" / "*.parquet"
+    draft = draft_of(str(path), {"time_zone": "Asia/Tokyo"}, _never, layout=None)
+    assert draft.data["columns"]["time"] == "date"
+    assert rows_of(draft)[0][0]["time"] == "2024-03-01 00:00:00+09:00"
+    plays = _plays(home, draft)
+    assert sorted(plays["event_timestamp"].dt.day().to_list()) == [1, 1, 29, 29]
+    assert plays["event_timestamp"].dt.hour().to_list() == [15] * 4
+
+
+def test_no_column_of_times_is_said_at_once(home: Path) -> None:
+    (home / "log.csv").write_text("user_id,item_id,rating\n1,2,5\n3,4,1\n")
+    with pytest.raises(InputError, match=r"No column looks like the time of a play.*rating.*Give --time"):
+        draft_of(str(home / "log.csv"), {}, _never, layout=None)
+
+
+def test_decimal_commas_are_seen_and_said(home: Path) -> None:
+    rows = "".join(f"{n};{n};2024-03-01T10:00:0{n}Z;{n},5\n" for n in range(5))
+    (home / "log.csv").write_text(f"user;item;time;rating\n{rows}")
+    draft = draft_of(str(home / "log.csv"), {}, _never, layout=None)
+    assert "rating: decimal commas." in draft.notes
+    assert [row["worth"] for row in rows_of(draft)[0]] == [n + 0.5 for n in range(5)]
+    assert _plays(home, draft)["watch_ratio"].to_list() == [n + 0.5 for n in range(5)]

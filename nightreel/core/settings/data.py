@@ -13,7 +13,7 @@ from nightreel.core.settings.section import Section, ZoneName, listed
 AUTO_IDS, NO_TEXT_IDS = "auto", "none"
 TEXT_IDS = ("user", "video", "author", "music", "tag")
 TimeFormat = Literal[
-    "auto", "seconds", "milliseconds", "microseconds", "nanoseconds", "iso", "day_first", "month_first"
+    "auto", "seconds", "milliseconds", "microseconds", "nanoseconds", "iso", "day", "day_first", "month_first"
 ]
 
 
@@ -43,6 +43,11 @@ class DataSettings(Section):
         description="What stands between the columns of CSV files, e.g. `;` or `::`; not set: recognised.",
         min_length=1,
     )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="What stands before the decimals of numbers; not set: a point, or a comma where that "
+        "does not part columns and the first rows of a column have it.",
+    )
     encoding: str | None = Field(
         default=None,
         description="Encoding of text files, e.g. `gbk`; not set: UTF-8, or UTF-16 where a file says so.",
@@ -55,8 +60,9 @@ class DataSettings(Section):
     )
     time_format: TimeFormat = Field(
         default="auto",
-        description="How plays' times are written: Unix time in a unit, ISO 8601 with or without a zone, or "
-        "dates like 31/12/2020 or 12/31/2020; `auto`: recognised from the first rows.",
+        description="How plays' times are written: Unix time in a unit, ISO 8601 with or without a zone, "
+        "days alone like 2020-12-31 or 20201231, or dates like 31/12/2020 or 12/31/2020; `auto`: recognised "
+        "from the first rows.",
     )
     text_ids: str = Field(
         default=AUTO_IDS,

@@ -9,7 +9,8 @@ from typing import Any
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import SQL, VALUES, ItemColumn, ItemRole
 from nightreel.operations.init.sample import Asked, Sample, is_number
-from pipelines.ingest.times import DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, recognised
+from pipelines.ingest.decimals import SHOWN
+from pipelines.ingest.times import DAY, DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, is_day, recognised
 
 # Names in use, without signs between their words.
 _KNOWN: Mapping[str, frozenset[str]] = {
@@ -128,6 +129,8 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     if sample.encoding is not None:
         plays["encoding"] = given.get("encoding") or ask("Which encoding is the file in?", "encoding", [])
     draft.data |= {"plays": plays, "columns": named}
+    if written := [name for name in named.values() if name in sample.in_commas]:
+        draft.notes.append(f"{', '.join(written)}: {SHOWN}.")
     _add_time(draft, sample, Path("the query" if log.startswith(SQL) else log), given, ask)
     if "watermark" in given:
         if given["watermark"] not in sample.names or not log.startswith(SQL):
@@ -202,13 +205,17 @@ def _required(role: str, sample: Sample, taken: set[str], ask: Asked) -> str:
     found = _candidates(role, sample, taken)
     if not found and role == "time":
         found = [name for name in sample.names if name not in taken and _are_times(sample.values(name))]
+        if not found:
+            rest = [name for name in sample.names if name not in taken]
+            return ask("No column looks like the time of a play. Which one is it?", "time", rest)
     return _one_of(role, found or [name for name in sample.names if name not in taken], ask)
 
 
 def _are_times(values: list[str]) -> bool:
     least = 1e8  # Unix seconds of 1973
     return bool(values) and all(
-        float(text) >= least if is_number(text) else re.match(r"\d{4}-\d{2}-\d{2}", text) for text in values
+        is_day(text) or float(text) >= least if is_number(text) else re.match(r"\d{4}-\d{2}-\d{2}", text)
+        for text in values
     )
 
 
@@ -222,7 +229,7 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
             time_format = recognised(values, SECONDS, path, column)
         except InputError as error:
             time_format = ask(
-                str(error).split(" Set ")[0], "time-format", [DAY_FIRST, MONTH_FIRST, ISO, *UNITS]
+                str(error).split(" Set ")[0], "time-format", [DAY_FIRST, MONTH_FIRST, DAY, ISO, *UNITS]
             )
             draft.top["time_format"] = time_format
     is_local = time_format not in UNITS and not all(_WITH_ZONE.search(text[10:]) for text in values)

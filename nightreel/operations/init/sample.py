@@ -5,7 +5,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -18,9 +18,12 @@ from nightreel.core.log_layout import SQL
 from nightreel.core.settings import Settings
 from nightreel.core.settings.sources import from_environment
 from pipelines.ingest.databases import Question, answer
-from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of
+from pipelines.ingest.decimals import COMMA, are_in_commas
+from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of, parquet_dataset
+from pipelines.ingest.uuids import frame_of
 
 _BYTES = 2**20
+_COPY_AGAIN = "Download or copy the file again."
 ROWS = 1_000
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _MANY = "::"
@@ -37,6 +40,7 @@ class Sample:
     has_header: bool = True
     delimiter: str | None = None
     encoding: str | None = None
+    in_commas: tuple[str, ...] = ()
 
     def values(self, name: str) -> list[str]:
         """What stands in a column, without empty fields."""
@@ -55,7 +59,7 @@ def sample_of(log: str) -> Sample:
     files = [one for one in files_of(path) if one.is_file()]
     if not files:
         raise InputError(f"{path}: no such file.", "Name the file of plays: nightreel init FILE.")
-    found = _of_file(files[0])
+    found = _of_file(files[0]) if files == [path] else _of_files(path, files)
     if not found.rows:
         raise InputError(f"{files[0]}: no rows.", "Name a file with plays.")
     return found
@@ -75,7 +79,7 @@ def _of_file(file: Path) -> Sample:
         with pa.input_stream(str(file), compression=packed) as stream:
             content: bytes = stream.read(_BYTES)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file}: it cannot be read: {error}.", "Download or copy the file again.") from None
+        raise InputError(f"{file}: it cannot be read: {error}.", _COPY_AGAIN) from None
     text, encoding = _text(content)
     lines = text.splitlines()
     # The last line may be cut off.
@@ -108,9 +112,24 @@ def _of_query(query: str) -> Sample:
     return _of_frame(pl.DataFrame(parts[0]))
 
 
+def _of_files(path: Path, files: list[Path]) -> Sample:
+    """Of several: of Parquet with the columns that folders like `date=2024-03-01` are."""
+    if not all(head_of(one).startswith(PARQUET) for one in files):
+        return _of_file(files[0])
+    try:
+        return _of_frame(frame_of(parquet_dataset(path, files).head(ROWS)))
+    except (pa.ArrowException, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{path}: Parquet that cannot be read: {first}", _COPY_AGAIN) from None
+
+
 def _of_parquet(file: Path) -> Sample:
-    batch = next(pq.ParquetFile(file).iter_batches(ROWS), None)
-    return Sample((), ()) if batch is None else _of_frame(pl.DataFrame(pa.Table.from_batches([batch])))
+    try:
+        batch = next(pq.ParquetFile(file).iter_batches(ROWS), None)
+    except (pa.ArrowException, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{file}: Parquet that cannot be read: {first}", _COPY_AGAIN) from None
+    return Sample((), ()) if batch is None else _of_frame(frame_of(pa.Table.from_batches([batch])))
 
 
 def _of_frame(frame: pl.DataFrame) -> Sample:
@@ -151,7 +170,19 @@ def _of_lines(lines: list[str], encoding: str | None) -> Sample:
         else tuple(f"column_{n + 1}" for n in range(width))
     )
     body = tuple(tuple(row) for row in rows[has_header:] if len(row) == width)
-    return Sample(names, body[:ROWS], has_header, delimiter, encoding)
+    return _with_points(Sample(names, body[:ROWS], has_header, delimiter, encoding))
+
+
+def _with_points(sample: Sample) -> Sample:
+    """The sample with points in numbers that have decimal commas, and the names of their columns."""
+    found = [at for at, name in enumerate(sample.names) if are_in_commas(sample.values(name))]
+    if not found or sample.delimiter == COMMA:
+        return sample
+    rows = tuple(
+        tuple(text.replace(COMMA, ".", 1) if at in found else text for at, text in enumerate(row))
+        for row in sample.rows
+    )
+    return replace(sample, rows=rows, in_commas=tuple(sample.names[at] for at in found))
 
 
 def _fields(lines: list[str], delimiter: str) -> list[list[str]]:

@@ -202,7 +202,7 @@ def test_times_that_may_be_two_things_are_asked_for(
     rows = [f"{14 + at},148,4381,6067,{time},0.722103" for at, time in enumerate(times)]
     header = "user_id,video_id,play_duration,video_duration,timestamp,watch_ratio"
     ingested.raw.files[BIG] = "\n".join([header, *rows, ""])
-    with pytest.raises(InputError, match=r"column timestamp: (is|are) .*\?.*Set time_format = "):
+    with pytest.raises(InputError, match=r"column timestamp: (is|are) .*\?.*Set \[data\] time_format = "):
         ingested.run()
     ingested.run(**{"data.time_format": chosen})
     assert INSTANT in ingested.table("interactions")["event_timestamp"].to_list()

@@ -280,3 +280,50 @@ def test_ratings_beyond_five_stars_are_asked_for(home: Path) -> None:
     with pytest.raises(InputError, match="Above which is a play liked"):
         ingest(_settings(home, toml))
     ingest(_settings(home, f"like_threshold = 7\nwatch_ratio_clip = 10\n{toml}"))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "decimal", "read"),
+    [
+        (("5,0", "0,25", "3"), "", [5, 0.25, 3]),
+        (("5,0", "NULL", "3,5"), "", None),
+        (("1,234", "2,500", "0,500"), "", [1.234, 2.5, 0.5]),
+        (("1,234", "2,500", "3,125"), "", None),
+        (("1,234", "2,500", "3,125"), 'decimal = ","\n', [1.234, 2.5, 3.125]),
+        (("5,0", "0.25", "3"), "", None),
+        (("5,0", "0,25", "3"), 'decimal = "."\n', None),
+    ],
+)
+def test_decimal_commas_are_read_where_they_can_be_nothing_else(
+    home: Path, numbers: tuple[str, ...], decimal: str, read: list[float] | None
+) -> None:
+    rows = "".join(f"1;{n};{1_700_000_000 + n};{text}\n" for n, text in enumerate(numbers))
+    (home / "log.csv").write_text(f"u;i;t;stars\n{rows}")
+    settings = _settings(home, f'[data]\n{decimal}plays = "log.csv"\n{COLUMNS}rating = "stars"\n')
+    if read is None:
+        with pytest.raises(InputError, match="column stars"):
+            ingest(settings)
+        return
+    said = ingest(settings).summary["recognised"][0]
+    assert _plays(settings)["watch_ratio"].to_list() == pytest.approx(read)
+    assert said["numbers"] == "stars: decimal commas"
+
+
+def test_a_decimal_comma_in_a_quoted_field_is_asked_about(home: Path) -> None:
+    (home / "log.csv").write_text('u,i,t,stars\n1,2,1700000000,"4,5"\n')
+    toml = f'plays = "log.csv"\n{COLUMNS}rating = "stars"\n'
+    with pytest.raises(
+        InputError, match=r'"4,5" is not a number. For a decimal comma set \[data\] decimal = ","'
+    ):
+        ingest(_settings(home, f"[data]\n{toml}"))
+    settings = _settings(home, f'[data]\ndecimal = ","\n{toml}')
+    ingest(settings)
+    assert _plays(settings)["watch_ratio"].to_list() == [4.5]
+
+
+def test_a_day_without_a_midnight_is_a_time_all_the_same(home: Path) -> None:
+    (home / "log.csv").write_text("u,i,t\n1,2,2018-11-03\n1,3,2018-11-04\n")
+    settings = _settings(home, f'[data]\ntime_zone = "America/Sao_Paulo"\nplays = "log.csv"\n{COLUMNS}')
+    said = ingest(settings).summary["recognised"][0]
+    assert _plays(settings)["event_timestamp"].dt.hour().to_list() == [3, 3]
+    assert said["times"].startswith("t: days")
