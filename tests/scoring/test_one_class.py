@@ -101,9 +101,9 @@ def all_alike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.mark.parametrize(
     ("objective", "threshold", "share", "remedy"),
     [
-        ("shown", "1", "100.000%", "Set objective = next_day"),
-        ("auto", "3", "0.000%", "Set like_threshold below 2"),
-        ("next_day", "3", "0.000%", "Set like_threshold below 2"),
+        ("shown", "1", "100.000%", "Set [ranker] objective = next_day"),
+        ("auto", "3", "0.000%", "Set [data] like_threshold below 2"),
+        ("next_day", "3", "0.000%", "Set [data] like_threshold below 2"),
     ],
 )
 def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy(
