@@ -123,7 +123,7 @@ def init(
             return given[option.replace("-", "_")]
         of = f" ({', '.join(choices)})" if choices else ""
         if yes:
-            raise InputError(f"{question.rstrip('?')}?{of}", f"Give --{option}.")
+            raise InputError(f"{question.rstrip('?.')}?{of}", f"Give --{option}.")
         answer: str = typer.prompt(f"{printing.shown(question)}{printing.shown(of)}")
         if choices and answer not in choices:
             raise InputError(f"{answer}: none of {', '.join(choices)}.", "Choose one of them.")

@@ -15,7 +15,7 @@ from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole,
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 from pipelines.ingest.times import DAY, ISO, as_iso
 
-_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
+_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
 # What programs write where there is no value, in a column of any kind.
 _NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
 # In a text these may be words of their own.
@@ -158,7 +158,7 @@ def _zoned(text: pl.Series, offset: pl.Series, latest: datetime) -> pl.Series:
 
 
 def _naive(text: pl.Series) -> pl.Series:
-    text = text.str.replace("T", " ", literal=True)
+    text = text.str.replace("T", " ", literal=True).str.replace(r"(:\d{2}),(\d+)$", "${1}.${2}")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})$", "$1:00")
     return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
 

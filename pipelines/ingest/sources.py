@@ -84,6 +84,7 @@ def source_of(
         between = "" if header.delimiter == "," else f", {header.delimiter!r} between columns"
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
+    header = replace(header, names=_distinct(header.names))
     in_commas = _in_commas(present, header, settings.data.decimal)
     if in_commas:
         shown_names = [own_names[header.names.index(name)] for name in sorted(in_commas)]
@@ -93,6 +94,14 @@ def source_of(
     return Source(
         path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {}, in_commas
     )
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names; of those that are there twice, and so not read, each later one with its number."""
+    return [
+        f"{name} ({names[: at + 1].count(name)})" if name in names[:at] else name
+        for at, name in enumerate(names)
+    ]
 
 
 def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozenset[str]:

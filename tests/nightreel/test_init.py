@@ -229,3 +229,21 @@ def test_decimal_commas_are_seen_and_said(home: Path) -> None:
     assert "rating: decimal commas." in draft.notes
     assert [row["worth"] for row in rows_of(draft)[0]] == [n + 0.5 for n in range(5)]
     assert _plays(home, draft)["watch_ratio"].to_list() == [n + 0.5 for n in range(5)]
+
+
+def test_names_that_are_there_twice_matter_where_they_are_read(home: Path) -> None:
+    (home / "log.csv").write_text("user,item,time,x,x,rating\n1,2,1700000000,3,4,5\n")
+    draft = draft_of(str(home / "log.csv"), {}, _never, layout=None)
+    assert rows_of(draft)[0][0]["worth"] == 5
+    assert _plays(home, draft).height == 1
+    (home / "log.csv").write_text("user,item,time,item\n1,2,1700000000,3\n")
+    with pytest.raises(InputError, match="column item is named twice"):
+        draft_of(str(home / "log.csv"), {}, _never, layout=None)
+
+
+def test_what_events_are_worth_and_times_may_be_written_short(home: Path) -> None:
+    (home / "log.csv").write_text("user;item;time;event\n1;2;2024-03-01 10:00:00,125;like\n")
+    given = {"worth": "like=.5", "time_zone": "UTC"}
+    plays = _plays(home, draft_of(str(home / "log.csv"), given, _never, layout=None))
+    assert plays["watch_ratio"].to_list() == [0.5]
+    assert plays["event_timestamp"].dt.microsecond().to_list() == [125_000]

@@ -121,6 +121,8 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     """
     draft = Draft()
     named = _columns(sample, given, ask)
+    if twice := [name for name in named.values() if sample.names.count(name) > 1]:
+        raise InputError(f"{log}: column {twice[0]} is named twice.", "Rename or remove one of the two.")
     plays: dict[str, Any] = {"path": log}
     if not sample.has_header:
         plays["header"] = list(sample.names)
@@ -190,7 +192,7 @@ def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, 
 def _candidates(role: str, sample: Sample, taken: set[str]) -> list[str]:
     return [
         name
-        for name in sample.names
+        for name in dict.fromkeys(sample.names)
         if name not in taken and re.sub(r"[^a-z0-9]", "", name.casefold()) in _KNOWN[role]
     ]
 

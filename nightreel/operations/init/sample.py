@@ -27,7 +27,7 @@ _COPY_AGAIN = "Download or copy the file again."
 ROWS = 1_000
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _MANY = "::"
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 Asked = Callable[[str, str, list[str]], str]
 
 
