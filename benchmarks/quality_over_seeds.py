@@ -60,7 +60,7 @@ def run(seed: int, level: Mapping[str, str]) -> dict[str, Any]:
     nightreel = str(BIN / "nightreel")
     with TemporaryDirectory(prefix="nightreel-quality-") as home:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NIGHTREEL_")}
-        own = {"NIGHTREEL_HOME": home, "NIGHTREEL_RANKER_LAMBDAMART_PLAYS": "0"}
+        own = {"NIGHTREEL_HOME": home}
         for command in (
             [nightreel, "synthesize", *sizes, f"--seed={seed}"],
             [nightreel, "ingest"],

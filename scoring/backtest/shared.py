@@ -11,7 +11,7 @@ from pipelines.labels import LengthBuckets
 from scoring.backtest.night import PastNight
 from scoring.backtest.writing import is_made, write_shared
 from scoring.database.publish import SHARED_LIST_SETTINGS
-from scoring.lists.shared import shared_lists
+from scoring.lists.shared.night import shared_lists
 
 
 def make_shared(

@@ -43,7 +43,7 @@ from scoring.lists.arms import Arm, arms_of_night
 from scoring.lists.eligibility import Exclusions
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
-from scoring.lists.shared import shared_lists
+from scoring.lists.shared.night import shared_lists
 
 _log = get_logger(__name__)
 

@@ -7,9 +7,8 @@ import numpy as np
 
 from nightreel.core.errors import AuditError
 from scoring.database.audit_part import REMEDY, Part, fail, fitting, named
-from scoring.lists.rules.compose import DIVERSITY, EXPLORE
+from scoring.lists.rules.compose import DIVERSITY, EXPLORE, REPEAT
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, PIN, NightRule
-from scoring.lists.rules.stage import REPEAT
 
 
 def rules_kept(part: Part, k: int) -> Counter[str]:

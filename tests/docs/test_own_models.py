@@ -117,7 +117,7 @@ def test_a_last_stage_of_ones_own_orders_what_the_filter_keeps(home: Settings, o
 def test_settings_know_the_names_and_refuse_others(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_RANKER_LAST_STAGE", "newest")
     assert load_settings().ranker.last_stage == "newest"
-    for name, value in (("LAST_STAGE", "oldest"), ("CANDIDATES", "als,strangers")):
+    for name, value in (("RANKER_LAST_STAGE", "oldest"), ("RETRIEVAL_CANDIDATES", "als,strangers")):
         with monkeypatch.context() as patch:
             patch.setenv(f"NIGHTREEL_{name}", value)
             with pytest.raises(InputError, match=r"newest|companions"):

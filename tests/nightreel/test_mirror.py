@@ -48,7 +48,6 @@ def test_every_step_works_on_a_home_and_raw_files_in_s3(
         "NIGHTREEL_WORK_DIR": str(tmp_path / "work"),
         "NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "5",
         "NIGHTREEL_FEATURES_ALS_FACTORS": "4",
-        "NIGHTREEL_RANKER_LAMBDAMART_PLAYS": "0",
         "NIGHTREEL_LISTS_TOP_K": "5",
     }
     size = ["--users", "60", "--videos", "80", "--interactions", "4000", "--days", "12"]

@@ -127,9 +127,10 @@ def test_a_log_of_likes_alone_learns_from_what_is_not_played(
     """Also beside a fully observed table, which asks the question that such a log has no answer to."""
     users, videos = (LOG.interactions.select(key).unique() for key in (columns.USER_ID, columns.VIDEO_ID))
     observed = users.head(5).join(videos.head(9), how="cross")
-    observed.with_columns(pl.lit(2.0, pl.Float32).alias(columns.WATCH_RATIO)).write_parquet(
-        all_alike.paths.table("fully_observed")
-    )
+    observed.with_columns(
+        pl.lit(2.0, pl.Float32).alias(columns.WATCH_RATIO),
+        pl.lit(10_000).alias(columns.VIDEO_DURATION),
+    ).write_parquet(all_alike.paths.table("fully_observed"))
     for step in ("train", "score"):
         done = nightreel(step, home=all_alike.home)
         assert done.returncode == 0, done.stderr

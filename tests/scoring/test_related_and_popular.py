@@ -18,7 +18,8 @@ from pipelines.labels import NO_BUCKETS
 from pipelines.text import build_text
 from pipelines.training_frame import read_plays
 from scoring.lists.popularity import LikedPlays
-from scoring.lists.shared import SharedList, shared_lists
+from scoring.lists.shared.night import shared_lists
+from scoring.lists.shared.rows import SharedList
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight, settings_for
 
 LOG = make_log(4, users=30, videos=40, plays=1_500)

@@ -13,7 +13,7 @@ import numpy as np
 
 from scoring.lists.candidates import Cap
 
-DIVERSITY, EXPLORE = "diversity", "explore"
+DIVERSITY, EXPLORE, REPEAT = "diversity", "explore", "repeat"
 
 
 @dataclass(frozen=True)

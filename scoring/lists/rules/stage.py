@@ -12,13 +12,11 @@ from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.rows import RULE, Lists
-from scoring.lists.rules.compose import Chosen, Pin, Quota, compose
+from scoring.lists.rules.compose import REPEAT, Chosen, Pin, Quota, compose
 from scoring.lists.rules.exploration import Exploration
 from scoring.lists.rules.likeness import TextAndCategory
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, BOOST, DEMOTE, PIN, NightRules
 from scoring.lists.rules.repeats import RepeatDiscount
-
-REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
