@@ -35,11 +35,11 @@ Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
 
 
 class NotThereError(NightreelError):
-    """What is asked for is not there."""
+    """What the request asks for does not exist."""
 
 
 def api_routes(settings: Settings) -> list[Route]:
-    """A route for each address of the API; its page of documentation is among the pages."""
+    """A route for each address of the API; the page that documents it is among the pages."""
     reader: list[ListReader] = []
 
     async def one_list(request: Request) -> Response:
@@ -85,7 +85,7 @@ def api_routes(settings: Settings) -> list[Route]:
 
 
 def failure(message: str, remedy: str, status: int) -> Response:
-    """An error as every address of the API says it."""
+    """An error in the form that every address of the API uses."""
     return Response(
         _json({"error": {"message": message, "remedy": remedy}}), status, _HEADERS, "application/json"
     )

@@ -22,9 +22,9 @@ from nightreel.core.settings import Settings
 
 
 def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
-    """The application. hosts: names under which it may be asked for; `*`: any.
+    """The application; requests for any host name outside `hosts` (`*`: any) are refused.
 
-    Other names are refused, so that no page on the network can read this one by a name of its own.
+    Otherwise a page on the network could read this one through a name of its own (DNS rebinding).
     """
     environment = make_environment()
 

@@ -10,7 +10,7 @@ LEFT, RIGHT, TOP, BOTTOM = 60.0, 710.0, 14.0, 140.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: where it stands, and what it says when it is pointed at."""
+    """One bar: its position, and its text on hover."""
 
     x: str
     y: str
@@ -21,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """sentence: what the chart shows, for those who do not see it too."""
+    """A bar chart; `sentence` says what it shows, also for screen readers."""
 
     title: str
     sentence: str
@@ -33,7 +33,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Lines:
-    """Named lines over the same days: their points, as SVG has them."""
+    """Named lines over the same days, with points in SVG's form."""
 
     title: str
     sentence: str
@@ -60,7 +60,7 @@ def bars(title: str, values: Sequence[tuple[str, float]], *, unit: str = "") -> 
 
 
 def lines(title: str, days: Sequence[date], series: Sequence[tuple[str, Sequence[float | None]]]) -> Lines:
-    """A line for each name over the days, which are ascending; days without a value are passed over."""
+    """A line for each name over ascending days; days without a value are skipped."""
     known = [value for _, values in series for value in values if value is not None]
     top = max(known, default=0.0) or 1.0
     first, span = days[0], max(1, (days[-1] - days[0]).days)

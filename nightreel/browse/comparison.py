@@ -25,7 +25,7 @@ _WANTED = (
 
 @dataclass(frozen=True)
 class ComparisonPage:
-    """facts: as `nightreel compare` has them; None while no two runs are chosen."""
+    """The page's contents; `facts` are those of `nightreel compare`, None until two runs are chosen."""
 
     runs: list[dict[str, Any]]
     run: dict[str, Any] | None
@@ -40,7 +40,9 @@ class ComparisonPage:
 def comparison_page(settings: Settings, run_id: int | None, other_id: int | None) -> ComparisonPage:
     """Two runs, by default the one that apps read and the one before it that has lists.
 
-    Raises InputError where there is no database yet, NightreelError where it cannot be read.
+    Raises:
+        InputError: there is no database yet.
+        NightreelError: the database cannot be read.
     """
     with reading(settings) as connection:
         require_current(connection)

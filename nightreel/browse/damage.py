@@ -12,7 +12,7 @@ from nightreel.core.settings import Settings
 
 @contextmanager
 def damage_in_words(settings: Settings, *more: type[Exception]) -> Iterator[None]:
-    """Raise NightreelError for what reading files raises, and for `more`, where nothing finer is said."""
+    """Turn errors of reading files, and those of `more`, into one NightreelError with a remedy."""
     try:
         yield
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException, *more) as error:

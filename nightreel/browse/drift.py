@@ -39,9 +39,10 @@ _NIGHTS = (
 
 
 def drift_page(settings: Settings) -> dict[str, Any]:
-    """The newest night with its table, and that of the nights; no tables where none has been compared.
+    """The newest night's table and the table of nights; no tables if no night was compared yet.
 
-    Raises InputError where a night's file is damaged.
+    Raises:
+        InputError: a night's file is damaged.
     """
     found = nights(settings, most=_NIGHTS_MAX)
     if not found:

@@ -46,7 +46,7 @@ def shown_id(connection: Connection) -> int | None:
 
 
 def read_runs(connection: Connection) -> list[dict[str, Any]]:
-    """The newest runs and all that have lists, newest first."""
+    """The newest runs, and all that have lists, newest first."""
     shown = shown_id(connection)
     key = recommendation_run.c[columns.RUN_ID]
     newest = (connection.execute(select(func.max(key))).scalar() or 0) - RUNS_MAX
@@ -66,7 +66,7 @@ def read_runs(connection: Connection) -> list[dict[str, Any]]:
 
 
 def with_lists(runs: list[dict[str, Any]], run_id: int | None) -> dict[str, Any] | None:
-    """The run of this number, where it has lists."""
+    """The run with this id, if it has lists."""
     return next((run for run in runs if run["has_lists"] and run[columns.RUN_ID] == run_id), None)
 
 
@@ -80,7 +80,7 @@ def read_jobs(connection: Connection) -> list[dict[str, Any]]:
 
 
 def runs_table(runs: list[dict[str, Any]]) -> Table:
-    """The runs, the one that apps read marked."""
+    """The runs; the one that apps read is marked."""
     return table("runs", "Runs", _RUN_COLUMNS, runs, marked="shown")
 
 
@@ -90,7 +90,7 @@ def jobs_table(jobs: list[dict[str, Any]]) -> Table:
 
 
 def seconds_chart(runs: list[dict[str, Any]]) -> Bars | None:
-    """A bar for each run whose seconds are known, oldest first; None where fewer than two are."""
+    """A bar for each run with known seconds, oldest first; None if there are fewer than two."""
     timed = [(run, sum(run["seconds"].values())) for run in reversed(runs) if run["seconds"]]
     if len(timed) < 2:
         return None

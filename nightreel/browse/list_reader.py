@@ -1,8 +1,7 @@
-"""Reads one user's list as JSON that the database itself makes: thousands a second from a SQLite file.
+"""Reads one user's list as JSON made by the database itself: thousands per second from a SQLite file.
 
-Opening a SQLite file costs more than reading a list, so that a connection is kept from one list to the next;
-but not while a publish is under way, which ends best with nobody else in the file:
-docs/decisions/sqlite-journal.md.
+Opening a SQLite file costs more than reading a list, so a connection is kept between lists; but not during a
+publish, which ends best with no other connection to the file: docs/decisions/sqlite-journal.md.
 """
 
 import sqlite3
@@ -27,7 +26,7 @@ _POSTGRESQL = f"SELECT max(run_id), {_AS_JSON} {_OF_USER}"
 
 
 class ListReader:
-    """Lists of one database; may be used by several threads, one at a time reads."""
+    """Lists of one database; safe to share between threads, of which one at a time reads."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = database_url(settings)
@@ -39,13 +38,17 @@ class ListReader:
 
     @property
     def is_quick(self) -> bool:
-        """Whether a list takes so little time that nothing else need be done meanwhile."""
+        """Whether a list is read fast enough to do it on the event loop."""
         return self._file is not None
 
     def read(self, user: int | str, run: int | None, most: int) -> tuple[int, str] | None:
-        """The run, and the first `most` rows of the user's list in it as a JSON array; None where none is.
+        """The run, and the first `most` rows of the user's list as a JSON array; None if there are none.
 
-        run: None for the one that apps read. Raises NightreelError where the database cannot be read.
+        Args:
+            run: None for the one that apps read.
+
+        Raises:
+            NightreelError: the database cannot be read.
         """
         parameters = {"user": user, "most": most} | ({} if run is None else {"run": run})
         of_run = _SHOWN if run is None else ":run"

@@ -17,10 +17,14 @@ _ADDRESSES_MAX = 10_000
 
 
 class Login:
-    """Lets through who gives the password by HTTP's basic authentication; the user name may be anything.
+    """HTTP basic authentication by password; any user name is accepted.
 
-    After GUESSES wrong ones within WITHIN_S, an address gets no answer to more of them, right or wrong, until
-    the first is that old. now: seconds of a clock that only goes on.
+    After GUESSES wrong passwords within WITHIN_S seconds, an address gets no answer, right or wrong, until
+    the first
+    of them is that old.
+
+    Attributes:
+        now: seconds of a monotonic clock.
     """
 
     def __init__(self, app: ASGIApp, password: str, now: Callable[[], float] = time.monotonic) -> None:

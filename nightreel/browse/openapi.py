@@ -100,7 +100,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
 
 
 def document() -> dict[str, Any]:
-    """The whole document."""
+    """The whole OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {

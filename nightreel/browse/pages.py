@@ -40,7 +40,7 @@ Page = Callable[[Settings, Mapping[str, str]], tuple[str, int, dict[str, Any]]]
 
 
 def make_environment() -> Environment:
-    """The templates; every value is escaped by them."""
+    """The templates, which escape every value."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -49,7 +49,7 @@ def make_environment() -> Environment:
 
 
 def headers(settings: Settings) -> dict[str, str]:
-    """What every answer says to the browser: nothing from elsewhere but pictures of the one host."""
+    """Security headers of every response: nothing from other hosts except pictures of the configured one."""
     pictures = " ".join(filter(None, ("data:", picture_host(settings))))
     return {
         "Content-Security-Policy": (
@@ -63,7 +63,7 @@ def headers(settings: Settings) -> dict[str, str]:
 
 
 def page_routes(settings: Settings, environment: Environment) -> list[Route]:
-    """A route for each page, and the style."""
+    """A route for each page and for the style sheet."""
 
     def answer(page: Page, request: Request) -> Response:
         parameters = dict(request.query_params)
@@ -103,7 +103,7 @@ def error_page(
     said: tuple[str, str],
     status: int,
 ) -> Response:
-    """What went wrong and what helps, with the form as it was filled in."""
+    """An error and its remedy, with the form as it was filled in."""
     try:
         with reading(settings) as connection:
             require_current(connection)

@@ -12,10 +12,13 @@ RUN_MAX = 2**31 - 1
 
 
 def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> int | str | None:
-    """The id of a user or video as the tables have it; None where none is given.
+    """A user or video id as the tables store it; None if the parameter is missing.
 
-    name: what stands in the address; all but `video` is of a user. Raises InputError where it can be none of
-    this home.
+    Args:
+        name: of the parameter; all but `video` are users.
+
+    Raises:
+        InputError: this home cannot have such an id.
     """
     text = parameters.get(name, "").strip()
     if len(text.encode()) > ID_BYTES_MAX or "\0" in text:
@@ -28,12 +31,12 @@ def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> in
 
 
 def given_run(parameters: Mapping[str, str], name: str = "run") -> int | None:
-    """A run's number; None where none is given."""
+    """A run's id; None if the parameter is missing."""
     return given_number(parameters, name, RUN_MAX)
 
 
 def given_number(parameters: Mapping[str, str], name: str, most: int, *, least: int = 0) -> int | None:
-    """A whole number; None where none is given. Raises InputError where it is none of `least` to `most`."""
+    """An integer; None if the parameter is missing. Raises InputError unless it is from `least` to `most`."""
     text = parameters.get(name, "").strip()
     if not text:
         return None

@@ -56,7 +56,7 @@ def plays_before(settings: Settings, user: int | str, as_of: datetime) -> pl.Dat
 def last_plays(
     connection: Connection, settings: Settings, user: int | str, plays: pl.DataFrame, model_version: str
 ) -> list[dict[str, Any]]:
-    """The newest of these plays with `liked` and, of lists that are kept, the video's rank and source."""
+    """The newest of these plays with `liked` and, if the list is kept, the video's rank and source in it."""
     newest = plays.head(PLAYS_MAX)
     liked = _liked(settings, newest, model_version)
     rows = newest.to_dicts()

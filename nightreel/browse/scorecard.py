@@ -38,9 +38,11 @@ _CELLS = (
 
 
 def scorecard_page(settings: Settings, *, days: int, hit: str, replays: bool) -> dict[str, Any]:
-    """The card of `nightreel scorecard`, each night's reach by depth for one kind of hit, and the trends.
+    """The facts of `nightreel scorecard`, each night's reach by depth for one kind of hit, and the trends.
 
-    Raises InputError where there is no database yet, NightreelError where it cannot be read.
+    Raises:
+        InputError: there is no database yet.
+        NightreelError: the database cannot be read.
     """
     card = scorecard(settings, days=days, replays=replays)
     for night in card["nights"]:
@@ -110,7 +112,7 @@ def _cells_table(night: dict[str, Any]) -> Table:
 
 
 def percent(share: float | None) -> str:
-    """A share with one decimal; a dash where there is none."""
+    """A share in per cent with one decimal; a dash for None."""
     return "–" if share is None else f"{100 * share:.1f} %"
 
 

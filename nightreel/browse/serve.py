@@ -13,10 +13,11 @@ _OF_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None:
-    """Serve on this address until SIGINT or SIGTERM; port 0: any that is free.
+    """Serve on this address until SIGINT or SIGTERM; port 0 picks any free one.
 
-    Raises BusyError where the port is taken, InputError where the address is not this machine's, or where it
-    can be reached from others and no password is set.
+    Raises:
+        BusyError: the port is taken.
+        InputError: the address is not this machine's, or other machines can reach it and no password is set.
     """
     listening = _listen(host, port)
     address, port = listening.getsockname()[:2]

@@ -31,7 +31,7 @@ _ABOUT = (PICTURE, CAPTION, CATEGORY)
 
 
 def related_table(connection: Connection, settings: Settings, run_id: int, video: int | str) -> Table:
-    """The videos related to one in a run; without rows where there are none."""
+    """The videos related to one in a run; no rows if there are none."""
     rows = related_rows(connection, settings, run_id, video, _RELATED_MAX)
     for row in rows:
         row[columns.VIDEO_ID] = row.pop(columns.RELATED_VIDEO_ID)
@@ -42,7 +42,12 @@ def related_table(connection: Connection, settings: Settings, run_id: int, video
 
 @dataclass(frozen=True)
 class PopularPage:
-    """segments: what may be chosen, as `column=value`, and what is said of it. chosen: of these."""
+    """The page's contents.
+
+    Attributes:
+        segments: the choices, as `column=value`, with their labels.
+        chosen: one of them.
+    """
 
     runs: list[dict[str, Any]]
     run: dict[str, Any] | None
@@ -53,9 +58,10 @@ class PopularPage:
 
 
 def popular_page(settings: Settings, run_id: int | None, chosen: str) -> PopularPage:
-    """What is popular in a run (None: the one that apps read), for all or for `column=value`.
+    """What is popular in a run (None: the one that apps read), for all users or for `column=value`.
 
-    Raises InputError where there is no database yet.
+    Raises:
+        InputError: there is no database yet.
     """
     segment, _, value = chosen.partition("=") if chosen else (columns.OVERALL, "", "")
     with reading(settings) as connection:

@@ -12,7 +12,13 @@ _NUMERIC = ("number", "score", "share", "percent", "user", "video", "run")
 
 @dataclass(frozen=True)
 class Column:
-    """key: of the rows. kind: how a value is shown. meaning: for the legend."""
+    """A table's column.
+
+    Attributes:
+        key: of the rows.
+        kind: how a value is shown.
+        meaning: for the legend.
+    """
 
     key: str
     heading: str
@@ -21,15 +27,19 @@ class Column:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether values stand to the right."""
+        """Whether values are right-aligned."""
         return self.kind in _NUMERIC
 
 
 @dataclass(frozen=True)
 class Table:
-    """title: what the table is, also for those who cannot see where it stands. run: that links keep to.
+    """A table of a page.
 
-    thumbnails: whether the rows' videos have a picture. marked: the key of what marks a row.
+    Attributes:
+        title: what it shows, also for screen readers.
+        run: the run that its links stay in.
+        thumbnails: whether the rows' videos have pictures.
+        marked: key of the field that marks a row.
     """
 
     id: str
@@ -49,7 +59,7 @@ def table(
     run: int | None = None,
     marked: str = "",
 ) -> Table:
-    """A table of those columns that have a value in any row."""
+    """A table of those of the columns that have a value in any row."""
     having = tuple(one for one in wanted if any(row.get(one.key) not in (None, "") for row in rows))
     return Table(name, title, having, rows, run, marked)
 

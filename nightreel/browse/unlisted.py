@@ -28,9 +28,11 @@ UNLISTED_COLUMNS = (
 def unlisted(
     connection: Connection, settings: Settings, run_id: int, listed: set[int], plays: pl.DataFrame
 ) -> list[dict[str, Any]]:
-    """The most listed videos of a run that are not in this list, with the reason where it is a plain fact.
+    """The most listed videos of a run that are not in this list, with the reason if it is a plain fact.
 
-    listed: the videos of the user's list. plays: the user's, before the run.
+    Args:
+        listed: videos of the user's list.
+        plays: the user's, before the run.
     """
     some = (
         select(recommendation.c[columns.VIDEO_ID])

@@ -39,7 +39,7 @@ _LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked for: a user, a run (None: the one that apps read), and a run to compare it with."""
+    """A request: a user, a run (None: the one that apps read), and a run to compare it with."""
 
     user: int | str | None = None
     run: int | None = None
@@ -48,7 +48,7 @@ class Question:
 
 @dataclass
 class PageData:
-    """The page's contents; `remark` says what of the question there is not."""
+    """The page's contents; `remark` says what the request asks for and does not exist."""
 
     question: Question
     runs: list[dict[str, Any]]
@@ -64,7 +64,7 @@ class PageData:
 
     @property
     def kept(self) -> int:
-        """Videos that both lists have."""
+        """Number of videos in both lists."""
         return sum(change["before"] is not None and change["now"] is not None for change in self.changes)
 
     def list_table(self) -> Table:
@@ -78,7 +78,7 @@ class PageData:
         return table("plays", "Last plays before it", PLAY_COLUMNS, self.plays, run=self._run_id())
 
     def unlisted_table(self) -> Table:
-        """What others have and this user has not."""
+        """What is in many other lists and not in this user's."""
         return table("unlisted", "Not listed, and why", UNLISTED_COLUMNS, self.unlisted, run=self._run_id())
 
     def changes_table(self) -> Table:
@@ -98,10 +98,11 @@ class PageData:
 
 
 def page_data(settings: Settings, question: Question) -> PageData:
-    """Read everything that the question asks for.
+    """Read everything that the request asks for.
 
-    Raises InputError where there is no database yet or it is of another version, NightreelError where it
-    cannot be read.
+    Raises:
+        InputError: there is no database yet, or it has another schema version.
+        NightreelError: the database cannot be read.
     """
     with reading(settings) as connection:
         require_current(connection)

@@ -19,7 +19,7 @@ _FIRST_VIDEO = Column(columns.VIDEO_ID, "First video", VIDEO.meaning, "video")
 
 @dataclass(frozen=True)
 class UsersPage:
-    """after: the last user of this page, where more follow."""
+    """The page's contents; `after` is the last user of this page, if more follow."""
 
     users: Table
     after: int | str | None
@@ -41,7 +41,7 @@ def users_page(connection: Connection, run_id: int, after: int | str | None) -> 
 
 
 def users_from(connection: Connection, run_id: int, first: int | str | None, most: int) -> list[int | str]:
-    """A few users with a list, from this id on; of those before it where none follows."""
+    """A few users with a list, from this id on; the last ones if none follows."""
     query = _firsts(select(_user), run_id)
     following = query if first is None else query.where(_user >= first)
     found = list(connection.execute(following.order_by(_user).limit(most)).scalars())
@@ -49,7 +49,7 @@ def users_from(connection: Connection, run_id: int, first: int | str | None, mos
 
 
 def random_user(connection: Connection, ids: Ids, run_id: int) -> int | str | None:
-    """A user with a list, drawn by id: in thinly populated ranges of ids each is likelier than elsewhere."""
+    """A random user with a list, drawn by id: a user in a sparse range of ids is likelier than others."""
     query = _firsts(select(_user), run_id)
     ends = [connection.execute(query.order_by(order).limit(1)).scalar() for order in (_user, _user.desc())]
     if ends[0] is None or ends[1] is None:

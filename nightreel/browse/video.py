@@ -1,7 +1,7 @@
-"""What a video's page shows: who gets it, at which ranks, since when, its features and its days.
+"""A video's page: who gets it, at which ranks, since when, its features and its days.
 
-The table of lists is kept by user, for apps. So that a page takes the same time for any number of users, it
-looks through so many rows at a time, says how far it looked, and goes on from there when asked to.
+The table of lists is indexed by user, for apps. To take the same time for any number of users, a page looks
+through a limited number of rows, says how far it got, and continues from there on request.
 """
 
 from collections.abc import Mapping
@@ -51,9 +51,13 @@ _RUN_COLUMNS = (
 
 @dataclass
 class VideoPage:
-    """looked_from, looked_to: the users whose lists were looked at; None: from the first, to the last.
+    """The page's contents.
 
-    lists, looked: lists of these that have the video, and all of them.
+    Attributes:
+        looked_from, looked_to: the range of users whose lists were searched; None: from the first, to the
+            last.
+        lists: number of these lists with the video.
+        looked: number of all these lists.
     """
 
     video: dict[str, Any]
@@ -77,9 +81,11 @@ class VideoPage:
 def video_page(
     settings: Settings, video: int | str, run_id: int | None, after: int | str | None
 ) -> VideoPage:
-    """Everything of a video as of a run (None: the one that apps read), its users from `after` on.
+    """Everything about a video as of a run (None: the one that apps read), its users from `after` on.
 
-    Raises InputError where there is no database yet, NightreelError where something cannot be read.
+    Raises:
+        InputError: there is no database yet.
+        NightreelError: something cannot be read.
     """
     about: dict[str, Any] = {columns.VIDEO_ID: video}
     describe(settings, [about])

@@ -10,7 +10,7 @@ from scoring.database.show import descriptions
 
 
 def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
-    """Put caption, category and picture into rows that have a video_id."""
+    """Add caption, category and picture to rows with a video_id."""
     shown = list(rows)
     videos = sorted({row[columns.VIDEO_ID] for row in shown})
     described = descriptions(settings.paths, videos) if videos else {}
@@ -22,13 +22,13 @@ def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def picture_url(settings: BrowseSettings, video: object) -> str:
-    """The address of a video's picture; empty where none is set."""
+    """The URL of a video's picture; empty if none is set."""
     pattern = settings.thumbnail_url
     return "" if pattern is None else pattern.replace("{video_id}", quote(str(video), safe=""))
 
 
 def picture_host(settings: Settings) -> str:
-    """The one origin that pictures come from; empty where none is set."""
+    """The one origin that pictures come from; empty if none is set."""
     if settings.browse.thumbnail_url is None:
         return ""
     parts = urlsplit(settings.browse.thumbnail_url)

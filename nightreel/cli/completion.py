@@ -14,7 +14,7 @@ from nightreel.cli.root import app
 
 
 class Shell(StrEnum):
-    """The shells that there are scripts for."""
+    """The shells for which there are scripts."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -23,7 +23,12 @@ class Shell(StrEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """typed: the words after `nightreel`. words: commands and options that may follow, with their help."""
+    """A command with its subcommands and options.
+
+    Attributes:
+        typed: the words after `nightreel`.
+        words: commands and options that may follow, with their help.
+    """
 
     typed: str
     words: dict[str, str]

@@ -8,7 +8,7 @@ from nightreel.core.errors import InputError
 
 
 def parse_instant(text: str | None, option: str = "--as-of", *, may_come: bool = False) -> datetime | None:
-    """may_come: an instant after now is one, too."""
+    """The instant that an option's value names; with `may_come`, it may be in the future."""
     if text is None:
         return None
     try:
@@ -29,6 +29,7 @@ def parse_instant(text: str | None, option: str = "--as-of", *, may_come: bool =
 
 
 def parse_day(text: str, option: str) -> date:
+    """The day that an option's value names."""
     try:
         return date.fromisoformat(text)
     except ValueError:

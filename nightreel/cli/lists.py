@@ -15,7 +15,7 @@ _SELDOM = ("rule", "propensity", "arm")
 
 
 class Lists(StrEnum):
-    """Whose lists are exported."""
+    """The kind of lists to export."""
 
     users = "users"
     related = "related"

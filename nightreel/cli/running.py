@@ -18,8 +18,9 @@ Result = TypeVar("Result")
 def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "Settings":
     """The settings in force.
 
-    makes_home: of a command that may begin a new home; reads_raw: and that needs raw files, which then cannot
-    lie in it.
+    Args:
+        makes_home: the command may create a home.
+        reads_raw: it needs raw files; a home that contains the raw folder must exist already.
     """
     from nightreel.core import logs
     from nightreel.core.settings import load_settings, require_home
@@ -38,7 +39,7 @@ def command_settings(*, makes_home: bool = False, reads_raw: bool = False) -> "S
 
 
 def engine_settings(*, makes_home: bool = False) -> "Settings":
-    """The settings of a command that works on the engine, which is known to be there."""
+    """The settings of a command that uses the engine, after checking that it is installed."""
     from nightreel.core.extras import require_extras
 
     settings = command_settings(makes_home=makes_home, reads_raw=makes_home)
@@ -47,12 +48,12 @@ def engine_settings(*, makes_home: bool = False) -> "Settings":
 
 
 def import_feast() -> None:
-    """Import Feast as feature_repo does, and only where nothing is left to refuse: it takes seconds."""
+    """Import Feast as feature_repo does; call once everything is checked, because it takes seconds."""
     import feature_repo  # noqa: F401
 
 
 def do_step(step: "Step[Any]", settings: "Settings", *, force: bool) -> None:
-    """Do a step that nothing but `--force` is asked of, under its own name."""
+    """Run a step that has no option but `--force`, under its own name."""
     from nightreel.core.steps import Request
 
     report_step(lambda: step.run(settings, Request(force=force)), step.name)
@@ -61,9 +62,11 @@ def do_step(step: "Step[Any]", settings: "Settings", *, force: bool) -> None:
 def report_step(
     step: "Callable[[], StepResult[Facts]]", name: str = "working", *, changes_home: bool = True
 ) -> None:
-    """Do a step, with its progress, and print what came of it. name: what its timing is noted under.
+    """Run a step with its progress, and print the result.
 
-    changes_home: whether it does; then its timing is noted however short, and a home behind a URL sent.
+    Args:
+        name: under which its duration is recorded.
+        changes_home: the duration is recorded however short, and a home at a URL is sent.
     """
     from nightreel.core import printing
 
@@ -80,7 +83,7 @@ def report_step(
 
 
 def with_progress(work: "Callable[[], Result]", name: str) -> "tuple[Result, float]":
-    """Do work with a line on a terminal that says how long it will take; its result and its seconds."""
+    """Run work with a line on the terminal that estimates its duration; its result and seconds."""
     from nightreel.core.progress import progress
 
     started = time.monotonic()
@@ -120,9 +123,10 @@ def _last_seconds(step: str) -> float | None:
 
 
 def note_timing(step: str, seconds: float, *, also_short: bool = False) -> None:
-    """Keep the seconds and the peak memory of a step's last run, for the next estimate and the report.
+    """Record seconds and peak memory of a step's last run, for the next estimate and the report.
 
-    also_short: of what takes less time than its progress is shown after, too.
+    Args:
+        also_short: also record work that ends before its progress would be shown.
     """
     import json
     import resource

@@ -13,7 +13,7 @@ _TEXT_LEAST = 8
 
 
 def print_result(result: StepResult[Facts], seconds: float, *, paths: bool = False) -> None:
-    """Say the step's short facts, and with `paths` what it read and wrote; one line where it was skipped."""
+    """Print a step's main facts and, with `paths`, what it read and wrote; one line if it was skipped."""
     if result.skipped:
         made = "done before for the same inputs and settings (--force redoes it)"
         which = f": {result.facts.made_before}" if result.facts.made_before else ""
@@ -28,7 +28,7 @@ def print_result(result: StepResult[Facts], seconds: float, *, paths: bool = Fal
 
 
 def print_json_result(result: StepResult[Facts], seconds: float) -> None:
-    """The same as one line of JSON: a command of several steps prints a line for each."""
+    """The same as one line of JSON; a command of several steps prints one line for each."""
     facts = {
         "step": result.step,
         "skipped": result.skipped,
@@ -41,12 +41,12 @@ def print_json_result(result: StepResult[Facts], seconds: float) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, for machines."""
+    """Print one JSON document on standard output, for machines."""
     print(as_json(value, indent=1))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
-    """Rows of like keys as an aligned table; plain text, so that it can be piped."""
+    """Print rows with the same keys as an aligned table; plain text, so that it can be piped."""
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -66,7 +66,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, indent: str = "") -> None:
 
 
 def print_error(text: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     print(f"nightreel: {shown(text)}", file=sys.stderr)
 
 

@@ -15,7 +15,7 @@ _CLEAR = "\r\x1b[2K"
 
 
 class StatusLine:
-    """The line at the end of a terminal; what others write there comes before it."""
+    """The last line of a terminal; output of others is written above it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -23,7 +23,7 @@ class StatusLine:
         self._text = ""
 
     def show(self, text: str) -> None:
-        """Replace what the line said before; nothing takes it away."""
+        """Replace the line's text; it stays until it is replaced again."""
         with self._lock:
             clear = _CLEAR if self._text or text else ""
             self._text = text
@@ -39,9 +39,11 @@ def progress(
     stream: TextIO | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
-    """Say how far the work within the block is, where standard error is a terminal.
+    """Show how far the work within the block is, if standard error is a terminal.
 
-    expected_s: what it took the last time; None where that is not known.
+    Args:
+        expected_s: seconds that it took last time; None if unknown.
+        now: seconds of a monotonic clock.
     """
     stream = sys.stderr if stream is None else stream
     if stream is None or not stream.isatty():
@@ -66,7 +68,7 @@ def progress(
 
 
 def said(name: str, passed_s: float, expected_s: float | None) -> str:
-    """The line: what is done, since when, and about how long it goes on."""
+    """The line: what is done, for how long so far, and about how long it will still take."""
     so_far = f"{name}: {_span(passed_s)}"
     if expected_s is None:
         return f"{so_far}; how long it takes is not known before it was done once"

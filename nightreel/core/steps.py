@@ -1,7 +1,8 @@
 """A step as data: its name, what it reads and writes, the settings that decide it, and what it runs.
 
-From it follow its record and so its skipping, its `--force`, its lock, its line of the log and of the night's
-record, its line in docs/steps.md. The order of the steps is `nightreel.operations.sequence`.
+From it follow its record and thus skipping, its `--force`, its lock, its line in the log and in the night's
+record,
+and its line in docs/steps.md. The order of the steps is `nightreel.operations.sequence`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,9 +20,10 @@ from nightreel.core.settings import Settings
 
 
 class Facts(BaseModel):
-    """What a step says of what it did; each step has its own kind. A field that is None is not mentioned.
+    """What a step reports; each step has its own subclass. A field that is None is not printed.
 
-    remarks: what a person should read of it, a line each; a night's record keeps them.
+    Attributes:
+        remarks: lines that a person should read; a night's record keeps them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,7 +31,7 @@ class Facts(BaseModel):
     remarks: tuple[str, ...] | None = None
 
     def said(self) -> dict[str, Any]:
-        """The facts by the names under which they are printed, in order, the remarks last."""
+        """The facts in the order and by the names under which they are printed, remarks last."""
         found: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -41,27 +43,27 @@ class Facts(BaseModel):
 
     @property
     def rows_written(self) -> int | None:
-        """Rows that the step wrote, all its files and tables together; None where it does not count them."""
+        """Number of rows written to all files and tables; None if the step does not count them."""
         return None
 
     @property
     def part_seconds(self) -> Mapping[str, float] | None:
-        """Seconds of each part of the step, where it measures them."""
+        """Seconds of each part of the step, if it measures them."""
         return None
 
     @property
     def lists_run(self) -> int | None:
-        """The run whose lists the step made or found; None for a step that makes no lists."""
+        """The run whose lists the step made or found; None if the step makes no lists."""
         return None
 
     @property
     def for_the_record(self) -> tuple[str, ...]:
-        """What a person should read of a scheduled job that did the step: its remarks, if any."""
+        """Lines that the record of a scheduled job keeps: the remarks."""
         return self.remarks or ()
 
     @property
     def made_before(self) -> str:
-        """What a skipped step says stands there already; empty where the name of the step says enough."""
+        """For a skipped step: what exists already; empty if the step's name says enough."""
         return ""
 
 
@@ -85,7 +87,8 @@ FactsT_co = TypeVar("FactsT_co", bound=Facts, covariant=True)
 class StepResult(Generic[FactsT_co]):
     """What a step did, for the command line to print.
 
-    read, wrote: the files and folders (or tables) it touched.
+    Attributes:
+        read, wrote: files, folders or tables.
     """
 
     step: str
@@ -102,9 +105,11 @@ class StepResult(Generic[FactsT_co]):
 
 @dataclass(frozen=True)
 class Request:
-    """What may be asked of the steps of one run; a step takes of it what concerns it.
+    """Options for the steps of one run; each step uses those that concern it.
 
-    force: do it although nothing has changed. as_of, publish: as the options of `nightreel score`.
+    Attributes:
+        force: run even if nothing has changed.
+        as_of, publish: the options of `nightreel score`.
     """
 
     force: bool = False
@@ -116,10 +121,12 @@ class Request:
 class Step(Generic[FactsT]):
     """A step.
 
-    does: a sentence for the documents. reads, writes: files, folders and tables, for given settings, whether
-    or not they are there. settings: the names of those that decide what it makes: where one of them changes,
-    it is done again. parts: steps that it consists of, which are skipped each for itself. record: the stem of
-    its record's file, where that is not its name.
+    Attributes:
+        does: a sentence for the documentation.
+        reads, writes: files, folders and tables for given settings, whether or not they exist.
+        settings: names of those that decide its result: if one changes, the step runs again.
+        parts: steps that it consists of, each skipped on its own.
+        record: stem of its record's file, if that is not its name.
     """
 
     name: str
@@ -134,7 +141,7 @@ class Step(Generic[FactsT]):
 
     @property
     def deciding_settings(self) -> tuple[str, ...]:
-        """Its settings and those of its parts, ascending."""
+        """Its settings' names and those of its parts, sorted."""
         return tuple(
             sorted({*self.settings, *(name for one in self.parts for name in one.deciding_settings)})
         )
@@ -144,7 +151,7 @@ class Step(Generic[FactsT]):
         return settings.chosen(set(self.settings))
 
     def alone(self, settings: Settings) -> AbstractContextManager[None]:
-        """Be the only step that changes this home. Raises BusyError where it does not become free in time."""
+        """Be the only step that changes this home. Raises BusyError if it does not become free in time."""
         return home_lock(settings.paths.state, self.name, wait_s=settings.home_wait_s)
 
     def attempt(
@@ -156,10 +163,13 @@ class Step(Generic[FactsT]):
         record: str | None = None,
         **more: Any,
     ) -> "Attempt[FactsT]":
-        """What is known of the step's last run, held against what it would be run on now.
+        """Compare the step's last run with its present inputs.
 
-        files: its inputs. force: as if it had never run. record: as the field, for a step with several.
-        more: what decides its result beside files and settings, JSON-able.
+        Args:
+            files: its inputs.
+            force: as if it had never run.
+            record: stem of the record's file, for a step with several.
+            more: JSON-able values that decide its result besides files and settings.
         """
         kept = self._record(settings, record)
         current = fingerprint(files=fingerprint_of_files(files), settings=self.settings_in(settings), **more)
@@ -167,19 +177,19 @@ class Step(Generic[FactsT]):
         return Attempt(self.name, kept, current, known)
 
     def last_facts(self, settings: Settings) -> FactsT | None:
-        """What it said when it last ended; None before that, or where an older nightreel said it."""
+        """The facts of its last run; None without one, or if an older nightreel wrote them."""
         return self._facts_in(self._record(settings))
 
     def skipped(
         self, read: tuple[Path, ...], wrote: tuple[Path | str, ...], facts: FactsT
     ) -> StepResult[FactsT]:
-        """The result where there was nothing to do."""
+        """The result if there was nothing to do."""
         return StepResult(self.name, True, read, wrote, facts)
 
     def done(
         self, read: tuple[Path, ...], wrote: tuple[Path | str, ...], facts: FactsT
     ) -> StepResult[FactsT]:
-        """The result of work that was done, for a step that keeps no record in a file."""
+        """The result of finished work, for a step that keeps no record in a file."""
         return StepResult(self.name, False, read, wrote, facts)
 
     def _record(self, settings: Settings, stem: str | None = None) -> StepRecord:
@@ -194,7 +204,7 @@ class Step(Generic[FactsT]):
 
 @dataclass(frozen=True)
 class Attempt(Generic[FactsT]):
-    """A step about to run. known: what it said when it ended on the very same inputs, if it did."""
+    """A step about to run; `known` are the facts of a run on exactly the same inputs, if there was one."""
 
     step: str
     kept: StepRecord
@@ -202,7 +212,7 @@ class Attempt(Generic[FactsT]):
     known: FactsT | None
 
     def begin(self) -> Self:
-        """Drop the record; call before anything that the step wrote is replaced."""
+        """Remove the record; call before any of the step's outputs is replaced."""
         self.kept.forget()
         return self
 
@@ -214,9 +224,10 @@ class Attempt(Generic[FactsT]):
         *,
         outputs: Iterable[Path],
     ) -> StepResult[FactsT]:
-        """Record that the step ended: call after every output stands at its final path.
+        """Record that the step ended; call once every output is at its final path.
 
-        outputs: the files by which the step is not done any more where one is changed or lost.
+        Args:
+            outputs: files that must stay unchanged for the step to count as done.
         """
         self.kept.finish(self.current, outputs, facts.model_dump())
         return StepResult(self.step, False, read, wrote, facts)

@@ -1,7 +1,8 @@
-"""Folders behind a path or a URL, through one filesystem layer: that of Arrow.
+"""Folders at a path or a URL, through Arrow's filesystem layer.
 
 `s3://`, `gs://` and `file://` are URLs; anything else is a path on this machine. Credentials and endpoints
-come from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+come
+from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
 GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST, and so on.
 """
 
@@ -25,13 +26,13 @@ _PIECE_BYTES = 8 * 2**20
 
 
 def is_url(text: str) -> bool:
-    """Whether this names a place by URL rather than by path."""
+    """Whether this is a URL rather than a path."""
     return "://" in text
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, which need not be there yet. place: an absolute path or a URL."""
+    """A folder, which need not exist yet; `place` is an absolute path or a URL."""
 
     place: str
 
@@ -66,7 +67,7 @@ class Folder:
 
     @property
     def filesystem(self) -> "pyarrow.fs.FileSystem":
-        """What Arrow's own readers take beside `path`."""
+        """The filesystem that Arrow's own readers take together with `path`."""
         return self._opened[0]
 
     def path(self, name: str) -> str:
@@ -74,7 +75,7 @@ class Folder:
         return f"{self._opened[1]}/{name}"
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file there, whole or not at all; one that is there is replaced."""
+        """Write a file completely or not at all, replacing an existing one."""
         from pyarrow import fs
 
         filesystem, target = self.filesystem, self.path(name)
@@ -96,7 +97,7 @@ class Folder:
             raise self._failure(error) from error
 
     def put(self, file: Path, name: str) -> None:
-        """Send a file of this machine there, in pieces, whole or not at all."""
+        """Copy a file of this machine there in pieces, completely or not at all."""
         from pyarrow import fs
 
         target = self.path(name)
@@ -116,7 +117,7 @@ class Folder:
             raise self._failure(error) from error
 
     def get(self, name: str, file: Path) -> None:
-        """Fetch a file to this machine, whole or not at all. Raises FileNotFoundError where there is none."""
+        """Copy a file to this machine, whole or not at all. Raises FileNotFoundError if there is none."""
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f"{_PARTIAL}{file.name}")
         try:
@@ -131,7 +132,7 @@ class Folder:
             temporary.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes:
-        """A file's content. Raises FileNotFoundError where it is not there."""
+        """A file's content. Raises FileNotFoundError if it does not exist."""
         try:
             with self.filesystem.open_input_stream(self.path(name)) as stream:
                 return bytes(stream.read())
@@ -141,7 +142,7 @@ class Folder:
             raise self._failure(error) from error
 
     def stamps(self) -> dict[str, tuple[int, int]]:
-        """Bytes and time of change, ns since 1970, of every file below the folder, by name; maybe nothing."""
+        """Size in bytes and modification time (ns since 1970 UTC) of every file below the folder, by name."""
         from pyarrow import fs
 
         root = self._opened[1]
@@ -157,7 +158,7 @@ class Folder:
         }
 
     def remove(self, name: str) -> None:
-        """Remove a file, which need not be there."""
+        """Remove a file, which need not exist."""
         try:
             self.filesystem.delete_file(self.path(name))
         except FileNotFoundError:
@@ -166,7 +167,7 @@ class Folder:
             raise self._failure(error) from error
 
     def remove_all(self) -> None:
-        """Remove the folder with all that is in it, where it is there."""
+        """Remove the folder with all its content, if it exists."""
         try:
             self.filesystem.delete_dir(self._opened[1])
         except FileNotFoundError:

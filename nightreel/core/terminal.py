@@ -21,12 +21,12 @@ _DRIVING = re.compile(
 
 
 def escaped(text: str) -> str:
-    """The text with each character that would drive a terminal written as its code, such as `\\x1b`."""
+    r"""The text with each character that could control a terminal replaced by its code, such as `\x1b`."""
     return _DRIVING.sub(_code, text)
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """The value as JSON; what would drive a terminal, or it cannot write, is escaped as JSON has it."""
+    """The value as JSON; characters that could control a terminal, or that it cannot encode, are escaped."""
     readable = json.dumps(value, indent=indent, ensure_ascii=not _writes_all(), default=str)
     return _DRIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", readable)
 
@@ -35,21 +35,22 @@ _unguarded: list[Any] = []
 
 
 class StandardOutputError(NightreelError):
-    """What a command had to say could not be written; what it did stands."""
+    """A command's output could not be written; what the command did stands."""
 
 
 def guard_streams() -> None:
-    """Watch over standard output and standard error for the rest of this process.
+    """Handle errors of standard output and standard error for the rest of this process.
 
-    Characters that an encoding lacks are replaced. Standard output that takes nothing raises
-    StandardOutputError; standard error that takes nothing stops no work.
+    Characters that the encoding lacks are replaced. If standard output cannot be written, StandardOutputError
+    is
+    raised; if standard error cannot, work goes on.
     """
     sys.stdout = _guarded(sys.stdout, _Output)
     sys.stderr = _guarded(sys.stderr, _Remarks)
 
 
 def drop_output() -> None:
-    """Let what is still to be written to standard output go nowhere; it cannot be written where it should."""
+    """Discard whatever is still to be written to standard output, which cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -26,13 +26,13 @@ _OF_JOB = {"started_at": "began", "due_at": "was due"}
 
 
 def found_after(settings: Settings, now: datetime) -> list[str]:
-    """`records_after` in the settings' database."""
+    """`records_after` for the settings' database."""
     with reading(settings) as connection:
         return records_after(connection, now)
 
 
 def records_after(connection: Connection, now: datetime) -> list[str]:
-    """What says an instant after now, a line each, newest first; the first few of runs and of jobs."""
+    """A line for each of the newest runs and jobs that are dated after now, newest first."""
     latest = now + SKEW
     runs = select(recommendation_run).where(or_(*(recommendation_run.c[name] > latest for name in _OF_RUN)))
     newest_first = recommendation_run.c[columns.RUN_ID].desc()

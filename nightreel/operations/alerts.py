@@ -16,7 +16,7 @@ _log = get_logger(__name__)
 
 
 def tell_of_failure(settings: ScheduleSettings, failure: Mapping[str, Any]) -> None:
-    """Give the failure, as JSON, to `on_failure`: posted to a URL, or on a shell command's standard input."""
+    """Send the failure as JSON to `on_failure`: by POST to a URL, or to a shell command's standard input."""
     if settings.on_failure is None:
         return
     target = settings.on_failure.get_secret_value()

@@ -32,10 +32,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class PastNight:
-    """A night to be made: the local day whose lists they are, which begins at as_of, and what was known.
+    """A night to be made: a local day, which begins at as_of, and what was known then.
 
-    known_at: when the night's job would have begun. has_seen: whether the model was fitted on plays of the
-    day or of later ones.
+    Attributes:
+        known_at: when the night's job would have begun.
+        has_seen: whether the model was fitted on plays of that day or later.
     """
 
     day: date
@@ -46,7 +47,7 @@ class PastNight:
 
 
 class BackfillFacts(Facts):
-    """How many nights were asked for and made, how many were there before, their runs and their models."""
+    """How many nights were asked for, made, and already there; their runs and models."""
 
     nights: int
     made: int
@@ -66,9 +67,14 @@ def backfill(
 ) -> StepResult[BackfillFacts]:
     """Make and count the lists of every local day from `first` to `last`, both included.
 
-    A night is left out that was made before by the same model, so that what was stopped goes on where it
-    was. model_version: by default, for each night, the newest that was fitted on earlier plays only. Raises
-    InputError where there is none, or for days that are no days of the past; and what scoring raises.
+    A night that the same model has made before is skipped, so an interrupted backfill continues where it
+    stopped.
+
+    Args:
+        model_version: by default, for each night, the newest that was fitted on earlier plays only.
+
+    Raises:
+        InputError: there is no such model, or a day is not in the past. Errors of scoring pass through.
     """
     now = now or datetime.now(UTC)
     nights = list(_nights(settings, first, last, model_version, now))

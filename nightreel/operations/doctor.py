@@ -47,7 +47,7 @@ _PINNED = re.compile(
 
 @dataclass(frozen=True)
 class Finding:
-    """What one inspection found; `remedy` is empty where all is well."""
+    """The result of one inspection; `remedy` is empty if all is well."""
 
     inspection: str
     state: State
@@ -56,7 +56,7 @@ class Finding:
 
 
 def inspect_all(now: datetime | None = None) -> list[Finding]:
-    """Every inspection's finding. Settings that cannot be read are a finding too, and end the list."""
+    """Every inspection's finding; unreadable settings are a finding, too, and end the list."""
     findings = [python(), packages(LOCK_FILE)]
     try:
         settings = load_settings()
@@ -115,7 +115,7 @@ def python() -> Finding:
 
 
 def packages(lock: Path) -> Finding:
-    """Whether the installed packages are those of the lock file, or where it is not here, as required."""
+    """Whether the installed packages are those of the lock file or, without it, meet the requirements."""
     remedy = "Install what the lock file names: `make install`, or `pip install -r requirements.lock`."
     if lock.is_file():
         wanted, differing = _against_lock(lock.read_text(encoding="utf-8"))
@@ -171,13 +171,13 @@ def _installed(name: str) -> str | None:
 
 
 def extras(settings: Settings) -> Finding:
-    """Whether what the settings want beyond the default install is there. Raises InputError where not."""
+    """Whether the extras that the settings need are installed. Raises InputError if not."""
     require_extras(settings)
     return Finding("extras", "ok", ", ".join(wanted_extras(settings)) or "none wanted")
 
 
 def data_folder(settings: Settings) -> Finding:
-    """Whether the raw files that are needed are there and readable."""
+    """Whether the required raw files exist and are readable."""
     from pipelines.ingest.formats import stamp_of
     from pipelines.ingest.mapping import files_given
     from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, raw_path
@@ -229,7 +229,7 @@ def _given_files(settings: Settings) -> Finding:
 
 
 def unread(settings: Settings) -> Finding:
-    """What lies among the raw files and deliveries and is not read."""
+    """Files among the raw files and deliveries that are not read."""
     from pipelines.ingest.unread import unread_files
 
     lines = unread_files(settings) if settings.data.raw_dir.is_dir() else []
@@ -244,7 +244,7 @@ def unread(settings: Settings) -> Finding:
 
 
 def checksums(settings: Settings) -> Finding:
-    """Whether what lists are made from is as it was written. Raises InputError where it is not."""
+    """Whether the files that lists are made from are as written. Raises InputError if not."""
     from pipelines import model_registry
     from pipelines.known import table_files
 
@@ -268,7 +268,7 @@ def checksums(settings: Settings) -> Finding:
 
 
 def disk(home: Path) -> Finding:
-    """Whether the home may be written and its disk has room for a night."""
+    """Whether the home is writable, with enough free space for a night."""
     folder = next(one for one in (home, *home.parents) if one.is_dir())
     if not os.access(folder, os.W_OK):
         return Finding(
@@ -295,7 +295,7 @@ def _enough(name: str, found: str, free_bytes: int) -> Finding:
 
 
 def memory() -> Finding:
-    """Whether there is memory for a run, within the limit of the container where there is one."""
+    """Whether there is enough memory for a run, within the container's limit if there is one."""
     try:
         available_bytes = min(psutil.virtual_memory().available, _container_limit_bytes())
     except OSError:
@@ -319,7 +319,7 @@ def _container_limit_bytes() -> int:
 
 
 def database(settings: Settings) -> Finding:
-    """Whether the database of the lists can be read, and its schema is this nightreel's."""
+    """Whether the lists' database can be read and has this nightreel's schema."""
     from scoring.database.connection import database_exists, database_url, masked, reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer
 
@@ -344,7 +344,7 @@ def database(settings: Settings) -> Finding:
 
 
 def freshness(settings: Settings, now: datetime) -> Finding:
-    """Whether apps read last night's list, and no record of a run or a job is of after now."""
+    """Whether apps read last night's lists, and no run or job is dated after now."""
     from nightreel.operations.status import status
 
     said = status(settings, now)
@@ -405,7 +405,7 @@ def _freshness(said: "Status") -> Finding:
 
 
 def outcomes(settings: Settings) -> Finding:
-    """Whether what was made of the last nights' lists is within the band of those before."""
+    """Whether the outcomes of the last nights' lists are within the band of earlier nights."""
     from scoring.database.connection import database_exists, reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version
     from scoring.outcomes.scorecard import newest_judged

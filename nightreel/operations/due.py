@@ -1,7 +1,7 @@
-"""When a job is due: a cron expression over the clock on the wall, each of its times once, whatever DST does.
+"""When a job is due: a cron expression on the local wall clock, each time once despite daylight saving.
 
-A wall time that a clock change skips is due at the instant it would have had without the change (02:30 that
-does not exist comes at 03:30); one that occurs twice is due the first time only.
+A wall time that a clock change skips is due at the instant it would have had without the change (02:30, which
+does not exist, comes at 03:30); one that occurs twice is due the first time only.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _LOOKBACK_DAYS_MAX = 7_000
 
 
 def latest_due(cron: str, zone: ZoneInfo, now: datetime, within: timedelta) -> datetime | None:
-    """The last instant, in UTC, not after `now` and at most `within` ago, at which the job was due."""
+    """The last instant (UTC) at which the job was due, not after `now` and at most `within` ago."""
     found = [due for due in _dues(cron, zone, now - within, now) if now - within <= due <= now]
     return max(found, default=None)
 
 
 def last_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
-    """The last instant at which the job was due in the last 18 years; None where there was none."""
+    """The last instant (UTC) in the last 18 years at which the job was due; None if there was none."""
     days = 1
     while days <= _LOOKBACK_DAYS_MAX:
         found = latest_due(cron, zone, now, timedelta(days=days))
@@ -34,7 +34,7 @@ def last_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
 
 
 def next_due(cron: str, zone: ZoneInfo, now: datetime) -> datetime | None:
-    """The first instant, in UTC, after `now` at which the job is due; None where there is none any more."""
+    """The first instant (UTC) after `now` at which the job is due; None if it never is again."""
     for due in _dues(cron, zone, now, None):
         if due > now:
             return due

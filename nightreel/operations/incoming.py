@@ -1,8 +1,9 @@
-"""Archives what was dropped in `raw_dir/incoming`, for ingest to merge; raw files are never written to.
+"""Archives deliveries in `raw_dir/incoming` for ingest to merge; raw files are never written to.
 
-A delivery is checked by the code of ingest and then archived by one rename, which also says when it arrived:
-killed at any instant, it is either still to be taken in or taken in, once. One that cannot be read goes into
-quarantine with its reason, and whatever else lies there is named.
+A delivery is checked by ingest's own code and then archived by one rename, which also records when it
+arrived: if
+the process is killed at any instant, the delivery is either still waiting or archived, once. A delivery that
+cannot be read goes into quarantine with its reason, and any other file there is named in the remarks.
 """
 
 import stat
@@ -53,23 +54,25 @@ _log = get_logger(__name__)
 
 
 class DeliveryFacts(Facts):
-    """How many files were waiting, and how many good rows those have that were archived."""
+    """How many files were waiting, and how many good rows the archived ones have."""
 
     files: int
     rows: int
 
     @property
     def rows_written(self) -> int:
-        """Those rows."""
+        """Number of those rows."""
         return self.rows
 
 
 def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
     """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
 
-    The first file of a kind of which there is no raw file becomes that. Archived files go to
-    `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` say what
-    was left out or is not read. Names that begin with a dot are files not yet whole.
+    If there is no raw file of that kind yet, the first delivery becomes it. Archived files go to
+    `incoming/taken`, bad
+    ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` name what was left out or is
+    not read.
+    Files whose names begin with a dot are not complete yet and are ignored.
     """
     folder = settings.data.raw_dir / INCOMING
     try:

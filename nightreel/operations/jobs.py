@@ -22,18 +22,18 @@ _KEPT = 400
 
 @dataclass(frozen=True)
 class Job:
-    """A job and the instant, in UTC, at which it was due."""
+    """A job and the instant (UTC) at which it was due."""
 
     name: str
     due_at: datetime
 
 
 def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
-    """Whether the job is still to be done: not done since it was due, not failed, not begun too often.
+    """Whether the job is still to be done: not done since it was due, not failed, not started too often.
 
-    A job that is `running` counts as open: the process that runs it holds the lock; where none does, it has
-    died.
-    Records of jobs that began after `now` (by default the clock's) count for nothing.
+    A job that is `running` counts as open: its process holds the lock or, if nothing does, has died. Records
+    of jobs
+    that began after `now` (by default the clock's time) are ignored.
     """
     if not _has_table(settings):
         return True
@@ -50,7 +50,7 @@ def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
 
 
 def begin(settings: Settings, job: Job) -> int:
-    """Record that the job begins, upgrading the schema where it is older; returns which attempt this is."""
+    """Record that the job begins, upgrading an older schema; returns the number of this attempt."""
     if not _is_current(settings):
         upgrade_database(settings)
     now = datetime.now(UTC)
@@ -83,7 +83,7 @@ def end(
     stages: Mapping[str, Mapping[str, Any]] | None = None,
     remarks: Sequence[str] = (),
 ) -> None:
-    """Record how the job ended: done, or failed where there is an `error`."""
+    """Record how the job ended: failed if there is an `error`, else done."""
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         values = {
             "status": DONE if error is None else FAILED,
@@ -97,7 +97,7 @@ def end(
 
 
 def fail_if_running(settings: Settings, job: Job, error: str) -> None:
-    """Record the failure of a job whose process was ended from outside, unless it has said how it ended."""
+    """Record the failure of a job whose process was ended from outside, unless it recorded its own end."""
     if not _has_table(settings):
         return
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
@@ -109,7 +109,7 @@ def fail_if_running(settings: Settings, job: Job, error: str) -> None:
 
 
 def error_of(settings: Settings, job: Job) -> str | None:
-    """Why the job failed, as recorded; None where that is not there."""
+    """The recorded reason why the job failed; None without one."""
     if not _has_table(settings):
         return None
     with reading(settings) as connection:
@@ -118,7 +118,7 @@ def error_of(settings: Settings, job: Job) -> str | None:
 
 
 def forget(settings: Settings, job: Job) -> None:
-    """Drop the record of a job that was abandoned on purpose: it is due again."""
+    """Remove the record of a job that was abandoned on purpose, so that it is due again."""
     if not _has_table(settings):
         return
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
@@ -128,7 +128,7 @@ def forget(settings: Settings, job: Job) -> None:
 def latest_jobs(
     connection: Connection, name: str, limit: int, *, by: datetime | None = None
 ) -> Sequence[Row[Any]]:
-    """The job's last runs, newest first; by: only those that began, and were due, by this instant."""
+    """The job's last runs, newest first; with `by`, only those that were due and began by this instant."""
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
     if by is not None:
         query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
@@ -136,7 +136,7 @@ def latest_jobs(
 
 
 def check_readable(settings: Settings) -> None:
-    """Raise where the database cannot be read, or is of a newer nightreel; none yet is fine."""
+    """Raise an error if the database cannot be read or has a newer schema; no database yet is fine."""
     if database_exists(settings):
         with reading(settings) as connection:
             require_not_newer(recorded_version(connection))

@@ -15,9 +15,10 @@ from scoring.lists.eligibility import default_as_of
 
 
 def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
-    """Write each key's last values before the instant to the online store; skipped where it has them.
+    """Write each key's last values before the instant to the online store; skipped if it has them.
 
-    Raises InputError where a feature source is not as its step wrote it.
+    Raises:
+        InputError: a feature source is not as its step wrote it.
     """
     sources = tuple(sorted(settings.paths.features.glob("*.parquet")))
     wrote = (settings.paths.online_store,)

@@ -33,7 +33,7 @@ _REACH = {
 
 
 class StatusCollector(Collector):
-    """The figures as of an instant; those that are not known are left out."""
+    """Prometheus gauges as of an instant; unknown figures are left out."""
 
     def __init__(self, settings: Settings, now: datetime) -> None:
         self._settings, self._now = settings, now
@@ -89,7 +89,7 @@ class StatusCollector(Collector):
 
 
 def metrics_text(settings: Settings, now: datetime) -> str:
-    """All figures in Prometheus' text format."""
+    """All figures in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(StatusCollector(settings, now))
     return generate_latest(registry).decode()
@@ -144,7 +144,7 @@ def _gauges(
 
 @contextmanager
 def served_metrics(settings: Settings) -> Iterator[int | None]:
-    """Serve /metrics at `metrics_port` until the block ends; yields the port, None where none is set."""
+    """Serve /metrics at `metrics_port` until the block ends; yields the port, None if none is set."""
     if settings.schedule.metrics_port is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""The scheduled jobs: what each of them does, stage by stage, in a process of its own.
+"""The scheduled jobs: the stages of each, run in a process of its own.
 
 `python -m nightreel.operations.night JOB DUE_AT`: JOB is `night` or `retrain`, DUE_AT an instant in ISO 8601.
 Settings come from the environment.
@@ -38,17 +38,17 @@ _log = logs.get_logger(__name__)
 
 
 def command(job: Job) -> list[str]:
-    """What runs this job in a process of its own."""
+    """The command that runs this job in a process of its own."""
     return [sys.executable, "-m", "nightreel.operations.night", job.name, job.due_at.isoformat()]
 
 
 def night_stages(settings: Settings) -> list[Stage]:
-    """From the files of the day to the published lists."""
+    """From the day's files to the published lists."""
     return _stages(NIGHT, settings)
 
 
 def retrain_stages(settings: Settings) -> list[Stage]:
-    """A new model, and the champion's place for it where it is not worse on the holdout."""
+    """Train a new model, and make it champion if it is not worse on the holdout."""
     return _stages(RETRAIN, settings)
 
 
@@ -62,9 +62,10 @@ def _stages(job: str, settings: Settings) -> list[Stage]:
 
 
 def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
-    """Run the stages as the only job on this database, and record how it went.
+    """Run the stages as the only job on this database, and record the outcome.
 
-    Raises what ended the job, BusyError where another process runs one.
+    Raises:
+        BusyError: another process runs a job. Errors that end the job pass through, too.
     """
     opened = sql_engine(settings)
     outcome = Outcome()
@@ -117,7 +118,7 @@ def _limited(settings: ScheduleSettings) -> Iterator[None]:
 
 
 def main() -> None:
-    """Run one job; exit as the command line does."""
+    """Run one job; exit with the command line's exit codes."""
     guard_streams()
     logs.configure()
     try:

@@ -1,7 +1,8 @@
-"""The scheduler: asks again and again which job is due and not done, and runs it in a process of its own.
+"""The scheduler: checks again and again which job is due and not done, and runs it in a process of its own.
 
-APScheduler only ticks. What is due comes from the clock and the table `job_run`, so a night missed while
-nothing ran is caught up, and one that was done is not done again.
+APScheduler only ticks. What is due follows from the clock and the table `job_run`, so a night missed while
+nothing
+ran is caught up, and one that was done is not done again.
 """
 
 import logging
@@ -43,7 +44,9 @@ _log = get_logger(__name__)
 class Scheduler:
     """Decides what is due and runs it, one job at a time.
 
-    command: what a job's process runs. now: the clock.
+    Attributes:
+        command: the command of a job's process.
+        now: the clock.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Scheduler:
         self.doing: Job | None = None
 
     def due(self) -> Job | None:
-        """The job to run now: the night before the training, of each the last one missed within the grace."""
+        """The job to run now: the night, then training; of each, the last one missed within the grace."""
         settings, now = self._settings, self._now()
         grace = timedelta(hours=settings.schedule.grace_hours)
         for name, cron in ((NIGHT, settings.schedule.cron), (RETRAIN, settings.schedule.retrain)):
@@ -83,7 +86,7 @@ class Scheduler:
         return now < until <= now + _PAUSE
 
     def tick(self) -> None:
-        """Run whatever is due, one after the other."""
+        """Run every due job, one after the other."""
         try:
             while not self.stop.is_set() and (job := self.due()) is not None:
                 self.run(job)
@@ -91,7 +94,7 @@ class Scheduler:
             _log.error("what is due cannot be read", reason=str(error))
 
     def run(self, job: Job) -> int:
-        """Run the job in its process and do what its end asks for; its exit code, 0 only where it is done."""
+        """Run the job in its process and act on its end; returns its exit code, 0 only if it is done."""
         settings = self._settings
         self.doing = job
         _log.info("job begins", job=job.name, due_at=job.due_at.isoformat())
@@ -175,8 +178,11 @@ def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:
 def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> None:
     """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has stop_within_s.
 
-    A database that is away is waited for. Raises BusyError where this home has a scheduler already, and
-    InputError for a database that is of no use.
+    While the database cannot be reached, it waits.
+
+    Raises:
+        BusyError: this home has a scheduler already.
+        InputError: the database cannot be used.
     """
     try:
         jobs.check_readable(settings)
@@ -201,7 +207,7 @@ def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> Non
 
 
 def run_once(settings: Settings, command: Callable[[Job], Sequence[str]], name: str = NIGHT) -> int:
-    """Run a job now, whatever is due; its exit code."""
+    """Run a job now, due or not; returns its exit code."""
     scheduler = Scheduler(settings, command)
     with _stopping(scheduler):
         return scheduler.run(Job(name, datetime.now(UTC)))
@@ -223,7 +229,7 @@ def _ticking(scheduler: Scheduler) -> BackgroundScheduler:
 
 
 def wake(ticking: BackgroundScheduler, now: datetime) -> None:
-    """Let what ticks go on from now where the clock has gone back: APScheduler waits for the time it was."""
+    """Let the ticks continue from now if the clock was set back; APScheduler would wait for the old time."""
     for job in ticking.get_jobs():
         if job.next_run_time is not None and job.next_run_time > now + 2 * job.trigger.interval:
             _log.warning("the clock has gone back", what=job.id, waited_for=job.next_run_time.isoformat())

@@ -34,10 +34,13 @@ def _always(_settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class Turn:
-    """A step's turn. jobs: which of RUN, NIGHT and RETRAIN take it; none where it is only asked for.
+    """A step's turn in a sequence.
 
-    optional: a scheduled job that fails in it goes on, with a remark. asked: whether settings ask for it;
-    asked_in_words: by which setting, for the documents.
+    Attributes:
+        jobs: which of RUN, NIGHT and RETRAIN include it; none if it runs only on request.
+        optional: a scheduled job continues with a remark if it fails.
+        asked: whether settings ask for it.
+        asked_in_words: by which setting, for the documentation.
     """
 
     step: Step[Any]
@@ -71,5 +74,5 @@ SEQUENCE = (
 
 
 def turns_of(job: str, settings: Settings) -> Iterator[Turn]:
-    """The turns that a job takes under these settings, in order."""
+    """The turns of a job under these settings, in order."""
     return (turn for turn in SEQUENCE if job in turn.jobs and turn.asked(settings))

@@ -20,7 +20,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a job. optional: the job goes on without it, with a remark."""
+    """One step of a job; if it is `optional`, the job continues with a remark when it fails."""
 
     name: str
     work: Callable[[], StepResult[Facts]]
@@ -29,7 +29,7 @@ class Stage:
 
 @dataclass
 class Outcome:
-    """What the stages did: seconds and rows of each, what is to be said, and the lists' run."""
+    """What the stages did: seconds and rows of each, remarks, and the lists' run."""
 
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -44,10 +44,14 @@ def run_stages(
     retry_busy: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Run each stage, and note in `outcome` what it did; what a stage raises ends the job.
+    """Run each stage, and record in `outcome` what it did; an error ends the job.
 
-    Where the database is away or busy the stage is tried again, `stage_retries` times, each time after twice
-    the wait; retry_busy says whether busy counts. An optional stage that fails is a remark.
+    If the database cannot be reached or is busy, the stage is retried up to `stage_retries` times, with a
+    wait that
+    doubles each time. An optional stage that fails becomes a remark.
+
+    Args:
+        retry_busy: whether to retry if another process holds the database.
     """
     for stage in stages:
         started = time.monotonic()

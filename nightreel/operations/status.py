@@ -43,16 +43,18 @@ _RUN_SHOWN = (
 
 @dataclass(frozen=True)
 class Status:
-    """state: one of the words above. facts: what it was seen from, JSON-able but for instants."""
+    """One of the states above, and the JSON-able facts (except for instants) that it follows from."""
 
     state: str
     facts: Mapping[str, Any]
 
 
 def status(settings: Settings, now: datetime) -> Status:
-    """Whether apps read the list that they should, as of `now`.
+    """Whether apps read the lists that they should, as of `now`.
 
-    Raises InputError for a database of another version, NightreelError where it cannot be read.
+    Raises:
+        InputError: the database has another schema version.
+        NightreelError: the database cannot be read.
     """
     shown: Mapping[str, Any] | None = None
     jobs: dict[str, list[Mapping[str, Any]]] = {NIGHT: [], RETRAIN: []}
@@ -158,19 +160,19 @@ def _shown_job(jobs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def heartbeat_file(paths: Paths) -> Path:
-    """Where the scheduler says that it is alive."""
+    """The file in which the scheduler says that it is alive."""
     return paths.state / "heartbeat.json"
 
 
 def beat(paths: Paths, facts: Mapping[str, Any]) -> None:
-    """Write the heartbeat file, whole."""
+    """Write the heartbeat file atomically."""
     with atomic_write(heartbeat_file(paths)) as temporary:
         text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, default=str)
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_heartbeat(paths: Paths, now: datetime) -> dict[str, Any] | None:
-    """What the scheduler last said, and whether that is recent enough for it to be alive."""
+    """The scheduler's last heartbeat, and whether it is recent enough for the scheduler to be alive."""
     try:
         said: dict[str, Any] = json.loads(heartbeat_file(paths).read_text(encoding="utf-8"))
         age = now - datetime.fromisoformat(said["at"])

@@ -15,7 +15,7 @@ _LOOK = "nightreel status"
 
 
 def in_words(found: Status, settings: Settings, now: datetime) -> list[str]:
-    """Two or three lines: how it stands, why, and `Next:` with a command."""
+    """Two or three lines: the state, the reason, and `Next:` with a command."""
     facts = found.facts
     shown: Mapping[str, Any] | None = facts["shown"]
     if shown is None:

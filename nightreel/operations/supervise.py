@@ -14,7 +14,7 @@ _POLL_S = 0.1
 
 
 class StopReason(Enum):
-    """Why a process is over."""
+    """Why a process ended."""
 
     ENDED = "ended"  # by itself, or by a signal that was not ours
     LIMIT = "limit"
@@ -23,7 +23,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True)
 class ProcessResult:
-    """How a process ended. code: its exit code, negative for the signal that killed it."""
+    """How a process ended; `code` is its exit code, negative for the signal that killed it."""
 
     code: int
     why: StopReason
@@ -32,10 +32,10 @@ class ProcessResult:
 def run_limited(
     command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event
 ) -> ProcessResult:
-    """Run the command until it ends, `limit_s` have passed, or `stop` is set.
+    """Run the command until it ends, `limit_s` seconds have passed, or `stop` is set.
 
-    In the last two cases it is asked to stop (SIGTERM), and killed with all its processes where that takes
-    more than `stop_within_s`.
+    In the last two cases it gets SIGTERM, and is killed with its child processes if it has not ended after
+    `stop_within_s` seconds.
     """
     process = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + limit_s

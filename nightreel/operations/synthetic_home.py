@@ -32,20 +32,20 @@ DEMO = Request(users=800, videos=1_600, interactions=250_000, days=63, seed=2020
 
 
 class SynthesizeFacts(Facts):
-    """Rows of each file, by its name; none where nothing was written."""
+    """Number of rows by file name; empty if nothing was written."""
 
     rows_of_files: Mapping[str, int]
 
     def said(self) -> dict[str, Any]:
-        """Each file's rows under its name."""
+        """Each file's number of rows under its name."""
         return dict(self.rows_of_files)
 
 
 def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResult[SynthesizeFacts]:
-    """Write the seven CSV files and the truth behind them to `folder`.
+    """Write the seven CSV files and the truth behind them to `folder`; skipped if the request is unchanged.
 
-    Skips where the same request was written before. Raises InputError where `folder` holds raw files that
-    were not made here: real data is never replaced.
+    Raises:
+        InputError: `folder` holds raw files that were not generated: real data is never replaced.
     """
     mark = folder / MARK
     wanted = asdict(request)

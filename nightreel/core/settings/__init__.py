@@ -1,7 +1,7 @@
-"""Settings, read from `nightreel.toml` and NIGHTREEL_* environment variables, a class each section.
+"""Settings, read from `nightreel.toml` and NIGHTREEL_* environment variables, with a class for each section.
 
-Precedence: environment, then the file, then the default. `home` is the one folder that everything is
-written below.
+Precedence: environment, then the file, then the default. `home` is the folder below which everything is
+written.
 """
 
 from nightreel.core.settings.browse import BrowseSettings

@@ -148,10 +148,10 @@ class DataSettings(Section):
 
     @property
     def has_play_times(self) -> bool:
-        """Whether it is known how long plays last."""
+        """Whether play times are known."""
         return self.log is None or self.log.has_play_times
 
     @property
     def has_lengths(self) -> bool:
-        """Whether it is known how long plays and videos last."""
+        """Whether both play times and video lengths are known."""
         return self.log is None or self.log.has_lengths

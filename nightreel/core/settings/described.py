@@ -15,7 +15,7 @@ _URLS = ("database.url", "data.source_url")
 
 
 def origins() -> dict[str, Origin]:
-    """Where each setting's effective value came from."""
+    """The source of each setting's effective value."""
     _, values = file_values()
     by_environment, by_file = from_environment(Settings), flattened(values, Settings)
     return {
@@ -25,9 +25,9 @@ def origins() -> dict[str, Origin]:
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:
-    """Each setting's name, value, where it came from and what it is for; secrets are masked.
+    """Each setting's name, value, source and purpose; secrets are masked.
 
-    LightGBM's parameters that are passed on stand after those that are listed.
+    LightGBM's passed-through parameters follow those with names of their own.
     """
     came_from: dict[str, Origin] = origins()
     rows = [

@@ -28,8 +28,12 @@ _ARMS_MAX = 20
 
 
 class ArmSettings(Section):
-    """One arm. share: of the users. model: the version that makes its lists, by default the champion.
-    settings: by name, such as lists.diversity, where they are not those of the other arms.
+    """One arm of an experiment.
+
+    Attributes:
+        share: of the users.
+        model: the version that makes its lists, by default the champion.
+        settings: by name, such as lists.diversity, if they differ from the other arms'.
     """
 
     share: Annotated[float, Field(gt=0, lt=1)]
@@ -51,7 +55,7 @@ class ArmSettings(Section):
 
 
 class ExperimentSettings(Section):
-    """Users are hashed with the salt. The first arm is the one compared with."""
+    """An experiment; users are hashed with the salt, and the first arm is the baseline."""
 
     salt: str | None = Field(
         default=None,

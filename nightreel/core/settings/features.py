@@ -8,7 +8,7 @@ from nightreel.core.settings.section import Section
 
 
 class FeatureSettings(Section):
-    """Features of your own, and the factors of users and videos."""
+    """Own features, and the factors of users and videos."""
 
     modules: tuple[str, ...] = Field(
         default=(),

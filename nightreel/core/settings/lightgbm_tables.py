@@ -1,7 +1,7 @@
 """`[ranker.lightgbm]` and `[ranker.regressor]`: LightGBM's parameters, by LightGBM's own names.
 
-What these tables name beyond the defaults is passed on to LightGBM as it is. What determinism, the label and
-the cluster need is held by nightreel.
+Parameters beyond those with a default here are passed to LightGBM unchanged. nightreel fixes those that
+determinism, the label and the cluster depend on.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _HELD: Mapping[str, str] = {
 
 
 class LightgbmTable(BaseModel):
-    """A table of LightGBM's parameters: what it names is passed on, if LightGBM knows it."""
+    """A table of LightGBM's parameters; any that LightGBM knows is passed to it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     held: ClassVar[Mapping[str, str]] = _HELD
@@ -63,12 +63,12 @@ class LightgbmTable(BaseModel):
         return named
 
     def parameters(self) -> dict[str, Any]:
-        """All of them, as LightGBM takes them."""
+        """All of them, in LightGBM's form."""
         return self.model_dump()
 
 
 class LightgbmSettings(LightgbmTable):
-    """Parameters of all rankers. Those that are listed have nightreel's own defaults."""
+    """Parameters of all rankers; the listed ones have nightreel's own defaults."""
 
     num_iterations: int = Field(default=120, description="Most trees of each ranker.", ge=1)
     early_stopping_round: int = Field(
@@ -87,7 +87,7 @@ class LightgbmSettings(LightgbmTable):
 
 
 class RegressorSettings(LightgbmTable):
-    """What the regressor has otherwise than [ranker.lightgbm] says."""
+    """The regressor's parameters that differ from [ranker.lightgbm]."""
 
     held: ClassVar[Mapping[str, str]] = {
         **_HELD,

@@ -30,7 +30,7 @@ _reading = Lock()
 
 
 def find_settings_file(start: Path) -> Path | None:
-    """The nearest `nightreel.toml` at or above `start`, or None."""
+    """The nearest `nightreel.toml` in `start` or a folder above it; None if there is none."""
     for folder in (start, *start.parents):
         candidate = folder / SETTINGS_FILE
         if candidate.is_file():
@@ -39,15 +39,16 @@ def find_settings_file(start: Path) -> Path | None:
 
 
 def settings_file(settings: Settings) -> Path:
-    """The nightreel.toml that these settings were read from, or that of their home, which may not exist."""
+    """The nightreel.toml that these settings were read from, or their home's, which may not exist."""
     file, _ = file_values()
     return file or settings.home / SETTINGS_FILE
 
 
 def settings_of_home(folder: str | Path, *, environment: bool = True) -> Settings:
-    """The effective settings of a home that is named here, read as if NIGHTREEL_HOME named it.
+    """The effective settings of a given home, as if NIGHTREEL_HOME named it.
 
-    environment: whether other NIGHTREEL_* variables count.
+    Args:
+        environment: whether other NIGHTREEL_* variables count.
     """
     with _reading:
         before = {name: os.environ[name] for name in variables()}
@@ -69,8 +70,12 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """The effective settings for the current folder and environment.
 
     With NIGHTREEL_HOME set, only that folder's own nightreel.toml is read, so that two homes share nothing.
-    overrides: by name, like {"lists.top_k": 5}; they win over the file, not over the environment. Raises
-    InputError for an unknown or bad setting.
+
+    Args:
+        overrides: by name, like {"lists.top_k": 5}; they win over the file, not over the environment.
+
+    Raises:
+        InputError: a setting is unknown or invalid.
     """
     refuse_unknown_variables(Settings)
     file, values = file_values()
@@ -118,9 +123,10 @@ def _module_name(named: str, home: Path) -> str:
 
 
 def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
-    """Raise InputError where the home is not there: a name that was mistyped makes no new one.
+    """Raise InputError if the home does not exist, so that a misspelt name does not create one.
 
-    may_be_new: of a command that makes what it needs there.
+    Args:
+        may_be_new: for a command that creates what it needs there.
     """
     home = settings.home
     if settings.home_url is not None or home.is_dir():
@@ -134,7 +140,7 @@ def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
 
 
 def file_values() -> tuple[Path | None, dict[str, Any]]:
-    """The nightreel.toml in force, and what it says by section; no file, and nothing, where there is none."""
+    """The nightreel.toml in force and its values by section; None and no values without a file."""
     home = os.environ.get(f"{ENVIRONMENT_PREFIX}HOME")
     if home:
         url = url_of(Path(home))

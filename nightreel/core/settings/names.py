@@ -19,7 +19,7 @@ _OF_LOG = ("data", "log")
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. path: the attributes that lead to it."""
+    """One setting; `path` holds the attribute names that lead to it."""
 
     name: str
     path: tuple[str, ...]
@@ -27,7 +27,7 @@ class Setting:
 
     @property
     def section(self) -> str:
-        """The table of nightreel.toml that it stands in; empty for those above all tables."""
+        """Its table in nightreel.toml; empty for settings above all tables."""
         return self.name.rpartition(".")[0]
 
     @property
@@ -38,7 +38,7 @@ class Setting:
 
 @cache
 def every_setting(settings: type[BaseModel]) -> Mapping[str, Setting]:
-    """Each setting by its name, in the order of the sections."""
+    """Every setting by name, in the order of the sections."""
     return {one.name: one for one in _settings_of(settings, (), ())}
 
 
@@ -55,25 +55,25 @@ def _settings_of(model: type[BaseModel], names: tuple[str, ...], path: tuple[str
 
 
 def model_of(annotation: Any) -> type[BaseModel] | None:
-    """The class of a table, whether it may be missing or not; None for a plain value."""
+    """The class of a table, optional or not; None for a plain value."""
     kinds = (annotation, *get_args(annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def sections(settings: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The class of each section by its name."""
+    """Each section's class by name."""
     kinds = {name: model_of(field.annotation) for name, field in settings.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 def place(name: str) -> str:
-    """Where a setting stands, for people: `[lists] top_k`."""
+    """A setting's name as in nightreel.toml: `[lists] top_k`."""
     section, _, own = name.rpartition(".")
     return f"[{section}] {own}" if section else own
 
 
 def nearest(name: str, settings: type[BaseModel]) -> str | None:
-    """The name that was probably meant: in the same section, of the same name in another, or much like it."""
+    """The name that was probably meant, in this section or another."""
     known = every_setting(settings)
     own = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == own]
@@ -85,7 +85,7 @@ def nearest(name: str, settings: type[BaseModel]) -> str | None:
 
 
 def flattened(values: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, Any]:
-    """Values of sections as values by dotted name: the opposite of `expanded`."""
+    """Values by section as values by dotted name; the inverse of `expanded`."""
     tables = {one.section for one in every_setting(settings).values()}
 
     def within(inner: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def flattened(values: Mapping[str, Any], settings: type[BaseModel]) -> dict[str,
 
 
 def expanded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted name as values of sections: {"lists.top_k": 5} as {"lists": {"top_k": 5}}."""
+    """Values by dotted name as values by section: {"lists.top_k": 5} as {"lists": {"top_k": 5}}."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         *tables, own = name.split(".")

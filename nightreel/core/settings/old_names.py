@@ -141,9 +141,13 @@ _said: set[str] = set()
 
 
 def with_new_names(values: Mapping[str, Any], file: object) -> dict[str, Any]:
-    """What a file says, each setting in its section. file: its path, for the warning.
+    """A file's values with each setting in its section.
 
-    Raises InputError where a setting is set by its old name and in its section.
+    Args:
+        file: its path, for the warning.
+
+    Raises:
+        InputError: a setting is given both by its old name and in its section.
     """
     found = {name: value for name, value in values.items() if not _is_old(name, value)}
     moved = []
@@ -186,7 +190,7 @@ def remember(line: str) -> None:
 
 
 def warn_once() -> None:
-    """Say what is set by old names, in one line, once a process; what a pool of processes runs is silent."""
+    """Warn about old names in one line, once per process; processes of a pool stay silent."""
     if not _to_say:
         return
     line = f"{'; '.join(_to_say)}. Old names are understood in this version for the last time."

@@ -21,12 +21,12 @@ class Paths:
 
     @property
     def ids(self) -> Path:
-        """Ids that are text, with their codes: a file for users, for videos and so on."""
+        """Text ids and their codes: a file for users, one for videos and so on."""
         return self.data / "ids"
 
     @property
     def retrieval(self) -> Path:
-        """What candidate sources have learnt, a folder a cutoff."""
+        """Fitted candidate sources, one folder per cutoff."""
         return self.data / "retrieval"
 
     @property
@@ -35,7 +35,7 @@ class Paths:
 
     @property
     def features(self) -> Path:
-        """Parquet sources of the feature views, one file a view."""
+        """Parquet sources of the feature views, one file per view."""
         return self.data / "features"
 
     @property
@@ -56,7 +56,7 @@ class Paths:
 
     @property
     def backtest(self) -> Path:
-        """Lists of past days, as they would have been published: a folder a day."""
+        """Lists of past days as they would have been published, one folder per day."""
         return self.data / "backtest"
 
     @property
@@ -66,12 +66,12 @@ class Paths:
 
     @property
     def state(self) -> Path:
-        """What each step did last, so that it can be skipped."""
+        """Records of what each step did last, so that it can be skipped."""
         return self.data / "state"
 
     @property
     def shared(self) -> Path:
-        """What the nodes of a cluster hand to each other, where `shared_dir` names no other place."""
+        """What a cluster's nodes exchange, unless `shared_dir` names another folder."""
         return self.data / "shared"
 
     @property

@@ -8,7 +8,7 @@ from nightreel.core.settings.section import Section, ZoneName
 
 
 class ScheduleSettings(Section):
-    """What `nightreel schedule` does by itself."""
+    """What `nightreel schedule` does on its own."""
 
     cron: str = Field(
         default="0 2 * * *",

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """One table of nightreel.toml: settings that belong together, and that a step takes as one."""
+    """One table of nightreel.toml: settings that belong together and that a step takes as one argument."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,5 +25,5 @@ ZoneName = Annotated[str, AfterValidator(_known_zone)]
 
 
 def listed(value: str) -> list[str]:
-    """The names that are written with commas between."""
+    """The names in a comma-separated text."""
     return [name.strip() for name in value.split(",")]

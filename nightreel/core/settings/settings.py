@@ -32,7 +32,8 @@ class Settings(BaseSettings):
     """The home and its sections. Units are in the names; shares are between 0 and 1.
 
     A setting's name is its section's and its own, with a dot between: `lists.top_k`. A function takes the
-    sections that it reads; only what starts steps takes all of them.
+    sections
+    that it reads; only what starts steps takes all of them.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -92,35 +93,35 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over what the file says (which is passed in at construction)."""
+        """The environment wins over the file, whose values are passed in at construction."""
         return Environment(settings_cls), Given(settings_cls, init_settings)
 
     @property
     def notes_repeats(self) -> bool:
-        """Whether lists of any arm depend on what earlier ones have shown in vain."""
+        """Whether any arm's lists depend on what earlier lists showed without being played."""
         arms = self.experiments.arms.values()
         discounts = [arm.settings.get("lists.repeat_discount", 0) for arm in arms]
         return max([self.lists.repeat_discount, *discounts]) > 0
 
     @property
     def zone_of_schedule(self) -> ZoneInfo:
-        """The zone in which the schedules are read."""
+        """The time zone of the schedules."""
         return ZoneInfo(self.schedule.zone or self.data.time_zone)
 
     @cached_property
     def paths(self) -> Paths:
-        """Where everything stands below `home`."""
+        """The paths below `home`."""
         return Paths(self.home)
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The database to publish to, password included: never log or print this."""
+        """The database to publish to, with its password: never log or print this."""
         if self.database.url is None:
             return f"sqlite:///{self.paths.sqlite}"
         return self.database.url.get_secret_value()
 
     def value(self, name: str) -> Any:
-        """The setting of this name, like `lists.top_k`; a section's name gives the whole section."""
+        """The setting with this name, like `lists.top_k`; a section's name gives the whole section."""
         found: Any = self
         path = every_setting(type(self))[name].path if name in every_setting(type(self)) else name.split(".")
         for part in path:
@@ -128,7 +129,7 @@ class Settings(BaseSettings):
         return found
 
     def chosen(self, names: Iterable[str]) -> dict[str, Any]:
-        """The settings of these names as plain values. A section's name stands for all of its settings."""
+        """The settings with these names as plain values. A section's name stands for all of its settings."""
         values = {name: self.value(name) for name in sorted(names)}
         return {
             name: value.model_dump() if isinstance(value, BaseModel) else value
@@ -136,7 +137,7 @@ class Settings(BaseSettings):
         }
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
-        """The same with other values, by name: {"lists.top_k": 5}. As `model_copy`, it checks nothing."""
+        """A copy with other values by name: {"lists.top_k": 5}. Like `model_copy`, it validates nothing."""
         return _copied(self, expanded(values))
 
 

@@ -23,7 +23,7 @@ _OPEN_TABLES = ("ranker.lightgbm", "ranker.regressor")
 
 
 class Given(PydanticBaseSettingsSource):
-    """What is passed in, by section or by dotted name."""
+    """The values passed in, by section or by dotted name."""
 
     def __init__(self, settings_cls: type[BaseSettings], given: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
@@ -41,7 +41,7 @@ class Given(PydanticBaseSettingsSource):
 
 
 class Environment(PydanticBaseSettingsSource):
-    """NIGHTREEL_LISTS_TOP_K and so on; capitals or not."""
+    """Variables like NIGHTREEL_LISTS_TOP_K, in any case."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
@@ -61,14 +61,15 @@ def is_known(name: str, settings: type[BaseModel]) -> bool:
 
 
 def variables() -> list[str]:
-    """Names of the environment's variables that begin as ours do."""
+    """Names of the environment's NIGHTREEL_* variables."""
     return sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX))
 
 
 def from_environment(settings: type[BaseModel]) -> dict[str, tuple[str, Any]]:
-    """By setting's name: the variable that sets it, and what it says.
+    """Setting name -> the variable that sets it, and its value.
 
-    Raises InputError where two variables set the same, one by its old name.
+    Raises:
+        InputError: two variables set the same setting, one by its old name.
     """
     found: dict[str, tuple[str, Any]] = {}
     for variable in variables():
@@ -142,7 +143,7 @@ def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
 
 
 def refuse_unknown_variables(settings: type[BaseModel]) -> None:
-    """Raise InputError for a variable that begins as ours do and is none of them."""
+    """Raise InputError for a NIGHTREEL_* variable that is not known."""
     for variable in variables():
         rest = variable.upper().removeprefix(ENVIRONMENT_PREFIX)
         said = f"{rest}={os.environ[variable]}" if rest.endswith("PORT") else rest

@@ -29,7 +29,7 @@ _OPTIONS_SHOWN = (
 
 
 def url_of(path: Path) -> str | None:
-    """The URL that was given for a path, which knows only one slash of it; None for a path."""
+    """The URL that was given as a path, in which only one slash is left; None for a real path."""
     scheme, colon, rest = str(path).partition(":/")
     if not colon or scheme not in URL_SCHEMES:
         return None
@@ -37,16 +37,19 @@ def url_of(path: Path) -> str | None:
 
 
 def working_folder(url: str, work_dir: Path) -> Path:
-    """Where the home behind a URL is worked on: the same path on every machine."""
+    """The local folder for the home at a URL: the same path on every machine."""
     digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
     return work_dir / f"{url.rstrip('/').rpartition('/')[2]}-{digest}"
 
 
 def parsed_url(url: "str | URL") -> "URL":
-    """The URL's parts; an `@` of the password may be written as it is.
+    """The URL's parts; the password may contain an unescaped `@`.
 
-    SQLAlchemy ends a password at its first `@`, which would make its tail a host, shown to all. Raises
-    ValueError where the end of the password is ambiguous, ArgumentError where it is no URL at all.
+    SQLAlchemy ends a password at its first `@`, so that the rest would be shown as part of the host.
+
+    Raises:
+        ValueError: where the password ends is ambiguous.
+        ArgumentError: it is not a URL.
     """
     from sqlalchemy.engine import make_url
 
@@ -66,7 +69,7 @@ def parsed_url(url: "str | URL") -> "URL":
 
 
 def masked_url(url: "str | URL") -> str:
-    """The URL without its password, fit for a log; wholly masked where it cannot be parsed."""
+    """The URL without its password, safe to log; fully masked if it cannot be parsed."""
     from sqlalchemy.exc import ArgumentError
 
     try:

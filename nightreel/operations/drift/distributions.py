@@ -15,12 +15,15 @@ _LEAST_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class Distribution:
-    """Shares of a sample, bin by bin.
+    """Shares of a sample in bins.
 
-    edges: of a numeric column the upper bounds of all bins but the last, ascending; None of a categorical
-    one. codes: of a categorical column the codes with a bin of their own, ascending, all others being in the
-    last bin; None of a numeric one. shares: of the known values, one a bin. missing: share of missing values.
-    units: independent observations behind the sample, such as distinct users, for what chance does.
+    Attributes:
+        edges: for a numeric column, the upper bounds of all bins but the last, ascending; else None.
+        codes: for a categorical column, the codes with their own bin, ascending, all others being in the last
+            bin; else None.
+        shares: of the known values, one per bin.
+        missing: share of missing values.
+        units: number of independent observations, such as distinct users, which decides the effect of chance.
     """
 
     edges: tuple[float, ...] | None
@@ -34,9 +37,8 @@ class Distribution:
         """Bins with about a tenth of the known values each, or a bin for each common category.
 
         Args:
-            values: float [rows], NaN where missing; of a categorical column its codes, from 0.
-            is_categorical: which of the two it is.
-            units: as of the class.
+            values: float [rows], NaN if missing; for a categorical column its codes, from 0.
+            units: number of independent observations.
         """
         known = values[~np.isnan(values)]
         if is_categorical:
@@ -73,12 +75,12 @@ class Distribution:
         return cls(edges, codes, tuple(shares.tolist()), float(missing), units)
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """JSON-able form, for `from_json`."""
         return dict(vars(self))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Distribution":
-        """A distribution as `to_json` gave it."""
+        """The inverse of `to_json`."""
         edges, codes = content["edges"], content["codes"]
         return cls(
             edges=None if edges is None else tuple(edges),
@@ -92,12 +94,15 @@ class Distribution:
 def population_stability_index(before: Distribution, after: Distribution) -> float:
     """How far `after` has moved from `before`, over the same bins: >= 0. Missing values are one more bin.
 
-    The sum over bins of (q - p) ln(q / p), p and q being a bin's share before and after. What two samples of
-    one distribution differ by through chance alone, (bins - 1)(1/n + 1/m) in the mean, is taken off. Usual
-    reading: below 0.1 stable, above 0.25 changed.
+    The sum over bins of (q - p) ln(q / p), with p and q a bin's share before and after, minus the mean that
+    chance
+    alone gives two samples of one distribution, (bins - 1)(1/n + 1/m). Usual reading: below 0.1 stable, above
+    0.25
+    changed.
 
     Source: Yurdakul, Statistical Properties of Population Stability Index (Western Michigan University,
-    2018), which shows that the index of such samples is chi-square distributed with that mean.
+    2018), which
+    shows that the index of such samples is chi-square distributed with that mean.
     """
     p, q = _with_missing(before), _with_missing(after)
     index = float(np.sum((q - p) * np.log(q / p)))

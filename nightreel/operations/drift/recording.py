@@ -1,8 +1,9 @@
-"""The nightly step: holds the newest day's plays against the champion's training window.
+"""The nightly step that compares the newest day's plays with the champion's training window.
 
-Both samples are joined as of each play, so a feature's two distributions are of what the model reads at that
-moment. The training window is represented by its last days: what grows with the log's age, such as a user's
-number of plays, has moved little since then.
+Both samples are joined as of each play, so both distributions of a feature are of what the model reads at
+that
+moment. The training window is represented by its last days: features that grow with the log's age, such as a
+user's number of plays, have moved little since then.
 """
 
 import json
@@ -36,23 +37,25 @@ _NAMED = 3
 
 
 class DriftFacts(Facts):
-    """How many features and scores were compared, and which have moved, farthest first."""
+    """How many features and scores were compared, and which have moved, the largest shift first."""
 
     rows: int
     moved: list[str] | None = None
 
     @property
     def rows_written(self) -> int:
-        """Features and scores that were compared."""
+        """Number of features and scores compared."""
         return self.rows
 
 
 def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[DriftFacts]:
     """Compare the newest day that had ended by `now` with the champion's training window.
 
-    Keeps the index, the shares of missing and of unknown values of every feature and both scores, the number
-    of plays and the share of liked ones. The summary's remark names what has moved since the night before.
-    The same plays and model are not compared again, and nothing where there is no champion yet.
+    Stores the index and the shares of missing and unknown values for every feature and both scores, the
+    number of
+    plays and the share of liked ones. The summary's remark names what has moved since the night before.
+    Skipped if
+    the same plays and model were compared before, or there is no champion yet.
     """
     now = now or datetime.now(UTC)
     if model_registry.champion_name(settings.paths) is None:

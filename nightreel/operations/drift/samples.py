@@ -27,9 +27,10 @@ CLASSIFIER, REGRESSOR = "classifier score", "regressor score"
 class Column:
     """One feature or score over a sample.
 
-    values: float [rows], NaN where missing; codes of a categorical feature. units: distinct rows of the
-    feature's source behind them, as a user's many plays all bear the same profile. unknown: share of the rows
-    with a category that training had not seen; NaN stands for these too.
+    Attributes:
+        values: float [rows], NaN if missing; codes for a categorical feature.
+        units: number of distinct rows of the feature's source, as all plays of a user have the same profile.
+        unknown: share of rows whose category is unknown from training; their value is NaN.
     """
 
     name: str
@@ -41,7 +42,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Sample:
-    """plays: all plays of the span. liked: share of them that were liked. columns: over at most ROWS_MAX."""
+    """A sample of plays.
+
+    Attributes:
+        plays: number of all plays in the span.
+        liked: share of them that were liked.
+        columns: over at most ROWS_MAX rows.
+    """
 
     plays: int
     liked: float
@@ -49,7 +56,7 @@ class Sample:
 
     @classmethod
     def of(cls, start: datetime, end: datetime, version: ModelVersion, settings: Settings) -> "Sample":
-        """Sample the plays from `start` to just before `end`, chosen by a hash of the pair and the instant.
+        """Sample the plays from `start` to before `end`, chosen by a hash of the pair and the instant.
 
         Each row's features are those known strictly before its play, encoded and scored as the version does.
         """

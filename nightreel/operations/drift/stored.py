@@ -16,7 +16,7 @@ _NIGHTS = "????-??-??.json"
 
 
 def save(settings: Settings, day: date, night: Mapping[str, Any]) -> Path:
-    """Keep a night's figures, in place of what was kept of it, and drop the oldest beyond 400."""
+    """Store a day's figures, replacing earlier ones of that day, and remove the oldest beyond 400."""
     path = folder(settings.paths) / f"{day}.json"
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(night, indent=1), encoding="utf-8")
@@ -26,18 +26,18 @@ def save(settings: Settings, day: date, night: Mapping[str, Any]) -> Path:
 
 
 def nights(settings: Settings, *, most: int = 1) -> list[dict[str, Any]]:
-    """The newest nights, newest first. Raises InputError where a file is not as it was written."""
+    """The `most` newest nights, newest first. Raises InputError if a file is not as written."""
     return [_read(path) for path in sorted(folder(settings.paths).glob(_NIGHTS), reverse=True)[:most]]
 
 
 def before(paths: Paths, day: date) -> dict[str, Any] | None:
-    """The newest night before this day; None where there is none."""
+    """The newest night before this day; None if there is none."""
     older = [path for path in sorted(folder(paths).glob(_NIGHTS)) if path.stem < str(day)]
     return _read(older[-1]) if older else None
 
 
 def training_file(paths: Paths, version: str) -> Path:
-    """Where the distributions of a model version's training window are kept."""
+    """The file with the distributions of a model version's training window."""
     return folder(paths) / f"training-{version}.json"
 
 

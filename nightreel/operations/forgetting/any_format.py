@@ -53,9 +53,10 @@ class _File:
 
 
 def take_out(path: Path, file: RawFile, settings: Settings, person: Person, *, dry: bool = False) -> int:
-    """Remove the user's rows from a file; returns how many there were. dry: only look.
+    """Remove the user's rows from a file, or with `dry` only count them; returns their number.
 
-    Raises InputError where single rows cannot be taken out of it.
+    Raises:
+        InputError: single rows cannot be removed from this kind of file.
     """
     kind = mapped(file, settings)
     user = next(one.shown for one in kind.columns if one.name == columns.USER_ID)

@@ -43,10 +43,12 @@ _WORDS: tuple[tuple[Table, tuple[str, ...]], ...] = (
 
 
 def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> None:
-    """Delete the user's rows of every kept run and of `skip_user`, and overwrite what held them.
+    """Delete the user's rows of every kept run and of `skip_user`, and overwrite the space that held them.
 
-    What was counted of lists (list_outcome and its like) knows no users. Raises BusyError where another
-    process publishes.
+    Outcome counts (list_outcome and its like) hold no users.
+
+    Raises:
+        BusyError: another process publishes.
     """
     if not database_exists(settings):
         return
@@ -115,7 +117,7 @@ def _require_no_journal(settings: Settings) -> None:
 
 
 def remove_from_online_store(file: Path, person: Person, removed: Removed) -> None:
-    """Delete the user's keys from Feast's online store, where it is the home's own SQLite file."""
+    """Delete the user's keys from Feast's online store, if that is the home's own SQLite file."""
     if not file.is_file():
         return
     with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:

@@ -30,7 +30,7 @@ _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
 
 
 class ForgetFacts(Facts):
-    """Rows that were removed, by kind, or that there were none; what was not looked through or remains."""
+    """Numbers of removed rows by kind (or that there were none), and what was not searched or remains."""
 
     removed: dict[str, int] | str
     left: list[str] | None = Field(None, serialization_alias="not looked through")
@@ -41,10 +41,17 @@ class ForgetFacts(Facts):
 def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> StepResult[ForgetFacts]:
     """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
 
-    Killed at any instant it can be run again, and does the rest. retrain: also train a model that has not
-    seen them, make it the champion and remove the others. A record without the user is kept in
-    data/forgotten. Raises BusyError where another process works on the home or the database, InputError for
-    a home or raw files behind a URL, or a file that cannot be read.
+    If it is killed at any instant, running it again does the rest. A record that does not contain the user is
+    kept in
+    data/forgotten.
+
+    Args:
+        user_id: as in the log.
+        retrain: also train a model without the user, make it the champion and remove the other models.
+
+    Raises:
+        BusyError: another process works on the home or the database.
+        InputError: the home or its raw files are at a URL, or a file cannot be read.
     """
     if settings.home_url is not None or settings.data.raw_url is not None:
         raise InputError(

@@ -10,7 +10,7 @@ _EXPONENT = (b"e", b"E")
 
 @dataclass(frozen=True)
 class Person:
-    """The user who is to be forgotten. The id is in no message, log line or record."""
+    """The user to be forgotten. The id never appears in a message, log line or record."""
 
     user_id: int | str
     # By which tables know a user whose id is text; None where none does.
@@ -18,7 +18,7 @@ class Person:
 
     @cached_property
     def token(self) -> re.Pattern[str]:
-        """The id where no other digit is beside it; of text, no other letter, digit or dash."""
+        """Matches the id with no other digit beside it; for a text id, no letter, digit or dash."""
         if isinstance(self.user_id, str):
             return re.compile(rf"(?<![\w-]){re.escape(self.user_id)}(?![\w-])")
         sign = "-" if self.user_id < 0 else ""
@@ -31,21 +31,21 @@ class Person:
 
     @property
     def key(self) -> int | None:
-        """What stands for the user in tables."""
+        """The user's code in tables."""
         return self.code if isinstance(self.user_id, str) else self.user_id
 
     def may_be_in(self, record: bytes) -> bool:
-        """Whether a record of a CSV may hold the id, however it is written there."""
+        """Whether a CSV record may contain the id, in whatever notation."""
         if isinstance(self.user_id, str):
             return self.user_id.encode() in record or (b'"' in record and '"' in self.user_id)
         return self.token_bytes.search(record) is not None or any(mark in record for mark in _EXPONENT)
 
     def is_in(self, text: str) -> bool:
-        """Whether the id stands in a text."""
+        """Whether a text contains the id."""
         return self.token.search(text) is not None
 
     def is_id(self, text: str) -> bool:
-        """Whether a field is the id, also as 5109.0, +5109 or 5.109E3; of text, exactly."""
+        """Whether a field is the id, also as 5109.0, +5109 or 5.109E3; a text id must match exactly."""
         if isinstance(self.user_id, str):
             return text == self.user_id
         try:

@@ -36,17 +36,18 @@ _HEADER_BYTES_MAX = 65_536
 
 @dataclass
 class Removed:
-    """What was removed, by where it was, and what could not be looked through."""
+    """Numbers of removed rows by place, and what could not be searched."""
 
     counts: Counter[str] = field(default_factory=Counter)
     left: list[str] = field(default_factory=list)
 
 
 def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) -> None:
-    """Take the user's rows out of every file that ingest reads, deliveries of all kinds included.
+    """Remove the user's rows from every file that ingest reads, including all kinds of deliveries.
 
-    A file of another kind is named in `removed.left`, as is a delivery that is not yet whole. A quarantined
-    file that names no column of users and holds the id is removed whole.
+    Other files, and deliveries that are not complete, are named in `removed.left`. A quarantined file that
+    has no
+    user column and contains the id is removed whole.
     """
     raw_dir = settings.data.raw_dir
     others = {path: file for path, file in _read_files(settings) if not _is_plain(path, file, settings)}
@@ -69,9 +70,9 @@ def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) 
 
 
 def require_searchable(settings: Settings, person: Person) -> None:
-    """Raise InputError where a file that ingest reads is none from which single rows can be taken out.
+    """Raise InputError if single rows cannot be removed from a file that ingest reads.
 
-    It is asked before anything is removed, as what is left in such a file would bring the user back.
+    Checked before anything is removed, because what stays in such a file would bring the user back.
     """
     for path, file in _read_files(settings):
         if _is_plain(path, file, settings):

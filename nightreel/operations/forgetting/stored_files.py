@@ -25,10 +25,11 @@ MADE_AGAIN = "folders that are made again"
 
 
 def remove_from_stored_files(settings: Settings, person: Person, removed: Removed) -> None:
-    """Take the user out of every parquet file of the home's data, and remove what is only derived of them.
+    """Remove the user from every parquet file of the home's data, and remove files derived from them.
 
-    Fits of candidate sources and lists of past days are removed whole: they are made again when needed. Text
-    files in which the id stands are too, but for those of models, which have no users.
+    Fitted candidate sources and lists of past days are removed whole: they are made again when needed. So are
+    text
+    files that contain the id, except those of models, which hold no users.
     """
     paths = settings.paths
     for folder in (paths.retrieval, paths.backtest, *(paths.data / name for name in _FOLDERS_MADE_AGAIN)):

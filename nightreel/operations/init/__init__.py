@@ -18,7 +18,7 @@ __all__ = ["EXAMPLES", "Draft", "draft_of", "require_new", "rows_of", "write"]
 
 
 def require_new(home: Path, *, overwrite: bool) -> Path:
-    """The nightreel.toml to write. Raises InputError where it is there and is not to be replaced."""
+    """The path of the nightreel.toml to write. Raises InputError if it exists, unless `overwrite`."""
     file = home / SETTINGS_FILE
     if file.exists() and not overwrite:
         raise InputError(f"{file} is there already.", "Give --overwrite to replace it, or another --home.")
@@ -26,10 +26,13 @@ def require_new(home: Path, *, overwrite: bool) -> Path:
 
 
 def draft_of(log: str, given: Mapping[str, str], ask: Asked, *, layout: str | None) -> Draft:
-    """What nightreel.toml is to say of a log. layout: that of a well-known one.
+    """Propose a nightreel.toml for a log.
 
-    log: a path, or a query like `sql:SELECT ...`. given: what options say, by name, `users` and `items` among
-    them. ask: asked where something may be two things.
+    Args:
+        log: a path, or a query like `sql:SELECT ...`.
+        given: option name -> value, `users` and `items` among them.
+        ask: called if something has several possible meanings.
+        layout: name of a well-known log's layout.
     """
     log = _whole(log)
     path = Path(log)
@@ -50,7 +53,7 @@ def draft_of(log: str, given: Mapping[str, str], ask: Asked, *, layout: str | No
 
 
 def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
-    """Ten rows as the draft understands them, and what is wrong with others; nothing of KuaiRec's layout."""
+    """Ten rows as the draft reads them, and what is wrong with others; empty for KuaiRec's layout."""
     plays = draft.data.get("plays")
     if plays is None:
         return [], ""
@@ -66,7 +69,7 @@ def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
 
 
 def write(draft: Draft, file: Path) -> str:
-    """Write nightreel.toml, with paths from its folder where they lie below it; returns its text."""
+    """Write nightreel.toml, with paths below its folder made relative; returns its text."""
     home = file.parent.absolute()
     for kind in ("plays", "users", "items"):
         if kind in draft.data:

@@ -33,7 +33,7 @@ _GENRES = [
 
 
 def example(name: str, folder: Path) -> Draft:
-    """What nightreel.toml is to say of such a log. Raises InputError where its files are not there."""
+    """The nightreel.toml for a well-known log. Raises InputError if its files are missing."""
     return EXAMPLES[name](folder if folder.is_dir() else folder.parent)
 
 

@@ -20,9 +20,10 @@ _LOOKED_AT = 200
 
 
 def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]:
-    """The first rows as plays, and what is wrong with others of the sample; empty where nothing is.
+    """The first rows as plays, and what is wrong with others of the sample; empty if nothing is.
 
-    Raises InputError where the settings do not go together or no row can be read.
+    Raises:
+        InputError: settings contradict each other, or no row can be read.
     """
     named = draft.data["columns"]
     rows = sample.rows[:_LOOKED_AT]

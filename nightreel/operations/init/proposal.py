@@ -104,9 +104,12 @@ _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
 
 @dataclass
 class Draft:
-    """What nightreel.toml is to say of [data].
+    """The proposed [data] section.
 
-    top: how the log is read; data: the rest of that table; notes: for people.
+    Attributes:
+        top: how the log is read.
+        data: the rest of the section.
+        notes: for people.
     """
 
     top: dict[str, Any] = field(default_factory=dict)
@@ -115,9 +118,14 @@ class Draft:
 
 
 def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
-    """The plays. log: a path or a query. given: what options say, by name.
+    """Propose how the plays are read.
 
-    Raises InputError where an option names no column.
+    Args:
+        log: a path or a query.
+        given: option name -> value.
+
+    Raises:
+        InputError: an option names a column that does not exist.
     """
     draft = Draft()
     named = _columns(sample, given, ask)
@@ -286,7 +294,7 @@ def _number(option: str, text: str) -> float:
 
 
 def profile_columns(sample: Sample, key: str, *, of_items: bool) -> dict[str, ItemColumn]:
-    """The type of each column of a file of users or items, or its role. Long ones of items may be text."""
+    """The type or role of each column of a file of users or items. Long texts of items may be captions."""
     found: dict[str, ItemColumn] = {}
     for name in sample.names:
         values = sample.values(name)

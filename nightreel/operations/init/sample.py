@@ -33,7 +33,12 @@ Asked = Callable[[str, str, list[str]], str]
 
 @dataclass(frozen=True)
 class Sample:
-    """Names of columns and some rows. has_header: the file names its columns itself. delimiter: of CSV."""
+    """Column names and some rows.
+
+    Attributes:
+        has_header: whether the file names its columns.
+        delimiter: of CSV.
+    """
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -43,15 +48,16 @@ class Sample:
     in_commas: tuple[str, ...] = ()
 
     def values(self, name: str) -> list[str]:
-        """What stands in a column, without empty fields."""
+        """A column's values, without empty fields."""
         at = self.names.index(name)
         return [text for row in self.rows if (text := row[at].strip())]
 
 
 def sample_of(log: str) -> Sample:
-    """The first rows of a query, of a file, or of the first of several.
+    """The first rows of a query, of a file, or of the first of several files.
 
-    Raises InputError where there are none.
+    Raises:
+        InputError: there are no rows.
     """
     if log.startswith(SQL):
         return _of_query(log.removeprefix(SQL))

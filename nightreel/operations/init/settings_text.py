@@ -36,7 +36,7 @@ _OF_TABLES = {
 
 
 def text_of_settings(draft: Draft) -> str:
-    """The whole file."""
+    """The whole text of nightreel.toml."""
     lines = [_HEAD]
     lines += [f"# {note}" for note in draft.notes]
     lines += ["# lists.top_k = 100                  # length of each user's list"]
