@@ -54,8 +54,8 @@ def test_what_changed_since_a_run_and_who_is_gone(settings: Settings, tmp_path: 
         connection.execute(text(f"DELETE FROM recommendation WHERE run_id = 3 AND user_id = {same}"))
         connection.execute(
             text(
-                "INSERT INTO recommendation SELECT 3, user_id, rank, video_id, score + 1, classifier_score, "
-                "regressor_score, als_score, source, candidate_sources FROM recommendation "
+                "INSERT INTO recommendation (run_id, user_id, rank, video_id, score, source) "
+                "SELECT 3, user_id, rank, video_id, score + 1, source FROM recommendation "
                 f"WHERE run_id = 2 AND user_id = {same}"
             )
         )
