@@ -84,7 +84,8 @@ def test_lists_are_published_with_the_ids_of_the_log(settings: Settings, names: 
     expected = _with_ids(expected_rows(1, _blocks(1)), settings)
     assert sorted(shown_rows(settings)) == expected
     for column, kind in _types(settings).items():
-        assert kind == ("TEXT" if column.split(".")[1][:-3] in (names or ("user", "video")) else "BIGINT")
+        entity = column.split(".")[1].removesuffix("_id").removeprefix("related_")
+        assert (column, kind) == (column, "TEXT" if entity in (names or ("user", "video")) else "BIGINT")
     user = expected[0][1]
     assert [row["video_id"] for row in user_list(settings, str(user), 10)] == [
         row[3] for row in expected if row[1] == user
