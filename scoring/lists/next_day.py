@@ -280,7 +280,7 @@ class NextDayScoring:
 class _Scored:
     """Rows of some users and what the ranker says of them, one entry a row.
 
-    video: int64, its position in the candidates. received: int64, as `filtering.received` has it.
+    video: int64, its position in the candidates. received: int64, as `ordering.received` has it.
     probability, ordering: float64; the latter where `order` was asked for it.
     """
 

@@ -35,7 +35,7 @@ class _OfUsers:
 
 @dataclass(frozen=True)
 class ListRules:
-    """Everything that moves rows of a night's lists; `received`: int64 [videos], as `filtering.received`."""
+    """Everything that moves rows of a night's lists; `received`: int64 [videos], as `ordering.received`."""
 
     rules: NightRules
     caps: tuple[Cap, ...]
