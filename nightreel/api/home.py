@@ -20,6 +20,7 @@ from nightreel.core.settings import Settings, require_home, settings_of_home
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.evaluate import evaluate
 from pipelines.ingest import ingest
+from pipelines.ingest.deliveries import QUARANTINE
 from pipelines.ingest.raw_files import INCOMING
 from scoring.backtest import backtest
 from scoring.database.show import lists_of_users
@@ -226,8 +227,9 @@ def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:
         frame.write_parquet(hidden)
         hidden.rename(path)
     result = merge_deliveries(settings)
-    refused = [line for line in result.facts.remarks or () if delivered in line]
-    if refused:
+    # A file of which most rows are good is merged; those that are not stand in the rejects.
+    if any((folder / QUARANTINE).glob(f"*{delivered}*")):
+        refused = [line for line in result.facts.remarks or () if delivered in line]
         raise InputError(
             f"What was delivered cannot be read: {'; '.join(refused)}",
             f"Correct the frame; what was refused lies in {folder}.",
