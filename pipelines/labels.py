@@ -20,6 +20,8 @@ Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
+# What decides the label: of the record of each step that reads it.
+LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s", "data.like_quantile")
 
 
 def labels_of(settings: Settings) -> tuple[Label, ...]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import DataSettings, Settings
-from nightreel.core.settings.names import place
+from nightreel.core.settings.names import toml_name
 
 
 class _Extra(NamedTuple):
@@ -61,9 +61,9 @@ def require_extras(settings: Settings) -> None:
     for setting, value, module, name, extra, otherwise in _wanted(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(
-                f'Setting `{place(setting)}` is "{value}", but {name} is not installed.',
+                f'Setting `{toml_name(setting)}` is "{value}", but {name} is not installed.',
                 f"Install the extra: `pip install 'nightreel[{extra}]'`; or set "
-                f'{place(setting)} = "{otherwise}".',
+                f'{toml_name(setting)} = "{otherwise}".',
             )
 
 

@@ -103,7 +103,7 @@ def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
             rows += good
             _log.info("file taken in", file=name, rows=good)
     facts = DeliveryFacts(files=len(files), rows=rows, remarks=(*remarks, *unread))
-    return StepResult(TAKE_IN.name, not files, tuple(files), tuple(wrote), facts)
+    return StepResult(MERGE_DELIVERIES.name, not files, tuple(files), tuple(wrote), facts)
 
 
 def _stamped_anew(settings: Settings) -> list[str]:
@@ -221,7 +221,7 @@ def _free(folder: Path, path: Path) -> Path:
     return target
 
 
-TAKE_IN: Step[DeliveryFacts] = Step(
+MERGE_DELIVERIES: Step[DeliveryFacts] = Step(
     name="take in",
     does="Check what was dropped in `incoming`, and archive it for ingest to merge.",
     reads=lambda settings: (settings.data.raw_dir / INCOMING,),

@@ -11,7 +11,7 @@ from feature_repo.open_store import FEAST_APPLY
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Step
 from nightreel.operations.drift.recording import DRIFT
-from nightreel.operations.incoming import TAKE_IN
+from nightreel.operations.incoming import MERGE_DELIVERIES
 from nightreel.operations.jobs import NIGHT, RETRAIN
 from nightreel.operations.materialize import MATERIALIZE
 from pipelines.evaluate import EVALUATE
@@ -51,7 +51,7 @@ class Turn:
 
 
 SEQUENCE = (
-    Turn(TAKE_IN, (NIGHT,), optional=True),
+    Turn(MERGE_DELIVERIES, (NIGHT,), optional=True),
     Turn(INGEST, (RUN, NIGHT)),
     Turn(OUTCOMES, (NIGHT,), optional=True),
     Turn(FEATURES, (RUN, NIGHT)),

@@ -26,7 +26,7 @@ from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
-from pipelines.labels import LengthBuckets, labels_of
+from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
 
 __all__ = ["EVALUATE", "evaluate"]
@@ -206,10 +206,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
     settings=(
         "seed",
         "data.time_zone",
-        "data.label",
-        "data.like_threshold",
-        "data.long_view_s",
-        "data.like_quantile",
+        *LABEL_SETTINGS,
         "data.watch_ratio_clip",
         "evaluation.test_sample",
         "evaluation.tuning_share",

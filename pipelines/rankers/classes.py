@@ -14,7 +14,7 @@ import numpy as np
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import DataSettings, Settings
-from nightreel.core.settings.names import place
+from nightreel.core.settings.names import toml_name
 from pipelines.labels import RATIO, Targets
 
 # Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
@@ -93,7 +93,7 @@ class Classes:
         setting = _setting(settings.data)
         _log.warning(
             f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
-            f"{meaning}; check {place(setting)} = {settings.value(setting):g} against watch_ratio, "
+            f"{meaning}; check {toml_name(setting)} = {settings.value(setting):g} against watch_ratio, "
             f"which is {self.highest:.4g} at most"
         )
 
@@ -113,8 +113,8 @@ class Classes:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
-            f"liked ({place(setting)} = {settings.value(setting):g}), and watch_ratio is {self.highest:.4g} "
-            "in all of these: there is nothing to learn.",
+            f"liked ({toml_name(setting)} = {settings.value(setting):g}), and watch_ratio is "
+            f"{self.highest:.4g} in all of these: there is nothing to learn.",
             remedy,
         )
 

@@ -12,7 +12,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
-from pipelines.labels import LengthBuckets
+from pipelines.labels import LABEL_SETTINGS, LengthBuckets
 from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.classes import Classes
 from pipelines.rankers.holdout import Holdout, promote_if_not_worse
@@ -192,10 +192,7 @@ TRAIN: Step[TrainFacts] = Step(
         "seed",
         "threads",
         "data.time_zone",
-        "data.label",
-        "data.like_threshold",
-        "data.long_view_s",
-        "data.like_quantile",
+        *LABEL_SETTINGS,
         "data.watch_ratio_clip",
         "ranker.train_sample",
         "evaluation.holdout_days",

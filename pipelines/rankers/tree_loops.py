@@ -71,8 +71,8 @@ def fill_tables(
             if asked[tree, 0] > 1:
                 continue
             own, said, at = users[tree, user], values[tree], table_starts[tree]
-            for place in range(class_starts[tree], class_starts[tree + 1]):
-                opened = own & classes[place]
+            for index in range(class_starts[tree], class_starts[tree + 1]):
+                opened = own & classes[index]
                 if asked[tree, 0] == 0:
                     tables[user, at] = said[(opened * DE_BRUIJN) >> TOP_BITS]
                     at += 1

@@ -83,8 +83,8 @@ def _add_followers(
     end = 0
     for source in range(len(starts) - 1):
         first = end
-        for place in range(starts[source], starts[source + 1]):
-            play = by_video[place]
+        for index in range(starts[source], starts[source + 1]):
+            play = by_video[index]
             for step in range(len(fading)):
                 later = play + 1 + step
                 if later >= len(user) or user[later] != user[play]:

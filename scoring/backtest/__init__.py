@@ -17,7 +17,7 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
-from pipelines.labels import LengthBuckets
+from pipelines.labels import LABEL_SETTINGS, LengthBuckets
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
@@ -34,10 +34,7 @@ __all__ = ["BACKTEST", "backtest"]
 # Beside those of the published lists: of the label, and of the fits of the candidate sources.
 _SETTINGS = (
     *LIST_SETTINGS,
-    "data.label",
-    "data.like_threshold",
-    "data.long_view_s",
-    "data.like_quantile",
+    *LABEL_SETTINGS,
     "seed",
     "features.als_factors",
     "evaluation.backtest_users",

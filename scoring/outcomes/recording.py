@@ -12,6 +12,7 @@ from nightreel.core.checksums import require_as_written
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
+from pipelines.labels import LABEL_SETTINGS
 from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
 from scoring.database.schema import upgrade_if_there
 from scoring.database.tables import (
@@ -145,10 +146,7 @@ OUTCOMES: Step[OutcomeFacts] = Step(
     # What the figures depend on, beside plays and lists.
     settings=(
         "data.time_zone",
-        "data.label",
-        "data.like_threshold",
-        "data.like_quantile",
-        "data.long_view_s",
+        *LABEL_SETTINGS,
         "retrieval.fresh_days",
         "lists.exclude_seen",
         "lists.exclude_seen_days",

@@ -10,7 +10,7 @@ import pytest
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
-from nightreel.core.settings.names import every_setting, place
+from nightreel.core.settings.names import every_setting, toml_name
 from nightreel.core.settings.old_names import DROPPED, MOVED
 
 OLD = """\
@@ -85,7 +85,7 @@ def test_one_line_warns_of_all_of_them_and_json_stays_json(tmp_path: Path) -> No
     assert rows["cluster.engine"]["from"] == "environment"
     (line,) = done.stderr.splitlines()
     for new in ("lists.top_k", "ranker.lightgbm.num_iterations", "schedule.cron", "features.modules"):
-        assert f"`{place(new)}`" in line
+        assert f"`{toml_name(new)}`" in line
     assert "NIGHTREEL_CLUSTER_ENGINE" in line
 
 

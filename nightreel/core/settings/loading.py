@@ -16,8 +16,8 @@ from nightreel.core.settings.names import (
     expanded,
     model_of,
     nearest,
-    place,
     sections,
+    toml_name,
 )
 from nightreel.core.settings.old_names import warn_once, with_new_names
 from nightreel.core.settings.settings import WORK_DIR, Settings
@@ -171,7 +171,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
             in by_environment
         ):
             name = f"{name}.{own}"
-        shown = f"[{name}]" if name in _tables() else place(name)
+        shown = f"[{name}]" if name in _tables() else toml_name(name)
         where = (
             f"environment variable {by_environment[name][0]}"
             if name in by_environment
@@ -182,7 +182,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         text = problem["msg"]
         if problem["type"] == "extra_forbidden":
             meant = nearest(name, Settings)
-            text = "no such setting" + (f"; did you mean `{place(meant)}`?" if meant else "")
+            text = "no such setting" + (f"; did you mean `{toml_name(meant)}`?" if meant else "")
         text = text.removeprefix("Value error, ")
         lines.append(f"{where}: {text.rstrip('.?')}{text[-1] if text[-1] in '.?' else '.'}" if name else text)
     return " ".join(lines) + " `nightreel settings` lists them all."

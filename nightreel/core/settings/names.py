@@ -66,7 +66,7 @@ def sections(settings: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
-def place(name: str) -> str:
+def toml_name(name: str) -> str:
     """A setting's name as in nightreel.toml: `[lists] top_k`."""
     section, _, own = name.rpartition(".")
     return f"[{section}] {own}" if section else own

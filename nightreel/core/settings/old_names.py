@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings.names import place
+from nightreel.core.settings.names import toml_name
 
 MOVED: Mapping[str, str] = {
     **{
@@ -158,7 +158,7 @@ def with_new_names(values: Mapping[str, Any], file: object) -> dict[str, Any]:
             remember(f"{file}: `{name}` is no longer a setting: {DROPPED[name]}")
             continue
         _put(found, MOVED[name], value, name)
-        moved.append(f"`{name}` is now `{place(MOVED[name])}`")
+        moved.append(f"`{name}` is now `{toml_name(MOVED[name])}`")
     if moved:
         remember(f"{file}: {', '.join(moved)}")
     return found
@@ -178,7 +178,8 @@ def _put(found: dict[str, Any], new: str, value: Any, old: str) -> None:
         inner = inner[table]
     if own in inner:
         raise InputError(
-            f"Setting `{old}`: it is set twice, by its old name and as `{place(new)}`.", "Keep one of them."
+            f"Setting `{old}`: it is set twice, by its old name and as `{toml_name(new)}`.",
+            "Keep one of them.",
         )
     inner[own] = value
 
