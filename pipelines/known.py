@@ -66,7 +66,11 @@ def known_now(settings: Settings) -> datetime:
     """
     now = datetime.now(UTC)
     newest = last_arrival(settings.paths)
-    waiting = [one.arrived for one in deliveries(settings.data.raw_dir) if one.arrived > newest]
+    waiting = [
+        one.arrived
+        for one in deliveries(settings.data.raw_dir)
+        if one.file in _READ_BY_FEATURES and one.arrived > newest
+    ]
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
     return max(newest, now)

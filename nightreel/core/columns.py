@@ -22,9 +22,14 @@ ITEM_DAILY_FILE: Final = "item_daily_features.csv"
 CAPTION_FILE: Final = "kuairec_caption_category.csv"
 ITEM_CATEGORIES_FILE: Final = "item_categories.csv"
 SOCIAL_NETWORK_FILE: Final = "social_network.csv"
+EXPOSURES_FILE: Final = "exposures.csv"  # ours: what an app displayed
 
 # The file of friends.
 FRIENDS: Final = "friend_list"
+
+# What an app displayed: where in its page, and the run that it had read.
+POSITION: Final = "position"
+RUN: Final = "run"
 
 # The user file.
 ONEHOT_FEATURES: Final = tuple(f"onehot_feat{i}" for i in range(18))

@@ -87,6 +87,39 @@ class Files(_Table):
         return Path(BETWEEN_PATHS.join(self.path))
 
 
+class ExposureColumns(_Table):
+    """Which column of an exposure log is what; user, item and time are by default named as in the plays.
+
+    Attributes:
+        position: where a row was displayed, from 1; a column `position`, if there is one, by default.
+        run: the run_id that the app read the row with; by default a column `run`, if there is one.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    position: str | None = None
+    run: str | None = None
+
+
+class Exposures(Files, ExposureColumns):
+    """Files that say what an app has displayed, and which of their columns is what.
+
+    Attributes:
+        watermark: for a query, the column by which later nights ask for new rows.
+    """
+
+    watermark: str | None = None
+
+    @model_validator(mode="after")
+    def _one_each(self) -> "Exposures":
+        named = [one for one in (self.user, self.item, self.time, self.position, self.run) if one is not None]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(f"exposures: the column {twice[0]!r} is given for two things")
+        return self
+
+
 class Columns(_Table):
     """The meaning of the plays' columns; columns that are not named are not read."""
 
@@ -137,6 +170,9 @@ class LogLayout(_Table):
     )
     users: Files | None = Field(default=None, description="Profiles of users: a path, or a table.")
     items: Files | None = Field(default=None, description="Profiles of items: a path, or a table.")
+    exposures: Exposures | None = Field(
+        default=None, description="What an app has displayed of the lists: a path, or a table."
+    )
     columns: Columns = Field(default=Columns(), description="Which column of the plays is what.")
     length_unit: Unit | None = Field(default=None, description="Of play time and length.")
     watermark: str | None = Field(
@@ -152,7 +188,7 @@ class LogLayout(_Table):
         description="The type of each column of items that becomes a feature, or its role.",
     )
 
-    @field_validator("plays", "users", "items", mode="before")
+    @field_validator("plays", "users", "items", "exposures", mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | list | tuple) else value
@@ -242,5 +278,5 @@ class LogLayout(_Table):
 
     def below(self, folder: Path) -> "LogLayout":
         """The same with relative paths resolved in `folder`."""
-        files = {name: getattr(self, name) for name in ("plays", "users", "items")}
+        files = {name: getattr(self, name) for name in ("plays", "users", "items", "exposures")}
         return self.model_copy(update={name: one and one.below(folder) for name, one in files.items()})

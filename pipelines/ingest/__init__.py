@@ -26,7 +26,7 @@ from pipelines.ingest.ids import HomeIds, remedy_for
 from pipelines.ingest.mapping import files_given, mapped, raw_paths
 from pipelines.ingest.merging import Known, add_plays, merge
 from pipelines.ingest.output import Output, rejects_path
-from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile
+from pipelines.ingest.raw_files import BIG_MATRIX, EXPOSURES, RAW_FILES, RawFile
 from pipelines.ingest.sources import Source, scratch_folder, source_of
 from pipelines.ingest.summary import IngestFacts, counted, facts_of, located, reasons, size_of
 from pipelines.ingest.tables import DUPLICATE, Table, read_table
@@ -95,7 +95,9 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
     of_file = {plan.file: taken[plan.path] for plan in plans}
-    digests = {kind.name: of_file[kind].digest for kind in KINDS if kind in of_file}
+    # No list is made of exposures: a replay is the same whatever they say.
+    of_lists = (kind for kind in KINDS if kind in of_file and kind is not EXPOSURES)
+    digests = {kind.name: of_file[kind].digest for kind in of_lists}
     note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken, ids.tokens)
     written += [Path(name) for entry in taken.values() for name in entry.written]
@@ -104,7 +106,8 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
         update={
             "recognised": [said for plan in plans for said in plan.recognised] or None,
             "ids": ids.summary or None,
-            "not_there": [{"file": file.name, "so": str(file.without)} for file in missing] or None,
+            "not_there": [{"file": file.name, "so": file.without} for file in missing if file.without]
+            or None,
         }
     )
     result = attempt.finished(read, tuple(sorted(written)), facts, outputs=written)

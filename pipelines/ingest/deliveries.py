@@ -17,6 +17,7 @@ from pipelines.ingest.mapping import files_given, raw_paths
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
+    EXPOSURES,
     INCOMING,
     ITEM_DAILY,
     USER_FEATURES,
@@ -24,7 +25,7 @@ from pipelines.ingest.raw_files import (
 )
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
-KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS, EXPOSURES)
 # As the table [data] calls them.
 _SHORT = {"plays": BIG_MATRIX, "users": USER_FEATURES, "items": CAPTIONS}
 _INSTANT = "%Y%m%dT%H%M%S.%fZ"

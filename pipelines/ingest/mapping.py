@@ -14,12 +14,13 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.log_layout import Files, LogLayout, feature_name
+from nightreel.core.log_layout import ExposureColumns, Files, LogLayout, feature_name
 from nightreel.core.settings import Settings
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
     EVENT,
+    EXPOSURES,
     FIRST_DESCRIBED,
     LOCAL_TIME,
     RAW_FILES,
@@ -46,7 +47,12 @@ def files_given(file: RawFile, settings: Settings) -> Files | None:
     """What the settings say of where a raw file lies; None where they do not."""
     if settings.data.log is None:
         return None
-    given = {BIG_MATRIX.name: "plays", USER_FEATURES.name: "users", CAPTIONS.name: "items"}
+    given = {
+        BIG_MATRIX.name: "plays",
+        USER_FEATURES.name: "users",
+        CAPTIONS.name: "items",
+        EXPOSURES.name: "exposures",
+    }
     return getattr(settings.data.log, given[file.name]) if file.name in given else None
 
 
@@ -83,6 +89,8 @@ def mapped(file: RawFile, settings: Settings) -> RawFile:
         return file
     if file.name == BIG_MATRIX.name:
         return _plays(file, data) if data.maps_plays else file
+    if file.name == EXPOSURES.name:
+        return _exposures(file, data)
     if file.name == USER_FEATURES.name:
         return _profiles(file, columns.USER_ID, data.users, data.columns.user, data.user_columns)
     if file.name == CAPTIONS.name:
@@ -120,6 +128,21 @@ def _plays(file: RawFile, data: LogLayout) -> RawFile:
         )
     worth = tuple(data.worth.items())
     return replace(file, columns=tuple(found), layout=Layout(True, data.unit_ms, worth))
+
+
+def _exposures(file: RawFile, data: LogLayout) -> RawFile:
+    """The file with columns named as in the plays, where [data.exposures] does not name them otherwise."""
+    given, known = data.exposures or ExposureColumns(), {column.name: column for column in file.columns}
+    time = given.time or (data.columns.time if data.maps_plays else None)
+    found = [
+        replace(known[columns.USER_ID], source=given.user or data.columns.user),
+        replace(known[columns.VIDEO_ID], source=given.item or data.columns.item),
+        known[LOCAL_TIME],
+        known[TIMESTAMP] if time is None else replace(known[TIMESTAMP], source=time),
+    ]
+    for name, source in ((columns.POSITION, given.position), (columns.RUN, given.run)):
+        found.append(replace(known[name], source=source or name, required=source is not None))
+    return replace(file, columns=tuple(found), layout=Layout(only_named=time is not None))
 
 
 def _profiles(
@@ -178,8 +201,9 @@ def renamed(names: list[str], file: RawFile, path: Path) -> list[str]:
     if file.layout is None:
         return names
     inner = {one.source: one.name for one in file.columns if one.source}
+    needed = {one.source for one in file.columns if one.required or one.name == TIMESTAMP}
     for source in inner:
-        if names.count(source) != 1:
+        if names.count(source) != 1 and (source in needed or source in names):
             shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             what = "no" if source not in names else "more than one"
             raise InputError(

@@ -1,4 +1,7 @@
-"""What the seven raw files hold, by dataset.md: columns, kinds, limits, and which of them features need."""
+"""What the raw files hold: columns, kinds, limits, and which of them features need.
+
+Seven are KuaiRec's, by dataset.md; `exposures.csv` says what an app has displayed of the lists.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -95,8 +98,10 @@ class RawFile:
     Attributes:
         key: columns that identify a row; no two rows may agree in all of them.
         any_of: at least one of these columns must be there.
-        without: for an optional file, what cannot be done without it; None if it is required.
-        has_plays: whether a row is a play, with a time.
+        without: for an optional file, what cannot be done without it, empty if there is nothing to say of
+            that; None if it is required.
+        is_timed: whether a row happened at an instant.
+        has_plays: whether a row is a play.
         time_optional: whether a play may lack its time.
         layout: how to read its rows if settings map its columns; None for KuaiRec's layout.
     """
@@ -107,6 +112,7 @@ class RawFile:
     key: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
     without: str | None = None
+    is_timed: bool = False
     has_plays: bool = False
     time_optional: bool = False
     layout: "Layout | None" = None
@@ -154,7 +160,12 @@ _PLAY = (
     RawColumn(columns.WATCH_RATIO, Kind.NUMBER, nullable=False, at_least=0),
 )
 BIG_MATRIX = RawFile(
-    columns.BIG_MATRIX_FILE, "interactions", _PLAY, any_of=(TIMESTAMP, LOCAL_TIME), has_plays=True
+    columns.BIG_MATRIX_FILE,
+    "interactions",
+    _PLAY,
+    any_of=(TIMESTAMP, LOCAL_TIME),
+    is_timed=True,
+    has_plays=True,
 )
 SMALL_MATRIX = RawFile(
     columns.SMALL_MATRIX_FILE,
@@ -162,6 +173,7 @@ SMALL_MATRIX = RawFile(
     _PLAY,
     key=(columns.USER_ID, columns.VIDEO_ID),
     without="evaluate has no `kuairec` protocol, only `impressions`",
+    is_timed=True,
     has_plays=True,
     time_optional=True,
 )
@@ -270,8 +282,35 @@ SOCIAL_NETWORK = RawFile(
     without="there is no table of friends (no feature of the rankers reads it)",
 )
 
-# The side files first: they are quick to read, so that what is wrong with them is said at once.
-RAW_FILES = (USER_FEATURES, CAPTIONS, CATEGORIES, SOCIAL_NETWORK, ITEM_DAILY, SMALL_MATRIX, BIG_MATRIX)
+# Which rows of which run's lists an app has displayed, when and where.
+EXPOSURES = RawFile(
+    columns.EXPOSURES_FILE,
+    "exposures",
+    (
+        _key(columns.USER_ID),
+        _VIDEO_KEY,
+        RawColumn(LOCAL_TIME, Kind.LOCAL_TIME),
+        RawColumn(TIMESTAMP, Kind.SECONDS),
+        RawColumn(columns.POSITION, Kind.INTEGER, at_least=1),
+        RawColumn(columns.RUN, Kind.INTEGER, at_least=1),
+    ),
+    any_of=(TIMESTAMP, LOCAL_TIME),
+    without="",
+    is_timed=True,
+)
+
+# The side files first: they are quick to read, so that what is wrong with them is said at once. The
+# exposures last: text ids have the same codes with them and without.
+RAW_FILES = (
+    USER_FEATURES,
+    CAPTIONS,
+    CATEGORIES,
+    SOCIAL_NETWORK,
+    ITEM_DAILY,
+    SMALL_MATRIX,
+    BIG_MATRIX,
+    EXPOSURES,
+)
 
 
 def find_raw_folder(raw_dir: Path) -> Path:

@@ -17,7 +17,7 @@ def schema_of(file: RawFile) -> pa.DataFrameSchema:
         for column in file.columns
         if column.name not in (TIMESTAMP, LOCAL_TIME, EVENT)
     }
-    if file.has_plays:
+    if file.is_timed:
         # small_matrix has plays without a time; nothing that is learnt in time reads them.
         instant = {columns.EVENT_TIMESTAMP: pa.Column(INSTANT, nullable=file.time_optional)}
         keys = {name: made.pop(name) for name in (columns.USER_ID, columns.VIDEO_ID)}

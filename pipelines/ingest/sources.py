@@ -35,7 +35,7 @@ class Source:
     Attributes:
         file: with the columns as settings map them.
         present: with only the columns that the header names.
-        time_format: of the times of its plays.
+        time_format: of the times of its rows.
         recognised: what was found out about its format, for messages; empty for a plain CSV.
     """
 
@@ -75,7 +75,7 @@ def source_of(
     own_names = header.names
     header = replace(header, names=renamed(own_names, file, path))
     time_format, read_as = ISO, {}
-    if file.has_plays:
+    if file.is_timed:
         header, column, time_format = _with_times(path, header, own_names, form)
         if column and time_format != _USUAL[column]:
             shown_name = own_names[header.names.index(TIMESTAMP if time_format in UNITS else LOCAL_TIME)]

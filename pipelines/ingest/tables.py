@@ -73,7 +73,7 @@ def read_table(
             in_commas=source.in_commas,
         )
         rejects += [batch.broken, found.rejects]
-        if file.has_plays:
+        if file.is_timed:
             rows, untimed = _with_instant(found.typed, batch.rows, source, latest)
             rejects.append(untimed)
         else:
@@ -152,7 +152,7 @@ def _settled(known: pl.DataFrame, new: pl.DataFrame, file: RawFile) -> tuple[pl.
 
 
 def _order(file: RawFile) -> list[str]:
-    if file.table == "interactions":
+    if file.is_timed and not file.key:
         return [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
     return list(file.key)
 

@@ -22,7 +22,7 @@ from nightreel.core.settings import DataSettings, Settings
 from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
-from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, INCOMING, USER_FEATURES, RawFile
+from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING, USER_FEATURES, RawFile
 
 _STATE = "warehouse.json"
 
@@ -35,7 +35,7 @@ def fetch(settings: Settings) -> list[Path]:
         NightreelError: if the database cannot be reached.
     """
     written = []
-    for file in (BIG_MATRIX, USER_FEATURES, CAPTIONS):
+    for file in (BIG_MATRIX, USER_FEATURES, CAPTIONS, EXPOSURES):
         given = files_given(file, settings)
         if given is not None and given.query is not None:
             written += _fetch(file, given.query, settings)
@@ -43,9 +43,8 @@ def fetch(settings: Settings) -> list[Path]:
 
 
 def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
-    target, state = query_file(file, settings), _State(settings, file, query)
-    log = settings.data.log
-    watermark = log.watermark if log is not None and file is BIG_MATRIX else None
+    watermark = _watermark(file, settings)
+    target, state = query_file(file, settings), _State(settings, file, query, watermark)
     target.parent.mkdir(parents=True, exist_ok=True)
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
@@ -64,6 +63,15 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
         return [target]
     finally:
         new.unlink(missing_ok=True)
+
+
+def _watermark(file: RawFile, settings: Settings) -> str | None:
+    log = settings.data.log
+    if log is None or not file.is_timed:
+        return None
+    if file is EXPOSURES:
+        return None if log.exposures is None else log.exposures.watermark
+    return log.watermark
 
 
 def _deliver(
@@ -101,9 +109,9 @@ class _Found:
 class _State:
     """What was seen of a query's answers, in `data/state`; nothing, where the query is another by now."""
 
-    def __init__(self, settings: Settings, file: RawFile, query: str) -> None:
+    def __init__(self, settings: Settings, file: RawFile, query: str, watermark: str | None) -> None:
         self._path, self._name = settings.paths.state / _STATE, file.table
-        self._query = fingerprint(query=query, watermark=settings.data.log and settings.data.log.watermark)
+        self._query = fingerprint(query=query, watermark=watermark)
         try:
             self._all: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

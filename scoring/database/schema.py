@@ -13,7 +13,7 @@ from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
 from scoring.database.writer import exclusive_lock
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 _VIEWS = (columns.LATEST_RECOMMENDATION, columns.LATEST_RELATED, columns.LATEST_POPULAR)
 
 # Alembic's own table; apart from ours, which its migrations make.

@@ -324,6 +324,11 @@ list_night = Table(
     Column("videos_listed", Integer, nullable=False),
     Column("videos_known", Integer, nullable=False),
     Column("plays", BigInteger, nullable=False),
+    # By the exposure log, none where it has nothing of the run: displays of listed rows and of others that
+    # name the run, and users who were shown a listed row.
+    Column("exposures", BigInteger),
+    Column("other_exposures", BigInteger),
+    Column("exposed_users", Integer),
     # Digest of what was counted: the same again is skipped.
     Column("inputs", String(64), nullable=False),
     Column("recorded_at", UtcTimestamp, nullable=False),
@@ -348,8 +353,10 @@ list_outcome = Table(
     Column("rank_from", Integer, primary_key=True, autoincrement=False),
     Column("rank_to", Integer, nullable=False),
     Column("segment", String(16), primary_key=True),
-    # Rows of lists; of these, rows whose video the user played or liked while the lists were shown.
+    # Rows of lists; of these, rows that were displayed (none where no exposure log has the run), and rows
+    # whose video the user played or liked: while the lists were shown, or within a day of the display.
     Column("listed", BigInteger, nullable=False),
+    Column("shown", BigInteger),
     Column("played", BigInteger, nullable=False),
     Column("liked", BigInteger, nullable=False),
     Column("watch_ms", BigInteger, nullable=False),
@@ -362,9 +369,22 @@ list_candidate = Table(
     _night_key(),
     Column("candidate_source", String(64), primary_key=True),
     Column("listed", BigInteger, nullable=False),
+    Column("shown", BigInteger),
     Column("played", BigInteger, nullable=False),
     Column("liked", BigInteger, nullable=False),
     Column("watch_ms", BigInteger, nullable=False),
+)
+
+# Of each position at which an app displayed a run's rows: such rows, and those played or liked within a day
+# of it. Position 0 is of displays that name none, 101 of all beyond 100.
+list_exposure = Table(
+    "list_exposure",
+    metadata,
+    _night_key(),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("shown", BigInteger, nullable=False),
+    Column("played", BigInteger, nullable=False),
+    Column("liked", BigInteger, nullable=False),
 )
 
 # The arms of a run's experiment: sums over users that intervals and tests are made of.

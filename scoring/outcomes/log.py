@@ -20,7 +20,7 @@ from scoring.lists.popularity import LikedPlays
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)
-LIKED, PLAYED = "liked", "played"
+LIKED, PLAYED, SHOWN = "liked", "played", "shown"
 _POSITION = "position"
 NEW, COLD, WARM = "new", "cold", "warm"
 
@@ -50,7 +50,13 @@ class Log:
     def within(self, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
         """The plays in these spans, each from its first instant to before its last."""
         is_in = pl.any_horizontal(*((_at(start) <= _STAMP) & (_at(end) > _STAMP) for start, end in spans))
-        names = [*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION, columns.PLAY_DURATION]
+        names = [
+            *_PAIR,
+            columns.EVENT_TIMESTAMP,
+            columns.WATCH_RATIO,
+            columns.VIDEO_DURATION,
+            columns.PLAY_DURATION,
+        ]
         return self.plays.filter(is_in).select(names).collect()
 
     def before(self, as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:

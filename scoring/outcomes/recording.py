@@ -18,6 +18,7 @@ from scoring.database.schema import upgrade_if_there
 from scoring.database.tables import (
     list_arm,
     list_candidate,
+    list_exposure,
     list_flip,
     list_night,
     list_outcome,
@@ -25,6 +26,7 @@ from scoring.database.tables import (
 )
 from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
+from scoring.outcomes.exposures import Exposures, exposure_table, exposures_of
 from scoring.outcomes.log import Log
 from scoring.outcomes.scorecard import alarms
 from scoring.outcomes.windows import ShownRun, shown_runs
@@ -57,17 +59,19 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
     now, log = now or datetime.now(UTC), Log(settings)
     if not log.exists or not upgrade_if_there(settings):
         return OUTCOMES.skipped((), (), OutcomeFacts(rows=0))
-    require_as_written(table_files(settings.paths))
+    displayed = exposure_table(settings.paths)
+    require_as_written((*table_files(settings.paths), *([displayed] if displayed.is_file() else [])))
     rows, counted = 0, []
     with reading(settings) as connection:
         before = select(list_night.c[columns.RUN_ID], list_night.c.inputs)
         known = {row[0]: row[1] for row in connection.execute(before)}
         for shown in shown_runs(connection, now):
             plays = log.within(shown.spans)
-            inputs = _digest(settings, shown, plays, log.newest)
+            exposures = exposures_of(log, shown, now)
+            inputs = _digest(settings, shown, plays, exposures, log.newest)
             if known.get(shown.run.run_id) == inputs:
                 continue
-            figures = count(connection, shown, log, plays)
+            figures = count(connection, shown, log, plays, exposures)
             counted.append((shown, inputs, figures))
             rows += len(figures.outcome)
     if counted:
@@ -88,16 +92,28 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
     return StepResult(OUTCOMES.name, not counted, table_files(settings.paths), where, facts)
 
 
-def _digest(settings: Settings, shown: ShownRun, plays: pl.DataFrame, log_until: datetime | None) -> str:
+def _digest(
+    settings: Settings,
+    shown: ShownRun,
+    plays: pl.DataFrame,
+    exposures: Exposures | None,
+    log_until: datetime | None,
+) -> str:
     """Of all that a run's figures come from, and of how far the log has come in its spans."""
-    hashes = plays.hash_rows(seed=1).to_numpy()
+    frames = [plays] if exposures is None else [plays, exposures.rows, exposures.plays]
     return fingerprint(
         spans=[(str(start), str(end)) for start, end in shown.spans],
         log_until=None if log_until is None else str(min(log_until, shown.shown_until)),
-        plays=[len(hashes), int(hashes.sum(dtype="uint64"))],
+        plays=[
+            [frame.height, int(frame.hash_rows(seed=1).to_numpy().sum(dtype="uint64"))] for frame in frames
+        ],
         settings={name: str(value) for name, value in OUTCOMES.settings_in(settings).items()},
         run=[str(shown.run.as_of), str(shown.run.started_at), shown.shown],
     )
+
+
+def _hashed(frame: pl.DataFrame) -> list[int]:
+    return [frame.height, int(frame.hash_rows(seed=1).to_numpy().sum(dtype="uint64"))]
 
 
 def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: dict[str, Any]) -> None:
@@ -118,6 +134,7 @@ def _write(connection: Connection, shown: ShownRun, figures: Figures, recorded: 
         (list_reach, figures.reach),
         (list_candidate, figures.candidate),
         (list_arm, figures.arm),
+        (list_exposure, figures.exposure),
     )
     for table, rows in tables:
         if rows:
@@ -134,7 +151,7 @@ def _prune(connection: Connection) -> None:
 
 
 def _remove(connection: Connection, run_ids: list[int]) -> None:
-    for table in (list_outcome, list_reach, list_candidate, list_arm, list_night):
+    for table in (list_outcome, list_reach, list_candidate, list_arm, list_exposure, list_night):
         connection.execute(delete(table).where(table.c[columns.RUN_ID].in_(run_ids)))
 
 

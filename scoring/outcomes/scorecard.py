@@ -14,9 +14,9 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import require_current
-from scoring.database.tables import list_arm, list_night, list_outcome, list_reach
+from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
 from scoring.outcomes.arms import arms_over_nights
-from scoring.outcomes.log import LIKED, PLAYED
+from scoring.outcomes.log import LIKED, PLAYED, SHOWN
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
 # The band: so many nights before, at least and at most, and so many standard deviations to each side.
@@ -36,13 +36,14 @@ class Night:
 
     Attributes:
         facts: its row of list_night.
-        reach, cells: its rows of the other two tables.
+        reach, cells, positions: its rows of list_reach, list_outcome and list_exposure.
         band: a line for each figure outside the range of earlier nights.
     """
 
     facts: dict[str, Any]
     reach: list[dict[str, Any]]
     cells: list[dict[str, Any]] = field(default_factory=list)
+    positions: list[dict[str, Any]] = field(default_factory=list)
     band: list[str] = field(default_factory=list)
 
     @property
@@ -92,10 +93,11 @@ def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) ->
     runs = [facts[columns.RUN_ID] for facts in chosen]
     rows = _by_run(connection, list_reach, runs)
     of_cells = _by_run(connection, list_outcome, runs) if cells else {}
-    found = [
-        Night(dict(facts), rows.get(facts[columns.RUN_ID], []), of_cells.get(facts[columns.RUN_ID], []))
-        for facts in chosen
-    ]
+    of_positions = _by_run(connection, list_exposure, runs) if cells else {}
+    found = []
+    for facts in chosen:
+        reach, of_lists, at = (one.get(facts[columns.RUN_ID], []) for one in (rows, of_cells, of_positions))
+        found.append(Night(dict(facts), reach, of_lists, at))
     for shown in (True, False):
         same = [night for night in found if night.is_judged and night.facts["shown"] == shown]
         for n, night in enumerate(same):
@@ -161,7 +163,11 @@ def as_facts(night: Night) -> dict[str, Any]:
             }
         )
     totals = {name: sum(cell[name] for cell in night.cells) for name in ("listed", PLAYED, LIKED, "watch_ms")}
-    cells = [{name: cell[name] for name in cell if name != columns.RUN_ID} for cell in night.cells]
+    totals[SHOWN] = sum(cell[SHOWN] for cell in night.cells) if facts["exposures"] is not None else None
+    cells, positions = (
+        [{name: row[name] for name in row if name != columns.RUN_ID} for row in rows]
+        for rows in (night.cells, night.positions)
+    )
     return (
         facts
         | totals
@@ -173,6 +179,7 @@ def as_facts(night: Night) -> dict[str, Any]:
             "out_of_band": night.band,
             "reach": reach,
             "cells": cells,
+            "positions": positions,
         }
     )
 
@@ -194,6 +201,8 @@ def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
                 row[f"difference @{one['depth']}"] = (
                     f"{100 * one['difference']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}]"
                 )
+        if any(one[SHOWN] is not None for one in card["nights"]):
+            row[SHOWN] = night[SHOWN]
         row |= {"played": night[PLAYED], "liked": night[LIKED], "hours": round(night["watch_ms"] / 3.6e6, 1)}
         row |= {"fresh": _percent(night["fresh"]), "coverage": _percent(night["coverage"])}
         rows.append(row | {"remark": _remark(night)})

@@ -30,6 +30,7 @@ from scoring.lists.eligibility import NOBODY
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
 from scoring.lists.rules.exploration import Exploration
+from scoring.outcomes.exposures import exposures_of
 from scoring.outcomes.log import LIKED, Log
 from scoring.outcomes.windows import shown_runs
 from scoring.policy.estimators import Logged, doubly_robust, ips, snips
@@ -64,13 +65,20 @@ class Drawn:
     evaluated: np.ndarray
     choices: list[tuple[np.ndarray, np.ndarray]]
 
+    def rows(self, which: np.ndarray) -> "Drawn":
+        """Those of the rows, by a mask."""
+        choices = [one for one, kept in zip(self.choices, which.tolist(), strict=True) if kept]
+        user, video = self.user[which], self.video[which]
+        return Drawn(user, video, self.propensity[which], self.evaluated[which], choices)
+
 
 def evaluate_policy(
     settings: Settings, version: str, *, run_id: int | None = None, now: datetime | None = None
 ) -> StepResult[PolicyFacts]:
     """Estimate the share of drawn rows with a liked video if another model had made the order drawn from.
 
-    Each rank is evaluated given the rows that were shown above it.
+    Each rank is evaluated given the rows that were shown above it. Where an exposure log has the run, rows
+    that were not displayed are left out: whether one was depends on the rows above it, not on its video.
 
     Args:
         version: of the evaluated model.
@@ -79,12 +87,12 @@ def evaluate_policy(
     Raises:
         InputError: the run has no drawn rows or was not shown yet, or the model is unknown.
     """
-    model = model_registry.find(settings, version)
+    model, now = model_registry.find(settings, version), now or datetime.now(UTC)
     ids = ListIds.of(settings.paths)
     with reading(settings) as connection:
         require_current(connection)
         run = run_or_shown(connection, run_id, remedy="Run `nightreel score` first.")
-        of_runs = shown_runs(connection, now or datetime.now(UTC))
+        of_runs = shown_runs(connection, now)
         shown = next((one for one in of_runs if one.run.run_id == run.run_id), None)
         if shown is None:
             raise InputError(f"Run {run.run_id}: apps have not read it yet.", "Wait until they have.")
@@ -96,7 +104,12 @@ def evaluate_policy(
             "Set [lists] explore_share before a run.",
         )
     log = Log(settings)
-    plays = log.within(shown.spans)
+    exposures = exposures_of(log, shown, now)
+    if exposures is not None:
+        drawn = drawn.rows(_are_in(drawn, exposures.pairs))
+        if not len(drawn.user):
+            raise InputError(f"Run {run.run_id}: no drawn row was displayed.", "Wait until some are.")
+    plays = log.within(shown.spans) if exposures is None else exposures.plays
     pairs = log.pairs(plays, log.buckets(run.model_version, log.before(run.as_of, run.known_at)))
     reward = _rewards(drawn, pairs)
     facts = PolicyFacts(
@@ -173,6 +186,12 @@ def _together(parts: list[Drawn]) -> Drawn:
     user, video, propensity, evaluated = arrays
     choices = [one for part in parts for one in part.choices]
     return Drawn(user.astype(np.int64), video.astype(np.int64), propensity, evaluated, choices)
+
+
+def _are_in(drawn: Drawn, pairs: pl.DataFrame) -> np.ndarray:
+    asked = pl.DataFrame({columns.USER_ID: drawn.user, columns.VIDEO_ID: drawn.video})
+    found = asked.join(pairs.with_columns(there=True), on=asked.columns, how="left", maintain_order="left")
+    return found["there"].fill_null(value=False).to_numpy()
 
 
 def _rewards(drawn: Drawn, pairs: pl.DataFrame) -> np.ndarray:

@@ -23,7 +23,14 @@ from scoring.database.connection import reading, sql_engine
 from scoring.database.history import rollback
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
-from scoring.database.tables import list_flip, list_night, list_outcome, list_reach, recommendation_run
+from scoring.database.tables import (
+    list_exposure,
+    list_flip,
+    list_night,
+    list_outcome,
+    list_reach,
+    recommendation_run,
+)
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates, no_seen
 from scoring.lists.rows import HYBRID, POPULAR, Lists
@@ -178,6 +185,72 @@ def test_lists_meet_the_plays_of_the_day_after_their_flip(settings: Settings) ->
     # 120, 111, 101, 25 others, and 102 to 106 by their days.
     assert (night["videos_listed"], night["videos_known"]) == (12, 33)
     assert (night["shown_from"], night["shown_until"]) == (FLIP, FLIP + DAY)
+
+
+def _display(
+    user: int, video: int, at: datetime, position: int | None = None, run: int | None = 1
+) -> dict[str, Any]:
+    return {"user_id": user, "video_id": video, "event_timestamp": at, "position": position, "run": run}
+
+
+def write_exposures(settings: Settings, displays: Sequence[dict[str, Any]]) -> None:
+    """Put the displays where ingest would."""
+    kinds = {"user_id": pl.Int64, "video_id": pl.Int64, "event_timestamp": pl.Datetime("us", "UTC")}
+    table = pl.DataFrame(displays, schema=kinds | {"position": pl.Int32, "run": pl.Int32})
+    table.sort("event_timestamp").write_parquet(settings.paths.table("exposures"))
+
+
+def test_with_an_exposure_log_plays_count_that_followed_a_display_of_the_run(settings: Settings) -> None:
+    """Not what was played before it, after a day, or after another run's display; late ones still do."""
+    publish_night(settings, FLIP)
+    plays = [
+        play(1, 101, FLIP + HOUR, 2.0),  # before its display
+        play(1, 102, FLIP + 3 * HOUR, 0.5),
+        play(1, 102, FLIP + 4 * HOUR, 2.0),
+        play(2, 103, FLIP + 5 * HOUR, 2.0),  # another run's display came last
+        play(3, 111, FLIP + DAY + 5 * HOUR, 2.0),  # more than a day after the flip, not after the display
+        play(4, 101, FLIP + DAY + 3 * HOUR, 2.0),  # a day after the display
+        play(4, 120, FLIP + 3 * HOUR, 2.0),  # displayed, and in no list
+    ]
+    write_log(settings, YESTERDAY + plays)
+    record_outcomes(settings, FLIP + 3 * DAY)
+    assert [row["shown"] for row in rows(settings, list_outcome)] == [None] * 8
+    write_exposures(
+        settings,
+        [
+            _display(1, 101, FLIP + 2 * HOUR, 1),
+            _display(1, 102, FLIP + 2 * HOUR, 2),
+            _display(1, 102, FLIP + 2.5 * HOUR, 7),
+            _display(2, 103, FLIP + 2 * HOUR, 1),
+            _display(2, 103, FLIP + 3 * HOUR, 1, run=77),
+            _display(3, 111, FLIP + 6 * HOUR, 500, run=None),
+            _display(3, 110, FLIP + 6 * HOUR, run=None),
+            _display(3, 109, FLIP + DAY + HOUR, run=None),  # when the run was no longer shown
+            _display(4, 101, FLIP + 2 * HOUR, 1),
+            _display(4, 120, FLIP + 2 * HOUR, 3),
+        ],
+    )
+    assert record_outcomes(settings, FLIP + 3 * DAY).summary["runs"] == [1]
+    counted = {
+        (row["segment"], row["rank_from"]): [row[name] for name in ("shown", "played", "liked", "watch_ms")]
+        for row in rows(settings, list_outcome)
+        if row["source"] == "hybrid"
+    }
+    of_first = next(row for row in rows(settings, list_outcome) if row["source"] == "popular")
+    assert [of_first[name] for name in ("shown", "played", "liked", "watch_ms")] == [2, 1, 1, 25_000]
+    assert counted["cold", 1] == [1, 0, 0, 0]
+    assert counted["warm", 1] == [1, 0, 0, 0]  # 110
+    assert counted["warm", 11] == [1, 1, 1, 20_000]  # 111
+    assert counted["new", 1] == [1, 0, 0, 0]  # 101, of user 4
+    positions = [tuple(row.values())[1:] for row in rows(settings, list_exposure)]
+    assert positions == [(0, 1, 0, 0), (1, 3, 0, 0), (2, 1, 0, 0), (7, 1, 1, 1), (101, 1, 1, 1)]
+    (night,) = rows(settings, list_night)
+    assert [night[name] for name in ("exposures", "other_exposures", "exposed_users")] == [7, 1, 4]
+    # What popularity is compared with is counted as before: plays of the day, wherever they came from.
+    assert reach(settings)["liked", 10] == (2, 2, 1, 1)
+    (facts,) = scorecard(settings)["nights"]
+    assert (facts["shown"], facts["played"], len(facts["positions"])) == (6, 2, 5)
+    assert record_outcomes(settings, FLIP + 4 * DAY).skipped
 
 
 def test_the_next_flip_ends_a_nights_time_and_a_rollback_begins_it_again(settings: Settings) -> None:

@@ -65,6 +65,8 @@ def _write(raw: Path, files: dict[str, str], ending: str) -> None:
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_becomes_the_same_tables(ingested: Ingested, tmp_path: Path, ending: str) -> None:
+    shown = "user_id,video_id,timestamp,position\n14,148,1593898060,1\n15,148,1593898061,2\n"
+    ingested.raw.files["exposures.csv"] = shown
     ingested.run(**{"data.max_reject_share": 0})
     expected = [ingested.table(name) for name in TABLES]
     other = Ingested(tmp_path / "other")
