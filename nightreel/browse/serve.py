@@ -57,6 +57,8 @@ def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) 
         ws="none",
     )
     uvicorn.Server(configuration).run(sockets=[listening])
+    # It returns only when SIGINT ended it. The event loop should then raise this itself, and under load it sometimes does not.
+    raise KeyboardInterrupt
 
 
 def _work_in_processes(
