@@ -122,6 +122,7 @@ def test_a_disk_that_fills_after_a_publish_leaves_the_list_readable(home: Settin
     assert _list(home) == before
 
 
+@pytest.mark.slow
 def test_a_night_on_a_full_disk_fails_with_that_reason(home: Settings) -> None:
     before = _list(home)
     users = home.data.raw_dir / "user_features.csv"

@@ -12,6 +12,8 @@ from pipelines.features import build_features
 from pipelines.ingest import ingest
 from pipelines.rankers import train
 
+pytestmark = pytest.mark.slow
+
 PIECES = Path(__file__).parents[3] / "shared" / "kuairec" / "real"
 # Enough to tell the systems apart, and little enough for every run of the tests.
 USER_SHARE, VIDEOS, OTHERS = 0.1, 800, 3.0

@@ -8,6 +8,9 @@ import pytest
 
 from synthetic import synthesize
 
+# That a world is still the one that was measured here, test_synthesize_processors.py says at once.
+pytestmark = pytest.mark.slow
+
 USERS, VIDEOS, INTERACTIONS = 1_300, 2_600, 600_000
 
 # Upper edge of a bucket of video length in seconds: KuaiRec's 80th percentile of watch_ratio in it.

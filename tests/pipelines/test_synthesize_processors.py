@@ -35,6 +35,7 @@ def _digests(folder: Path, processor: dict[str, str], plays: int) -> dict[str, s
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_on_every_processor(tmp_path: Path) -> None:
     files = {name: _digests(tmp_path / name, processor, 6_000) for name, processor in PROCESSORS.items()}
     assert len(files["this one"]) == 8

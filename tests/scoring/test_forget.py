@@ -120,6 +120,7 @@ def test_no_file_of_the_home_has_the_user_any_more(
     assert nothing.returncode == 0 and "no row of this user was found" in nothing.stdout
 
 
+@pytest.mark.slow
 def test_retrain_leaves_no_model_that_has_seen_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nightreel: Nightreel
 ) -> None:

@@ -93,6 +93,7 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
     assert score_and_publish(settings, as_of=AS_OF, publish=True).skipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
     cluster: Any, settings: Settings
@@ -114,6 +115,7 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
 
 
 # Where loaders may outlive it; what SQLite does when its one writer dies, test_kill.py knows.
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_driver_killed_leaves_last_nights_list_and_the_next_run_goes_on(
     cluster: Any, settings: Settings

@@ -65,7 +65,7 @@ CAPPED = pl.min_horizontal(columns.WATCH_RATIO, 1.0)
     ("ratio", "threshold", "share"),
     [
         (CAPPED, "1", "0.000%"),
-        (pl.col(columns.WATCH_RATIO), "500", "0.000%"),
+        pytest.param(pl.col(columns.WATCH_RATIO), "500", "0.000%", marks=pytest.mark.slow),
         (pl.col(columns.WATCH_RATIO) + 2, "1", "100.000%"),
     ],
     ids=["an exporter caps the ratio", "a threshold out of reach", "every play is liked"],
