@@ -57,7 +57,8 @@ def _work(settings: Settings, hosts: tuple[str, ...], listening: socket.socket) 
         ws="none",
     )
     uvicorn.Server(configuration).run(sockets=[listening])
-    # It returns only when SIGINT ended it. The event loop should then raise this itself, and under load it sometimes does not.
+    # It returns only when SIGINT ended it. The event loop should then raise this itself; under load it
+    # sometimes does not.
     raise KeyboardInterrupt
 
 
