@@ -289,7 +289,6 @@ def main() -> None:
         "settings": settings.chosen(
             {
                 "ranker.lightgbm.num_iterations",
-                "ranker.tree_rows",
                 "ranker.lightgbm.learning_rate",
                 "ranker.filter_k",
                 "seed",

@@ -1,8 +1,8 @@
 """How many interactions does ALS take on one node: bytes and CPU seconds of each, at two sizes?
 
-One first fit (`als_iterations`) and one refit (`als_refit_iterations`) of random plays, 64 factors, as many
-users and videos for each play as KuaiRec has. Each size runs in a process of its own; memory is its peak
-above that of a process that has made the plays and not fitted them.
+One first fit and one refit of random plays, 64 factors, as many users and videos for each play as KuaiRec
+has. Each size runs in a process of its own; memory is its peak above that of a process that has made the
+plays and not fitted them.
 
     python benchmarks/als_size.py
 """

@@ -38,6 +38,7 @@ from nightreel.core.printing import print_table
 from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate.figures import ALL, CUTOFFS, Figure
 from pipelines.evaluate.protocols import Pairs, kuairec_pairs
+from pipelines.hashing import uniform_hash
 from pipelines.labels import RATIO
 from pipelines.local_days import INSTANT
 from pipelines.metrics import (
@@ -54,7 +55,7 @@ from pipelines.metrics import (
 )
 from pipelines.rankers import FeatureEncoding, hybrid_scores
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.training_frame import FeatureFrame, of_sampled_users
+from pipelines.training_frame import FeatureFrame
 
 AS_PUBLISHED = "as-published"
 AVERAGES_AS_OF = "as-published, averages as of then"
@@ -143,7 +144,8 @@ class _Data:
             .collect(engine="streaming")
         )
         share = most * _PAIRS_A_PLAY / pairs.rows.height
-        tested = of_sampled_users(pairs.rows, min(share, 1.0), settings.seed + 2)
+        users = pairs.rows[columns.USER_ID].to_numpy().astype(np.uint64)
+        tested = pairs.rows.filter(pl.Series(uniform_hash(users, settings.seed + 2) < share))
         tested = tested.with_columns(_times_of_tested_watches(tested, settings))
         ratios = whole[columns.WATCH_RATIO].to_numpy()
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))

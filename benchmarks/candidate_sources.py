@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,14 @@ def load(settings: Settings, users: int) -> tuple[Candidates, PairRanker]:
     return few.candidates, PairRanker.of(few.ranker, few.sides)
 
 
-def score(candidates: Candidates, ranker: PairRanker, settings: Settings) -> tuple[Lists, float]:
+def score(
+    candidates: Candidates, ranker: PairRanker, settings: Settings, size: int | None = None
+) -> tuple[Lists, float]:
     """The lists, and seconds a user."""
     started = time.perf_counter()
     retrieval = Retrieval.of(candidates, ranker.sides, settings)
+    if retrieval is not None and size is not None:
+        retrieval = replace(retrieval, size=size)
     lists = Lists.concatenate(score_with(candidates, ranker, retrieval, settings))
     return lists, (time.perf_counter() - started) / len(candidates.user_id)
 
@@ -89,10 +94,9 @@ def main() -> None:
     for sources, size, search in wanted:
         changes = {
             "retrieval.candidates": sources,
-            "retrieval.candidate_k": size,
             "retrieval.als_search": search,
         }
-        lists, seconds = score(candidates, ranker, settings.changed(changes))
+        lists, seconds = score(candidates, ranker, settings.changed(changes), size)
         told = {"sources": sources, "size": size, "als_search": search, **compare(lists, best)}
         rows.append(told | {"ms_a_user": seconds * 1e3})
         print(rows[-1], flush=True)

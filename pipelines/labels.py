@@ -3,7 +3,7 @@
 `ratio`: watch_ratio above `like_threshold`, as in the original work. People watch about as long whatever a
 video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
 in Kuaishou's own logs (18 s; Gao et al., KuaiRand, CIKM 2022). `duration`: watch_ratio above the
-`like_quantile` of plays of videos of like length. Source: Zhan et al., Deconfounding Duration Bias in
+LIKE_QUANTILE of plays of videos of like length. Source: Zhan et al., Deconfounding Duration Bias in
 Watch-time Prediction for Video Recommendation (D2Q, KDD 2022).
 """
 
@@ -21,7 +21,9 @@ RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
 # What decides the label: of the record of each step that reads it.
-LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s", "data.like_quantile")
+# As in Kuaishou's own study of duration bias: of videos of like length, the highest fifth is liked.
+LIKE_QUANTILE = 0.8
+LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s")
 
 
 def labels_of(settings: Settings) -> tuple[Label, ...]:
@@ -131,7 +133,7 @@ def is_liked(
             played_ms = np.rint(watch_ratio.astype(np.float64) * video_duration_ms)
             liked |= played_ms >= settings.data.long_view_s * 1_000
         return liked
-    thresholds = buckets.thresholds(settings.data.like_quantile)[buckets.bucket(video_duration_ms)]
+    thresholds = buckets.thresholds(LIKE_QUANTILE)[buckets.bucket(video_duration_ms)]
     above: np.ndarray = watch_ratio > thresholds
     return above
 
@@ -146,7 +148,7 @@ def targets(
     """Both targets by a label.
 
     `ratio`: liked above like_threshold, or from long_view_s on; amount is watch_ratio, clipped at
-    watch_ratio_clip. `duration`: liked above the like_quantile of the bucket; amount is the quantile in the
+    watch_ratio_clip. `duration`: liked above LIKE_QUANTILE of the bucket; amount is the quantile in the
     bucket, 0 to 1.
     """
     liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)

@@ -127,27 +127,8 @@ def read_plays(settings: Settings) -> pl.DataFrame:
     return scan_plays(settings.paths).collect()
 
 
-def of_sampled_users(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
-    """The rows of a share of the users, chosen by a hash of user_id and seed; row order is kept.
-
-    The same user is chosen whatever else is in the table, and a larger share includes the smaller one's
-    users.
-
-    Raises:
-        InputError: if no user is left.
-    """
-    if share >= 1:
-        return rows
-    users = rows[columns.USER_ID].to_numpy().astype(np.uint64)
-    chosen = rows.filter(pl.Series(uniform_hash(users, seed) < share))
-    if chosen.is_empty():
-        raise InputError(f"A sample of {share} leaves none of the users.", "Set a larger sample.")
-    return chosen
-
-
 def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
     """Which of these users are validation users, reported nowhere: by hash, bool [users]."""
-    # Another seed than that of samples, or a sample of users would hold only those that choose.
     chosen: np.ndarray = (
         uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.evaluation.tuning_share
     )

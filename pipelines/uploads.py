@@ -5,6 +5,9 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.settings import Paths
 
+FRESH_DAYS = 7
+"""A video is fresh for so many days after its upload: a week, as catalogues are weekly in their rhythm."""
+
 
 def upload_days(paths: Paths) -> pl.LazyFrame:
     """video_id (int64) and its first upload date, of the videos that have one."""

@@ -50,7 +50,7 @@ def read_runs(connection: Connection) -> list[dict[str, Any]]:
     shown = shown_id(connection)
     key = recommendation_run.c[columns.RUN_ID]
     newest = (connection.execute(select(func.max(key))).scalar() or 0) - RUNS_MAX
-    # Runs with lists are few (keep_runs, keep_replays), and needed however many have failed since.
+    # Runs with lists are few (keep_runs), and needed however many have failed since.
     has_lists = recommendation_run.c.status.in_(HAVE_LISTS)
     wanted = select(recommendation_run).where(or_(key > newest, has_lists))
     runs = [dict(run) for run in connection.execute(wanted.order_by(key.desc())).mappings()]

@@ -22,7 +22,7 @@ _AFTER_REACH = (
     Column("played", "Played", "Listed rows that their user played while they were shown.", "number"),
     Column("liked", "Liked", "Listed rows that their user liked then.", "number"),
     Column("hours", "Hours", _HOURS, "number"),
-    Column("fresh_said", "Fresh", "Share of the rows whose video was new then (fresh_days).", "number"),
+    Column("fresh_said", "Fresh", "Share of the rows whose video was at most 7 days old then.", "number"),
     Column("coverage_said", "Coverage", "Share of all known videos that some list had.", "number"),
     Column("remarks", "Remark", "What lies outside the band of the nights before."),
 )

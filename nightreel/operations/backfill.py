@@ -79,7 +79,7 @@ def backfill(
     now = now or datetime.now(UTC)
     nights = list(_nights(settings, first, last, model_version, now))
     upgrade_if_there(settings)
-    keeping = settings.changed({"database.keep_replays": _KEEP_ALL})
+    keeping = settings.changed({"database.keep_runs": _KEEP_ALL})
     made: list[int] = []
     before = 0
     with progress("backfill", total=len(nights)) as advance:
@@ -107,10 +107,10 @@ def backfill(
             f"{len(seen)} nights, {seen[0]} to {seen[-1]}, are by a model that was fitted on their plays: "
             "their figures are too good"
         )
-    if len(nights) > settings.database.keep_replays:
+    if len(nights) > settings.database.keep_runs:
         remarks.append(
-            f"the next publish keeps the lists of the newest {settings.database.keep_replays} ([database] "
-            "keep_replays); their figures stay"
+            f"the next publish keeps the lists of the newest {settings.database.keep_runs} ([database] "
+            "keep_runs); their figures stay"
         )
     facts = BackfillFacts(
         nights=len(nights),

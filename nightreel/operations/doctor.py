@@ -304,9 +304,7 @@ def memory() -> Finding:
     if available_bytes < _MEMORY_SHORT_BYTES:
         return Finding("memory", "wrong", found, "End other programs, or raise the container's memory limit.")
     if available_bytes < _MEMORY_SCARCE_BYTES:
-        return Finding(
-            "memory", "warning", found, "Enough for the demo; all of KuaiRec wants 4 GiB. Lower train_sample."
-        )
+        return Finding("memory", "warning", found, "Enough for the demo; all of KuaiRec wants 4 GiB.")
     return Finding("memory", "ok", found)
 
 

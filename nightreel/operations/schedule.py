@@ -35,6 +35,8 @@ from scoring.database.connection import DatabaseAwayError, keep_readable
 from scoring.database.writer import sole_scheduler
 
 TICK_S = 5
+# A job missed by no more than this is caught up, once; with a day or more, two nights would be due at once.
+GRACE = timedelta(hours=20)
 # After a job whose failure could not be recorded, or that another process runs.
 _PAUSE = timedelta(minutes=1)
 
@@ -68,7 +70,7 @@ class Scheduler:
     def due(self) -> Job | None:
         """The job to run now: the night, then training; of each, the last one missed within the grace."""
         settings, now = self._settings, self._now()
-        grace = timedelta(hours=settings.schedule.grace_hours)
+        grace = GRACE
         for name, cron in ((NIGHT, settings.schedule.cron), (RETRAIN, settings.schedule.retrain)):
             if cron is None or self._is_paused(name, now):
                 continue

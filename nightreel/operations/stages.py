@@ -13,6 +13,8 @@ from nightreel.core.steps import Facts, StepResult
 from scoring.database.connection import DatabaseAwayError
 
 RETRY_WAIT_S = 10.0
+# Five minutes in all: longer than a database takes to start anew, shorter than a failure should stay unknown.
+RETRIES = 5
 """Seconds before the first further try of a stage; each later one waits twice that."""
 
 _log = get_logger(__name__)
@@ -46,7 +48,7 @@ def run_stages(
 ) -> None:
     """Run each stage, and record in `outcome` what it did; an error ends the job.
 
-    If the database cannot be reached or is busy, the stage is retried up to `stage_retries` times, with a
+    If the database cannot be reached or is busy, the stage is retried up to RETRIES times, with a
     wait that
     doubles each time. An optional stage that fails becomes a remark.
 
@@ -71,14 +73,12 @@ def run_stages(
 def _with_retries(
     stage: Stage, settings: Settings, sleep: Callable[[float], None], *, retry_busy: bool
 ) -> StepResult[Facts]:
-    for attempt in range(settings.schedule.stage_retries + 1):
+    for attempt in range(RETRIES + 1):
         try:
             with full_disk_named(settings.home):
                 return stage.work()
         except (DatabaseAwayError, BusyError) as error:
-            if attempt == settings.schedule.stage_retries or (
-                isinstance(error, BusyError) and not retry_busy
-            ):
+            if attempt == RETRIES or (isinstance(error, BusyError) and not retry_busy):
                 raise
             wait_s = RETRY_WAIT_S * 2**attempt
             _log.warning("stage is tried again", stage=stage.name, wait_s=wait_s, reason=str(error))

@@ -164,8 +164,6 @@ FACTORS: Step[FactorFacts] = Step(
     settings=(
         "features.als_model",
         "features.als_factors",
-        "features.als_iterations",
-        "features.als_regularization",
         "features.als_refit_days",
         "data.time_zone",
         "seed",

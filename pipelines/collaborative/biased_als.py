@@ -15,7 +15,14 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.collaborative.fits import REFIT_ITERATIONS, Fit, Keys, ends_of_pasts
+from pipelines.collaborative.fits import (
+    FIRST_ITERATIONS,
+    REFIT_ITERATIONS,
+    REGULARIZATION_PLAYS,
+    Fit,
+    Keys,
+    ends_of_pasts,
+)
 from pipelines.collaborative.least_squares import Plays, Side, solve
 
 # Of als_factors dimensions, one carries the user's bias and one the video's.
@@ -46,8 +53,8 @@ def biased_fits(
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
     size = settings.features.als_factors - BIAS_DIMENSIONS
-    iterations = settings.features.als_iterations if done is None else REFIT_ITERATIONS
-    strength, threads = settings.features.als_regularization, settings.threads
+    iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
+    strength, threads = REGULARIZATION_PLAYS, settings.threads
     if done is None:
         video_side = Side.random(videos.known[0], size, np.random.default_rng(settings.seed))
     else:

@@ -9,8 +9,12 @@ import polars as pl
 
 from nightreel.core import columns
 
+FIRST_ITERATIONS = 5
+"""Iterations of the first fit, which starts from random factors; more change the order of no list."""
 REFIT_ITERATIONS = 2
 """Iterations of each later fit, which starts from the one before and is near its end then."""
+REGULARIZATION_PLAYS = 15.0
+"""Weight, in plays, that pulls factors to zero: someone with fewer plays than this is mostly the mean."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings, Settings
-from pipelines.collaborative.fits import REFIT_ITERATIONS, Fit, Keys, ends_of_pasts
+from pipelines.collaborative.fits import (
+    FIRST_ITERATIONS,
+    REFIT_ITERATIONS,
+    REGULARIZATION_PLAYS,
+    Fit,
+    Keys,
+    ends_of_pasts,
+)
 
 # How much a ratio of 1 adds to the confidence of 1; a dislike is as sure as such a like.
 _ALPHA = 100.0
@@ -54,14 +61,14 @@ def implicit_fits(
         pairs = csr_matrix(
             (confidences[:end], (users.rows[:end], videos.rows[:end])), shape=(users_known, videos_known)
         )
-        # The setting is a weight in plays; implicit wants one in confidence.
+        # This is a weight in plays; implicit wants one in confidence.
         weight_a_play = float(np.abs(confidences[:end]).mean(dtype=np.float64))
         # BLAS threads would fight with implicit's own, and the last bits would depend on their number.
         with threadpool_limits(1, user_api="blas"):
             model = AlternatingLeastSquares(
                 factors=settings.features.als_factors,
-                regularization=settings.features.als_regularization * weight_a_play,
-                iterations=settings.features.als_iterations if last is None else REFIT_ITERATIONS,
+                regularization=REGULARIZATION_PLAYS * weight_a_play,
+                iterations=FIRST_ITERATIONS if last is None else REFIT_ITERATIONS,
                 num_threads=settings.threads,
                 random_state=settings.seed,
             )

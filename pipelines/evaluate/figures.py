@@ -36,6 +36,7 @@ from pipelines.metrics import (
     repeats,
     root_mean_square_error,
 )
+from pipelines.uploads import FRESH_DAYS
 
 CUTOFFS = (10, 20, 50, 100, 200, 500, 1000)
 SLICE_CUTOFFS = (10, 100)
@@ -162,9 +163,7 @@ class Measuring:
         trial = self._trial
         videos = trial.videos
         listed = np.where(first >= 0, trial.video[first], -1)
-        fresh = np.where(
-            np.isnan(videos.age_days), np.nan, videos.age_days < self._settings.retrieval.fresh_days
-        )
+        fresh = np.where(np.isnan(videos.age_days), np.nan, videos.age_days < FRESH_DAYS)
         for metric, values in (
             ("novelty", means_of_first(listed, videos.novelty, CUTOFFS)),
             ("popularity_percentile", means_of_first(listed, videos.popularity, CUTOFFS)),

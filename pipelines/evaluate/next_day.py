@@ -18,7 +18,7 @@ from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, conte
 from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
 from pipelines.metrics import exposure_weights
-from pipelines.training_frame import of_sampled_users, scan_plays
+from pipelines.training_frame import scan_plays
 
 NEXT_DAY = "next_day"
 ANY_PLAY = "any"
@@ -96,7 +96,7 @@ class NextDay:
         lists = pl.read_parquet(lists_file(settings, judged.day.day, system))
         if self.sampled:
             lists = lists.filter(_is_sampled(judged.day, lists, settings.seed))
-        return of_sampled_users(lists, settings.evaluation.test_sample, settings.seed)
+        return lists
 
 
 def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay | None:
@@ -147,9 +147,7 @@ def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
         on_day = pl.when(is_in).then(pl.lit(number, dtype=pl.Int32)).otherwise(on_day)
     first = min(day.as_of for day in backtest.days)
     plays = scan_plays(settings.paths).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
-    return of_sampled_users(
-        plays.drop_nulls(_ON_DAY).collect(engine="streaming"), settings.evaluation.test_sample, settings.seed
-    )
+    return plays.drop_nulls(_ON_DAY).collect(engine="streaming")
 
 
 def _first_plays(paths: Paths, plays: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from nightreel.core.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
-from pipelines.training_frame import PLAY_COLUMNS, choose_settings, of_sampled_users, scan_plays
+from pipelines.training_frame import PLAY_COLUMNS, choose_settings, scan_plays
 
 KUAIREC = "kuairec"
 IMPRESSIONS = "impressions"
@@ -79,20 +79,19 @@ def kuairec_pairs(settings: Settings) -> Pairs:
     )
     last = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().to_series()
     end = ends_of_days(last, settings.data.zone)[0]
-    return Pairs(KUAIREC, end, _once(pairs, settings), pairs[columns.VIDEO_ID].n_unique(), plays)
+    return Pairs(KUAIREC, end, _once(pairs), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
 def impression_pairs(cut: datetime, settings: Settings) -> Pairs:
     """What each user was shown from `cut` on, as of then."""
     plays = scan_plays(settings.paths)
     is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
-    rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect(), settings)
+    rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect())
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()
     return Pairs(IMPRESSIONS, cut, rows, catalogue, plays.filter(is_before))
 
 
-def _once(plays: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Each pair once, by its first row, of the sampled users."""
-    sampled = of_sampled_users(plays, settings.evaluation.test_sample, settings.seed)
+def _once(plays: pl.DataFrame) -> pl.DataFrame:
+    """Each pair once, by its first row."""
     keys = [columns.USER_ID, columns.VIDEO_ID]
-    return sampled.unique(keys, keep="first", maintain_order=True).sort(keys)
+    return plays.unique(keys, keep="first", maintain_order=True).sort(keys)

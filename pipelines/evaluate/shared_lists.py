@@ -24,7 +24,7 @@ from pipelines.evaluate.next_day import ANY_PLAY
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, start_of_day
 from pipelines.metrics import Bootstrap, interval_of_draws
-from pipelines.training_frame import of_sampled_users, scan_plays
+from pipelines.training_frame import scan_plays
 from pipelines.user_segments import users_by_segment
 
 SITTING_GAP = timedelta(minutes=30)
@@ -95,7 +95,7 @@ def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
     own = lists.select(columns.VIDEO_ID, pl.col(columns.RELATED_VIDEO_ID).alias(_NEXT), columns.RANK)
     key = [columns.VIDEO_ID, _NEXT]
     yield _Asked(day, RELATED, _ranked(pairs.join(own, on=key, how="left", maintain_order="left")))
-    before = _plays(_day_before(day, settings), settings, buckets, of_all=True)
+    before = _plays(_day_before(day, settings), settings, buckets)
     most = _most(before, _depth(lists) + 1)
     at = most.with_row_index("at", 1)
     of_current = at.select(columns.VIDEO_ID, pl.col("at").alias("current"))
@@ -116,7 +116,7 @@ def _popular(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
     row = [columns.SEGMENT, columns.VALUE, columns.VIDEO_ID, columns.RANK]
     overall = lists.filter(pl.col(columns.SEGMENT) == columns.OVERALL).select(columns.VIDEO_ID, columns.RANK)
     yield _Asked(day, POPULAR, _looked_up(asked, overall))
-    before = _plays(_day_before(day, settings), settings, buckets, of_all=True).filter(_LIKED)
+    before = _plays(_day_before(day, settings), settings, buckets).filter(_LIKED)
     most = _most(before, _depth(lists))
     numbered = most.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(columns.RANK))
     yield _Asked(day, MOST_LIKED, _looked_up(asked, numbered))
@@ -141,15 +141,11 @@ def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(*kept, pl.col(columns.RANK).cast(pl.Int32).fill_null(0))
 
 
-def _plays(
-    day: BacktestDay, settings: Settings, buckets: LengthBuckets, *, of_all: bool = False
-) -> pl.DataFrame:
-    """The plays of a day: user_id, video_id, event_timestamp, liked; of the evaluated users, or of all."""
+def _plays(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> pl.DataFrame:
+    """The plays of a day: user_id, video_id, event_timestamp, liked."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     begin, end = (pl.lit(one, dtype=INSTANT) for one in (day.as_of, day.until))
     plays = scan_plays(settings.paths).filter(stamp >= begin, stamp < end).collect(engine="streaming")
-    if not of_all:
-        plays = of_sampled_users(plays, settings.evaluation.test_sample, settings.seed)
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
     liked = pl.Series(_LIKED, is_liked(settings.data.label, buckets, ratio, length, settings))
     return plays.select(columns.USER_ID, columns.VIDEO_ID, stamp, liked)

@@ -1,6 +1,6 @@
 """Fits classifier and regressor with LightGBM, deterministically, on one binned part of the plays at a time.
 
-A large log is dealt into parts of `tree_rows` plays, every n-th play to the same part. Some trees are fitted
+A large log is dealt into parts of TREE_ROWS plays, every n-th play to the same part. Some trees are fitted
 on the first part, the next ones, on top of what these predict, on the second, and so on: every play is learnt
 from, no more than two parts are in memory, and a tree costs what its part costs. Bagging of the whole log to
 the same number of rows costs four times as much a tree on KuaiRec: each tree has to be applied to all plays.
@@ -26,6 +26,8 @@ from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.slices import Slices
 
 _STOP_ROWS = 200_000
+# Most plays that one tree is fitted on: two such parts stay below a gigabyte (docs/decisions/boosting.md).
+TREE_ROWS = 1_000_000
 # Weight, in plays, that pulls what a category says to the mean of all, found by `nightreel tune`.
 _CATEGORY_PLAYS = 2_870.0
 _REGRESSOR: dict[str, Any] = {"objective": "regression", "metric": "l2"}
@@ -118,7 +120,7 @@ def validation_rows(slices: Slices) -> range:
 
 def number_of_parts(settings: RankerSettings, rows: int) -> int:
     """The number of parts that this many plays are split into; each part gets at least one tree."""
-    return min(-(-rows // settings.tree_rows), settings.lightgbm.num_iterations) or 1
+    return min(-(-rows // TREE_ROWS), settings.lightgbm.num_iterations) or 1
 
 
 def grow_rankers(
@@ -176,7 +178,7 @@ def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
     # many plays; a small log has few to ask for.
     shrinkage = min(max(rows / 700, 20.0), _CATEGORY_PLAYS)
     # Where there are parts, a tree sees a sample of the plays anyway.
-    bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= settings.ranker.tree_rows else {}
+    bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= TREE_ROWS else {}
     ours = bagging | {
         "lambda_l1": 0.05,
         "cat_smooth": shrinkage,

@@ -14,7 +14,6 @@ import numpy as np
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import DataSettings, Settings
-from nightreel.core.settings.names import toml_name
 from pipelines.labels import RATIO, Targets
 
 # Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
@@ -90,10 +89,9 @@ class Classes:
             meaning = "the classifier cannot tell liked plays from others"
             if self.amounts_differ:
                 meaning += " and learns from watch_ratio itself"
-        setting = _setting(settings.data)
         _log.warning(
             f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
-            f"{meaning}; check {toml_name(setting)} = {settings.value(setting):g} against watch_ratio, "
+            f"{meaning}; check {_rule(settings.data)} against watch_ratio, "
             f"which is {self.highest:.4g} at most"
         )
 
@@ -101,7 +99,6 @@ class Classes:
         """Raise InputError where neither the classes nor the amounts of the plays differ."""
         if not self.is_missing_one or self.amounts_differ:
             return
-        setting = _setting(settings.data)
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
@@ -113,7 +110,7 @@ class Classes:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
-            f"liked ({toml_name(setting)} = {settings.value(setting):g}), and watch_ratio is "
+            f"liked ({_rule(settings.data)}), and watch_ratio is "
             f"{self.highest:.4g} in all of these: there is nothing to learn.",
             remedy,
         )
@@ -123,5 +120,8 @@ def _has_both_classes(liked: np.ndarray) -> bool:
     return bool(liked.any() and not liked.all())
 
 
-def _setting(settings: DataSettings) -> str:
-    return "data.like_threshold" if settings.label == RATIO else "data.like_quantile"
+def _rule(settings: DataSettings) -> str:
+    """The setting that says which plays are liked, as in the file."""
+    if settings.label == RATIO:
+        return f"[data] like_threshold = {settings.like_threshold:g}"
+    return f"[data] label = {settings.label}"

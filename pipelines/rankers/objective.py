@@ -120,14 +120,14 @@ def _chosen_on_matrix(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
 ) -> Chosen:
     """Choose on the matrix's validation users; the next day's rankers are those of the backtest."""
-    few = settings.changed({"ranker.training_users": min(settings.ranker.training_users, _CONTEST_USERS)})
     earlier = night_rows(
         data.plays,
         store,
         data.encoding,
         data.cuts.holdout_from,
-        few,
+        settings,
         rows_max=_CONTEST_ROWS,
+        users_max=_CONTEST_USERS,
         earlier_too=False,
     )
     if earlier is None:

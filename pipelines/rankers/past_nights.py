@@ -33,6 +33,8 @@ _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
+# More nights, or more users of each, cost time and gain nothing that the backtest sees.
+TRAINING_NIGHTS, TRAINING_USERS = 3, 5_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
 _PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
 _BLOCK_USERS = 128
@@ -116,6 +118,7 @@ def night_rows(
     settings: Settings,
     *,
     rows_max: int = ROWS_MAX,
+    users_max: int = TRAINING_USERS,
     earlier_too: bool = True,
 ) -> NightRows | None:
     """The rows of past nights that ended by `until`; None where no candidate of theirs was liked.
@@ -123,12 +126,13 @@ def night_rows(
     Args:
         plays: from `read_plays`; those at or after `until` are ignored.
         rows_max: about the most rows of candidates that were not played.
+        users_max: the most users of each night, chosen by hash.
         earlier_too: whether to add as many earlier nights as the holdout has days, for callers who leave
             its days out later.
     """
     past = Past.of(plays, until, settings)
-    nights = settings.ranker.training_nights + (settings.evaluation.holdout_days if earlier_too else 0)
-    kind, examples = _examples(past, plays, nights, settings)
+    nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
+    kind, examples = _examples(past, plays, nights, users_max, settings)
     blocks: list[np.ndarray] = []
     parts: list[tuple[np.ndarray, ...]] = []
     names: tuple[str, ...] = ()
@@ -202,14 +206,16 @@ def _night_of(
     return Night.of(Past.of(plays, one.cutoff, settings), index, sides, listable, settings)
 
 
-def _examples(past: Past, plays: pl.DataFrame, nights: int, settings: Settings) -> tuple[str, list[Examples]]:
+def _examples(
+    past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: Settings
+) -> tuple[str, list[Examples]]:
     """Users of the last nights, or of sittings where too few of those had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
     ends = ends_of_days(instants, settings.data.zone)
     end_us = ends.dt.timestamp("us").to_numpy()
     days, counts = np.unique(end_us, return_counts=True)
     days = days[counts >= _DAY_SHARE * np.median(counts)]
-    examples = nights * settings.ranker.training_users
+    examples = nights * users_max
     if len(past) <= _SMALL_LOG_PLAYS:
         # More nights for a log of few users, but no more examples for one of many.
         nights = max(nights, _SMALL_LOG_NIGHTS)

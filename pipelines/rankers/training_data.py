@@ -17,7 +17,7 @@ from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Cuts, Slices, time_cuts
-from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
+from pipelines.training_frame import FeatureFrame, read_plays
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainingData:
         Raises:
             InputError: on too short a log.
         """
-        plays = of_sampled_users(read_plays(settings), settings.ranker.train_sample, settings.seed)
+        plays = read_plays(settings)
         cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
         frame = FeatureFrame.join(store, plays, settings.data.zone)

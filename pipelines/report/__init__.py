@@ -99,8 +99,6 @@ def _pages(settings: Settings) -> tuple[Path, ...]:
 _ASKED = {
     "data.like_threshold",
     "data.long_view_s",
-    "data.like_quantile",
-    "evaluation.test_sample",
     "data.time_zone",
 }
 # A report may be passed on: it tells nothing of the machine that made it.

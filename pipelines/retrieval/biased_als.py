@@ -11,6 +11,7 @@ import numpy as np
 
 from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import BIAS_DIMENSIONS
+from pipelines.collaborative.fits import FIRST_ITERATIONS, REGULARIZATION_PLAYS
 from pipelines.collaborative.least_squares import BIAS_REGULARIZATION, Plays, Side, solve
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
@@ -34,8 +35,8 @@ class BiasedAls:
         by_user = Plays.grouped(users, some.video, target)
         played = np.unique(some.video)
         by_video = Plays.grouped(np.searchsorted(played, some.video).astype(np.int32), users, target)
-        strength, threads = settings.features.als_regularization, settings.threads
-        for _ in range(settings.features.als_iterations if len(some) else 0):
+        strength, threads = REGULARIZATION_PLAYS, settings.threads
+        for _ in range(FIRST_ITERATIONS if len(some) else 0):
             user_side = solve(
                 by_user, np.diff(by_user.starts), video_side, mean, regularization=strength, threads=threads
             )

@@ -21,7 +21,7 @@ __all__ = ["tune"]
 
 # What a study finds, and what does not touch it.
 _FOUND = {*SPACE, FILTER_K}
-_FIXED = (set(TRAIN.settings) - _FOUND - {"threads"}) | {"evaluation.test_sample", "evaluation.tuning_share"}
+_FIXED = (set(TRAIN.settings) - _FOUND - {"threads"}) | {"evaluation.tuning_share"}
 BEST = "best.toml"
 
 

@@ -37,7 +37,6 @@ _SETTINGS = (
     *LABEL_SETTINGS,
     "seed",
     "features.als_factors",
-    "evaluation.backtest_users",
     "evaluation.backtest_days",
 )
 
@@ -93,7 +92,7 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):
         sampled = ()
-    remarks = [*nights.remarks, *remarks, *_of_some_users(sampled, nights.days, settings)]
+    remarks = [*nights.remarks, *remarks, *_of_some_users(sampled, nights.days)]
     contents = Backtest(
         model.version, trained_before, names if files else (), sampled, nights.days, tuple(remarks)
     )
@@ -124,14 +123,11 @@ def _make(
     return len(missing)
 
 
-def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay], settings: Settings) -> list[str]:
+def _of_some_users(sampled: Sequence[str], days: Sequence[BacktestDay]) -> list[str]:
     if not sampled:
         return []
     users = max(day.sampled_users for day in days)
-    return [
-        f"{', '.join(sampled)}: lists and figures of {users:,} users, by hash ([evaluation] backtest_users = "
-        f"{settings.evaluation.backtest_users})."
-    ]
+    return [f"{', '.join(sampled)}: lists and figures of {users:,} users, by hash."]
 
 
 def _trained_before(model: ModelVersion) -> datetime:

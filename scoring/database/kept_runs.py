@@ -82,9 +82,7 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
     run = connection.execute(select(recommendation_run).where(_key == run_id)).first()
     remedy = "`nightreel runs` lists those that are kept."
     if run is None:
-        raise InputError(
-            f"Run {run_id}: no such run, or it was pruned ([database] keep_runs, keep_replays).", remedy
-        )
+        raise InputError(f"Run {run_id}: no such run, or it was pruned ([database] keep_runs).", remedy)
     if run.status == FAILED:
         raise InputError(f"Run {run_id} failed and has no lists: {run.error}", remedy)
     if run.status not in (PUBLISHED, STORED):

@@ -1,4 +1,4 @@
-"""Removes the runs that are too many: published ones and stored replays each by a limit of their own."""
+"""Removes the runs that are too many: published ones and stored replays each counted by itself."""
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 
@@ -21,14 +21,13 @@ _status = recommendation_run.c.status
 def prune(connection: Connection, settings: Settings) -> None:
     """Remove published runs beyond the newest `keep_runs`, but never the shown one.
 
-    The newest `keep_replays` stored replays are kept, however many nights were published since. Failed runs
-    older
+    As many of the newest stored replays are kept, however many nights were published since. Failed runs older
     than every kept run are removed too. Each run is removed in its own transaction.
     """
     with connection.begin():
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalars().all()
         published = {*_newest(connection, PUBLISHED, settings.database.keep_runs), *shown}
-        stored = set(_newest(connection, STORED, settings.database.keep_replays))
+        stored = set(_newest(connection, STORED, settings.database.keep_runs))
         # A replay that was stored long ago keeps no failed runs.
         oldest = min(published or stored, default=0)
         too_many = (

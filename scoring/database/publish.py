@@ -56,7 +56,6 @@ LIST_SETTINGS = (
     "lists.top_k",
     "ranker.filter_k",
     "retrieval.candidates",
-    "retrieval.candidate_k",
     "retrieval.als_search",
     "lists.exclude_seen",
     "lists.exclude_seen_days",
@@ -70,12 +69,7 @@ LIST_SETTINGS = (
     "ranker.last_stage",
     "lists.diversity",
     "lists.repeat_discount",
-    "lists.repeat_nights",
-    "lists.repeat_ranks",
     "lists.explore_share",
-    "lists.explore_after",
-    "lists.explore_among",
-    "lists.explore_temperature",
     *SHARED_LIST_SETTINGS,
 )
 

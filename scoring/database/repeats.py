@@ -14,7 +14,7 @@ from nightreel.core.settings import Settings
 from scoring.database.loading import read_lists
 from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
 from scoring.lists.candidates import Candidates, bits_at
-from scoring.lists.rules.repeats import Repeats, after_night
+from scoring.lists.rules.repeats import REPEAT_RANKS, Repeats, after_night
 
 _ROWS_AT_A_TIME = 10_000
 _USERS_AT_A_TIME = 512
@@ -94,9 +94,7 @@ def _parts(connection: Connection, run_id: int | None) -> Iterator[list[tuple[An
         yield [(user, listed) for user, listed in part]
 
 
-def write_repeats(
-    connection: Connection, run_id: int, candidates: Candidates, settings: Settings, ids: ListIds
-) -> int:
+def write_repeats(connection: Connection, run_id: int, candidates: Candidates, ids: ListIds) -> int:
     """Record what a run's lists show, in the transaction that shows them; returns the number of rows.
 
     Videos that the user has played are dropped; videos listed before but not in this run are kept.
@@ -105,7 +103,7 @@ def write_repeats(
     for start in range(0, len(candidates.user_id), _USERS_AT_A_TIME):
         users = candidates.user_id[start : start + _USERS_AT_A_TIME]
         lists = read_lists(connection, run_id, int(users[0]), int(users[-1]), ids)
-        lists = lists.rows(lists.rank <= settings.lists.repeat_ranks)
+        lists = lists.rows(lists.rank <= REPEAT_RANKS)
         rows = []
         for at, user in enumerate(users.tolist(), start=start):
             own = slice(*np.searchsorted(lists.user_id, [user, user + 1]).tolist())

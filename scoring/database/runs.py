@@ -172,7 +172,7 @@ def publish_written(
                 if run.show:
                     show(connection, run_id)
                     if settings.notes_repeats and not run.replay:
-                        write_repeats(connection, run_id, candidates, settings, ListIds.of(settings.paths))
+                        write_repeats(connection, run_id, candidates, ListIds.of(settings.paths))
     except BaseException as error:
         _mark_failed(connection.engine, run_id, error)
         raise

@@ -30,6 +30,8 @@ from scoring.lists.nearest import NearestVideos
 from scoring.lists.own_sources import OwnSources
 
 _NONE = np.zeros(0, dtype=np.int64)
+# The union holds so many videos for each that the classifier hands on: it must have some to refuse.
+CANDIDATES_PER_FILTERED = 4
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class Retrieval:
         cls, candidates: Candidates, sides: Sides, settings: Settings, own: OwnSources | None = None
     ) -> "Retrieval | None":
         """Build as the settings say; None if every video is scored, as always for a small catalogue."""
-        # The filter and the list are never left short.
-        size = max(settings.retrieval.candidate_k, filter_size(settings))
+        size = CANDIDATES_PER_FILTERED * filter_size(settings)
         about = candidates.about
         if settings.retrieval.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None

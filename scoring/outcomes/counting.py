@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
 from pipelines.labels import LengthBuckets
+from pipelines.uploads import FRESH_DAYS
 from scoring.database.tables import recommendation
 from scoring.outcomes.arms import figures_of_arms
 from scoring.outcomes.exposures import Exposures
@@ -80,7 +81,7 @@ def count(
     listed = rows.listed
     of_popularity = log.popular_ranks(pairs, before, run.as_of, buckets)
     ages = listed.join(log.age_days(run.as_of), on=columns.VIDEO_ID)
-    is_fresh = pl.col("age_days").is_between(0, log.settings.retrieval.fresh_days)
+    is_fresh = pl.col("age_days").is_between(0, FRESH_DAYS)
     night = {
         "k": run.k,
         "users": users.height,

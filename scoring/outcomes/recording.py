@@ -164,7 +164,6 @@ OUTCOMES: Step[OutcomeFacts] = Step(
     settings=(
         "data.time_zone",
         *LABEL_SETTINGS,
-        "retrieval.fresh_days",
         "lists.exclude_seen",
         "lists.exclude_seen_days",
     ),

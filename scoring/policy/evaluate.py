@@ -29,7 +29,7 @@ from scoring.lists.arms import Arm
 from scoring.lists.eligibility import NOBODY
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
-from scoring.lists.rules.exploration import Exploration
+from scoring.lists.rules.exploration import EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
 from scoring.outcomes.exposures import exposures_of
 from scoring.outcomes.log import LIKED, Log
 from scoring.outcomes.windows import shown_runs
@@ -97,7 +97,7 @@ def evaluate_policy(
         if shown is None:
             raise InputError(f"Run {run.run_id}: apps have not read it yet.", "Wait until they have.")
         with as_known_at(settings, run.known_at or ALWAYS_KNOWN) as home:
-            drawn = _together(list(_drawn(connection, run, _orders(home, run, model), settings, ids)))
+            drawn = _together(list(_drawn(connection, run, _orders(home, run, model), ids)))
     if not len(drawn.user):
         raise InputError(
             f"Run {run.run_id}: none of its rows was drawn by chance.",
@@ -147,12 +147,9 @@ def _orders(home: Settings, run: Row[Any], model: ModelVersion) -> Iterator[List
     return found.lists
 
 
-def _drawn(
-    connection: Connection, run: Row[Any], orders: Iterator[Lists], settings: Settings, ids: ListIds
-) -> Iterator[Drawn]:
+def _drawn(connection: Connection, run: Row[Any], orders: Iterator[Lists], ids: ListIds) -> Iterator[Drawn]:
     """The rows of a run that were drawn, some users at a time. orders: what the model says of these users."""
-    own = settings.lists
-    exploration = Exploration(1.0, 0, own.explore_among, own.explore_temperature, "")
+    exploration = Exploration(1.0, 0, EXPLORE_AMONG, EXPLORE_TEMPERATURE, "")
     for order in orders:
         stored = read_lists(connection, run.run_id, int(order.user_id[0]), int(order.user_id[-1]), ids)
         yield drawn_rows(stored, order, exploration)

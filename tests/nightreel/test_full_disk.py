@@ -20,7 +20,6 @@ from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = """ranker.lightgbm.num_iterations = 10
 features.als_factors = 4
-features.als_iterations = 2
 threads = 1
 lists.top_k = 5
 ranker.filter_k = 20

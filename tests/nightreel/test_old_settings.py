@@ -92,14 +92,20 @@ def test_one_line_warns_of_all_of_them_and_json_stays_json(tmp_path: Path) -> No
 def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "nightreel.toml").write_text("smoothing_plays = 3\n")
+    text = "smoothing_plays = 3\n[lists]\nexplore_after = 3\ntop_k = 7\n[data]\nraw_url = 'file:///logs'\n"
+    (tmp_path / "nightreel.toml").write_text(text)
     monkeypatch.setenv("NIGHTREEL_COLD_PLAYS", "3")
-    load_settings()
+    monkeypatch.setenv("NIGHTREEL_SCHEDULE_GRACE_HOURS", "3")
+    settings = load_settings()
+    assert settings.lists.top_k == 7 and settings.data.raw_url == "file:///logs"
     done = _nightreel("settings", cwd=tmp_path)
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
     assert "`smoothing_plays` is no longer a setting: it is always 20" in line
+    assert "`[lists] explore_after` is no longer a setting: it is always 10" in line
+    assert "`[data] raw_url` is now `[data] raw_dir`" in line
     assert "NIGHTREEL_COLD_PLAYS is no longer a setting" in line
+    assert "NIGHTREEL_SCHEDULE_GRACE_HOURS is no longer a setting: it is always 20" in line
 
 
 def test_what_has_new_names_warns_of_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightreel import cli
+from nightreel.operations import stages
 
 SECRET = "s3cr3t/w0rd"
 QUOTED = "s3cr3t%2Fw0rd"
@@ -42,7 +43,7 @@ COMMANDS = {
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Run the command line in this process; all that it says, and its exit code."""
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    monkeypatch.setenv("NIGHTREEL_SCHEDULE_STAGE_RETRIES", "0")
+    monkeypatch.setattr(stages, "RETRIES", 0)
     monkeypatch.setenv("NIGHTREEL_DEBUG_TRACEBACKS", "")
 
     def run(line: str, url: str) -> tuple[str, object]:

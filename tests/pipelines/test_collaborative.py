@@ -10,7 +10,7 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.collaborative import Fit, build_factors, fits, refit_cutoffs
+from pipelines.collaborative import Fit, biased_als, build_factors, fits, implicit_als, refit_cutoffs
 from pipelines.collaborative.fits import REFIT_ITERATIONS
 from pipelines.local_days import INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
@@ -117,9 +117,13 @@ def _tastes() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, model: str) -> None:
+def test_pairs_never_played_are_ranked_by_taste(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plays, likes, hole = _tastes()
-    settings = _settings(tmp_path, model, **{"features.als_factors": 8, "features.als_regularization": 2.0})
+    for module in (biased_als, implicit_als):
+        monkeypatch.setattr(module, "REGULARIZATION_PLAYS", 2.0)
+    settings = _settings(tmp_path, model, **{"features.als_factors": 8})
     for fit in fits(plays, [_midnight(2), _midnight(5)], settings):
         scores = fit.user_factors @ fit.video_factors.T
         liked, not_liked = scores[hole & likes], scores[hole & ~likes]
@@ -127,12 +131,15 @@ def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, model: str) -> N
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_refit_starts_from_the_last_factors(tmp_path: Path, model: str) -> None:
+def test_a_refit_starts_from_the_last_factors(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where no play is new, three rounds and then two are the same as five; and not as two alone."""
 
     def last_fit(cutoffs: list[datetime], rounds: int) -> list[Fit]:
-        settings = _settings(tmp_path, model, **{"features.als_iterations": rounds})
-        return list(fits(LOG.interactions, cutoffs, settings))[-1:]
+        for module in (biased_als, implicit_als):
+            monkeypatch.setattr(module, "FIRST_ITERATIONS", rounds)
+        return list(fits(LOG.interactions, cutoffs, _settings(tmp_path, model)))[-1:]
 
     end = CUTOFFS[1] + timedelta(microseconds=500)
     assert LOG.interactions.filter(

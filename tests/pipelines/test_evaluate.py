@@ -344,17 +344,6 @@ def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
     assert facts["liked_share"]["duration"] == pytest.approx(0.2, abs=0.08)
 
 
-def test_a_sample_evaluates_whole_users(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_registry.champion(settings)
-    monkeypatch.setenv("NIGHTREEL_EVALUATION_TEST_SAMPLE", "0.4")
-    for whole, part in zip(
-        protocol_pairs(settings, model), protocol_pairs(load_settings(), model), strict=True
-    ):
-        users = part.rows[columns.USER_ID].unique()
-        assert 0 < len(users) < whole.rows[columns.USER_ID].n_unique()
-        assert part.rows.equals(whole.rows.filter(pl.col(columns.USER_ID).is_in(users.implode())))
-
-
 def test_users_who_liked_nothing_are_counted_and_no_figure_is_made_up(tmp_path: Path) -> None:
     """A log without any liked play has pairs and users, but no figures."""
     # The first play alone was watched at all: a log without any difference cannot be learnt from.

@@ -25,7 +25,7 @@ def test_the_ratio_label_is_a_label_short_and_the_duration_label_is_not(tmp_path
     assert by_ratio[short].mean() > 10 * by_ratio[~short].mean()
     by_duration = targets(DURATION, buckets, ratio, length, settings).liked
     for part in (short, ~short):
-        assert by_duration[part].mean() == pytest.approx(1 - settings.data.like_quantile, abs=0.01)
+        assert by_duration[part].mean() == pytest.approx(0.2, abs=0.01)
 
 
 def test_thresholds_are_those_of_the_training_plays(tmp_path: Path) -> None:

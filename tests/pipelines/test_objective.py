@@ -25,7 +25,6 @@ ranker.lightgbm.early_stopping_round = 20
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8
-ranker.training_nights = 4
 retrieval.sources = "recent_2d,als"
 """
 LOG = make_log(9, users=60, videos=80, plays=6_000)

@@ -167,7 +167,7 @@ def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
 
 def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = make_log(5, users=60, videos=40, plays=6_000, days=12)
-    more = 'ranker.objective = "next_day"\nretrieval.sources = "recent_2d,als"\nranker.training_nights = 2\n'
+    more = 'ranker.objective = "next_day"\nretrieval.sources = "recent_2d,als"\n'
     settings = _home(tmp_path / "next_day", monkeypatch, log, more)
     train(settings)
     version = model_registry.champion(settings)

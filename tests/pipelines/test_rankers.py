@@ -13,7 +13,7 @@ from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets, Targets, targets
 from pipelines.model_rows.ordering import received
-from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order, hybrid_scores
+from pipelines.rankers import FeatureEncoding, HybridRanker, boosting, hybrid_order, hybrid_scores
 from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.slices import Slices
@@ -199,11 +199,15 @@ def test_scores_of_many_users_order_each_as_alone(
         assert video[mine][np.argsort(-scores[mine])].tolist() == video[mine][alone].tolist()
 
 
-IN_PARTS = {"ranker.tree_rows": 1_000}  # four parts of the 4,000 rows
+@pytest.fixture
+def in_four_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 4,000 rows."""
+    monkeypatch.setattr(boosting, "TREE_ROWS", 1_000)
 
 
+@pytest.mark.usefixtures("in_four_parts")
 def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, settings: Settings) -> None:
-    in_parts = _fit(_wanted(RATIO), settings.changed(IN_PARTS))
+    in_parts = _fit(_wanted(RATIO), settings)
     unseen, clipped = (
         MATRIX[SLICES.holdout],
         np.minimum(RATIO[SLICES.holdout], settings.data.watch_ratio_clip),
@@ -214,16 +218,17 @@ def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, setting
     assert errors[0] < 1.25 * errors[1]
 
 
+@pytest.mark.usefixtures("in_four_parts")
 def test_parts_repeat_to_the_last_bit(settings: Settings) -> None:
-    some = settings.changed(IN_PARTS)
-    one, two = (_fit(_wanted(RATIO), some) for _ in range(2))
+    one, two = (_fit(_wanted(RATIO), settings) for _ in range(2))
     assert _texts(one) == _texts(two)
 
 
+@pytest.mark.usefixtures("in_four_parts")
 @pytest.mark.parametrize("row", [0, 1, 2, 3, 3_999])
 def test_every_part_is_learnt_from(settings: Settings, row: int) -> None:
     """What came of any one play matters to the models, whichever part it falls into."""
-    some = settings.changed(IN_PARTS | {"ranker.lightgbm.early_stopping_round": 60})
+    some = settings.changed({"ranker.lightgbm.early_stopping_round": 60})
     other = RATIO.copy()
     other[row] = 4.9 if other[row] < 1 else 0.01
     models = [_fit(_wanted(ratio), some) for ratio in (RATIO, other)]

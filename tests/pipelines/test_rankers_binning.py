@@ -8,7 +8,7 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.settings import Settings
-from pipelines.rankers import FeatureEncoding
+from pipelines.rankers import FeatureEncoding, boosting
 from pipelines.rankers.binning import Binning, Part
 from pipelines.rankers.boosting import common_parameters, number_of_parts, validation_rows
 from pipelines.rankers.slices import Slices
@@ -65,8 +65,9 @@ def test_columns_are_binned_as_rows_are(binning: Binning) -> None:
     assert _model(Part(part.rows, plain)) == _model(part)
 
 
-def test_no_part_is_without_a_tree() -> None:
-    few = SETTINGS.changed({"ranker.lightgbm.num_iterations": 3, "ranker.tree_rows": 1_000})
+def test_no_part_is_without_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosting, "TREE_ROWS", 1_000)
+    few = SETTINGS.changed({"ranker.lightgbm.num_iterations": 3})
     assert [number_of_parts(few.ranker, rows) for rows in (1, 1_000, 1_001, 90_000)] == [1, 1, 2, 3]
 
 

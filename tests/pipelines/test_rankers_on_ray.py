@@ -59,16 +59,17 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     # And so many plays that the models use all their trees: where they stop early, the first of two splits
     # that are worth the same decides how many trees there are.
     (home / "nightreel.toml").write_text(
-        "features.als_factors = 8\nranker.lightgbm.num_iterations = 40\n"
-        "ranker.tree_rows = 300000\nthreads = 1\n"
+        "features.als_factors = 8\nranker.lightgbm.num_iterations = 40\nthreads = 1\n"
     )
     size = ["--users", "2000", "--videos", "1000", "--interactions", "1200000", "--days", "20"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):
         done = nightreel(*step, home=home)
         assert done.returncode == 0, done.stderr
     from feature_repo.open_store import apply_definitions
+    from pipelines.rankers import boosting
 
     monkeypatch.setenv("NIGHTREEL_HOME", str(home))
+    monkeypatch.setattr(boosting, "TREE_ROWS", 300_000)
     apply_definitions(load_settings())
     local = _trained(home, monkeypatch)
     on_ray = _trained(home, monkeypatch, **{"cluster.engine": "ray"})

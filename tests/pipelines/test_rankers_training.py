@@ -153,17 +153,6 @@ def test_a_damaged_champion_is_replaced(tmp_path: Path) -> None:
         assert model_registry.champion(settings).version == version
 
 
-def test_a_sample_of_users_trains_on_their_plays_only(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        settings = make_feature_home(
-            tmp_path / "home", LOG, patch, more_settings=FEW_TREES + "ranker.train_sample = 0.5\n"
-        )
-        train(settings)
-        data = model_registry.champion(settings).manifest["data"]
-        assert 5 < data["users"] < 25
-        assert data["fit"] + data["early_stopping"] + data["holdout"] < LOG.interactions.height
-
-
 @pytest.mark.parametrize(("threshold", "share"), [(50.0, "0.000%"), (-1.0, "100.000%")])
 def test_where_every_play_or_none_is_liked_training_says_so_and_the_regressor_learns(
     threshold: float, share: str, settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path

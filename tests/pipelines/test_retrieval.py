@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nightreel.core import columns
 from nightreel.core.settings import RETRIEVAL_SOURCES
+from pipelines.retrieval import biased_als
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES
@@ -137,7 +138,7 @@ def test_ease_is_its_closed_form(settings, users):
         assert (pairs.sum(0)[~used] < 2).all()
 
 
-def test_biased_als_tells_what_was_disliked_from_what_was_not_shown(settings):
+def test_biased_als_tells_what_was_disliked_from_what_was_not_shown(settings, monkeypatch):
     """Half of the users watch even videos long and odd ones hardly; nobody was shown all of either."""
     user, video = (axis.ravel() for axis in np.meshgrid(np.arange(60), np.arange(40), indexing="ij"))
     is_liked = (user + video) % 2 == 0
@@ -152,7 +153,8 @@ def test_biased_als_tells_what_was_disliked_from_what_was_not_shown(settings):
             columns.WATCH_RATIO: np.where(is_liked, 2.0, 0.1)[shown],
         }
     ).cast(LOG.schema)
-    few = settings.changed({"features.als_factors": 8, "features.als_regularization": 1.0})
+    monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 1.0)
+    few = settings.changed({"features.als_factors": 8})
     scores = _scores("biased_als", played, few)[user, video]
     own = [scores[~shown & (user == one) & liked] for one in range(60) for liked in (is_liked, ~is_liked)]
     assert all(yes.min() > no.max() for yes, no in zip(own[::2], own[1::2], strict=True))

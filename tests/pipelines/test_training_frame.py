@@ -15,7 +15,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from pipelines.rankers import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.training_frame import FeatureFrame, of_sampled_users, read_plays
+from pipelines.training_frame import FeatureFrame, read_plays
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
@@ -149,29 +149,6 @@ def test_features_up_to_an_instant_are_blind_to_all_from_it_on(
         FeatureMatrix(after, encoding)[0 : untouched.height],
         FeatureMatrix(frame, encoding)[0 : untouched.height],
     )
-
-
-def test_a_sample_takes_whole_users_and_a_larger_one_takes_them_too() -> None:
-    rows = pl.DataFrame({columns.USER_ID: np.repeat(np.arange(5_000), 2), "row": np.arange(10_000)})
-    small, large = (of_sampled_users(rows, share, seed=1) for share in (0.2, 0.5))
-    assert 0.18 < small.height / rows.height < 0.22
-    assert (small.group_by(columns.USER_ID).len()["len"] == 2).all()
-    assert set(small[columns.USER_ID]) < set(large[columns.USER_ID])
-    assert small["row"].is_sorted()
-    assert of_sampled_users(rows, 1.0, seed=1).height == rows.height
-    assert set(of_sampled_users(rows, 0.2, seed=2)[columns.USER_ID]) != set(small[columns.USER_ID])
-
-
-def test_a_user_is_sampled_alike_in_every_table() -> None:
-    whole = pl.DataFrame({columns.USER_ID: np.arange(1_000)})
-    part = whole.filter(pl.col(columns.USER_ID) % 3 == 0)
-    chosen = set(of_sampled_users(whole, 0.3, seed=5)[columns.USER_ID])
-    assert set(of_sampled_users(part, 0.3, seed=5)[columns.USER_ID]) == chosen & set(part[columns.USER_ID])
-
-
-def test_a_sample_without_users_is_refused() -> None:
-    with pytest.raises(InputError, match="larger sample"):
-        of_sampled_users(pl.DataFrame({columns.USER_ID: [1, 2]}), 1e-9, seed=1)
 
 
 def test_before_ingest_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tests.fixtures.small_log import INTERACTION_SCHEMA, make_log
 LOG = make_log(7, users=30, videos=40, plays=3_000)
 FEW_TREES = (
     "ranker.lightgbm.num_iterations = 5\nranker.lightgbm.early_stopping_round = 5\n"
-    "ranker.filter_k = 5\nevaluation.tuning_share = 0.4\nranker.tree_rows = 1000\n"
+    "ranker.filter_k = 5\nevaluation.tuning_share = 0.4\n"
 )
 RATIO = columns.WATCH_RATIO
 TABLE = "ranker.lightgbm"

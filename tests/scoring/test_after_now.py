@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from nightreel.core.errors import AuditError
 from nightreel.core.settings import Settings
 from nightreel.core.steps import StepResult
-from nightreel.operations import doctor, jobs
+from nightreel.operations import doctor, jobs, schedule
 from nightreel.operations.due import last_due
 from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.metrics import metrics_text
@@ -58,11 +58,11 @@ def _tonight(settings: Settings) -> Job:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {"NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url, "NIGHTREEL_SCHEDULE_GRACE_HOURS": "48"}
+    return {"NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
 
 
 def test_a_job_of_later_settles_no_night_and_status_says_so(
-    published: Settings, nightreel: Nightreel
+    published: Settings, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _plant(published, LATER - timedelta(hours=1))
     told = nightreel("status", "--json", home=published.home, **_environment(published))
@@ -71,8 +71,8 @@ def test_a_job_of_later_settles_no_night_and_status_says_so(
     assert facts["after_now"] == ["job night began 2131-06-01 12:00 UTC, after now"]
     plain = nightreel("status", home=published.home, **_environment(published))
     assert "after now: job night began 2131-06-01 12:00 UTC" in plain.stdout
-    patient = published.changed({"schedule.grace_hours": 48.0})
-    assert Scheduler(patient, lambda _job: []).due() == _tonight(published)
+    monkeypatch.setattr(schedule, "GRACE", timedelta(hours=48))
+    assert Scheduler(published, lambda _job: []).due() == _tonight(published)
 
 
 @pytest.mark.parametrize("ended", ["done", "failed", "running"])

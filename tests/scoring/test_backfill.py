@@ -80,11 +80,11 @@ def test_past_nights_are_stored_and_counted_and_never_shown(scored: Settings, ni
 
 
 def test_what_was_stopped_goes_on_and_a_pruned_night_is_not_made_again(scored: Settings) -> None:
-    few = scored.changed({"database.keep_replays": 1})
+    few = scored.changed({"database.keep_runs": 1})
     assert backfill(few, BEFORE, BEFORE).summary["made"] == 1
     result = backfill(few, BEFORE, LAST)
     assert (result.summary["made"], result.summary["there before"]) == (1, 1)
-    assert any("keep_replays" in remark for remark in result.summary["remarks"])
+    assert any("keep_runs" in remark for remark in result.summary["remarks"])
     assert len(list_runs(few)) == 2
     score_and_publish(few)  # prunes
     assert [run["as_of"] for run in list_runs(few) if run["replay"]] == [midnight(LAST)]

@@ -16,9 +16,12 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines import model_registry
+from pipelines.evaluate import evaluate
 from pipelines.hashing import uniform_hash
 from pipelines.rankers import HybridRanker
 from pipelines.training_frame import read_plays
+from scoring.backtest import backtest
+from scoring.backtest import night as night_module
 from scoring.backtest.night import PastNights
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
@@ -77,9 +80,12 @@ def test_the_last_days_have_lists_of_every_system_and_nothing_else(home: tuple[S
     assert found == sorted([*expected, "lists.json"])
 
 
-def test_a_night_is_let_go_of_before_the_next_one(home: tuple[Settings, str]) -> None:
+def test_a_night_is_let_go_of_before_the_next_one(
+    home: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a night is made from is a gigabyte at KuaiRec's size: two must not be there."""
-    settings = home[0].changed({"evaluation.backtest_users": 3})
+    monkeypatch.setattr(night_module, "BACKTEST_USERS", 3)
+    settings = home[0]
     encoding = HybridRanker.load(model_registry.champion(settings).folder).encoding
     nights = PastNights(read_plays(settings), encoding, midnight(JUDGED[0]), settings)
     made: list[weakref.ref[Any]] = []
@@ -295,14 +301,15 @@ def test_more_days_than_were_held_out_are_refused_with_a_remark(
 
 
 def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
-    home: tuple[Settings, str], nightreel: Nightreel
+    home: tuple[Settings, str], nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = home[0]
     assert nightreel("evaluate", home=settings.home).returncode == 0
     before = {(day, system): _lists(settings, day, system) for day in JUDGED for system in SYSTEMS}
-    done = nightreel("evaluate", home=settings.home, NIGHTREEL_EVALUATION_BACKTEST_USERS="10")
-    assert done.returncode == 0, done.stderr
-    assert "by hash ([evaluation] backtest_users = 10)" in done.stdout
+    monkeypatch.setattr(night_module, "BACKTEST_USERS", 10)
+    said = backtest(settings, force=True).facts.remarks
+    assert any("lists and figures of 10 users, by hash" in remark for remark in said)
+    evaluate(settings)
     found, differences, total = 0, 0, 0
     for day, said in zip(JUDGED, _contents(settings)["days"], strict=True):
         for system in SYSTEMS[: -len(SOURCES)]:

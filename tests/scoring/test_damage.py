@@ -27,14 +27,12 @@ from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = """ranker.lightgbm.num_iterations = 10
 features.als_factors = 4
-features.als_iterations = 2
 threads = 1
 lists.top_k = 5
 ranker.filter_k = 20
 retrieval.source_k = 8
 ranker.objective = "next_day"
 retrieval.sources = "als,recent_2d"
-ranker.training_nights = 1
 """
 AS_OF = "2020-07-10T00:00:00Z"
 DAMAGE = "not as it was written"

@@ -33,7 +33,7 @@ def on_database(home: Settings, database_url: str | None, tmp_path: Path) -> Set
 
 def _start(settings: Settings) -> Forked:
     # One user a block, so that there is time to be killed in.
-    return start_scoring(settings, NIGHTREEL_LISTS_USER_BLOCK_ROWS="1")
+    return start_scoring(settings, users_at_a_time=1)
 
 
 @pytest.mark.slow

@@ -101,8 +101,8 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
     union = settings.changed(
         {
             "retrieval.candidates": "als,popular,fresh,alike",
-            "retrieval.candidate_k": 16,
-            "ranker.filter_k": 12,
+            "lists.top_k": 4,
+            "ranker.filter_k": 4,
             "retrieval.als_search": "approximate",
         }
     )

@@ -124,9 +124,7 @@ def test_a_stage_that_no_wait_helps_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
-    nowhere = Settings.model_validate(
-        {"home": tmp_path, "database.url": "postgresql://me@127.0.0.1:9/db", "schedule.stage_retries": 3}
-    )
+    nowhere = Settings.model_validate({"home": tmp_path, "database.url": "postgresql://me@127.0.0.1:9/db"})
     waits: list[float] = []
 
     def connect() -> StepResult:
@@ -135,7 +133,7 @@ def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
 
     with pytest.raises(DatabaseAwayError):
         run_stages([Stage("score", connect)], nowhere, Outcome(), sleep=waits.append)
-    assert waits == [10, 20, 40]
+    assert waits == [10, 20, 40, 80, 160]
 
 
 @pytest.fixture

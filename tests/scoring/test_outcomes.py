@@ -338,7 +338,6 @@ def _usual_nights(settings: Settings, n: int, *, last_played: int) -> datetime:
 def test_a_night_out_of_the_band_is_a_remark_and_a_warning(
     settings: Settings, last_played: int, is_odd: bool, nightreel: Nightreel
 ) -> None:
-    settings = settings.changed({"retrieval.fresh_days": 60})
     now = _usual_nights(settings, 7, last_played=last_played)
     remarks = record_outcomes(settings, now).summary["remarks"]
     assert any("run 7: reach at 10 (liked) is 5.0 %, below the" in line for line in remarks) == is_odd

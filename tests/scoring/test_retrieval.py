@@ -25,8 +25,9 @@ from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scorin
 Night = tuple[Settings, HybridRanker, Candidates, Sides]
 SOURCES = {
     "retrieval.candidates": "als,popular,fresh,alike",
-    "retrieval.candidate_k": 16,
-    "ranker.filter_k": 12,
+    # A union of 16 of the 40 videos.
+    "lists.top_k": 4,
+    "ranker.filter_k": 4,
 }
 
 
@@ -148,7 +149,10 @@ def test_where_every_video_is_scored_no_source_is_named(night: Night) -> None:
 
 
 def test_a_catalogue_that_is_no_larger_is_scored_whole(night: Night) -> None:
-    all_videos, union = _lists(night), _lists(night, **(SOURCES | {"retrieval.candidate_k": 40}))
+    all_videos, union = (
+        _lists(night),
+        _lists(night, **{"retrieval.candidates": SOURCES["retrieval.candidates"]}),
+    )
     for name, column in vars(all_videos).items():
         np.testing.assert_array_equal(column, getattr(union, name))
 
@@ -168,10 +172,9 @@ def test_lists_are_full_within_caps_that_the_union_has_no_room_for(night: Night)
 def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all(
     night: Night, tmp_path: Path
 ) -> None:
-    settings = night[0].model_copy(
-        update={"database.url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")}
-    )
-    everything = score_and_publish(settings, as_of=AS_OF, publish=True).summary
+    settings = night[0].changed({"database.url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}")})
+    all_videos = settings.changed(SOURCES | {"retrieval.candidates": "all"})
+    everything = score_and_publish(all_videos, as_of=AS_OF, publish=True).summary
     union = score_and_publish(settings.changed(SOURCES), as_of=AS_OF, publish=True)
     assert not union.skipped
     assert union.summary["rows_by_source"] == everything["rows_by_source"]

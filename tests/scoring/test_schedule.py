@@ -20,6 +20,7 @@ from sqlalchemy import select
 from nightreel.core.errors import BusyError
 from nightreel.core.settings import Settings
 from nightreel.operations import jobs
+from nightreel.operations import schedule as schedule_module
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.schedule import Scheduler
 from scoring.database.connection import reading, sql_engine
@@ -79,10 +80,11 @@ def record(settings: Settings, job: Job) -> dict[str, object]:
 
 
 @pytest.fixture
-def fresh(settings: Settings) -> Settings:
+def fresh(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A grace of three hours: at first nothing is due."""
     upgrade_database(settings)
-    return settings.changed({"schedule.grace_hours": 3.0})
+    monkeypatch.setattr(schedule_module, "GRACE", timedelta(hours=3))
+    return settings
 
 
 def now_due() -> datetime:
@@ -330,7 +332,7 @@ logs.configure()
 settings = Settings.model_validate(
     {
         'home': sys.argv[1],
-        'schedule': {'cron': '* * * * *', 'stop_within_s': 5, 'grace_hours': 1},
+        'schedule': {'cron': '* * * * *', 'stop_within_s': 5},
     }
 )
 JOB = '''

@@ -22,6 +22,7 @@ from pipelines.rankers import FeatureEncoding, HybridRanker, hybrid_order
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.hybrid import ORDERED_BY
 from pipelines.rankers.shrinkage import Shrinkage
+from scoring.lists import score
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.eligibility import find_candidates
 from scoring.lists.parts import work_of_shown
@@ -194,11 +195,14 @@ def test_what_is_personal_counts_as_much_as_it_is_worth(scored: Scored, feast_ro
     assert changed
 
 
-def test_parts_blocks_and_traces_shrink_alike(scored: Scored, tmp_path: Path) -> None:
+def test_parts_blocks_and_traces_shrink_alike(
+    scored: Scored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A list depends on the users over whom what orders is averaged, wherever it is made."""
     shrunk = _shrunk(scored, np.inf)
     whole = shrunk.again()
-    for again in (shrunk.again(**{"lists.user_block_rows": 3}), shrunk.again(threads=2)):
+    monkeypatch.setattr(score, "USER_BLOCK", 3)
+    for again in (shrunk.again(), shrunk.again(threads=2)):
         np.testing.assert_array_equal(again.video_id, whole.video_id)
         np.testing.assert_array_equal(again.score, whole.score)
     shrunk.ranker.save(tmp_path / "model")
@@ -261,8 +265,11 @@ def test_who_has_seen_everything_gets_the_hybrids_order_of_it(scored: Scored) ->
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
-def test_neither_blocks_nor_threads_change_a_list(scored: Scored, block: int) -> None:
-    again = scored.again(**{"lists.user_block_rows": block, "threads": block % 3 + 1})
+def test_neither_blocks_nor_threads_change_a_list(
+    scored: Scored, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "USER_BLOCK", block)
+    again = scored.again(threads=block % 3 + 1)
     for name, column in vars(scored.lists).items():
         np.testing.assert_array_equal(column, vars(again)[name])
 

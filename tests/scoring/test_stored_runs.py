@@ -42,7 +42,7 @@ def _publish(settings: Settings, night: int) -> Published:
 
 
 def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Settings) -> None:
-    settings = settings.changed({"database.keep_runs": 2, "database.keep_replays": 1})
+    settings = settings.changed({"database.keep_runs": 2})
     _store(settings, 1)
     for night in range(3):
         _publish(settings, night)
@@ -50,10 +50,12 @@ def test_replays_and_nights_are_pruned_each_by_their_own_limit(settings: Setting
     with pytest.raises(AuditError):
         publish_lists(settings, CANDIDATES, [], NIGHT + timedelta(days=4))
     _store(settings, 2)
-    assert runs(settings) == [(3, "published"), (4, "published"), (5, "failed"), (6, "stored")]
-    assert set(stored_rows(settings)) == {3, 4, 6}
+    assert runs(settings) == [(1, "stored"), (3, "published"), (4, "published"), (5, "failed"), (6, "stored")]
+    assert set(stored_rows(settings)) == {1, 3, 4, 6}
     _publish(settings, 5)
-    assert runs(settings) == [(4, "published"), (5, "failed"), (6, "stored"), (7, "published")]
+    _store(settings, 3)
+    assert runs(settings)[:4] == [(4, "published"), (5, "failed"), (6, "stored"), (7, "published")]
+    assert runs(settings)[4:] == [(8, "stored")]
     assert {row[0] for row in shown_rows(settings)} == {7}
 
 
@@ -92,7 +94,7 @@ def test_a_replay_that_is_killed_is_removed_and_nothing_else(settings: Settings)
 
 
 def test_replays_alone_are_pruned_too(settings: Settings) -> None:
-    settings = settings.changed({"database.keep_replays": 2})
+    settings = settings.changed({"database.keep_runs": 2})
     for seed in range(4):
         _store(settings, seed)
     assert runs(settings) == [(3, "stored"), (4, "stored")] and shown_rows(settings) == []

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from nightreel.core.log_layout import LogLayout
+from nightreel.core.settings.names import FOLLOWS
 from nightreel.core.settings.section import Section, ZoneName, listed
 
 AUTO_IDS, NO_TEXT_IDS = "auto", "none"
@@ -21,11 +22,12 @@ class DataSettings(Section):
     """Raw files, and what a liked play is."""
 
     raw_dir: Path = Field(
-        default=Path("raw"), description="Folder with the raw CSV files (KuaiRec's `data` folder)."
+        default=Path("raw"),
+        description="Folder with the raw CSV files (KuaiRec's `data` folder), or its URL (`s3://`, `gs://`, "
+        "`file://`).",
     )
     raw_url: str | None = Field(
-        default=None,
-        description="URL (`s3://`, `gs://`, `file://`) of raw_dir, which may itself be that URL.",
+        default=None, description="Its URL, where `raw_dir` was one.", json_schema_extra=FOLLOWS
     )
     source_url: SecretStr | None = Field(
         default=None,
@@ -86,11 +88,8 @@ class DataSettings(Section):
     )
     label: Literal["ratio", "duration"] = Field(
         default="ratio",
-        description="What the rankers learn: watch_ratio above like_threshold, or above like_quantile of the "
-        "plays of videos of like length.",
-    )
-    like_quantile: float = Field(
-        default=0.8, description="Of label `duration`: the quantile that a liked play exceeds.", gt=0, lt=1
+        description="What the rankers learn: watch_ratio above like_threshold, or among the highest fifth "
+        "of the plays of videos of like length.",
     )
     log: LogLayout | None = Field(
         default=None,

@@ -12,8 +12,9 @@ class DatabaseSettings(Section):
         default=None,
         description="SQLAlchemy URL of the published table; by default SQLite in the home folder.",
     )
-    keep_runs: int = Field(default=7, description="Published runs that are kept.", ge=1)
-    keep_replays: int = Field(default=3, description="Stored replays that are kept.", ge=1)
+    keep_runs: int = Field(
+        default=7, description="Published runs that are kept, and as many stored replays.", ge=1
+    )
     min_share_of_last_run: float = Field(
         default=0.5,
         description="A run with fewer users or rows than this share of the last one's is not published.",

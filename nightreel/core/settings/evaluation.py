@@ -17,16 +17,6 @@ class EvaluationSettings(Section):
         "and judged by what was played that day (protocol `next_day`); the holdout covers them.",
         ge=1,
     )
-    backtest_users: int = Field(
-        default=1_000,
-        description="Most users, by hash, whose lists of these days are made by systems that are only "
-        "compared: each candidate source, and the objective that is not published. The published lists are "
-        "made for all users.",
-        ge=1,
-    )
-    test_sample: float = Field(
-        default=1.0, description="Share of held-out users that are evaluated (chosen by hash).", gt=0, le=1
-    )
     tuning_share: float = Field(
         default=0.2,
         description="Share of the evaluated users, by hash, that choose the blend; the others are reported.",

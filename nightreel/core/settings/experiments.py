@@ -13,15 +13,10 @@ from nightreel.core.settings.section import Section
 # Settings of lists that an arm may change: none of them says who is listed, or what may be.
 OF_ARMS = (
     "ranker.filter_k",
-    "retrieval.candidate_k",
     "retrieval.source_k",
     "lists.diversity",
     "lists.repeat_discount",
-    "lists.repeat_nights",
     "lists.explore_share",
-    "lists.explore_after",
-    "lists.explore_among",
-    "lists.explore_temperature",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ARMS_MAX = 20

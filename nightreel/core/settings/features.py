@@ -26,10 +26,6 @@ class FeatureSettings(Section):
     als_factors: int = Field(
         default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512
     )
-    als_iterations: int = Field(default=5, description="ALS iterations of the first fit.", ge=1)
-    als_regularization: float = Field(
-        default=15.0, description="Weight, in plays, that pulls ALS factors to zero.", gt=0
-    )
     als_refit_days: int = Field(default=7, description="Days between ALS refits.", ge=1)
 
     @field_validator("modules", mode="before")

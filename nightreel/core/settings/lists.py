@@ -44,33 +44,17 @@ class ListSettings(Section):
     )
     repeat_discount: float = Field(
         default=0.0,
-        description="A video that was listed for repeat_nights nights and not played has its position "
-        "divided by 1 less this, once more for each further night; 0: none.",
+        description="A video that stood in the first 20 rows for 3 nights and was not played has its "
+        "position divided by 1 less this, once more for each further night; 0: none.",
         ge=0,
         lt=1,
     )
-    repeat_nights: int = Field(
-        default=3, description="Nights in vain from which repeat_discount counts.", ge=1, le=255
-    )
-    repeat_ranks: int = Field(
-        default=20, description="First rows of a list that count as listed for repeat_discount.", ge=1, le=30
-    )
     explore_share: float = Field(
         default=0.0,
-        description="Share of a list's rows that are drawn by chance from the next ones of the order, with "
-        "their probability in the column `propensity`; 0: none.",
+        description="Share of a list's rows after the tenth that are drawn by chance from the next 50 of the "
+        "order, with their probability in the column `propensity`; 0: none.",
         ge=0,
         le=1,
-    )
-    explore_after: int = Field(default=10, description="First rows of a list that are never drawn.", ge=0)
-    explore_among: int = Field(
-        default=50, description="How many next ones of the order such a row is drawn from.", ge=2
-    )
-    explore_temperature: float = Field(
-        default=1.0,
-        description="Of that draw's softmax, in standard deviations of the scores: low keeps to the order.",
-        gt=0,
-        le=100,
     )
     related_k: int = Field(
         default=0,
@@ -96,7 +80,6 @@ class ListSettings(Section):
         description="Each night also puts the lists into Feast's view `user_recommendation` and its online "
         "store, as `nightreel export --to feast` does.",
     )
-    user_block_rows: int = Field(default=256, description="Users scored at a time.", ge=1)
 
     @field_validator("segments", mode="before")
     @classmethod

@@ -10,9 +10,12 @@ from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
+# Marks a field that follows from a setting and is none itself.
+FOLLOWS: JsonDict = {"follows": True}
 # What a log of another layout sets stands beside the other settings of [data].
 _OF_LOG = ("data", "log")
 
@@ -45,6 +48,8 @@ def every_setting(settings: type[BaseModel]) -> Mapping[str, Setting]:
 def _settings_of(model: type[BaseModel], names: tuple[str, ...], path: tuple[str, ...]) -> list[Setting]:
     found = []
     for name, field in model.model_fields.items():
+        if field.json_schema_extra == FOLLOWS:
+            continue
         inner, here = model_of(field.annotation), (*path, name)
         is_table = inner is not None and (path in ((), ("ranker",)) or here == _OF_LOG)
         if inner is not None and is_table:

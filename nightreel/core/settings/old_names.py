@@ -18,7 +18,6 @@ MOVED: Mapping[str, str] = {
         name: f"data.{name}"
         for name in (
             "raw_dir",
-            "raw_url",
             "source_url",
             "time_zone",
             "max_reject_share",
@@ -31,10 +30,12 @@ MOVED: Mapping[str, str] = {
             "long_view_s",
             "watch_ratio_clip",
             "label",
-            "like_quantile",
         )
     },
     "data": "data",
+    "home_url": "home",
+    "raw_url": "data.raw_dir",
+    "data.raw_url": "data.raw_dir",
     "feature_modules": "features.modules",
     **{
         name: f"features.{name}"
@@ -42,26 +43,17 @@ MOVED: Mapping[str, str] = {
             "pair_views",
             "als_model",
             "als_factors",
-            "als_iterations",
-            "als_regularization",
             "als_refit_days",
         )
     },
     "retrieval_sources": "retrieval.sources",
-    **{
-        name: f"retrieval.{name}"
-        for name in ("source_k", "candidates", "candidate_k", "als_search", "fresh_days")
-    },
+    **{name: f"retrieval.{name}" for name in ("source_k", "candidates", "als_search")},
     **{
         name: f"ranker.{name}"
         for name in (
             "objective",
             "filter_k",
             "last_stage",
-            "train_sample",
-            "training_nights",
-            "training_users",
-            "tree_rows",
         )
     },
     "trees": "ranker.lightgbm.num_iterations",
@@ -84,23 +76,17 @@ MOVED: Mapping[str, str] = {
             "max_video_age_days",
             "max_per_author",
             "max_per_category",
-            "user_block_rows",
         )
     },
     "database_url": "database.url",
-    **{
-        name: f"database.{name}"
-        for name in ("keep_runs", "keep_replays", "min_share_of_last_run", "max_changed_lists")
-    },
+    **{name: f"database.{name}" for name in ("keep_runs", "min_share_of_last_run", "max_changed_lists")},
     "schedule": "schedule.cron",
     "schedule_zone": "schedule.zone",
     "retrain_schedule": "schedule.retrain",
-    "schedule_grace_hours": "schedule.grace_hours",
     **{
         name: f"schedule.{name}"
         for name in (
             "job_limit_minutes",
-            "stage_retries",
             "stop_within_s",
             "on_failure",
             "max_data_age_hours",
@@ -114,8 +100,6 @@ MOVED: Mapping[str, str] = {
         for name in (
             "holdout_days",
             "backtest_days",
-            "backtest_users",
-            "test_sample",
             "tuning_share",
         )
     },
@@ -124,7 +108,33 @@ MOVED: Mapping[str, str] = {
 }
 
 _ORIGINAL = "`evaluate` has no protocol as-published; `python benchmarks/as_published.py HOME` measures it"
+_FROM_SECTIONS: Mapping[str, str] = {
+    "data.like_quantile": "it is always 0.8",
+    "features.als_iterations": "it is always 5",
+    "features.als_regularization": "it is always 15",
+    "retrieval.candidate_k": "it is always four times [ranker] filter_k, or [lists] top_k where that is more",
+    "retrieval.fresh_days": "it is always 7",
+    "ranker.train_sample": "all users train the rankers",
+    "ranker.training_nights": "it is always 3",
+    "ranker.training_users": "it is always 5000",
+    "ranker.tree_rows": "it is always 1000000",
+    "lists.repeat_nights": "it is always 3",
+    "lists.repeat_ranks": "it is always 20",
+    "lists.explore_after": "it is always 10",
+    "lists.explore_among": "it is always 50",
+    "lists.explore_temperature": "it is always 1",
+    "lists.user_block_rows": "it is always 256",
+    "database.keep_replays": "as many stored replays are kept as [database] keep_runs says",
+    "schedule.grace_hours": "it is always 20",
+    "schedule.stage_retries": "it is always 5",
+    "evaluation.backtest_users": "it is always 1000",
+    "evaluation.test_sample": "all users are evaluated",
+}
 DROPPED: Mapping[str, str] = {
+    **_FROM_SECTIONS,
+    # From before there were sections.
+    **{name.partition(".")[2]: instead for name, instead in _FROM_SECTIONS.items()},
+    "schedule_grace_hours": _FROM_SECTIONS["schedule.grace_hours"],
     "smoothing_plays": "it is always 20",
     "als_refit_iterations": "it is always 2",
     "category_plays": "it is always 2870, where [ranker.lightgbm] has no cat_smooth and cat_l2",
@@ -149,24 +159,32 @@ def with_new_names(values: Mapping[str, Any], file: object) -> dict[str, Any]:
     Raises:
         InputError: a setting is given both by its old name and in its section.
     """
-    found = {name: value for name, value in values.items() if not _is_old(name, value)}
-    moved = []
+    found: dict[str, Any] = {}
+    old: dict[str, Any] = {}
     for name, value in values.items():
-        if not _is_old(name, value):
-            continue
+        if isinstance(value, dict):
+            inner = {
+                own: one
+                for own, one in value.items()
+                if f"{name}.{own}" not in MOVED and f"{name}.{own}" not in DROPPED
+            }
+            old |= {f"{name}.{own}": one for own, one in value.items() if own not in inner}
+            found[name] = inner
+        # [data] and [schedule] are sections, and were settings.
+        elif name in MOVED or name in DROPPED:
+            old[name] = value
+        else:
+            found[name] = value
+    moved = []
+    for name, value in old.items():
         if name in DROPPED:
-            remember(f"{file}: `{name}` is no longer a setting: {DROPPED[name]}")
+            remember(f"{file}: `{toml_name(name)}` is no longer a setting: {DROPPED[name]}")
             continue
         _put(found, MOVED[name], value, name)
-        moved.append(f"`{name}` is now `{toml_name(MOVED[name])}`")
+        moved.append(f"`{toml_name(name)}` is now `{toml_name(MOVED[name])}`")
     if moved:
         remember(f"{file}: {', '.join(moved)}")
     return found
-
-
-def _is_old(name: str, value: Any) -> bool:
-    # [data] and [schedule] are sections, and were settings.
-    return (name in MOVED or name in DROPPED) and not isinstance(value, dict)
 
 
 def _put(found: dict[str, Any], new: str, value: Any, old: str) -> None:
@@ -178,7 +196,7 @@ def _put(found: dict[str, Any], new: str, value: Any, old: str) -> None:
         inner = inner[table]
     if own in inner:
         raise InputError(
-            f"Setting `{old}`: it is set twice, by its old name and as `{toml_name(new)}`.",
+            f"Setting `{toml_name(old)}`: it is set twice, by its old name and as `{toml_name(new)}`.",
             "Keep one of them.",
         )
     inner[own] = value

@@ -27,25 +27,6 @@ class RankerSettings(Section):
         description="A model of your own that orders what the filter has kept (docs/own-models.md); not set: "
         "nightreel's own order.",
     )
-    train_sample: float = Field(
-        default=1.0,
-        description="Share of users whose interactions train the rankers (chosen by hash).",
-        gt=0,
-        le=1,
-    )
-    training_nights: int = Field(
-        default=3,
-        description="Of objective `next_day`: past nights whose candidates train the rankers.",
-        ge=1,
-    )
-    training_users: int = Field(
-        default=5_000, description="Most users of each of these nights, chosen by hash.", ge=1
-    )
-    tree_rows: int = Field(
-        default=1_000_000,
-        description="Most plays that one tree is fitted on; a larger log is learnt from part by part.",
-        ge=1_000,
-    )
     lightgbm: LightgbmSettings = Field(
         default=LightgbmSettings(), description="LightGBM's parameters, by its own names."
     )

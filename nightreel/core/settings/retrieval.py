@@ -39,19 +39,13 @@ class RetrievalSettings(Section):
     candidates: str = Field(
         default="all",
         description="Of objective `shown`: `all` videos, or a union of sources, such as "
-        "`als,popular,fresh,alike`.",
-    )
-    candidate_k: int = Field(
-        default=2_000,
-        description="Size of that union: at least filter_k and top_k videos a user.",
-        ge=1,
+        "`als,popular,fresh,alike`, of four times as many videos as the classifier hands on.",
     )
     als_search: Literal["exact", "approximate"] = Field(
         default="exact",
         description="How the source `als` of that union is searched: `exact`, through all videos, or by "
         "faiss in part of them (extra `nightreel[search]`).",
     )
-    fresh_days: int = Field(default=7, description="A video is fresh for so many days after upload.", ge=1)
 
     @field_validator("candidates")
     @classmethod

@@ -21,14 +21,8 @@ class ScheduleSettings(Section):
     retrain: str | None = Field(
         default=None, description="When to train again, e.g. `0 5 * * sun`; not set: by hand only."
     )
-    grace_hours: float = Field(
-        default=20.0, description="A job missed by no more than this is caught up, once.", gt=0, le=24 * 28
-    )
     job_limit_minutes: float = Field(
         default=360.0, description="A scheduled job that takes longer is ended.", gt=0
-    )
-    stage_retries: int = Field(
-        default=5, description="Further tries of a stage where the database is away or busy.", ge=0, le=20
     )
     stop_within_s: float = Field(
         default=60.0, description="Seconds that a job has to end when the scheduler is asked to stop.", gt=0

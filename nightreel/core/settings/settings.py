@@ -17,7 +17,7 @@ from nightreel.core.settings.evaluation import EvaluationSettings
 from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.settings.features import FeatureSettings
 from nightreel.core.settings.lists import ListSettings
-from nightreel.core.settings.names import every_setting, expanded
+from nightreel.core.settings.names import FOLLOWS, every_setting, expanded
 from nightreel.core.settings.paths import Paths
 from nightreel.core.settings.ranker import RankerSettings
 from nightreel.core.settings.retrieval import RetrievalSettings
@@ -38,11 +38,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
-    home: Path = Field(description="Folder that everything is written below.")
+    home: Path = Field(
+        description="Folder that everything is written below; or a URL (`s3://`, `gs://`, `file://`) that is "
+        "fetched into a folder of `work_dir` before a step and sent back after it."
+    )
     home_url: str | None = Field(
-        default=None,
-        description="URL (`s3://`, `gs://`, `file://`) of the home: fetched before a step, sent back after "
-        "it; `home` itself may be that URL, then the home is a working folder in `work_dir`.",
+        default=None, description="The home's URL, where `home` was one.", json_schema_extra=FOLLOWS
     )
     work_dir: Path = Field(
         default=Path(WORK_DIR),

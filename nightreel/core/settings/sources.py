@@ -129,7 +129,7 @@ def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
         start = f"{ENVIRONMENT_PREFIX}{table.replace('.', '_').upper()}_"
         if upper.startswith(start) and upper != start:
             return f"{table}.{upper.removeprefix(start).lower()}"
-    old = upper.removeprefix(ENVIRONMENT_PREFIX).lower()
+    old = _old_name(upper)
     if old in MOVED:
         new = MOVED[old]
         now = (
@@ -142,12 +142,18 @@ def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
     return None
 
 
+def _old_name(variable: str) -> str:
+    """The name that a setting of this variable had, with or without its section."""
+    plain = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+    return next((name for name in (*MOVED, *DROPPED) if name.replace(".", "_") == plain), plain)
+
+
 def refuse_unknown_variables(settings: type[BaseModel]) -> None:
     """Raise InputError for a NIGHTREEL_* variable that is not known."""
     for variable in variables():
         rest = variable.upper().removeprefix(ENVIRONMENT_PREFIX)
         said = f"{rest}={os.environ[variable]}" if rest.endswith("PORT") else rest
-        known = _setting_of(variable, settings) is not None or rest.lower() in DROPPED
+        known = _setting_of(variable, settings) is not None or _old_name(variable.upper()) in DROPPED
         if not known and not _NO_SETTING.fullmatch(said):
             meant = nearest(rest.lower(), settings)
             remedy = f"Did you mean {every_setting(settings)[meant].variable}?" if meant else "Unset it."

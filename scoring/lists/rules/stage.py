@@ -13,10 +13,10 @@ from pipelines.rankers.filtering import filter_size
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.rows import RULE, Lists
 from scoring.lists.rules.compose import REPEAT, Chosen, Pin, Quota, compose
-from scoring.lists.rules.exploration import Exploration
+from scoring.lists.rules.exploration import EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
 from scoring.lists.rules.likeness import TextAndCategory
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, BOOST, DEMOTE, PIN, NightRules
-from scoring.lists.rules.repeats import RepeatDiscount
+from scoring.lists.rules.repeats import REPEAT_NIGHTS, RepeatDiscount
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,13 @@ class ListRules:
         if settings.lists.explore_share > 0:
             exploration = Exploration(
                 settings.lists.explore_share,
-                settings.lists.explore_after,
-                settings.lists.explore_among,
-                settings.lists.explore_temperature,
+                EXPLORE_AFTER,
+                EXPLORE_AMONG,
+                EXPLORE_TEMPERATURE,
                 f"{settings.seed}|{as_of.isoformat()}",
             )
         if settings.lists.repeat_discount > 0 and candidates.repeats is not None and len(candidates.repeats):
-            repeats = RepeatDiscount(
-                candidates.repeats, settings.lists.repeat_nights, settings.lists.repeat_discount
-            )
+            repeats = RepeatDiscount(candidates.repeats, REPEAT_NIGHTS, settings.lists.repeat_discount)
         if not candidates.rules.rules and not (likeness or exploration or repeats):
             return None
         return cls(

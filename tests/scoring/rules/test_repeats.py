@@ -45,7 +45,7 @@ def _night(settings: Settings, n: int, played: tuple[tuple[int, int], ...] = ())
             repeats=repeats,
         )
         assert repeats is not None
-        discount = RepeatDiscount(repeats, settings.lists.repeat_nights, settings.lists.repeat_discount)
+        discount = RepeatDiscount(repeats, 2, settings.lists.repeat_discount)
         rules = ListRules(candidates.rules, (), candidates.video_id, np.zeros(VIDEOS), K, repeats=discount)
         parts = []
         for at, user in enumerate(candidates.user_id.tolist()):
@@ -75,9 +75,8 @@ def test_what_is_listed_in_vain_goes_down_and_what_is_played_is_forgotten(
     # However many users are read and written at a time.
     monkeypatch.setattr(stored, "_ROWS_AT_A_TIME", users_at_a_time)
     monkeypatch.setattr(stored, "_USERS_AT_A_TIME", users_at_a_time)
-    changed = settings.changed(
-        {"lists.top_k": K, "lists.repeat_discount": 0.8, "lists.repeat_nights": 2, "lists.repeat_ranks": 2}
-    )
+    monkeypatch.setattr(stored, "REPEAT_RANKS", 2)
+    changed = settings.changed({"lists.top_k": K, "lists.repeat_discount": 0.8})
     for n in (0, 1):
         lists = _night(changed, n)
         assert lists.video_id[:K].tolist() == [100, 101, 102, 103] and set(lists.rule) == {""}
