@@ -85,6 +85,13 @@ def init(
         str | None,
         typer.Option(show_default="UTC, or asked for", help="Where days begin, and of times without a zone."),
     ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(show_default="recognised", help="What stands between columns of the plays.")
+    ] = None,
+    decimal: Annotated[
+        str | None,
+        typer.Option(show_default="recognised", help="What stands before decimals: a point or a comma."),
+    ] = None,
     encoding: Annotated[str | None, typer.Option(show_default="recognised", help="Of the file.")] = None,
     users: Annotated[
         str | None, typer.Option(metavar="LOG", show_default="none", help="Users' profiles: a file or query.")
@@ -114,7 +121,8 @@ def init(
         "watch_ratio": watch_ratio, "rating": rating, "weight": weight, "event": event, "value": value,
         "worth": worth, "length_unit": length_unit, "time_format": time_format, "time_zone": time_zone,
         "like_threshold": None if like_threshold is None else str(like_threshold), "encoding": encoding,
-        "users": users, "items": items, "user_id": user_id, "item_id": item_id, "watermark": watermark,
+        "delimiter": delimiter, "decimal": decimal, "users": users, "items": items, "user_id": user_id,
+        "item_id": item_id, "watermark": watermark,
     }  # fmt: skip
     given = {name: text for name, text in options.items() if text is not None}
 
@@ -123,11 +131,12 @@ def init(
             return given[option.replace("-", "_")]
         of = f" ({', '.join(choices)})" if choices else ""
         if yes:
-            raise InputError(f"{question.rstrip('?.')}?{of}", f"Give --{option}.")
-        answer: str = typer.prompt(f"{printing.shown(question)}{printing.shown(of)}")
-        if choices and answer not in choices:
-            raise InputError(f"{answer}: none of {', '.join(choices)}.", "Choose one of them.")
-        return answer
+            raise InputError(f"{question}{of}", f"Give --{option}.")
+        while True:
+            answer: str = typer.prompt(f"{printing.shown(question)}{printing.shown(of)}")
+            if not choices or answer in choices:
+                return answer
+            typer.echo(printing.shown(f"{answer}: none of {', '.join(choices)}."))
 
     folder = Path(os.environ.get("NIGHTREEL_HOME") or Path.cwd())
     file = require_new(folder, overwrite=overwrite)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from nightreel.core.errors import InputError
-from pipelines.ingest.formats import HEADER_BYTES_MAX, Form, Text, is_there, stamp_of
+from pipelines.ingest.formats import HEADER_BYTES_MAX, Form, Text, is_there, refuse_other_formats, stamp_of
 from pipelines.ingest.headers import header_of
 from pipelines.ingest.quotes import never_closed, opening_line, spans_of
 from pipelines.ingest.raw_files import RawFile
@@ -36,12 +36,6 @@ _BLOCK_BYTES = 8 * 2**20
 _LINE_FEED = ord("\n")
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _COPY_AGAIN = "Download or copy the file again."
-_NOT_CSV = {
-    b"PK\x03\x04": "a zip archive (or an Excel workbook)",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"%PDF": "a PDF",
-    b"SQLite format 3": "a SQLite database",
-}
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
         file = _UpTo(opened, status.st_size)
         head = file.read(HEADER_BYTES_MAX)
         if not text_file.by_record:
-            _refuse_other_formats(path, head)
+            refuse_other_formats(path, head)
         digest = hashlib.sha256()
         start = _end_of_taken(file, taken, digest) if taken is not None else 0
         lines_before = taken.lines if taken is not None and start else 0
@@ -395,16 +389,6 @@ class _LineNumbers:
     def line_of(self, number: int) -> int:
         """The line on which a record begins that was given before, or left out."""
         return number + self._lines_before + sum(count for record, count in self._breaks if record < number)
-
-
-def _refuse_other_formats(path: Path, head: bytes) -> None:
-    if not head.strip():
-        raise InputError(f"{path}: the file is empty.", _COPY_AGAIN)
-    for signature, name in _NOT_CSV.items():
-        if head.startswith(signature):
-            raise InputError(f"{path}: not a CSV but {name}.", "Unpack or convert it to CSV.")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise InputError(f"{path}: not a CSV but a web page.", "Download the file itself.")
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,23 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _NO_VALUE = ("", "null", "nan", "none", "na", "n/a", "<na>", "\\n")
 
 
+def have_commas(values: Iterable[str]) -> bool:
+    """Whether all values are numbers, and some have one comma, be it before decimals or after thousands."""
+    texts = _values(values)
+    return all(_NUMBER.fullmatch(one) for one in texts) and any(COMMA in one for one in texts)
+
+
 def are_in_commas(values: Iterable[str]) -> bool:
     """Whether all values are numbers with decimal commas or whole ones, and some cannot be thousands."""
-    texts = [one for value in values if (one := value.strip()).casefold() not in _NO_VALUE]
+    texts = _values(values)
     with_commas = [one for one in texts if COMMA in one]
     if not all(_NUMBER.fullmatch(one) for one in texts):
         return False
     return not all(_THOUSANDS.fullmatch(one) for one in with_commas)
+
+
+def _values(values: Iterable[str]) -> list[str]:
+    return [one for value in values if (one := value.strip()).casefold() not in _NO_VALUE]
 
 
 def with_points(text: pl.Series) -> pl.Series:

@@ -33,6 +33,13 @@ _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 ENDINGS = (*(text + packed for text in _TEXT_ENDINGS for packed in ("", ".gz", ".zst")), ".parquet")
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 PARQUET = b"PAR1"
+# What is not read, by how it begins.
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive (or an Excel workbook)",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"%PDF": "a PDF",
+    b"SQLite format 3": "a SQLite database",
+}
 _UTF_16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HEAD_BYTES = 4096
 HEADER_BYTES_MAX = 65_536
@@ -275,6 +282,17 @@ def head_of(path: Path) -> bytes:
         return file.read(_HEAD_BYTES)
 
 
+def refuse_other_formats(path: Path, head: bytes) -> None:
+    """Raise InputError if the first bytes are those of nothing, or of a format that is not read."""
+    if not head.strip():
+        raise InputError(f"{path}: the file is empty.", _COPY_AGAIN)
+    for signature, name in _OTHER_FORMATS.items():
+        if head.startswith(signature):
+            raise InputError(f"{path}: not a CSV but {name}.", "Unpack or convert it to CSV.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise InputError(f"{path}: not a CSV but a web page.", "Download the file itself.")
+
+
 def new_file(path: Path, scratch: Path, ending: str) -> Path:
     """The path of a scratch file for `path`, named by its hash; an older file there is removed."""
     made = scratch / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.{ending}"
@@ -356,13 +374,7 @@ def _field(value: Any) -> str:
 
 def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
     """The rows of Parquet files; of a folder of them, `column=value` folders are columns."""
-    if not files:
-        raise InputError(f"{path}: a folder without files.", "Put the Parquet files there.")
-    other = next((one for one in files if not head_of(one).startswith(PARQUET)), None)
-    if other is not None:
-        raise InputError(
-            f"{other}: no Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
-        )
+    require_parquet(path, files)
     made = new_file(path, scratch, "rows")
     try:
         data = parquet_dataset(path, files)
@@ -376,6 +388,17 @@ def parquet_text(path: Path, files: list[Path], scratch: Path) -> Text:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: a Parquet file that cannot be read: {first}", _COPY_AGAIN) from None
     return Text(made, True, names, True, ",", (), "Parquet", parts=parts)
+
+
+def require_parquet(path: Path, files: list[Path]) -> None:
+    """Raise InputError unless there are files of a folder, and all are Parquet."""
+    if not files:
+        raise InputError(f"{path}: a folder without files.", "Put the Parquet files there.")
+    other = next((one for one in files if not head_of(one).startswith(PARQUET)), None)
+    if other is not None:
+        raise InputError(
+            f"{other}: no Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
+        )
 
 
 def parquet_dataset(path: Path, files: list[Path]) -> pyarrow.dataset.Dataset:
@@ -427,11 +450,11 @@ def _write_rows(batches: Iterable[pa.RecordBatch], copy: TextIO) -> None:
 def _write_frames(frames: Iterable[pl.DataFrame], copy: TextIO) -> None:
     for frame in frames:
         copy.write(
-            frame.select(_as_text(frame[name]) for name in frame.columns).write_csv(include_header=False)
+            frame.select(as_text(frame[name]) for name in frame.columns).write_csv(include_header=False)
         )
 
 
-def _as_text(values: pl.Series) -> pl.Series:
+def as_text(values: pl.Series) -> pl.Series:
     """Values as a CSV would have them; an instant with a zone in UTC, one without as it is."""
     kind = values.dtype
     if isinstance(kind, pl.Datetime):

@@ -247,3 +247,50 @@ def test_what_events_are_worth_and_times_may_be_written_short(home: Path) -> Non
     plays = _plays(home, draft_of(str(home / "log.csv"), given, _never, layout=None))
     assert plays["watch_ratio"].to_list() == [0.5]
     assert plays["event_timestamp"].dt.microsecond().to_list() == [125_000]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("log.csv", b"", "the file is empty"),
+        ("log.csv", b"user,item,time\n", "no rows"),
+        ("log.csv", bytes(range(32)) * 40, "no text and no Parquet"),
+        ("log.xlsx", b"PK\x03\x04" + bytes(900), "a zip archive .or an Excel workbook."),
+        ("log.csv", b"user\n1\n2\n", "one column, user;.*give --delimiter"),
+        ("log.csv", b"user^item^time\n1^2^1700000000\n", "one column.*give --delimiter"),
+        ("log.csv", b"user,item\n1,2\n", "No column is left for the time: there are user, item"),
+        ("log.csv", b"user,item,time\n,2,1700000000\n", "1 of 1 rows cannot be read: column user: no value"),
+        ("log.csv", b"user,item,time\n ann,2,1700000000\n", '" ann" begins or ends with a space'),
+        ("log.json", b'[{"user": 1, "item": 2, "time": 1700000000}]', "one JSON array"),
+        ("log.jsonl", b'{"user": 1}\n[1]\n"x"\n7\n', "no JSON lines"),
+        ("log.jsonl", b'{"user": {"id": 1}, "item": 2, "time": 1700000000}\n', "user holds objects or lists"),
+        ("log", b"user,item,time\n1,2,1700000000\n", "no Parquet file. Only Parquet is read from a folder"),
+    ],
+)
+def test_what_is_no_log_is_refused_in_a_line(home: Path, name: str, content: bytes, said: str) -> None:
+    file = home / name
+    if name == "log":
+        file.mkdir()
+        pl.DataFrame({"user": [1], "item": [2], "time": [1_700_000_000]}).write_parquet(file / "b.parquet")
+        file = file / "a.csv"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        rows_of(draft_of(str(home / name), {}, _never, layout=None))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gbk"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_marks_line_ends_and_delimiters_do_not_matter(home: Path, encoding: str, end: str) -> None:
+    rows = ["名^user^item^time^rating", 'a^"ann^b"^x^2024-03-01T10:00:00+01:00^1,234']
+    (home / "log.csv").write_bytes(end.join([*rows, ""]).encode(encoding))
+    given = {"delimiter": "^", "decimal": ","} | ({"encoding": "gbk"} if encoding == "gbk" else {})
+    draft = draft_of(str(home / "log.csv"), given, _never, layout=None)
+    row = rows_of(draft)[0][0]
+    assert (row["user"], row["item"], row["worth"]) == ("ann^b", "x", pytest.approx(1.234))
+    assert _plays(home, draft)["watch_ratio"].to_list() == [pytest.approx(1.234)]
+
+
+def test_a_log_without_header_may_have_times_of_any_kind(home: Path) -> None:
+    (home / "log.csv").write_text("ann,x,2024-03-01T10:00:00Z\nbob,y,2024-03-02T10:00:00Z\n")
+    draft = draft_of(str(home / "log.csv"), {"user": "column_1", "item": "column_2"}, _never, layout=None)
+    assert [row["user"] for row in rows_of(draft)[0]] == ["ann", "bob"]

@@ -1,6 +1,7 @@
 """`nightreel init`: looks at a log, proposes its settings, and writes nightreel.toml."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nightreel.operations.init.preview import understood
 from nightreel.operations.init.proposal import Draft, profile_columns, propose
 from nightreel.operations.init.sample import Asked, Sample, sample_of
 from nightreel.operations.init.settings_text import text_of_settings
+from pipelines.ingest.formats import Form
 
 __all__ = ["EXAMPLES", "Draft", "draft_of", "require_new", "rows_of", "write"]
 
@@ -45,7 +47,7 @@ def draft_of(log: str, given: Mapping[str, str], ask: Asked, *, layout: str | No
             f"{path}: a folder. Which of its files has the plays?",
             f"Name it: nightreel init FILE; or, of a well-known log: --example {'|'.join(EXAMPLES)}.",
         )
-    draft = propose(log, sample_of(log), given, ask)
+    draft = propose(log, _plays_of(log, given, ask), given, ask)
     for kind, role in (("users", "user"), ("items", "item")):
         if kind in given:
             _add_profiles(draft, kind, role, _whole(given[kind]), ask)
@@ -58,7 +60,8 @@ def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
     if plays is None:
         return [], ""
     path = plays["path"]
-    sample = sample_of(path[0] if isinstance(path, list) else path)
+    form = Form(plays.get("delimiter"), plays.get("encoding"), quote=plays.get("quote"))
+    sample = sample_of(path[0] if isinstance(path, list) else path, form, draft.top.get("decimal"))
     if not set(draft.data["columns"].values()) <= set(sample.names) and plays.get("header"):
         sample = Sample(tuple(plays["header"]), sample.rows, False, sample.delimiter, sample.encoding)
     missing = sorted(set(draft.data["columns"].values()) - set(sample.names))
@@ -84,6 +87,16 @@ def write(draft: Draft, file: Path) -> str:
     with atomic_write(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
+
+
+def _plays_of(log: str, given: Mapping[str, str], ask: Asked) -> Sample:
+    """The first plays, in the encoding that is given or answered."""
+    form = Form(given.get("delimiter"), given.get("encoding"))
+    sample = sample_of(log, form, given.get("decimal"))
+    if sample.encoding is not None and form.encoding is None:
+        form = replace(form, encoding=ask("Which encoding is the file in?", "encoding", []))
+        sample = sample_of(log, form, given.get("decimal"))
+    return sample
 
 
 def _whole(log: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 from pydantic import ValidationError
 
 from nightreel.core import columns
@@ -12,8 +13,11 @@ from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from nightreel.operations.init.proposal import Draft
 from nightreel.operations.init.sample import Sample
-from pipelines.ingest import read_delivery
+from pipelines.ingest.decimals import ADVICE, COMMA
+from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.raw_files import BIG_MATRIX
+from pipelines.ingest.sources import scratch_folder, source_of
+from pipelines.ingest.tables import read_table
 
 ROWS = 10
 _LOOKED_AT = 200
@@ -33,28 +37,36 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(sample.names)
-            for number, row in enumerate(rows):
-                # Ids may be of any kind: a row's number stands for them.
-                writer.writerow([number if at in (user, item) else text for at, text in enumerate(row)])
+            writer.writerows(rows)
         data = {name: value for name, value in draft.data.items() if name not in ("users", "items")}
         data |= {"plays": {"path": str(path)}, "user_columns": {}, "item_columns": {}}
         try:
-            data |= {"max_reject_share": 1.0, "text_ids": "none"}
-            settings = Settings.model_validate({"home": Path(folder), "data": {**draft.top, **data}})
+            one_file = {**draft.top, **data, "max_reject_share": 1.0, "delimiter": ","}
+            settings = Settings.model_validate({"home": Path(folder), "data": one_file})
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"{said}.", "Give other options; `nightreel init --help` lists them.") from None
-        table, _ = read_delivery(path, BIG_MATRIX, settings)
+        with scratch_folder(settings) as scratch:
+            source = source_of(path, BIG_MATRIX, settings, scratch)
+            ids = HomeIds.unsaved(settings)
+            ids.recognise([source])
+            table = read_table(source, settings.data.zone, ids, lambda _bytes: None)
     wrong = table.rejects.filter(~table.rejects["reason"].is_in(["duplicate"]))
-    said = f"{wrong.height} of {len(rows)} rows cannot be read: {wrong['reason'][0]}" if wrong.height else ""
+    said = ""
+    if wrong.height:
+        reason = wrong["reason"][0].replace(ADVICE, f". For a decimal comma give --decimal {COMMA}")
+        said = f"{wrong.height} of {len(rows)} rows cannot be read: {reason}"
     if table.frame.is_empty():
         raise InputError(f"{said}.", "Say which column is what; `nightreel init --help` lists the options.")
+    users = _texts(ids, columns.USER_ID, [row[user] for row in rows])
+    items = _texts(ids, columns.VIDEO_ID, [row[item] for row in rows])
+    # As they stand in the file; the table is in order of time.
+    at = {(row[user], row[item]): n for n, row in reversed([*enumerate(rows)])}
     shown = []
-    for play in table.frame.sort(columns.USER_ID).head(ROWS).iter_rows(named=True):
-        number = play[columns.USER_ID]
+    for play in table.frame.iter_rows(named=True):
         made: dict[str, Any] = {
-            "user": rows[number][user],
-            "item": rows[number][item],
+            "user": users.get(play[columns.USER_ID], str(play[columns.USER_ID])),
+            "item": items.get(play[columns.VIDEO_ID], str(play[columns.VIDEO_ID])),
             "time": play[columns.EVENT_TIMESTAMP]
             .astimezone(settings.data.zone)
             .isoformat(sep=" ", timespec="seconds"),
@@ -71,4 +83,13 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         )
         made["liked"] = play[columns.WATCH_RATIO] > settings.data.like_threshold or long
         shown.append(made)
-    return shown, said
+    shown.sort(key=lambda made: at.get((made["user"], made["item"]), len(rows)))
+    return shown[:ROWS], said
+
+
+def _texts(ids: HomeIds, column: str, texts: list[str]) -> dict[int, str]:
+    """The ids behind the codes of a column; empty where ids are integers."""
+    if not ids.is_text(column):
+        return {}
+    found = list(dict.fromkeys(texts))
+    return dict(zip(ids.codes(column, pl.Series(found)).to_list(), found, strict=True))

@@ -97,7 +97,8 @@ _ROLES: Mapping[ItemRole, frozenset[str]] = {
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
-_FEW, _LONG = 20, 25
+_FEW, _LONG, _SHOWN = 20, 25, 30
+_TIME = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 _WITH_ZONE = re.compile(r"([zZ]|[+-]\d{2}(:?\d{2})?)$")
 _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
 
@@ -128,16 +129,27 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
         InputError: an option names a column that does not exist.
     """
     draft = Draft()
+    if len(sample.names) == 1:
+        raise InputError(
+            f"{log}: one column, {sample.names[0][:_SHOWN]}; a log has user, item and time in each row.",
+            "Where a sign that is not recognised stands between columns, give --delimiter.",
+        )
     named = _columns(sample, given, ask)
+    if objects := [name for name in named.values() if name in sample.nested]:
+        raise InputError(
+            f"{log}: column {objects[0]} holds objects or lists.", "Write what is in them as columns."
+        )
     if twice := [name for name in named.values() if sample.names.count(name) > 1]:
         raise InputError(f"{log}: column {twice[0]} is named twice.", "Rename or remove one of the two.")
     plays: dict[str, Any] = {"path": log}
     if not sample.has_header:
         plays["header"] = list(sample.names)
-    if sample.delimiter is not None and len(sample.delimiter) > 1:
+    if sample.delimiter is not None and (len(sample.delimiter) > 1 or "delimiter" in given):
         plays["delimiter"] = sample.delimiter
     if sample.encoding is not None:
-        plays["encoding"] = given.get("encoding") or ask("Which encoding is the file in?", "encoding", [])
+        plays["encoding"] = sample.encoding
+    if "decimal" in given:
+        draft.top["decimal"] = given["decimal"]
     draft.data |= {"plays": plays, "columns": named}
     if written := [name for name in named.values() if name in sample.in_commas]:
         draft.notes.append(f"{', '.join(written)}: {SHOWN}.")
@@ -186,14 +198,14 @@ def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, 
     values = [role for role in VALUES if role in found]
     if has_lengths and not values:
         for role in _LENGTHS:
-            named.setdefault(role, _one_of(role, found.get(role, []), ask))
+            named.setdefault(role, _one_of(role, found.get(role, []), sample, ask))
     elif values:
         choices = [*values, *(["play_time"] if has_lengths else [])]
         chosen = choices[0]
         if len(choices) > 1:
             chosen = ask("What says how much a play was worth?", "value", choices)
         for role in _LENGTHS if chosen == "play_time" else (chosen,):
-            named[role] = _one_of(role, found[role], ask)
+            named[role] = _one_of(role, found[role], sample, ask)
     return named
 
 
@@ -205,27 +217,40 @@ def _candidates(role: str, sample: Sample, taken: set[str]) -> list[str]:
     ]
 
 
-def _one_of(role: str, names: list[str], ask: Asked) -> str:
+def _one_of(role: str, names: list[str], sample: Sample, ask: Asked) -> str:
+    """The only name, or the answer; the question has the first row."""
     if len(names) == 1:
         return names[0]
-    return ask(f"Which column is the {role.replace('_', ' ')}?", role.replace("_", "-"), names)
+    asked = f"{_first_row(sample, names)} Which column is the {role.replace('_', ' ')}?"
+    return ask(asked, role.replace("_", "-"), names)
+
+
+def _first_row(sample: Sample, names: list[str]) -> str:
+    first = dict(zip(sample.names, sample.rows[0], strict=True))
+    row = ", ".join(f'{name} "{first[name][:_SHOWN]}"' for name in names[:_FEW])
+    return f"The first row has {row}."
 
 
 def _required(role: str, sample: Sample, taken: set[str], ask: Asked) -> str:
+    rest = [name for name in sample.names if name not in taken]
+    if not rest:
+        raise InputError(
+            f"No column is left for the {role}: there are {', '.join(sample.names)}.",
+            "A log has a user, an item and a time in each row.",
+        )
     found = _candidates(role, sample, taken)
-    if not found and role == "time":
-        found = [name for name in sample.names if name not in taken and _are_times(sample.values(name))]
+    if role == "time":
+        found = found or [name for name in rest if _are_times(sample.values(name))]
         if not found:
-            rest = [name for name in sample.names if name not in taken]
-            return ask("No column looks like the time of a play. Which one is it?", "time", rest)
-    return _one_of(role, found or [name for name in sample.names if name not in taken], ask)
+            asked = f"No column looks like the time of a play. {_first_row(sample, rest)} Which one is it?"
+            return ask(asked, "time", rest)
+    return _one_of(role, found or rest, sample, ask)
 
 
 def _are_times(values: list[str]) -> bool:
     least = 1e8  # Unix seconds of 1973
     return bool(values) and all(
-        is_day(text) or float(text) >= least if is_number(text) else re.match(r"\d{4}-\d{2}-\d{2}", text)
-        for text in values
+        is_day(text) or float(text) >= least if is_number(text) else _TIME.match(text) for text in values
     )
 
 
@@ -242,11 +267,12 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
                 str(error).split(" Set ")[0], "time-format", [DAY_FIRST, MONTH_FIRST, DAY, ISO, *UNITS]
             )
             draft.top["time_format"] = time_format
-    is_local = time_format not in UNITS and not all(_WITH_ZONE.search(text[10:]) for text in values)
+    local = [text for text in values if not _WITH_ZONE.search(text[10:])]
+    is_local = time_format not in UNITS and bool(local or not values)
     if given.get("time_zone"):
         zone = given["time_zone"]
     elif is_local:
-        shown = values[0] if values else "times"
+        shown = local[0] if local else "times"
         zone = ask(f'In which time zone is "{shown}", column {column}?', "time-zone", [])
     else:
         zone = "UTC"

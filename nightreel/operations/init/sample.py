@@ -18,16 +18,35 @@ from nightreel.core.log_layout import SQL
 from nightreel.core.settings import Settings
 from nightreel.core.settings.sources import from_environment
 from pipelines.ingest.databases import Question, answer
-from pipelines.ingest.decimals import COMMA, are_in_commas
-from pipelines.ingest.formats import DELIMITERS, PARQUET, csv_rows, files_of, head_of, parquet_dataset
+from pipelines.ingest.decimals import COMMA, are_in_commas, have_commas
+from pipelines.ingest.formats import (
+    DELIMITERS,
+    PACKED,
+    PARQUET,
+    Form,
+    as_text,
+    csv_rows,
+    files_of,
+    head_of,
+    parquet_dataset,
+    quote_of,
+    refuse_other_formats,
+    require_parquet,
+)
+from pipelines.ingest.times import is_day
 from pipelines.ingest.uuids import frame_of
 
 _BYTES = 2**20
 _COPY_AGAIN = "Download or copy the file again."
 ROWS = 1_000
-_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_LOOKED_AT = 20
 _MANY = "::"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
+# Of characters that no text has, more than this share.
+_BINARY_SHARE = 0.01
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_ANY_FORM = Form()
 Asked = Callable[[str, str, list[str]], str]
 
 
@@ -38,6 +57,9 @@ class Sample:
     Attributes:
         has_header: whether the file names its columns.
         delimiter: of CSV.
+        encoding: where it is no UTF-8.
+        in_commas: columns of numbers with decimal commas.
+        nested: columns that hold objects or lists.
     """
 
     names: tuple[str, ...]
@@ -46,6 +68,7 @@ class Sample:
     delimiter: str | None = None
     encoding: str | None = None
     in_commas: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
     def values(self, name: str) -> list[str]:
         """A column's values, without empty fields."""
@@ -53,8 +76,12 @@ class Sample:
         return [text for row in self.rows if (text := row[at].strip())]
 
 
-def sample_of(log: str) -> Sample:
+def sample_of(log: str, form: Form = _ANY_FORM, decimal: str | None = None) -> Sample:
     """The first rows of a query, of a file, or of the first of several files.
+
+    Args:
+        form: what is known of the files' delimiter, encoding and quotes.
+        decimal: what stands before decimals, where that is known.
 
     Raises:
         InputError: there are no rows.
@@ -65,10 +92,10 @@ def sample_of(log: str) -> Sample:
     files = [one for one in files_of(path) if one.is_file()]
     if not files:
         raise InputError(f"{path}: no such file.", "Name the file of plays: nightreel init FILE.")
-    found = _of_file(files[0]) if files == [path] else _of_files(path, files)
+    found = _of_file(files[0], form) if files == [path] else _of_files(path, files, form)
     if not found.rows:
         raise InputError(f"{files[0]}: no rows.", "Name a file with plays.")
-    return found
+    return _with_points(found, decimal)
 
 
 def is_number(text: str) -> bool:
@@ -76,28 +103,41 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
-def _of_file(file: Path) -> Sample:
+def _of_file(file: Path, form: Form) -> Sample:
     head = head_of(file)
     if head.startswith(PARQUET):
         return _of_parquet(file)
-    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    refuse_other_formats(file, head)
+    packed = next((name for magic, name in PACKED.items() if head.startswith(magic)), None)
     try:
         with pa.input_stream(str(file), compression=packed) as stream:
             content: bytes = stream.read(_BYTES)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: it cannot be read: {error}.", _COPY_AGAIN) from None
-    text, encoding = _text(content)
+    text, encoding = _text(content, form.encoding)
+    if len(_CONTROL.findall(text)) > _BINARY_SHARE * len(text):
+        raise InputError(f"{file}: no text and no Parquet.", "Name a file of a format in docs/your-data.md.")
     lines = text.splitlines()
     # The last line may be cut off.
     lines = lines[:-1] if len(content) == _BYTES else lines
     lines = [line for line in lines if line.strip()][: ROWS + 1]
-    if lines and lines[0].lstrip().startswith("{"):
+    start = "".join(lines[:2]).lstrip()
+    if start.startswith("{"):
         return _of_json(file, lines)
-    return _of_lines(lines, encoding)
+    if start.startswith("[") and start[1:].lstrip().startswith("{"):
+        raise InputError(f"{file}: one JSON array.", "Write it as JSON lines: an object on each line.")
+    return _of_lines(lines, form, encoding)
 
 
-def _text(content: bytes) -> tuple[str, str | None]:
+def _text(content: bytes, encoding: str | None) -> tuple[str, str | None]:
     """The text, and its encoding where that is to be set."""
+    if encoding is not None:
+        try:
+            return codecs.getincrementaldecoder(encoding)().decode(content), encoding
+        except (LookupError, UnicodeDecodeError):
+            raise InputError(
+                f"--encoding {encoding}: the file is not of it.", "Give another, such as gbk or cp1252."
+            ) from None
     for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if content.startswith(bom):
             return content.decode(name, "replace"), None
@@ -118,10 +158,12 @@ def _of_query(query: str) -> Sample:
     return _of_frame(pl.DataFrame(parts[0]))
 
 
-def _of_files(path: Path, files: list[Path]) -> Sample:
+def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
     """Of several: of Parquet with the columns that folders like `date=2024-03-01` are."""
+    if path.is_dir():
+        require_parquet(path, files)
     if not all(head_of(one).startswith(PARQUET) for one in files):
-        return _of_file(files[0])
+        return _of_file(files[0], form)
     try:
         return _of_frame(frame_of(parquet_dataset(path, files).head(ROWS)))
     except (pa.ArrowException, OSError) as error:
@@ -139,36 +181,56 @@ def _of_parquet(file: Path) -> Sample:
 
 
 def _of_frame(frame: pl.DataFrame) -> Sample:
-    shown = frame.select(pl.all().cast(pl.String, strict=False).fill_null(""))
+    nested = tuple(name for name in frame.columns if frame[name].dtype.is_nested())
+    # What is made of objects is not shown.
+    plain = frame.with_columns(
+        pl.lit("").alias(name) for name in nested if isinstance(frame[name].dtype, pl.Struct)
+    )
+    shown = plain.select(as_text(plain[name]).cast(pl.String).fill_null("") for name in plain.columns)
     times = {
         name: frame[name].dt.to_string("iso") for name in frame.columns if frame[name].dtype.is_temporal()
     }
     shown = shown.with_columns(series.fill_null("").alias(name) for name, series in times.items())
-    return Sample(tuple(frame.columns), tuple(shown.rows()))
+    return Sample(tuple(frame.columns), tuple(shown.rows()), nested=nested)
 
 
 def _of_json(file: Path, lines: list[str]) -> Sample:
-    try:
-        records = [json.loads(line, parse_int=str, parse_float=str) for line in lines]
-    except ValueError:
-        raise InputError(f"{file}: no JSON lines.", "Write an object on each line.") from None
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line, parse_int=str, parse_float=str)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+    if 2 * len(records) < len(lines):
+        raise InputError(f"{file}: no JSON lines.", "Write an object on each line.")
     names = tuple(dict.fromkeys(name for record in records for name in record))
-    rows = (
-        tuple("" if record.get(name) is None else str(record[name]) for name in names) for record in records
-    )
-    return Sample(names, tuple(rows))
+    rows = (tuple(_shown(record.get(name)) for name in names) for record in records)
+    nested = {name for record in records for name, value in record.items() if isinstance(value, dict | list)}
+    return Sample(names, tuple(rows), nested=tuple(name for name in names if name in nested))
 
 
-def _of_lines(lines: list[str], encoding: str | None) -> Sample:
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _of_lines(lines: list[str], form: Form, encoding: str | None) -> Sample:
     if not lines:
         return Sample((), ())
-    found = {one: _fields(lines, one) for one in (*DELIMITERS, _MANY)}
+    quote = quote_of(form, "\n".join(lines[:_LOOKED_AT]).encode())
+    candidates = (*DELIMITERS, _MANY) if form.delimiter is None else (form.delimiter,)
+    found = {one: _fields(lines, one, quote) for one in candidates}
     # What parts most lines into as many fields as the first, and most fields.
     delimiter = max(
         found, key=lambda one: (_alike(found[one]) * (len(found[one][0]) > 1), len(found[one][0]))
     )
     rows = found[delimiter]
-    has_header = not any(is_number(field) for field in rows[0])
+    has_header = not any(
+        is_number(field) or is_day(field.strip()) or _ISO.match(field.strip()) for field in rows[0]
+    )
     width = len(rows[0])
     names = (
         tuple(field.strip() for field in rows[0])
@@ -176,13 +238,16 @@ def _of_lines(lines: list[str], encoding: str | None) -> Sample:
         else tuple(f"column_{n + 1}" for n in range(width))
     )
     body = tuple(tuple(row) for row in rows[has_header:] if len(row) == width)
-    return _with_points(Sample(names, body[:ROWS], has_header, delimiter, encoding))
+    return Sample(names, body[:ROWS], has_header, delimiter, encoding)
 
 
-def _with_points(sample: Sample) -> Sample:
+def _with_points(sample: Sample, decimal: str | None) -> Sample:
     """The sample with points in numbers that have decimal commas, and the names of their columns."""
-    found = [at for at, name in enumerate(sample.names) if are_in_commas(sample.values(name))]
-    if not found or sample.delimiter == COMMA:
+    if decimal not in (None, COMMA) or (decimal is None and sample.delimiter == COMMA):
+        return sample
+    written = have_commas if decimal == COMMA else are_in_commas
+    found = [at for at, name in enumerate(sample.names) if written(sample.values(name))]
+    if not found:
         return sample
     rows = tuple(
         tuple(text.replace(COMMA, ".", 1) if at in found else text for at, text in enumerate(row))
@@ -191,11 +256,11 @@ def _with_points(sample: Sample) -> Sample:
     return replace(sample, rows=rows, in_commas=tuple(sample.names[at] for at in found))
 
 
-def _fields(lines: list[str], delimiter: str) -> list[list[str]]:
-    if delimiter == _MANY:
-        return [line.split(_MANY) for line in lines]
+def _fields(lines: list[str], delimiter: str, quote: str) -> list[list[str]]:
+    if len(delimiter) > 1:
+        return [line.split(delimiter) for line in lines]
     try:
-        return list(csv_rows(lines, delimiter))
+        return list(csv_rows(lines, delimiter, quote))
     except csv.Error:
         return [line.split(delimiter) for line in lines]
 
