@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Before any test imports Feast: as in the command, without its checks of types, which take a third of what
-# small homes take. feast_asof's own tests run in a session of their own, with them.
-import feature_repo  # noqa: F401
 from asof_fixtures import ray_cluster
 from tests.fixtures import durations
 from tests.fixtures.fork_server import forks
