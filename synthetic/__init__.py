@@ -67,7 +67,7 @@ def synthesize(
     out.mkdir(parents=True, exist_ok=True)
     all_videos = make_videos(sizes)
     all_users = make_users(sizes)
-    world = _world(sizes, all_users, all_videos)
+    world = make_world(sizes, all_users, all_videos)
     rows: dict[str, int] = {}
     with atomic_write(out / columns.CAPTION_FILE) as path:
         write_captions(path, sizes, all_videos)
@@ -94,7 +94,7 @@ def synthesize(
     return rows
 
 
-def _world(sizes: Sizes, users: Users, videos: Videos) -> matrices.World:
+def make_world(sizes: Sizes, users: Users, videos: Videos) -> matrices.World:
     """Users, videos, the effects of time, and who and what is in small_matrix."""
     hour_effect, trend = time_effects(sizes, CATEGORIES)
     truth = Truth(

@@ -86,9 +86,9 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> 
                 truth, users[seat], video, early=early[seat, video], late=late[seat, video], local_ms=local_ms
             )
             liking += truth.videos.placement[video]
-            chance = _chances(world, watching.CASUAL, users[seat], video, liking)
+            chance = chances_of(world, watching.CASUAL, users[seat], video, liking)
             play_ms = watching.draw_play_ms(watching.CASUAL, chance, random)
-            frame = _frame(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
+            frame = rows_of(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
             frame[_with_duplicates(random, distinct, repeats)].write_csv(file, include_header=number == 0)
             written += int(plays[users].sum())
             if advance is not None:
@@ -143,13 +143,13 @@ def _small_block(
     seat, video, local_ms = seat[order], world.small_videos[column[order]], local_ms[order]
     early, late = taste(truth, users, late=False)[seat, video], taste(truth, users, late=True)[seat, video]
     liking = appeal(truth, users[seat], video, early=early, late=late, local_ms=local_ms)
-    chance = _chances(world, watching.ATTENTIVE, users[seat], video, liking)
+    chance = chances_of(world, watching.ATTENTIVE, users[seat], video, liking)
     play_ms = watching.draw_play_ms(watching.ATTENTIVE, chance, random)
     timeless = pl.lit(pl.Series(random.random(len(seat)) < _SMALL_TIMELESS))
     times = ("time", columns.LOCAL_DATE, "timestamp")
     # With nulls among them, pandas writes whole dates as 20200705.0, and so does KuaiRec.
     frame = (
-        _frame(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
+        rows_of(world, users[seat], video, local_ms=local_ms, play_ms=play_ms, random=random)
         .with_columns(pl.col(columns.LOCAL_DATE).cast(pl.Float64))
         .with_columns(pl.when(~timeless).then(pl.col(name)).alias(name) for name in times)
     )
@@ -172,12 +172,15 @@ def _marked(count: int, chosen: I64) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _chances(world: World, regime: watching.Regime, users: I64, videos: I64, liking: F32) -> watching.Chances:
+def chances_of(
+    world: World, regime: watching.Regime, users: I64, videos: I64, liking: F32
+) -> watching.Chances:
+    """The distribution of a play of each pair, given how much the user cares for the video."""
     looping = world.truth.users.looping[users] + world.truth.videos.looping[videos]
     return watching.chances(regime, liking, looping, world.truth.videos.log_length[videos])
 
 
-def _frame(
+def rows_of(
     world: World, user: I64, video: I64, *, local_ms: I64, play_ms: I64, random: np.random.Generator
 ) -> pl.DataFrame:
     """Rows as in big_matrix.csv; where a clock was wrong, time and timestamp disagree with the date."""

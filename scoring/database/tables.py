@@ -407,6 +407,9 @@ list_arm = Table(
     # Rows played by each active user: their sum, and that of their squares.
     Column("played", BigInteger, nullable=False),
     Column("played_squared", BigInteger, nullable=False),
+    # The same of rows liked; none for nights that were counted before there was such a column.
+    Column("liked", BigInteger),
+    Column("liked_squared", BigInteger),
 )
 
 # Users with a hit among the first `depth`, of their list and of yesterday's most liked videos.

@@ -24,6 +24,8 @@ from scoring.outcomes.log import LIKED
 ALPHA = 0.05
 # Below it, the arms are not of the users that the shares say: something assigns or loses users by itself.
 MISMATCH_ALPHA = 0.001
+# Of an arm's active users: those who played, who liked something of their list; rows played, rows liked.
+FIGURES = ("reached", "reached_liked", "played", "liked")
 
 
 def figures_of_arms(
@@ -38,20 +40,25 @@ def figures_of_arms(
     """
     if run.arms is None:
         return []
-    of_users = hits.group_by(columns.USER_ID).agg(pl.len().cast(pl.Int64).alias("n"), pl.col(LIKED).any())
+    of_users = hits.group_by(columns.USER_ID).agg(
+        pl.len().cast(pl.Int64).alias("n"), pl.col(LIKED).cast(pl.Int64).sum().alias("n_liked")
+    )
     active = pairs.select(columns.USER_ID).unique().with_columns(active=pl.lit(True))
     every = users.join(active, on=columns.USER_ID, how="left").join(of_users, on=columns.USER_ID, how="left")
-    n, is_active = pl.col("n").fill_null(0), pl.col("active").fill_null(False)
+    n, n_liked = (pl.col(name).fill_null(0) for name in ("n", "n_liked"))
+    is_active = pl.col("active").fill_null(False)
     counted = every.group_by(columns.ARM).agg(
         pl.len().alias("users"),
         is_active.sum().alias("active_users"),
         (n > 0).sum().alias("reached"),
-        pl.col(LIKED).fill_null(False).sum().alias("reached_liked"),
+        (n_liked > 0).sum().alias("reached_liked"),
         n.sum().alias("played"),
         (n * n).sum().alias("played_squared"),
+        n_liked.sum().alias("liked"),
+        (n_liked * n_liked).sum().alias("liked_squared"),
     )
     by_arm = {row[columns.ARM]: row for row in counted.cast({pl.UInt32: pl.Int64}).to_dicts()}
-    names = ("users", "active_users", "reached", "reached_liked", "played", "played_squared")
+    names = ("users", "active_users", *FIGURES, "played_squared", "liked_squared")
     experiment = json.loads(run.arms)
     return [
         {columns.ARM: name, "position": at, "salt": experiment["salt"]}
@@ -84,9 +91,13 @@ def difference(
 
     Args:
         nights: rows of `list_arm`, (the first arm's, the other's).
-        figure: `reached` or `reached_liked` (shares of active users), or `played` (rows per user).
+        figure: `reached` or `reached_liked` (shares of active users), `played` or `liked` (rows per user).
     """
-    used = [pair for pair in nights if min(one["active_users"] for one in pair) > 1]
+    used = [
+        pair
+        for pair in nights
+        if min(one["active_users"] for one in pair) > 1 and None not in [one[figure] for one in pair]
+    ]
     if not used:
         return {"estimate": 0.0, "low": -math.inf, "high": math.inf, "looks": 0}
     estimate = math.fsum(_mean(other, figure) - _mean(first, figure) for first, other in used) / len(used)
@@ -102,7 +113,7 @@ def _mean(row: Mapping[str, Any], figure: str) -> float:
 def _variance(row: Mapping[str, Any], figure: str) -> float:
     """Of the mean over active users; never 0, as few users may all do the same."""
     n, total = row["active_users"], row[figure]
-    squares = row["played_squared"] if figure == "played" else total
+    squares = row.get(f"{figure}_squared", total)
     # One user of each kind more, as for the intervals of shares.
     mean = (total + 1) / (n + 2)
     of_users = (squares + 1) / (n + 2) - mean**2
@@ -127,21 +138,24 @@ def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict
         row: dict[str, Any] = {
             name: newest[name] for name in (columns.ARM, "share", "model_version", "users")
         }
-        active = sum(one["active_users"] for one in rows)
-        row |= {"nights": len(rows), "active_user_nights": active}
-        row |= {
-            name: sum(one[name] for one in rows) / active if active else 0.0
-            for name in ("reached", "reached_liked", "played")
-        }
+        row |= {"nights": len(rows), "active_user_nights": sum(one["active_users"] for one in rows)}
+        row |= {name: _over_nights(rows, name) for name in FIGURES}
         row["sample_ratio_p"] = probability
         row["sample_ratio_mismatch"] = probability < MISMATCH_ALPHA
         row["against_first"] = {
-            name: difference([(night[0], night[at]) for night in same], name)
-            for name in ("reached", "reached_liked", "played")
-            if at
+            name: difference([(night[0], night[at]) for night in same], name) for name in FIGURES if at
         }
         found.append(row)
     return found
+
+
+def _over_nights(rows: Sequence[Mapping[str, Any]], figure: str) -> float | None:
+    """A figure per active user and night; None if no night has it."""
+    known = [row for row in rows if row[figure] is not None]
+    active = sum(row["active_users"] for row in known)
+    if not known:
+        return None
+    return sum(row[figure] for row in known) / active if active else 0.0
 
 
 def _what(night: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:

@@ -222,10 +222,11 @@ def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             "reached": _percent(arm["reached"]),
             "liked": _percent(arm["reached_liked"]),
             "rows played": round(arm["played"], 3),
+            "rows liked": None if arm["liked"] is None else round(arm["liked"], 3),
         }
-        for name, said in (("reached_liked", "liked"), ("played", "rows played")):
+        for name, said in (("reached_liked", "liked"), ("played", "rows played"), ("liked", "rows liked")):
             found = arm["against_first"].get(name)
-            scale = 1 if name == "played" else 100
+            scale = 100 if name == "reached_liked" else 1
             row[f"{said} against first"] = (
                 None
                 if found is None

@@ -109,7 +109,7 @@ def test_uneven_arms_are_named() -> None:
 def _row(arm: str, position: int, users: int, reached: int) -> dict[str, object]:
     facts = {"arm": arm, "position": position, "salt": "s", "share": 0.5, "model_version": "m"}
     counts = {"users": users, "active_users": users, "reached": reached, "reached_liked": reached}
-    return facts | counts | {"played": reached, "played_squared": reached}
+    return facts | counts | dict.fromkeys(("played", "played_squared", "liked", "liked_squared"), reached)
 
 
 def test_a_night_is_counted_by_arm_as_by_hand() -> None:
@@ -123,7 +123,9 @@ def test_a_night_is_counted_by_arm_as_by_hand() -> None:
     assert [first["arm"], first["position"], first["model_version"]] == ["b", 0, "m1"]
     assert [first[name] for name in ("users", "active_users", "reached", "reached_liked")] == [2, 1, 1, 0]
     assert [second[name] for name in ("users", "active_users", "reached", "reached_liked")] == [2, 2, 1, 1]
-    assert [second[name] for name in ("played", "played_squared")] == [2, 4]
+    names = ("played", "played_squared", "liked", "liked_squared")
+    assert [second[name] for name in names] == [2, 4, 1, 1]
+    assert [first[name] for name in names] == [1, 1, 0, 0]
     assert figures_of_arms(SimpleNamespace(arms=None), users, pairs, hits) == []
 
 

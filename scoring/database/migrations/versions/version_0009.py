@@ -1,4 +1,4 @@
-"""What an app has displayed: columns of outcomes that an exposure log fills, and a table by position."""
+"""What an app has displayed, by row and by position, and what each arm's users liked."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,8 @@ _ADDED = (
     ("list_night", "exposures", sa.BigInteger),
     ("list_night", "other_exposures", sa.BigInteger),
     ("list_night", "exposed_users", sa.Integer),
+    ("list_arm", "liked", sa.BigInteger),
+    ("list_arm", "liked_squared", sa.BigInteger),
 )
 
 
