@@ -26,7 +26,7 @@ EXPECTED_WATCH_RATIO = "expected_watch_ratio"
 PROBABILITY_LIKED = "probability_liked"
 LIKED_OVER = 1.0
 
-_EPOCH_MS = 1_593_878_400_000  # 2020-07-05 00:00 in Asia/Shanghai
+EPOCH_MS = 1_593_878_400_000  # 2020-07-05 00:00 in Asia/Shanghai
 # A few devices' clocks are days off, from these many days early to late in KuaiRec's 63.
 _WRONG_CLOCK_SHARE = 2e-5
 _WRONG_CLOCK_DAYS = (-12.0, 4.5)
@@ -198,7 +198,7 @@ def rows_of(
             columns.VIDEO_DURATION: length_ms,
             "time": clock_ms,
             columns.LOCAL_DATE: local_ms,
-            "timestamp": (clock_ms + _EPOCH_MS) / 1000,
+            "timestamp": (clock_ms + EPOCH_MS) / 1000,
             columns.WATCH_RATIO: play_ms / length_ms,
         }
     ).with_columns(

@@ -6,11 +6,13 @@ from typing import Any
 from nightreel.browse.table import SOURCE, Column, Table, table
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from scoring.outcomes.counting import LAST_POSITION
 from scoring.outcomes.log import LIKED, PLAYED
-from scoring.outcomes.scorecard import scorecard
+from scoring.outcomes.scorecard import rows_of_arms, scorecard
 
 # The drawing's area, in the units of its view box.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 710.0, 10.0, 140.0
+_AT_ALL_LOOKS = "To the first arm; the intervals of all nights hold together, with 95 %."
 _HOURS = "Hours that listed videos were played, each play in full."
 _BEFORE_REACH = (
     Column(columns.RUN_ID, "Run", "The run whose lists were shown.", "number"),
@@ -19,6 +21,7 @@ _BEFORE_REACH = (
     Column("active_users", "Active", "Of these, who played anything while it was shown.", "number"),
 )
 _AFTER_REACH = (
+    Column("shown", "Shown", "Listed rows that the app displayed, by its log.", "number"),
     Column("played", "Played", "Listed rows that their user played while they were shown.", "number"),
     Column("liked", "Liked", "Listed rows that their user liked then.", "number"),
     Column("hours", "Hours", _HOURS, "number"),
@@ -31,9 +34,33 @@ _CELLS = (
     Column("ranks", "Ranks", "The positions in the list that are counted together.", "number"),
     Column("segment", "Segment", "Users by plays that the run knew: new none, cold few, warm the others."),
     Column("listed", "Listed", "Rows of these lists.", "number"),
+    Column("shown", "Shown", "Of these, what the app displayed, by its log.", "number"),
     Column("played", "Played", "Of these, what their user played while they were shown.", "number"),
     Column("liked", "Liked", "Of these, what their user liked.", "number"),
     Column("hours", "Hours", _HOURS, "number"),
+)
+
+_ARMS = (
+    Column("arm", "Arm", "Of the experiment; the first is the one compared with."),
+    Column("share", "Share", "Of the users, by the settings.", "number"),
+    Column("users", "Users", "With a list in the newest night.", "number"),
+    Column("model", "Model", "The version that makes its lists."),
+    Column("nights", "Nights", "Judged nights of this experiment.", "number"),
+    Column("reached", "Played any", "Share of active users who played something of their list.", "number"),
+    Column("liked", "Liked any", "Share of active users who liked something of their list.", "number"),
+    Column("rows played", "Rows played", "Per active user and night.", "number"),
+    Column("rows liked", "Rows liked", "Per active user and night.", "number"),
+    Column("liked against first", "Liked any, difference", "To the first arm, in points, 95 %.", "number"),
+    Column("rows played against first", "Rows played, difference", "To the first arm, 95 %.", "number"),
+    Column("rows liked against first", "Rows liked, difference", _AT_ALL_LOOKS, "number"),
+    Column("remark", "Remark", "Whether users are as the shares say."),
+)
+_POSITIONS = (
+    Column("position", "Position", "At which the app displayed the row; beyond 100 together.", "number"),
+    Column("shown", "Shown", "Listed rows that were displayed there.", "number"),
+    Column("played", "Played", "Of these, what their user played within a day of it.", "number"),
+    Column("liked", "Liked", "Of these, what their user liked.", "number"),
+    Column("played_said", "Played of shown", "The share.", "number"),
 )
 
 
@@ -56,6 +83,10 @@ def scorecard_page(settings: Settings, *, days: int, hit: str, replays: bool) ->
         "trends": trends,
         "nights_table": _nights_table(card["nights"], depths, hit),
         "cells_table": _cells_table(card["nights"][0]) if card["nights"] else None,
+        "arms_table": table("arms", "Arms of the experiment", _ARMS, rows_of_arms(card))
+        if card["arms"]
+        else None,
+        "positions_table": _positions_table(card["nights"][0]) if card["nights"] else None,
     }
 
 
@@ -109,6 +140,21 @@ def _cells_table(night: dict[str, Any]) -> Table:
     ]
     title = f"Run {night[columns.RUN_ID]} by source, rank and user segment"
     return table("cells", title, _CELLS, rows)
+
+
+def _positions_table(night: dict[str, Any]) -> Table | None:
+    """Where rows of the newest night were displayed; None without an exposure log."""
+    if not night["positions"]:
+        return None
+    rows = [
+        row | {"position": _position(row["position"]), "played_said": percent(row[PLAYED] / row["shown"])}
+        for row in night["positions"]
+    ]
+    return table("positions", f"Run {night[columns.RUN_ID]} by displayed position", _POSITIONS, rows)
+
+
+def _position(position: int) -> str:
+    return {0: "unknown", LAST_POSITION: f"{LAST_POSITION} and more"}.get(position, str(position))
 
 
 def percent(share: float | None) -> str:

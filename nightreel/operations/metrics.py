@@ -1,7 +1,7 @@
 """The scheduler's figures for Prometheus, as text over HTTP; read from the database at each request."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +18,7 @@ from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import recorded_version
-from scoring.outcomes.scorecard import as_facts, newest_judged
+from scoring.outcomes.scorecard import arms_of_nights, as_facts, newest_judged, nights
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
@@ -29,6 +29,22 @@ _REACH = {
     "reach_popularity": ("The same of yesterday's most liked videos.", "share_popularity"),
     "reach_low": ("Lower end of the 95 % interval of the difference of the two.", "low"),
     "reach_high": ("Its upper end.", "high"),
+}
+
+
+# Of an arm: what it means, and its name among the facts of an arm, or of its difference to the first one.
+_ARMS = {
+    "users": ("Users with a list in the newest night.", "users"),
+    "played": ("Rows played per active user and night.", "played"),
+    "liked": ("Rows liked per active user and night.", "liked"),
+    "reached": ("Share of active users who played something of their list.", "reached"),
+    "reached_liked": ("Share of active users who liked something of their list.", "reached_liked"),
+    "sample_ratio_p": ("Probability of arms this uneven if their shares hold.", "sample_ratio_p"),
+}
+_DIFFERENCES = {
+    "difference": ("An arm's figure less the first arm's, over all judged nights.", "estimate"),
+    "difference_low": ("Lower end of its interval, which may be looked at every night.", "low"),
+    "difference_high": ("Its upper end.", "high"),
 }
 
 
@@ -97,12 +113,13 @@ def metrics_text(settings: Settings, now: datetime) -> str:
 
 def _outcomes(settings: Settings) -> Iterator[Metric]:
     """What was made of the newest night of which enough is known; none before there is one."""
-    night = None
+    night, arms = None, []
     with suppress(NightreelError):
         if database_exists(settings):
             with reading(settings) as connection:
                 if recorded_version(connection) is not None:
                     night = newest_judged(connection, cells=True)
+                    arms = arms_of_nights(connection, nights(connection))
     if night is None:
         return
     found = as_facts(night)
@@ -114,6 +131,7 @@ def _outcomes(settings: Settings) -> Iterator[Metric]:
         ),
         ("run_id", "The newest run whose outcome is known.", found["run_id"]),
         ("active_users", "Users with a list who played anything.", found["active_users"]),
+        ("shown", "Listed videos that were displayed, by the exposure log.", found["shown"]),
         ("played", "Listed videos that their users played.", found["played"]),
         ("liked", "Listed videos that their users liked.", found["liked"]),
         ("watch_seconds", "Time that they were watched.", found["watch_ms"] / 1_000),
@@ -124,6 +142,22 @@ def _outcomes(settings: Settings) -> Iterator[Metric]:
     for name, (meaning, key) in _REACH.items():
         cells = [((one["hit"], str(one["depth"])), one[key]) for one in found["reach"]]
         yield from _gauges(f"outcome_{name}", meaning, ("hit", "depth"), cells)
+    yield from _arms(arms)
+
+
+def _arms(arms: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """The arms of the newest experiment, and how far each is from the first."""
+    for name, (meaning, key) in _ARMS.items():
+        values = [((arm["arm"],), arm[key]) for arm in arms if arm[key] is not None]
+        yield from _gauges(f"arm_{name}", meaning, ("arm",), values)
+    for name, (meaning, key) in _DIFFERENCES.items():
+        cells = [
+            ((arm["arm"], figure), found[key])
+            for arm in arms
+            for figure, found in arm["against_first"].items()
+            if found[key] is not None
+        ]
+        yield from _gauges(f"arm_{name}", meaning, ("arm", "figure"), cells)
 
 
 def _gauge(name: str, meaning: str, value: float | datetime | None) -> Iterator[Metric]:

@@ -86,8 +86,10 @@ def spent(look: int) -> float:
 
 def difference(
     nights: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], figure: str
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """An arm minus the first one, over nights: the mean difference, and its interval at the last look.
+
+    All three are None without a night in which both arms have two active users.
 
     Args:
         nights: rows of `list_arm`, (the first arm's, the other's).
@@ -99,7 +101,7 @@ def difference(
         if min(one["active_users"] for one in pair) > 1 and None not in [one[figure] for one in pair]
     ]
     if not used:
-        return {"estimate": 0.0, "low": -math.inf, "high": math.inf, "looks": 0}
+        return {"estimate": None, "low": None, "high": None, "looks": 0}
     estimate = math.fsum(_mean(other, figure) - _mean(first, figure) for first, other in used) / len(used)
     errors = (math.sqrt(_variance(first, figure) + _variance(other, figure)) for first, other in used)
     half = float(norm.isf(spent(len(used)) / 2)) * math.fsum(errors) / len(used)

@@ -24,7 +24,7 @@ _READ = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SOURCE, column
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _CELL = (columns.SOURCE, "rank_from", "segment")
 # Displays further down are counted together at this position; those without a position at 0.
-_LAST_POSITION = 101
+LAST_POSITION = 101
 _SUMS = (
     pl.len().cast(pl.Int64).alias("listed"),
     *(pl.col(name).fill_null(0).cast(pl.Int64).sum() for name in (SHOWN, PLAYED, LIKED, "watch_ms")),
@@ -211,7 +211,7 @@ def _by_position(
 
     A row that was displayed at several positions counts at each; its plays at the last one before them.
     """
-    position = pl.col(columns.POSITION).fill_null(0).clip(upper_bound=_LAST_POSITION).cast(pl.Int64)
+    position = pl.col(columns.POSITION).fill_null(0).clip(upper_bound=LAST_POSITION).cast(pl.Int64)
     own, plays = (
         frame.join(displayed, on=_PAIR, how="semi").with_columns(position)
         for frame in (exposures.rows, exposures.plays)

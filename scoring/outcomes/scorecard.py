@@ -131,18 +131,30 @@ def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> d
     with reading(settings) as connection:
         require_current(connection)
         every = nights(connection, cells=True)
-        of_arms = _by_run(connection, list_arm, [night.facts[columns.RUN_ID] for night in every])
         said = [] if replays else alarms(connection)
-    chosen = [night for night in every if night.facts["shown"] != replays]
-    if chosen:
-        first = chosen[-1].facts["shown_from"] - timedelta(days=days)
-        chosen = [night for night in chosen if night.facts["shown_from"] > first]
-    with_arms = [
-        of_arms[run] for night in chosen if night.is_judged and (run := night.facts["run_id"]) in of_arms
-    ]
-    arms = arms_over_nights([sorted(rows, key=lambda row: row["position"]) for rows in with_arms])
+        chosen = [night for night in every if night.facts["shown"] != replays]
+        if chosen:
+            first = chosen[-1].facts["shown_from"] - timedelta(days=days)
+            chosen = [night for night in chosen if night.facts["shown_from"] > first]
+        # Of all nights: the intervals hold at every look where each look knows how many there were before.
+        arms = arms_of_nights(connection, every, shown=not replays)
     facts = [as_facts(night) for night in reversed(chosen)]
     return {"days": days, "alarms": said, "arms": arms, "nights": facts}
+
+
+def arms_of_nights(
+    connection: Connection, nights: Sequence[Night], *, shown: bool = True
+) -> list[dict[str, Any]]:
+    """What the judged ones of these nights show for each arm of the newest experiment.
+
+    Args:
+        nights: oldest first.
+        shown: whether of the runs that apps read, or of replays.
+    """
+    judged = [night for night in nights if night.is_judged and night.facts["shown"] == shown]
+    of_arms = _by_run(connection, list_arm, [night.facts[columns.RUN_ID] for night in judged])
+    with_arms = [of_arms[run] for night in judged if (run := night.facts[columns.RUN_ID]) in of_arms]
+    return arms_over_nights([sorted(rows, key=lambda row: row["position"]) for rows in with_arms])
 
 
 def as_facts(night: Night) -> dict[str, Any]:
@@ -229,7 +241,7 @@ def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             scale = 100 if name == "reached_liked" else 1
             row[f"{said} against first"] = (
                 None
-                if found is None
+                if found is None or found["estimate"] is None
                 else f"{scale * found['estimate']:+.2f} [{scale * found['low']:+.2f}, "
                 f"{scale * found['high']:+.2f}]"
             )

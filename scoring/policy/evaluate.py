@@ -1,5 +1,6 @@
 """What another model would have got: its order of a run's users, held against the rows that were drawn."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,20 +34,27 @@ from scoring.lists.rules.exploration import EXPLORE_AMONG, EXPLORE_TEMPERATURE, 
 from scoring.outcomes.exposures import exposures_of
 from scoring.outcomes.log import LIKED, Log
 from scoring.outcomes.windows import shown_runs
-from scoring.policy.estimators import Logged, doubly_robust, ips, snips
+from scoring.policy.estimators import Estimate, Logged, doubly_robust, ips, snips
 
 # What a video's own rewards count against the mean of all, in rows.
 _PRIOR_ROWS = 20.0
+# Below it, the estimates leave out more than noise.
+_FULL_SUPPORT = 0.95
 
 
 class PolicyFacts(Facts):
-    """The run that drew, the evaluated model, how many rows and users, each estimate with its interval."""
+    """The run that drew, the evaluated model, how many rows and users, each estimate with its interval.
+
+    Attributes:
+        support: share of the model's own draws that the logged draw could have offered.
+    """
 
     run_id: int
     model: str
     rows: int
     users: int
     estimates: list[dict[str, Any]]
+    support: dict[str, float | None]
     database: str
 
 
@@ -72,6 +80,15 @@ class Drawn:
         return Drawn(user, video, self.propensity[which], self.evaluated[which], choices)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Drawn rows of a run, and 1 for each that was liked, else 0: float64 [rows]."""
+
+    run_id: int
+    drawn: Drawn
+    reward: np.ndarray
+
+
 def evaluate_policy(
     settings: Settings, version: str, *, run_id: int | None = None, now: datetime | None = None
 ) -> StepResult[PolicyFacts]:
@@ -87,7 +104,34 @@ def evaluate_policy(
     Raises:
         InputError: the run has no drawn rows or was not shown yet, or the model is unknown.
     """
-    model, now = model_registry.find(settings, version), now or datetime.now(UTC)
+    now = now or datetime.now(UTC)
+    found = drawn_under(settings, version, run_id=run_id, now=now)
+    support = support_of(found.drawn)
+    remarks: tuple[str, ...] = ()
+    if support.high < _FULL_SUPPORT:
+        share = f"about {support.value:.0%} of what {version} would draw"
+        remarks = (f"{share} could have been drawn; the estimates say nothing of the rest",)
+    facts = PolicyFacts(
+        run_id=found.run_id,
+        model=version,
+        rows=len(found.reward),
+        users=len(np.unique(found.drawn.user)),
+        estimates=estimates_of(found.drawn, found.reward),
+        support=_finite(support),
+        remarks=remarks or None,
+        database=masked(database_url(settings)),
+    )
+    folder = model_registry.find(settings, version).folder
+    return StepResult("policy", False, (folder,), (), facts)
+
+
+def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: datetime) -> Judged:
+    """The drawn rows of a run that count, under another model, and what was made of them.
+
+    Raises:
+        InputError: as `evaluate_policy`.
+    """
+    model = model_registry.find(settings, version)
     ids = ListIds.of(settings.paths)
     with reading(settings) as connection:
         require_current(connection)
@@ -111,16 +155,7 @@ def evaluate_policy(
             raise InputError(f"Run {run.run_id}: no drawn row was displayed.", "Wait until some are.")
     plays = log.within(shown.spans) if exposures is None else exposures.plays
     pairs = log.pairs(plays, log.buckets(run.model_version, log.before(run.as_of, run.known_at)))
-    reward = _rewards(drawn, pairs)
-    facts = PolicyFacts(
-        run_id=run.run_id,
-        model=version,
-        rows=len(reward),
-        users=len(np.unique(drawn.user)),
-        estimates=_estimates(drawn, reward),
-        database=masked(database_url(settings)),
-    )
-    return StepResult("policy", False, (model.folder,), (), facts)
+    return Judged(run.run_id, drawn, _rewards(drawn, pairs))
 
 
 def _orders(home: Settings, run: Row[Any], model: ModelVersion) -> Iterator[Lists]:
@@ -197,7 +232,14 @@ def _rewards(drawn: Drawn, pairs: pl.DataFrame) -> np.ndarray:
     return found[LIKED].fill_null(False).to_numpy().astype(np.float64)
 
 
-def _estimates(drawn: Drawn, reward: np.ndarray) -> list[dict[str, Any]]:
+def support_of(drawn: Drawn) -> Estimate:
+    """The share of the other order's draws that could have been drawn: the mean of the weights."""
+    every = np.ones(len(drawn.user))
+    return ips(Logged(drawn.user, every, drawn.propensity, np.minimum(drawn.evaluated, 1.0)))
+
+
+def estimates_of(drawn: Drawn, reward: np.ndarray) -> list[dict[str, Any]]:
+    """Each estimator's name, value, interval and effective sample size."""
     logged = Logged(drawn.user, reward, drawn.propensity, np.minimum(drawn.evaluated, 1.0))
     itself = Logged(drawn.user, reward, drawn.propensity, drawn.propensity)
     expected, of_policy = _expected(drawn, reward)
@@ -207,7 +249,12 @@ def _estimates(drawn: Drawn, reward: np.ndarray) -> list[dict[str, Any]]:
         "snips": snips(logged),
         "doubly robust": doubly_robust(logged, expected, of_policy),
     }
-    return [{"estimator": name, **asdict(found)} for name, found in estimates.items()]
+    return [{"estimator": name, **_finite(found)} for name, found in estimates.items()]
+
+
+def _finite(estimate: Estimate) -> dict[str, float | None]:
+    """For JSON: None where one user alone, or no weight, gives no number."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(estimate).items()}
 
 
 def _expected(drawn: Drawn, reward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

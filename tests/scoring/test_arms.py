@@ -21,6 +21,7 @@ from scoring.database.tables import recommendation
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import arms_of
 from scoring.outcomes.arms import arms_over_nights, difference, figures_of_arms, sample_ratio, spent
+from scoring.outcomes.scorecard import rows_of_arms
 from tests.fixtures.lists import make_blocks, make_candidates
 
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
@@ -104,6 +105,13 @@ def test_uneven_arms_are_named() -> None:
     assert sample_ratio([0, 0], [0.5, 0.5]) == 1
     rows = [_row("a", 0, 5_000, 100), _row("b", 1, 5_600, 100)]
     assert [row["sample_ratio_mismatch"] for row in arms_over_nights([rows])] == [True, True]
+
+
+def test_arms_without_active_users_have_no_difference() -> None:
+    rows = [_row("a", 0, 30, 0) | {"active_users": 0}, _row("b", 1, 30, 0) | {"active_users": 0}]
+    found = arms_over_nights([rows])
+    assert found[1]["against_first"]["liked"] == {"estimate": None, "low": None, "high": None, "looks": 0}
+    assert rows_of_arms({"arms": found})[1]["rows liked against first"] is None
 
 
 def _row(arm: str, position: int, users: int, reached: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import numpy as np
 import polars as pl
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 
 from nightreel.core.settings import Settings
 from nightreel.operations.metrics import metrics_text
@@ -24,6 +24,7 @@ from scoring.database.history import rollback
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import (
+    list_arm,
     list_exposure,
     list_flip,
     list_night,
@@ -250,6 +251,11 @@ def test_with_an_exposure_log_plays_count_that_followed_a_display_of_the_run(set
     assert reach(settings)["liked", 10] == (2, 2, 1, 1)
     (facts,) = scorecard(settings)["nights"]
     assert (facts["shown"], facts["played"], len(facts["positions"])) == (6, 2, 5)
+    assert "nightreel_outcome_shown 6.0\n" in metrics_text(settings, FLIP + 3 * DAY)
+    for url in served(settings):
+        with urlopen(f"{url}/scorecard", timeout=30) as response:
+            section = response.read().decode().partition('<section id="positions">')[2]
+        assert "101 and more" in section and "unknown" in section
     assert record_outcomes(settings, FLIP + 4 * DAY).skipped
 
 
@@ -384,6 +390,38 @@ def test_a_database_that_is_not_there_is_one_line(tmp_path: Any, nightreel: Nigh
 def test_the_night_counts_after_ingest_and_before_it_publishes(settings: Settings) -> None:
     names = [stage.name for stage in night_stages(settings)]
     assert names.index("ingest") < names.index("outcomes") < names.index("score")
+
+
+def _arm(run_id: int, arm: str, position: int, liked: int) -> dict[str, Any]:
+    """What 20 active users of an arm made of a run's lists."""
+    told = {"salt": "s", "share": 0.5, "model_version": "m", "users": 30, "active_users": 20}
+    counts = {"reached": 15, "reached_liked": 12, "played": 40, "played_squared": 90}
+    likes = {"liked": liked, "liked_squared": liked * liked // 20}
+    return {"run_id": run_id, "arm": arm, "position": position} | told | counts | likes
+
+
+def test_arms_stand_in_page_and_gauges_with_all_their_nights(settings: Settings) -> None:
+    """Whatever days are asked for: an interval that may be looked at each night counts all looks."""
+    now = _usual_nights(settings, 4, last_played=20)
+    record_outcomes(settings, now)
+    arms = [_arm(run, name, at, 30 + 60 * at) for run in (2, 3, 4) for at, name in enumerate(("a", "b"))]
+    with sql_engine(settings).begin() as connection:
+        connection.execute(insert(list_arm), arms)
+    first, second = scorecard(settings, days=1)["arms"]
+    assert (first["nights"], first["against_first"], second["liked"]) == (3, {}, 4.5)
+    found = second["against_first"]["liked"]
+    assert found["estimate"] == pytest.approx(3) and found["low"] > 0 and found["looks"] == 3
+    gauges = metrics_text(settings, now)
+    assert 'nightreel_arm_liked{arm="b"} 4.5\n' in gauges
+    assert 'nightreel_arm_difference{arm="b",figure="liked"} 3.0\n' in gauges
+    assert f'nightreel_arm_difference_low{{arm="b",figure="liked"}} {found["low"]!r}\n' in gauges
+    for url in served(settings):
+        with urlopen(f"{url}/scorecard?days=1", timeout=30) as response:
+            page = response.read().decode()
+        with urlopen(f"{url}/api/v1/scorecard", timeout=30) as response:
+            assert json.load(response)["arms"][1]["arm"] == "b"
+    section = page.partition('<section id="arms">')[2].partition("</section>")[0]
+    assert "+3.00 [+" in section and "Rows liked" in section
 
 
 def test_the_page_has_each_night_and_its_trend(settings: Settings) -> None:
