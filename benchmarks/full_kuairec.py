@@ -152,11 +152,12 @@ def ranking_quality(home: Path) -> dict[str, float]:
 def _rows_of(step: str, home: Path) -> int | None:
     data = home / "data"
     if step == "ingest":
-        return sum(pq.read_metadata(path).num_rows for path in (data / "tables").glob("*.parquet"))
+        return sum(pq.read_metadata(path).num_rows for path in (data / "tables").rglob("*.parquet"))
     if step == "features":
         return sum(pq.read_metadata(path).num_rows for path in (data / "features").glob("*.parquet"))
     if step == "train":
-        return pq.read_metadata(data / "tables" / "interactions.parquet").num_rows
+        plays = (data / "tables" / "interactions").glob("*/*.parquet")
+        return sum(pq.read_metadata(path).num_rows for path in plays)
     if step == "evaluate":
         return pq.read_metadata(data / "tables" / "fully_observed.parquet").num_rows
     if step in ("score", NIGHT):

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.checksums import is_lost, require_as_written
+from nightreel.core.checksums import files_below, is_lost, require_as_written
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import day_file, files_by_day, require_plays, scan_days, table_exists
 from nightreel.core.settings import DataSettings, Paths, Settings
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
@@ -23,7 +24,7 @@ from pipelines.ingest.unread import printable
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 _NAMED_MAX = 5
-_READ_BY_FEATURES = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS)
+_RECORDS = tuple(file.table for file in (ITEM_DAILY, USER_FEATURES, CAPTIONS))
 
 
 def read_known(paths: Paths, table: str) -> Known:
@@ -32,27 +33,27 @@ def read_known(paths: Paths, table: str) -> Known:
 
 
 def table_files(paths: Paths) -> tuple[Path, ...]:
-    """The tables that features and lists are made from, and the rows that deliveries replaced in them.
+    """The files of the tables that features and lists are made from, and rows that deliveries replaced.
 
     Those that are there, and those that are missing though they were written: a lost one is to be refused.
     """
-    names = [file.table for file in _READ_BY_FEATURES]
-    superseded = [superseded_path(paths.tables, name) for name in names]
-    return tuple(path for path in (*map(paths.table, names), *superseded) if path.is_file() or is_lost(path))
+    superseded = [superseded_path(paths.tables, name) for name in _RECORDS]
+    files = (*files_below(paths.interactions), *map(paths.table, _RECORDS), *superseded)
+    return tuple(path for path in files if path.is_file() or is_lost(path))
 
 
 def require_tables(tables: Iterable[Path]) -> None:
     """Raise InputError for the first of these tables that ingest has not written."""
     for path in tables:
-        if not path.is_file():
+        if not table_exists(path):
             raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
 
 
 def last_arrival(paths: Paths) -> datetime:
     """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
     arrivals = [ALWAYS_KNOWN]
-    for file in _READ_BY_FEATURES:
-        table = pl.scan_parquet(_require(paths.table(file.table)))
+    records = (pl.scan_parquet(_require(paths.table(name))) for name in _RECORDS)
+    for table in (scan_days(paths.interactions), *records):
         if columns.CREATED_TIMESTAMP in table.collect_schema():
             newest = table.select(pl.col(columns.CREATED_TIMESTAMP).max()).collect().item()
             arrivals += [newest] if newest is not None else []
@@ -69,7 +70,7 @@ def known_now(settings: Settings) -> datetime:
     waiting = [
         one.arrived
         for one in deliveries(settings.data.raw_dir)
-        if one.file in _READ_BY_FEATURES and one.arrived > newest
+        if one.file.table in (BIG_MATRIX.table, *_RECORDS) and one.arrived > newest
     ]
     if waiting:
         return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
@@ -97,7 +98,7 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
 
 def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> datetime | None:
     """When the newest play before `as_of` that had arrived by `known_at` happened; None without any."""
-    plays = pl.scan_parquet(_require(settings.paths.table(BIG_MATRIX.table)))
+    plays = scan_days(settings.paths.interactions)
     if columns.CREATED_TIMESTAMP in plays.collect_schema():
         plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
     stamp = pl.col(columns.EVENT_TIMESTAMP)
@@ -111,7 +112,14 @@ def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:
     """Write the tables that features are built from as they were at an instant to another home."""
     require_as_written(table_files(paths))
     superseded_path(target.tables, "").parent.mkdir(parents=True, exist_ok=True)
-    for file in _READ_BY_FEATURES:
+    require_plays(paths.interactions)
+    for day, path in files_by_day(paths.interactions).items():
+        plays = Known.read(path, path.with_name("none")).at(known_at, ()).table
+        if plays.height:
+            target_file = day_file(target.interactions, day)
+            target_file.parent.mkdir(parents=True, exist_ok=True)
+            plays.write_parquet(target_file, statistics=True)
+    for file in (ITEM_DAILY, USER_FEATURES, CAPTIONS):
         _require(paths.table(file.table))
         known = read_known(paths, file.table).at(known_at, file.key)
         known.table.write_parquet(target.table(file.table), statistics=True)

@@ -21,13 +21,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
+from nightreel.core.play_days import read_days
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
-from pipelines.collaborative import refit_cutoffs
+from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates
 
-_TABLES = ("interactions", "video_daily", "video_captions")
+_TABLES = ("video_daily", "video_captions")
 DOCUMENT = "document"
 # Words that fewer videos have are too rare to say what a video is about.
 _VIDEOS_MIN = 3
@@ -61,8 +62,8 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
         return TEXT.skipped(read, (file,), attempt.known)
     attempt.begin()
     interactions, video_daily, _ = read
-    plays = pl.read_parquet(interactions, columns=[columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
-    cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
+    cutoff, files = before_first_refit(interactions, settings)
+    plays = read_days(files, (columns.VIDEO_ID, columns.EVENT_TIMESTAMP))
     daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
     known = known_videos(plays, daily, cutoff, settings)
     documents = documents_of(read_known(settings.paths, "video_captions").versions())
@@ -208,7 +209,7 @@ def _vectors(learnt_from: list[str], documents: list[str], seed: int, size: int)
 TEXT: Step[TextFacts] = Step(
     name="text",
     does="Express the videos' texts as numbers.",
-    reads=lambda settings: tuple(settings.paths.table(name) for name in _TABLES),
+    reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
     writes=lambda settings: (settings.paths.feature_source(columns.VIDEO_TEXT),),
     settings=("data.time_zone", "seed", "features.als_refit_days", "features.als_factors"),
     facts=TextFacts,

@@ -16,7 +16,8 @@ from feast import FeatureStore
 
 from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
-from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.errors import NightreelError
+from nightreel.core.play_days import scan_days
 from nightreel.core.settings import Paths, Settings
 from pipelines.hashing import uniform_hash
 from pipelines.pair_keys import is_of_pairs, with_groups
@@ -116,10 +117,7 @@ def scan_plays(paths: Paths) -> pl.LazyFrame:
     Raises:
         InputError: if ingest has not written the table.
     """
-    path = paths.table("interactions")
-    if not path.is_file():
-        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    return pl.scan_parquet(path).select(PLAY_COLUMNS)
+    return scan_days(paths.interactions).select(PLAY_COLUMNS)
 
 
 def read_plays(settings: Settings) -> pl.DataFrame:

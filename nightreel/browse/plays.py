@@ -11,6 +11,7 @@ from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
 from nightreel.core.ids import Ids
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
@@ -40,12 +41,12 @@ PLAY_COLUMNS = (
 
 def plays_before(settings: Settings, user: int | str, as_of: datetime) -> pl.DataFrame:
     """The user's plays that a run of this instant could know of, newest first; none without a table."""
-    interactions = settings.paths.table("interactions")
-    if not interactions.is_file():
+    interactions = settings.paths.interactions
+    if not table_exists(interactions):
         return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _STAMP: pl.Datetime("us", "UTC")})
     code = Ids.of(settings.paths, columns.USER_ID).code_of(user)
     known = (pl.col(columns.USER_ID) == code) & (pl.col(_STAMP) < as_of)
-    found = pl.scan_parquet(interactions).filter(known).sort(_STAMP, descending=True)
+    found = scan_days(interactions).filter(known).sort(_STAMP, descending=True)
     plays, videos = read(found, interactions), Ids.of(settings.paths, columns.VIDEO_ID)
     if not videos.is_text:
         return plays

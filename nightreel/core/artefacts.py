@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel import __version__
-from nightreel.core.checksums import is_usable, replacing
+from nightreel.core.checksums import files_below, is_usable, replacing
 from nightreel.core.disk import DiskFullError, disk_full, full_path, size_of, was_disk_full
 
 
@@ -55,9 +55,12 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
 
 
 def fingerprint_of_files(paths: Iterable[Path]) -> dict[str, Any]:
-    """Size and modification time (ns) of each file, by name; None for a missing file."""
+    """Size and modification time (ns) of each file, and of each file in a folder, by name.
+
+    None for a missing file.
+    """
     found: dict[str, Any] = {}
-    for path in sorted(paths):
+    for path in sorted(file for one in paths for file in files_below(one)):
         status = path.stat() if path.exists() else None
         found[str(path)] = None if status is None else [status.st_size, status.st_mtime_ns]
     return found

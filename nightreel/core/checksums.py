@@ -1,13 +1,11 @@
 """Checksums of the files that steps write, kept beside each file as `<name>.sha256` and compared before use.
 
 A disk that loses bits, or a program that overwrites part of a file, can leave size and time unchanged, so
-those
-do not prove that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums by
-hand.
-`.files.sha256` in each folder names the files that have had a checksum: if one of them is missing or has lost
-its checksum, it counts as damaged. Any other file without a checksum was written by an older nightreel, and
-is
-used until its step writes it again.
+those do not prove that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums
+by hand.
+`.files.sha256` in each folder names the files that have had a checksum, and the folders of such files: if
+one of them is missing or has lost its checksum, it counts as damaged. Any other file without a checksum was
+written by an older nightreel, and is used until its step writes it again.
 """
 
 import hashlib
@@ -48,7 +46,9 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
     """
     if temporary.is_dir():
         for file in sorted(temporary.rglob("*")):
-            if file.is_file() and not file.name.endswith(SUFFIX):
+            if file.is_dir():
+                _remember(file)
+            elif not file.name.endswith(SUFFIX):
                 _write(checksum_file(file), _carried_over(file, path / file.relative_to(temporary)))
                 _remember(file)
         yield
@@ -62,11 +62,27 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
     _write(checksum_file(path), [new], path.name)
 
 
+def files_below(path: Path) -> list[Path]:
+    """A file alone; of a folder its files at any depth, and those that it has lost, without checksums."""
+    if not path.is_dir():
+        return [path]
+    inside = [one for one in path.iterdir() if not one.name.startswith(".") and one.suffix != SUFFIX]
+    return sorted(file for one in (*inside, *lost_files(path)) for file in files_below(one))
+
+
+def recorded_digest(path: Path) -> str | None:
+    """The checksum that is kept beside a file; None if there is none, or if the file is being replaced."""
+    known = _recorded(path) or []
+    return known[0] if len(known) == 1 else None
+
+
 def is_as_written(path: Path) -> bool:
-    """Whether a file has the content that its step wrote, as far as known.
+    """Whether a file, or every file of a folder, has the content that its step wrote, as far as known.
 
     True for a missing file of which there is no record that it was ever written.
     """
+    if path.is_dir():
+        return all(map(is_as_written, files_below(path)))
     known = _recorded(path)
     if known is None and has_lost_checksum(path):
         return False
@@ -89,10 +105,10 @@ def has_lost_checksum(path: Path) -> bool:
 
 
 def is_lost(path: Path) -> bool:
-    """Whether a file that has, or once had, a checksum is missing."""
+    """Whether a file that has, or once had, a checksum is missing; or a folder of such files."""
     # It is looked for last, as its step may be putting it there, its checksum first.
     recorded = checksum_file(path).exists() or path.name in _names(path.parent)
-    return recorded and not path.is_file()
+    return recorded and not path.exists()
 
 
 def lost_files(folder: Path) -> list[Path]:
@@ -123,9 +139,12 @@ def is_usable(path: Path) -> bool:
 
 
 def require_as_written(paths: Iterable[Path]) -> None:
-    """Raise InputError, with the command that makes it again, if a file is not what its step wrote."""
+    """Raise InputError, with the command that makes it again, if a file is not what its step wrote.
+
+    Of a folder, every file is compared.
+    """
     damaged = []
-    for path in paths:
+    for path in dict.fromkeys(file for one in paths for file in files_below(one)):
         try:
             if not is_as_written(path):
                 damaged.append(path)

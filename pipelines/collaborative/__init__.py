@@ -6,8 +6,8 @@ calendar and on earlier plays only, never on where the log ends: a play gets the
 anything comes after it, and scoring gets factors as fresh, or as old, as training got.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
+from nightreel.core.play_days import digests_of_days, files_by_day, read_days, rows_of
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
@@ -25,9 +26,9 @@ from pipelines.collaborative.fits import Fit
 from pipelines.collaborative.implicit_als import implicit_fits
 from pipelines.collaborative.past import Past, digests_of_pasts
 from pipelines.known import require_tables
-from pipelines.local_days import INSTANT, NEVER, ends_of_days, start_of_day
+from pipelines.local_days import INSTANT, NEVER, start_of_day
 
-__all__ = ["FACTORS", "Fit", "build_factors", "fits", "refit_cutoffs"]
+__all__ = ["FACTORS", "Fit", "before_first_refit", "build_factors", "fits", "refit_cutoffs"]
 
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
@@ -51,18 +52,15 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     Raises:
         InputError: if the table of interactions is missing or empty.
     """
-    interactions, wrote = settings.paths.table("interactions"), _sources(settings)
+    interactions, wrote = settings.paths.interactions, _sources(settings)
     require_tables([interactions])
     attempt = FACTORS.attempt(settings, [interactions], force=force)
     if attempt.known is not None:
         return FACTORS.skipped((interactions,), wrote, attempt.known)
     attempt.begin()
-    plays = pl.read_parquet(
-        interactions,
-        columns=[columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO],
-    )
-    cutoffs = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)
-    digests = digests_of_pasts(plays, cutoffs)
+    files = files_by_day(interactions)
+    cutoffs = refit_cutoffs({day: rows_of([path]) for day, path in files.items()}, settings)
+    digests = digests_of_pasts(digests_of_days(interactions), cutoffs, settings.data.zone)
     past = Past(
         settings.paths.state / "factors_past.json", wrote, fingerprint(settings=FACTORS.settings_in(settings))
     )
@@ -70,7 +68,10 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     done = past.fit_at(cutoffs[kept - 1]) if kept else None
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
     with progress("ALS", total=len(cutoffs) - kept) as advance:
-        for fit in fits(plays, cutoffs, settings, done):
+        read = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
+        # Where nothing is fitted, the log is not read.
+        plays = read_days(list(files.values()), read) if kept < len(cutoffs) else None
+        for fit in fits(plays, cutoffs, settings, done) if plays is not None else ():
             users.append(
                 _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)
             )
@@ -112,7 +113,7 @@ def fits(
     return model(plays, cutoffs, settings, done)
 
 
-def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
+def refit_cutoffs(plays_of_days: Mapping[date, int], settings: Settings) -> list[datetime]:
     """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
 
     A midnight is left out where hardly any play is new since the last cutoff (_NEW_SHARE), or where there are
@@ -120,26 +121,33 @@ def refit_cutoffs(instants: pl.Series, settings: Settings) -> list[datetime]:
     midnight that counts. If none is left, the only cutoff is NEVER, which no row sees.
 
     Args:
-        instants: of all plays, UTC, ascending.
+        plays_of_days: the number of plays of each local day with some.
 
     Raises:
         InputError: if there are no plays.
     """
-    if instants.is_empty():
+    days = sorted(day for day, plays in plays_of_days.items() if plays)
+    if not days:
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
-    last = ends_of_days(instants[-1:], settings.data.zone)[0]
-    first_day = instants[0].astimezone(settings.data.zone).date()
+    first_day = days[0]
     cutoffs: list[datetime] = []
     least = settings.features.als_factors * _PLAYS_A_FACTOR + 1
-    for days in count(settings.features.als_refit_days, settings.features.als_refit_days):
-        cutoff = start_of_day(first_day + timedelta(days=days), settings.data.zone)
-        if cutoff > last:
+    for later in count(settings.features.als_refit_days, settings.features.als_refit_days):
+        refit_day = first_day + timedelta(days=later)
+        if refit_day > days[-1] + timedelta(days=1):
             break
-        plays = instants.search_sorted(cutoff, side="left")
+        plays = sum(plays_of_days[day] for day in days if day < refit_day)
         if plays >= least:
-            cutoffs.append(cutoff)
+            cutoffs.append(start_of_day(refit_day, settings.data.zone))
             least = plays + max(round(plays * _NEW_SHARE), 1)
     return cutoffs or [NEVER]
+
+
+def before_first_refit(interactions: Path, settings: Settings) -> tuple[datetime, list[Path]]:
+    """The first cutoff, and the files of the days before it, at least one."""
+    files = files_by_day(interactions)
+    cutoff = refit_cutoffs({day: rows_of([path]) for day, path in files.items()}, settings)[0]
+    return cutoff, [path for day, path in files.items() if start_of_day(day, settings.data.zone) < cutoff]
 
 
 def _rows_of(source: Path, cutoffs: Sequence[datetime]) -> pl.DataFrame:
@@ -158,7 +166,7 @@ def _source(key: str, ids: np.ndarray, name: str, factors: np.ndarray, cutoff: d
 FACTORS: Step[FactorFacts] = Step(
     name="factors",
     does="Fit the factors of users and videos anew on growing windows.",
-    reads=lambda settings: (settings.paths.table("interactions"),),
+    reads=lambda settings: (settings.paths.interactions,),
     writes=_sources,
     # Exactly what decides the factors: threads do not, nor how the nearest videos are searched for.
     settings=(

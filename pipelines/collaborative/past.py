@@ -1,15 +1,16 @@
 """Fits of earlier nights that still hold: a fit is used again where the plays that it saw are the same.
 
-The plays up to each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
+The days before each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
 from the sources, and fitting goes on from the last of them. The result is that of fitting all anew.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,8 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint_of_files
 from nightreel.core.checksums import is_usable
-from pipelines.collaborative.fits import Fit, ends_of_pasts
+from pipelines.collaborative.fits import Fit
+from pipelines.local_days import start_of_day
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,19 @@ class Past:
         return stamps
 
 
-def digests_of_pasts(plays: pl.DataFrame, cutoffs: Sequence[datetime]) -> list[str]:
-    """For each cutoff a digest of it, of the cutoffs before, and of all plays before it.
+def digests_of_pasts(digests: Mapping[date, str], cutoffs: Sequence[datetime], zone: ZoneInfo) -> list[str]:
+    """For each cutoff a digest of it, of the cutoffs before, and of all days before it.
 
     Args:
-        plays: event_timestamp (ascending), and the columns that are fitted.
+        digests: of the plays of each local day.
+        cutoffs: local midnights, or an instant after all plays.
     """
     digest = hashlib.sha256()
     found = []
-    begin = 0
-    for cutoff, end in zip(cutoffs, ends_of_pasts(plays, cutoffs), strict=True):
-        digest.update(cutoff.isoformat().encode())
-        for column in plays.slice(begin, end - begin):
-            digest.update(np.ascontiguousarray(column.to_physical().to_numpy()).data)
+    left = sorted(digests)
+    for cutoff in cutoffs:
+        before = [day for day in left if start_of_day(day, zone) < cutoff]
+        left = left[len(before) :]
+        digest.update("".join([cutoff.isoformat(), *(digests[day] for day in before)]).encode())
         found.append(digest.hexdigest())
-        begin = end
     return found

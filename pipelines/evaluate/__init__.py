@@ -14,6 +14,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
+from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
@@ -48,8 +49,8 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
         InputError: if no model is trained, or a file that is read is not as its step wrote it.
     """
     model = model_registry.champion(settings)
-    tables = [settings.paths.table(name) for name in ("interactions", "fully_observed", "users")]
-    read = (*(path for path in tables if path.is_file()), model.folder)
+    tables = _tables(settings)
+    read = (*filter(table_exists, tables), model.folder)
     files = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings), *inputs(settings)]
     attempt = EVALUATE.attempt(settings, files, force=force, model=model.version)
     metrics = settings.paths.evaluation / "metrics.json"
@@ -193,11 +194,16 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
     )
 
 
+def _tables(settings: Settings) -> list[Path]:
+    """The tables that are read, there or not."""
+    return [settings.paths.interactions, *map(settings.paths.table, ("fully_observed", "users"))]
+
+
 EVALUATE: Step[EvaluateFacts] = Step(
     name="evaluate",
     does="Judge the lists of the last days, and compare the models with what is simpler.",
     reads=lambda settings: (
-        *(settings.paths.table(name) for name in ("interactions", "fully_observed", "users")),
+        *_tables(settings),
         settings.paths.features,
         settings.paths.backtest,
         settings.paths.models,

@@ -16,6 +16,7 @@ from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import require_as_written
 from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
+from nightreel.core.play_days import is_day_file
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Request, Step, StepResult
 from pipelines.collaborative import FACTORS
@@ -40,7 +41,7 @@ _VIEWS = (
     columns.VIDEO_DAILY_POPULARITY,
     columns.VIDEO_ENGAGEMENT,
 )
-_TABLES = ("interactions", "users", "video_daily", "video_captions")
+_TABLES = ("users", "video_daily", "video_captions")
 
 
 def build_features(settings: Settings, *, force: bool = False) -> StepResult[FeaturesFacts]:
@@ -51,7 +52,8 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
             wrong.
     """
     with FEATURES.alone(settings):
-        require_as_written(table_files(settings.paths))
+        # The days of plays are compared by what reads them: a night reads its own.
+        require_as_written(path for path in table_files(settings.paths) if not is_day_file(path))
         done = [part.run(settings, Request(force=force)) for part in FEATURES.parts]
     return StepResult(
         step=FEATURES.name,
@@ -94,7 +96,7 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
     """Each view's name and source frame, one at a time, so that only one is in memory."""
     table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
-    sums = daily_sums(table("interactions"), settings, force=force)
+    sums = daily_sums(settings.paths.interactions, settings, force=force)
     overall = overall_so_far(sums.users)
     activity = by_key(user_activity, columns.USER_ID, [sums.users], settings, overall)
     yield columns.USER_ACTIVITY, activity
@@ -117,7 +119,7 @@ def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataF
 AGGREGATES: Step[ViewFacts] = Step(
     name="profiles and aggregates",
     does="Build the profiles and the daily aggregates of users and videos.",
-    reads=lambda settings: tuple(settings.paths.table(name) for name in _TABLES),
+    reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
     writes=_sources_of_views,
     settings=(
         "data.time_zone",

@@ -1,30 +1,39 @@
-"""What was played on each local day, by user and by video; of another night only the new plays are summed.
+"""What was played on each local day, by user and by video; of another night only the new days are summed.
 
-On a cluster the plays are cut by time into a piece a core, each summed by a task as if it were a night.
+On a cluster the days are cut into a piece a core, each summed by a task as if it were a night.
 
 Sums are of whole numbers (watch_ratio in millionths), so they do not depend on the order in which threads
-add them up, and old sums plus new ones are the sums of all. The old ones are used where the plays that they
-are of are still the log's first, which a digest proves.
+add them up, and old sums plus new ones are the sums of all. The old ones are used of the days before the
+first whose file has another digest than when it was summed: who plays a video for the first time depends on
+the days before.
 """
 
-import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from functools import reduce
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.checksums import is_usable
 from nightreel.core.cluster import run_all
+from nightreel.core.play_days import (
+    cut,
+    digests_of_days,
+    files_by_day,
+    in_parts,
+    read_days,
+    rows_of,
+    unchanged_days,
+)
 from nightreel.core.settings import DataSettings, Settings
 from pipelines.features.pieces import number_of_pieces
-from pipelines.local_days import ends_of_days
+from pipelines.features.seen_pairs import SeenPairs
+from pipelines.local_days import INSTANT, end_of_day, ends_of_days
 
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
@@ -90,67 +99,81 @@ class DailySums:
 
 
 def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -> DailySums:
-    """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night."""
-    plays = pl.read_parquet(interactions, columns=list(_COLUMNS))
+    """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
+
+    Days are summed from the first on that differs from those of the last time.
+    """
     folder = settings.paths.state / "daily_sums"
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
-    record = {} if force else _recorded(folder, decisive)
-    known = min(int(record.get("plays", 0)), plays.height)
-    digest = _Digest()
-    digest.add(plays.head(known))
-    if digest.text() != record.get("digest") or not all(is_usable(file) for file in _files(folder)):
-        known = 0
-        digest = _Digest()
-    new = plays.slice(known)
-    digest.add(new)
-    pieces = number_of_pieces(new.height, settings)
+    digests = digests_of_days(interactions)
+    known = {} if force else _recorded(folder, decisive)
+    kept = unchanged_days(known, digests)
+    before = [path for day, path in files_by_day(interactions).items() if day in kept]
+    new = [path for day, path in files_by_day(interactions).items() if day not in kept]
+    pieces = number_of_pieces(rows_of(new), settings)
+    sums = [_kept(folder, kept, settings)] if kept else []
     if pieces == 1:
-        sums = DailySums.of(_stamped(new, plays.head(known), settings.data))
+        seen = SeenPairs.read(folder) if kept and len(kept) == len(known) else _seen(before)
+        for paths in in_parts(new):
+            sums.append(_sums_of(paths, seen, settings))
     else:
-        borders = np.linspace(known, plays.height, pieces + 1).astype(int).tolist()
-        of_pieces = run_all(
-            settings, _sums_of, [(interactions, *ends, settings) for ends in pairwise(borders)]
-        )
-        sums = reduce(DailySums.plus, of_pieces)
-    if known:
-        sums = DailySums(*(pl.read_parquet(path) for path in _files(folder))).plus(sums)
+        seen = _seen([*before, *new])
+        parts = cut(new, pieces)
+        starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
+        tasks = [([*before, *new][:start], part, settings) for start, part in zip(starts, parts, strict=True)]
+        sums += run_all(settings, _sums_after, tasks)
+    total = reduce(DailySums.plus, sums)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
-        frames = (sums.users, sums.videos, sums.durations)
+        frames = (total.users, total.videos, total.durations)
         for frame, path in zip(frames, _files(temporary), strict=True):
             frame.write_parquet(path)
-        kept = {"settings": decisive, "plays": plays.height, "digest": digest.text()}
-        (temporary / _RECORD).write_text(json.dumps(kept), encoding="utf-8")
-    return sums
+        seen.write(temporary)
+        kept_for_next = {"settings": decisive, "days": {str(day): digest for day, digest in digests.items()}}
+        (temporary / _RECORD).write_text(json.dumps(kept_for_next), encoding="utf-8")
+    return total
 
 
-def _sums_of(interactions: Path, start: int, stop: int, settings: Settings) -> DailySums:
-    """The sums of some consecutive plays of the table: what another night would sum, if they came in one."""
-    plays = pl.read_parquet(interactions, columns=list(_COLUMNS), n_rows=stop)
-    return DailySums.of(_stamped(plays.slice(start), plays.head(start), settings.data))
+def _sums_of(paths: list[Path], seen: SeenPairs, settings: Settings) -> DailySums:
+    """The sums of these days; `seen` has the pairs of all days before them, and those of these afterwards."""
+    plays = read_days(paths, _COLUMNS)
+    return DailySums.of(_stamped(plays, seen, settings.data))
 
 
-def _stamped(new: pl.DataFrame, earlier: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
+def _sums_after(before: list[Path], paths: list[Path], settings: Settings) -> DailySums:
+    return _sums_of(paths, _seen(before), settings)
+
+
+def _seen(paths: list[Path]) -> SeenPairs:
+    """The pairs of some days."""
+    seen = SeenPairs()
+    for part in in_parts(paths):
+        pairs = read_days(part, _PAIR)
+        seen.add(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
+    return seen
+
+
+def _kept(folder: Path, days: Collection[date], settings: Settings) -> DailySums:
+    """The sums of these days, which are the first of those that the folder has."""
+    end = pl.lit(end_of_day(max(days), settings.data.zone), dtype=INSTANT)
+    users, videos, durations = (
+        pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP) <= end) for path in _files(folder)
+    )
+    return DailySums(users, videos, durations)
+
+
+def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl.DataFrame:
     """Plays with what is summed, stamped with the end of their local day.
 
     Args:
-        earlier: all plays before them.
+        seen: the pairs of all plays before them, to which theirs are added.
     """
     ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64)
-    pair = _codes(new[columns.USER_ID]) * (new[columns.VIDEO_ID].n_unique() + 1)
-    pair = pair + _codes(new[columns.VIDEO_ID])
-    marked = new.with_columns(pair.is_first_distinct().alias(NEW_PAIR))
-    if earlier.height and new.height:
-        # Of the earlier pairs only those of tonight's users and videos matter.
-        of_tonight = [pl.col(key).is_in(new[key].unique().implode()) for key in _PAIR]
-        seen = earlier.lazy().select(_PAIR).filter(*of_tonight).unique().collect()
-        again = marked.join(seen.with_columns(again=True), on=_PAIR, how="left", maintain_order="left")
-        marked = marked.with_columns(pl.col(NEW_PAIR) & again["again"].is_null())
-    return marked.select(
+    return plays.select(
         *_PAIR,
-        ends_of_days(new[columns.EVENT_TIMESTAMP], settings.zone),
+        ends_of_days(plays[columns.EVENT_TIMESTAMP], settings.zone),
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
-        NEW_PAIR,
+        seen.add(plays[columns.USER_ID], plays[columns.VIDEO_ID]).alias(NEW_PAIR),
         is_liked(ratio, settings).alias(LIKED),
         (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
@@ -166,33 +189,17 @@ def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
     return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
 
 
-class _Digest:
-    """A digest of rows that goes on with the rows that follow: one SHA-256 a column."""
-
-    def __init__(self) -> None:
-        self._columns = [hashlib.sha256() for _ in _COLUMNS]
-
-    def add(self, plays: pl.DataFrame) -> None:
-        """Take in these rows."""
-        for digest, name in zip(self._columns, _COLUMNS, strict=True):
-            digest.update(np.ascontiguousarray(plays[name].to_physical().to_numpy()).data)
-
-    def text(self) -> str:
-        """The digest of the rows so far."""
-        return hashlib.sha256(b"".join(digest.digest() for digest in self._columns)).hexdigest()
-
-
-def _codes(ids: pl.Series) -> pl.Series:
-    """Dense codes from 0 for ids, which may be of any size."""
-    return ids.unique().sort().search_sorted(ids).cast(pl.Int64)
-
-
-def _recorded(folder: Path, decisive: str) -> dict[str, Any]:
+def _recorded(folder: Path, decisive: str) -> dict[date, str]:
+    """The days that the folder's sums are of, with their digests; empty where it cannot be built on."""
     try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if record["settings"] != decisive:
+            return {}
+        days = {date.fromisoformat(day): digest for day, digest in record["days"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return record if record.get("settings") == decisive else {}
+    files = [*_files(folder), *SeenPairs.files(folder)]
+    return days if all(path.is_file() and is_usable(path) for path in files) else {}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,20 +8,21 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from nightreel.core import columns
-from nightreel.core.artefacts import atomic_write
+from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
+from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Step, StepResult
-from pipelines.features.expressed_plays import ExpressedPlays
+from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.facts import ViewFacts
-from pipelines.features.over_days import VISIBLE, over_days, visible_from
+from pipelines.features.kept_values import can_be_kept, kept_values
+from pipelines.features.over_days import VISIBLE, from_values_of_days, over_days, visible_from
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 _FILES = {
-    "plays": "interactions",
     "video_daily": "video_daily",
     "users": "users",
     "video_captions": "video_captions",
@@ -38,8 +39,9 @@ def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[Vi
         InputError: if a module of the user's, or one of its expressions, is wrong.
     """
     views = _views(settings)
-    of_plays = [view for view in views if view.features[0].table == "plays"]
-    plays = cache(lambda: ExpressedPlays(of_plays, settings))
+    of_plays = [view for view in views if view.features[0].table == "plays" and not can_be_kept(view)]
+    files = list(files_by_day(settings.paths.interactions).values())
+    plays = cache(lambda: ExpressedPlays(of_plays, settings, files))
     parts = [_build(view, plays, settings, force=force) for view in views]
     _remove_others(views, settings.paths)
     return StepResult(
@@ -67,22 +69,26 @@ def _build(
     read = _inputs(view, settings.paths)
     require_tables(read)
     path = settings.paths.feature_source(view.name)
-    attempt = EXPRESSED.attempt(
-        settings,
-        read,
-        force=force,
-        record=f"{_RECORD}{view.name}",
-        entries=[(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
+    decisive = {
+        "entries": [(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
         # What an expression calls may have changed where it reads the same.
-        module=module_text(view.module) if view.module else None,
-    )
+        "module": module_text(view.module) if view.module else None,
+    }
+    attempt = EXPRESSED.attempt(settings, read, force=force, record=f"{_RECORD}{view.name}", **decisive)
     if attempt.known is not None:
         return EXPRESSED.skipped(read, (path,), attempt.known)
     attempt.begin()
-    is_of_plays = view.features[0].table == "plays"
-    parts = plays().parts(view) if is_of_plays else iter((_rows_of(view, settings),))
+    zone = settings.data.zone
+    if view.features[0].table != "plays":
+        frames = iter((over_days(_rows_of(view, settings), view, zone),))
+    elif can_be_kept(view):
+        digest = fingerprint(settings=EXPRESSED.settings_in(settings), **decisive)
+        values = kept_values(view, settings, digest, force=force)
+        frames = iter((from_values_of_days(values, view, zone),))
+    else:
+        frames = (over_days(part, view, zone) for part in plays().parts(view))
     with atomic_write(path, checksum=True) as temporary:
-        rows = _write((over_days(part, view, settings.data.zone) for part in parts), temporary)
+        rows = _write(frames, temporary)
     return attempt.finished(read, (path,), ViewFacts(rows_of_views={view.name: rows}), outputs=(path,))
 
 
@@ -108,17 +114,19 @@ def _remove_others(views: Iterable[View], paths: Paths) -> None:
 
 
 def _inputs(view: View, paths: Paths) -> tuple[Path, ...]:
-    read = [paths.table(_FILES[view.features[0].table])]
     if view.features[0].table == "plays":
-        read.append(paths.feature_source(columns.VIDEO_PROFILE))
-    return tuple(read)
+        return paths.interactions, paths.feature_source(columns.VIDEO_PROFILE)
+    return (paths.table(_FILES[view.features[0].table]),)
 
 
 def _rows_of(view: View, settings: Settings) -> pl.DataFrame:
     """The rows that a view's expressions aggregate, in order of time, with VISIBLE; plays apart."""
     table = view.features[0].table
     if table == "video_daily":
-        frame = pl.read_parquet(settings.paths.table(table)).sort(columns.VIDEO_ID, columns.LOCAL_DATE)
+        scan = pl.scan_parquet(settings.paths.table(table))
+        needed = {columns.VIDEO_ID, columns.LOCAL_DATE, *view.join_keys, *roots_of(view)}
+        frame = scan.select(name for name in scan.collect_schema() if name in needed).collect()
+        frame = frame.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
         return frame.with_columns((pl.col(columns.LOCAL_DATE) + pl.duration(days=1)).alias(VISIBLE))
     known = read_known(settings.paths, _FILES[table]).versions()
     if columns.CREATED_TIMESTAMP not in known.columns:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS, Entity
+from nightreel.core.checksums import require_as_written
 from nightreel.core.settings import Settings
 from pipelines.features.daily_sums import LIKED, is_liked
 from pipelines.features.over_days import VISIBLE, visible_from
@@ -25,10 +27,11 @@ class ExpressedPlays:
     Many plays are of one video and day, so a group is looked up once for each of these cells.
     """
 
-    def __init__(self, views: Collection[View], settings: Settings) -> None:
-        """Read the columns that the views need."""
+    def __init__(self, views: Collection[View], settings: Settings, files: list[Path]) -> None:
+        """Read the columns that the views need. files: of the days to be read, at least one."""
         self._settings = settings
-        scan = pl.scan_parquet(settings.paths.table("interactions"))
+        require_as_written(files)
+        scan = pl.scan_parquet(files, hive_partitioning=False)
         self._stored = frozenset(scan.collect_schema())
         always = {
             columns.USER_ID,

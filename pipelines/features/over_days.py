@@ -45,22 +45,57 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     keys = list(view.join_keys)
     known = rows.drop_nulls([*keys, VISIBLE])
     if known.is_empty():
-        types: dict[str, pl.DataType] = dict.fromkeys(keys, pl.Int64())
-        types |= {columns.EVENT_TIMESTAMP: INSTANT}
-        return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})
-    fast = [one for one in view.features if one.combine == "sum" or (one.combine and one.days is None)]
-    daily = _daily(known, keys, fast, view)
-    points = _Points.of(daily, keys, {feature.days for feature in view.features})
-    found = points.keys
-    for days, features in groupby(fast, key=lambda feature: feature.days):
-        found = found.with_columns(points.combined(daily, list(features), days, view))
-    slow = [one for one in view.features if one not in fast]
+        return _nothing(view)
+    daily = _daily(known, keys, _fast(view), view)
+    points, found = _combined(daily, view)
+    slow = [one for one in view.features if one not in _fast(view)]
     if slow:
         ordered = known.sort(*keys, VISIBLE, maintain_order=True)
         for days, features in groupby(slow, key=lambda feature: feature.days):
             found = found.with_columns(points.aggregated(ordered, list(features), days, view))
+    return _stamped(found, view, zone)
+
+
+def is_of_single_days(view: View) -> bool:
+    """Whether every feature is combined from a value per key and day: the rows of a day are read once."""
+    return len(_fast(view)) == len(view.features)
+
+
+def values_of_days(rows: pl.DataFrame, view: View) -> pl.DataFrame:
+    """The values of single days of a view that has no others: keys, VISIBLE, features; sorted.
+
+    Args:
+        rows: as for `over_days`, of some whole days.
+    """
+    return _daily(rows.drop_nulls([*view.join_keys, VISIBLE]), list(view.join_keys), _fast(view), view)
+
+
+def from_values_of_days(values: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
+    """What `over_days` gives, from the values of all days, sorted by keys and VISIBLE."""
+    return _nothing(view) if values.is_empty() else _stamped(_combined(values, view)[1], view, zone)
+
+
+def _fast(view: View) -> list[Feature]:
+    return [one for one in view.features if one.combine == "sum" or (one.combine and one.days is None)]
+
+
+def _combined(daily: pl.DataFrame, view: View) -> tuple["_Points", pl.DataFrame]:
+    points = _Points.of(daily, list(view.join_keys), {feature.days for feature in view.features})
+    found = points.keys
+    for days, features in groupby(_fast(view), key=lambda feature: feature.days):
+        found = found.with_columns(points.combined(daily, list(features), days, view))
+    return points, found
+
+
+def _stamped(found: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     stamps = starts_of_dates(found[VISIBLE], zone).alias(columns.EVENT_TIMESTAMP)
-    return _changes(view.conformed(found.with_columns(stamps)), keys)
+    return _changes(view.conformed(found.with_columns(stamps)), list(view.join_keys))
+
+
+def _nothing(view: View) -> pl.DataFrame:
+    types: dict[str, pl.DataType] = dict.fromkeys(view.join_keys, pl.Int64())
+    types |= {columns.EVENT_TIMESTAMP: INSTANT}
+    return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write
 from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.log_layout import feature_name
+from nightreel.core.play_days import read_days
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Step, StepResult
-from pipelines.collaborative import refit_cutoffs
+from pipelines.collaborative import before_first_refit
 from pipelines.features.facts import ViewFacts
 from pipelines.known import read_known, require_tables
 from pipelines.text import TEXT, digest_of_texts, text_features, versions_of_texts
@@ -41,8 +42,8 @@ def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[Vi
 
 
 def _build(settings: Settings, log: Path, path: Path, texts: tuple[str, ...], *, force: bool) -> int:
-    plays = pl.read_parquet(log, columns=[columns.USER_ID, columns.EVENT_TIMESTAMP])
-    cutoff = refit_cutoffs(plays[columns.EVENT_TIMESTAMP], settings)[0]
+    cutoff, files = before_first_refit(log, settings)
+    plays = read_days(files, (columns.USER_ID, columns.EVENT_TIMESTAMP))
     known = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.USER_ID].unique().sort()
     named = [pl.col(feature_name("user", column)).fill_null("") for column in texts]
     text = pl.concat_str(named, separator=" ").str.strip_chars()
@@ -68,7 +69,7 @@ def _build(settings: Settings, log: Path, path: Path, texts: tuple[str, ...], *,
 USER_TEXT: Step[ViewFacts] = Step(
     name="user text",
     does="Turn the texts of users that `[data]` declares into numbers.",
-    reads=lambda settings: tuple(settings.paths.table(name) for name in ("interactions", "users")),
+    reads=lambda settings: (settings.paths.interactions, settings.paths.table("users")),
     writes=lambda settings: (
         (settings.paths.feature_source(columns.USER_TEXT),)
         if settings.data.log is not None and settings.data.log.user_texts

@@ -15,6 +15,7 @@ from nightreel.core.checksums import is_lost
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ID, NAMES, Ids, ids_file
 from nightreel.core.logs import get_logger
+from nightreel.core.play_days import table_exists
 from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, Settings
 from pipelines.ingest.id_codes import Codes
 from pipelines.ingest.numbers import floats, is_whole
@@ -55,7 +56,7 @@ class HomeIds:
                 codes[name] = Codes()
             elif name in (*(asked or ()), *declared):
                 codes[name] = Codes.of_integers(_integers(settings, name))
-        is_new = asked is None and not settings.paths.table("interactions").is_file()
+        is_new = asked is None and not table_exists(settings.paths.interactions)
         return cls(settings, codes, is_new=is_new)
 
     @classmethod
@@ -67,7 +68,7 @@ class HomeIds:
             for name in (*NAMES.values(), *_declared(settings))
             if name in asked or ids_file(settings.paths, name).is_file()
         ]
-        is_new = names_of(settings) is None and not settings.paths.table("interactions").is_file()
+        is_new = names_of(settings) is None and not table_exists(settings.paths.interactions)
         return cls(settings, {name: Codes() for name in there}, is_new=is_new)
 
     def recognise(self, sources: Iterable[Source]) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from nightreel.core import columns
-from pipelines.ingest.raw_files import RawFile
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 CREATED = columns.CREATED_TIMESTAMP
@@ -70,27 +69,13 @@ class Known:
         return Known(versions.filter(is_last), versions.filter(~is_last))
 
 
-def merge(
-    known: Known, delivered: pl.DataFrame, given: Collection[str], arrived: datetime, file: RawFile
-) -> tuple[Known, int]:
-    """Add a delivery's new rows to a table.
-
-    A play is added unless the table has the same one; a record replaces the one with its key if they differ.
-
-    Args:
-        delivered: its typed rows, with the table's columns but created_timestamp.
-        given: the columns that its file has; a replaced record keeps its values in the others.
-        arrived: the created_timestamp of what is added, UTC.
-
-    Returns:
-        The table, and the number of rows that were added.
-    """
-    stamped = delivered.with_columns(pl.lit(arrived, dtype=INSTANT).alias(CREATED))
-    return _with_records(known, stamped, given, file.key) if file.key else add_plays(known, stamped)
+def arrived_at(rows: pl.DataFrame, arrived: datetime) -> pl.DataFrame:
+    """A delivery's rows, known to us from the instant (UTC) of its arrival on."""
+    return rows.with_columns(pl.lit(arrived, dtype=INSTANT).alias(CREATED))
 
 
 def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
-    """Add plays, with created_timestamp, that the table does not have; also returns how many were added."""
+    """Add plays, with created_timestamp, that a table or a day of it does not have, and count them."""
     content = [name for name in known.table.columns if name != CREATED]
     if plays.is_empty():
         return known, 0
@@ -107,9 +92,14 @@ def add_plays(known: Known, plays: pl.DataFrame) -> tuple[Known, int]:
     return Known(table, known.superseded), new.height
 
 
-def _with_records(
+def with_records(
     known: Known, records: pl.DataFrame, given: Collection[str], key: tuple[str, ...]
 ) -> tuple[Known, int]:
+    """Put records, with created_timestamp, where those of their keys are, if they differ; and count them.
+
+    Args:
+        given: the columns that their file has; a replaced record keeps its values in the others.
+    """
     content = [name for name in known.table.columns if name not in (*key, CREATED)]
     before = known.table.select(
         *key, *(pl.col(name).alias(f"before {name}") for name in content), is_there=True

@@ -3,14 +3,10 @@
 import os
 import re
 import shutil
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import polars as pl
-
 from nightreel.core.artefacts import fingerprint_of_files
-from nightreel.core.checksums import is_as_written
 from nightreel.core.settings import Settings
 from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_files import RawFile
@@ -49,20 +45,13 @@ class Output:
         for now, new in self._now.items():
             if now in path.parents:
                 made = new / path.relative_to(now)
-                made.parent.mkdir(exist_ok=True)
+                made.parent.mkdir(parents=True, exist_ok=True)
                 return made
         raise ValueError(f"{path} is no file of tables or rejects")
 
     def known(self, file: RawFile) -> Known:
         """The file's present table."""
         return Known.read(self.tables / f"{file.table}.parquet", superseded_path(self.tables, file.table))
-
-    def raw_rows(self, file: RawFile) -> pl.DataFrame | None:
-        """The rows of the raw file in its present table; None if that is missing or damaged."""
-        table = self.tables / f"{file.table}.parquet"
-        with suppress(pl.exceptions.PolarsError, OSError):
-            return self.known(file).of_raw_file() if table.is_file() and is_as_written(table) else None
-        return None
 
     def write(self, file: RawFile, known: Known) -> list[Path]:
         """Write a new table; returns its final paths."""

@@ -11,7 +11,7 @@ from nightreel.core.steps import Facts
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.raw_files import RawFile
 from pipelines.ingest.sources import Source
-from pipelines.ingest.tables import DUPLICATE, Table
+from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.taken import Taken
 
 FILE = "file"
@@ -53,10 +53,25 @@ class IngestFacts(Facts):
         return sum(table.rows for table in self.tables)
 
 
-def counted(table: Table) -> dict[str, int | None]:
+def counted(rejects: pl.DataFrame) -> dict[str, int | None]:
     """The rows of a raw file that are not in its table."""
-    duplicates = table.rejects.filter(pl.col(REASON) == DUPLICATE).height
-    return {"rows": 0, "duplicates": duplicates, "rejected": table.rejects.height - duplicates}
+    duplicates = rejects.filter(pl.col(REASON) == DUPLICATE).height
+    return {"rows": 0, "duplicates": duplicates, "rejected": rejects.height - duplicates}
+
+
+def taken_of(source: Source, rejects: pl.DataFrame) -> Taken:
+    """The record of a raw file that was read, without the table that it became."""
+    header = source.header
+    return Taken(
+        size=header.stamp[0],
+        modified_ns=header.stamp[1],
+        digest=header.digest,
+        lines=header.lines,
+        names=header.names,
+        counted=counted(rejects),
+        why=reasons(rejects, source),
+        written={},
+    )
 
 
 def size_of(table: pl.DataFrame) -> dict[str, int | None]:
@@ -77,14 +92,14 @@ def located(rejects: pl.DataFrame, source: Source) -> pl.DataFrame:
     return rejects.with_columns(lines).insert_column(0, files)
 
 
-def reasons(table: Table, source: Source | None = None) -> list[dict[str, Any]]:
+def reasons(rejects: pl.DataFrame, source: Source | None = None) -> list[dict[str, Any]]:
     """The reasons of the rejected rows; of a raw file, which may be several, with the file of the first row.
 
     The value that was wrong, which differs from row to row, is left out.
     """
     kind = pl.col(REASON).str.replace(r'"[^"]*" ', "")
     found = (
-        table.rejects.filter(pl.col(REASON) != DUPLICATE)
+        rejects.filter(pl.col(REASON) != DUPLICATE)
         .group_by(kind)
         .agg(pl.len().alias("rows"), pl.col(LINE).min().alias("first_line"))
     )

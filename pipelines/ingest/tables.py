@@ -1,6 +1,6 @@
 """From a raw file to its validated table: typed batches joined, duplicates rejected, sorted, checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipelines.ingest.csv_reading import (
     lines_of,
     read_batches,
 )
+from pipelines.ingest.days_written import DaySpill
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.mapping import with_values
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
@@ -57,68 +58,113 @@ def read_table(
         advance: called with the number of bytes read since the last call.
         before: the table of the rows before those to be read; the result is as if the whole file were read.
     """
-    path, file, header = source.path, source.file, source.header
-    typed, spans = [], []
-    rejects = [pl.DataFrame(header.text.bad, schema=REJECT_SCHEMA, orient="row")]
-    done = header.start
-    latest = datetime.now(zone) + timedelta(days=1)
-    for batch in read_batches(path, header):
-        found = convert(
-            batch.rows,
-            source.present,
-            header.names,
-            latest,
-            source.time_format,
-            ids=ids,
-            in_commas=source.in_commas,
-        )
-        rejects += [batch.broken, found.rejects]
-        if file.is_timed:
-            rows, untimed = _with_instant(found.typed, batch.rows, source, latest)
-            rejects.append(untimed)
-        else:
+    file = source.file
+    rows = _Rows(source)
+    frame = pl.concat(rows.read(zone, ids, advance))
+    frame = _completed(frame.filter(~pl.col(LINE).is_in(rows.swallowed())), source, ids)
+    rejects = rows.rejects
+    if before is not None:
+        rejects.append(before.rejects)
+        frame = pl.concat([before.frame.with_columns(pl.lit(0, dtype=pl.Int64).alias(LINE)), frame])
+    frame, repeated = distinct(frame, file)
+    rejects.append(with_raw_text(repeated, source))
+    validate(frame, file)
+    return Table(frame, pl.concat(rejects).sort(LINE))
+
+
+def read_days(
+    source: Source, zone: ZoneInfo, ids: HomeIds, advance: Callable[[float], None], days: DaySpill
+) -> list[pl.DataFrame]:
+    """Read and type the plays of a raw file into `days`, each with its LINE; returns the rejects.
+
+    They are not distinct yet.
+    """
+    rows = _Rows(source)
+    for frame in rows.read(zone, ids, advance):
+        days.add(_completed(frame, source, ids))
+    days.leave_out(rows.swallowed())
+    return rows.rejects
+
+
+class _Rows:
+    """The rows of a raw file as they are read.
+
+    Attributes:
+        rejects: (line, reason, raw) of the rows so far.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._spans: list[pl.DataFrame] = []
+        self.rejects = [pl.DataFrame(source.header.text.bad, schema=REJECT_SCHEMA, orient="row")]
+
+    def read(self, zone: ZoneInfo, ids: HomeIds, advance: Callable[[float], None]) -> Iterator[pl.DataFrame]:
+        """Typed rows with their LINE, in order, at least one frame.
+
+        Raises:
+            InputError: at the end, where the last number was cut off.
+        """
+        source, header = self._source, self._source.header
+        done = header.start
+        latest = datetime.now(zone) + timedelta(days=1)
+        last: list[pl.DataFrame] = []
+        for batch in read_batches(source.path, header):
+            found = convert(
+                batch.rows,
+                source.present,
+                header.names,
+                latest,
+                source.time_format,
+                ids=ids,
+                in_commas=source.in_commas,
+            )
+            self.rejects += [batch.broken, found.rejects]
             rows = found.typed
-        typed.append(rows)
-        spans.append(batch.spans)
-        advance(batch.bytes_read - done)
-        done = batch.bytes_read
-    frame = pl.concat(typed)
-    typed.clear()
-    swallowed, records = _swallowed(source, pl.concat(spans))
-    if records:
-        frame = frame.filter(~pl.col(LINE).is_in(records))
-        rejects = [found.filter(~pl.col(LINE).is_in(records)) for found in rejects] + [swallowed]
+            if source.file.is_timed:
+                rows, untimed = _with_instant(found.typed, batch.rows, source, latest)
+                self.rejects.append(untimed)
+            self._spans.append(batch.spans)
+            last = [pl.concat([*last, rows]).tail(2)]
+            yield rows
+            advance(batch.bytes_read - done)
+            done = batch.bytes_read
+        if source.file.has_plays and source.file.layout is None and columns.WATCH_RATIO in header.names:
+            _refuse_cut_ratio(source.path, header, last[0])
+
+    def swallowed(self) -> list[int]:
+        """The lines of rows, all of them read by now, that a quote swallowed; their lines become rejects."""
+        found, records = _swallowed(self._source, pl.concat(self._spans))
+        if records:
+            self.rejects = [one.filter(~pl.col(LINE).is_in(records)) for one in self.rejects] + [found]
+        return records
+
+
+def _completed(frame: pl.DataFrame, source: Source, ids: HomeIds) -> pl.DataFrame:
+    """Typed rows with the columns of their table, and LINE."""
+    file = source.file
     frame = with_values(frame, file, ids.codes_named)
     if file.has_plays and columns.WATCH_RATIO not in frame.columns:
         ratio = pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)
         frame = frame.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
-    elif file.has_plays and file.layout is None:
-        _refuse_cut_ratio(path, header, frame)
     schema = schema_of(file)
     absent = [
         pl.lit(None, dtype=column.dtype.type).alias(name)
         for name, column in schema.columns.items()
         if name not in frame.columns
     ]
-    frame = frame.with_columns(absent).select(*schema.columns, LINE)
-    earlier = []
-    if before is not None:
-        settled, unsettled = _settled(before.frame, frame, file)
-        earlier.append(settled)
-        rejects.append(before.rejects)
-        frame = pl.concat([unsettled.with_columns(pl.lit(0, dtype=pl.Int64).alias(LINE)), frame])
-    frame, repeated = _distinct(frame, file, _order(file))
-    rejects.append(_with_raw_text(repeated, path, header))
-    frame = pl.concat([*earlier, frame])
+    return frame.with_columns(absent).select(*schema.columns, LINE)
+
+
+def validate(frame: pl.DataFrame, file: RawFile) -> None:
+    """Hold a table, or a part of it, against its schema."""
     try:
-        schema.validate(frame)
+        schema_of(file).validate(frame)
     except pandera.errors.SchemaError as error:
         # Bad rows were rejected before this check, so a failure is a bug of ours.
         raise NightreelError(
-            f"{path.name}: the table {file.table} is not as promised: {error}.",
+            f"{file.name}: the table {file.table} is not as promised: {error}.",
             "Please report this; leaving the file's newest rows out may help until then.",
         ) from error
-    return Table(frame, pl.concat(rejects).sort(LINE))
 
 
 def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
@@ -140,15 +186,6 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
             found += [(line + at, reason, part) for at, part in enumerate(parts)]
             records.append(line)
     return pl.DataFrame(found, schema=REJECT_SCHEMA, orient="row"), records
-
-
-def _settled(known: pl.DataFrame, new: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A table cut in two: the rows that new ones can neither precede nor repeat, and the others."""
-    if file.key or new.is_empty():
-        return known.clear(), known
-    first = new[columns.EVENT_TIMESTAMP].sort()[0]
-    place = known[columns.EVENT_TIMESTAMP].search_sorted(first, side="left")
-    return known.head(place), known.slice(place)
 
 
 def _order(file: RawFile) -> list[str]:
@@ -200,8 +237,13 @@ def _refuse_cut_ratio(path: Path, header: Header, frame: pl.DataFrame) -> None:
         )
 
 
-def _distinct(frame: pl.DataFrame, file: RawFile, order: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows in order, each once, and the lines of the others (line, reason): a file's first stays."""
+def distinct(frame: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows in order, each once, and the lines of the others (line, reason): a file's first stays.
+
+    Args:
+        frame: typed rows with their LINE, which the result has no longer.
+    """
+    order = _order(file)
     content = [name for name in frame.columns if name != LINE]
     rest = [name for name in content if name not in order and not frame.schema[name].is_nested()]
     # Equal rows stand together, the first in the file first.
@@ -221,8 +263,9 @@ def _distinct(frame: pl.DataFrame, file: RawFile, order: list[str]) -> tuple[pl.
     return frame.filter(~again).drop(LINE), repeated
 
 
-def _with_raw_text(repeated: pl.DataFrame, path: Path, header: Header) -> pl.DataFrame:
+def with_raw_text(repeated: pl.DataFrame, source: Source) -> pl.DataFrame:
     """Read the file again for the text of these lines: it was not worth keeping in memory for all rows."""
+    path, header = source.path, source.header
     if repeated.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)
     if not header.has_quotes and not header.lone_returns:

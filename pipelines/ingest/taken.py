@@ -11,6 +11,7 @@ from typing import Any
 
 from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.checksums import is_usable
+from nightreel.core.play_days import is_day_file
 from nightreel.core.settings import Settings
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import stamp_of
@@ -68,6 +69,7 @@ class Taken:
         why: the reasons for rejected rows, each with their number and first line.
         written: size and modification time (ns) of the table and of the rejects, by which a later run knows
             that they are unchanged.
+        raw_rows: of a table of plays, those that the raw file has.
     """
 
     size: int
@@ -79,6 +81,12 @@ class Taken:
     why: list[dict[str, Any]]
     written: dict[str, list[int]]
     delivered: list[Delivered] = field(default_factory=list)
+    raw_rows: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of the table."""
+        return self.counted["rows"] or 0
 
     def is_same(self, path: Path) -> bool:
         """Whether the raw file is unchanged since it was ingested."""
@@ -95,9 +103,11 @@ class Taken:
         counted: dict[str, int | None],
         delivered: list[Delivered],
         written: dict[str, list[int]],
+        *,
+        raw_rows: int = 0,
     ) -> "Taken":
         """The same raw file with the table that it became."""
-        return replace(self, counted=counted, delivered=delivered, written=written)
+        return replace(self, counted=counted, delivered=delivered, written=written, raw_rows=raw_rows)
 
 
 def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
@@ -117,7 +127,8 @@ def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
         name: entry
         for name, entry in found.items()
         if entry.written == fingerprint_of_files(Path(path) for path in entry.written)
-        and all(is_usable(Path(path)) for path in entry.written)
+        # The plays of old days are compared by those who read them.
+        and all(is_usable(Path(path)) for path in entry.written if not is_day_file(Path(path)))
     }
 
 

@@ -11,6 +11,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from pipelines.known import table_files
 from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
@@ -68,7 +69,7 @@ class TrainingData:
 def source_files(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source, there or not."""
     return (
-        settings.paths.table("interactions"),
+        settings.paths.interactions,
         *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
     )
 
@@ -81,7 +82,7 @@ def sources(settings: Settings) -> tuple[Path, ...]:
     """
     paths = source_files(settings)
     for path in paths:
-        if not path.is_file():
+        if not table_exists(path):
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
     require_as_written((*table_files(settings.paths), settings.paths.table("fully_observed"), *paths[1:]))
     return paths

@@ -11,6 +11,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Paths, Settings, describe
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
@@ -134,16 +135,18 @@ def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str
 def _data(paths: Paths) -> list[dict[str, Any]]:
     """Each table's rows, users and videos, and its first and last instant."""
     rows = []
-    for path in sorted(paths.tables.glob("*.parquet")):
-        table = pl.scan_parquet(path)
-        names = pl.read_parquet_schema(path)
+    tables = {path.stem: pl.scan_parquet(path) for path in paths.tables.glob("*.parquet")}
+    if table_exists(paths.interactions):
+        tables[paths.interactions.name] = scan_days(paths.interactions)
+    for name_of_table, table in sorted(tables.items()):
+        names = table.collect_schema()
         asked = [pl.len().alias("rows")]
         for key, name in ((columns.USER_ID, "users"), (columns.VIDEO_ID, "videos")):
             asked.append(pl.col(key).n_unique().alias(name) if key in names else pl.lit(None).alias(name))
         instant = columns.EVENT_TIMESTAMP
         for name, of in (("first", pl.col(instant).min()), ("last", pl.col(instant).max())):
             asked.append((of.cast(pl.String) if instant in names else pl.lit(None)).alias(name))
-        rows.append({"table": path.stem, **table.select(asked).collect().to_dicts()[0]})
+        rows.append({"table": name_of_table, **table.select(asked).collect().to_dicts()[0]})
     return rows
 
 

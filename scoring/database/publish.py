@@ -19,6 +19,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
+from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
 from nightreel.core.steps import Step, StepResult
@@ -244,7 +245,7 @@ def score_and_publish(
 def list_files(settings: Settings) -> tuple[Path, ...]:
     """The tables and feature sources that lists are made from, whether or not they exist."""
     return (
-        settings.paths.table("interactions"),
+        settings.paths.interactions,
         settings.paths.table("users"),
         *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
     )
@@ -258,7 +259,7 @@ def list_inputs(settings: Settings) -> tuple[Path, ...]:
     """
     read = list_files(settings)
     for path in read:
-        if not path.is_file():
+        if not table_exists(path):
             raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
     require_as_written(dict.fromkeys((*table_files(settings.paths), *read, settings.paths.registry)))
     return read

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,6 +14,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import require_plays
 from nightreel.core.settings import Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
@@ -39,20 +39,15 @@ _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 def default_as_of(settings: Settings, now: datetime) -> datetime:
     """The end of the interactions' last local day, or `now` if that is earlier."""
-    path = interactions_file(settings)
-    last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
-    if last.item() is None:
-        raise InputError(f"{path}: no interactions.", "Ingest a log first.")
+    # The last day may have lost its only plays, of a user who was forgotten.
+    for path in reversed(require_plays(settings.paths.interactions)):
+        last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
+        if last.item() is not None:
+            break
+    else:
+        raise InputError(f"{settings.paths.interactions}: no interactions.", "Ingest a log first.")
     end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.data.zone)[0]
     return min(end, now)
-
-
-def interactions_file(settings: Settings) -> Path:
-    """The interactions table. Raises InputError if ingest has not written it."""
-    path = settings.paths.table("interactions")
-    if not path.is_file():
-        raise InputError(f"{path}: no such table.", "Run `nightreel ingest` first.")
-    return path
 
 
 @dataclass(frozen=True)
@@ -234,9 +229,9 @@ def play_batches(
         if plays is not None:
             yield from plays.select(names).iter_slices(batch_rows)
             return
-        file = pq.ParquetFile(interactions_file(settings))
-        for batch in file.iter_batches(batch_rows, columns=list(names)):
-            yield pl.DataFrame(batch)
+        for path in require_plays(settings.paths.interactions):
+            for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=list(names)):
+                yield pl.DataFrame(batch)
 
     return batches
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Settings
 from pipelines import model_registry
 from pipelines.cold_users import COLD_PLAYS
@@ -34,12 +35,12 @@ class Log:
     @property
     def exists(self) -> bool:
         """Whether there are plays to count."""
-        return self.settings.paths.table("interactions").is_file()
+        return table_exists(self.settings.paths.interactions)
 
     @cached_property
     def plays(self) -> pl.LazyFrame:
         """All plays."""
-        return pl.scan_parquet(self.settings.paths.table("interactions"))
+        return scan_days(self.settings.paths.interactions)
 
     @cached_property
     def newest(self) -> datetime | None:

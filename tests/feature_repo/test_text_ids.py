@@ -21,6 +21,7 @@ from scoring.database.connection import reading
 from scoring.outcomes import record_outcomes
 from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
+from tests.fixtures.tables import read_table
 
 SETTINGS = 'schedule.max_data_age_hours = 0\nranker.objective = "shown"\ndatabase.keep_runs = 3\n'
 AS_OF = datetime(2020, 7, 12, tzinfo=UTC)
@@ -150,7 +151,7 @@ def test_forget_takes_a_user_out_and_the_id_with_them(home: Settings, nightreel:
         if file.is_file() and file.suffix in (".csv", ".json", ".parquet"):
             assert "-ü 9," not in file.read_text(errors="replace"), file
     for name in ("interactions", "users"):
-        assert code not in pl.read_parquet(home.paths.table(name))["user_id"].to_list()
+        assert code not in read_table(home, name)["user_id"].to_list()
     left = pl.read_parquet(home.paths.ids / "user.parquet")
     assert left["code"].to_list() == known["code"].to_list()
     assert left.filter(pl.col("id").is_null())["code"].to_list() == [code]
@@ -163,7 +164,7 @@ def test_forget_takes_a_user_out_and_the_id_with_them(home: Settings, nightreel:
     online = store.get_online_features(features=features, entity_rows=[{"user_id": "-ü 9"}])
     assert online.to_dict()["user_agg_interactions"] == [None]
     ingest(home, force=True)
-    assert code not in pl.read_parquet(home.paths.table("interactions"))["user_id"].to_list()
+    assert code not in read_table(home, "interactions")["user_id"].to_list()
     assert forget(home, "-ü 9").summary["removed"] == "nothing: no row of this user was found"
 
 

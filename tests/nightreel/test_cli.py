@@ -201,7 +201,7 @@ def test_a_new_home_is_made_by_what_fills_it(tmp_path: Path) -> None:
         patch.setenv("NIGHTREEL_DATA_MAX_REJECT_SHARE", "1")
         code, said = _in_process(f"ingest --home {tmp_path / 'new'}")
     assert code == 0, said
-    assert (tmp_path / "new" / "data" / "tables" / "interactions.parquet").is_file()
+    assert list((tmp_path / "new" / "data" / "tables" / "interactions").glob("date=*/plays.parquet"))
 
 
 @pytest.mark.parametrize("arguments", ["ingest -v", "-v ingest", "ingest --verbose"])
@@ -216,7 +216,7 @@ def test_paths_are_printed_only_when_asked_for(
         assert _in_process(f"{arguments} --force")[0] == 0
         said = capsys.readouterr().out
     assert f"  read  {tmp_path / 'raw' / 'big_matrix.csv'}\n" in said
-    assert f"  wrote {tmp_path / 'data' / 'tables' / 'interactions.parquet'}\n" in said
+    assert f"  wrote {tmp_path / 'data' / 'tables' / 'interactions'}\n" in said
 
 
 def _in_process(arguments: str) -> tuple[int, str]:

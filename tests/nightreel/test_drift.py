@@ -18,6 +18,7 @@ from nightreel.operations.drift.stored import nights
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import make_scored_home
 from tests.fixtures.small_log import make_log
+from tests.fixtures.tables import read_table, write_table
 
 _NUMBERS = numpy_strategies.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32))
 _MANY = 1_000_000_000
@@ -94,9 +95,8 @@ def test_a_night_is_compared_once_and_what_moves_is_said_once(
 
     _lose(home.paths.feature_source("video_profile"), columns.VIDEO_DURATION)
     # One more play, so that the day is compared again.
-    table = home.paths.table("interactions")
-    plays = pl.read_parquet(table)
-    pl.concat([plays, plays.tail(1)]).write_parquet(table)
+    plays = read_table(home, "interactions")
+    write_table(home, "interactions", pl.concat([plays, plays.tail(1)]))
     remarks = record_drift(home).summary["remarks"]
     lost = next(column for column in nights(home)[0]["columns"] if column["name"] == columns.VIDEO_DURATION)
     assert (lost["missing"], lost["moved"]) == (1, True)

@@ -24,6 +24,7 @@ from pipelines.ingest.deliveries import archived_name, deliveries
 from pipelines.known import known_now, last_arrival
 from tests.conftest import Nightreel
 from tests.fixtures.fork_server import forks
+from tests.fixtures.tables import read_table
 
 PLAYS = (
     "user_id,video_id,play_duration,video_duration,time,timestamp,watch_ratio\n"
@@ -72,7 +73,7 @@ def _night(home: Settings) -> StepResult:
 
 
 def _table(home: Settings, name: str, *names: str) -> list[tuple[object, ...]]:
-    return pl.read_parquet(home.paths.table(name)).select(names).rows()
+    return read_table(home, name).select(names).rows()
 
 
 def _folder(home: Settings, name: str) -> list[str]:
@@ -184,7 +185,7 @@ def test_a_file_delivered_twice_changes_nothing(home: Settings) -> None:
     for _ in range(2):
         _drop(home, "big_matrix_2.csv", more)
         _night(home)
-        found.append(pl.read_parquet(home.paths.table("interactions")))
+        found.append(read_table(home, "interactions"))
     assert found[0].equals(found[1])
     assert _folder(home, "taken") == ["big_matrix_2.csv", "big_matrix_2.csv"]
 
@@ -567,7 +568,7 @@ def _both(home: Settings) -> list[pl.DataFrame]:
     superseded = home.paths.tables / "superseded" / "video_daily.parquet"
     daily = pl.read_parquet(home.paths.table("video_daily"))
     return [
-        pl.read_parquet(home.paths.table("interactions")),
+        read_table(home, "interactions"),
         daily,
         pl.read_parquet(superseded) if superseded.is_file() else daily.clear(),
     ]

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import load_settings
+from nightreel.core.settings import load_settings, settings_of_home
 from nightreel.operations.init import Draft, draft_of, rows_of, write
 from pipelines.ingest import ingest
+from tests.fixtures.tables import read_table
 
 Asked = list[tuple[str, list[str]]]
 LOG = "ts,customer_id,movie_id,stars\n2024-03-01 10:00:00,ann,7,4\n2024-03-02 10:00:00,bob,8,2\n"
@@ -34,7 +35,7 @@ def _plays(home: Path, draft: Draft) -> pl.DataFrame:
     write(draft, home / "nightreel.toml")
     settings = load_settings()
     ingest(settings)
-    return pl.read_parquet(settings.paths.table("interactions"))
+    return read_table(settings, "interactions")
 
 
 def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_query_is_looked_at_and_written_as_it_stands(
     assert "sqlite" not in written
     ingested = nightreel("ingest", "--json", home=tmp_path, **url)
     assert ingested.returncode == 0, ingested.stderr
-    assert pl.read_parquet(tmp_path / "data" / "tables" / "interactions.parquet").height == 1_200
+    assert read_table(settings_of_home(tmp_path), "interactions").height == 1_200
 
 
 def test_profiles_get_types(home: Path) -> None:

@@ -22,6 +22,7 @@ from scoring.database.publish import score_and_publish
 from scoring.database.tables import recommendation, recommendation_run
 from tests.conftest import Nightreel
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
+from tests.fixtures.tables import read_table
 
 SETTINGS = (
     "ranker.lightgbm.num_iterations = 10\nfeatures.als_factors = 4\n"
@@ -231,7 +232,7 @@ def test_a_list_of_old_plays_is_stale_data_for_all_who_ask(home: Settings, night
 
 
 def test_data_is_stale_once_its_newest_play_is_older_than_the_limit(home: Settings) -> None:
-    newest = pl.read_parquet(home.paths.table("interactions"))["event_timestamp"][-1]
+    newest = read_table(home, "interactions")["event_timestamp"][-1]
     by_age = home.changed({"schedule.max_data_age_hours": 48.0})
     # A run counts for no instant before it was published.
     with sql_engine(home).begin() as connection:

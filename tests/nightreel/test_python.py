@@ -18,6 +18,7 @@ import pytest
 import nightreel
 from nightreel.core.ids import Ids
 from tests.conftest import Nightreel
+from tests.fixtures.tables import read_table
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIT, HOME = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -95,7 +96,7 @@ def test_uuids_of_any_library_are_ids(tmp_path: Path, library: str) -> None:
     (tmp_path / "nightreel.toml").write_text("data.max_reject_share = 0.5\n" + SMALL)
     home = nightreel.open(tmp_path)
     home.ingest(frame)
-    found = pl.read_parquet(home.settings.paths.table("interactions"))
+    found = read_table(home.settings, "interactions")
     ids = [
         Ids.of(home.settings.paths, name).outward(found[name].to_list()) for name in ("user_id", "video_id")
     ]
@@ -143,12 +144,12 @@ def test_a_home_gives_what_its_commands_show(shown: dict[str, Any], nightreel: N
 
 def test_the_next_days_plays_are_merged_and_pandas_will_do(shown: dict[str, Any]) -> None:
     home = shown["home"]
-    before = pl.read_parquet(home.settings.paths.table("interactions")).height
+    before = read_table(home.settings, "interactions").height
     later = pd.DataFrame(
         {"user": [3, 4], "item": [5, 6], "timestamp": pd.to_datetime(["2026-05-04", "2026-05-05"], utc=True)}
     )
     home.ingest(later)
-    after = pl.read_parquet(home.settings.paths.table("interactions"))
+    after = read_table(home.settings, "interactions")
     assert after.height == before + 2
     new = after.filter(pl.col("created_timestamp") > pl.lit(0).cast(pl.Datetime("us", "UTC"))).sort("user_id")
     assert new.select("user_id", "video_id", "watch_ratio").rows() == [(3, 5, 2.0), (4, 6, 2.0)]

@@ -14,6 +14,7 @@ from pipelines.collaborative import Fit, biased_als, build_factors, fits, implic
 from pipelines.collaborative.fits import REFIT_ITERATIONS
 from pipelines.local_days import INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
+from tests.fixtures.tables import plays_of_days
 
 LOG = make_log(6, users=20, videos=40, plays=900)
 MODELS = ("biased", "implicit")
@@ -176,17 +177,22 @@ def _instants(*plays: tuple[float, int]) -> pl.Series:
     return pl.Series(stamps, dtype=INSTANT)
 
 
+def _refits(instants: pl.Series, settings: Settings) -> list[datetime]:
+    plays = pl.DataFrame({columns.EVENT_TIMESTAMP: instants})
+    return refit_cutoffs(plays_of_days(plays, settings.data.zone), settings)
+
+
 def test_refits_stand_at_local_midnights_so_many_days_apart(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, **{"features.als_refit_days": 3})
     plays = _instants((0.5, 200), (3.5, 3), (6.5, 3), (8.2, 3))
-    assert refit_cutoffs(plays, settings) == [_midnight(3), _midnight(6), _midnight(9)]
+    assert _refits(plays, settings) == [_midnight(3), _midnight(6), _midnight(9)]
 
 
 def test_no_refit_before_there_are_enough_plays(tmp_path: Path) -> None:
     """Four factors want more than 128 plays; a play at the midnight itself belongs to the next fit."""
     settings = settings_for(tmp_path, **{"features.als_refit_days": 2})
     plays = _instants((0.5, 100), (3.0, 28), (4.0, 1), (11.0, 2))
-    assert refit_cutoffs(plays, settings) == [_midnight(6), _midnight(12)]
+    assert _refits(plays, settings) == [_midnight(6), _midnight(12)]
 
 
 @pytest.mark.parametrize(("new", "refits"), [(0, [7]), (1, [7]), (2, [7, 14])])
@@ -195,14 +201,14 @@ def test_no_refit_where_fewer_than_one_play_in_a_hundred_is_new(
 ) -> None:
     settings = settings_for(tmp_path, **{"features.als_refit_days": 7})
     plays = _instants((0.0, 200), (8.0, new), (14.5, 1))
-    assert refit_cutoffs(plays, settings) == [_midnight(day) for day in refits]
+    assert _refits(plays, settings) == [_midnight(day) for day in refits]
 
 
 def test_the_end_of_the_last_day_is_the_last_refit_that_counts(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, **{"features.als_refit_days": 7})
     for last_day in (6.9, 7 - 1e-9, 7.0, 13.0 - 1e-9):
-        assert refit_cutoffs(_instants((0.0, 200), (last_day, 9)), settings) == [_midnight(7)]
-    assert refit_cutoffs(_instants((0.0, 200), (3.0, 9)), settings) == [NEVER]
+        assert _refits(_instants((0.0, 200), (last_day, 9)), settings) == [_midnight(7)]
+    assert _refits(_instants((0.0, 200), (3.0, 9)), settings) == [NEVER]
 
 
 @pytest.mark.parametrize("end", range(130, 900, 70))
@@ -211,18 +217,18 @@ def test_what_comes_later_moves_no_refit_that_came_before(tmp_path: Path, end: i
     instants = LOG.interactions[columns.EVENT_TIMESTAMP]
     settings = settings_for(tmp_path)
     for instant in (instants[end], instants[end].replace(minute=0, second=0, microsecond=0)):
-        whole = [cutoff for cutoff in refit_cutoffs(instants, settings) if cutoff <= instant]
-        cut = refit_cutoffs(instants.filter(instants < instant), settings)
+        whole = [cutoff for cutoff in _refits(instants, settings) if cutoff <= instant]
+        cut = _refits(instants.filter(instants < instant), settings)
         assert [cutoff for cutoff in cut if cutoff <= instant] == whole
 
 
 def test_too_few_plays_for_any_refit_are_fitted_but_never_seen(tmp_path: Path) -> None:
-    assert refit_cutoffs(_instants((0.5, 100)), settings_for(tmp_path)) == [NEVER]
+    assert _refits(_instants((0.5, 100)), settings_for(tmp_path)) == [NEVER]
 
 
 def test_no_plays_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
-        refit_cutoffs(pl.Series([], dtype=INSTANT), settings_for(tmp_path))
+        _refits(pl.Series([], dtype=INSTANT), settings_for(tmp_path))
 
 
 @pytest.mark.parametrize("model", MODELS)

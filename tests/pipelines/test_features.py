@@ -1,5 +1,6 @@
 """Aggregates, popularity and profiles against plain Python that follows their definitions; the local day."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +25,7 @@ from pipelines.features.activity import SMOOTHING_PLAYS
 from pipelines.features.daily_sums import DailySums
 from pipelines.local_days import INSTANT, ends_of_days
 from tests.fixtures.feature_home import every_feature, make_feature_home
-from tests.fixtures.small_log import SHANGHAI, make_log, settings_for
+from tests.fixtures.small_log import SHANGHAI, make_log, midnight, settings_for
 
 _DAY = timedelta(days=1)
 LOG = make_log(3, users=10, videos=20, plays=400)
@@ -290,8 +291,9 @@ def test_the_views_of_pairs_are_there_while_they_are_asked_for(tmp_path: Path) -
 def test_a_missing_table_names_itself_and_the_remedy(tmp_path: Path, table: str) -> None:
     settings = settings_for(tmp_path)
     LOG.write(settings)
-    settings.paths.table(table).unlink()
-    with pytest.raises(InputError, match=f"{table}.parquet: no such table. Run `nightreel ingest`"):
+    path = settings.paths.interactions if table == "interactions" else settings.paths.table(table)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match=f"{path.name}: no such table. Run `nightreel ingest`"):
         build_features(settings)
 
 
@@ -320,7 +322,9 @@ def test_another_night_gives_what_building_all_anew_gives(tmp_path: Path, night:
         assert found[name].equals(frame), name
 
 
-def test_another_night_sums_only_the_new_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_night_sums_only_the_days_with_new_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = make_log(31)
     settings = settings_for(tmp_path)
     log.with_interactions(log.interactions.head(650)).write(settings)
@@ -331,4 +335,6 @@ def test_another_night_sums_only_the_new_plays(tmp_path: Path, monkeypatch: pyte
     log.write(settings)
     build_features(settings)
     build_features(settings, force=True)
-    assert summed == [log.interactions.height - 650, log.interactions.height]
+    first_new = midnight(log.interactions["event_timestamp"][650].astimezone(SHANGHAI).date())
+    of_days = log.interactions.filter(pl.col("event_timestamp") >= first_new).height
+    assert summed == [of_days, log.interactions.height]

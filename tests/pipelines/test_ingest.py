@@ -13,12 +13,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nightreel.core import columns
+from nightreel.core.checksums import files_below
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from pipelines.ingest import csv_reading, ingest
 from pipelines.ingest.formats import Form
 from pipelines.ingest.raw_files import BIG_MATRIX
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, CAPTION_HEADER, RawLog
+from tests.fixtures.tables import read_table
 
 SHARED = Path(__file__).parents[3] / "shared"
 BIG, SMALL, CAPTIONS = columns.BIG_MATRIX_FILE, columns.SMALL_MATRIX_FILE, columns.CAPTION_FILE
@@ -41,7 +44,7 @@ def _ingested(raw: RawLog, folder: Path, **changes: object) -> Settings:
 
 
 def _table(settings: Settings, name: str) -> pl.DataFrame:
-    return pl.read_parquet(settings.paths.table(name))
+    return read_table(settings, name)
 
 
 def _rejects(settings: Settings, file: str) -> list[tuple[int, str, str]]:
@@ -317,12 +320,12 @@ def test_the_unzipped_folder_or_any_above_it_will_do(raw: RawLog, tmp_path: Path
 
 def test_a_failed_ingest_leaves_the_tables_as_they_were(raw: RawLog, tmp_path: Path) -> None:
     made = _ingested(raw, tmp_path)
-    before = {path.name: path.read_bytes() for path in made.paths.tables.iterdir()}
+    before = {path: path.read_bytes() for path in files_below(made.paths.tables)}
     raw.files[USERS] += "99,full_active,1,\n"
     raw.spoil(BIG, "0.722103", "abc")
     with pytest.raises(InputError):
         _ingested(raw, tmp_path)
-    assert {path.name: path.read_bytes() for path in made.paths.tables.iterdir()} == before
+    assert {path: path.read_bytes() for path in files_below(made.paths.tables)} == before
 
 
 def test_optional_files_and_columns_may_be_missing_and_it_is_said(raw: RawLog, tmp_path: Path) -> None:
@@ -402,7 +405,7 @@ def test_a_file_whose_past_changed_is_read_anew(raw: RawLog, tmp_path: Path, spo
     if spoiled == "raw":
         raw.spoil(BIG, "14,148,4381", "99,148,4381")
     else:
-        made.paths.table("interactions").write_bytes(b"")
+        next(iter(files_by_day(made.paths.interactions).values())).write_bytes(b"")
     raw.files[BIG] += BIG_ROWS[0].replace("14,", "17,", 1) + "\n"
     raw.write(made.data.raw_dir)
     ingest(made)

@@ -13,6 +13,7 @@ from pipelines.collaborative import refit_cutoffs
 from pipelines.features import build_features
 from pipelines.text import build_text, documents_of, text_features
 from tests.fixtures.small_log import FIRST_DAY, SHANGHAI, SmallLog, make_log, midnight, settings_for
+from tests.fixtures.tables import plays_of_days
 
 # Videos appear until the last day; the refit comes when about half of them are known.
 LOG = make_log(7, videos=150, plays=900)
@@ -46,7 +47,7 @@ def _captions(texts: list[str | None]) -> pl.DataFrame:
 
 
 def _cutoff(log: SmallLog, settings: Settings) -> datetime:
-    return refit_cutoffs(log.interactions[columns.EVENT_TIMESTAMP], settings)[0]
+    return refit_cutoffs(plays_of_days(log.interactions, settings.data.zone), settings)[0]
 
 
 def _known(log: SmallLog, cutoff: datetime) -> set[int]:

@@ -19,6 +19,7 @@ from pipelines.tuning.study import Study, alone
 from pipelines.tuning.written import table, with_settings
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import INTERACTION_SCHEMA, make_log
+from tests.fixtures.tables import write_table
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
 FEW_TREES = (
@@ -141,14 +142,13 @@ def test_outcomes_of_reported_users_and_of_the_holdout_reach_no_trial(settings: 
         observed.with_columns(
             pl.when(altered_users).then(other).otherwise(pl.col(RATIO)).alias(RATIO)
         ).write_parquet(settings.paths.table("fully_observed"))
-        LOG.interactions.with_columns(
-            pl.when(altered_plays).then(other).otherwise(pl.col(RATIO)).alias(RATIO)
-        ).write_parquet(settings.paths.table("interactions"))
+        altered = pl.when(altered_plays).then(other).otherwise(pl.col(RATIO)).alias(RATIO)
+        write_table(settings, "interactions", LOG.interactions.with_columns(altered))
         try:
             return Objective.prepare(settings).measure({"ranker.lightgbm.learning_rate": 0.2}, "")
         finally:
             observed.write_parquet(settings.paths.table("fully_observed"))
-            LOG.interactions.write_parquet(settings.paths.table("interactions"))
+            write_table(settings, "interactions", LOG.interactions)
 
     nobody, never = pl.Series([False] * len(chooses)), pl.lit(False)
     assert with_other(~chooses, is_held_out) == measured

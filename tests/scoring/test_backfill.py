@@ -25,6 +25,7 @@ from tests.conftest import Nightreel
 from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
 from tests.fixtures.small_log import FIRST_DAY, midnight
+from tests.fixtures.tables import read_table, write_table
 
 # The rankers were fitted on plays before the last three days: what backtest_days asks for.
 LAST = FIRST_DAY + timedelta(days=DAYS - 1)
@@ -69,7 +70,7 @@ def test_past_nights_are_stored_and_counted_and_never_shown(scored: Settings, ni
     assert night["shown"]
     card = json.loads(nightreel("scorecard", "--replays", "--json", home=scored.home, **environment).stdout)
     assert [one["run_id"] for one in card["nights"]] == [3, 2]
-    plays = pl.read_parquet(scored.paths.table("interactions"))
+    plays = read_table(scored, "interactions")
     users = {row[0] for row in rows_of(scored, 3)}
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     of_day = plays.filter((stamp >= midnight(LAST)) & (stamp < midnight(LAST + timedelta(days=1))))
@@ -136,16 +137,15 @@ def test_what_arrived_after_the_night_has_no_part_in_it(tmp_path: Path) -> None:
     """Plays of the day before that were delivered at noon: the night at 02:00 did not know them."""
     with pytest.MonkeyPatch.context() as patch:
         settings = make_scored_home(tmp_path / "home", patch, scoring_log())
-        table = settings.paths.table("interactions")
         late = (pl.col(columns.EVENT_TIMESTAMP) >= midnight(BEFORE)) & (
             pl.col(columns.EVENT_TIMESTAMP) < midnight(LAST)
         )
         arrived = pl.when(late).then(pl.lit(midnight(LAST) + timedelta(hours=12)))
         start = pl.lit(datetime(1970, 1, 1, tzinfo=UTC))
-        plays = pl.read_parquet(table).with_columns(
+        plays = read_table(settings, "interactions").with_columns(
             arrived.otherwise(start).cast(pl.Datetime("us", "UTC")).alias(columns.CREATED_TIMESTAMP)
         )
-        plays.write_parquet(table)
+        write_table(settings, "interactions", plays)
         backfill(settings, LAST, LAST)
         (run,) = list_runs(settings)
         assert run["known_at"] == midnight(LAST) + timedelta(hours=2)

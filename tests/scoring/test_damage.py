@@ -15,7 +15,8 @@ from nightreel.cli import main
 from nightreel.core import columns
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.checksums import SUFFIX
-from nightreel.core.settings import Settings, load_settings
+from nightreel.core.play_days import files_by_day
+from nightreel.core.settings import Paths, Settings, load_settings
 from nightreel.operations import doctor
 from nightreel.operations.night import night_stages
 from pipelines import model_registry
@@ -24,6 +25,7 @@ from pipelines.ingest import ingest
 from scoring.database.publish import score_and_publish
 from tests.fixtures.published_home import shown_lists, shown_rows
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
+from tests.fixtures.tables import read_table
 
 SETTINGS = """ranker.lightgbm.num_iterations = 10
 features.als_factors = 4
@@ -60,7 +62,8 @@ def _files(settings: Settings) -> dict[str, Path]:
     """A file of every kind that a publish reads, and what makes it again."""
     paths = settings.paths
     model = model_registry.champion(settings).folder
-    tables = [paths.table(name) for name in ("interactions", "users", "video_daily", "video_captions")]
+    tables = [paths.table(name) for name in ("video_daily", "users", "video_captions")]
+    tables.append(_a_day(paths))
     features = [paths.feature_source(view.name) for view in BUILTIN.needed]
     return {
         **{f"table {path.stem}": path for path in tables},
@@ -70,6 +73,11 @@ def _files(settings: Settings) -> dict[str, Path]:
         "champion": paths.models / "champion.json",
         **{f"model {path.name}": path for path in sorted(model.iterdir())},
     }
+
+
+def _a_day(paths: Paths) -> Path:
+    """The file of some day's plays, not the last, to which nothing is added any more."""
+    return list(files_by_day(paths.interactions).values())[1]
 
 
 @contextmanager
@@ -202,10 +210,10 @@ def test_the_file_and_what_makes_it_again_are_named(
 def test_steps_make_their_own_damaged_files_again(home: Settings) -> None:
     """A damaged table is read anew from the raw files, and what is made of damaged files is made anew."""
     before = {path: path.read_bytes() for path in (*home.paths.features.glob("*.parquet"),)}
-    plays = pl.read_parquet(home.paths.table("interactions"))
-    with _flipped(home.paths.table("interactions"), 0.5):
+    plays = read_table(home, "interactions")
+    with _flipped(_a_day(home.paths), 0.5):
         assert not ingest(home).skipped
-        assert pl.read_parquet(home.paths.table("interactions")).equals(plays)
+        assert read_table(home, "interactions").equals(plays)
     ingest(home, force=True)
     build_features(home)
     for path in before:
@@ -220,7 +228,7 @@ def test_steps_make_their_own_damaged_files_again(home: Settings) -> None:
 
 def test_a_step_does_not_build_on_damaged_files(home: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """What they would write of it would have a good checksum."""
-    table, source = home.paths.table("interactions"), home.paths.feature_source(columns.VIDEO_FACTORS)
+    table, source = _a_day(home.paths), home.paths.feature_source(columns.VIDEO_FACTORS)
     for path, steps in ((table, ("features", "train", "evaluate")), (source, ("train", "evaluate"))):
         for step in steps:
             with _flipped(path, 0.5):

@@ -30,6 +30,7 @@ from scoring.lists.rows import Lists
 from tests.conftest import Nightreel
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.scored_home import AS_OF, LATE, NEVER_PLAYED, scoring_log
+from tests.fixtures.tables import read_table
 
 SETTINGS = """ranker.objective = "next_day"
 ranker.lightgbm.num_iterations = 20
@@ -130,7 +131,7 @@ def _order_of_next_day(home: Home, user: int) -> dict[int, int]:
 
 
 def home_plays(home: Home) -> pl.DataFrame:
-    plays = pl.read_parquet(home.settings.paths.table("interactions"))
+    plays = read_table(home.settings, "interactions")
     return plays.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF)
 
 

@@ -28,6 +28,7 @@ from tests.conftest import Nightreel
 from tests.fixtures.published_home import publish_small_lists
 from tests.fixtures.raw_log import BIG_HEADER, RawLog
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
+from tests.fixtures.tables import read_table
 
 # Of no other meaning in any file; seven digits would be found in times.
 USER = 7_716_253_849
@@ -128,7 +129,7 @@ def test_retrain_leaves_no_model_that_has_seen_the_user(
     ingest(home)
     publish_night(home)
     (old,) = (path.parent.name for path in home.paths.models.glob("*/manifest.json"))
-    user = int(pl.read_parquet(home.paths.table("interactions"))["user_id"][0])
+    user = int(read_table(home, "interactions")["user_id"][0])
     done = nightreel("forget", str(user), "--retrain", home=tmp_path)
     assert done.returncode == 0, done.stderr
     (new,) = (path.parent.name for path in home.paths.models.glob("*/manifest.json"))
@@ -230,7 +231,7 @@ def test_other_rows_of_a_raw_file_stay_byte_for_byte(tmp_path: Path) -> None:
         assert (settings.data.raw_dir / name).read_bytes() == kept[name]
     assert summary["removed"]["raw rows"] == 7 and summary["removed"]["lists of friends"] == 2
     ingest(settings)
-    assert USER not in pl.read_parquet(settings.paths.table("interactions"))["user_id"]
+    assert USER not in read_table(settings, "interactions")["user_id"]
     friends = pl.read_parquet(settings.paths.table("social_network"))["friend_list"].to_list()
     assert friends == [[15, 16]]
 
@@ -313,5 +314,5 @@ def test_a_log_of_another_layout_loses_the_user_alone(
     forget(settings, USER)
     assert found_in(tmp_path) == set()
     ingest(settings)
-    left = pl.read_parquet(settings.paths.table("interactions"))
+    left = read_table(settings, "interactions")
     assert left["user_id"].to_list() == [7716, USER + 1]

@@ -39,6 +39,7 @@ from scoring.outcomes import record_outcomes
 from scoring.outcomes.scorecard import paired_difference, scorecard
 from tests.conftest import Nightreel
 from tests.fixtures.small_log import INTERACTION_SCHEMA
+from tests.fixtures.tables import write_table
 from tests.nightreel.browse.conftest import served
 
 FLIP = datetime(2020, 8, 15, 18, 30, tzinfo=UTC)  # 02:30 in Shanghai
@@ -105,7 +106,7 @@ def write_log(settings: Settings, plays: Sequence[dict[str, Any]]) -> None:
     """Put the plays where ingest would, and days of the videos 101 to 106, 101 and 102 uploaded of late."""
     settings.paths.tables.mkdir(parents=True, exist_ok=True)
     table = pl.DataFrame(plays, schema=INTERACTION_SCHEMA).sort("event_timestamp", "user_id", "video_id")
-    table.write_parquet(settings.paths.table("interactions"))
+    write_table(settings, "interactions", table)
     days = [
         {"video_id": video, "date": (AS_OF - 2 * DAY).date(), "upload_dt": (AS_OF - age * DAY).date()}
         for video, age in ((101, 3), (102, 3), (103, 90), (104, 90), (105, 90), (106, 90))

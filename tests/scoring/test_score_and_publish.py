@@ -214,7 +214,7 @@ def test_what_is_missing_is_named_with_the_step_that_makes_it(
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"interactions\.parquet: missing.*nightreel ingest"):
+    with pytest.raises(InputError, match=r"interactions: missing.*nightreel ingest"):
         score_and_publish(load_settings())
     (tmp_path / "data").mkdir()
     for name in ("tables", "features"):

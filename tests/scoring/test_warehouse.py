@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings, describe, load_settings
 from pipelines.ingest import ingest
+from tests.fixtures.tables import read_table
 
 QUERY = "SELECT who, what, seen, stars FROM log WHERE stars > 0"
 TOML = (
@@ -49,7 +50,7 @@ def _settings(home: Path, patch: pytest.MonkeyPatch, url: str, toml: str = TOML)
 
 
 def _plays(settings: Settings) -> pl.DataFrame:
-    return pl.read_parquet(settings.paths.table("interactions"))
+    return read_table(settings, "interactions")
 
 
 def _holds_what_is_new(home: Path, patch: pytest.MonkeyPatch, url: str) -> None:

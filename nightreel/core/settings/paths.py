@@ -16,8 +16,13 @@ class Paths:
 
     @property
     def tables(self) -> Path:
-        """Validated tables, one parquet file each."""
+        """Validated tables, one parquet file each; that of the plays is a folder."""
         return self.data / "tables"
+
+    @property
+    def interactions(self) -> Path:
+        """The table of plays: a folder per local day (nightreel/core/play_days.py)."""
+        return self.tables / "interactions"
 
     @property
     def ids(self) -> Path:

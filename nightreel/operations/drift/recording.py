@@ -90,7 +90,7 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
     night["remarks"] = _remarks(night, stored.before(settings.paths, day))
     path = stored.save(settings, day, night)
     facts = DriftFacts(rows=len(compared), moved=_moved(night), remarks=tuple(night["remarks"]))
-    return DRIFT.done((settings.paths.table("interactions"),), (path,), facts)
+    return DRIFT.done((settings.paths.interactions,), (path,), facts)
 
 
 def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
@@ -180,7 +180,7 @@ DRIFT: Step[DriftFacts] = Step(
     name="drift",
     does="Hold the newest day's plays against the champion's training window.",
     reads=lambda settings: (
-        settings.paths.table("interactions"),
+        settings.paths.interactions,
         settings.paths.features,
         settings.paths.models,
     ),

@@ -42,7 +42,7 @@ def remove_from_stored_files(settings: Settings, person: Person, removed: Remove
         if path.name.startswith(".partial-"):
             path.unlink()
         elif path.suffix == ".parquet":
-            _from_parquet(path, person, removed)
+            _from_parquet(path, person, removed, path.relative_to(paths.data).parts[0])
         elif path.suffix in _TEXTS and _quotes_rows(path, settings.paths):
             _from_text(path, person, removed)
 
@@ -54,7 +54,7 @@ def _quotes_rows(path: Path, paths: Paths) -> bool:
     return path.parent.name != RECORDS
 
 
-def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
+def _from_parquet(path: Path, person: Person, removed: Removed, folder: str) -> None:
     try:
         names = pq.read_schema(path).names
         if not {columns.USER_ID, FRIENDS, RAW} & set(names):
@@ -89,7 +89,7 @@ def _from_parquet(path: Path, person: Person, removed: Removed) -> None:
         frame.write_parquet(temporary, statistics=True)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-    removed.counts[f"rows of {path.parent.name}"] += rows
+    removed.counts[f"rows of {folder}"] += rows
 
 
 def _from_text(path: Path, person: Person, removed: Removed) -> None:

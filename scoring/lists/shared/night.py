@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.play_days import scan_days
 from nightreel.core.settings import Settings
 from pipelines.labels import LengthBuckets
 from pipelines.user_segments import users_by_segment
-from scoring.lists.eligibility import interactions_file, play_batches
+from scoring.lists.eligibility import play_batches
 from scoring.lists.shared.popular import popular_lists
 from scoring.lists.shared.related import related_lists
 from scoring.lists.shared.rows import SharedList
@@ -41,7 +42,7 @@ def shared_lists(
     """
     found = []
     if settings.lists.related_k:
-        log = pl.scan_parquet(interactions_file(settings)) if plays is None else plays.lazy()
+        log = scan_days(settings.paths.interactions) if plays is None else plays.lazy()
         found.append(related_lists(video_id, log, as_of, settings.lists.related_k, settings))
     if settings.lists.popular_k:
         users = users_by_segment(settings, profiles_at or as_of)

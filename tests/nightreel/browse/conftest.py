@@ -20,6 +20,7 @@ from nightreel.core.settings import Settings
 from nightreel.operations.drift.stored import save
 from scoring.database.connection import sql_engine
 from tests.fixtures.published_home import NIGHT, publish_small_lists
+from tests.fixtures.tables import write_table
 
 DRIFT = {
     "night": str(NIGHT.date()),
@@ -101,7 +102,7 @@ def fill(settings: Settings) -> int:
             "watch_ratio": [0.5, 1.25, 4.44],
         }
     )
-    plays.write_parquet(settings.paths.table("interactions"))
+    write_table(settings, "interactions", plays)
     save(settings, NIGHT.date(), DRIFT)
     return int(user or 0)
 

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
+from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
 from tests.nightreel.browse.conftest import Site, fill, served
 from tests.scoring.conftest import Server
@@ -130,11 +131,12 @@ def test_without_a_database_it_says_what_to_run(empty_site: Site) -> None:
 def test_a_damaged_table_is_named_with_its_remedy(tmp_path: Path) -> None:
     settings = Settings.model_validate({"home": tmp_path})
     user = fill(settings)
-    settings.paths.table("interactions").write_text("no parquet")
+    for path in files_by_day(settings.paths.interactions).values():
+        path.write_text("no parquet")
     for address in served(settings):
         status, text, _ = Site(address, settings, user).get(f"/?user={user}")
     assert status == 503
-    assert "interactions.parquet" in text
+    assert "interactions" in text
     assert "nightreel ingest --force" in text
 
 

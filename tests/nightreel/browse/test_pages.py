@@ -22,6 +22,7 @@ from scoring.database.schema import upgrade_database
 from scoring.database.tables import blocklist, recommendation
 from tests.fixtures.lists import make_candidates, make_shared
 from tests.fixtures.published_home import NIGHT
+from tests.fixtures.tables import write_table
 from tests.nightreel.browse.conftest import Site, fill, served
 from tests.nightreel.browse.test_page import rows
 
@@ -68,7 +69,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     publish_lists(settings)
     settings.paths.tables.mkdir(parents=True)
     at = NIGHT + timedelta(days=1, hours=1)
-    pl.DataFrame(
+    plays = pl.DataFrame(
         {
             "user_id": [7, 7, 7],
             "video_id": [11, 30, 30],
@@ -76,7 +77,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             "watch_ratio": [3.0, 0.1, 0.2],
             "video_duration": [8_000, 8_000, 8_000],
         }
-    ).write_parquet(settings.paths.table("interactions"))
+    )
+    write_table(settings, "interactions", plays)
     days = [date(2020, 8, 1) + timedelta(days=n) for n in range(10)]
     daily = {"video_id": [10] * 10, "date": days, "play_cnt": list(range(10)), "like_cnt": [1] * 10}
     pl.DataFrame(daily).write_parquet(settings.paths.table("video_daily"))

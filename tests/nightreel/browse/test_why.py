@@ -20,6 +20,7 @@ from tests.fixtures.accessible import check_everywhere
 from tests.fixtures.chromium import needs_chromium, started
 from tests.fixtures.published_home import shown_rows
 from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
+from tests.fixtures.tables import read_table, write_table
 from tests.nightreel.browse.conftest import Site, served
 from tests.nightreel.browse.test_page import rows
 
@@ -107,9 +108,8 @@ def test_a_page_makes_no_night_again(why: Site, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(why.settings.home, home)
     settings = settings_of_home(home)
-    table = settings.paths.table("interactions")
     later = pl.lit(AS_OF, dtype=pl.Datetime("us", "UTC")).alias(columns.CREATED_TIMESTAMP)
-    pl.read_parquet(table).with_columns(later).write_parquet(table)
+    write_table(settings, "interactions", read_table(settings, "interactions").with_columns(later))
     with sql_engine(settings).begin() as connection:
         connection.execute(text("UPDATE recommendation_run SET known_at = NULL"))
     for url in served(settings):

@@ -8,6 +8,7 @@ import pytest
 from nightreel.core.settings import Settings
 from pipelines.ingest import ingest
 from tests.fixtures.raw_log import RawLog
+from tests.fixtures.tables import read_table
 
 
 class Ingested:
@@ -35,7 +36,7 @@ class Ingested:
 
     def table(self, name: str) -> pl.DataFrame:
         """A table as it stands."""
-        return pl.read_parquet(self.settings().paths.table(name))
+        return read_table(self.settings(), name)
 
     def rejects(self, file: str) -> list[tuple[int, str]]:
         """Line and reason of each rejected row of a raw file."""

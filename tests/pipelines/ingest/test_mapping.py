@@ -12,6 +12,7 @@ from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings, load_settings
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest
+from tests.fixtures.tables import read_table
 
 RATINGS = "196\t242\t3\t881250949\n186\t302\t5\t891717742\n22\t377\t1\t878887116\n"
 RATINGS_AT = [datetime.fromtimestamp(at, UTC) for at in (878887116, 881250949, 891717742)]
@@ -30,7 +31,7 @@ def _settings(home: Path, toml: str) -> Settings:
 
 
 def _plays(settings: Settings) -> pl.DataFrame:
-    return pl.read_parquet(settings.paths.table("interactions"))
+    return read_table(settings, "interactions")
 
 
 COLUMNS = '[data.columns]\nuser = "u"\nitem = "i"\ntime = "t"\n'

@@ -1,0 +1,112 @@
+"""The table of plays: a folder for each local day with plays, whose one file is in order of time.
+
+Days in order are the whole log in order of time. A night writes the files of the days that it brought plays
+of, and leaves the others alone (docs/decisions/day-partitions.md).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from nightreel.core.checksums import digest_of, recorded_digest, require_as_written
+from nightreel.core.errors import InputError
+
+_FILE = "plays.parquet"
+_DAY = "date="
+# More are not in memory at a time where days are worked on one after the other.
+PLAYS_AT_A_TIME = 4_000_000
+
+
+def day_file(interactions: Path, day: date) -> Path:
+    """The file of a local day's plays below the table's folder."""
+    return interactions / f"{_DAY}{day.isoformat()}" / _FILE
+
+
+def is_day_file(path: Path) -> bool:
+    """Whether a path is that of a day's file."""
+    return path.name == _FILE and path.parent.name.startswith(_DAY)
+
+
+def files_by_day(interactions: Path) -> dict[date, Path]:
+    """The file of each day with plays, in order of the days; empty if there is no table."""
+    found = sorted(interactions.glob(f"{_DAY}*/{_FILE}"))
+    return {date.fromisoformat(path.parent.name.removeprefix(_DAY)): path for path in found}
+
+
+def table_exists(table: Path) -> bool:
+    """Whether a table is there: a file, or a folder of days."""
+    return table.is_file() or bool(files_by_day(table))
+
+
+def require_plays(interactions: Path) -> list[Path]:
+    """The files of the table in order of their days.
+
+    Raises:
+        InputError: if ingest has not written the table.
+    """
+    files = list(files_by_day(interactions).values())
+    if not files:
+        raise InputError(f"{interactions}: no such table.", "Run `nightreel ingest` first.")
+    return files
+
+
+def scan_days(interactions: Path) -> pl.LazyFrame:
+    """All plays with all columns, in order of time.
+
+    Raises:
+        InputError: if ingest has not written the table.
+    """
+    return pl.scan_parquet(require_plays(interactions), hive_partitioning=False)
+
+
+def read_days(files: list[Path], names: Sequence[str]) -> pl.DataFrame:
+    """Columns of the plays of some days, at least one, in order of time.
+
+    Raises:
+        InputError: if a file is not as ingest wrote it.
+    """
+    require_as_written(files)
+    return pl.scan_parquet(files, hive_partitioning=False).select(names).collect()
+
+
+def rows_of(files: Iterable[Path]) -> int:
+    """The number of plays of some days."""
+    return sum(pq.read_metadata(path).num_rows for path in files)
+
+
+def digests_of_days(interactions: Path) -> dict[date, str]:
+    """The digest of each day's file, which ingest keeps beside it; of one without, it is computed."""
+    found = files_by_day(interactions)
+    return {day: recorded_digest(path) or digest_of(path) for day, path in found.items()}
+
+
+def unchanged_days(known: Mapping[date, str], now: Mapping[date, str]) -> list[date]:
+    """The days before the first one that only one of two tables has, or whose digests differ.
+
+    Args:
+        known, now: the digests of the days of each table.
+    """
+    kept = []
+    for day in sorted({*known, *now}):
+        if known.get(day) != now.get(day):
+            break
+        kept.append(day)
+    return kept
+
+
+def in_parts(files: list[Path]) -> list[list[Path]]:
+    """Consecutive days, of some PLAYS_AT_A_TIME together."""
+    return cut(files, 1 + rows_of(files) // PLAYS_AT_A_TIME)
+
+
+def cut(files: list[Path], pieces: int) -> list[list[Path]]:
+    """Consecutive days in so many pieces, or fewer, of about as many plays each."""
+    rows = np.cumsum([0, *(rows_of([path]) for path in files)])
+    cuts = np.searchsorted(rows, np.linspace(0, rows[-1], pieces + 1)[1:-1])
+    borders = sorted({0, *(int(place) for place in cuts), len(files)})
+    return [files[start:stop] for start, stop in pairwise(borders)]

@@ -1,0 +1,173 @@
+"""The table of plays while ingest adds to it: only the days that new plays belong to are read and written."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from nightreel.core import columns
+from nightreel.core.checksums import is_usable
+from nightreel.core.errors import NightreelError
+from nightreel.core.play_days import day_file, files_by_day
+from pipelines.ingest.csv_reading import LINE
+from pipelines.ingest.output import Output
+from pipelines.local_days import ends_of_days
+
+_DAY = "local day"
+_MICROSECOND = timedelta(microseconds=1)
+# Rows of a raw file that wait in memory before they are put on disk, by day.
+ROWS_IN_MEMORY = 2_000_000
+_KEYS = (columns.USER_ID, columns.VIDEO_ID)
+
+
+class DamagedDayError(NightreelError):
+    """A day's file that is to be added to is not as it was written: the table is to be made anew."""
+
+
+def require_usable_days(interactions: Path) -> None:
+    """Raise DamagedDayError if a day's file is not as it was written."""
+    for path in files_by_day(interactions).values():
+        if not is_usable(path):
+            raise DamagedDayError(f"{path}: not as it was written.", "Make the table anew.")
+
+
+def by_day(plays: pl.DataFrame, zone: ZoneInfo) -> Iterator[tuple[date, pl.DataFrame]]:
+    """The plays of each local day that has some, in order of the days; rows keep their order."""
+    if plays.is_empty():
+        return
+    ends = ends_of_days(plays[columns.EVENT_TIMESTAMP], zone) - _MICROSECOND
+    marked = plays.with_columns(ends.dt.convert_time_zone(zone.key).dt.date().alias(_DAY))
+    for part in marked.sort(_DAY, maintain_order=True).partition_by(_DAY, maintain_order=True):
+        yield part[_DAY][0], part.drop(_DAY)
+
+
+def write_days(interactions: Path, plays: pl.DataFrame, zone: ZoneInfo) -> None:
+    """Write plays, given in order of time, as a table of days."""
+    for day, part in by_day(plays, zone):
+        path = day_file(interactions, day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_parquet(path, statistics=True)
+
+
+class DaySpill:
+    """Rows of a raw file sorted by local day, on disk where they are many: memory holds ROWS_IN_MEMORY."""
+
+    def __init__(self, folder: Path, zone: ZoneInfo) -> None:
+        """The folder is the caller's to remove."""
+        self._folder, self._zone = folder, zone
+        self._waiting: list[pl.DataFrame] = []
+        self._files: dict[date, list[Path]] = {}
+        self._parts: dict[date, pl.DataFrame] = {}
+        self._left_out: list[int] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take in rows with an event_timestamp."""
+        self._waiting.append(rows)
+        if sum(part.height for part in self._waiting) >= ROWS_IN_MEMORY:
+            number = sum(map(len, self._files.values()))
+            for at, (day, part) in enumerate(self._emptied()):
+                path = self._folder / f"{number + at}.arrow"
+                part.write_ipc(path, compression="lz4")
+                self._files.setdefault(day, []).append(path)
+
+    def leave_out(self, lines: list[int]) -> None:
+        """Do not hand out the rows of these lines."""
+        self._left_out = lines
+
+    def days(self) -> list[date]:
+        """The days of all rows, ascending; no rows may be added afterwards."""
+        self._parts |= dict(self._emptied())
+        return sorted({*self._files, *self._parts})
+
+    def rows(self, day: date) -> pl.DataFrame:
+        """A day's rows in the order in which they were added."""
+        parts = [pl.read_ipc(path) for path in self._files.get(day, [])]
+        rows = pl.concat([*parts, *([self._parts[day]] if day in self._parts else [])])
+        return rows.filter(~pl.col(LINE).is_in(self._left_out)) if self._left_out else rows
+
+    def _emptied(self) -> list[tuple[date, pl.DataFrame]]:
+        if not self._waiting:
+            return []
+        rows = pl.concat(self._waiting)
+        self._waiting.clear()
+        return list(by_day(rows, self._zone))
+
+
+class DaysWritten:
+    """The present table of plays, which is built on or made anew, and the days of the new one.
+
+    Attributes:
+        rows, raw_rows: of the new table, and those of them that the raw file has.
+    """
+
+    def __init__(self, output: Output, folder: Path, zone: ZoneInfo, *, rows: int, raw_rows: int) -> None:
+        """folder: the final path of the table. rows: 0 where the table is made anew."""
+        self._output, self._folder, self._zone = output, folder, zone
+        self._present = files_by_day(folder)
+        self._kept = dict(self._present) if rows else {}
+        self._written: dict[date, Path] = {}
+        self._ids: dict[str, list[np.ndarray]] = {
+            key: [self._known_ids(key)] if rows else [] for key in _KEYS
+        }
+        self.rows, self.raw_rows = rows, raw_rows
+
+    def day(self, day: date) -> pl.DataFrame | None:
+        """A day's plays as they stand so far; None if it has none.
+
+        Raises:
+            DamagedDayError: the file is not as it was written.
+        """
+        if day in self._written:
+            return pl.read_parquet(self._output.new(self._written[day]))
+        if day not in self._kept:
+            return None
+        if not is_usable(self._kept[day]):
+            raise DamagedDayError(f"{self._kept[day]}: not as it was written.", "Make the table anew.")
+        return pl.read_parquet(self._kept[day])
+
+    def put(self, day: date, plays: pl.DataFrame, *, before: int) -> None:
+        """Write a day's plays, in order of time. before: the number that the day had."""
+        path = day_file(self._folder, day)
+        plays.write_parquet(self._output.new(path), statistics=True)
+        self._written[day] = path
+        self.rows += plays.height - before
+        for key in _KEYS:
+            self._ids[key].append(plays[key].unique().to_numpy())
+
+    def present_days(self) -> list[date]:
+        """The days of the present table, ascending."""
+        return list(self._present)
+
+    def present(self, day: date) -> pl.DataFrame | None:
+        """A day's plays in the present table; None without any, or if they cannot be read."""
+        try:
+            return pl.read_parquet(self._present[day]) if is_usable(self._present[day]) else None
+        except (KeyError, OSError, pl.exceptions.PolarsError):
+            return None
+
+    def finish(self) -> tuple[list[Path], dict[str, int | None]]:
+        """Carry over the days that nothing was added to, and write the ids.
+
+        Returns:
+            All final paths; and the rows, users and videos of the table.
+        """
+        for day, path in self._kept.items():
+            if day not in self._written:
+                self._output.keep(path)
+        days = sorted({*self._kept, *self._written})
+        size: dict[str, int | None] = {"rows": self.rows}
+        for name, key in (("users", columns.USER_ID), ("videos", columns.VIDEO_ID)):
+            ids = np.unique(np.concatenate(self._ids[key] or [np.zeros(0, dtype=np.int64)]))
+            pl.DataFrame({key: ids}).write_parquet(self._output.new(self._ids_file(key)))
+            size[name] = len(ids)
+        return [*(day_file(self._folder, day) for day in days), *map(self._ids_file, _KEYS)], size
+
+    def _ids_file(self, key: str) -> Path:
+        return self._folder.with_name("played") / f"{key}.parquet"
+
+    def _known_ids(self, key: str) -> np.ndarray:
+        ids: np.ndarray = pl.read_parquet(self._ids_file(key))[key].to_numpy()
+        return ids

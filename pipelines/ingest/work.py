@@ -1,0 +1,25 @@
+"""What every part of an ingest works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightreel.core.settings import Settings
+from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.output import Output
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run of ingest.
+
+    Attributes:
+        scratch: a folder for what does not fit into memory; it is removed afterwards.
+        advance: called with the number of bytes read since the last call.
+    """
+
+    settings: Settings
+    output: Output
+    ids: HomeIds
+    scratch: Path
+    advance: Callable[[float], None]

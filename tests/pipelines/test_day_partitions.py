@@ -1,0 +1,129 @@
+"""Plays by local day: whatever arrives in which order, the tables and features are those of all at once."""
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from nightreel.core.play_days import files_by_day
+from nightreel.core.settings import Settings
+from nightreel.operations.incoming import merge_deliveries
+from pipelines.features import build_features
+from pipelines.ingest import days_written, ingest
+from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, RawLog
+from tests.fixtures.small_log import make_log, settings_for
+from tests.fixtures.tables import read_table
+
+LOG = make_log(7, users=6, videos=10, plays=160, days=6)
+PLAYS = LOG.interactions.height
+
+
+def _home(folder: Path) -> Settings:
+    raw = RawLog().write(folder / "raw")
+    return Settings.model_validate({"home": folder / "home", "data.raw_dir": raw})
+
+
+def _days(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Inode and rows of each day's file."""
+    found = files_by_day(settings.paths.interactions)
+    return {str(day): (path.stat().st_ino, pl.read_parquet(path).height) for day, path in found.items()}
+
+
+def _deliver(settings: Settings, rows: Sequence[str]) -> None:
+    folder = settings.data.raw_dir / "incoming"
+    folder.mkdir(exist_ok=True)
+    (folder / "big_matrix_x.csv").write_text("\n".join((BIG_HEADER, *rows)) + "\n", encoding="utf-8")
+    merge_deliveries(settings)
+    ingest(settings)
+
+
+def test_a_delivery_writes_only_the_days_that_it_has_plays_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = _home(tmp_path)
+    ingest(home)
+    before = _days(home)
+    read: list[str] = []
+    of = days_written.pl.read_parquet
+
+    def noting(path: Path) -> pl.DataFrame:
+        read.extend([path.parent.name] if path.parent.name.startswith("date=") else [])
+        return of(path)
+
+    monkeypatch.setattr(days_written.pl, "read_parquet", noting)
+    _deliver(home, [BIG_ROWS[0].replace("14,148,4381", "14,148,4380")])
+    monkeypatch.undo()
+    after = _days(home)
+    assert set(read) == {"date=2020-07-05"}
+    assert {day: rows for day, (_, rows) in after.items()} == {"2020-07-05": 4, "2020-07-06": 1}
+    assert after["2020-07-06"] == before["2020-07-06"]
+    assert after["2020-07-05"] != before["2020-07-05"]
+
+
+def test_a_first_load_that_does_not_fit_into_memory_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, spilled = _home(tmp_path / "whole"), _home(tmp_path / "spilled")
+    ingest(whole)
+    monkeypatch.setattr(days_written, "ROWS_IN_MEMORY", 1)
+    ingest(spilled)
+    assert read_table(spilled, "interactions").equals(read_table(whole, "interactions"))
+
+
+def test_a_home_of_one_file_is_read_once_more_and_then_kept_by_day(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = _home(tmp_path)
+    ingest(home)
+    wanted = read_table(home, "interactions")
+    # As an older nightreel left it.
+    state = home.paths.state / "ingest_files.json"
+    kept = str(home.paths.interactions)
+    old = home.paths.tables / "interactions.parquet"
+    wanted.write_parquet(old)
+    text = state.read_text(encoding="utf-8")
+    shutil.rmtree(home.paths.interactions)
+    assert kept in text
+    ingest(home)
+    assert read_table(home, "interactions").equals(wanted)
+    assert not old.exists()
+
+
+@hypothesis_settings(max_examples=12, deadline=None)
+@given(
+    night_of=st.lists(st.integers(0, 2), min_size=LOG.interactions.height, max_size=LOG.interactions.height)
+)
+def test_features_of_any_nights_are_those_of_all_plays_at_once(
+    tmp_path_factory: pytest.TempPathFactory, night_of: list[int]
+) -> None:
+    """Each play arrives on some night, late or not: every source is the same to the last bit."""
+    folder = tmp_path_factory.mktemp("nights")
+    made, anew = settings_for(folder / "made"), settings_for(folder / "anew")
+    arrived = pl.Series(night_of)
+    for night in range(3):
+        known = LOG.interactions.filter(arrived <= night)
+        if known.height:
+            LOG.with_interactions(known).write(made)
+            build_features(made)
+    LOG.write(anew)
+    build_features(anew)
+    for path in sorted(anew.paths.features.glob("*.parquet")):
+        found = pl.read_parquet(made.paths.features / path.name)
+        assert found.equals(pl.read_parquet(path)), path.name
+
+
+def test_days_begin_and_end_where_local_days_do() -> None:
+    zone = Settings(home=Path("/nowhere")).data.zone
+    midnight = datetime(2020, 7, 5, 16, tzinfo=UTC)  # the 6th begins in Shanghai
+    instants = [midnight - timedelta(microseconds=1), midnight]
+    plays = pl.DataFrame({"event_timestamp": instants}, schema={"event_timestamp": pl.Datetime("us", "UTC")})
+    assert [(str(day), part.height) for day, part in days_written.by_day(plays, zone)] == [
+        ("2020-07-05", 1),
+        ("2020-07-06", 1),
+    ]
