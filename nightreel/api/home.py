@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -188,18 +188,22 @@ class Home:
         """Feast works on this home until the block ends; a home behind a URL is fetched, and sent back."""
         settings = self.settings
         is_remote = settings.home_url is not None or settings.data.raw_url is not None
-        if is_remote:
-            from nightreel.core.mirror import fetch
+        with ExitStack() as stack:
+            lease = None
+            if is_remote:
+                from nightreel.core.lease import exclusive_home
+                from nightreel.core.mirror import fetch
 
-            fetch(settings)
-            settings = self.settings
-        with working_on(settings):
-            place_sources(settings.paths)
-            yield settings
-        if is_remote and writes:
-            from nightreel.core.mirror import send
+                lease = stack.enter_context(exclusive_home(settings)) if writes else None
+                fetch(settings)
+                settings = self.settings
+            with working_on(settings):
+                place_sources(settings.paths)
+                yield settings
+            if is_remote and writes:
+                from nightreel.core.mirror import send
 
-            send(settings)
+                send(settings, lease)
 
 
 def open_home(folder: str | Path, *, create: bool = False) -> Home:

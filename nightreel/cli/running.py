@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightreel.cli.options import JSON, PATHS, asked_for
 
 if TYPE_CHECKING:
+    from nightreel.core.lease import Lease
     from nightreel.core.settings import Settings
     from nightreel.core.steps import Facts, Step, StepResult
 
@@ -66,8 +67,16 @@ def report_step(
 
     Args:
         name: under which its duration is recorded.
-        changes_home: the duration is recorded however short, and a home at a URL is sent.
+        changes_home: the duration is recorded however short, and a home at a URL is sent; no other machine
+            works on that meanwhile.
     """
+    with ExitStack() as stack:
+        _report(step, name, _lease(stack) if changes_home else None, changes_home=changes_home)
+
+
+def _report(
+    step: "Callable[[], StepResult[Facts]]", name: str, lease: "Lease | None", *, changes_home: bool
+) -> None:
     from nightreel.core import printing
 
     result, seconds = with_progress(step, name)
@@ -79,7 +88,7 @@ def report_step(
     if result.wrote and not result.skipped:
         note_timing(name, seconds, also_short=changes_home)
     if changes_home:
-        _send()
+        _send(lease)
 
 
 def with_progress(work: "Callable[[], Result]", name: str) -> "tuple[Result, float]":
@@ -92,14 +101,29 @@ def with_progress(work: "Callable[[], Result]", name: str) -> "tuple[Result, flo
     return result, time.monotonic() - started
 
 
-def _send() -> None:
+def _lease(stack: ExitStack) -> "Lease | None":
+    """The lease on a home at a URL, and what another machine has sent there before; None for other homes."""
+    from nightreel.core.settings import load_settings
+
+    settings = load_settings()
+    if settings.home_url is None:
+        return None
+    from nightreel.core.lease import exclusive_home
+    from nightreel.core.mirror import fetch
+
+    lease = stack.enter_context(exclusive_home(settings))
+    fetch(settings)
+    return lease
+
+
+def _send(lease: "Lease | None") -> None:
     from nightreel.core.settings import load_settings
 
     settings = load_settings()
     if settings.home_url is not None or settings.data.raw_url is not None:
         from nightreel.core.mirror import send
 
-        send(settings)
+        send(settings, lease)
 
 
 def _timings() -> dict[str, Any]:

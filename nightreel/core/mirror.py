@@ -10,8 +10,8 @@ This copies whole files and is not a filesystem. Every step works on this machin
   older ones are removed.
 - SQLite files are sent as a copy that SQLite makes, so that readers and a write-ahead log do no harm.
 - Raw files lie at their URL unchanged; each is replaced whole. Deliveries that were merged are removed last.
-- Only one machine may work on a home at a time; nothing here prevents a second one. (Publishing to PostgreSQL
-  does.)
+- One machine works on a home at a time: it holds a lease (nightreel/core/lease.py), whose number the manifest
+  bears.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.lease import Lease
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
@@ -51,12 +52,21 @@ def fetch(settings: Settings) -> None:
         _fetch_raw(Folder(settings.data.raw_url), settings)
 
 
-def send(settings: Settings) -> None:
-    """Send changes of the home and raw_dir to their URLs; does nothing without URLs."""
+def send(settings: Settings, lease: Lease | None = None) -> None:
+    """Send changes of the home and raw_dir to their URLs; does nothing without URLs.
+
+    Args:
+        lease: on the home, if others may want to work on it.
+
+    Raises:
+        NightreelError: the lease has run out; the home at its URL is then as it was.
+    """
+    if lease is not None:
+        lease.require()
     if settings.data.raw_url is not None:
         _send_raw(Folder(settings.data.raw_url), settings)
     if settings.home_url is not None:
-        _send_home(Folder(settings.home_url), settings)
+        _send_home(Folder(settings.home_url), settings, lease)
 
 
 def _fetch_home(remote: Folder, home: Path) -> None:
@@ -82,7 +92,7 @@ def _fetch_home(remote: Folder, home: Path) -> None:
     _write_json(home / _KNOWN, there)
 
 
-def _send_home(remote: Folder, settings: Settings) -> None:
+def _send_home(remote: Folder, settings: Settings, lease: Lease | None) -> None:
     home = settings.home
     before: dict[str, _Entry] = _read_json(home / _KNOWN).get("files", {})
     files: dict[str, _Entry] = {}
@@ -101,6 +111,9 @@ def _send_home(remote: Folder, settings: Settings) -> None:
             advance()
     old = _remote_manifest(remote) or {}
     manifest: dict[str, Any] = {"generation": uuid.uuid4().hex, "files": files}
+    if lease is not None:
+        lease.require()
+        manifest["lease"] = lease.number
     remote.write(_MANIFEST, json.dumps(manifest, indent=1).encode())
     _write_json(home / _KNOWN, manifest)
     needed = {entry["object"] for state in (manifest, old) for entry in state.get("files", {}).values()}

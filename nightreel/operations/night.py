@@ -21,6 +21,7 @@ from nightreel.core import logs
 from nightreel.core.disk import DiskFullError, disk_full, full_path, is_disk_full
 from nightreel.core.errors import NightreelError
 from nightreel.core.extras import require_extras
+from nightreel.core.lease import exclusive_home
 from nightreel.core.mirror import fetch, send
 from nightreel.core.printing import print_error
 from nightreel.core.settings import ScheduleSettings, Settings, load_settings
@@ -124,15 +125,16 @@ def main() -> None:
     try:
         settings = load_settings()
         require_extras(settings)
-        fetch(settings)
         name, due_at = sys.argv[1:]
         job = Job(name, datetime.fromisoformat(due_at))
-        with _limited(settings.schedule):
-            try:
-                run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
-            finally:
-                # Also of a job that failed: what it finished stands, and its record says why.
-                send(settings)
+        with exclusive_home(settings) as lease:
+            fetch(settings)
+            with _limited(settings.schedule):
+                try:
+                    run_job(settings, job, {NIGHT: night_stages, RETRAIN: retrain_stages}[name](settings))
+                finally:
+                    # Also of a job that failed: what it finished stands, and its record says why.
+                    send(settings, lease)
     except NightreelError as error:
         print_error(str(error))
         if isinstance(error, DiskFullError):

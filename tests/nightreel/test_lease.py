@@ -1,0 +1,95 @@
+"""A home behind a URL is worked on by one machine at a time, whatever becomes of the one that holds it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asof_fixtures import s3
+from nightreel.core.errors import BusyError, NightreelError
+from nightreel.core.lease import Lease
+from nightreel.core.mirror import fetch, send
+from nightreel.core.settings import Settings
+from nightreel.core.storage import Folder
+
+ROOT = Path(__file__).parents[2]
+# S3 says in whole seconds when an object was written.
+LASTS_S = 3.0
+_HOLDER = (
+    "import sys, time; from tests.nightreel.test_lease import held; "
+    "held(sys.argv[1]).keep(); print('held', flush=True); time.sleep(60)"
+)
+
+
+def held(url: str, wait_s: float = 0.0) -> Lease:
+    return Lease.acquire(Folder(url), wait_s=wait_s, lasts_s=LASTS_S)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3.served() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield f"s3://{s3.BUCKET}"
+
+
+def test_a_second_machine_waits_until_the_holder_is_dead_for_as_long_as_it_held(bucket: str) -> None:
+    url = f"{bucket}/killed/lease"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, url], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        # Longer than one lease: it is renewed.
+        with pytest.raises(BusyError, match=f"process {holder.pid}, works on this home"):
+            held(url, wait_s=LASTS_S + 1.5)
+        holder.send_signal(signal.SIGKILL)
+    after = held(url, wait_s=3 * LASTS_S)
+    assert after.number > 1
+    after.require()
+    after.release()
+    assert held(url).number > after.number
+
+
+def test_who_slept_through_the_end_of_its_lease_sends_nothing(bucket: str, tmp_path: Path) -> None:
+    url = f"{bucket}/slept"
+    homes = [
+        Settings.model_validate({"home": tmp_path / name, "data.raw_dir": tmp_path / "raw", "home_url": url})
+        for name in ("slow", "other", "read")
+    ]
+    slow, other, read = homes
+    for home in (slow, other):
+        (home.home / "data").mkdir(parents=True)
+        (home.home / "data" / "whose.json").write_text(home.home.name)
+    sleeping = held(f"{url}/lease")
+    working = held(f"{url}/lease", wait_s=3 * LASTS_S)
+    send(other, working)
+    with pytest.raises(NightreelError, match="has run out, so nothing is sent"):
+        send(slow, sleeping)
+    sleeping.renew()  # it comes back, and takes nothing over
+    working.require()
+    fetch(read)
+    assert (read.home / "data" / "whose.json").read_text() == "other"
+
+
+def test_of_many_that_come_at_once_one_holds_at_a_time(tmp_path: Path) -> None:
+    """Four processes, each of which marks that it works, and finds no other mark."""
+    url = f"file://{tmp_path}/lease"
+    code = (
+        "import sys, time; from pathlib import Path; from tests.nightreel.test_lease import held\n"
+        "for _ in range(3):\n"
+        "    lease = held(sys.argv[1], wait_s=50.0)\n"
+        "    mark = Path(sys.argv[2]) / 'mark'\n"
+        "    mark.open('x').close(); time.sleep(0.02); mark.unlink()\n"
+        "    lease.release()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path)], cwd=ROOT, env=environment)
+        for _ in range(4)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0] * 4
