@@ -38,6 +38,10 @@ class Part:
     rows: np.ndarray
     data: lgb.Dataset
 
+    def copy(self) -> "Part":
+        """The same rows for another model: a data set has one target. Its bins are copied in no time."""
+        return Part(self.rows, self.data.subset(range(len(self.rows))).construct())
+
 
 class Binning:
     """The bins of a sample of the rows that are fitted on, and parts binned by them."""

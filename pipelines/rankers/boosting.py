@@ -11,6 +11,7 @@ learnt from a few of the parts: the learning rates are such that it takes about 
 """
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import lightgbm as lgb
@@ -28,6 +29,7 @@ from pipelines.rankers.slices import Slices
 _STOP_ROWS = 200_000
 # Most plays that one tree is fitted on: two such parts stay below a gigabyte (docs/decisions/boosting.md).
 TREE_ROWS = 1_000_000
+_MODELS = 2  # that grow at a time
 # Weight, in plays, that pulls what a category says to the mean of all, found by `nightreel tune`.
 _CATEGORY_PLAYS = 2_870.0
 _REGRESSOR: dict[str, Any] = {"objective": "regression", "metric": "l2"}
@@ -42,8 +44,7 @@ class _Growing:
         self.stopped = False
         self._target = target.astype(np.float32)
         self._parameters = parameters
-        # A data set has one target; a copy of the bins is made in no time.
-        self._stop = stop.data.subset(range(len(stop.rows))).construct()
+        self._stop = stop.copy().data
         self._stop.set_label(self._target[stop.rows])
         self._patience_trees = patience_trees
         self._booster: lgb.Booster | None = None
@@ -54,8 +55,6 @@ class _Growing:
 
     def grow(self, part: Part, trees: int, advance: Advance) -> None:
         """Fit more trees on a part, on top of what the trees so far predict of it."""
-        if self.stopped:
-            return
         part.data.set_label(self._target[part.rows])
         if self._booster is None:
             self._booster = lgb.Booster(self._parameters, part.data)
@@ -138,6 +137,9 @@ def grow_rankers(
 ) -> HybridRanker:
     """Fit both rankers part by part, all parts with the same bins; early stopping is measured on `stop`.
 
+    On one machine the two grow side by side, each with half of the threads, since LightGBM's threads wait for
+    each other at every step of a tree. Trees do not depend on the number of threads.
+
     Args:
         wanted: the targets of all rows.
         fit: the rows that are fitted on, by all workers together.
@@ -148,20 +150,31 @@ def grow_rankers(
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
     of_classifier, classifies = classifier_target(wanted, fit)
+    trees = settings.ranker.lightgbm.num_iterations
+    patience_trees = settings.ranker.lightgbm.early_stopping_round
     models = [
-        _Growing(target, {**parameters, **own}, stop, settings.ranker.lightgbm.early_stopping_round)
+        _Growing(target, {**parameters, **own}, stop, patience_trees)
         for target, own in (
             (of_classifier, classifies | dict(network or {})),
-            (
-                wanted.amount,
-                settings.ranker.regressor.parameters() | _REGRESSOR | workers,
-            ),
+            (wanted.amount, settings.ranker.regressor.parameters() | _REGRESSOR | workers),
         )
     ]
-    with progress(title, total=settings.ranker.lightgbm.num_iterations * len(models)) as advance:
+    with progress(title, total=trees * len(models)) as advance, ThreadPoolExecutor(_MODELS) as pool:
         for place, part in enumerate(binned):
-            for model in models:
-                model.grow(part, len(range(place, settings.ranker.lightgbm.num_iterations, parts)), advance)
+            of_part = len(range(place, trees, parts))
+            growing = [model for model in models if not model.stopped]
+            if network or settings.threads == 1:
+                # Connections to other workers belong to the thread that made them.
+                for model in growing:
+                    model.grow(part, of_part, advance)
+            else:
+                copies = [part, *(part.copy() for _ in growing[1:])]
+                grown = [
+                    pool.submit(model.grow, copy, of_part, advance)
+                    for model, copy in zip(growing, copies, strict=True)
+                ]
+                for one in grown:
+                    one.result()
             if all(model.stopped for model in models):
                 break
     classifier, regressor = (model.finished() for model in models)
@@ -200,7 +213,7 @@ def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
             "feature_pre_filter": False,
             "deterministic": True,
             "force_col_wise": True,
-            "num_threads": settings.threads,
+            "num_threads": -(-settings.threads // _MODELS),
             "seed": settings.seed,
             "verbose": -1,
         }

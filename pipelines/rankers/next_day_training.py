@@ -1,5 +1,6 @@
 """Fits the next day's rankers on past nights, and the order that ranks best for users they have not seen."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import lightgbm as lgb
@@ -114,6 +115,8 @@ class Judge:
 def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, lgb.Booster]:
     features = rows.features if chosen.all() else rows.features[chosen]
     group = np.bincount(rows.group[chosen])
+    # The models grow side by side: LightGBM's own threads wait for each other at every step of a tree.
+    beside = min(settings.threads, len(_OBJECTIVES))
     parameters = {
         "learning_rate": 0.05,
         "num_leaves": 15,
@@ -124,17 +127,23 @@ def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, l
         "lambda_l2": 10.0,
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": settings.threads,
+        "num_threads": settings.threads // beside,
         "seed": settings.seed,
         "verbose": -1,
     }
-    data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters, free_raw_data=False)
-    data.construct()
-    found = {}
-    with progress("next day", total=_TREES * len(_OBJECTIVES)) as advance:
-        for name, own in _OBJECTIVES.items():
-            data.set_group(group[group > 0] if name == LAMBDAMART else None)
-            data.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])
-            booster = lgb.train({**parameters, **own}, data, _TREES, callbacks=[lambda _: advance()])
-            found[name] = lgb.Booster(model_str=booster.model_to_string())
-    return found
+    data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters).construct()
+
+    def fitted(name: str) -> lgb.Booster:
+        # A data set has one target, so each model has a copy of the bins.
+        own = data.subset(range(len(features))).construct()
+        if name == LAMBDAMART:
+            own.set_group(group[group > 0])
+        own.set_label((rows.amount if name == REGRESSOR else rows.liked.astype(np.float32))[chosen])
+        booster = lgb.train({**parameters, **_OBJECTIVES[name]}, own, _TREES, callbacks=[lambda _: advance()])
+        return lgb.Booster(model_str=booster.model_to_string())
+
+    with (
+        progress("next day", total=_TREES * len(_OBJECTIVES)) as advance,
+        ThreadPoolExecutor(beside) as pool,
+    ):
+        return dict(zip(_OBJECTIVES, pool.map(fitted, _OBJECTIVES), strict=True))

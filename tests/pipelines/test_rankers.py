@@ -70,6 +70,11 @@ def _texts(ranker: HybridRanker) -> tuple[str, str]:
     return ranker.classifier.model_to_string(), ranker.regressor.model_to_string()
 
 
+def _trees(text: str) -> str:
+    """A model without the parameters that it was fitted with."""
+    return text.partition("\nparameters:")[0]
+
+
 def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, settings: Settings) -> None:
     unseen = MATRIX[SLICES.holdout]
     liked = RATIO[SLICES.holdout] > settings.data.like_threshold
@@ -125,6 +130,16 @@ def test_saved_models_are_text_and_predict_the_same_bits(ranker: HybridRanker, t
     for path in (tmp_path / "model").iterdir():
         path.read_text(encoding="utf-8")
         assert path.suffix in {".txt", ".json"}
+
+
+def test_trees_do_not_depend_on_the_number_of_threads(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models that grow side by side, on parts of the log, are those that grow one after the other."""
+    monkeypatch.setattr("pipelines.rankers.boosting.TREE_ROWS", 1_000)
+    parts = settings.changed({"ranker.lightgbm.num_iterations": 12})
+    alone, beside = (_texts(_fit(_wanted(RATIO), parts.changed({"threads": n}))) for n in (1, 4))
+    assert [_trees(text) for text in alone] == [_trees(text) for text in beside]
 
 
 def test_scores_do_not_depend_on_the_number_of_threads(ranker: HybridRanker) -> None:
