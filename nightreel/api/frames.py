@@ -22,7 +22,10 @@ _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 
 def polars_of(frame: Any) -> pl.DataFrame:
-    """The same data as a Polars frame. Raises InputError if it is not a dataframe."""
+    """The same data as a Polars frame. Raises InputError if it is not a dataframe, or has a name twice."""
+    names = list(getattr(frame, "columns", ())) if not isinstance(frame, pa.Table) else frame.column_names
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"The frame has column {twice[0]} twice.", "Rename or drop one of the two.")
     try:
         found = _converted(frame)
     except Exception as error:  # each library raises its own
@@ -55,7 +58,7 @@ def _converted(frame: Any) -> pl.DataFrame:
     return found
 
 
-def plays_file(frame: Any) -> pl.DataFrame:
+def plays_file(frame: Any) -> tuple[pl.DataFrame, str | None]:
     """Plays with the columns of the raw file `big_matrix`.
 
     Args:
@@ -63,24 +66,27 @@ def plays_file(frame: Any) -> pl.DataFrame:
             the frame has: play_duration with video_duration (ms); watch_ratio; rating (stars, liked above
             3.5). Without any of them every play is liked.
 
+    Returns:
+        The plays, and the column of the frame that gave their values, if there is one.
+
     Raises:
-        InputError: it is not a dataframe, or lacks a column.
+        InputError: it is not a dataframe, lacks a column, or has no rows.
     """
     plays = _named(polars_of(frame), _KEYS)
+    if plays.is_empty():
+        raise InputError("The frame of plays has no rows.", "Give one with a row for each play.")
     if columns.PLAY_DURATION in plays.columns and columns.VIDEO_DURATION in plays.columns:
-        return plays
-    if columns.WATCH_RATIO in plays.columns:
-        ratio = pl.col(columns.WATCH_RATIO).cast(pl.Float64, strict=False)
-    elif _RATING in plays.columns:
-        ratio = pl.col(_RATING).cast(pl.Float64, strict=False) / _STARS_LIKED_ABOVE
-    else:
-        ratio = pl.lit(_LIKED)
-    kept = [name for name in plays.columns if name in _KEYS]
-    return plays.select(
-        *kept,
+        return plays, columns.PLAY_DURATION
+    value = next((name for name in (columns.WATCH_RATIO, _RATING) if name in plays.columns), None)
+    ratio = pl.lit(_LIKED) if value is None else pl.col(value).cast(pl.Float64, strict=False)
+    if value == _RATING:
+        ratio = ratio / _STARS_LIKED_ABOVE
+    made = plays.select(
+        *(name for name in plays.columns if name in _KEYS),
         (ratio * _LENGTH_MS).round().cast(pl.Int64).alias(columns.PLAY_DURATION),
         pl.lit(_LENGTH_MS).alias(columns.VIDEO_DURATION),
     )
+    return made, value
 
 
 def keyed_file(frame: Any, key: str) -> pl.DataFrame:

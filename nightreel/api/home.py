@@ -17,7 +17,7 @@ from nightreel.core import columns, logs
 from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.settings import Settings, require_home, settings_of_home
-from nightreel.operations.incoming import merge_deliveries
+from nightreel.operations.incoming import REPAIR, merge_deliveries
 from pipelines.evaluate import evaluate
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import QUARANTINE
@@ -85,15 +85,16 @@ class Home:
             InputError: a frame cannot be read; then none of it is kept.
         """
         frames = {}
+        value = None
         if plays is not None:
-            frames[columns.BIG_MATRIX_FILE] = plays_file(plays)
+            frames[columns.BIG_MATRIX_FILE], value = plays_file(plays)
         if users is not None:
             frames[columns.USER_FEATURES_FILE] = keyed_file(users, columns.USER_ID)
         if items is not None:
             frames[columns.CAPTION_FILE] = keyed_file(items, columns.VIDEO_ID)
         with self._working(writes=True) as settings:
             if frames:
-                _deliver(settings, frames)
+                _deliver(settings, frames, value)
             return ingest(settings).summary
 
     def run(
@@ -220,7 +221,15 @@ def _plain(one: UserId) -> int | str:
     return str(one) if isinstance(one, str | uuid.UUID) else int(one)
 
 
-def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:
+def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame], value: str | None) -> None:
+    """Merge frames as files in `incoming/`.
+
+    Args:
+        value: the column of the plays' own frame that says what each is worth.
+
+    Raises:
+        InputError: a frame cannot be read, or has too many bad rows.
+    """
     folder = settings.data.raw_dir / INCOMING
     folder.mkdir(parents=True, exist_ok=True)
     delivered = uuid.uuid4().hex
@@ -233,8 +242,13 @@ def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame]) -> None:
     result = merge_deliveries(settings)
     # A file of which most rows are good is merged; those that are not stand in the rejects.
     if any((folder / QUARANTINE).glob(f"*{delivered}*")):
-        refused = [line for line in result.facts.remarks or () if delivered in line]
-        raise InputError(
-            f"What was delivered cannot be read: {'; '.join(refused)}",
-            f"Correct the frame; what was refused lies in {folder}.",
-        )
+        refused = [_of_frame(line, value) for line in result.facts.remarks or () if delivered in line]
+        raise InputError(f"What was delivered cannot be read: {'; '.join(refused)}")
+
+
+def _of_frame(remark: str, value: str | None) -> str:
+    """What a remark on a delivered file says of the frame behind it."""
+    said = remark.partition(" was set aside: ")[2] or remark
+    said = said.replace(REPAIR, "Correct the frame, or raise [data] max_reject_share.")
+    said = said.replace("; line ", "; row ")
+    return said if value is None else said.replace(f"column {columns.PLAY_DURATION}:", f"column {value}:")

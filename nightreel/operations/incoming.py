@@ -51,6 +51,8 @@ _BAD_FILE = (
 )
 
 _log = get_logger(__name__)
+# The remedy where too many rows of a file are bad.
+REPAIR = "Repair them and drop the file again; or raise max_reject_share."
 
 
 class DeliveryFacts(Facts):
@@ -176,8 +178,7 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
     if bad.height > settings.data.max_reject_share * rows:
         raise InputError(
             f"{said}.",
-            "Repair them and drop the file again; or raise max_reject_share."
-            + remedy_for(settings, first[REASON]),
+            REPAIR + remedy_for(settings, first[REASON]),
         )
     return table.frame.height, said
 

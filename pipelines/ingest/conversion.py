@@ -117,12 +117,23 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: 
     """Local times like 2020-07-05 00:08:23.438 as UTC instants; a zone in the text overrides `zone`."""
     text = text.str.strip_chars()
     text = _only(text, ~text.is_in(_NO_NUMBER))
-    naive = _naive(as_iso(text, time_format))
     offset = text.str.extract(_ZONED, 1)
-    if offset.null_count() < len(offset):
-        zoned = _zoned(text, offset, latest)
-        without = local_times(_only(text, zoned.is_null()), zone, latest, time_format)
-        return LocalTimes(zoned.zip_with(zoned.is_not_null(), without.instants), without.reasons)
+    if offset.null_count() == len(offset):
+        return _without_zone(text, zone, latest, time_format)
+    zoned = _zoned(text, offset)
+    first = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
+    instants = _only(zoned, zoned.is_between(first, latest.astimezone(UTC)))
+    without = _without_zone(_only(text, zoned.is_null()), zone, latest, time_format)
+    beyond = zoned.is_not_null() & instants.is_null()
+    said = _said(text, beyond, text.name, pl.lit(_OUT_OF_RANGE.format(FIRST_DAY)))
+    return LocalTimes(
+        instants.zip_with(zoned.is_not_null(), without.instants),
+        said.zip_with(beyond, without.reasons),
+    )
+
+
+def _without_zone(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str) -> LocalTimes:
+    naive = _naive(as_iso(text, time_format))
     # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
     in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
     local = _local(_only(naive, in_range), zone)
@@ -145,16 +156,14 @@ def _local(naive: pl.Series, zone: ZoneInfo) -> pl.Series:
     return naive.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
 
 
-def _zoned(text: pl.Series, offset: pl.Series, latest: datetime) -> pl.Series:
-    """The instants of ISO 8601 times with a zone, null where that is not from the first day to the last."""
+def _zoned(text: pl.Series, offset: pl.Series) -> pl.Series:
+    """The instants of ISO 8601 times with a zone, null where there is none."""
     sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
     digits = offset.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
     hours, minutes = (digits.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0) for at in (0, 2))
     ahead = pl.select(pl.duration(minutes=sign * (hours * 60 + minutes))).to_series()
     body = _naive(text.str.replace(r"\s?(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$", ""))
-    instants = (_only(body, offset.is_not_null()) - ahead).dt.replace_time_zone("UTC")
-    first = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
-    return _only(instants, instants.is_between(first, latest.astimezone(UTC)))
+    return (_only(body, offset.is_not_null()) - ahead).dt.replace_time_zone("UTC")
 
 
 def _naive(text: pl.Series) -> pl.Series:

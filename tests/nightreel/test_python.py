@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,14 @@ def test_what_cannot_be_used_is_refused_in_a_line(shown: dict[str, Any], tmp_pat
         home.ingest(_plays().drop("timestamp", "rating"))
     with pytest.raises(error, match="cannot be read"):
         home.ingest(_plays(5).with_columns(pl.lit("once").alias("timestamp")))
+    with pytest.raises(error, match=r"row 2: column rating: no value\. Correct"):
+        home.ingest(_plays(5).with_columns(pl.Series("rating", [1, None, 2, 3, 4])))
+    with pytest.raises(error, match="is not between 1970-01-02 and a day past now"):
+        home.ingest(_plays(5).with_columns(pl.lit(datetime(2124, 1, 1, tzinfo=UTC)).alias("timestamp")))
+    with pytest.raises(error, match="The frame of plays has no rows"):
+        home.ingest(_plays(5).head(0))
+    with pytest.raises(error, match="The frame has column user_id twice"):
+        home.ingest(pd.concat([_plays(5).to_pandas()] * 2, axis=1)[["user_id", "rating"]])
     with pytest.raises(error, match="no dataframe"):
         home.ingest(object())
     with pytest.raises(error, match="no such folder"):

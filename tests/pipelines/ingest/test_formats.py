@@ -189,6 +189,18 @@ def test_times_are_recognised_and_shown(ingested: Ingested, times: tuple[str, st
         assert said["recognised"][0]["times"].startswith("timestamp: ")
 
 
+def test_a_zoned_time_after_now_is_one_bad_row(ingested: Ingested) -> None:
+    times = ("2020-07-05T00:08:23+08:00", "2124-07-05T00:08:23Z", "2020-07-05 01:08:23")
+    rows = [f"{14 + at},148,4381,6067,{time},0.722103" for at, time in enumerate(times)]
+    ingested.raw.files[BIG] = "\n".join(
+        ["user_id,video_id,play_duration,video_duration,time,watch_ratio", *rows, ""]
+    )
+    ingested.run(**{"data.max_reject_share": 0.5})
+    assert ingested.table("interactions")["event_timestamp"].dt.hour().to_list() == [16, 17]
+    (reject,) = ingested.rejects(BIG)
+    assert "is not between 1970-01-02 and a day past now" in str(reject)
+
+
 @pytest.mark.parametrize(
     ("times", "chosen", "bad"),
     [
