@@ -102,7 +102,7 @@ class Reported:
     @classmethod
     def of(cls, pairs: Pairs, data: TrainingData, settings: Settings) -> "Reported":
         """Of the kuairec protocol, with features as they were known at its instant."""
-        rows = pairs.rows.filter(~pl.Series(pairs.is_tuning(settings)))
+        rows = pairs.rows.filter(~pl.Series(pairs.is_tuning(settings.evaluation, settings.seed)))
         user, video, ratio, length = (
             rows[name].to_numpy()
             for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.VIDEO_DURATION)
@@ -112,7 +112,9 @@ class Reported:
         )
         matrix = FeatureMatrix(FeatureFrame.join(open_store(), asked, settings.data.zone), data.encoding)
         outcomes = {
-            label: Outcome.of(user, targets(label, data.buckets, ratio, length, settings).liked, None, 100)
+            label: Outcome.of(
+                user, targets(label, data.buckets, ratio, length, settings.data).liked, None, 100
+            )
             for label in LABELS
         }
         bootstrap = Bootstrap.of(len(np.unique(user)), seed=settings.seed)
@@ -137,7 +139,7 @@ class Ablations:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = TrainingData.join(open_store(), settings)
-        self.reported = Reported.of(kuairec_pairs(settings), self.data, settings)
+        self.reported = Reported.of(kuairec_pairs(settings.paths, settings.data), self.data, settings)
         self._fitted = range(self.data.slices.fit.start, self.data.slices.fit.stop)
         self._parameters = common_parameters(settings, len(self._fitted))
         self._parts, self._stop = self._binned(self.data.matrix)
@@ -179,11 +181,12 @@ class Ablations:
             self._parts,
             parts=len(self._parts),
             stop=self._stop,
-            wanted=targets(label, data.buckets, ratio, length, self.settings),
+            wanted=targets(label, data.buckets, ratio, length, self.settings.data),
             parameters=self._parameters
             | {"feature_contri": [0.0 if name in off else 1.0 for name in data.encoding.names]},
             encoding=data.encoding,
-            settings=self.settings,
+            settings=self.settings.ranker,
+            threads=self.settings.threads,
         )
         used = {row["feature"] for row in ranker.importances() if row["classifier_splits"]}
         if used & set(off):

@@ -151,7 +151,7 @@ class _Data:
         clip = float(np.percentile(ratios[ratios <= _CLIP_BELOW], _CLIP_PERCENTILE))
         at_the_end = pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP)
         as_of = FeatureFrame.join(store, plays, settings.data.zone)
-        seen = as_of.values(slice(None), catalogue_of(settings).categorical)
+        seen = as_of.values(slice(None), catalogue_of(settings.data, settings.features).categorical)
         encoding = FeatureEncoding.fit(as_of.names, seen)
         used = [place for place, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
         names = [as_of.names[place] for place in used]
@@ -376,7 +376,7 @@ def main() -> None:
     os.environ["NIGHTREEL_HOME"] = str(chosen.home.resolve())
     settings = load_settings()
     size = Size(chosen.plays, chosen.trees)
-    found = as_published(kuairec_pairs(settings), open_store(), settings, size)
+    found = as_published(kuairec_pairs(settings.paths, settings.data), open_store(), settings, size)
     print_table(rows_of([figure for own in found for figure in own]))
 
 

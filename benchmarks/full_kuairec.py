@@ -141,7 +141,11 @@ def ranking_quality(home: Path) -> dict[str, float]:
         for record in records
         if all(record[name] == value for name, value in wanted.items())
     }
-    scores = scores.filter(~pl.Series(choose_settings(scores["user_id"].to_numpy(), Settings(home=home))))
+    scores = scores.filter(
+        ~pl.Series(
+            choose_settings(scores["user_id"].to_numpy(), (made := Settings(home=home)).evaluation, made.seed)
+        )
+    )
     users, videos, ratio = (scores[name].to_numpy() for name in ("user_id", "video_id", "watch_ratio"))
     for system in ("classifier", "regressor", "hybrid"):
         lists = RankedLists.of(users, videos, scores[system].to_numpy(), ratio > 1.0)

@@ -188,7 +188,7 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["NIGHTREEL_HOME"] = str(chosen.home.resolve())
     settings = load_settings()
-    champion = model_registry.champion(settings)
+    champion = model_registry.champion(settings.paths)
     ranker = HybridRanker.load(champion.folder, threads=settings.threads)
     models = Models(ranker, LengthBuckets.load(champion.folder))
     booster = fit_on_home(settings, chosen.plays)

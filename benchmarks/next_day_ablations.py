@@ -98,9 +98,9 @@ class _Split:
 
     @classmethod
     def of(cls, settings: Settings, rows_max: int) -> "_Split":
-        plays = read_plays(settings)
-        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
-        encoding = HybridRanker.load(model_registry.champion(settings).folder, threads=1).encoding
+        plays = read_plays(settings.paths)
+        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation)
+        encoding = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1).encoding
         until = end_of_day(cuts.last_day, settings.data.zone)
         rows = night_rows(plays, store(), encoding, until, settings, rows_max=rows_max)
         if rows is None:
@@ -145,12 +145,12 @@ def _named_by(rows: NightRows, source: str, settings: Settings) -> np.ndarray:
 def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray]]:
     """Each system's name and its scores of the test's rows, -inf where the video is no candidate."""
     train, test = split.train, split.test
-    whole, _ = fit_next_day(train, settings)
+    whole, _ = fit_next_day(train, settings.seed, settings.threads)
     yield "all of it", whole.ordering(test.features, whole.probability(test.features))
     for model in (CLASSIFIER, REGRESSOR, LAMBDAMART):
         yield f"{model} alone", whole.raw(model, test.features)
     yield f"mean of {SOURCES} alone", mean_of_sources(test.names, test.features)
-    sources = source_names(settings)
+    sources = source_names(settings.retrieval)
     named = {name: (_named_by(train, name, settings), _named_by(test, name, settings)) for name in sources}
     for source in sources:
         by_others = [
@@ -174,7 +174,9 @@ def _refitted(
     has_liked = np.bincount(train.group, train.liked & candidates[0]) > 0
     chosen = candidates[0] & has_liked[train.group]
     rows = _without(_some(train, chosen), left_out)
-    fitted, _ = fit_next_day(replace(rows, is_validation=np.zeros_like(rows.is_validation)), settings)
+    fitted, _ = fit_next_day(
+        replace(rows, is_validation=np.zeros_like(rows.is_validation)), settings.seed, settings.threads
+    )
     ranker = replace(fitted, order=order)
     features = _without(_some(split.test, candidates[1]), left_out).features
     scores = np.full(len(split.test.liked), -np.inf)

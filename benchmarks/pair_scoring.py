@@ -57,8 +57,8 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
     from scoring.lists.eligibility import default_as_of, find_candidates
 
     settings = load_settings()
-    ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
-    as_of = default_as_of(settings, datetime.now(UTC))
+    ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
+    as_of = default_as_of(settings.paths, settings.data, datetime.now(UTC))
     candidates = find_candidates(settings, store(), as_of)
     users = candidates.user_id[np.linspace(0, len(candidates.user_id) - 1, USERS).astype(int)]
     sides = sides_as_of(

@@ -84,9 +84,11 @@ def run(seed: int, level: Mapping[str, str]) -> dict[str, Any]:
 def judged() -> dict[str, dict[str, list[float]]]:
     """NDCG@10 of each system of this home, and how far the hybrid is above it: mean, low and high."""
     settings = load_settings()
-    folder = model_registry.champion(settings).folder
+    folder = model_registry.champion(settings.paths).folder
     models = Models(HybridRanker.load(folder), None, LengthBuckets.load(folder))
-    of = trial(kuairec_pairs(settings), store=open_store(), models=models, settings=settings)
+    of = trial(
+        kuairec_pairs(settings.paths, settings.data), store=open_store(), models=models, settings=settings
+    )
     outcome = Outcome.of(of.user_id, of.wanted["ratio"].liked, None, 10)
     values = np.column_stack(
         [

@@ -87,8 +87,8 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     from scoring.lists.eligibility import default_as_of
 
     settings = load_settings()
-    ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=settings.threads)
-    store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
+    ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=settings.threads)
+    store, as_of = open_store(), default_as_of(settings.paths, settings.data, datetime.now(UTC))
     columns_of = {"popularity_by_engagement": "video_agg_liked_share", "als": "als_score"}
     shape = (len(users), len(pieces.videos))
     stages = ("classifier", "regressor", "hybrid")
@@ -113,7 +113,7 @@ def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
         found["hybrid"] = ranker.shrinkage.applied(found["hybrid"], common, plays)
     every = (np.repeat(pieces.users[users], shape[1]), np.tile(pieces.videos, len(users)))
     likely, ordering = (found[name].ravel() for name in ("classifier", "hybrid"))
-    kept = filter_size(settings)
+    kept = filter_size(settings.ranker, settings.lists)
     scored = hybrid_scores(*every, likely, ordering, filter_k=kept, catalogue=shape[1])
     found["hybrid"] = scored.reshape(shape)
     popularity = pieces.positives_of_videos().astype(np.float64)

@@ -27,8 +27,8 @@ class ScoredHome:
     @classmethod
     def load(cls, settings: Settings) -> "ScoredHome":
         """NIGHTREEL_HOME has to be that of the settings. The home is only read."""
-        store, as_of = open_store(), default_as_of(settings, datetime.now(UTC))
-        model_folder = model_registry.champion(settings).folder
+        store, as_of = open_store(), default_as_of(settings.paths, settings.data, datetime.now(UTC))
+        model_folder = model_registry.champion(settings.paths).folder
         ranker = HybridRanker.load(model_folder, threads=1)
         candidates = find_candidates(settings, store, as_of)
         ids = (candidates.user_id, candidates.video_id)

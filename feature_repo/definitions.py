@@ -13,7 +13,7 @@ from nightreel.core.catalogue import catalogue_of
 __all__ = ["hybrid_ranker", "interaction_request", "nightreel"]
 
 _settings = current_settings()
-_catalogue = catalogue_of(_settings)
+_catalogue = catalogue_of(_settings.data, _settings.features)
 _own = own_views(_catalogue, _settings.paths)
 _lists = list_views(_settings.paths)
 hybrid_ranker = service_of(_catalogue, _own)

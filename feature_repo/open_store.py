@@ -105,7 +105,7 @@ def store(*, codes: bool = True) -> FeatureStore:
         opened.get_feature_service(columns.HYBRID_RANKER)
     except FeatureServiceNotFoundException:
         raise InputError(f"{where}: the feature service is not registered.", remedy) from None
-    catalogue = catalogue_of(settings)
+    catalogue = catalogue_of(settings.data, settings.features)
     _require_own_sources(opened, catalogue, paths, where)
     _require_types_of_ids(opened, paths, where, remedy)
     # Another store, of the user's choice, joins what lies in the files.
@@ -155,7 +155,9 @@ def fill_tables(settings: Settings) -> None:
     if features_in_postgresql():
         from feature_repo import postgresql
 
-        postgresql.fill_tables(settings.paths, [view.name for view in catalogue_of(settings).stored])
+        postgresql.fill_tables(
+            settings.paths, [view.name for view in catalogue_of(settings.data, settings.features).stored]
+        )
 
 
 def _is_remote(store: FeatureStore) -> bool:
@@ -164,7 +166,7 @@ def _is_remote(store: FeatureStore) -> bool:
 
 
 def _contents(settings: Settings) -> RepoContents:
-    catalogue = catalogue_of(settings)
+    catalogue = catalogue_of(settings.data, settings.features)
     own = own_views(catalogue, settings.paths)
     views = (*VIEWS, *own, *list_views(settings.paths))
     return RepoContents(

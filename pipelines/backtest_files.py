@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.hashing import uniform_hash
 
 HYBRID = "hybrid"  # the lists as published
@@ -74,15 +74,15 @@ class Backtest:
 
     def save(self, settings: Settings) -> Path:
         """Write this beside the lists."""
-        path = contents_file(settings)
+        path = contents_file(settings.paths)
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, default=_text), encoding="utf-8")
         return path
 
     @classmethod
-    def load(cls, settings: Settings) -> "Backtest | None":
+    def load(cls, paths: Paths) -> "Backtest | None":
         """What `save` wrote; None where nothing was."""
-        path = contents_file(settings)
+        path = contents_file(paths)
         if not path.is_file():
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -116,19 +116,19 @@ def sampled_share(user_id: np.ndarray, most: int, seed: int) -> float:
     return float(np.sort(uniform_hash(user_id.astype(np.uint64), seed))[most])
 
 
-def contents_file(settings: Settings) -> Path:
+def contents_file(paths: Paths) -> Path:
     """The file that says what the lists are."""
-    return settings.paths.backtest / _CONTENTS
+    return paths.backtest / _CONTENTS
 
 
-def lists_file(settings: Settings, day: date, system: str) -> Path:
+def lists_file(paths: Paths, day: date, system: str) -> Path:
     """The lists that a system made as of the start of a day."""
-    return settings.paths.backtest / day.isoformat() / f"{system}.parquet"
+    return paths.backtest / day.isoformat() / f"{system}.parquet"
 
 
-def shared_file(settings: Settings, day: date, kind: str) -> Path:
+def shared_file(paths: Paths, day: date, kind: str) -> Path:
     """The shared lists of a kind as of the start of a day; the file exists if the settings ask for them."""
-    return settings.paths.backtest / day.isoformat() / f"shared_{kind}.parquet"
+    return paths.backtest / day.isoformat() / f"shared_{kind}.parquet"
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,7 @@ from nightreel.core import columns
 from nightreel.core.checksums import files_below, is_lost, require_as_written
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import day_file, files_by_day, require_plays, scan_days, table_exists
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
 from pipelines.ingest.merging import Known
@@ -60,16 +60,16 @@ def last_arrival(paths: Paths) -> datetime:
     return max(arrivals)
 
 
-def known_now(settings: Settings) -> datetime:
+def known_now(paths: Paths, settings: DataSettings) -> datetime:
     """An instant by which exactly the contents of the tables had arrived.
 
     That is now, or, if a delivery has arrived that is not merged yet, just before it.
     """
     now = datetime.now(UTC)
-    newest = last_arrival(settings.paths)
+    newest = last_arrival(paths)
     waiting = [
         one.arrived
-        for one in deliveries(settings.data.raw_dir)
+        for one in deliveries(settings.raw_dir)
         if one.file.table in (BIG_MATRIX.table, *_RECORDS) and one.arrived > newest
     ]
     if waiting:
@@ -96,9 +96,9 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
     ]
 
 
-def newest_play(settings: Settings, as_of: datetime, known_at: datetime) -> datetime | None:
+def newest_play(paths: Paths, as_of: datetime, known_at: datetime) -> datetime | None:
     """When the newest play before `as_of` that had arrived by `known_at` happened; None without any."""
-    plays = scan_days(settings.paths.interactions)
+    plays = scan_days(paths.interactions)
     if columns.CREATED_TIMESTAMP in plays.collect_schema():
         plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
     stamp = pl.col(columns.EVENT_TIMESTAMP)

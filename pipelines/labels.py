@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 
 Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"
@@ -26,9 +26,9 @@ LIKE_QUANTILE = 0.8
 LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s")
 
 
-def labels_of(settings: Settings) -> tuple[Label, ...]:
+def labels_of(settings: DataSettings) -> tuple[Label, ...]:
     """The labels that a log allows: without lengths there is no `duration`."""
-    return LABELS if settings.data.has_lengths else (RATIO,)
+    return LABELS if settings.has_lengths else (RATIO,)
 
 
 # A bucket's upper edge is this many times the lower one: of 2 s and of 2 min, the same difference in length.
@@ -124,14 +124,14 @@ def is_liked(
     buckets: LengthBuckets,
     watch_ratio: np.ndarray,
     video_duration_ms: np.ndarray,
-    settings: Settings,
+    settings: DataSettings,
 ) -> np.ndarray:
     """Whether each play is liked by a label: bool [plays]."""
     if label == RATIO:
-        liked: np.ndarray = watch_ratio > settings.data.like_threshold
-        if settings.data.long_view_s is not None:
+        liked: np.ndarray = watch_ratio > settings.like_threshold
+        if settings.long_view_s is not None:
             played_ms = np.rint(watch_ratio.astype(np.float64) * video_duration_ms)
-            liked |= played_ms >= settings.data.long_view_s * 1_000
+            liked |= played_ms >= settings.long_view_s * 1_000
         return liked
     thresholds = buckets.thresholds(LIKE_QUANTILE)[buckets.bucket(video_duration_ms)]
     above: np.ndarray = watch_ratio > thresholds
@@ -143,7 +143,7 @@ def targets(
     buckets: LengthBuckets,
     watch_ratio: np.ndarray,
     video_duration_ms: np.ndarray,
-    settings: Settings,
+    settings: DataSettings,
 ) -> Targets:
     """Both targets by a label.
 
@@ -153,6 +153,6 @@ def targets(
     """
     liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)
     if label == RATIO:
-        clip = settings.data.watch_ratio_clip
+        clip = settings.watch_ratio_clip
         return Targets(liked, np.clip(watch_ratio, 0.0, clip).astype(np.float32), clip)
     return Targets(liked, buckets.quantiles(watch_ratio, video_duration_ms), 1.0)

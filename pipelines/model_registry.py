@@ -17,7 +17,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import digest_of, require_as_written
 from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
 
 MANIFEST = "manifest.json"
 CHAMPION = "champion.json"
@@ -36,7 +36,7 @@ class ModelVersion:
 
 
 def register(
-    settings: Settings, write: Callable[[Path], None], *, data_end: date, manifest: Mapping[str, Any]
+    paths: Paths, write: Callable[[Path], None], *, data_end: date, manifest: Mapping[str, Any]
 ) -> ModelVersion:
     """Write a version: `write` puts its files in the folder it is given; the manifest is added to them.
 
@@ -48,14 +48,14 @@ def register(
         manifest: facts about the model that JSON can hold, without clock times and paths, so that the same
             work gives the same version.
     """
-    candidate = settings.paths.models / ".partial-version"
+    candidate = paths.models / ".partial-version"
     shutil.rmtree(candidate, ignore_errors=True)
-    with full_disk_named(settings.paths.models, needed_bytes=_largest_bytes(settings)):
-        return _register(settings, candidate, write, data_end, manifest)
+    with full_disk_named(paths.models, needed_bytes=_largest_bytes(paths)):
+        return _register(paths, candidate, write, data_end, manifest)
 
 
 def _register(
-    settings: Settings,
+    paths: Paths,
     candidate: Path,
     write: Callable[[Path], None],
     data_end: date,
@@ -69,22 +69,22 @@ def _register(
         version = f"{data_end:%Y%m%d}-{_content_digest(content)}"
         text = json.dumps({_VERSION: version, **content}, indent=1, ensure_ascii=False)
         (candidate / MANIFEST).write_text(text, encoding="utf-8")
-        folder = settings.paths.models / version
+        folder = paths.models / version
         if not _is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             candidate.rename(folder)
     finally:
         shutil.rmtree(candidate, ignore_errors=True)
-    return find(settings, version)
+    return find(paths, version)
 
 
-def find(settings: Settings, version: str) -> ModelVersion:
+def find(paths: Paths, version: str) -> ModelVersion:
     """The version of this name, its files checked against their checksums.
 
     Raises:
         InputError: if it is missing or its files are not as they were written.
     """
-    folder = settings.paths.models / version
+    folder = paths.models / version
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest[_FILES])
@@ -99,14 +99,14 @@ def find(settings: Settings, version: str) -> ModelVersion:
     return ModelVersion(folder, version, manifest)
 
 
-def version_names(settings: Settings) -> list[str]:
+def version_names(paths: Paths) -> list[str]:
     """The names of all versions on disk, ascending."""
-    return sorted(path.parent.name for path in settings.paths.models.glob(f"*/{MANIFEST}"))
+    return sorted(path.parent.name for path in paths.models.glob(f"*/{MANIFEST}"))
 
 
-def promote(settings: Settings, version: ModelVersion) -> None:
+def promote(paths: Paths, version: ModelVersion) -> None:
     """Make this version the champion: one rename moves the pointer."""
-    with atomic_write(settings.paths.models / CHAMPION, checksum=True) as temporary:
+    with atomic_write(paths.models / CHAMPION, checksum=True) as temporary:
         temporary.write_text(json.dumps({_VERSION: version.version}), encoding="utf-8")
 
 
@@ -126,21 +126,21 @@ def champion_name(paths: Paths) -> str | None:
         raise InputError(f"{pointer}: damaged.", _REMEDY) from None
 
 
-def champion(settings: Settings) -> ModelVersion:
+def champion(paths: Paths) -> ModelVersion:
     """The version that scores, its files checked against their checksums.
 
     Raises:
         InputError: if there is none yet, or it is damaged.
     """
-    name = champion_name(settings.paths)
+    name = champion_name(paths)
     if name is None:
-        raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
-    return find(settings, name)
+        raise InputError(f"{paths.models}: no model yet.", "Run `nightreel train` first.")
+    return find(paths, name)
 
 
-def _largest_bytes(settings: Settings) -> int:
+def _largest_bytes(paths: Paths) -> int:
     """Size of the largest version, as the next one may have."""
-    folders = (settings.paths.models / name for name in version_names(settings))
+    folders = (paths.models / name for name in version_names(paths))
     return max(map(size_of, folders), default=0)
 
 

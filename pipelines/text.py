@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel.core import columns
 from nightreel.core.artefacts import StepRecord, atomic_write, fingerprint
 from nightreel.core.play_days import read_days
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.known import read_known, require_tables
@@ -62,10 +62,10 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
         return TEXT.skipped(read, (file,), attempt.known)
     attempt.begin()
     interactions, video_daily, _ = read
-    cutoff, files = before_first_refit(interactions, settings)
+    cutoff, files = before_first_refit(interactions, settings.data, settings.features)
     plays = read_days(files, (columns.VIDEO_ID, columns.EVENT_TIMESTAMP))
     daily = pl.read_parquet(video_daily, columns=[columns.VIDEO_ID, columns.LOCAL_DATE])
-    known = known_videos(plays, daily, cutoff, settings)
+    known = known_videos(plays, daily, cutoff, settings.data)
     documents = documents_of(read_known(settings.paths, "video_captions").versions())
     content = StepRecord(settings.paths.state / "text_content.json")
     decisive = digest_of_texts(documents, known, cutoff, settings.seed)
@@ -83,10 +83,12 @@ def build_text(settings: Settings, *, force: bool = False) -> StepResult[TextFac
     return attempt.finished(read, (file,), facts, outputs=(file,))
 
 
-def known_videos(plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, settings: Settings) -> pl.Series:
+def known_videos(
+    plays: pl.DataFrame, daily: pl.DataFrame, cutoff: datetime, settings: DataSettings
+) -> pl.Series:
     """Sorted ids of the videos played before `cutoff`, or with a daily record of a day that had ended."""
     played = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.VIDEO_ID]
-    recorded = daily.filter(ends_of_dates(daily[columns.LOCAL_DATE], settings.data.zone) <= cutoff)
+    recorded = daily.filter(ends_of_dates(daily[columns.LOCAL_DATE], settings.zone) <= cutoff)
     return pl.concat([played, recorded[columns.VIDEO_ID]]).unique().sort()
 
 

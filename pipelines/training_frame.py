@@ -18,7 +18,7 @@ from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
 from nightreel.core.play_days import scan_days
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import EvaluationSettings, Paths
 from pipelines.hashing import uniform_hash
 from pipelines.pair_keys import is_of_pairs, with_groups
 
@@ -120,14 +120,12 @@ def scan_plays(paths: Paths) -> pl.LazyFrame:
     return scan_days(paths.interactions).select(PLAY_COLUMNS)
 
 
-def read_plays(settings: Settings) -> pl.DataFrame:
+def read_plays(paths: Paths) -> pl.DataFrame:
     """The same, in memory."""
-    return scan_plays(settings.paths).collect()
+    return scan_plays(paths).collect()
 
 
-def choose_settings(user_id: np.ndarray, settings: Settings) -> np.ndarray:
+def choose_settings(user_id: np.ndarray, settings: EvaluationSettings, seed: int) -> np.ndarray:
     """Which of these users are validation users, reported nowhere: by hash, bool [users]."""
-    chosen: np.ndarray = (
-        uniform_hash(user_id.astype(np.uint64), settings.seed + 1) < settings.evaluation.tuning_share
-    )
+    chosen: np.ndarray = uniform_hash(user_id.astype(np.uint64), seed + 1) < settings.tuning_share
     return chosen

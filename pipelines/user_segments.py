@@ -7,14 +7,14 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ListSettings, Paths
 from pipelines.known import read_known
 
 _VALUES_MAX = 1_000
 
 
 def users_by_segment(
-    settings: Settings, known_at: datetime, segments: Sequence[str] | None = None
+    paths: Paths, settings: ListSettings, known_at: datetime, segments: Sequence[str] | None = None
 ) -> pl.DataFrame:
     """Each user's value of every segment's column, for the users in the user file.
 
@@ -27,9 +27,9 @@ def users_by_segment(
     Raises:
         InputError: if the user file has no such column, or it has too many values for a list each.
     """
-    users = read_known(settings.paths, "users").at(known_at, [columns.USER_ID]).table
+    users = read_known(paths, "users").at(known_at, [columns.USER_ID]).table
     names = [name for name in users.columns if name not in (columns.USER_ID, columns.CREATED_TIMESTAMP)]
-    segments = settings.lists.segments if segments is None else segments
+    segments = settings.segments if segments is None else segments
     for segment in segments:
         if segment not in names:
             raise InputError(

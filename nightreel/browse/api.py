@@ -45,7 +45,7 @@ def api_routes(settings: Settings) -> list[Route]:
     async def one_list(request: Request) -> Response:
         try:
             parameters = {**request.query_params, **request.path_params}
-            user = given_id(settings, parameters, "user")
+            user = given_id(settings.paths, parameters, "user")
             if user is None:
                 raise InputError("user: no id is given.", "Name one.")
             run, most = given_run(parameters), _limit(parameters, LIMIT_MAX)
@@ -65,7 +65,7 @@ def api_routes(settings: Settings) -> list[Route]:
 
     def answer(make: Answer, request: Request) -> Response:
         try:
-            with damage_in_words(settings):
+            with damage_in_words(settings.paths):
                 found = make(settings, {**request.query_params, **request.path_params})
         except NightreelError as error:
             return _failed(error)
@@ -154,7 +154,11 @@ def _run_said(run: Any, shown: int | None) -> dict[str, Any]:
 
 def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     """Whole lists of a page of users by id."""
-    limit, after, run_id = _limit(given, _USERS_MAX), given_id(settings, given, "after"), given_run(given)
+    limit, after, run_id = (
+        _limit(given, _USERS_MAX),
+        given_id(settings.paths, given, "after"),
+        given_run(given),
+    )
     run, user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID]
     with reading(settings) as connection:
         require_current(connection)
@@ -187,12 +191,12 @@ def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
 
 def _related(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     """One video's related ones."""
-    video, limit = given_id(settings, given, "video"), _limit(given, LIMIT_MAX)
+    video, limit = given_id(settings.paths, given, "video"), _limit(given, LIMIT_MAX)
     if video is None:
         raise InputError("video: no id is given.", "Name one.")
     with reading(settings) as connection:
         run_id = _run_or_shown(connection, given)
-        rows = related_rows(connection, settings, run_id, video, limit)
+        rows = related_rows(connection, settings.paths, run_id, video, limit)
     if not rows:
         raise NotThereError(f"Video {video} has no related videos in run {run_id}.", _HOW.format("related_k"))
     return {columns.VIDEO_ID: video, columns.RUN_ID: run_id, "list": rows}

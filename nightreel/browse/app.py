@@ -46,7 +46,7 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
         return response
 
     async def unexpected(_request: Request, error: Exception) -> Response:
-        return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500, headers(settings))
+        return PlainTextResponse(f"Unexpected {type(error).__name__}.", 500, headers(settings.browse))
 
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)]
     if settings.browse.password is not None:

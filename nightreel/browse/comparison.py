@@ -56,7 +56,7 @@ def comparison_page(settings: Settings, run_id: int | None, other_id: int | None
         return ComparisonPage(runs, run, other, None, False, remark=_remark(run_id, run, other_id))
     ids = (run[columns.RUN_ID], other[columns.RUN_ID])
     facts = compare(settings, *ids, videos=_VIDEOS, users_max=USERS_MAX)
-    describe(settings, [*facts["entered"], *facts["left"]])
+    describe(settings.paths, settings.browse, [*facts["entered"], *facts["left"]])
     most = max(run["users"] or 0, other["users"] or 0)
     return ComparisonPage(
         runs,

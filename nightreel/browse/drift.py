@@ -4,7 +4,7 @@ from typing import Any
 
 from nightreel.browse.scorecard import percent
 from nightreel.browse.table import Column, Table, table
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths
 from nightreel.operations.drift.stored import nights
 
 _NIGHTS_MAX = 30
@@ -38,13 +38,13 @@ _NIGHTS = (
 )
 
 
-def drift_page(settings: Settings) -> dict[str, Any]:
+def drift_page(paths: Paths) -> dict[str, Any]:
     """The newest night's table and the table of nights; no tables if no night was compared yet.
 
     Raises:
         InputError: a night's file is damaged.
     """
-    found = nights(settings, most=_NIGHTS_MAX)
+    found = nights(paths, most=_NIGHTS_MAX)
     if not found:
         return {"night": None}
     return {"night": found[0], "features": _features(found[0]), "nights": _nights(found)}

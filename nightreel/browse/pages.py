@@ -28,7 +28,7 @@ from nightreel.browse.why import why_page
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import BrowseSettings, Settings
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.outcomes.log import LIKED, PLAYED
@@ -48,7 +48,7 @@ def make_environment() -> Environment:
     return environment
 
 
-def headers(settings: Settings) -> dict[str, str]:
+def headers(settings: BrowseSettings) -> dict[str, str]:
     """Security headers of every response: nothing from other hosts except pictures of the configured one."""
     pictures = " ".join(filter(None, ("data:", picture_host(settings))))
     return {
@@ -68,18 +68,18 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
     def answer(page: Page, request: Request) -> Response:
         parameters = dict(request.query_params)
         try:
-            with damage_in_words(settings):
+            with damage_in_words(settings.paths):
                 template, status, values = page(settings, parameters)
         except NightreelError as error:
             status = 400 if isinstance(error, InputError) else 503
             return error_page(settings, environment, parameters, (error.message, error.remedy), status)
         if template == "":
-            return RedirectResponse(values["to"], status, headers(settings))
+            return RedirectResponse(values["to"], status, headers(settings.browse))
         text = environment.get_template(template).render(values | {"typed": parameters})
-        return HTMLResponse(text, status, headers(settings))
+        return HTMLResponse(text, status, headers(settings.browse))
 
     def style(_request: Request) -> Response:
-        return Response((FOLDER / "style.css").read_bytes(), 200, headers(settings), "text/css")
+        return Response((FOLDER / "style.css").read_bytes(), 200, headers(settings.browse), "text/css")
 
     pages: dict[str, Page] = {
         "/": _user,
@@ -113,11 +113,11 @@ def error_page(
     text = environment.get_template("error.html").render(
         message=said[0], remedy=said[1], typed=parameters, runs=runs
     )
-    return HTMLResponse(text, status, headers(settings))
+    return HTMLResponse(text, status, headers(settings.browse))
 
 
 def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    question = Question(given_id(settings, given, "user"), given_run(given), given_run(given, "other"))
+    question = Question(given_id(settings.paths, given, "user"), given_run(given), given_run(given, "other"))
     found = page_data(settings, question)
     values = {"found": found, "asked": question, "runs": found.runs}
     if question.user is None:
@@ -130,7 +130,7 @@ def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[
 
 
 def _users(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    run_id, after = given_run(given), given_id(settings, given, "after")
+    run_id, after = given_run(given), given_id(settings.paths, given, "after")
     with reading(settings) as connection:
         require_current(connection)
         runs = read_runs(connection)
@@ -153,10 +153,10 @@ def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dic
 
 
 def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    video = given_id(settings, given, "video")
+    video = given_id(settings.paths, given, "video")
     if video is None:
         raise InputError("video: no id is given.", "Write the id of a video.")
-    found = video_page(settings, video, given_run(given), given_id(settings, given, "after"))
+    found = video_page(settings, video, given_run(given), given_id(settings.paths, given, "after"))
     remark = "" if found.run is not None else _NO_RUN
     if found.run is not None and not found.is_known:
         remark = f"Nothing is known of video {video}."
@@ -183,11 +183,11 @@ def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, 
 
 
 def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    return "drift.html", 200, drift_page(settings)
+    return "drift.html", 200, drift_page(settings.paths)
 
 
 def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    user, video = (given_id(settings, given, name) for name in ("user", "video"))
+    user, video = (given_id(settings.paths, given, name) for name in ("user", "video"))
     found = why_page(settings, user, video, given_run(given))
     return "why.html", 404 if found.is_missing else 200, {"page": found}
 

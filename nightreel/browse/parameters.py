@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths
 from pipelines.ingest.conversion import ID_BYTES_MAX
 
 RUN_MAX = 2**31 - 1
 
 
-def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> int | str | None:
+def given_id(paths: Paths, parameters: Mapping[str, str], name: str) -> int | str | None:
     """A user or video id as the tables store it; None if the parameter is missing.
 
     Args:
@@ -27,7 +27,7 @@ def given_id(settings: Settings, parameters: Mapping[str, str], name: str) -> in
             "Write the id as the log has it.",
         )
     column = columns.VIDEO_ID if name == "video" else columns.USER_ID
-    return Ids.of(settings.paths, column).given(text) if text else None
+    return Ids.of(paths, column).given(text) if text else None
 
 
 def given_run(parameters: Mapping[str, str], name: str = "run") -> int | None:

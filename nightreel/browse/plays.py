@@ -12,7 +12,7 @@ from nightreel.core import columns
 from nightreel.core.errors import NightreelError
 from nightreel.core.ids import Ids
 from nightreel.core.play_days import scan_days, table_exists
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from pipelines import model_registry
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from scoring.database.show import read
@@ -39,15 +39,15 @@ PLAY_COLUMNS = (
 )
 
 
-def plays_before(settings: Settings, user: int | str, as_of: datetime) -> pl.DataFrame:
+def plays_before(paths: Paths, user: int | str, as_of: datetime) -> pl.DataFrame:
     """The user's plays that a run of this instant could know of, newest first; none without a table."""
-    interactions = settings.paths.interactions
+    interactions = paths.interactions
     if not table_exists(interactions):
         return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _STAMP: pl.Datetime("us", "UTC")})
-    code = Ids.of(settings.paths, columns.USER_ID).code_of(user)
+    code = Ids.of(paths, columns.USER_ID).code_of(user)
     known = (pl.col(columns.USER_ID) == code) & (pl.col(_STAMP) < as_of)
     found = scan_days(interactions).filter(known).sort(_STAMP, descending=True)
-    plays, videos = read(found, interactions), Ids.of(settings.paths, columns.VIDEO_ID)
+    plays, videos = read(found, interactions), Ids.of(paths, columns.VIDEO_ID)
     if not videos.is_text:
         return plays
     named = videos.outward(plays[columns.VIDEO_ID].to_numpy())
@@ -59,7 +59,7 @@ def last_plays(
 ) -> list[dict[str, Any]]:
     """The newest of these plays with `liked` and, if the list is kept, the video's rank and source in it."""
     newest = plays.head(PLAYS_MAX)
-    liked = _liked(settings, newest, model_version)
+    liked = _liked(settings.paths, settings.data, newest, model_version)
     rows = newest.to_dicts()
     for row, is_one in zip(rows, liked, strict=True):
         row["liked"] = is_one
@@ -67,14 +67,14 @@ def last_plays(
     return rows
 
 
-def _liked(settings: Settings, plays: pl.DataFrame, model_version: str) -> list[str | None]:
+def _liked(paths: Paths, settings: DataSettings, plays: pl.DataFrame, model_version: str) -> list[str | None]:
     """yes or no; None where it cannot be said."""
     needed = (columns.WATCH_RATIO, columns.VIDEO_DURATION)
     has_lengths = columns.VIDEO_DURATION in plays.columns
-    if columns.WATCH_RATIO not in plays.columns or not (has_lengths or settings.data.label == RATIO):
+    if columns.WATCH_RATIO not in plays.columns or not (has_lengths or settings.label == RATIO):
         return [None] * plays.height
     try:
-        folder = None if settings.data.label == RATIO else model_registry.find(settings, model_version).folder
+        folder = None if settings.label == RATIO else model_registry.find(paths, model_version).folder
         buckets = NO_BUCKETS if folder is None else LengthBuckets.load(folder)
     except (NightreelError, OSError):
         return [None] * plays.height
@@ -82,7 +82,7 @@ def _liked(settings: Settings, plays: pl.DataFrame, model_version: str) -> list[
         plays[name].fill_null(0).to_numpy() if name in plays.columns else plays[needed[0]].to_numpy() * 0
         for name in needed
     )
-    found = is_liked(settings.data.label, buckets, ratio, length, settings)
+    found = is_liked(settings.label, buckets, ratio, length, settings)
     return ["yes" if one else "no" for one in found.tolist()]
 
 

@@ -9,7 +9,7 @@ from nightreel.browse.history import read_runs, shown_id, with_lists
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, RANK, SCORES, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import BrowseSettings, Paths, Settings
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.show_shared import popular_rows, popular_segments, related_rows
@@ -30,12 +30,14 @@ _SCORE = Column(columns.SCORE, "Score", SCORES[0].meaning, "score")
 _ABOUT = (PICTURE, CAPTION, CATEGORY)
 
 
-def related_table(connection: Connection, settings: Settings, run_id: int, video: int | str) -> Table:
+def related_table(
+    connection: Connection, paths: Paths, settings: BrowseSettings, run_id: int, video: int | str
+) -> Table:
     """The videos related to one in a run; no rows if there are none."""
-    rows = related_rows(connection, settings, run_id, video, _RELATED_MAX)
+    rows = related_rows(connection, paths, run_id, video, _RELATED_MAX)
     for row in rows:
         row[columns.VIDEO_ID] = row.pop(columns.RELATED_VIDEO_ID)
-    describe(settings, rows)
+    describe(paths, settings, rows)
     named = (RANK, VIDEO, *_ABOUT, _SCORE, _RELATED_SOURCE)
     return table("related", f"Videos related to it in run {run_id}", named, rows, run=run_id)
 
@@ -83,7 +85,7 @@ def popular_page(settings: Settings, run_id: int | None, chosen: str) -> Popular
         remark = f"Run {number} has no popular videos"
         remark += f" of {chosen}." if chosen else ": set [lists] popular_k, and run `nightreel score`."
         return PopularPage(runs, run, segments, chosen, None, remark)
-    describe(settings, rows)
+    describe(settings.paths, settings.browse, rows)
     title = f"What is popular among {said} in run {number}"
     named = (RANK, VIDEO, *_ABOUT, _SCORE, _POPULAR_SOURCE)
     return PopularPage(runs, run, segments, chosen, table("popular", title, named, rows, run=number))

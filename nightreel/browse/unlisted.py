@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ListSettings
 from scoring.database.tables import blocklist, recommendation
 
 UNLISTED_MAX = 20
@@ -26,7 +26,7 @@ UNLISTED_COLUMNS = (
 
 
 def unlisted(
-    connection: Connection, settings: Settings, run_id: int, listed: set[int], plays: pl.DataFrame
+    connection: Connection, settings: ListSettings, run_id: int, listed: set[int], plays: pl.DataFrame
 ) -> list[dict[str, Any]]:
     """The most listed videos of a run that are not in this list, with the reason if it is a plain fact.
 
@@ -50,7 +50,7 @@ def unlisted(
     rows = rows[:UNLISTED_MAX]
     videos = [row[columns.VIDEO_ID] for row in rows]
     blocked = _blocked(connection, videos)
-    seen = _seen(plays, videos) if settings.lists.exclude_seen else {}
+    seen = _seen(plays, videos) if settings.exclude_seen else {}
     for row in rows:
         one = row[columns.VIDEO_ID]
         row["reason"] = blocked.get(one) or seen.get(one) or _OTHERWISE

@@ -115,7 +115,7 @@ def page_data(settings: Settings, question: Question) -> PageData:
         if found.run is not None and not found.rows:
             found.users = users_from(connection, found.run[columns.RUN_ID], question.user, _NEARBY)
     found.remark = _remark(found)
-    describe(settings, [*found.rows, *found.plays, *found.unlisted, *found.changes])
+    describe(settings.paths, settings.browse, [*found.rows, *found.plays, *found.unlisted, *found.changes])
     return found
 
 
@@ -123,12 +123,12 @@ def _read_user(
     connection: Connection, settings: Settings, found: PageData, run: dict[str, Any], user: int | str
 ) -> None:
     found.rows = _list(connection, run, user)
-    plays = plays_before(settings, user, run["as_of"])
+    plays = plays_before(settings.paths, user, run["as_of"])
     found.plays = last_plays(connection, settings, user, plays, run["model_version"])
     if not found.rows:
         return
     listed = {row[columns.VIDEO_ID] for row in found.rows}
-    found.unlisted = unlisted(connection, settings, run[columns.RUN_ID], listed, plays)
+    found.unlisted = unlisted(connection, settings.lists, run[columns.RUN_ID], listed, plays)
     link_to_why(found.rows, user, run[columns.RUN_ID], "why")
     link_to_why(found.unlisted, user, run[columns.RUN_ID], "why not")
     if found.other is not None:

@@ -20,7 +20,7 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.show import read
@@ -88,7 +88,7 @@ def video_page(
         NightreelError: something cannot be read.
     """
     about: dict[str, Any] = {columns.VIDEO_ID: video}
-    describe(settings, [about])
+    describe(settings.paths, settings.browse, [about])
     with reading(settings) as connection:
         require_current(connection)
         runs = read_runs(connection)
@@ -98,10 +98,10 @@ def video_page(
             return found
         _read_lists(connection, found, run[columns.RUN_ID])
         _read_history(connection, found)
-        found.related = related_table(connection, settings, run[columns.RUN_ID], video)
+        found.related = related_table(connection, settings.paths, settings.browse, run[columns.RUN_ID], video)
     facts = _features(settings, video, run["as_of"])
     found.features = table("features", "Features as of this run", _FEATURE_COLUMNS, facts)
-    found.days = _curve(settings, video, run["as_of"])
+    found.days = _curve(settings.paths, settings.data, video, run["as_of"])
     found.is_known = found.is_known or bool(facts) or found.days is not None or found.lists > 0
     found.is_known |= bool(found.related.rows)
     # In lists further on there may be one that has it.
@@ -166,7 +166,7 @@ def _features(settings: Settings, video: int | str, as_of: datetime) -> list[dic
     """The newest values of every view of videos alone that were known before an instant."""
     rows: list[dict[str, Any]] = []
     code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)
-    for view in catalogue_of(settings).views:
+    for view in catalogue_of(settings.data, settings.features).views:
         file = settings.paths.features / f"{view.name}.parquet"
         if tuple(view.entities) != ("video",) or not view.is_stored or not file.is_file():
             continue
@@ -190,16 +190,16 @@ def _said(value: Any) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
-def _curve(settings: Settings, video: int | str, as_of: datetime) -> Lines | None:
+def _curve(paths: Paths, settings: DataSettings, video: int | str, as_of: datetime) -> Lines | None:
     """Plays and likes on each of the days before the run; None where nothing is known of them."""
-    file = settings.paths.table("video_daily")
+    file = paths.table("video_daily")
     if not file.is_file():
         return None
     daily = pl.scan_parquet(file)
     counts = [name for name in _COUNTS if name in daily.collect_schema()]
-    today = as_of.astimezone(settings.data.zone).date()
+    today = as_of.astimezone(settings.zone).date()
     day = pl.col(columns.LOCAL_DATE)
-    code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)
+    code = Ids.of(paths, columns.VIDEO_ID).code_of(video)
     known = daily.filter(pl.col(columns.VIDEO_ID) == code, day < today, day >= today - timedelta(days=_DAYS))
     rows = read(known.select(columns.LOCAL_DATE, *counts).sort(columns.LOCAL_DATE), file)
     if not counts or rows.height < 2:

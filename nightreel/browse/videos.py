@@ -5,20 +5,20 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from nightreel.core import columns
-from nightreel.core.settings import BrowseSettings, Settings
+from nightreel.core.settings import BrowseSettings, Paths
 from scoring.database.show import descriptions
 
 
-def describe(settings: Settings, rows: Iterable[dict[str, Any]]) -> None:
+def describe(paths: Paths, settings: BrowseSettings, rows: Iterable[dict[str, Any]]) -> None:
     """Add caption, category and picture to rows with a video_id."""
     shown = list(rows)
     videos = sorted({row[columns.VIDEO_ID] for row in shown})
-    described = descriptions(settings.paths, videos) if videos else {}
+    described = descriptions(paths, videos) if videos else {}
     for row in shown:
         names = described.get(row[columns.VIDEO_ID], {})
         row["caption"] = names.get(columns.CAPTION) or ""
         row["category"] = " / ".join(names[name] for name in columns.CATEGORY_NAMES if names.get(name))
-        row["picture"] = picture_url(settings.browse, row[columns.VIDEO_ID])
+        row["picture"] = picture_url(settings, row[columns.VIDEO_ID])
 
 
 def picture_url(settings: BrowseSettings, video: object) -> str:
@@ -27,9 +27,9 @@ def picture_url(settings: BrowseSettings, video: object) -> str:
     return "" if pattern is None else pattern.replace("{video_id}", quote(str(video), safe=""))
 
 
-def picture_host(settings: Settings) -> str:
+def picture_host(settings: BrowseSettings) -> str:
     """The one origin that pictures come from; empty if none is set."""
-    if settings.browse.thumbnail_url is None:
+    if settings.thumbnail_url is None:
         return ""
-    parts = urlsplit(settings.browse.thumbnail_url)
+    parts = urlsplit(settings.thumbnail_url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -17,7 +17,7 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.errors import BusyError, InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import DataSettings, FeatureSettings, Paths, Settings
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database.connection import reading
@@ -93,7 +93,7 @@ def why_page(
             return page
         run = run_or_shown(connection, run_id, remedy="Run `nightreel run` first.")
     # A model's JSON may be other than what it is read as.
-    with damage_in_words(settings, ValueError, KeyError):
+    with damage_in_words(settings.paths, ValueError, KeyError):
         command = shlex.join(["nightreel", "show", str(user), "--why", str(video), "--run", str(run.run_id)])
         _require_no_replay(settings.paths, run.run_id, run.known_at or ALWAYS_KNOWN, command)
         found = _explained(settings, user, video, run.run_id)
@@ -102,8 +102,10 @@ def why_page(
         return page
     page.found, page.video = found, {columns.VIDEO_ID: video}
     near = [_near(one) for one in found.nearby]
-    describe(settings, [page.video, *near])
-    page.features = table("features", "What moves its scores most", _FEATURES, _moving(settings, found))
+    describe(settings.paths, settings.browse, [page.video, *near])
+    page.features = table(
+        "features", "What moves its scores most", _FEATURES, _moving(settings.data, settings.features, found)
+    )
     page.nearby = table("nearby", "Nearest of what the user had played", _NEARBY, near, run=found.run_id)
     return page
 
@@ -147,8 +149,10 @@ def _near(one: Any) -> dict[str, Any]:
     }
 
 
-def _moving(settings: Settings, found: "Explanation") -> list[dict[str, Any]]:
-    meanings = {one.name: one.description for view in catalogue_of(settings).views for one in view.features}
+def _moving(data: DataSettings, features: FeatureSettings, found: "Explanation") -> list[dict[str, Any]]:
+    meanings = {
+        one.name: one.description for view in catalogue_of(data, features).views for one in view.features
+    }
     return [
         {
             "model": one.model,

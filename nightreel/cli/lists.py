@@ -205,7 +205,7 @@ def drift(
         from nightreel.operations.drift.recording import record_drift
 
         record_drift(settings)
-    night = next(iter(nights(settings)), None)
+    night = next(iter(nights(settings.paths)), None)
     if as_json:
         printing.print_json(night)
     elif night is None:

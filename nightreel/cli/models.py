@@ -15,7 +15,7 @@ def models(as_json: AsJson = False, home: Home = None) -> None:
     from nightreel.core import printing
     from pipelines.model_versions import list_versions
 
-    rows = list_versions(command_settings())
+    rows = list_versions(command_settings().paths)
     if as_json:
         printing.print_json(rows)
     elif not rows:
@@ -34,7 +34,7 @@ def promote(
     from nightreel.core import printing
     from pipelines.model_versions import promote_version
 
-    before = promote_version(command_settings(), version)
+    before = promote_version(command_settings().paths, version)
     if as_json:
         printing.print_json({"champion": version, "before": before})
     elif before == version:

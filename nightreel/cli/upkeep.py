@@ -24,7 +24,7 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
         printing.print_json(found.facts)
     else:
         print(f"state: {found.state}")
-        for line in in_words(found, settings, now):
+        for line in in_words(found, settings.data, settings.schedule, now):
             print(printing.shown(line))
         print()
         for name, value in found.facts.items():
@@ -81,7 +81,10 @@ def catalogue(as_json: AsJson = False, home: Home = None) -> None:
             "computed": one.computed,
             "module": view.module or None,
         }
-        for view, one in (*catalogue_of(settings).features(), *((night, one) for one in night.features))
+        for view, one in (
+            *catalogue_of(settings.data, settings.features).features(),
+            *((night, one) for one in night.features),
+        )
     ]
     if as_json:
         printing.print_json(rows)

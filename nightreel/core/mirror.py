@@ -27,7 +27,7 @@ from typing import Any
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.lease import Lease
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from nightreel.core.storage import Folder
 
 _MANIFEST, _OBJECTS = "home.json", "files"
@@ -49,7 +49,7 @@ def fetch(settings: Settings) -> None:
     if settings.home_url is not None:
         _fetch_home(Folder(settings.home_url), settings.home)
     if settings.data.raw_url is not None:
-        _fetch_raw(Folder(settings.data.raw_url), settings)
+        _fetch_raw(Folder(settings.data.raw_url), settings.paths, settings.data)
 
 
 def send(settings: Settings, lease: Lease | None = None) -> None:
@@ -64,9 +64,9 @@ def send(settings: Settings, lease: Lease | None = None) -> None:
     if lease is not None:
         lease.require()
     if settings.data.raw_url is not None:
-        _send_raw(Folder(settings.data.raw_url), settings)
+        _send_raw(Folder(settings.data.raw_url), settings.paths, settings.data)
     if settings.home_url is not None:
-        _send_home(Folder(settings.home_url), settings, lease)
+        _send_home(Folder(settings.home_url), settings.paths, settings.data, lease)
 
 
 def _fetch_home(remote: Folder, home: Path) -> None:
@@ -92,12 +92,12 @@ def _fetch_home(remote: Folder, home: Path) -> None:
     _write_json(home / _KNOWN, there)
 
 
-def _send_home(remote: Folder, settings: Settings, lease: Lease | None) -> None:
-    home = settings.home
+def _send_home(remote: Folder, paths: Paths, settings: DataSettings, lease: Lease | None) -> None:
+    home = paths.home
     before: dict[str, _Entry] = _read_json(home / _KNOWN).get("files", {})
     files: dict[str, _Entry] = {}
     changed = []
-    for name in _files(home, without=_inside(settings.data.raw_dir, home)):
+    for name in _files(home, without=_inside(settings.raw_dir, home)):
         entry, stamp = before.get(name), _stamp(home / name)
         if entry is not None and stamp == (entry["size"], entry["mtime_ns"]):
             files[name] = entry
@@ -169,41 +169,41 @@ def _sqlite_copy(file: Path, folder: Path) -> Path:
     return copy
 
 
-def _fetch_raw(remote: Folder, settings: Settings) -> None:
-    known = _read_json(settings.home / _RAW_KNOWN)
+def _fetch_raw(remote: Folder, paths: Paths, settings: DataSettings) -> None:
+    known = _read_json(paths.home / _RAW_KNOWN)
     there = remote.stamps()
     _require_inside(remote, (*there, *known))
     wanted = {
         name: stamp
         for name, stamp in there.items()
-        if list(stamp) != known.get(name, {}).get("there") or not (settings.data.raw_dir / name).is_file()
+        if list(stamp) != known.get(name, {}).get("there") or not (settings.raw_dir / name).is_file()
     }
     with progress("fetch raw files", total=max(1, len(wanted))) as advance:
         for name, (size, mtime_ns) in wanted.items():
-            file = settings.data.raw_dir / name
+            file = settings.raw_dir / name
             remote.get(name, file)
             if mtime_ns:
                 os.utime(file, ns=(mtime_ns, mtime_ns))
             known[name] = {"there": [size, mtime_ns], "here": list(_stamp(file) or ())}
             advance()
     for name in set(known) - set(there):
-        (settings.data.raw_dir / name).unlink(missing_ok=True)
+        (settings.raw_dir / name).unlink(missing_ok=True)
         del known[name]
-    _write_json(settings.home / _RAW_KNOWN, known)
+    _write_json(paths.home / _RAW_KNOWN, known)
 
 
-def _send_raw(remote: Folder, settings: Settings) -> None:
-    known = _read_json(settings.home / _RAW_KNOWN)
-    here = {name: list(_stamp(settings.data.raw_dir / name) or ()) for name in _files(settings.data.raw_dir)}
+def _send_raw(remote: Folder, paths: Paths, settings: DataSettings) -> None:
+    known = _read_json(paths.home / _RAW_KNOWN)
+    here = {name: list(_stamp(settings.raw_dir / name) or ()) for name in _files(settings.raw_dir)}
     changed = [name for name, stamp in here.items() if stamp != known.get(name, {}).get("here")]
     for name in changed:
-        remote.put(settings.data.raw_dir / name, name)
+        remote.put(settings.raw_dir / name, name)
     for name in set(known) - set(here):
         remote.remove(name)
     if changed or set(known) - set(here):
         there = remote.stamps()
         known = {name: {"there": list(there.get(name, ())), "here": stamp} for name, stamp in here.items()}
-        _write_json(settings.home / _RAW_KNOWN, known)
+        _write_json(paths.home / _RAW_KNOWN, known)
 
 
 def _files(folder: Path, without: str | None = None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from nightreel.core import columns
 from nightreel.core.clock import require_not_future
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.due import next_due
 from pipelines import model_registry
@@ -135,7 +135,7 @@ def _nights(
     if first > last:
         raise InputError(f"--from {first} --to {last}: the first day is after the last.", "Swap them.")
     require_not_future("--to", start_of_day(last, settings.data.zone), now)
-    every = _models(settings, model_version)
+    every = _models(settings.paths, model_version)
     for n in range((last - first).days + 1):
         day = first + timedelta(days=n)
         as_of = start_of_day(day, settings.data.zone)
@@ -151,19 +151,19 @@ def _nights(
         yield PastNight(day, as_of, known_at, honest[-1] if honest else every[0][1], not honest)
 
 
-def _models(settings: Settings, model_version: str | None) -> list[tuple[datetime, ModelVersion]]:
+def _models(paths: Paths, model_version: str | None) -> list[tuple[datetime, ModelVersion]]:
     """Models by the instant up to which their rankers were fitted, earliest first; at least one."""
-    names = [model_version] if model_version is not None else model_registry.version_names(settings)
+    names = [model_version] if model_version is not None else model_registry.version_names(paths)
     found = []
     for name in names:
-        model = model_registry.find(settings, name)
+        model = model_registry.find(paths, name)
         try:
             fitted_before = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
         except (KeyError, TypeError, ValueError):
             continue
         found.append((fitted_before, model))
     if not found:
-        raise InputError(f"{settings.paths.models}: no model yet.", "Run `nightreel train` first.")
+        raise InputError(f"{paths.models}: no model yet.", "Run `nightreel train` first.")
     return sorted(found, key=lambda one: (one[0], one[1].version))
 
 

@@ -25,7 +25,7 @@ from nightreel.core import columns
 from nightreel.core.checksums import checksum_file, is_lost, lost_files, require_as_written
 from nightreel.core.errors import NightreelError
 from nightreel.core.extras import require_extras, wanted_extras
-from nightreel.core.settings import Settings, load_settings, require_home
+from nightreel.core.settings import DataSettings, Settings, load_settings, require_home
 
 if TYPE_CHECKING:
     from nightreel.operations.status import Status
@@ -83,8 +83,8 @@ def as_rows(findings: list[Finding]) -> list[dict[str, str]]:
 def _of_home(settings: Settings, now: datetime) -> Iterator[Finding]:
     inspections: list[tuple[str, Callable[[], Finding]]] = [
         ("extras", lambda: extras(settings)),
-        ("data folder", lambda: data_folder(settings)),
-        ("unread files", lambda: unread(settings)),
+        ("data folder", lambda: data_folder(settings.data)),
+        ("unread files", lambda: unread(settings.data)),
         ("checksums", lambda: checksums(settings)),
         ("disk", lambda: disk(settings.home)),
         ("memory", memory),
@@ -176,7 +176,7 @@ def extras(settings: Settings) -> Finding:
     return Finding("extras", "ok", ", ".join(wanted_extras(settings)) or "none wanted")
 
 
-def data_folder(settings: Settings) -> Finding:
+def data_folder(settings: DataSettings) -> Finding:
     """Whether the required raw files exist and are readable."""
     from pipelines.ingest.formats import stamp_of
     from pipelines.ingest.mapping import files_given
@@ -184,7 +184,7 @@ def data_folder(settings: Settings) -> Finding:
 
     if files_given(BIG_MATRIX, settings) is not None:
         return _given_files(settings)
-    folder = settings.data.raw_dir
+    folder = settings.raw_dir
     remedy = (
         "Set [data] raw_dir in nightreel.toml, or NIGHTREEL_DATA_RAW_DIR, to the folder of the CSV files; "
         "`nightreel demo` makes data to try with."
@@ -209,7 +209,7 @@ def data_folder(settings: Settings) -> Finding:
     )
 
 
-def _given_files(settings: Settings) -> Finding:
+def _given_files(settings: DataSettings) -> Finding:
     """Whether the files that the table [data] names are there and readable."""
     from pipelines.ingest.formats import files_of, is_there
     from pipelines.ingest.mapping import files_given, raw_paths
@@ -228,11 +228,11 @@ def _given_files(settings: Settings) -> Finding:
     return Finding("data folder", "ok", f"{len(files)} files of [data], {_size(size_bytes)}")
 
 
-def unread(settings: Settings) -> Finding:
+def unread(settings: DataSettings) -> Finding:
     """Files among the raw files and deliveries that are not read."""
     from pipelines.ingest.unread import unread_files
 
-    lines = unread_files(settings) if settings.data.raw_dir.is_dir() else []
+    lines = unread_files(settings) if settings.raw_dir.is_dir() else []
     if not lines:
         return Finding("unread files", "ok", "none")
     return Finding(
@@ -255,7 +255,7 @@ def checksums(settings: Settings) -> Finding:
     there = [path for path in found if path.is_file() or is_lost(path)]
     require_as_written(there)
     if pointer in there:
-        model_registry.champion(settings)
+        model_registry.champion(settings.paths)
     unknown = [path for path in there if not checksum_file(path).is_file()]
     if unknown:
         return Finding(

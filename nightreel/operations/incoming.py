@@ -84,7 +84,7 @@ def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
         raise InputError(f"{folder}: {error.strerror}.", "Let this user read and write the folder.") from None
     for line in unread:
         _log.warning("not read", file=line)
-    remarks = _stamped_anew(settings)
+    remarks = _stamped_anew(settings.data)
     wrote: list[Path] = []
     rows = 0
     for path in files:
@@ -108,10 +108,10 @@ def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
     return StepResult(MERGE_DELIVERIES.name, not files, tuple(files), tuple(wrote), facts)
 
 
-def _stamped_anew(settings: Settings) -> list[str]:
+def _stamped_anew(settings: DataSettings) -> list[str]:
     """Give deliveries of a clock that was ahead a stamp of now; returns what is to be said of it."""
     now = datetime.now(UTC)
-    if not delivered_after(settings.data.raw_dir, now):
+    if not delivered_after(settings.raw_dir, now):
         return []
     try:
         stamped = stamp_anew(settings, now)
@@ -123,7 +123,7 @@ def _stamped_anew(settings: Settings) -> list[str]:
         f"arrived {arrived:%Y-%m-%d %H:%M} UTC"
         for one, arrived in stamped
     ]
-    remarks += deliveries_after(settings.data, now)
+    remarks += deliveries_after(settings, now)
     for remark in remarks:
         _log.warning("delivery of after now", delivery=remark)
     return remarks
@@ -147,7 +147,7 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise InputError("not a file of its own, but a link or a device.", "Deliver the file itself.")
-    name = own_name(path.name, settings)
+    name = own_name(path.name, settings.data)
     file = kind_of(name)
     if file is None:
         names = ", ".join(Path(kind.name).stem for kind in KINDS)
@@ -157,7 +157,7 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return None, 0, "still being written; the next night takes it in"
-    raw = None if files_given(file, settings) is not None else raw_path(_raw_folder(settings.data), file)
+    raw = None if files_given(file, settings.data) is not None else raw_path(_raw_folder(settings.data), file)
     if raw is not None and not raw.exists():
         return path.rename(raw.with_suffix(ending_of(path.name) or raw.suffix)), good, said
     archive = path.parent / ARCHIVE
@@ -178,7 +178,7 @@ def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
     if bad.height > settings.data.max_reject_share * rows:
         raise InputError(
             f"{said}.",
-            REPAIR + remedy_for(settings, first[REASON]),
+            REPAIR + remedy_for(settings.data, first[REASON]),
         )
     return table.frame.height, said
 

@@ -43,6 +43,6 @@ MATERIALIZE: Step[Facts] = Step(
     settings=(),
     facts=Facts,
     run=lambda settings, request: materialize(
-        settings, request.as_of or default_as_of(settings, datetime.now(UTC))
+        settings, request.as_of or default_as_of(settings.paths, settings.data, datetime.now(UTC))
     ),
 )

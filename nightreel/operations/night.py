@@ -79,9 +79,9 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
             remarks = (f"{line}: it counts for nothing" for line in found_after(settings, datetime.now(UTC)))
             return StepResult("begin", False, (), (), Facts(remarks=tuple(remarks)))
 
-        run_stages([Stage("begin", begin)], settings, outcome, retry_busy=False)
+        run_stages([Stage("begin", begin)], settings.paths, outcome, retry_busy=False)
         try:
-            run_stages(stages, settings, outcome)
+            run_stages(stages, settings.paths, outcome)
         except Exception as error:
             reason = str(error) if isinstance(error, NightreelError) else f"{type(error).__name__}: {error}"
             _record(settings, job, outcome, reason)
@@ -102,7 +102,7 @@ def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -
         return StepResult("record", False, (), (), Facts())
 
     # What this stage reports comes too late for the record.
-    run_stages([Stage("record", record)], settings, Outcome())
+    run_stages([Stage("record", record)], settings.paths, Outcome())
 
 
 @contextmanager

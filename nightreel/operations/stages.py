@@ -8,7 +8,7 @@ from typing import Any
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths
 from nightreel.core.steps import Facts, StepResult
 from scoring.database.connection import DatabaseAwayError
 
@@ -40,7 +40,7 @@ class Outcome:
 
 def run_stages(
     stages: Iterable[Stage],
-    settings: Settings,
+    paths: Paths,
     outcome: Outcome,
     *,
     retry_busy: bool = True,
@@ -58,7 +58,7 @@ def run_stages(
     for stage in stages:
         started = time.monotonic()
         try:
-            result = _with_retries(stage, settings, sleep, retry_busy=retry_busy)
+            result = _with_retries(stage, paths, sleep, retry_busy=retry_busy)
         except NightreelError as error:
             seconds = round(time.monotonic() - started, 3)
             outcome.stages[stage.name] = {"seconds": seconds, "failed": True}
@@ -71,11 +71,11 @@ def run_stages(
 
 
 def _with_retries(
-    stage: Stage, settings: Settings, sleep: Callable[[float], None], *, retry_busy: bool
+    stage: Stage, paths: Paths, sleep: Callable[[float], None], *, retry_busy: bool
 ) -> StepResult[Facts]:
     for attempt in range(RETRIES + 1):
         try:
-            with full_disk_named(settings.home):
+            with full_disk_named(paths.home):
                 return stage.work()
         except (DatabaseAwayError, BusyError) as error:
             if attempt == RETRIES or (isinstance(error, BusyError) and not retry_busy):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, ScheduleSettings
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, Status
 from scoring.database.tables import DONE, FAILED, RUNNING
@@ -14,7 +14,7 @@ _ONCE = "nightreel schedule --once"
 _LOOK = "nightreel status"
 
 
-def in_words(found: Status, settings: Settings, now: datetime) -> list[str]:
+def in_words(found: Status, data: DataSettings, schedule: ScheduleSettings, now: datetime) -> list[str]:
     """Two or three lines: the state, the reason, and `Next:` with a command."""
     facts = found.facts
     shown: Mapping[str, Any] | None = facts["shown"]
@@ -24,7 +24,7 @@ def in_words(found: Status, settings: Settings, now: datetime) -> list[str]:
         f"Apps read run {shown[columns.RUN_ID]}: {shown['users'] or 0:,} users, with what was known at "
         f"{_instant(shown['as_of'])}, published {_ago(now - shown['published_at'])}."
     )
-    problem, command = _problem(found, settings, now, shown)
+    problem, command = _problem(found, data, schedule, now, shown)
     lines = [f"{problem} {reads}".strip()]
     for name, words, look in (
         ("out_of_band", "What users made of the last lists is unusual", "nightreel scorecard"),
@@ -54,13 +54,15 @@ def _nothing_yet(facts: Mapping[str, Any]) -> list[str]:
     return ["Apps have no list yet: nothing was ever published.", "Next: nightreel run"]
 
 
-def _problem(found: Status, settings: Settings, now: datetime, shown: Mapping[str, Any]) -> tuple[str, str]:
+def _problem(
+    found: Status, data: DataSettings, schedule: ScheduleSettings, now: datetime, shown: Mapping[str, Any]
+) -> tuple[str, str]:
     """What is wrong, and what to type; both empty where nothing is."""
     night = found.facts[NIGHT]
     if found.state == FRESH:
         return "All is well.", ""
     if found.state == DUE:
-        until = found.facts["last_due"] + timedelta(minutes=settings.schedule.job_limit_minutes)
+        until = found.facts["last_due"] + timedelta(minutes=schedule.job_limit_minutes)
         doing = "is being made" if night is not None and night["status"] == RUNNING else "is due"
         return f"All is well so far: tonight's list {doing}, and has time until {_instant(until)}.", (
             f"wait, then {_LOOK}"
@@ -72,8 +74,8 @@ def _problem(found: Status, settings: Settings, now: datetime, shown: Mapping[st
         age = "" if newest is None else f" its newest play is {_span(now - newest)} old;"
         return (
             f"The list is made, but of old data:{age} [schedule] max_data_age_hours allows "
-            f"{settings.schedule.max_data_age_hours:g} h."
-        ), f"see why no newer plays are in {settings.data.raw_dir / 'incoming'}, then {_ONCE}"
+            f"{schedule.max_data_age_hours:g} h."
+        ), f"see why no newer plays are in {data.raw_dir / 'incoming'}, then {_ONCE}"
     return _why_stale(found.facts, night, shown)
 
 

@@ -19,7 +19,7 @@ from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
 from nightreel.core.play_days import digests_of_days, files_by_day, read_days, rows_of
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, FeatureSettings, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
@@ -59,7 +59,9 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
         return FACTORS.skipped((interactions,), wrote, attempt.known)
     attempt.begin()
     files = files_by_day(interactions)
-    cutoffs = refit_cutoffs({day: rows_of([path]) for day, path in files.items()}, settings)
+    cutoffs = refit_cutoffs(
+        {day: rows_of([path]) for day, path in files.items()}, settings.data, settings.features
+    )
     digests = digests_of_pasts(digests_of_days(interactions), cutoffs, settings.data.zone)
     past = Past(
         settings.paths.state / "factors_past.json", wrote, fingerprint(settings=FACTORS.settings_in(settings))
@@ -113,7 +115,9 @@ def fits(
     return model(plays, cutoffs, settings, done)
 
 
-def refit_cutoffs(plays_of_days: Mapping[date, int], settings: Settings) -> list[datetime]:
+def refit_cutoffs(
+    plays_of_days: Mapping[date, int], data: DataSettings, features: FeatureSettings
+) -> list[datetime]:
     """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
 
     A midnight is left out where hardly any play is new since the last cutoff (_NEW_SHARE), or where there are
@@ -131,23 +135,25 @@ def refit_cutoffs(plays_of_days: Mapping[date, int], settings: Settings) -> list
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
     first_day = days[0]
     cutoffs: list[datetime] = []
-    least = settings.features.als_factors * _PLAYS_A_FACTOR + 1
-    for later in count(settings.features.als_refit_days, settings.features.als_refit_days):
+    least = features.als_factors * _PLAYS_A_FACTOR + 1
+    for later in count(features.als_refit_days, features.als_refit_days):
         refit_day = first_day + timedelta(days=later)
         if refit_day > days[-1] + timedelta(days=1):
             break
         plays = sum(plays_of_days[day] for day in days if day < refit_day)
         if plays >= least:
-            cutoffs.append(start_of_day(refit_day, settings.data.zone))
+            cutoffs.append(start_of_day(refit_day, data.zone))
             least = plays + max(round(plays * _NEW_SHARE), 1)
     return cutoffs or [NEVER]
 
 
-def before_first_refit(interactions: Path, settings: Settings) -> tuple[datetime, list[Path]]:
+def before_first_refit(
+    interactions: Path, data: DataSettings, features: FeatureSettings
+) -> tuple[datetime, list[Path]]:
     """The first cutoff, and the files of the days before it, at least one."""
     files = files_by_day(interactions)
-    cutoff = refit_cutoffs({day: rows_of([path]) for day, path in files.items()}, settings)[0]
-    return cutoff, [path for day, path in files.items() if start_of_day(day, settings.data.zone) < cutoff]
+    cutoff = refit_cutoffs({day: rows_of([path]) for day, path in files.items()}, data, features)[0]
+    return cutoff, [path for day, path in files.items() if start_of_day(day, data.zone) < cutoff]
 
 
 def _rows_of(source: Path, cutoffs: Sequence[datetime]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from nightreel.core.checksums import require_as_written
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts
@@ -48,10 +48,15 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     Raises:
         InputError: if no model is trained, or a file that is read is not as its step wrote it.
     """
-    model = model_registry.champion(settings)
-    tables = _tables(settings)
+    model = model_registry.champion(settings.paths)
+    tables = _tables(settings.paths)
     read = (*filter(table_exists, tables), model.folder)
-    files = [*tables, *settings.paths.features.glob("*.parquet"), truth_file(settings), *inputs(settings)]
+    files = [
+        *tables,
+        *settings.paths.features.glob("*.parquet"),
+        truth_file(settings.data),
+        *inputs(settings.paths),
+    ]
     attempt = EVALUATE.attempt(settings, files, force=force, model=model.version)
     metrics = settings.paths.evaluation / "metrics.json"
     if attempt.known is not None:
@@ -68,12 +73,12 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     tables_written = []
     of_days: NextDayFacts | None = None
     of_protocols: dict[str, ProtocolFacts] = {}
-    judged = next_day(settings, models.buckets, model.version)
+    judged = next_day(settings.paths, settings.data, models.buckets, model.version)
     if judged is not None:
         found += _of_next_day(judged, settings)
         tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
         _write_table(found, tables_written[-1])
-        of_days = next_day_facts(judged, found, settings)
+        of_days = next_day_facts(judged, found, settings.data)
     shared, of_shared = shared_figures(settings, models.buckets, model.version)
     for protocol in of_shared:
         tables_written.append(settings.paths.evaluation / f"{protocol}.csv")
@@ -115,7 +120,7 @@ def _of_protocol(
     made = trial(pairs, store=store, models=models, settings=settings)
     own = _all_figures(made, settings)
     give_back_memory()
-    return own, _samples(made, settings), _facts(pairs, made, own, settings)
+    return own, _samples(made, settings.data), _facts(pairs, made, own, settings.data)
 
 
 def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
@@ -128,7 +133,7 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
     return sorted(found, key=lambda figure: order[figure.system])
 
 
-def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
+def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
     """The first of the hybrid's lists, with the true outcome of each video."""
     rows = []
     for user in made.users[:: max(len(made.users) // _SAMPLE_USERS, 1)][:_SAMPLE_USERS].tolist():
@@ -142,7 +147,7 @@ def _samples(made: Trial, settings: Settings) -> list[dict[str, Any]]:
                 columns.VIDEO_ID: int(made.video_id[pair]),
                 "length_s": float(made.videos.length_s[made.video[pair]]),
                 columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.wanted[settings.data.label].liked[pair]),
+                "liked": bool(made.wanted[settings.label].liked[pair]),
             }
             for rank, pair in enumerate(order, start=1)
         ]
@@ -161,7 +166,7 @@ def _write_table(own: list[Figure], path: Path) -> None:
         pl.DataFrame(list(rows.values()), infer_schema_length=None).write_csv(temporary)
 
 
-def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> ProtocolFacts:
+def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings) -> ProtocolFacts:
     """What the command line prints of a protocol: what was ranked, and each system's figures at 10."""
     tables: dict[str, list[dict[str, Any]]] = {
         label: [
@@ -176,7 +181,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
         ]
         for label in labels_of(settings)
     }
-    liked = made.wanted[settings.data.label].liked
+    liked = made.wanted[settings.label].liked
     return ProtocolFacts(
         ranks=RANKED[pairs.protocol],
         features_as_of=pairs.as_of.isoformat(),
@@ -194,16 +199,16 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: Settings) -> 
     )
 
 
-def _tables(settings: Settings) -> list[Path]:
+def _tables(paths: Paths) -> list[Path]:
     """The tables that are read, there or not."""
-    return [settings.paths.interactions, *map(settings.paths.table, ("fully_observed", "users"))]
+    return [paths.interactions, *map(paths.table, ("fully_observed", "users"))]
 
 
 EVALUATE: Step[EvaluateFacts] = Step(
     name="evaluate",
     does="Judge the lists of the last days, and compare the models with what is simpler.",
     reads=lambda settings: (
-        *_tables(settings),
+        *_tables(settings.paths),
         settings.paths.features,
         settings.paths.backtest,
         settings.paths.models,

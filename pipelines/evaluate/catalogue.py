@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths
 from pipelines.evaluate.protocols import Pairs
 from pipelines.uploads import upload_days
 
@@ -36,7 +36,7 @@ class Videos:
     category_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, pairs: Pairs, settings: Settings) -> "Videos":
+    def of(cls, pairs: Pairs, paths: Paths, settings: DataSettings) -> "Videos":
         """The videos of these pairs, as of their instant."""
         lengths = pairs.rows.group_by(columns.VIDEO_ID).agg(pl.col(columns.VIDEO_DURATION).first())
         watched = pairs.history.group_by(columns.VIDEO_ID).agg(
@@ -46,16 +46,16 @@ class Videos:
         )
         rows = (
             lengths.join(watched.collect(), on=columns.VIDEO_ID, how="left")
-            .join(upload_days(settings.paths).collect(), on=columns.VIDEO_ID, how="left")
-            .join(_categories(settings), on=columns.VIDEO_ID, how="left")
+            .join(upload_days(paths).collect(), on=columns.VIDEO_ID, how="left")
+            .join(_categories(paths), on=columns.VIDEO_ID, how="left")
             .sort(columns.VIDEO_ID)
             .with_columns(pl.col("views", "viewers").fill_null(0), pl.col("category").fill_null(_UNKNOWN))
         )
         views = rows["views"].to_numpy().astype(np.float64)
         viewers = rows["viewers"].to_numpy()
         users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
-        local_day = (pairs.as_of.astimezone(settings.data.zone) - timedelta(microseconds=1)).date()
-        first_day = pl.col("first_play").dt.convert_time_zone(settings.data.time_zone).dt.date()
+        local_day = (pairs.as_of.astimezone(settings.zone) - timedelta(microseconds=1)).date()
+        first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
         # A video that nobody knows of yet is as new as can be.
         known_since = pl.coalesce(pl.col(columns.UPLOAD_DATE), first_day, pl.lit(local_day))
         age = rows.select((pl.lit(local_day) - known_since).dt.total_days().clip(0)).to_series()
@@ -81,9 +81,9 @@ def plays_of_users(pairs: Pairs, user_id: np.ndarray) -> np.ndarray:
     return joined["plays"].fill_null(0).cast(pl.Int64).to_numpy()
 
 
-def _categories(settings: Settings) -> pl.DataFrame:
+def _categories(paths: Paths) -> pl.DataFrame:
     """Each video's first-level category by name, or by number where there are no names."""
-    path = settings.paths.table("video_captions")
+    path = paths.table("video_captions")
     name, code = columns.CATEGORY_NAMES[0], columns.CATEGORY_LEVELS[0]
     known = pl.read_parquet_schema(path) if path.is_file() else {}
     parts = [pl.col(column).cast(pl.String) for column in (name, code) if column in known]

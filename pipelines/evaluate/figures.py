@@ -133,7 +133,7 @@ class Measuring:
         order = Order.of(trial.user_id, trial.video_id, scores)
         ranks = ascending_ranks(order, scores)
         found = _Columns()
-        for label in labels_of(self._settings):
+        for label in labels_of(self._settings.data):
             self._accuracy(found, label, order)
             areas = auc_of_users(order, ranks, trial.wanted[label].liked)
             found.add(label, "gauc", None, ALL, areas)
@@ -235,7 +235,7 @@ class Measuring:
         """AUC of all pairs together, and how far the models' own predictions are off."""
         # The hybrid's scores are ranks in a user's list: they do not compare between users.
         if system != HYBRID:
-            labels = labels_of(self._settings)
+            labels = labels_of(self._settings.data)
             areas = aucs(scores, [self._trial.wanted[label].liked for label in labels])
             for label, area in zip(labels, areas, strict=True):
                 if area is not None:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
@@ -93,19 +93,19 @@ class NextDay:
 
     def lists(self, settings: Settings, judged: JudgedDay, system: str) -> pl.DataFrame:
         """A system's lists of a day, of the evaluated users: user_id, rank, video_id."""
-        lists = pl.read_parquet(lists_file(settings, judged.day.day, system))
+        lists = pl.read_parquet(lists_file(settings.paths, judged.day.day, system))
         if self.sampled:
             lists = lists.filter(_is_sampled(judged.day, lists, settings.seed))
         return lists
 
 
-def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay | None:
+def next_day(paths: Paths, settings: DataSettings, buckets: LengthBuckets, model: str) -> NextDay | None:
     """The judged days; None if the backtest has no lists of this model."""
-    backtest = Backtest.load(settings)
+    backtest = Backtest.load(paths)
     if backtest is None or backtest.model != model or not backtest.days:
         return None
-    plays = _plays(settings, backtest)
-    firsts = _first_plays(settings.paths, plays)
+    plays = _plays(paths, backtest)
+    firsts = _first_plays(paths, plays)
     days = tuple(
         _judged(day, plays.filter(pl.col(_ON_DAY) == number), firsts, buckets, settings)
         for number, day in enumerate(backtest.days)
@@ -113,12 +113,12 @@ def next_day(settings: Settings, buckets: LengthBuckets, model: str) -> NextDay 
     return NextDay(backtest, days)
 
 
-def inputs(settings: Settings) -> list[Any]:
+def inputs(paths: Paths) -> list[Any]:
     """The files that the figures depend on, beside those of other protocols."""
-    return [contents_file(settings), *sorted(settings.paths.backtest.glob("*/*.parquet"))]
+    return [contents_file(paths), *sorted(paths.backtest.glob("*/*.parquet"))]
 
 
-def day_facts(found: NextDay, settings: Settings) -> list[Mapping[str, Any]]:
+def day_facts(found: NextDay, settings: DataSettings) -> list[Mapping[str, Any]]:
     """The outcomes of each day, including the number of users without a liked play."""
     rows: list[Mapping[str, Any]] = []
     for judged in found.days:
@@ -138,7 +138,7 @@ def day_facts(found: NextDay, settings: Settings) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
+def _plays(paths: Paths, backtest: Backtest) -> pl.DataFrame:
     """The plays of the judged days, of the evaluated users, with the day of each."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     on_day = pl.lit(None, dtype=pl.Int32)
@@ -146,7 +146,7 @@ def _plays(settings: Settings, backtest: Backtest) -> pl.DataFrame:
         is_in = stamp.is_between(_instant(day.as_of), _instant(day.until), closed="left")
         on_day = pl.when(is_in).then(pl.lit(number, dtype=pl.Int32)).otherwise(on_day)
     first = min(day.as_of for day in backtest.days)
-    plays = scan_plays(settings.paths).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
+    plays = scan_plays(paths).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
     return plays.drop_nulls(_ON_DAY).collect(engine="streaming")
 
 
@@ -164,7 +164,11 @@ def _first_plays(paths: Paths, plays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judged(
-    day: BacktestDay, plays: pl.DataFrame, firsts: pl.DataFrame, buckets: LengthBuckets, settings: Settings
+    day: BacktestDay,
+    plays: pl.DataFrame,
+    firsts: pl.DataFrame,
+    buckets: LengthBuckets,
+    settings: DataSettings,
 ) -> JudgedDay:
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
     liked = {label: is_liked(label, buckets, ratio, length, settings) for label in labels_of(settings)}

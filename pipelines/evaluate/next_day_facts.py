@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.backtest_files import HYBRID, YESTERDAY
 from pipelines.evaluate.facts import NextDayFacts
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
@@ -25,17 +25,17 @@ _PRINTED = (
 )
 
 
-def facts(found: NextDay, own: Sequence[Figure], settings: Settings) -> NextDayFacts:
+def facts(found: NextDay, own: Sequence[Figure], settings: DataSettings) -> NextDayFacts:
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
     labels = [
-        settings.data.label,
-        *(label for label in labels_of(settings) if label != settings.data.label),
+        settings.label,
+        *(label for label in labels_of(settings) if label != settings.label),
         ANY_PLAY,
     ]
     backtest = found.backtest
-    remarks = [*backtest.remarks, *_days_without_likes(found, settings.data.label)]
+    remarks = [*backtest.remarks, *_days_without_likes(found, settings.label)]
     return NextDayFacts(
-        verdict=verdict(own, settings.data.label, found.cutoffs),
+        verdict=verdict(own, settings.label, found.cutoffs),
         by_label={label: _table(own, label, found) for label in labels},
         days=day_facts(found, settings),
         rankers_trained_before=backtest.trained_before.isoformat(),

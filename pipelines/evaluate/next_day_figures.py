@@ -75,7 +75,7 @@ class NextDayMeasuring:
         self._settings = settings
         relevant = [judged.relevant[columns.USER_ID] for judged in found.days]
         self._users = pl.concat(relevant).unique().sort().to_numpy()
-        self._labels = (*labels_of(settings), ANY_PLAY)
+        self._labels = (*labels_of(settings.data), ANY_PLAY)
         self._cutoffs = found.cutoffs
         self._hybrid: tuple[np.ndarray, np.ndarray] | None = None
 

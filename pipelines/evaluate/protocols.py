@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, EvaluationSettings, Paths, Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
@@ -46,9 +46,9 @@ class Pairs:
     catalogue: int
     history: pl.LazyFrame
 
-    def is_tuning(self, settings: Settings) -> np.ndarray:
+    def is_tuning(self, settings: EvaluationSettings, seed: int) -> np.ndarray:
         """Which pairs are of validation users: bool [pairs]."""
-        return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings)
+        return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings, seed)
 
 
 def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
@@ -58,33 +58,33 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
         InputError: if ingest has not run.
     """
     if settings.paths.table("fully_observed").is_file():
-        yield kuairec_pairs(settings)
+        yield kuairec_pairs(settings.paths, settings.data)
     # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
     seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
-    yield impression_pairs(max(holdout_from(settings), seen_until), settings)
+    yield impression_pairs(max(holdout_from(settings), seen_until), settings.paths)
 
 
 def holdout_from(settings: Settings) -> datetime:
     """When the holdout of today's settings begins. Raises InputError where ingest has not run."""
     instants = scan_plays(settings.paths).select(columns.EVENT_TIMESTAMP).collect().to_series()
-    return time_cuts(instants, settings).holdout_from
+    return time_cuts(instants, settings.data, settings.evaluation).holdout_from
 
 
-def kuairec_pairs(settings: Settings) -> Pairs:
+def kuairec_pairs(paths: Paths, settings: DataSettings) -> Pairs:
     """The fully observed pairs, as of the end of the last play's day."""
-    plays = scan_plays(settings.paths)
+    plays = scan_plays(paths)
     pairs = pl.read_parquet(
-        settings.paths.table("fully_observed"),
+        paths.table("fully_observed"),
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
     )
     last = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().to_series()
-    end = ends_of_days(last, settings.data.zone)[0]
+    end = ends_of_days(last, settings.zone)[0]
     return Pairs(KUAIREC, end, _once(pairs), pairs[columns.VIDEO_ID].n_unique(), plays)
 
 
-def impression_pairs(cut: datetime, settings: Settings) -> Pairs:
+def impression_pairs(cut: datetime, paths: Paths) -> Pairs:
     """What each user was shown from `cut` on, as of then."""
-    plays = scan_plays(settings.paths)
+    plays = scan_plays(paths)
     is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
     rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect())
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from pipelines.backtest_files import POPULAR, RELATED, Backtest, BacktestDay, shared_file
 from pipelines.evaluate.facts import SharedFacts
 from pipelines.evaluate.figures import ALL, Figure
@@ -52,18 +52,25 @@ def shared_figures(
     settings: Settings, buckets: LengthBuckets, model: str
 ) -> tuple[list[Figure], dict[str, SharedFacts]]:
     """Every figure of both protocols, and what the command line prints of each; empty if neither is set."""
-    backtest = Backtest.load(settings)
+    backtest = Backtest.load(settings.paths)
     found: list[Figure] = []
     facts: dict[str, SharedFacts] = {}
     if backtest is None or backtest.model != model:
         return found, facts
     for kind, asked in ((RELATED, _related), (POPULAR, _popular)):
-        days = [day for day in backtest.days if shared_file(settings, day.day, kind).is_file()]
+        days = [day for day in backtest.days if shared_file(settings.paths, day.day, kind).is_file()]
         if not days:
             continue
-        own = list(_figures(kind, [one for day in days for one in asked(day, settings, buckets)], settings))
+        own = list(
+            _figures(
+                kind,
+                [one for day in days for one in asked(day, settings, buckets)],
+                settings.data,
+                settings.seed,
+            )
+        )
         found += own
-        facts[kind] = _facts(own, settings)
+        facts[kind] = _facts(own, settings.data)
     return found, facts
 
 
@@ -90,12 +97,12 @@ def next_plays(plays: pl.DataFrame) -> pl.DataFrame:
 
 
 def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> Iterator[_Asked]:
-    lists = pl.read_parquet(shared_file(settings, day.day, RELATED))
-    pairs = next_plays(_plays(day, settings, buckets))
+    lists = pl.read_parquet(shared_file(settings.paths, day.day, RELATED))
+    pairs = next_plays(_plays(day, settings.paths, settings.data, buckets))
     own = lists.select(columns.VIDEO_ID, pl.col(columns.RELATED_VIDEO_ID).alias(_NEXT), columns.RANK)
     key = [columns.VIDEO_ID, _NEXT]
     yield _Asked(day, RELATED, _ranked(pairs.join(own, on=key, how="left", maintain_order="left")))
-    before = _plays(_day_before(day, settings), settings, buckets)
+    before = _plays(_day_before(day, settings.data), settings.paths, settings.data, buckets)
     most = _most(before, _depth(lists) + 1)
     at = most.with_row_index("at", 1)
     of_current = at.select(columns.VIDEO_ID, pl.col("at").alias("current"))
@@ -107,16 +114,21 @@ def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
 
 
 def _popular(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> Iterator[_Asked]:
-    lists = pl.read_parquet(shared_file(settings, day.day, POPULAR))
+    lists = pl.read_parquet(shared_file(settings.paths, day.day, POPULAR))
     segments = [one for one in lists[columns.SEGMENT].unique().sort() if one != columns.OVERALL]
-    users = users_by_segment(settings, day.as_of, segments)
+    users = users_by_segment(settings.paths, settings.lists, day.as_of, segments)
     pair = [columns.USER_ID, columns.VIDEO_ID]
-    pairs = _plays(day, settings, buckets).group_by(pair).agg(pl.col(_LIKED).any()).sort(pair)
+    pairs = (
+        _plays(day, settings.paths, settings.data, buckets)
+        .group_by(pair)
+        .agg(pl.col(_LIKED).any())
+        .sort(pair)
+    )
     asked = pairs.join(users, on=columns.USER_ID, how="left", maintain_order="left")
     row = [columns.SEGMENT, columns.VALUE, columns.VIDEO_ID, columns.RANK]
     overall = lists.filter(pl.col(columns.SEGMENT) == columns.OVERALL).select(columns.VIDEO_ID, columns.RANK)
     yield _Asked(day, POPULAR, _looked_up(asked, overall))
-    before = _plays(_day_before(day, settings), settings, buckets).filter(_LIKED)
+    before = _plays(_day_before(day, settings.data), settings.paths, settings.data, buckets).filter(_LIKED)
     most = _most(before, _depth(lists))
     numbered = most.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias(columns.RANK))
     yield _Asked(day, MOST_LIKED, _looked_up(asked, numbered))
@@ -141,19 +153,19 @@ def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(*kept, pl.col(columns.RANK).cast(pl.Int32).fill_null(0))
 
 
-def _plays(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> pl.DataFrame:
+def _plays(day: BacktestDay, paths: Paths, settings: DataSettings, buckets: LengthBuckets) -> pl.DataFrame:
     """The plays of a day: user_id, video_id, event_timestamp, liked."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     begin, end = (pl.lit(one, dtype=INSTANT) for one in (day.as_of, day.until))
-    plays = scan_plays(settings.paths).filter(stamp >= begin, stamp < end).collect(engine="streaming")
+    plays = scan_plays(paths).filter(stamp >= begin, stamp < end).collect(engine="streaming")
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = pl.Series(_LIKED, is_liked(settings.data.label, buckets, ratio, length, settings))
+    liked = pl.Series(_LIKED, is_liked(settings.label, buckets, ratio, length, settings))
     return plays.select(columns.USER_ID, columns.VIDEO_ID, stamp, liked)
 
 
-def _day_before(day: BacktestDay, settings: Settings) -> BacktestDay:
+def _day_before(day: BacktestDay, settings: DataSettings) -> BacktestDay:
     before = day.day - timedelta(days=1)
-    begin = start_of_day(before, settings.data.zone)
+    begin = start_of_day(before, settings.zone)
     return BacktestDay(before, begin, day.as_of, day.users, day.videos, day.sampled_share, day.sampled_users)
 
 
@@ -170,16 +182,16 @@ def _most(plays: pl.DataFrame, most: int) -> pl.DataFrame:
     )
 
 
-def _figures(kind: str, asked: Sequence[_Asked], settings: Settings) -> Iterator[Figure]:
+def _figures(kind: str, asked: Sequence[_Asked], settings: DataSettings, seed: int) -> Iterator[Figure]:
     users = np.unique(np.concatenate([one.rows[columns.USER_ID].to_numpy() for one in asked]))
     if not len(users):
         return
-    bootstrap = Bootstrap.of(len(users), seed=settings.seed)
+    bootstrap = Bootstrap.of(len(users), seed=seed)
     depth = max(_depth(one.rows) for one in asked)
     cutoffs = [k for k in _CUTOFFS[kind] if k <= depth] or [_CUTOFFS[kind][0]]
     for system in dict.fromkeys(one.system for one in asked):
         own = [one for one in asked if one.system == system]
-        for label in (settings.data.label, ANY_PLAY):
+        for label in (settings.label, ANY_PLAY):
             for part, rows in _parts(own, label):
                 for metric, k, above, below in _sums(kind, rows, users, cutoffs):
                     drawn = bootstrap.sums(np.column_stack([above, below]))
@@ -229,10 +241,10 @@ def _sums(
             yield "hit_rate", k, (hits > 0).astype(np.float64), (asked > 0).astype(np.float64)
 
 
-def _facts(own: Sequence[Figure], settings: Settings) -> SharedFacts:
+def _facts(own: Sequence[Figure], settings: DataSettings) -> SharedFacts:
     """How many users are behind the figures, and a table per label: each system's over all days."""
     tables: dict[str, list[dict[str, Any]]] = {}
-    for label in (settings.data.label, ANY_PLAY):
+    for label in (settings.label, ANY_PLAY):
         rows: dict[str, dict[str, Any]] = {}
         for figure in own:
             if (figure.label, figure.slice) == (label, ALL):

@@ -10,7 +10,7 @@ from feast import FeatureStore
 from scipy.special import expit
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, ListSettings, RankerSettings, Settings
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import DURATION, Label, LengthBuckets, Targets, labels_of, targets
@@ -108,12 +108,15 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         for name in (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.VIDEO_DURATION)
     )
     scores = {RANDOM: np.random.default_rng(settings.seed).random(len(user_id))}
-    of_models, plays = _of_features_and_models(pairs, store, models, settings)
+    of_models, plays = _of_features_and_models(pairs, store, models, settings.data, settings.threads)
     scores |= of_models
-    is_tuning = pairs.is_tuning(settings)
+    is_tuning = pairs.is_tuning(settings.evaluation, settings.seed)
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)
-    wanted = {label: targets(label, models.buckets, ratio, length, settings) for label in labels_of(settings)}
+    wanted = {
+        label: targets(label, models.buckets, ratio, length, settings.data)
+        for label in labels_of(settings.data)
+    }
     tuned = _tuned(
         _Tuning(
             user_id[is_tuning],
@@ -135,15 +138,15 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settin
         reported,
         models.ranker,
         plays=plays[kept],
-        filter_k=filter_size(settings),
+        filter_k=filter_size(settings.ranker, settings.lists),
         catalogue=pairs.catalogue,
     )
     counting = [system for system, weight in tuned.blend.weights.items() if weight]
     reported[BLEND] = tuned.blend.scores(_components(reported, settings.data.label, counting))
-    truth = _truth(rows, settings)
+    truth = _truth(rows, settings.data)
     if truth is not None:
         reported[TRUTH] = truth[kept]
-    videos = Videos.of(pairs, settings)
+    videos = Videos.of(pairs, settings.paths, settings.data)
     users = np.unique(user_id[kept])
     return Trial(
         pairs.protocol,
@@ -185,7 +188,7 @@ def _tuned(
                 catalogue=catalogue,
             )
         )
-        for k in _filters(catalogue, settings)
+        for k in _filters(catalogue, settings.ranker, settings.lists)
     }
     blended = [system for system in _BLENDED if system in scores]
     blend = tuned_blend(_components(scores, settings.data.label, blended), {CLASSIFIER}, tuning.quality)
@@ -229,10 +232,10 @@ def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
     return [system for system in tables if system in scores]
 
 
-def _filters(catalogue: int, settings: Settings) -> list[int]:
+def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:
     """What is tried: no two that come to the same, so none below top_k."""
-    own = filter_size(settings)
-    tried = {filter_size(settings, k) for k in _FILTERS}
+    own = filter_size(ranker, lists)
+    tried = {filter_size(ranker, lists, k) for k in _FILTERS}
     return sorted({k for k in tried if k < catalogue} | {own})
 
 
@@ -275,14 +278,12 @@ def _components(
 
 
 def _of_features_and_models(
-    pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
+    pairs: Pairs, store: FeatureStore, models: Models, settings: DataSettings, threads: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each pair's scores by system, and how much its user had played."""
     users, user = np.unique(pairs.rows[columns.USER_ID].to_numpy(), return_inverse=True)
     videos, video = np.unique(pairs.rows[columns.VIDEO_ID].to_numpy(), return_inverse=True)
-    sides = sides_as_of(
-        store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.data.zone
-    )
+    sides = sides_as_of(store, models.ranker.encoding, users, videos, as_of=pairs.as_of, zone=settings.zone)
     als = als_scores_of_pairs(sides, user, video)
     scores = {
         system: sides.video_feature(feature).astype(np.float64)[video]
@@ -291,7 +292,7 @@ def _of_features_and_models(
     scores[ALS] = als.astype(np.float64)
     fitted = {CLASSIFIER: models.ranker.classifier, REGRESSOR: models.ranker.regressor}
     for system, booster in fitted.items():
-        scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
+        scores[system] = scores_of_pairs(booster, sides, user, video, als, threads=threads)
     scores[CLASSIFIER] = expit(scores[CLASSIFIER])
     return scores, plays_of(sides)[user]
 
@@ -316,12 +317,12 @@ def _kinds(pairs: Pairs) -> np.ndarray:
     return np.where(is_new, np.int8(2), is_again.astype(np.int8))
 
 
-def truth_file(settings: Settings) -> Path:
+def truth_file(settings: DataSettings) -> Path:
     """The file in which synthetic data keep their true probabilities."""
-    return settings.data.raw_dir / "truth" / "expected_watch_ratio.parquet"
+    return settings.raw_dir / "truth" / "expected_watch_ratio.parquet"
 
 
-def _truth(pairs: pl.DataFrame, settings: Settings) -> np.ndarray | None:
+def _truth(pairs: pl.DataFrame, settings: DataSettings) -> np.ndarray | None:
     """The true probability that each pair is liked; None where the data has no truth for every pair."""
     path = truth_file(settings)
     if not path.is_file():

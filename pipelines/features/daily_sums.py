@@ -111,11 +111,11 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     before = [path for day, path in files_by_day(interactions).items() if day in kept]
     new = [path for day, path in files_by_day(interactions).items() if day not in kept]
     pieces = number_of_pieces(rows_of(new), settings)
-    sums = [_kept(folder, kept, settings)] if kept else []
+    sums = [_kept(folder, kept, settings.data)] if kept else []
     if pieces == 1:
         seen = SeenPairs.read(folder) if kept and len(kept) == len(known) else _seen(before)
         for paths in in_parts(new):
-            sums.append(_sums_of(paths, seen, settings))
+            sums.append(_sums_of(paths, seen, settings.data))
     else:
         seen = _seen([*before, *new])
         parts = cut(new, pieces)
@@ -134,14 +134,14 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     return total
 
 
-def _sums_of(paths: list[Path], seen: SeenPairs, settings: Settings) -> DailySums:
+def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:
     """The sums of these days; `seen` has the pairs of all days before them, and those of these afterwards."""
     plays = read_days(paths, _COLUMNS)
-    return DailySums.of(_stamped(plays, seen, settings.data))
+    return DailySums.of(_stamped(plays, seen, settings))
 
 
 def _sums_after(before: list[Path], paths: list[Path], settings: Settings) -> DailySums:
-    return _sums_of(paths, _seen(before), settings)
+    return _sums_of(paths, _seen(before), settings.data)
 
 
 def _seen(paths: list[Path]) -> SeenPairs:
@@ -153,9 +153,9 @@ def _seen(paths: list[Path]) -> SeenPairs:
     return seen
 
 
-def _kept(folder: Path, days: Collection[date], settings: Settings) -> DailySums:
+def _kept(folder: Path, days: Collection[date], settings: DataSettings) -> DailySums:
     """The sums of these days, which are the first of those that the folder has."""
-    end = pl.lit(end_of_day(max(days), settings.data.zone), dtype=INSTANT)
+    end = pl.lit(end_of_day(max(days), settings.zone), dtype=INSTANT)
     users, videos, durations = (
         pl.read_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP) <= end) for path in _files(folder)
     )

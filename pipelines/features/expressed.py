@@ -13,7 +13,7 @@ from nightreel.core.catalogue import View, catalogue_of
 from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.play_days import files_by_day
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import DataSettings, FeatureSettings, Paths, Settings
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.facts import ViewFacts
@@ -38,7 +38,7 @@ def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[Vi
     Raises:
         InputError: if a module of the user's, or one of its expressions, is wrong.
     """
-    views = _views(settings)
+    views = _views(settings.data, settings.features)
     of_plays = [view for view in views if view.features[0].table == "plays" and not can_be_kept(view)]
     files = list(files_by_day(settings.paths.interactions).values())
     plays = cache(lambda: ExpressedPlays(of_plays, settings, files))
@@ -53,12 +53,12 @@ def build_expressed(settings: Settings, *, force: bool = False) -> StepResult[Vi
     )
 
 
-def _views(settings: Settings) -> list[View]:
+def _views(data: DataSettings, features: FeatureSettings) -> list[View]:
     return [
         view
-        for view in catalogue_of(settings).stored
+        for view in catalogue_of(data, features).stored
         # A module's own views of pairs are built: they are there because somebody reads them.
-        if view.is_expressed and (settings.features.pair_views or view.module or not view.is_of_pairs)
+        if view.is_expressed and (features.pair_views or view.module or not view.is_of_pairs)
     ]
 
 
@@ -80,7 +80,7 @@ def _build(
     attempt.begin()
     zone = settings.data.zone
     if view.features[0].table != "plays":
-        frames = iter((over_days(_rows_of(view, settings), view, zone),))
+        frames = iter((over_days(_rows_of(view, settings.paths, settings.data), view, zone),))
     elif can_be_kept(view):
         digest = fingerprint(settings=EXPRESSED.settings_in(settings), **decisive)
         values = kept_values(view, settings, digest, force=force)
@@ -119,30 +119,36 @@ def _inputs(view: View, paths: Paths) -> tuple[Path, ...]:
     return (paths.table(_FILES[view.features[0].table]),)
 
 
-def _rows_of(view: View, settings: Settings) -> pl.DataFrame:
+def _rows_of(view: View, paths: Paths, settings: DataSettings) -> pl.DataFrame:
     """The rows that a view's expressions aggregate, in order of time, with VISIBLE; plays apart."""
     table = view.features[0].table
     if table == "video_daily":
-        scan = pl.scan_parquet(settings.paths.table(table))
+        scan = pl.scan_parquet(paths.table(table))
         needed = {columns.VIDEO_ID, columns.LOCAL_DATE, *view.join_keys, *roots_of(view)}
         frame = scan.select(name for name in scan.collect_schema() if name in needed).collect()
         frame = frame.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
         return frame.with_columns((pl.col(columns.LOCAL_DATE) + pl.duration(days=1)).alias(VISIBLE))
-    known = read_known(settings.paths, _FILES[table]).versions()
+    known = read_known(paths, _FILES[table]).versions()
     if columns.CREATED_TIMESTAMP not in known.columns:
         always = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
         known = known.with_columns(always.alias(columns.CREATED_TIMESTAMP))
     known = known.sort(columns.CREATED_TIMESTAMP, maintain_order=True)
-    return known.with_columns(visible_from(known[columns.CREATED_TIMESTAMP], settings.data.zone))
+    return known.with_columns(visible_from(known[columns.CREATED_TIMESTAMP], settings.zone))
 
 
 EXPRESSED: Step[ViewFacts] = Step(
     name="features from expressions",
     does="Build the views whose features are expressions.",
     reads=lambda settings: tuple(
-        dict.fromkeys(path for view in _views(settings) for path in _inputs(view, settings.paths))
+        dict.fromkeys(
+            path
+            for view in _views(settings.data, settings.features)
+            for path in _inputs(view, settings.paths)
+        )
     ),
-    writes=lambda settings: tuple(settings.paths.feature_source(view.name) for view in _views(settings)),
+    writes=lambda settings: tuple(
+        settings.paths.feature_source(view.name) for view in _views(settings.data, settings.features)
+    ),
     settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),
     facts=ViewFacts,
     run=lambda settings, request: build_expressed(settings, force=request.force),

@@ -42,7 +42,7 @@ def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[Vi
 
 
 def _build(settings: Settings, log: Path, path: Path, texts: tuple[str, ...], *, force: bool) -> int:
-    cutoff, files = before_first_refit(log, settings)
+    cutoff, files = before_first_refit(log, settings.data, settings.features)
     plays = read_days(files, (columns.USER_ID, columns.EVENT_TIMESTAMP))
     known = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.USER_ID].unique().sort()
     named = [pl.col(feature_name("user", column)).fill_null("") for column in texts]

@@ -52,7 +52,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
             max_reject_share of a file's rows are rejected (duplicates do not count). The tables then stay as
             they were.
     """
-    with INGEST.alone(settings), scratch_folder(settings) as scratch:
+    with INGEST.alone(settings), scratch_folder(settings.paths) as scratch:
         try:
             return _ingest(settings, scratch, force=force)
         except DamagedDayError as error:
@@ -61,12 +61,12 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
 
 
 def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[IngestFacts]:
-    fetch(settings)
-    of_files = raw_paths(settings)
+    fetch(settings.paths, settings.data)
+    of_files = raw_paths(settings.data)
     paths = [part for path in of_files.values() for part in files_of(path)]
     arrived = deliveries(settings.data.raw_dir)
     read = (*(path for path in paths if path.is_file()), *(delivery.path for delivery in arrived))
-    unread = unread_files(settings)
+    unread = unread_files(settings.data)
     for line in unread:
         _log.warning("not read", file=line)
     # What lies beside the files that are read is looked at each time, and is no part of the record.
@@ -90,7 +90,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
     ):
         tables.mkdir()
         rejects.mkdir()
-        output = Output(settings, tables, rejects)
+        output = Output(settings.paths, tables, rejects)
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             work = Work(settings, output, ids, scratch, advance)
             taken = {plan.path: _take(plan, work) for plan in plans}
@@ -99,7 +99,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
             path
             for file in DERIVED
             if file in missing
-            for path in output.write(file, derived(mapped(file, settings), plays, settings.data.zone))
+            for path in output.write(file, derived(mapped(file, settings.data), plays, settings.data.zone))
         ]
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
@@ -110,7 +110,7 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
     note_changes(settings.paths, digests, output.earliest)
     write_taken(settings, taken, ids.tokens)
     written += [Path(name) for entry in taken.values() for name in entry.written]
-    facts = facts_of(of_file, [file for file in of_file if files_given(file, settings) is not None])
+    facts = facts_of(of_file, [file for file in of_file if files_given(file, settings.data) is not None])
     facts = facts.model_copy(
         update={
             "recognised": [said for plan in plans for said in plan.recognised] or None,
@@ -162,7 +162,7 @@ def _read_raw(plan: Plan, source: Source, work: Work) -> tuple[Known, Taken]:
         before = work.output.known(plan.file)
         earlier, brought = Table(before.of_raw_file(), rejects), before.delivered()
     table = read_table(source, work.settings.data.zone, work.ids, work.advance, earlier)
-    refuse_too_many(source, table.rejects, table.frame.height, kept_rejects, work.settings)
+    refuse_too_many(source, table.rejects, table.frame.height, kept_rejects, work.settings.data)
     if table.rejects.height:
         located(table.rejects, source).write_parquet(work.output.new(kept_rejects))
     known = Known.first(table.frame)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.mapping import files_given, raw_paths
 from pipelines.ingest.raw_files import (
@@ -57,7 +57,7 @@ def kind_of(name: str) -> RawFile | None:
     return None
 
 
-def own_name(name: str, settings: Settings) -> str:
+def own_name(name: str, settings: DataSettings) -> str:
     """A delivery's name as of a raw file, where it begins as [data] calls these: plays, users, items.
 
     Any other name as it is.
@@ -118,14 +118,14 @@ def delivered_after(raw_dir: Path, now: datetime) -> list[Delivery]:
     return [delivery for delivery in deliveries(raw_dir) if is_future(delivery.arrived, now)]
 
 
-def stamp_anew(settings: Settings, now: datetime) -> list[tuple[Delivery, datetime]]:
+def stamp_anew(settings: DataSettings, now: datetime) -> list[tuple[Delivery, datetime]]:
     """Restamp deliveries from the future with the present instant; returns each as it was, and its new stamp.
 
     When they arrived is not known, but it was before now. With their old stamp, what they brought would count
     as unknown until then, and replace what arrives in the meantime. Nothing is done if the raw files too are
     later than now: then it is the present clock that is wrong.
     """
-    raw_dir = settings.data.raw_dir
+    raw_dir = settings.raw_dir
     later = delivered_after(raw_dir, now)
     if not later or _is_before_raw_files(now, settings):
         return []
@@ -139,7 +139,7 @@ def stamp_anew(settings: Settings, now: datetime) -> list[tuple[Delivery, dateti
     return stamped
 
 
-def _is_before_raw_files(now: datetime, settings: Settings) -> bool:
+def _is_before_raw_files(now: datetime, settings: DataSettings) -> bool:
     paths = raw_paths(settings)
     files = [file for kind in KINDS for file in files_of(paths[kind]) if file.is_file()]
     return any(file.stat().st_mtime > (now + SKEW).timestamp() for file in files)

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import BETWEEN_PATHS, Files
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.ingest.lake_tables import lake_kind, lake_rows
 from pipelines.ingest.uuids import frame_of
 
@@ -61,7 +61,7 @@ class Form:
     header: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, given: Files | None = None) -> "Form":
+    def of(cls, settings: DataSettings, given: Files | None = None) -> "Form":
         """The form that the settings give.
 
         Args:
@@ -69,16 +69,16 @@ class Form:
         """
         if given is None:
             return cls(
-                settings.data.delimiter,
-                settings.data.encoding,
-                settings.data.time_format,
-                settings.data.quote,
+                settings.delimiter,
+                settings.encoding,
+                settings.time_format,
+                settings.quote,
             )
         return cls(
-            settings.data.delimiter if given.delimiter is None else given.delimiter,
-            settings.data.encoding if given.encoding is None else given.encoding,
-            settings.data.time_format,
-            settings.data.quote if given.quote is None else given.quote,
+            settings.delimiter if given.delimiter is None else given.delimiter,
+            settings.encoding if given.encoding is None else given.encoding,
+            settings.time_format,
+            settings.quote if given.quote is None else given.quote,
             given.header or (),
         )
 

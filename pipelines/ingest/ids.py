@@ -16,7 +16,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.ids import ID, NAMES, Ids, ids_file
 from nightreel.core.logs import get_logger
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, Settings
+from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, DataSettings, Paths, Settings
 from pipelines.ingest.id_codes import Codes
 from pipelines.ingest.numbers import floats, is_whole
 from pipelines.ingest.sources import Source, first_values
@@ -39,9 +39,9 @@ class HomeIds:
     @classmethod
     def of(cls, settings: Settings) -> "HomeIds":
         """The ids of a home. In a new home, `recognise` decides at the first load."""
-        asked = names_of(settings)
+        asked = names_of(settings.data)
         codes = {}
-        declared = _declared(settings)
+        declared = _declared(settings.data)
         for name in dict.fromkeys([*NAMES.values(), *declared]):
             file = ids_file(settings.paths, name)
             if asked is not None and name not in (*asked, *declared) and file.is_file():
@@ -55,20 +55,20 @@ class HomeIds:
                 _log.warning("ids have lost their codes and get new ones", file=str(file))
                 codes[name] = Codes()
             elif name in (*(asked or ()), *declared):
-                codes[name] = Codes.of_integers(_integers(settings, name))
+                codes[name] = Codes.of_integers(_integers(settings.paths, name))
         is_new = asked is None and not table_exists(settings.paths.interactions)
         return cls(settings, codes, is_new=is_new)
 
     @classmethod
     def unsaved(cls, settings: Settings) -> "HomeIds":
         """For looking at a file without a home: the codes mean nothing."""
-        asked = (*(names_of(settings) or ()), *_declared(settings))
+        asked = (*(names_of(settings.data) or ()), *_declared(settings.data))
         there = [
             name
-            for name in (*NAMES.values(), *_declared(settings))
+            for name in (*NAMES.values(), *_declared(settings.data))
             if name in asked or ids_file(settings.paths, name).is_file()
         ]
-        is_new = names_of(settings) is None and not table_exists(settings.paths.interactions)
+        is_new = names_of(settings.data) is None and not table_exists(settings.paths.interactions)
         return cls(settings, {name: Codes() for name in there}, is_new=is_new)
 
     def recognise(self, sources: Iterable[Source]) -> None:
@@ -139,23 +139,23 @@ def forget_id(ids: Ids, one: int | str) -> int:
     return 1
 
 
-def names_of(settings: Settings) -> tuple[str, ...] | None:
+def names_of(settings: DataSettings) -> tuple[str, ...] | None:
     """The names whose ids are text by the setting; None where they are recognised."""
-    if settings.data.text_ids == AUTO_IDS:
+    if settings.text_ids == AUTO_IDS:
         return None
-    return () if settings.data.text_ids == NO_TEXT_IDS else tuple(settings.data.text_ids.split(","))
+    return () if settings.text_ids == NO_TEXT_IDS else tuple(settings.text_ids.split(","))
 
 
-def _declared(settings: Settings) -> tuple[str, ...]:
+def _declared(settings: DataSettings) -> tuple[str, ...]:
     """The names whose ids have codes as `[data]` declares a column of items to be of them."""
-    return () if settings.data.log is None else settings.data.log.coded
+    return () if settings.log is None else settings.log.coded
 
 
-def remedy_for(settings: Settings, reason: str) -> str:
+def remedy_for(settings: DataSettings, reason: str) -> str:
     """What to do where rows are rejected for ids that are no integers; empty for another reason."""
     column = reason.removeprefix("column ").split(":")[0]
-    if settings.data.log is not None and settings.data.log.maps_plays:
-        mapped = settings.data.log.columns
+    if settings.log is not None and settings.log.maps_plays:
+        mapped = settings.log.columns
         column = {mapped.user: columns.USER_ID, mapped.item: columns.VIDEO_ID}.get(column, column)
     no_integer = reason.endswith(("is not a whole number", "is larger than 64 bits"))
     if not reason.startswith("column ") or column not in NAMES or not no_integer:
@@ -183,10 +183,10 @@ def _are_text(values: Sequence[str]) -> bool:
     return int(words.sum()) > least or large > _SHARE_OF_LARGE * len(found)
 
 
-def _integers(settings: Settings, name: str) -> pl.Series:
+def _integers(paths: Paths, name: str) -> pl.Series:
     """Every id of a name in the tables of a home whose ids of that name are integers."""
     found = [pl.Series(ID, [], dtype=pl.Int64)]
-    for file in sorted(settings.paths.tables.rglob("*.parquet")):
+    for file in sorted(paths.tables.rglob("*.parquet")):
         schema = pl.read_parquet_schema(file)
         for column in (one for one, of in NAMES.items() if of == name and one in schema):
             ids = pl.read_parquet(file, columns=[column])[column]

@@ -15,7 +15,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import ExposureColumns, Files, LogLayout, feature_name
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
@@ -43,9 +43,9 @@ _KINDS: Mapping[str, Kind] = {
 }
 
 
-def files_given(file: RawFile, settings: Settings) -> Files | None:
+def files_given(file: RawFile, settings: DataSettings) -> Files | None:
     """What the settings say of where a raw file lies; None where they do not."""
-    if settings.data.log is None:
+    if settings.log is None:
         return None
     given = {
         BIG_MATRIX.name: "plays",
@@ -53,10 +53,10 @@ def files_given(file: RawFile, settings: Settings) -> Files | None:
         CAPTIONS.name: "items",
         EXPOSURES.name: "exposures",
     }
-    return getattr(settings.data.log, given[file.name]) if file.name in given else None
+    return getattr(settings.log, given[file.name]) if file.name in given else None
 
 
-def raw_paths(settings: Settings) -> dict[RawFile, Path]:
+def raw_paths(settings: DataSettings) -> dict[RawFile, Path]:
     """The path of each raw file, whether it exists or not.
 
     With `[data] plays` there may be no folder raw_dir at all.
@@ -69,7 +69,7 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
         for file in RAW_FILES
         if (one := files_given(file, settings)) is not None
     }
-    folder = settings.data.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.data.raw_dir)
+    folder = settings.raw_dir if BIG_MATRIX in given else find_raw_folder(settings.raw_dir)
     has_folder = folder.is_dir()
     return {
         file: given.get(file) or (raw_path(folder, file) if has_folder else folder / file.name)
@@ -77,14 +77,14 @@ def raw_paths(settings: Settings) -> dict[RawFile, Path]:
     }
 
 
-def query_file(file: RawFile, settings: Settings) -> Path:
+def query_file(file: RawFile, settings: DataSettings) -> Path:
     """The path of the stored answer of a query."""
-    return settings.data.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
+    return settings.raw_dir / "queries" / f"{Path(file.name).stem}.parquet"
 
 
-def mapped(file: RawFile, settings: Settings) -> RawFile:
+def mapped(file: RawFile, settings: DataSettings) -> RawFile:
     """The raw file with the columns that the settings give it."""
-    data = settings.data.log
+    data = settings.log
     if data is None:
         return file
     if file.name == BIG_MATRIX.name:

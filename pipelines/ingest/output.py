@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nightreel.core.artefacts import fingerprint_of_files
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths
 from pipelines.ingest.merging import Known
 from pipelines.ingest.raw_files import RawFile
 
@@ -35,10 +35,10 @@ class Output:
         earliest: by name of a changed raw file of plays, when its first differing play happened.
     """
 
-    def __init__(self, settings: Settings, tables: Path, rejects: Path) -> None:
-        self._now = {settings.paths.tables: tables, settings.paths.rejects: rejects}
+    def __init__(self, paths: Paths, tables: Path, rejects: Path) -> None:
+        self._now = {paths.tables: tables, paths.rejects: rejects}
         self.earliest: dict[str, datetime] = {}
-        self.tables, self.rejects = settings.paths.tables, settings.paths.rejects
+        self.tables, self.rejects = paths.tables, paths.rejects
 
     def new(self, path: Path) -> Path:
         """Where the future file at `path` is made; its folder is created if missing."""

@@ -65,7 +65,7 @@ def plan_files(
     for file in sorted(RAW_FILES, key=lambda file: file.without is not None):
         path = paths[file]
         of_file = tuple(delivery for delivery in arrived if delivery.file is file)
-        is_optional = file.without is not None and files_given(file, settings) is None
+        is_optional = file.without is not None and files_given(file, settings.data) is None
         if is_optional and not of_file and not path.exists() and not path.is_symlink():
             missing.append(file)
             continue
@@ -80,7 +80,7 @@ def plan_files(
             continue
         # What a record of the raw file would have replaced, had it been there, the table does not say.
         resumable = known if known is not None and not (file.key and known.delivered) else None
-        source = source_of(path, file, settings, scratch, resumable)
+        source = source_of(path, file, settings.data, scratch, resumable)
         header = source.header
         plans[file] = Plan(file, path, resumable if header.start else None, source, of_file)
     return [plans[file] for file in RAW_FILES if file in plans], missing

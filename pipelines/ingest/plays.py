@@ -88,8 +88,8 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Take
     if plan.before is not None and kept_rejects.is_file():
         rejects.append(pl.read_parquet(kept_rejects))
     of_file = pl.concat(rejects).sort(LINE)
-    refuse_too_many(source, of_file, days.raw_rows, kept_rejects, settings)
-    ask_which_ratings(source, highest, settings)
+    refuse_too_many(source, of_file, days.raw_rows, kept_rejects, settings.data)
+    ask_which_ratings(source, highest, settings.data)
     if of_file.height:
         located(of_file, source).write_parquet(output.new(kept_rejects))
     if has_changed(settings.paths, source.file.name, source.header.digest):

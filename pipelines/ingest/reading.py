@@ -28,8 +28,8 @@ def read_delivery(
     Raises:
         InputError: if it is refused as a raw file would be.
     """
-    with scratch_folder(settings) as scratch:
-        source = source_of(path, file, settings, scratch)
+    with scratch_folder(settings.paths) as scratch:
+        source = source_of(path, file, settings.data, scratch)
         names = [column.name for column in source.present.columns]
         if ids is None:
             ids = HomeIds.unsaved(settings)

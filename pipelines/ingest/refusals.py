@@ -6,7 +6,7 @@ import polars as pl
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.ids import remedy_for
 from pipelines.ingest.sources import Source
@@ -16,16 +16,16 @@ from pipelines.ingest.tables import DUPLICATE
 _REPAIR_SHARE = 0.5
 
 
-def ask_which_ratings(source: Source, highest: float, settings: Settings) -> None:
+def ask_which_ratings(source: Source, highest: float, settings: DataSettings) -> None:
     """Raise InputError where ratings go beyond five stars and nobody has said which of them are liked.
 
     Args:
         highest: the highest value of a play.
     """
-    if settings.data.log is None or settings.data.log.columns.rating is None:
+    if settings.log is None or settings.log.columns.rating is None:
         return
     stars = 5
-    if highest > stars and "like_threshold" not in settings.data.model_fields_set:
+    if highest > stars and "like_threshold" not in settings.model_fields_set:
         raise InputError(
             f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
             f"Set [data] like_threshold, like like_threshold = {highest * 0.7:g}, and "
@@ -33,7 +33,9 @@ def ask_which_ratings(source: Source, highest: float, settings: Settings) -> Non
         )
 
 
-def refuse_too_many(source: Source, rejects: pl.DataFrame, good: int, kept: Path, settings: Settings) -> None:
+def refuse_too_many(
+    source: Source, rejects: pl.DataFrame, good: int, kept: Path, settings: DataSettings
+) -> None:
     """Raise InputError where the share of rejected rows is above max_reject_share; they are kept then too.
 
     Args:
@@ -43,7 +45,7 @@ def refuse_too_many(source: Source, rejects: pl.DataFrame, good: int, kept: Path
     """
     wrong = rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = good + rejects.height
-    if wrong.height > settings.data.max_reject_share * rows:
+    if wrong.height > settings.max_reject_share * rows:
         with atomic_write(kept) as temporary:
             located(rejects, source).write_parquet(temporary)
         first = wrong.row(0, named=True)
@@ -57,7 +59,7 @@ def refuse_too_many(source: Source, rejects: pl.DataFrame, good: int, kept: Path
         raise InputError(
             f"{path}, {source.header.unit} {line}, {first[REASON]}. {wrong.height} of {rows} rows "
             f"({share:.2%}) are rejected, more than [data] max_reject_share = "
-            f"{settings.data.max_reject_share:g}; all of them are in {kept}.",
+            f"{settings.max_reject_share:g}; all of them are in {kept}.",
             remedy,
         )
 

@@ -11,7 +11,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.csv_reading import Header, inspect_csv
 from pipelines.ingest.decimals import COMMA, SHOWN, are_in_commas
 from pipelines.ingest.formats import Form, csv_rows
@@ -49,18 +49,18 @@ class Source:
 
 
 @contextmanager
-def scratch_folder(settings: Settings) -> Iterator[Path]:
+def scratch_folder(paths: Paths) -> Iterator[Path]:
     """A folder for copies of raw files, in the home; what a process that was killed left there is removed."""
-    settings.paths.state.mkdir(parents=True, exist_ok=True)
-    for old in settings.paths.state.glob(f"{_SCRATCH}*"):
+    paths.state.mkdir(parents=True, exist_ok=True)
+    for old in paths.state.glob(f"{_SCRATCH}*"):
         if old.stat().st_mtime < time.time() - _LEFT_BEHIND_S:
             rmtree(old, ignore_errors=True)
-    with TemporaryDirectory(prefix=_SCRATCH, dir=settings.paths.state, ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=_SCRATCH, dir=paths.state, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def source_of(
-    path: Path, file: RawFile, settings: Settings, scratch: Path, taken: Taken | None = None
+    path: Path, file: RawFile, settings: DataSettings, scratch: Path, taken: Taken | None = None
 ) -> Source:
     """Inspect a raw file or a delivery.
 
@@ -85,7 +85,7 @@ def source_of(
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
     header = replace(header, names=_distinct(header.names))
-    in_commas = _in_commas(present, header, settings.data.decimal)
+    in_commas = _in_commas(present, header, settings.decimal)
     if in_commas:
         shown_names = [own_names[header.names.index(name)] for name in sorted(in_commas)]
         read_as = {**read_as, "numbers": f"{', '.join(shown_names)}: {SHOWN}"}

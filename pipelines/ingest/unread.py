@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, kind_of, no_deliveries
 from pipelines.ingest.formats import ENDINGS, ending_of
 from pipelines.ingest.mapping import files_given
@@ -43,12 +43,12 @@ _SYNTHETIC = {"synthetic.json", "truth"}
 _FILES_MAX = 10_000  # of a folder beside the raw files, looked at
 
 
-def unread_files(settings: Settings) -> list[str]:
+def unread_files(settings: DataSettings) -> list[str]:
     """All that is not read, as lines `path: why`; at most NAMED_MAX lines, and one that counts the others.
 
     Where `[data]` says which files are read, only deliveries are looked at.
     """
-    raw_dir = settings.data.raw_dir
+    raw_dir = settings.raw_dir
     if files_given(BIG_MATRIX, settings) is not None:
         return shortened(unread_deliveries(raw_dir))
     try:

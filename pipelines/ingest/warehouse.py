@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.databases import Question, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
@@ -27,7 +27,7 @@ from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING
 _STATE = "warehouse.json"
 
 
-def fetch(settings: Settings) -> list[Path]:
+def fetch(paths: Paths, settings: DataSettings) -> list[Path]:
     """Run the queries of `[data]` and store their rows in the home; returns the new files.
 
     Raises:
@@ -38,22 +38,20 @@ def fetch(settings: Settings) -> list[Path]:
     for file in (BIG_MATRIX, USER_FEATURES, CAPTIONS, EXPOSURES):
         given = files_given(file, settings)
         if given is not None and given.query is not None:
-            written += _fetch(file, given.query, settings)
+            written += _fetch(file, given.query, paths, settings)
     return written
 
 
-def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
+def _fetch(file: RawFile, query: str, paths: Paths, settings: DataSettings) -> list[Path]:
     watermark = _watermark(file, settings)
-    target, state = query_file(file, settings), _State(settings, file, query, watermark)
+    target, state = query_file(file, settings), _State(paths, file, query, watermark)
     target.parent.mkdir(parents=True, exist_ok=True)
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
     try:
-        found = write_answer(
-            answer(Question(query, watermark, last), settings.data.source_url), new, watermark
-        )
+        found = write_answer(answer(Question(query, watermark, last), settings.source_url), new, watermark)
         if last is not None:
-            return _deliver(file, new, found, state, settings.data)
+            return _deliver(file, new, found, state, settings)
         if target.is_file() and new.read_bytes() == target.read_bytes():
             return []
         if not found.rows:
@@ -65,8 +63,8 @@ def _fetch(file: RawFile, query: str, settings: Settings) -> list[Path]:
         new.unlink(missing_ok=True)
 
 
-def _watermark(file: RawFile, settings: Settings) -> str | None:
-    log = settings.data.log
+def _watermark(file: RawFile, settings: DataSettings) -> str | None:
+    log = settings.log
     if log is None or not file.is_timed:
         return None
     if file is EXPOSURES:
@@ -109,8 +107,8 @@ class _Found:
 class _State:
     """What was seen of a query's answers, in `data/state`; nothing, where the query is another by now."""
 
-    def __init__(self, settings: Settings, file: RawFile, query: str, watermark: str | None) -> None:
-        self._path, self._name = settings.paths.state / _STATE, file.table
+    def __init__(self, paths: Paths, file: RawFile, query: str, watermark: str | None) -> None:
+        self._path, self._name = paths.state / _STATE, file.table
         self._query = fingerprint(query=query, watermark=watermark)
         try:
             self._all: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))

@@ -6,13 +6,13 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths
 from pipelines.local_days import INSTANT
 
 FIRST_KNOWN = "first_known"
 
 
-def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
+def first_known(paths: Paths, settings: DataSettings, as_of: datetime) -> pl.LazyFrame:
     """The videos known at an instant, and since when: video_id (ascending), FIRST_KNOWN.
 
     A video is known from the end of the first day that has a daily record or a play of it, and from the end
@@ -21,16 +21,16 @@ def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
     """
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     days = [
-        pl.scan_parquet(settings.paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
+        pl.scan_parquet(paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
         for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
     ]
     uploaded = (
         pl.col(columns.UPLOAD_DATE)
-        .dt.convert_time_zone(settings.data.zone.key)
+        .dt.convert_time_zone(settings.zone.key)
         .dt.offset_by("1d")
         .dt.convert_time_zone("UTC")
     )
-    profiles = pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
+    profiles = pl.scan_parquet(paths.feature_source(columns.VIDEO_PROFILE))
     described = profiles.filter(pl.col(columns.UPLOAD_DATE).is_not_null()).select(
         columns.VIDEO_ID, pl.max_horizontal(stamp, uploaded).cast(INSTANT).alias(columns.EVENT_TIMESTAMP)
     )
@@ -43,7 +43,7 @@ def first_known(settings: Settings, as_of: datetime) -> pl.LazyFrame:
     )
 
 
-def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
+def known_videos(paths: Paths, settings: DataSettings, as_of: datetime) -> pl.DataFrame:
     """The catalogue of videos known at an instant.
 
     Where a video's upload is unknown, its age counts from when it was first known.
@@ -53,7 +53,7 @@ def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
     """
     by_now = pl.col(columns.EVENT_TIMESTAMP) <= pl.lit(as_of, dtype=INSTANT)
     profile = (
-        pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
+        pl.scan_parquet(paths.feature_source(columns.VIDEO_PROFILE))
         .filter(by_now)
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
         .group_by(columns.VIDEO_ID)
@@ -66,7 +66,7 @@ def known_videos(settings: Settings, as_of: datetime) -> pl.DataFrame:
         )
     )
     known = (
-        first_known(settings, as_of)
+        first_known(paths, settings, as_of)
         .join(profile, on=columns.VIDEO_ID, how="left")
         .with_columns(pl.col(group.join_key for group in GROUPS).fill_null(-1))
         .sort(columns.VIDEO_ID)

@@ -122,13 +122,15 @@ class Night:
             {group.join_key: codes_of(spread(group.join_key, -1)) for group in GROUPS},
             video_features(past, catalogue, sides, position),
             entries,
-            OwnFeatures.of(sides, entries, settings),
+            OwnFeatures.of(sides, entries, settings.data, settings.features),
             settings.retrieval.source_k,
         )
 
     def of_users(self, sides: Sides, settings: Settings) -> "Night":
         """The same night for other users; `sides` has these users and the same videos."""
-        return replace(self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings))
+        return replace(
+            self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings.data, settings.features)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

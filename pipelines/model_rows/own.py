@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel.core.catalogue import catalogue_of
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, FeatureSettings
 from pipelines.model_rows.sides import Sides
 
 
@@ -27,7 +27,9 @@ class OwnFeatures:
     sides: Sides
 
     @classmethod
-    def of(cls, sides: Sides, taken: Container[str], settings: Settings) -> "OwnFeatures":
+    def of(
+        cls, sides: Sides, taken: Container[str], data: DataSettings, features: FeatureSettings
+    ) -> "OwnFeatures":
         """The features in the sides that come from the user's own modules.
 
         Args:
@@ -36,7 +38,7 @@ class OwnFeatures:
         """
         found: dict[str, list[str]] = {"user": [], "video": [], "pair": []}
         names: dict[str, str] = {}
-        for view in catalogue_of(settings).own:
+        for view in catalogue_of(data, features).own:
             kind = view.entities[0] if len(view.entities) == 1 else "pair"
             found[kind] += view.ranked
             names |= {name: f"{view.name}__{name}" if name in taken else name for name in view.ranked}

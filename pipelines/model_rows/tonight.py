@@ -26,9 +26,9 @@ def night_as_of(
         plays: the whole log, as `read_plays` gives it.
         sides, listable: of the users and videos that are scored, as `Night.of` takes them.
     """
-    past = Past.of(plays, as_of, settings)
+    past = Past.of(plays, as_of, settings.data)
     cutoff = last_cutoff(as_of, settings.data)
-    fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings)
+    fitted = past if past.cutoff == cutoff else Past.of(plays, cutoff, settings.data)
     return Night.of(fitted, PlaysByUser(past), sides, listable, settings)
 
 

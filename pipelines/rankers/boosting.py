@@ -107,7 +107,8 @@ def fit_rankers(
         fit=slices.fit,
         parameters=parameters,
         encoding=encoding,
-        settings=settings,
+        settings=settings.ranker,
+        threads=settings.threads,
     )
 
 
@@ -131,7 +132,8 @@ def grow_rankers(
     fit: slice,
     parameters: Mapping[str, Any],
     encoding: FeatureEncoding,
-    settings: Settings,
+    settings: RankerSettings,
+    threads: int,
     title: str = "rankers",
     network: Mapping[str, Any] | None = None,
 ) -> HybridRanker:
@@ -150,20 +152,20 @@ def grow_rankers(
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
     of_classifier, classifies = classifier_target(wanted, fit)
-    trees = settings.ranker.lightgbm.num_iterations
-    patience_trees = settings.ranker.lightgbm.early_stopping_round
+    trees = settings.lightgbm.num_iterations
+    patience_trees = settings.lightgbm.early_stopping_round
     models = [
         _Growing(target, {**parameters, **own}, stop, patience_trees)
         for target, own in (
             (of_classifier, classifies | dict(network or {})),
-            (wanted.amount, settings.ranker.regressor.parameters() | _REGRESSOR | workers),
+            (wanted.amount, settings.regressor.parameters() | _REGRESSOR | workers),
         )
     ]
     with progress(title, total=trees * len(models)) as advance, ThreadPoolExecutor(_MODELS) as pool:
         for place, part in enumerate(binned):
             of_part = len(range(place, trees, parts))
             growing = [model for model in models if not model.stopped]
-            if network or settings.threads == 1:
+            if network or threads == 1:
                 # Connections to other workers belong to the thread that made them.
                 for model in growing:
                     model.grow(part, of_part, advance)
@@ -178,7 +180,7 @@ def grow_rankers(
             if all(model.stopped for model in models):
                 break
     classifier, regressor = (model.finished() for model in models)
-    return HybridRanker(encoding, classifier, regressor, threads=settings.threads)
+    return HybridRanker(encoding, classifier, regressor, threads=threads)
 
 
 def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings, RankerSettings
 from pipelines.labels import RATIO, Targets
 
 # Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
@@ -78,12 +78,12 @@ class Classes:
         """Whether all plays are of one class."""
         return self.liked in (0, self.plays)
 
-    def warn(self, settings: Settings) -> None:
+    def warn(self, data: DataSettings, ranker: RankerSettings) -> None:
         """Say how many plays are liked, where that leaves the classifier little to learn."""
         if _LEAST_SHARE <= self.liked_share <= 1 - _LEAST_SHARE:
             return
         meaning = "the classifier has next to nothing to learn from"
-        if self.liked == self.plays and settings.ranker.objective != "shown":
+        if self.liked == self.plays and ranker.objective != "shown":
             meaning = "usual in a log of likes or purchases, from which only objective next_day can learn"
         elif self.is_missing_one:
             meaning = "the classifier cannot tell liked plays from others"
@@ -91,26 +91,26 @@ class Classes:
                 meaning += " and learns from watch_ratio itself"
         _log.warning(
             f"liked plays are {self.liked_share:.3%} of those to learn from ({self.liked} of {self.plays}): "
-            f"{meaning}; check {_rule(settings.data)} against watch_ratio, "
+            f"{meaning}; check {_rule(data)} against watch_ratio, "
             f"which is {self.highest:.4g} at most"
         )
 
-    def require_something_to_learn(self, settings: Settings) -> None:
+    def require_something_to_learn(self, data: DataSettings, ranker: RankerSettings) -> None:
         """Raise InputError where neither the classes nor the amounts of the plays differ."""
         if not self.is_missing_one or self.amounts_differ:
             return
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
-            label = "" if settings.data.label == RATIO else f"[data] label = {RATIO} and "
+            label = "" if data.label == RATIO else f"[data] label = {RATIO} and "
             remedy = f"Set {label}[data] like_threshold below {self.highest:.4g}, or check watch_ratio."
-        elif settings.ranker.objective == "shown":
+        elif ranker.objective == "shown":
             remedy = "Set [ranker] objective = next_day, which learns from more, or check watch_ratio."
         else:
             remedy = "Ingest a longer log: next_day learns from what is not played, over several days."
         raise InputError(
             f"interactions: of the {self.plays} plays that models are fitted on {self.liked_share:.3%} are "
-            f"liked ({_rule(settings.data)}), and watch_ratio is "
+            f"liked ({_rule(data)}), and watch_ratio is "
             f"{self.highest:.4g} in all of these: there is nothing to learn.",
             remedy,
         )

@@ -16,7 +16,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.listable import known_videos
@@ -80,7 +80,7 @@ def contest(
         for arena in arenas:
             sides = arena.sides(data, store, settings)
             of_both = (
-                shown_lists(arena, sides, shown, settings),
+                shown_lists(arena, sides, shown, settings.ranker, settings.seed),
                 next_day_lists(arena, sides, next_day, data.plays, settings),
             )
             qualities.append((arena.quality(of_both[0]), arena.quality(of_both[1])))
@@ -94,12 +94,14 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
     ).unique(_PAIR, keep="first", maintain_order=True)
-    pairs = pairs.filter(pl.Series(choose_settings(pairs[columns.USER_ID].to_numpy(), settings)))
-    liked = _of_some_users(_liked(pairs, data, settings), settings.seed)
+    pairs = pairs.filter(
+        pl.Series(choose_settings(pairs[columns.USER_ID].to_numpy(), settings.evaluation, settings.seed))
+    )
+    liked = _of_some_users(_liked(pairs, data, settings.data), settings.seed)
     if liked[columns.USER_ID].n_unique() < USERS_MIN:
         return None
     as_of = end_of_day(data.cuts.last_day, settings.data.zone)
-    known = known_videos(settings, as_of)
+    known = known_videos(settings.paths, settings.data, as_of)
     listable = (
         pairs.select(pl.col(columns.VIDEO_ID).unique().sort())
         .join(known, on=columns.VIDEO_ID, how="left", maintain_order="left")
@@ -121,18 +123,18 @@ def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Ar
         of_day = stop.filter(stamp >= as_of, stamp < until)
         new = of_day.join(before.select(_PAIR), on=_PAIR, how="anti")
         known = before.select(pl.col(columns.USER_ID).unique())
-        liked = _liked(new, data, settings).join(known, on=columns.USER_ID, how="semi")
+        liked = _liked(new, data, settings.data).join(known, on=columns.USER_ID, how="semi")
         liked = _of_some_users(liked, settings.seed)
         if not liked.is_empty():
-            listable = known_videos(settings, as_of)
+            listable = known_videos(settings.paths, settings.data, as_of)
             arena = Arena.of(as_of, listable, liked, before.select(_PAIR), closed=True)
             found.append((day.isoformat(), arena))
     return found
 
 
-def _liked(plays: pl.DataFrame, data: TrainingData, settings: Settings) -> pl.DataFrame:
+def _liked(plays: pl.DataFrame, data: TrainingData, settings: DataSettings) -> pl.DataFrame:
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = targets(settings.data.label, data.buckets, ratio, length, settings).liked
+    liked = targets(settings.label, data.buckets, ratio, length, settings).liked
     return plays.filter(pl.Series(liked)).select(_PAIR).unique(_PAIR, maintain_order=True).sort(_PAIR)
 
 

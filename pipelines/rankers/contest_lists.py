@@ -101,19 +101,21 @@ class Arena:
         return of_users
 
 
-def shown_lists(arena: Arena, sides: Sides, ranker: HybridRanker, settings: Settings) -> list[np.ndarray]:
+def shown_lists(
+    arena: Arena, sides: Sides, ranker: HybridRanker, settings: RankerSettings, seed: int
+) -> list[np.ndarray]:
     """Each user's list by the rankers of objective `shown`: positions in `listable`, best first."""
     pairs = PairRanker.of(ranker, sides)
     shrinkage, plays = ranker.shrinkage, plays_of(sides)
     common = np.zeros(0)
     if not shrinkage.changes_nothing:
-        common = means_over_users(pairs, drawn_users(arena.user_id, MEAN_USERS, settings.seed))
+        common = means_over_users(pairs, drawn_users(arena.user_id, MEAN_USERS, seed))
     found = []
     for users in _blocks(arena):
         block = pairs.block(users)
         for part, als, probability in block.classified():
             for at, own_als, likely in zip(range(part.start, part.stop), als, probability, strict=True):
-                kept = _kept(likely, arena.opened[users[at]], settings.ranker)
+                kept = _kept(likely, arena.opened[users[at]], settings)
                 regressed = block.regressed(np.full(len(kept), at), kept, own_als[kept])
                 ordering = ranker.ordering(regressed, own_als[kept])
                 if len(common):

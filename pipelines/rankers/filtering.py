@@ -7,17 +7,17 @@ tells the videos apart: the other stage, then how well all users received a vide
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ListSettings, RankerSettings
 from pipelines.metrics import Order
 
 
-def filter_size(settings: Settings, filter_k: int | None = None) -> int:
+def filter_size(ranker: RankerSettings, lists: ListSettings, filter_k: int | None = None) -> int:
     """How many candidates the classifier keeps: filter_k, but at least the length of a list.
 
     Args:
         filter_k: overrides the setting, to try another value.
     """
-    return max(settings.ranker.filter_k if filter_k is None else filter_k, settings.lists.top_k)
+    return max(ranker.filter_k if filter_k is None else filter_k, lists.top_k)
 
 
 def hybrid_order(

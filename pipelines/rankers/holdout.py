@@ -75,7 +75,10 @@ class Holdout:
         if area is not None:
             found["classifier_auc"] = area
         scores = predicted.hybrid(
-            self.user_id, self.video_id, filter_k=filter_size(settings), catalogue=self.catalogue
+            self.user_id,
+            self.video_id,
+            filter_k=filter_size(settings.ranker, settings.lists),
+            catalogue=self.catalogue,
         )
         ranked = RankedLists.of(self.user_id, self.video_id, scores, liked)
         if len(ranked.users):
@@ -91,13 +94,13 @@ def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Sett
     """
     verdict, is_better = _compare(version, holdout, settings)
     if is_better:
-        model_registry.promote(settings, version)
+        model_registry.promote(settings.paths, version)
     return verdict
 
 
 def _compare(version: ModelVersion, holdout: Holdout, settings: Settings) -> tuple[str, bool]:
     try:
-        champion = model_registry.champion(settings)
+        champion = model_registry.champion(settings.paths)
         if champion.version == version.version:
             return "champion: the same model as before", True
         ranker = HybridRanker.load(champion.folder, threads=settings.threads)

@@ -161,7 +161,10 @@ class PastLists:
                 regress = partial(_regressed, block, row, own_als)
                 tie_break = partial(_tie_break, regress, well)
                 kept = best_positions(
-                    of_videos, ~self.seen[users[row]], filter_size(self.settings), tie_break
+                    of_videos,
+                    ~self.seen[users[row]],
+                    filter_size(self.settings.ranker, self.settings.lists),
+                    tie_break,
                 )
                 regressed = regress(kept)
                 yield np.full(len(kept), users[row]), kept, regressed, own_als[kept]

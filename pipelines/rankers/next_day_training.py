@@ -7,7 +7,6 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.blend import Blend, tuned_blend
 from pipelines.rankers.next_day import (
@@ -35,7 +34,7 @@ _OBJECTIVES: dict[str, dict[str, Any]] = {
 
 
 def fit_next_day(
-    rows: NightRows, settings: Settings, *, on_all: bool = True
+    rows: NightRows, seed: int, threads: int, *, on_all: bool = True
 ) -> tuple[NextDayRanker, dict[str, float]]:
     """Fit the rankers and choose their order on the validation users.
 
@@ -53,7 +52,7 @@ def fit_next_day(
     quality: dict[str, float] = {}
     models: dict[str, lgb.Booster] = {}
     if rows.liked[fitted].any() and rows.liked[rows.is_validation].any():
-        models = _fit(rows, fitted, settings)
+        models = _fit(rows, fitted, seed, threads)
         trial = NextDayRanker(rows.names, models, order)
         features = rows.features[rows.is_validation]
         components = {name: trial.raw(name, features) for name in (REGRESSOR, CLASSIFIER, LAMBDAMART)}
@@ -72,7 +71,7 @@ def fit_next_day(
             shrinkage, shrunk = _shrinkage(rows, scores, judge)
             quality["shrunk"] = judge(shrunk)
     if on_all or not models:
-        models = _fit(rows, rows.is_sampled, settings)
+        models = _fit(rows, rows.is_sampled, seed, threads)
     return NextDayRanker(rows.names, models, order, shrinkage), quality
 
 
@@ -112,11 +111,11 @@ class Judge:
         return found
 
 
-def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, lgb.Booster]:
+def _fit(rows: NightRows, chosen: np.ndarray, seed: int, threads: int) -> dict[str, lgb.Booster]:
     features = rows.features if chosen.all() else rows.features[chosen]
     group = np.bincount(rows.group[chosen])
     # The models grow side by side: LightGBM's own threads wait for each other at every step of a tree.
-    beside = min(settings.threads, len(_OBJECTIVES))
+    beside = min(threads, len(_OBJECTIVES))
     parameters = {
         "learning_rate": 0.05,
         "num_leaves": 15,
@@ -127,8 +126,8 @@ def _fit(rows: NightRows, chosen: np.ndarray, settings: Settings) -> dict[str, l
         "lambda_l2": 10.0,
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": settings.threads // beside,
-        "seed": settings.seed,
+        "num_threads": threads // beside,
+        "seed": seed,
         "verbose": -1,
     }
     data = lgb.Dataset(features, feature_name=list(rows.names), params=parameters).construct()

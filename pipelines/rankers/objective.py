@@ -87,24 +87,25 @@ def choose_objective(
     if rows is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
     earlier = rows.before(data.cuts.holdout_from)
-    backtest = None if earlier is None else fit_next_day(earlier, settings)[0]
+    backtest = None if earlier is None else fit_next_day(earlier, settings.seed, settings.threads)[0]
     if not is_auto:
-        return _next_day(rows, backtest, "objective = next_day", settings)
+        return _next_day(rows, backtest, "objective = next_day", settings.seed, settings.threads)
     found, why = _contest_of_days(data, store, ranker, rows, settings)
     if found is not None and found.shown > found.next_day:
         return Chosen(SHOWN, why, backtest=backtest, contest=found)
-    return _next_day(rows, backtest, why, settings, contest=found)
+    return _next_day(rows, backtest, why, settings.seed, settings.threads, contest=found)
 
 
 def _next_day(
     rows: NightRows,
     backtest: NextDayRanker | None,
     why: str,
-    settings: Settings,
+    seed: int,
+    threads: int,
     *,
     contest: Contest | None = None,
 ) -> Chosen:
-    next_day, quality = fit_next_day(rows, settings)
+    next_day, quality = fit_next_day(rows, seed, threads)
     facts = {
         "rows": len(rows.liked),
         "liked": int(rows.liked.sum()),
@@ -132,7 +133,7 @@ def _chosen_on_matrix(
     )
     if earlier is None:
         return Chosen(SHOWN, "no candidate of a past night was liked")
-    backtest = fit_next_day(earlier, settings, on_all=False)[0]
+    backtest = fit_next_day(earlier, settings.seed, settings.threads, on_all=False)[0]
     del earlier  # some hundred megabytes that the contest does not need
     arena = arena_of_matrix(data, settings)
     if arena is None:
@@ -145,7 +146,7 @@ def _chosen_on_matrix(
     end = end_of_day(data.cuts.last_day, settings.data.zone)
     rows = night_rows(data.plays, store, data.encoding, end, settings)
     assert rows is not None  # there were rows before the holdout
-    return _next_day(rows, backtest, str(found), settings, contest=found)
+    return _next_day(rows, backtest, str(found), settings.seed, settings.threads, contest=found)
 
 
 def _contest_of_days(
@@ -164,7 +165,7 @@ def _contest_of_days(
         )
     since = data.cuts.holdout_from.astimezone(settings.data.zone)
     days = (", ".join(day for day, _ in arenas), f"the days from {since:%Y-%m-%d} on")
-    rankers = (ranker, fit_next_day(earlier, settings)[0])
+    rankers = (ranker, fit_next_day(earlier, settings.seed, settings.threads)[0])
     found = contest([arena for _, arena in arenas], rankers, data, store, settings, days=days)
     return found, str(found)
 

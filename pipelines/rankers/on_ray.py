@@ -22,7 +22,7 @@ import ray.train
 from ray.train.lightgbm import LightGBMTrainer, get_network_params
 
 from nightreel.core.cluster import connected, cores
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ClusterSettings, Paths, Settings
 from nightreel.core.storage import Folder
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -64,7 +64,7 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
         data.encoding,
         settings.changed({"threads": 1}),
     )
-    with connected(settings), _scratch(settings) as scratch:
+    with connected(settings), _scratch(settings.paths, settings.cluster) as scratch:
         trainer = LightGBMTrainer(
             _work,
             train_loop_config={"job": [ray.put(job)]},
@@ -84,11 +84,9 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
 
 
 @contextmanager
-def _scratch(settings: Settings) -> Iterator[Folder]:
+def _scratch(paths: Paths, settings: ClusterSettings) -> Iterator[Folder]:
     """A folder of this training's own on shared storage, gone when it ends."""
-    folder = Folder(settings.cluster.shared_dir or str(settings.paths.shared)).below(
-        f"train-{uuid4().hex[:12]}"
-    )
+    folder = Folder(settings.shared_dir or str(paths.shared)).below(f"train-{uuid4().hex[:12]}")
     try:
         yield folder
     finally:
@@ -113,7 +111,8 @@ def _work(config: dict[str, Any]) -> None:
         fit=slices.fit,
         parameters=parameters | {"tree_learner": "data", "pre_partition": True},
         encoding=job.encoding,
-        settings=settings,
+        settings=settings.ranker,
+        threads=settings.threads,
         network=get_network_params(),
     )
     with TemporaryDirectory(prefix="nightreel-rankers-") as folder:

@@ -130,7 +130,7 @@ def night_rows(
         earlier_too: whether to add as many earlier nights as the holdout has days, for callers who leave
             its days out later.
     """
-    past = Past.of(plays, until, settings)
+    past = Past.of(plays, until, settings.data)
     nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
     kind, examples = _examples(past, plays, nights, users_max, settings)
     blocks: list[np.ndarray] = []
@@ -200,10 +200,10 @@ def _night_of(
     settings: Settings,
 ) -> Night:
     """The night that begins at the examples' cutoff, with the Feast features of their users."""
-    listable = known_videos(settings, one.cutoff)
+    listable = known_videos(settings.paths, settings.data, one.cutoff)
     users, videos = np.unique(one.user_id), listable[columns.VIDEO_ID].to_numpy()
     sides = sides_as_of(store, encoding, users, videos, as_of=one.cutoff, zone=settings.data.zone)
-    return Night.of(Past.of(plays, one.cutoff, settings), index, sides, listable, settings)
+    return Night.of(Past.of(plays, one.cutoff, settings.data), index, sides, listable, settings)
 
 
 def _examples(
@@ -245,16 +245,16 @@ def _examples(
         )
     if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
         return "nights", found[::-1]
-    sittings = _sittings(past, end_us, settings)
+    sittings = _sittings(past, end_us, settings.data, settings.seed)
     if sum(len(one.user_id) for one in sittings) > warm:
         return "sittings", sittings
     return "nights", found[::-1]
 
 
-def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Examples]:
+def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:
     """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
     borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
-    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings.data) for b in borders})
+    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
     cutoff_us = np.array([round(cutoff.timestamp() * 1_000_000) for cutoff in cutoffs])
     order = np.lexsort((past.at_us, end_us, past.user))
     frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
@@ -265,7 +265,7 @@ def _sittings(past: Past, end_us: np.ndarray, settings: Settings) -> list[Exampl
     )
     user = past.user_id[sittings["user"].to_numpy()]
     ends = sittings["end"].to_numpy()
-    drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), settings.seed)
+    drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), seed)
     lengths = sittings["at"].list.len().to_numpy()
     split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
     at = sittings.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))

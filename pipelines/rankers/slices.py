@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, EvaluationSettings
 from pipelines.local_days import ends_of_days, start_of_day
 
 # A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few
@@ -55,7 +55,7 @@ def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
     return list(plays_by_day(instants, zone))
 
 
-def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
+def time_cuts(instants: pl.Series, data: DataSettings, evaluation: EvaluationSettings) -> Cuts:
     """Where to cut the log into fit, early stopping and holdout.
 
     The last `holdout_days` days are held out, or the last `backtest_days` if those are more, so that no model
@@ -68,18 +68,16 @@ def time_cuts(instants: pl.Series, settings: Settings) -> Cuts:
     Raises:
         InputError: if the log has fewer than three days.
     """
-    days = log_days(instants, settings.data.zone)
-    held_out = min(
-        max(settings.evaluation.holdout_days, settings.evaluation.backtest_days), (len(days) - 1) // 2
-    )
+    days = log_days(instants, data.zone)
+    held_out = min(max(evaluation.holdout_days, evaluation.backtest_days), (len(days) - 1) // 2)
     if held_out < 1:
         raise InputError(
             f"interactions: plays on {len(days)} days; training needs three, to hold some out.",
             "Ingest a longer log.",
         )
-    stop_days = min(settings.evaluation.holdout_days, held_out)
+    stop_days = min(evaluation.holdout_days, held_out)
     return Cuts(
-        stop_from=start_of_day(days[-held_out - stop_days], settings.data.zone),
-        holdout_from=start_of_day(days[-held_out], settings.data.zone),
+        stop_from=start_of_day(days[-held_out - stop_days], data.zone),
+        holdout_from=start_of_day(days[-held_out], data.zone),
         last_day=days[-1],
     )

@@ -74,16 +74,16 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     attempt.begin()
     data = TrainingData.join(store, settings)
     classes = Classes.of(data.wanted, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
-    classes.warn(settings)
+    classes.warn(settings.data, settings.ranker)
     if settings.ranker.objective == SHOWN or not data.wanted.liked.any():
-        classes.require_something_to_learn(settings)
+        classes.require_something_to_learn(settings.data, settings.ranker)
     ranker = _with_order(_fit(data, settings), data, store, settings)
     holdout = Holdout.of(data)
     chosen = choose_objective(data, store, ranker, settings)
     if chosen.objective == SHOWN:
-        classes.require_something_to_learn(settings)
+        classes.require_something_to_learn(settings.data, settings.ranker)
     version = model_registry.register(
-        settings,
+        settings.paths,
         lambda folder: _write(ranker, data.buckets, chosen, folder),
         data_end=data.cuts.last_day,
         manifest=_manifest(ranker, data, settings)

@@ -51,17 +51,17 @@ class TrainingData:
         Raises:
             InputError: on too short a log.
         """
-        plays = read_plays(settings)
-        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings)
+        plays = read_plays(settings.paths)
+        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
         frame = FeatureFrame.join(store, plays, settings.data.zone)
-        seen = frame.values(slices.fit, catalogue_of(settings).categorical)
+        seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
         encoding = FeatureEncoding.fit(frame.names, seen)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
         # Fitted whatever the label is: the evaluation reports both.
         has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
-        wanted = targets(settings.data.label, buckets, ratio, length, settings)
+        wanted = targets(settings.data.label, buckets, ratio, length, settings.data)
         matrix = FeatureMatrix(frame, encoding)
         return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
 
@@ -70,7 +70,10 @@ def source_files(settings: Settings) -> tuple[Path, ...]:
     """The table of plays and every feature source, there or not."""
     return (
         settings.paths.interactions,
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
+        *(
+            settings.paths.feature_source(view.name)
+            for view in catalogue_of(settings.data, settings.features).needed
+        ),
     )
 
 

@@ -42,7 +42,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
         InputError: if nothing was evaluated yet.
     """
     evaluation = settings.paths.evaluation
-    model = model_registry.champion(settings)
+    model = model_registry.champion(settings.paths)
     read = (evaluation / "metrics.json", evaluation / SAMPLES, model.folder / IMPORTANCES)
     for path in read:
         if not path.is_file():

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_usable
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings, RetrievalSettings, Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
@@ -26,9 +26,9 @@ _DECISIVE = ("seed", "features.als_factors")
 _log = get_logger(__name__)
 
 
-def source_names(settings: Settings) -> tuple[str, ...]:
+def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
     """The sources that the settings name, in their order."""
-    return tuple(settings.retrieval.sources.split(","))
+    return tuple(settings.sources.split(","))
 
 
 def fitted_arrays(
@@ -44,7 +44,7 @@ def fitted_arrays(
     """
     decisive = [past.cutoff.isoformat(), *(f"{name} = {settings.value(name)}" for name in _DECISIVE)]
     folder = settings.paths.retrieval / f"{past.cutoff:%Y%m%dT%H%M%S}-{past.digest(decisive)}"
-    names = source_names(settings) if names is None else names
+    names = source_names(settings.retrieval) if names is None else names
 
     def fitted(name: str) -> Arrays:
         found = _fitted(name, folder / file_name(name), past, settings)

@@ -10,7 +10,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
 
@@ -43,12 +43,12 @@ class Past:
     _chosen: dict[tuple[int, int], "Past"] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, plays: pl.DataFrame, cutoff: datetime, settings: Settings) -> "Past":
+    def of(cls, plays: pl.DataFrame, cutoff: datetime, settings: DataSettings) -> "Past":
         """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
         before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
         ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        buckets = buckets_for(settings.data.label, ratio, length)
-        outcome = targets(settings.data.label, buckets, ratio, length, settings)
+        buckets = buckets_for(settings.label, ratio, length)
+        outcome = targets(settings.label, buckets, ratio, length, settings)
         user_id, user = ids_and_codes(before[columns.USER_ID].to_numpy())
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         return cls(

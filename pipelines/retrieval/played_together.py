@@ -14,7 +14,6 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.past import ids_and_codes
@@ -43,13 +42,13 @@ class PlayedTogether:
     damped: np.ndarray
 
     @classmethod
-    def of(cls, plays: pl.LazyFrame, cutoff: datetime, settings: Settings) -> "PlayedTogether":
+    def of(cls, plays: pl.LazyFrame, cutoff: datetime, seed: int) -> "PlayedTogether":
         """Count the plays strictly before the cutoff; in a long log, those of a hashed sample of users.
 
         Args:
             plays: at least user_id, video_id and event_timestamp, in any order.
         """
-        before = _of_some_users(plays, cutoff, settings)
+        before = _of_some_users(plays, cutoff, seed)
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         user = before[columns.USER_ID].to_numpy()
         at_us = before[columns.EVENT_TIMESTAMP].dt.timestamp("us").to_numpy()
@@ -90,13 +89,13 @@ class PlayedTogether:
         return csr_matrix((values, (at[entries.row], at[entries.col])), (len(catalogue), len(catalogue)))
 
 
-def _of_some_users(plays: pl.LazyFrame, cutoff: datetime, settings: Settings) -> pl.DataFrame:
+def _of_some_users(plays: pl.LazyFrame, cutoff: datetime, seed: int) -> pl.DataFrame:
     """Whole users with about PLAYS_MAX plays together, by user and time."""
     before = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cutoff, dtype=INSTANT)).select(_PLAY)
     count = before.select(pl.len()).collect(engine="streaming").item()
     if count > PLAYS_MAX:
         users = before.select(pl.col(columns.USER_ID).unique()).collect(engine="streaming")
-        drawn = uniform_hash(users[columns.USER_ID].to_numpy().astype(np.uint64), settings.seed)
+        drawn = uniform_hash(users[columns.USER_ID].to_numpy().astype(np.uint64), seed)
         some = users.filter(pl.Series(drawn < PLAYS_MAX / count))
         before = before.join(some.lazy(), on=columns.USER_ID, how="semi")
     return before.collect(engine="streaming").sort(_PLAY)

@@ -68,7 +68,7 @@ def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False
         best = settled(study.best())
         _write(study, wrote)
         if write:
-            file = settings_file(settings)
+            file = settings_file(settings.paths)
             write_settings(file, best)
             wrote = (*wrote, file)
     rows = table(study.finished())

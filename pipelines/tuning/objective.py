@@ -92,9 +92,9 @@ class Objective:
                 parts.append(part)
                 advance()
         pairs = _pairs(settings)
-        rows = pairs.rows.filter(pl.Series(pairs.is_tuning(settings)))
+        rows = pairs.rows.filter(pl.Series(pairs.is_tuning(settings.evaluation, settings.seed)))
         ratio, length = (rows[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = targets(settings.data.label, data.buckets, ratio, length, settings).liked
+        liked = targets(settings.data.label, data.buckets, ratio, length, settings.data).liked
         if not liked.any():
             raise InputError(
                 "No user who chooses settings has a liked video.",
@@ -131,7 +131,8 @@ class Objective:
             fit=self.data.slices.fit,
             parameters=common_parameters(settings, self.data.slices.fit.stop - self.data.slices.fit.start),
             encoding=self.data.encoding,
-            settings=settings,
+            settings=settings.ranker,
+            threads=settings.threads,
             title=title,
         )
         return self.measure_ranker(with_fitted_order(ranker, self.lists))
@@ -142,8 +143,8 @@ class Objective:
         user, video = (self.rows[name].to_numpy() for name in (columns.USER_ID, columns.VIDEO_ID))
         outcome = Outcome.of(user, self.liked, None, max(MEASURED_AT))
         found: dict[int, dict[int, float]] = {}
-        own = filter_size(self.settings)
-        tried = {filter_size(self.settings, k) for k in _FILTERS}
+        own = filter_size(self.settings.ranker, self.settings.lists)
+        tried = {filter_size(self.settings.ranker, self.settings.lists, k) for k in _FILTERS}
         for filter_k in sorted({k for k in tried if k < self.catalogue} | {own}):
             scores = predicted.hybrid(user, video, filter_k=filter_k, catalogue=self.catalogue)
             lists = RankedLists.ordered(Order.of(user, video, scores), outcome)
@@ -160,5 +161,5 @@ class Objective:
 
 def _pairs(settings: Settings) -> Pairs:
     if settings.paths.table("fully_observed").is_file():
-        return kuairec_pairs(settings)
-    return impression_pairs(holdout_from(settings), settings)
+        return kuairec_pairs(settings.paths, settings.data)
+    return impression_pairs(holdout_from(settings), settings.paths)

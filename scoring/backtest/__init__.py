@@ -13,7 +13,7 @@ from typing import Any
 
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
@@ -58,12 +58,12 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     Raises:
         InputError: no model is trained, or tables or features are missing.
     """
-    model = model_registry.champion(settings)
+    model = model_registry.champion(settings.paths)
     read = list_inputs(settings)
     owner = owner_rules(settings)
     rules = [vars(rule) for rule in owner]
     attempt = BACKTEST.attempt(settings, read, force=force, model=model.version, rules=rules)
-    wrote = contents_file(settings)
+    wrote = contents_file(settings.paths)
     if attempt.known is not None:
         return BACKTEST.skipped((*read, model.folder), (wrote,), attempt.known)
     attempt.begin()
@@ -75,20 +75,20 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     trained_before = _trained_before(model)
     known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
-    plays, buckets = read_plays(settings), LengthBuckets.load(model.folder)
+    plays, buckets = read_plays(settings.paths), LengthBuckets.load(model.folder)
     nights = PastNights(plays, ranker.encoding, trained_before, known, owner)
-    systems, remarks = all_systems(plays, ranker, model, known)
+    systems, remarks = all_systems(plays, ranker, model, known.data, known.retrieval)
     names = tuple(name for together in systems for name in together.names)
-    files = [lists_file(settings, day.day, name) for day in nights.days for name in names]
+    files = [lists_file(settings.paths, day.day, name) for day in nights.days for name in names]
     shared: list[Path] = []
     made = 0
     with progress("backtest", total=len(files)) as advance:
         for night in nights:
             shared += make_shared(night, inputs, settings, buckets, force=force)
             for together in systems:
-                made += _make(night, together, inputs, settings, force=force)
+                made += _make(night, together, inputs, settings.paths, force=force)
                 advance(len(together.names))
-    remove_others(settings, [*files, *shared])
+    remove_others(settings.paths, [*files, *shared])
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):
         sampled = ()
@@ -108,13 +108,11 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     return attempt.finished((*read, model.folder), (settings.paths.backtest,), facts, outputs=outputs)
 
 
-def _make(
-    night: PastNight, together: Systems, inputs: dict[str, Any], settings: Settings, *, force: bool
-) -> int:
+def _make(night: PastNight, together: Systems, inputs: dict[str, Any], paths: Paths, *, force: bool) -> int:
     """Make a night's lists of some systems, as far as they are not there; how many files were written."""
     missing = {}
     for name in together.names:
-        path = lists_file(settings, night.day.day, name)
+        path = lists_file(paths, night.day.day, name)
         of_file = fingerprint(**inputs, system=name, day=night.day.as_of)
         if force or not is_made(path, of_file):
             missing[name] = (path, of_file)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, RetrievalSettings, Settings
 from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
@@ -48,7 +48,11 @@ class Systems:
 
 
 def all_systems(
-    plays: pl.DataFrame, ranker: HybridRanker, model: ModelVersion, settings: Settings
+    plays: pl.DataFrame,
+    ranker: HybridRanker,
+    model: ModelVersion,
+    data: DataSettings,
+    retrieval: RetrievalSettings,
 ) -> tuple[list[Systems], list[str]]:
     """Every system in the order of the tables, the published lists first; and remarks on missing systems."""
     remarks = []
@@ -65,9 +69,9 @@ def all_systems(
         name = HYBRID_OF.format(objective)
         names = (HYBRID, name) if objective == published else (name,)
         found.append(_same(names, hybrids[objective], sampled=objective != published))
-    liked = LikedPlays.count(plays, settings, LengthBuckets.load(model.folder))
+    liked = LikedPlays.count(plays, data, LengthBuckets.load(model.folder))
     found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
-    alone = {SOURCE_ALONE.format(name): name for name in source_names(settings)}
+    alone = {SOURCE_ALONE.format(name): name for name in source_names(retrieval)}
 
     def sources(night: PastNight, asked: Collection[str]) -> Blocks:
         of_names = {name: source for name, source in alone.items() if name in asked}
@@ -111,7 +115,9 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
             return _continued_blocks(
                 with_last_words(lists, candidates, night.sides, night.day.as_of, settings), longer, depth
             )
-        if settings.lists.top_k >= depth or (filter_size(settings) >= depth and not night.candidates.caps):
+        if settings.lists.top_k >= depth or (
+            filter_size(settings.ranker, settings.lists) >= depth and not night.candidates.caps
+        ):
             # A longer list begins with the shorter one.
             return (_rows(block, depth) for block in longer)
         return _continued_blocks(lists(candidates, settings), longer, depth)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths
 
 _INPUTS = b"nightreel.inputs"  # in a file's metadata: what it was made of
 _SCHEMA = pa.schema(
@@ -55,12 +55,12 @@ def write_shared(path: Path, inputs: str, rows: pl.DataFrame) -> None:
         pq.write_table(table.replace_schema_metadata({_INPUTS: inputs}), temporary, compression="zstd")
 
 
-def remove_others(settings: Settings, files: Iterable[Path]) -> None:
+def remove_others(paths: Paths, files: Iterable[Path]) -> None:
     """Remove the lists of days and systems that are no longer judged, so that no stale file is read."""
     kept = set(files)
-    for path in settings.paths.backtest.glob("*/*.parquet"):
+    for path in paths.backtest.glob("*/*.parquet"):
         if path not in kept:
             path.unlink()
-    for folder in settings.paths.backtest.iterdir():
+    for folder in paths.backtest.iterdir():
         if folder.is_dir() and not any(folder.glob("*.parquet")):
             shutil.rmtree(folder)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from scoring.database.connection import database_url, reading, sql_engine, translate_errors
 from scoring.database.exclusions import read_rules
 from scoring.database.schema import require_current, upgrade_database
@@ -64,7 +64,7 @@ def add_rule(settings: Settings, rule: OwnerRule, reason: str | None = None) -> 
         InputError: the rule is malformed, or names an item or segment that this home does not have.
     """
     _require_rule(rule)
-    _require_known(settings, rule)
+    _require_known(settings.paths, rule)
     upgrade_database(settings)
     column, value = rule.segment or (None, None)
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
@@ -122,14 +122,14 @@ def _require_rule(rule: OwnerRule) -> None:
         raise InputError(f"{rule.kind}: it ends before it begins.", "Swap --from and --until.")
 
 
-def _require_known(settings: Settings, rule: OwnerRule) -> None:
+def _require_known(paths: Paths, rule: OwnerRule) -> None:
     """What a later delivery may bring is taken; what cannot be an id, or names no column, is not."""
     if rule.item_kind in (VIDEO, AUTHOR):
         column = {VIDEO: columns.VIDEO_ID, AUTHOR: columns.AUTHOR_ID}[rule.item_kind]
-        Ids.of(settings.paths, column).given(rule.item)
+        Ids.of(paths, column).given(rule.item)
     if rule.item_kind == CATEGORY and not rule.item.strip():
         raise InputError("category '': no category has no name.", "Write its name, or its number.")
-    users = settings.paths.table("users")
+    users = paths.table("users")
     if rule.segment is not None and users.is_file():
         names = pl.scan_parquet(users).collect_schema().names()
         if rule.segment[0] not in names:

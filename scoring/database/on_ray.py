@@ -51,7 +51,7 @@ class ListsOnRay:
     """
 
     def __init__(self, work: Work, settings: Settings, inputs: str, arm: str = "") -> None:
-        refuse_on_ray(settings)
+        refuse_on_ray(settings.retrieval, settings.ranker)
         shared = Folder(settings.cluster.shared_dir or str(settings.paths.shared))
         self._work = work
         self._settings = settings

@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, Connection, delete, select
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DatabaseSettings
 from scoring.database.tables import (
     FAILED,
     OF_RUNS,
@@ -18,7 +18,7 @@ _key = recommendation_run.c[columns.RUN_ID]
 _status = recommendation_run.c.status
 
 
-def prune(connection: Connection, settings: Settings) -> None:
+def prune(connection: Connection, settings: DatabaseSettings) -> None:
     """Remove published runs beyond the newest `keep_runs`, but never the shown one.
 
     As many of the newest stored replays are kept, however many nights were published since. Failed runs older
@@ -26,8 +26,8 @@ def prune(connection: Connection, settings: Settings) -> None:
     """
     with connection.begin():
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalars().all()
-        published = {*_newest(connection, PUBLISHED, settings.database.keep_runs), *shown}
-        stored = set(_newest(connection, STORED, settings.database.keep_runs))
+        published = {*_newest(connection, PUBLISHED, settings.keep_runs), *shown}
+        stored = set(_newest(connection, STORED, settings.keep_runs))
         # A replay that was stored long ago keeps no failed runs.
         oldest = min(published or stored, default=0)
         too_many = (

@@ -112,13 +112,13 @@ def score_and_publish(
     url = database_url(settings)
     read = list_inputs(settings)
     model = (
-        model_registry.champion(settings)
+        model_registry.champion(settings.paths)
         if model_version is None
-        else model_registry.find(settings, model_version)
+        else model_registry.find(settings.paths, model_version)
     )
     if experiment is None and model_version is None:
         experiment = settings.experiments if settings.experiments.arms else None
-    arms = arms_of_night(settings, experiment, model)
+    arms = arms_of_night(settings.paths, experiment, model)
     moment = moment_of(settings, as_of, known_at, model_version, now=datetime.now(UTC))
     instant, known_at = moment.as_of, moment.known_at
     replay = replay or moment.is_past
@@ -133,7 +133,7 @@ def score_and_publish(
                 read_exclusions(connection, ids),
                 repeats=read_repeats(connection, ids, instant, settings),
             )
-            newest_play_at = newest_play(settings, instant, known_at)
+            newest_play_at = newest_play(settings.paths, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
             inputs = _digest(settings, read, arms, instant, exclusions, knew=knew)
@@ -247,7 +247,10 @@ def list_files(settings: Settings) -> tuple[Path, ...]:
     return (
         settings.paths.interactions,
         settings.paths.table("users"),
-        *(settings.paths.feature_source(view.name) for view in catalogue_of(settings).needed),
+        *(
+            settings.paths.feature_source(view.name)
+            for view in catalogue_of(settings.data, settings.features).needed
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from scoring.database.loading import read_lists
 from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
 from scoring.lists.candidates import Candidates, bits_at
@@ -27,7 +27,7 @@ def read_repeats(connection: Connection, ids: ListIds, as_of: datetime, settings
     """
     if not settings.notes_repeats:
         return None
-    run_id = _run_before(connection, as_of, settings)
+    run_id = _run_before(connection, as_of, settings.data)
     known: dict[Any, int] = {}
     parts = [_part(rows, ids, known) for rows in _parts(connection, run_id)]
     kinds = (np.int64, np.int64, np.int32, np.uint8)
@@ -71,15 +71,15 @@ def _part(rows: list[tuple[Any, str]], ids: ListIds, known: dict[Any, int]) -> t
     )
 
 
-def _run_before(connection: Connection, as_of: datetime, settings: Settings) -> int | None:
+def _run_before(connection: Connection, as_of: datetime, settings: DataSettings) -> int | None:
     run = recommendation_run.c
     shown = connection.execute(
         select(run.run_id, run.as_of)
         .where(run.status == PUBLISHED, ~run.replay)
         .order_by(run.as_of, run.run_id)
     ).all()
-    day = as_of.astimezone(settings.data.zone).date()
-    earlier = [one.run_id for one in shown if one.as_of.astimezone(settings.data.zone).date() < day]
+    day = as_of.astimezone(settings.zone).date()
+    earlier = [one.run_id for one in shown if one.as_of.astimezone(settings.zone).date() < day]
     return earlier[-1] if earlier else None
 
 

@@ -60,14 +60,14 @@ def moment_of(
     now: datetime,
 ) -> Moment:
     """The instant asked for, or the default. Raises InputError for an instant after now."""
-    instant = default_as_of(settings, now) if as_of is None else _checked(as_of, now)
+    instant = default_as_of(settings.paths, settings.data, now) if as_of is None else _checked(as_of, now)
     if as_of is not None and known_at is None:
         known_at = known_at_of(settings, instant, model_version)
-    known = known_now(settings)
+    known = known_now(settings.paths, settings.data)
     # Where nothing arrived since, what was known then is what is known.
     knew_less = known_at is not None and known_at < last_arrival(settings.paths)
     # An as-of of this very minute is no replay, though some seconds have passed since.
-    earlier = as_of is not None and instant < default_as_of(settings, now - SKEW)
+    earlier = as_of is not None and instant < default_as_of(settings.paths, settings.data, now - SKEW)
     # What arrives after now is not known, whatever instant was named.
     return Moment(instant, min(known_at or known, known), knew_less, earlier or knew_less)
 

@@ -179,7 +179,7 @@ def publish_written(
     begin_stage("prune")
     try:
         with translate_errors(connection.engine.url):
-            prune(connection, settings)
+            prune(connection, settings.database)
     except NightreelError as error:
         # The lists are out; old ones too many are no failure, and the next run removes them.
         _log.warning("old runs were not removed", reason=str(error))

@@ -51,12 +51,12 @@ def user_list(
             f"User {user_id} has no list: not in the user file, and without a play when it was made.",
             "Choose another user, or run `nightreel score` after the user's first play.",
         )
-    return with_descriptions(settings, rows, columns.VIDEO_ID)
+    return with_descriptions(settings.paths, rows, columns.VIDEO_ID)
 
 
-def with_descriptions(settings: Settings, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
+def with_descriptions(paths: Paths, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
     """The rows with caption and categories of the video in column `video`; None if unknown."""
-    described = descriptions(settings.paths, [row[video] for row in rows])
+    described = descriptions(paths, [row[video] for row in rows])
     return [row | described.get(row[video], dict.fromkeys(_DESCRIBED)) for row in rows]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
@@ -40,21 +40,21 @@ def related_list(
     Ids.of(settings.paths, columns.VIDEO_ID).given(str(video_id))
     with reading(settings) as connection:
         run = _run_with(connection, RELATED, run_id)
-        rows = related_rows(connection, settings, run.run_id, video_id, limit)
+        rows = related_rows(connection, settings.paths, run.run_id, video_id, limit)
     if not rows:
         raise InputError(
             f"Video {video_id} has no related videos in run {run.run_id}: it could not be listed then, or "
             "nothing is played with it or has a text like its.",
             "Choose another video.",
         )
-    return with_descriptions(settings, rows, columns.RELATED_VIDEO_ID)
+    return with_descriptions(settings.paths, rows, columns.RELATED_VIDEO_ID)
 
 
 def related_rows(
-    connection: Connection, settings: Settings, run_id: int, video_id: int | str, limit: int
+    connection: Connection, paths: Paths, run_id: int, video_id: int | str, limit: int
 ) -> list[dict[str, Any]]:
     """The same columns rank, related_video_id, score and source; no rows if there are none."""
-    ids = Ids.of(settings.paths, columns.VIDEO_ID)
+    ids = Ids.of(paths, columns.VIDEO_ID)
     video = as_stored(connection, related_recommendation, columns.VIDEO_ID, ids, str(video_id))
     names = (columns.RANK, columns.RELATED_VIDEO_ID, columns.SCORE, columns.SOURCE)
     query = select(*(_related[name] for name in names)).where(
@@ -94,7 +94,7 @@ def popular_list(
             if names
             else "Name columns of the users in the setting [lists] segments.",
         )
-    return with_descriptions(settings, rows, columns.VIDEO_ID)
+    return with_descriptions(settings.paths, rows, columns.VIDEO_ID)
 
 
 def popular_rows(

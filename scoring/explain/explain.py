@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.rankers.objective import objective_of
@@ -56,7 +56,7 @@ def explain(
     if not stored:
         raise NoListError(f"User {user_id} has no list in run {run.run_id}.", "Choose another user or run.")
     row = next((one for one in stored if str(one[columns.VIDEO_ID]) == str(video_id)), None)
-    model = model_registry.find(settings, run.model_version)
+    model = model_registry.find(settings.paths, run.model_version)
     # From here on ids are the home's own codes.
     user = ids.user.codes_of([user_id])[ids.user.key(user_id)]
     codes = ids.video.codes_of([one[columns.VIDEO_ID] for one in stored])
@@ -79,14 +79,14 @@ def explain(
             listed,
             moved=any(one[columns.RULE] for one in stored),
         )
-    nearby = tuple(_outward(found.nearby, ids, settings))
+    nearby = tuple(_outward(found.nearby, ids, settings.paths))
     return replace(found, user_id=user_id, video_id=video_id, nearby=nearby)
 
 
-def _outward(nearby: tuple[Nearby, ...], ids: ListIds, settings: Settings) -> Iterator[Nearby]:
+def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator[Nearby]:
     """The same with the log's own ids, and captions."""
     videos: Sequence[int | str] = ids.video.outward([int(one.video_id) for one in nearby])
-    captions = descriptions(settings.paths, videos)
+    captions = descriptions(paths, videos)
     for one, video in zip(nearby, videos, strict=True):
         yield replace(one, video_id=video, caption=captions.get(video, {}).get(columns.CAPTION))
 
@@ -125,7 +125,7 @@ def _explanation(
         as_of=run.as_of,
         store=night.store,
         night=night.night,
-        settings=night.settings,
+        settings=night.settings.data,
     )
     found = row or {}
     return Explanation(

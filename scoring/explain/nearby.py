@@ -9,7 +9,7 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.labels import buckets_for, is_liked
 from pipelines.local_days import INSTANT
 from pipelines.model_rows.night import Night
@@ -29,7 +29,7 @@ def nearby_played(
     as_of: datetime,
     store: FeatureStore,
     night: Night | None,
-    settings: Settings,
+    settings: DataSettings,
 ) -> tuple[Nearby, ...]:
     """The played videos nearest to one, by each measure that knows both; without captions.
 
@@ -60,14 +60,14 @@ def nearby_played(
     )
 
 
-def _played(plays: pl.DataFrame, user_id: int, video_id: int, settings: Settings) -> pl.DataFrame:
+def _played(plays: pl.DataFrame, user_id: int, video_id: int, settings: DataSettings) -> pl.DataFrame:
     """Each video that the user had played, but the one asked about, with its last play; newest first."""
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    buckets = buckets_for(settings.data.label, ratio, length)
+    buckets = buckets_for(settings.label, ratio, length)
     own = plays.filter(pl.col(columns.USER_ID) == user_id, pl.col(columns.VIDEO_ID) != video_id)
     own = own.unique(columns.VIDEO_ID, keep="last", maintain_order=True).reverse().head(_PLAYED_MAX)
     ratio, length = (own[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = is_liked(settings.data.label, buckets, ratio, length, settings)
+    liked = is_liked(settings.label, buckets, ratio, length, settings)
     return own.with_columns(pl.Series("liked", liked))
 
 

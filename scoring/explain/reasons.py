@@ -47,7 +47,7 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bo
         assert night.trace is not None and at is not None
         probability = night.trace.probability
         of_classifier = 1 + int((probability > probability[at]).sum())
-        keep = filter_size(night.settings)
+        keep = filter_size(night.settings.ranker, night.settings.lists)
         return Reason(
             FILTERED,
             f"The classifier left it out: {of_classifier} of {len(probability)} candidates by its "
@@ -65,13 +65,15 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bo
 
 
 def _not_listable(night: NightOfUser, video_id: int) -> Reason:
-    described = described_videos(night.settings, night.store, night.run.as_of, night.profiles_at)
+    described = described_videos(
+        night.settings.paths, night.settings.data, night.store, night.run.as_of, night.profiles_at
+    )
     of_video = described.filter(pl.col(columns.VIDEO_ID) == video_id)
     if of_video.is_empty():
         return Reason(
             UNKNOWN, f"No play and no daily count of it was known at {night.run.as_of.isoformat()}."
         )
-    rules = listing_rules(night.settings, night.run.as_of, night.blocklist)
+    rules = listing_rules(night.settings.lists, night.run.as_of, night.blocklist)
     broken = [name for name, rule in rules.items() if of_video.filter(rule).is_empty()]
     if "blocklist" in broken:
         return Reason(BLOCKED, "It is in the table blocklist.")

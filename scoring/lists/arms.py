@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from nightreel.core.settings.experiments import ExperimentSettings
 from pipelines.model_registry import ModelVersion, find
 
@@ -59,7 +59,7 @@ class Arm:
 
 
 def arms_of_night(
-    settings: Settings, experiment: ExperimentSettings | None, model: ModelVersion
+    paths: Paths, experiment: ExperimentSettings | None, model: ModelVersion
 ) -> tuple[Arm, ...]:
     """The night's arms, one without an experiment.
 
@@ -72,6 +72,6 @@ def arms_of_night(
     if experiment is None:
         return (Arm("", 1.0, model),)
     return tuple(
-        Arm(name, arm.share, model if arm.model is None else find(settings, arm.model), arm.settings)
+        Arm(name, arm.share, model if arm.model is None else find(paths, arm.model), arm.settings)
         for name, arm in experiment.arms.items()
     )

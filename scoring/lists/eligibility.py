@@ -15,7 +15,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import require_plays
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, ListSettings, Paths, Settings
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
@@ -37,16 +37,16 @@ _UPLOADED = pl.coalesce(pl.col(columns.UPLOAD_DATE).cast(INSTANT), FIRST_KNOWN)
 _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 
-def default_as_of(settings: Settings, now: datetime) -> datetime:
+def default_as_of(paths: Paths, settings: DataSettings, now: datetime) -> datetime:
     """The end of the interactions' last local day, or `now` if that is earlier."""
     # The last day may have lost its only plays, of a user who was forgotten.
-    for path in reversed(require_plays(settings.paths.interactions)):
+    for path in reversed(require_plays(paths.interactions)):
         last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
         if last.item() is not None:
             break
     else:
-        raise InputError(f"{settings.paths.interactions}: no interactions.", "Ingest a log first.")
-    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.data.zone)[0]
+        raise InputError(f"{paths.interactions}: no interactions.", "Ingest a log first.")
+    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.zone)[0]
     return min(end, now)
 
 
@@ -95,7 +95,7 @@ def find_candidates(
     """
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
-    before = partial(_plays_before, play_batches(settings, plays, batch_rows), as_of)
+    before = partial(_plays_before, play_batches(settings.paths, plays, batch_rows), as_of)
     active = _distinct(user for (user,) in before(columns.USER_ID))
     if not len(active):
         raise InputError(
@@ -119,7 +119,7 @@ def find_candidates(
         np.isin(user_id, active),
         video_id,
         seen,
-        _caps(settings, videos),
+        _caps(settings.lists, videos),
         about := _about(videos),
         rules_of_night(settings, exclusions.rules, as_of, video_id, about),
         exclusions.repeats,
@@ -140,11 +140,11 @@ def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_
     return found
 
 
-def _caps(settings: Settings, videos: pl.DataFrame) -> tuple[Cap, ...]:
+def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
     """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
     wanted = (
-        ("max_per_author", settings.lists.max_per_author, columns.AUTHOR_ID),
-        ("max_per_category", settings.lists.max_per_category, columns.CATEGORY_LEVELS[0]),
+        ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
+        ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
     )
     return tuple(
         Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
@@ -163,13 +163,13 @@ def _about(videos: pl.DataFrame) -> About:
 
 
 def described_videos(
-    settings: Settings, store: FeatureStore, as_of: datetime, profiles_at: datetime
+    paths: Paths, settings: DataSettings, store: FeatureStore, as_of: datetime, profiles_at: datetime
 ) -> pl.DataFrame:
     """The videos known as of the instant, by id, with the columns that the listing rules need.
 
     A video with unknown upload is as old as the first record of it.
     """
-    known = first_known(settings, as_of).collect()
+    known = first_known(paths, settings, as_of).collect()
     if known.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: no video was known then.",
@@ -185,16 +185,16 @@ def described_videos(
     return described
 
 
-def listing_rules(settings: Settings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
+def listing_rules(settings: ListSettings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
     """Each listing rule in force, by name, as a condition; a video is eligible if it meets all of them."""
     rules = {"blocklist": ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())}
-    if settings.lists.exclude_not_public:
+    if settings.exclude_not_public:
         # Unknown counts as public.
         rules["exclude_not_public"] = pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
-    if settings.lists.exclude_advertisements:
+    if settings.exclude_advertisements:
         rules["exclude_advertisements"] = pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
-    if settings.lists.max_video_age_days is not None:
-        oldest = as_of - timedelta(days=settings.lists.max_video_age_days)
+    if settings.max_video_age_days is not None:
+        oldest = as_of - timedelta(days=settings.max_video_age_days)
         rules["max_video_age_days"] = pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
     return rules
 
@@ -202,8 +202,8 @@ def listing_rules(settings: Settings, as_of: datetime, blocklist: np.ndarray) ->
 def _listable_videos(
     settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
 ) -> pl.DataFrame:
-    described = described_videos(settings, store, as_of, profiles_at)
-    listable = described.filter(*listing_rules(settings, as_of, blocklist).values())
+    described = described_videos(settings.paths, settings.data, store, as_of, profiles_at)
+    listable = described.filter(*listing_rules(settings.lists, as_of, blocklist).values())
     if listable.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: of {described.height} known videos none may be listed.",
@@ -221,7 +221,7 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def play_batches(
-    settings: Settings, plays: pl.DataFrame | None = None, batch_rows: int = _BATCH_ROWS
+    paths: Paths, plays: pl.DataFrame | None = None, batch_rows: int = _BATCH_ROWS
 ) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
     """A function that reads columns of the interactions in batches, from memory or from their table."""
 
@@ -229,7 +229,7 @@ def play_batches(
         if plays is not None:
             yield from plays.select(names).iter_slices(batch_rows)
             return
-        for path in require_plays(settings.paths.interactions):
+        for path in require_plays(paths.interactions):
             for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=list(names)):
                 yield pl.DataFrame(batch)
 

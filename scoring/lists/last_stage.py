@@ -10,7 +10,7 @@ import polars as pl
 
 from nightreel.core.errors import InputError
 from nightreel.core.own_models import RANKERS, load_own
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ListSettings, RankerSettings, Settings
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers.filtering import filter_size
 from pipelines.retrieval.own import plays_of
@@ -44,20 +44,20 @@ def with_last_stage(
     if settings.ranker.last_stage is None:
         return lists(settings)
     stage: LastStage = load_own(RANKERS, settings.ranker.last_stage)()
-    stage.fit(plays_of(Past.of(read_plays(settings), as_of, settings)))
-    longer = lists(settings.changed({"lists.top_k": filter_size(settings)}))
-    return (_reordered(block, stage, settings) for block in longer)
+    stage.fit(plays_of(Past.of(read_plays(settings.paths), as_of, settings.data)))
+    longer = lists(settings.changed({"lists.top_k": filter_size(settings.ranker, settings.lists)}))
+    return (_reordered(block, stage, settings.ranker, settings.lists) for block in longer)
 
 
-def _reordered(block: Lists, stage: LastStage, settings: Settings) -> Lists:
+def _reordered(block: Lists, stage: LastStage, ranker: RankerSettings, lists: ListSettings) -> Lists:
     scores = np.asarray(stage.scores(pl.DataFrame(vars(block))), dtype=np.float64)
     if scores.shape != (len(block),) or not np.isfinite(scores).all():
         raise InputError(
-            f"Last stage {settings.ranker.last_stage}: it gave {scores.shape} scores for {len(block)} rows, "
+            f"Last stage {ranker.last_stage}: it gave {scores.shape} scores for {len(block)} rows, "
             "or one that is no number.",
             "Repair it, or unset [ranker] last_stage.",
         )
     order = np.lexsort((block.rank, -scores, block.user_id))
     ordered = replace(block.rows(order), score=scores[order])
     rank = 1 + np.arange(len(block)) - np.searchsorted(ordered.user_id, ordered.user_id)
-    return replace(ordered, rank=rank.astype(np.int32)).rows(rank <= settings.lists.top_k)
+    return replace(ordered, rank=rank.astype(np.int32)).rows(rank <= lists.top_k)

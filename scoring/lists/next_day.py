@@ -183,7 +183,7 @@ class NextDayScoring:
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
         parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
-        kept = [scored.kept(part, filter_size(self.settings)) for part in parts]
+        kept = [scored.kept(part, filter_size(self.settings.ranker, self.settings.lists)) for part in parts]
         # All users at once: a call of the models costs more than a few rows.
         scored.order(np.concatenate([np.zeros(0, np.int64), *kept]))
         rewatch = self.candidates.rewatch(users)
@@ -228,7 +228,7 @@ class NextDayScoring:
         rows = self._rows(np.array([user]), self.settings.lists.top_k)
         scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
         part = slice(0, len(rows.user))
-        kept = scored.kept(part, filter_size(self.settings))
+        kept = scored.kept(part, filter_size(self.settings.ranker, self.settings.lists))
         scored.order(kept)
         ordered, listed = self._ordered(scored, part, kept)
         by_video = np.argsort(scored.video, kind="stable")

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import CANDIDATE_SOURCES, RetrievalSettings, Settings
+from nightreel.core.settings import CANDIDATE_SOURCES, RankerSettings, RetrievalSettings, Settings
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import read_plays
 from pipelines.retrieval.fits import fitted_arrays, last_cutoff
@@ -24,11 +24,11 @@ def own_candidates(settings: RetrievalSettings) -> tuple[str, ...]:
     return tuple(name for name in names if name != "all" and name not in CANDIDATE_SOURCES)
 
 
-def refuse_on_ray(settings: Settings) -> None:
+def refuse_on_ray(retrieval: RetrievalSettings, ranker: RankerSettings) -> None:
     """Raise InputError if own models would have to run on a cluster."""
     own = [
-        *own_candidates(settings.retrieval),
-        *([settings.ranker.last_stage] if settings.ranker.last_stage else []),
+        *own_candidates(retrieval),
+        *([ranker.last_stage] if ranker.last_stage else []),
     ]
     if own:
         raise InputError(
@@ -61,9 +61,9 @@ class OwnSources:
         names = own_candidates(settings.retrieval)
         if not names:
             return None
-        log = read_plays(settings)
-        past = Past.of(log, as_of, settings)
-        fitted_on = Past.of(log, last_cutoff(as_of, settings.data), settings)
+        log = read_plays(settings.paths)
+        past = Past.of(log, as_of, settings.data)
+        fitted_on = Past.of(log, last_cutoff(as_of, settings.data), settings.data)
         video_id = np.union1d(past.video_id, candidates.video_id)
         listed = np.searchsorted(video_id, candidates.video_id)
         unknown = np.full(len(video_id), -1, dtype=np.int64)

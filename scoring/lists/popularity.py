@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 from pipelines.backtest_files import YESTERDAY
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
@@ -36,13 +36,13 @@ class LikedPlays:
     counts: np.ndarray
 
     @classmethod
-    def count(cls, plays: pl.DataFrame, settings: Settings, buckets: LengthBuckets) -> "LikedPlays":
+    def count(cls, plays: pl.DataFrame, settings: DataSettings, buckets: LengthBuckets) -> "LikedPlays":
         """Count a log as `read_plays` returns it, batch by batch, with the label that the settings define."""
         parts = []
         for batch in plays.iter_slices(_BATCH_ROWS):
             ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-            liked = is_liked(settings.data.label, buckets, ratio, length, settings)
-            ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.data.zone)
+            liked = is_liked(settings.label, buckets, ratio, length, settings)
+            ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
             rows = batch.select(columns.VIDEO_ID).with_columns(ends.alias("end"), pl.Series("liked", liked))
             parts.append(rows.group_by("end", columns.VIDEO_ID).agg(pl.col("liked").sum().cast(pl.Int64)))
         whole = pl.concat(parts)

@@ -64,7 +64,7 @@ class Retrieval:
         cls, candidates: Candidates, sides: Sides, settings: Settings, own: OwnSources | None = None
     ) -> "Retrieval | None":
         """Build as the settings say; None if every video is scored, as always for a small catalogue."""
-        size = CANDIDATES_PER_FILTERED * filter_size(settings)
+        size = CANDIDATES_PER_FILTERED * filter_size(settings.ranker, settings.lists)
         about = candidates.about
         if settings.retrieval.candidates == "all" or size >= len(candidates.video_id) or about is None:
             return None

@@ -287,7 +287,7 @@ class _Scoring:
 
     def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
         """What the filter keeps of some of these users after the other."""
-        keep = filter_size(self.settings)
+        keep = filter_size(self.settings.ranker, self.settings.lists)
         if self.retrieval is not None:
             return self._filtered_union(block, self.retrieval, keep)
         return self._filtered_catalogue(block, keep)

@@ -65,14 +65,16 @@ def with_last_words(
     def ordered(among: Candidates, changed: Settings) -> Iterator[Lists]:
         return with_last_stage(lambda longer: lists(among, longer), as_of, changed)
 
-    return with_rules(ordered, ListRules.of(candidates, sides, as_of, settings), candidates, settings)
+    return with_rules(
+        ordered, ListRules.of(candidates, sides, as_of, settings.lists, settings.seed), candidates, settings
+    )
 
 
 def work_of_model(
     candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: Settings
 ) -> Work:
     """The same lists, to be made in parts by several processes."""
-    rules = ListRules.of(candidates, sides, as_of, settings)
+    rules = ListRules.of(candidates, sides, as_of, settings.lists, settings.seed)
     if rules is not None:
         candidates, settings = before_rules(candidates, settings)
     if objective_of(model) != NEXT_DAY:
@@ -86,4 +88,4 @@ def _next_day(
 ) -> tuple[NextDayRanker, Night]:
     """The ranker, and the night, which is read now: lists may be made when its tables are others."""
     found = NextDayRanker.load(model.folder, NEXT_DAY)
-    return found, night_of(candidates, sides, read_plays(settings), as_of, settings)
+    return found, night_of(candidates, sides, read_plays(settings.paths), as_of, settings)

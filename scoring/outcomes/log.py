@@ -72,7 +72,7 @@ class Log:
         if self.settings.data.label == RATIO:
             return NO_BUCKETS
         try:
-            return LengthBuckets.load(model_registry.find(self.settings, model_version).folder)
+            return LengthBuckets.load(model_registry.find(self.settings.paths, model_version).folder)
         except (InputError, OSError):
             known = before.select(columns.WATCH_RATIO, columns.VIDEO_DURATION).collect()
             return LengthBuckets.fit(*(known[name].to_numpy() for name in known.columns))
@@ -80,7 +80,7 @@ class Log:
     def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
         """Each played pair: user_id, video_id, liked, and watch_ms over all its plays."""
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(self.settings.data.label, buckets, ratio, length, self.settings)
+        liked = is_liked(self.settings.data.label, buckets, ratio, length, self.settings.data)
         return (
             plays.with_columns(pl.Series(LIKED, liked))
             .group_by(_PAIR)
@@ -147,7 +147,7 @@ class Log:
         # The last day that had ended may be the one before that of the newest play.
         names = [columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO, columns.VIDEO_DURATION]
         last = before.filter(_at(newest - timedelta(days=3)) <= _STAMP).select(names).collect()
-        liked = LikedPlays.count(last, self.settings, buckets)
+        liked = LikedPlays.count(last, self.settings.data, buckets)
         value = liked.of_last(1, as_of)
         order = np.argsort(-value, kind="stable")
         order = order[value[order] > 0]

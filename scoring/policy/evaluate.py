@@ -121,7 +121,7 @@ def evaluate_policy(
         remarks=remarks or None,
         database=masked(database_url(settings)),
     )
-    folder = model_registry.find(settings, version).folder
+    folder = model_registry.find(settings.paths, version).folder
     return StepResult("policy", False, (folder,), (), facts)
 
 
@@ -131,7 +131,7 @@ def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: da
     Raises:
         InputError: as `evaluate_policy`.
     """
-    model = model_registry.find(settings, version)
+    model = model_registry.find(settings.paths, version)
     ids = ListIds.of(settings.paths)
     with reading(settings) as connection:
         require_current(connection)
@@ -162,7 +162,7 @@ def _orders(home: Settings, run: Row[Any], model: ModelVersion) -> Iterator[List
     """The model's own order of all that its filter keeps, for every user of a run's night."""
     plain = home.changed(
         {
-            "lists.top_k": max(filter_size(home), run.k),
+            "lists.top_k": max(filter_size(home.ranker, home.lists), run.k),
             "lists.explore_share": 0.0,
             "lists.diversity": 0.0,
             "lists.repeat_discount": 0.0,

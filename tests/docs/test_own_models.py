@@ -70,7 +70,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 def _model(settings: Settings, objective: str) -> str:
-    versions = (model_registry.find(settings, name) for name in model_registry.version_names(settings))
+    versions = (
+        model_registry.find(settings.paths, name) for name in model_registry.version_names(settings.paths)
+    )
     return next(one.version for one in versions if objective_of(one) == objective)
 
 
@@ -84,7 +86,7 @@ def test_a_source_of_ones_own_brings_rows_of_the_lists(home: Settings, objective
     brought = rows.filter(pl.col("candidate_sources").str.split(",").list.contains("companions"))
     assert 0 < brought.height < rows.height
     # What it recommends to whom, by the page's own class.
-    past = Past.of(read_plays(home), AS_OF, home)
+    past = Past.of(read_plays(home.paths), AS_OF, home.data)
     arrays = OwnSource("companions", importlib.import_module("my_models").Companions).fit(past, home)
     own = {
         int(user): set(past.video_id[arrays["video"][arrays["start"][at] : arrays["start"][at + 1]]].tolist())
@@ -136,7 +138,7 @@ class _Wrong:
 
 
 def test_a_source_that_gives_nonsense_is_named(home: Settings) -> None:
-    past = Past.of(read_plays(home), AS_OF, home)
+    past = Past.of(read_plays(home.paths), AS_OF, home.data)
     user, video = int(past.user_id[0]), int(past.video_id[0])
     good = pl.DataFrame({"user_id": [user], "video_id": [video], "score": [1.0]})
     for frame, said in (
@@ -179,7 +181,7 @@ def test_the_script_for_rectools_recommends(home: Settings, tmp_path: Path) -> N
         pytest.skip("no RecTools in .venv-peers: run `make peers`")
     script = tmp_path / "rectools_ease.py"
     script.write_text(RECTOOLS, encoding="utf-8")
-    past = Past.of(read_plays(home), AS_OF, home)
+    past = Past.of(read_plays(home.paths), AS_OF, home.data)
     arrays = OwnSource("rectools_ease", lambda: OtherPython(python, script)).fit(past, home)
     liked = {int(user) for user in past.user_id[np.unique(past.user[past.liked])]}
     known = arrays["user_id"][np.diff(arrays["start"]) > 0].tolist()

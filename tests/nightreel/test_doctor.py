@@ -109,7 +109,7 @@ def test_this_environment_has_what_nightreel_requires(tmp_path: Path) -> None:
 def test_a_folder_without_all_files_names_those_that_lack(settings: Settings) -> None:
     settings.data.raw_dir.mkdir()
     (settings.data.raw_dir / "user_features.csv").write_text("")
-    found = doctor.data_folder(settings)
+    found = doctor.data_folder(settings.data)
     assert found.state == "wrong"
     assert "big_matrix.csv" in found.found
     assert "user_features.csv" not in found.found

@@ -87,7 +87,7 @@ def test_a_night_is_compared_once_and_what_moves_is_said_once(
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(home.home))
     first = record_drift(home)
-    night = nights(home)[0]
+    night = nights(home.paths)[0]
     names = {column["name"] for column in night["columns"]}
     assert {"classifier score", columns.ALS_SCORE, "video_duration"} <= names
     assert not first.skipped
@@ -98,12 +98,14 @@ def test_a_night_is_compared_once_and_what_moves_is_said_once(
     plays = read_table(home, "interactions")
     write_table(home, "interactions", pl.concat([plays, plays.tail(1)]))
     remarks = record_drift(home).summary["remarks"]
-    lost = next(column for column in nights(home)[0]["columns"] if column["name"] == columns.VIDEO_DURATION)
+    lost = next(
+        column for column in nights(home.paths)[0]["columns"] if column["name"] == columns.VIDEO_DURATION
+    )
     assert (lost["missing"], lost["moved"]) == (1, True)
     assert lost["missing_training"] < 0.5
     assert len(remarks) == 1
     assert columns.VIDEO_DURATION in remarks[0]
-    assert nights(home)[0]["remarks"] == remarks
+    assert nights(home.paths)[0]["remarks"] == remarks
 
     shown = nightreel("drift", home=home.home)
     assert shown.returncode == 0, shown.stderr

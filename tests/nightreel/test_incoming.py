@@ -384,7 +384,7 @@ def test_what_is_not_read_is_named_in_the_remarks_and_by_doctor(home: Settings) 
     for _ in range(2):  # also when nothing has changed
         remarks = ingest(home).summary["remarks"]
         assert [remark.partition(" is not read: ")[0] for remark in remarks] == [*of_incoming, *beside]
-    found = doctor.unread(home)
+    found = doctor.unread(home.data)
     assert found.state == "warning"
     assert all(name in found.found for name in [*of_incoming, *beside])
     assert len(_table(home, "interactions", "user_id")) == 3
@@ -418,10 +418,10 @@ def test_an_odd_entry_of_the_archive_is_named_and_ends_no_night(
     for remarks in (merge_deliveries(home).summary["remarks"], ingest(home).summary["remarks"]):
         (remark,) = remarks
         assert remark.startswith(f"incoming/taken/{name} is not read: ") and why in remark
-    assert f"taken/{name}" in doctor.unread(home).found
+    assert f"taken/{name}" in doctor.unread(home.data).found
     ingest(home, force=True)
     assert [user for (user,) in _table(home, "interactions", "user_id")] == [1, 2, 3, 4]
-    assert known_now(home) >= last_arrival(home.paths)
+    assert known_now(home.paths, home.data) >= last_arrival(home.paths)
 
 
 def test_few_bad_rows_are_left_out_and_said(home: Settings) -> None:
@@ -603,7 +603,7 @@ def test_a_delivery_of_later_is_reported_and_does_not_stand_before_what_comes(
     assert earliest <= first < second <= datetime.now(UTC)
     found = _table(home, "users", "user_id", "user_active_degree", "created_timestamp")
     assert found[0] == (1, "low_active", second)
-    assert last_arrival(home.paths) == second and known_now(home) <= datetime.now(UTC)
+    assert last_arrival(home.paths) == second and known_now(home.paths, home.data) <= datetime.now(UTC)
     assert "after now" not in nightreel("status", home=home.home).stdout
     assert _night(home).summary["remarks"] == []
 

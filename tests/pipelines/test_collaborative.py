@@ -179,7 +179,7 @@ def _instants(*plays: tuple[float, int]) -> pl.Series:
 
 def _refits(instants: pl.Series, settings: Settings) -> list[datetime]:
     plays = pl.DataFrame({columns.EVENT_TIMESTAMP: instants})
-    return refit_cutoffs(plays_of_days(plays, settings.data.zone), settings)
+    return refit_cutoffs(plays_of_days(plays, settings.data.zone), settings.data, settings.features)
 
 
 def test_refits_stand_at_local_midnights_so_many_days_apart(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_groups_and_uploads_of_items_count_from_their_day_on(home: Settings) -> None:
     build_aggregates(home)
     night = FIRST + timedelta(days=6)
-    found = known_videos(home, night)
+    found = known_videos(home.paths, home.data, night)
     assert found["video_id"].to_list() == [1, 2, 3]
     authors, genres = found["author"].to_list(), found["first_level_category"].to_list()
     assert authors[0] == authors[2] != authors[1]
@@ -67,14 +67,16 @@ def test_groups_and_uploads_of_items_count_from_their_day_on(home: Settings) -> 
     uploaded = datetime(2026, 3, 4, tzinfo=UTC)
     assert found["uploaded_us"][2] == uploaded.timestamp() * 1e6
     # Known when its day is over, and not before.
-    assert 3 not in known_videos(home, uploaded + timedelta(hours=23))["video_id"].to_list()
-    assert 3 in known_videos(home, uploaded + timedelta(hours=24))["video_id"].to_list()
+    assert 3 not in known_videos(home.paths, home.data, uploaded + timedelta(hours=23))["video_id"].to_list()
+    assert 3 in known_videos(home.paths, home.data, uploaded + timedelta(hours=24))["video_id"].to_list()
     assert upload_days(home.paths).collect().height == 3
 
 
 def test_text_of_users_becomes_features_that_do_not_see_what_comes_later(home: Settings) -> None:
-    view = catalogue_of(home).view("declared_user_text")
-    assert set(view.names) <= {name for _, names in catalogue_of(home).ranked for name in names}
+    view = catalogue_of(home.data, home.features).view("declared_user_text")
+    assert set(view.names) <= {
+        name for _, names in catalogue_of(home.data, home.features).ranked for name in names
+    }
     assert not build_user_text(home).skipped
     path = home.paths.feature_source("declared_user_text")
     before = pl.read_parquet(path)

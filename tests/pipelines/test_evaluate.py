@@ -165,7 +165,7 @@ def test_popularity_is_that_of_plays_before_the_cut(
     records: list[dict[str, Any]], settings: Settings
 ) -> None:
     """Worked out apart, from the table of interactions: plays strictly before the holdout, by views."""
-    cut = datetime.fromisoformat(model_registry.champion(settings).manifest["data"]["holdout_from"])
+    cut = datetime.fromisoformat(model_registry.champion(settings.paths).manifest["data"]["holdout_from"])
     plays = LOG.interactions
     views = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cut)[columns.VIDEO_ID].value_counts()
     users = plays[columns.USER_ID].unique().to_numpy().astype(np.uint64)
@@ -209,7 +209,7 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: 
 
 
 def _scores(settings: Settings) -> dict[str, np.ndarray]:
-    model = model_registry.champion(settings)
+    model = model_registry.champion(settings.paths)
     (impressions,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "impressions"]
     models = Models(HybridRanker.load(model.folder), LengthBuckets.load(model.folder))
     # No user chooses: the blend would see outcomes of the holdout, as it may.
@@ -220,7 +220,7 @@ def _scores(settings: Settings) -> dict[str, np.ndarray]:
 def test_no_score_of_the_impressions_protocol_sees_the_holdout(settings: Settings, tmp_path: Path) -> None:
     """With every outcome of the holdout turned round, features and models made anew give the same scores."""
     before = _scores(settings)
-    cut = datetime.fromisoformat(model_registry.champion(settings).manifest["data"]["holdout_from"])
+    cut = datetime.fromisoformat(model_registry.champion(settings.paths).manifest["data"]["holdout_from"])
     turned = LOG.interactions.with_columns(
         pl.when(pl.col(columns.EVENT_TIMESTAMP) >= cut)
         .then(3.0 - pl.col(columns.WATCH_RATIO).clip(0, 3))
@@ -247,7 +247,7 @@ def test_without_fully_observed_pairs_the_impressions_protocol_stands_alone(tmp_
 
 def test_the_original_is_reproduced_with_its_leaks_and_without(settings: Settings) -> None:
     size = Size(plays=1000, trees=10)
-    found = [*as_published(kuairec_pairs(settings), open_store(), settings, size)]
+    found = [*as_published(kuairec_pairs(settings.paths, settings.data), open_store(), settings, size)]
     original = [vars(figure) for own in found for figure in own]
     assert {r["protocol"] for r in original} == {
         "as-published",
@@ -275,12 +275,12 @@ def test_nothing_that_only_compares_is_trained_or_judged(
 ) -> None:
     assert {r["protocol"] for r in records} == {"kuairec", "impressions"}
     assert not {r["system"] for r in records} - {*SYSTEMS, "truth"}
-    assert not [*model_registry.champion(settings).folder.glob("*lambdamart*")]
+    assert not [*model_registry.champion(settings.paths).folder.glob("*lambdamart*")]
 
 
 def test_users_that_choose_are_not_reported(settings: Settings, records: list[dict[str, Any]]) -> None:
-    (pairs, _) = protocol_pairs(settings, model_registry.champion(settings))
-    chosen = pairs.is_tuning(settings)
+    (pairs, _) = protocol_pairs(settings, model_registry.champion(settings.paths))
+    chosen = pairs.is_tuning(settings.evaluation, settings.seed)
     users = pairs.rows[columns.USER_ID].to_numpy()
     assert set(users[chosen]).isdisjoint(users[~chosen]) and chosen.any()
     reported = {r["users"] for r in records if r["protocol"] == "kuairec" and r["metric"] == "novelty"}

@@ -21,9 +21,9 @@ def test_the_ratio_label_is_a_label_short_and_the_duration_label_is_not(tmp_path
     ratio, length = _plays(1)
     buckets = LengthBuckets.fit(ratio, length)
     short = length < 10_000
-    by_ratio = targets(RATIO, buckets, ratio, length, settings).liked
+    by_ratio = targets(RATIO, buckets, ratio, length, settings.data).liked
     assert by_ratio[short].mean() > 10 * by_ratio[~short].mean()
-    by_duration = targets(DURATION, buckets, ratio, length, settings).liked
+    by_duration = targets(DURATION, buckets, ratio, length, settings.data).liked
     for part in (short, ~short):
         assert by_duration[part].mean() == pytest.approx(0.2, abs=0.01)
 
@@ -41,7 +41,7 @@ def test_thresholds_are_those_of_the_training_plays(tmp_path: Path) -> None:
 def test_the_duration_target_is_the_share_of_like_plays_below(tmp_path: Path) -> None:
     ratio, length = _plays(3)
     buckets = LengthBuckets.fit(ratio, length)
-    amount = targets(DURATION, buckets, ratio, length, Settings(home=tmp_path)).amount
+    amount = targets(DURATION, buckets, ratio, length, Settings(home=tmp_path).data).amount
     chosen = buckets.bucket(length) == 5
     ranks = np.argsort(np.argsort(ratio[chosen])) / (chosen.sum() - 1)
     np.testing.assert_allclose(amount[chosen], ranks, atol=0.01)
@@ -52,7 +52,7 @@ def test_the_clip_and_the_threshold_are_settings(tmp_path: Path) -> None:
         {"home": tmp_path, "data.like_threshold": 2.0, "data.watch_ratio_clip": 3.0}
     )
     found = targets(
-        RATIO, LengthBuckets.fit(np.ones(1), np.ones(1)), np.array([2.0, 2.5, 9.0]), np.ones(3), settings
+        RATIO, LengthBuckets.fit(np.ones(1), np.ones(1)), np.array([2.0, 2.5, 9.0]), np.ones(3), settings.data
     )
     assert found.liked.tolist() == [False, True, True]
     assert found.amount.tolist() == [2.0, 2.5, 3.0]
@@ -66,7 +66,7 @@ def test_a_long_view_is_liked_whatever_its_ratio(tmp_path: Path) -> None:
 
     def liked(**changed: float) -> list[bool]:
         return targets(
-            RATIO, few, ratio, length, Settings.model_validate({"home": tmp_path, **changed})
+            RATIO, few, ratio, length, Settings.model_validate({"home": tmp_path, **changed}).data
         ).liked.tolist()
 
     assert liked(**{"data.long_view_s": 18}) == [True, False, True, False, True]

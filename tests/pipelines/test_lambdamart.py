@@ -59,7 +59,7 @@ def _fit(settings: Settings):  # type: ignore[no-untyped-def]
     ratio = np.exp(matrix[:, 1] * 0.5 + random.normal(0, 0.3, rows)).astype(np.float32)
     length = np.full(rows, 9_000)
     slices = Slices(slice(0, 4_000), slice(4_000, 5_000), slice(5_000, rows))
-    wanted = targets("ratio", LengthBuckets.fit(ratio, length), ratio, length, settings)
+    wanted = targets("ratio", LengthBuckets.fit(ratio, length), ratio, length, settings.data)
     booster = fit_lambdamart(
         matrix,
         wanted,

@@ -43,7 +43,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def ranker(settings: Settings) -> HybridRanker:
-    return HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+    return HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_the_order_is_kept_with_the_model(ranker: HybridRanker, tmp_path: Path) 
 
 
 def test_the_manifest_says_what_orders(settings: Settings) -> None:
-    manifest = model_registry.champion(settings).manifest
+    manifest = model_registry.champion(settings.paths).manifest
     assert manifest["order"] == {REGRESSOR: 1.0}
     assert datetime.fromisoformat(manifest["data"]["early_stopping_from"]) < datetime.fromisoformat(
         manifest["data"]["holdout_from"]

@@ -24,7 +24,7 @@ def _write(text: str):  # type: ignore[no-untyped-def]
 
 def _register(settings: Settings, text: str = "trees", **manifest: object) -> model_registry.ModelVersion:
     return model_registry.register(
-        settings, _write(text), data_end=DAY, manifest=manifest or {"features": ["a"]}
+        settings.paths, _write(text), data_end=DAY, manifest=manifest or {"features": ["a"]}
     )
 
 
@@ -63,7 +63,7 @@ def test_a_failed_write_leaves_nothing(settings: Settings) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        model_registry.register(settings, fail, data_end=DAY, manifest={})
+        model_registry.register(settings.paths, fail, data_end=DAY, manifest={})
     assert list(settings.paths.models.iterdir()) == []
 
 
@@ -76,21 +76,21 @@ def test_what_a_crash_left_is_no_part_of_the_next_version(settings: Settings) ->
 
 def test_champion_is_the_promoted_version_until_another_is(settings: Settings) -> None:
     one, two = _register(settings, "one"), _register(settings, "two")
-    model_registry.promote(settings, one)
-    assert model_registry.champion(settings).version == one.version
-    model_registry.promote(settings, two)
-    assert model_registry.champion(settings) == two
+    model_registry.promote(settings.paths, one)
+    assert model_registry.champion(settings.paths).version == one.version
+    model_registry.promote(settings.paths, two)
+    assert model_registry.champion(settings.paths) == two
 
 
 def test_without_a_model_the_remedy_is_named(settings: Settings) -> None:
     with pytest.raises(InputError, match="Run `nightreel train` first"):
-        model_registry.champion(settings)
+        model_registry.champion(settings.paths)
 
 
 @pytest.mark.parametrize("damage", ["change", "remove", "manifest", "folder", "pointer"])
 def test_a_damaged_champion_is_refused(settings: Settings, damage: str) -> None:
     version = _register(settings)
-    model_registry.promote(settings, version)
+    model_registry.promote(settings.paths, version)
     if damage == "change":
         (version.folder / "classifier.txt").write_text("trees!", encoding="utf-8")
     elif damage == "remove":
@@ -102,4 +102,4 @@ def test_a_damaged_champion_is_refused(settings: Settings, damage: str) -> None:
     else:
         (settings.paths.models / "champion.json").write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match="train"):
-        model_registry.champion(settings)
+        model_registry.champion(settings.paths)

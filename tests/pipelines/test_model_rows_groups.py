@@ -18,7 +18,7 @@ _DAY_US = 86_400_000_000
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
     settings = settings_for(tmp_path_factory.mktemp("groups"))
-    return Past.of(LOG, midnight(FIRST_DAY + timedelta(days=99)), settings)
+    return Past.of(LOG, midnight(FIRST_DAY + timedelta(days=99)), settings.data)
 
 
 def _asked(past: Past) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:

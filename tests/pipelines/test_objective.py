@@ -49,7 +49,7 @@ def _on_days(log: SmallLog, first: Any, last: Any, liked: pl.Expr) -> SmallLog:
 
 def test_without_a_matrix_the_days_before_the_holdout_choose(tmp_path: Path) -> None:
     settings, said = _trained(tmp_path, LOG)
-    model = model_registry.champion(settings)
+    model = model_registry.champion(settings.paths)
     found = model.manifest["contest"]
     assert found["chosen_on"] == f"{STOP_FROM}, {STOP_FROM + timedelta(days=1)}"
     assert found["judged_on"] == f"the days from {HOLDOUT_FROM} on"
@@ -71,7 +71,7 @@ def test_what_is_reported_has_no_part_in_the_choice(tmp_path: Path) -> None:
     figures = []
     for name, liked in (("one", odd), ("other", ~odd)):
         settings, _ = _trained(tmp_path / name, _on_days(LOG, HOLDOUT_FROM, last, liked))
-        figures.append(model_registry.champion(settings).manifest["contest"])
+        figures.append(model_registry.champion(settings.paths).manifest["contest"])
     assert figures[0] == figures[1]
 
 
@@ -92,7 +92,11 @@ def _matrix(log: SmallLog) -> pl.DataFrame:
 def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Path) -> None:
     log = make_log(9, users=150, videos=60, plays=6_000)
     matrix = _matrix(log)
-    tuning = pl.Series(choose_settings(matrix[columns.USER_ID].to_numpy(), Settings(home=tmp_path)))
+    tuning = pl.Series(
+        choose_settings(
+            matrix[columns.USER_ID].to_numpy(), (made := Settings(home=tmp_path)).evaluation, made.seed
+        )
+    )
     assert matrix.filter(tuning)[columns.USER_ID].n_unique() >= 20
     # Of the others every pair is the opposite.
     ratio = pl.col(columns.WATCH_RATIO)
@@ -102,12 +106,12 @@ def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Pa
     found = []
     for name, of in (("one", matrix), ("other", turned)):
         settings, said = _trained(tmp_path / name, log, of)
-        manifest = model_registry.champion(settings).manifest
+        manifest = model_registry.champion(settings.paths).manifest
         found.append(manifest["contest"] | {"shrinkage": manifest["shrinkage"]})
         assert "the tuning users of small_matrix" in said["why"]
         shown, next_day = (found[-1]["ndcg"][side] for side in ("shown", "next_day"))
         assert said["objective"] == ("next_day" if next_day > shown else "shown")
-        assert has_backtest(model_registry.champion(settings).folder)
+        assert has_backtest(model_registry.champion(settings.paths).folder)
     assert found[0] == found[1]
     assert found[0]["lists"] == matrix.filter(tuning)[columns.USER_ID].n_unique()
 

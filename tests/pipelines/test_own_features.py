@@ -123,7 +123,7 @@ def test_the_service_the_manifest_and_lightgbm_name_them_last_in_order(settings:
     names = [one.name for view in service.feature_view_projections for one in view.features]
     assert names[-len(NAMES) :] == list(NAMES)
     assert names[: -len(NAMES)][-1] == columns.ALS_SCORE
-    version = model_registry.champion(settings)
+    version = model_registry.champion(settings.paths)
     assert version.manifest["features"] == names
     assert "user_last_played" in version.manifest["categorical"]
     model = lgb.Booster(model_file=str(version.folder / "classifier.txt"))
@@ -135,7 +135,7 @@ def test_the_service_the_manifest_and_lightgbm_name_them_last_in_order(settings:
 def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
     """Users, videos and pairs, as the fast kernel scores them, against Feast's own row for each."""
     train(settings)
-    version = model_registry.champion(settings)
+    version = model_registry.champion(settings.paths)
     ranker = HybridRanker.load(version.folder)
     as_of = midnight(FIRST_DAY + timedelta(days=7))
     users = LOG.interactions[columns.USER_ID].unique().sort().to_numpy()[::-1]
@@ -170,7 +170,7 @@ def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     more = 'ranker.objective = "next_day"\nretrieval.sources = "recent_2d,als"\n'
     settings = _home(tmp_path / "next_day", monkeypatch, log, more)
     train(settings)
-    version = model_registry.champion(settings)
+    version = model_registry.champion(settings.paths)
     names = NextDayRanker.load(version.folder, "next_day").names
     # A name that a row of a night already has gets its view in front.
     own = {
@@ -244,7 +244,7 @@ def test_a_module_that_is_not_there(settings: Settings) -> None:
         ("no_such_module_at_all", "ModuleNotFoundError"),
     ):
         with pytest.raises(InputError, match=said):
-            catalogue_of(settings.changed({"features.modules": (named,)}))
+            catalogue_of((made := settings.changed({"features.modules": (named,)})).data, made.features)
 
 
 def test_the_setting_is_a_list_or_text_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ ANY_LENGTH = LengthBuckets.fit(RATIO, MATRIX[:, 2])
 
 
 def _wanted(ratio: np.ndarray) -> Targets:
-    return targets("ratio", ANY_LENGTH, ratio, MATRIX[:, 2], Settings(home=Path()))
+    return targets("ratio", ANY_LENGTH, ratio, MATRIX[:, 2], Settings(home=Path()).data)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,11 @@ def test_where_both_stages_tie_what_all_users_received_better_comes_first() -> N
 
 def test_no_filter_is_smaller_than_a_list() -> None:
     short = Settings.model_validate({"home": Path(), "lists.top_k": 100, "ranker.filter_k": 20})
-    assert [filter_size(short), filter_size(short, 50), filter_size(short, 200)] == [100, 100, 200]
+    assert [
+        filter_size(short.ranker, short.lists),
+        filter_size(short.ranker, short.lists, 50),
+        filter_size(short.ranker, short.lists, 200),
+    ] == [100, 100, 200]
 
 
 few = st.sampled_from([0.0, 0.25, 0.5])

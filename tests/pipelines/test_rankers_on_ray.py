@@ -18,10 +18,10 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
-    local = model_registry.champion(settings)
+    local = model_registry.champion(settings.paths)
     result = train(settings.changed({"cluster.engine": "ray"}))
     assert not result.skipped and result.summary["version"] != local.version
-    found = model_registry.find(settings, result.summary["version"])
+    found = model_registry.find(settings.paths, result.summary["version"])
     assert found.manifest["settings"]["cluster.engine"] == "ray"
     assert found.manifest["features"] == local.manifest["features"]
     assert min(found.manifest["trees"].values()) >= 1

@@ -29,7 +29,7 @@ def _settings(home: Path, holdout_days: int = 2, backtest_days: int = 1) -> Sett
 
 def test_last_days_are_held_out_and_as_many_before_them_stop(tmp_path: Path) -> None:
     instants = _instants(dict.fromkeys(range(8), 10))
-    cuts = time_cuts(instants, _settings(tmp_path))
+    cuts = time_cuts(instants, (made := _settings(tmp_path)).data, made.evaluation)
     assert cuts.slices(instants) == Slices(slice(0, 40), slice(40, 60), slice(60, 80))
     assert (cuts.stop_from, cuts.holdout_from) == (START + timedelta(days=4), START + timedelta(days=6))
     assert cuts.last_day.isoformat() == "2020-07-12"
@@ -37,7 +37,9 @@ def test_last_days_are_held_out_and_as_many_before_them_stop(tmp_path: Path) -> 
 
 def test_days_of_the_backtest_are_held_out_and_no_more_days_stop(tmp_path: Path) -> None:
     instants = _instants(dict.fromkeys(range(8), 10))
-    slices = time_cuts(instants, _settings(tmp_path, 2, backtest_days=3)).slices(instants)
+    slices = time_cuts(
+        instants, (made := _settings(tmp_path, 2, backtest_days=3)).data, made.evaluation
+    ).slices(instants)
     assert slices == Slices(slice(0, 30), slice(30, 50), slice(50, 80))
 
 
@@ -47,31 +49,33 @@ def test_a_play_at_midnight_belongs_to_the_day_that_begins(tmp_path: Path) -> No
         [_instants(dict.fromkeys(range(8), 10)), pl.Series([before]).cast(pl.Datetime("us", "UTC"))]
     )
     instants = instants.sort()
-    slices = time_cuts(instants, _settings(tmp_path, 1)).slices(instants)
+    slices = time_cuts(instants, (made := _settings(tmp_path, 1)).data, made.evaluation).slices(instants)
     assert instants[slices.holdout][0] == START + timedelta(days=7)
     assert instants[slices.stop][-1] == before
 
 
 def test_stray_plays_after_the_last_real_day_are_no_days(tmp_path: Path) -> None:
     instants = _instants(dict.fromkeys(range(8), 50) | {11: 2, 12: 1})
-    cuts = time_cuts(instants, _settings(tmp_path))
+    cuts = time_cuts(instants, (made := _settings(tmp_path)).data, made.evaluation)
     assert cuts.holdout_from == START + timedelta(days=6)
     assert cuts.slices(instants).holdout == slice(300, 403)
 
 
 def test_days_without_plays_are_no_days(tmp_path: Path) -> None:
     instants = _instants({0: 10, 1: 10, 20: 10, 21: 10, 40: 10})
-    cuts = time_cuts(instants, _settings(tmp_path))
+    cuts = time_cuts(instants, (made := _settings(tmp_path)).data, made.evaluation)
     assert cuts.slices(instants) == Slices(slice(0, 10), slice(10, 30), slice(30, 50))
 
 
 def test_a_short_log_holds_out_fewer_days(tmp_path: Path) -> None:
     instants = _instants({0: 10, 1: 10, 2: 10})
-    slices = time_cuts(instants, _settings(tmp_path, 5)).slices(instants)
+    slices = time_cuts(instants, (made := _settings(tmp_path, 5)).data, made.evaluation).slices(instants)
     assert slices == Slices(slice(0, 10), slice(10, 20), slice(20, 30))
 
 
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_fewer_than_three_days_are_refused(tmp_path: Path, days: int) -> None:
     with pytest.raises(InputError, match=f"{days} days"):
-        time_cuts(_instants(dict.fromkeys(range(days), 10)), _settings(tmp_path))
+        time_cuts(
+            _instants(dict.fromkeys(range(days), 10)), (made := _settings(tmp_path)).data, made.evaluation
+        )

@@ -42,7 +42,7 @@ def result(home: tuple[Settings, StepResult]) -> StepResult:
 
 
 def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, result: StepResult) -> None:
-    manifest = model_registry.champion(settings).manifest
+    manifest = model_registry.champion(settings.paths).manifest
     plays = LOG.interactions
     assert manifest["version"] == result.summary["version"]
     assert columns.ALS_SCORE in manifest["features"] and columns.AUTHOR_ID in manifest["categorical"]
@@ -71,14 +71,14 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
 
 
 def test_manifest_tells_nothing_of_the_place_or_the_hour(settings: Settings) -> None:
-    text = json.dumps(model_registry.champion(settings).manifest)
+    text = json.dumps(model_registry.champion(settings.paths).manifest)
     assert str(settings.home) not in text
 
 
 def test_importances_of_every_feature_are_saved_and_the_first_printed(
     settings: Settings, result: StepResult
 ) -> None:
-    champion = model_registry.champion(settings)
+    champion = model_registry.champion(settings.paths)
     saved = json.loads((champion.folder / "importances.json").read_text(encoding="utf-8"))
     assert {row["feature"] for row in saved} == set(champion.manifest["features"])
     printed = result.summary["importances"]
@@ -87,7 +87,7 @@ def test_importances_of_every_feature_are_saved_and_the_first_printed(
 
 
 def test_the_champion_predicts(settings: Settings) -> None:
-    champion = model_registry.champion(settings)
+    champion = model_registry.champion(settings.paths)
     assert HybridRanker.load(champion.folder).feature_names == tuple(champion.manifest["features"])
 
 
@@ -126,11 +126,11 @@ def test_a_worse_version_does_not_become_champion_and_a_better_one_does(first: s
         quality = [summary["metrics"]["hybrid_ndcg_at_10"] for summary in (before, after)]
         assert quality[0] != quality[1]
         better = before if quality[0] > quality[1] else after
-        assert model_registry.champion(settings).version == better["version"]
+        assert model_registry.champion(settings.paths).version == better["version"]
         assert after["verdict"].startswith(f"kept {before['version']}") == (better is before)
         again = trained(first, force=True)
         assert again["version"] == before["version"]
-        assert model_registry.champion(settings).version == better["version"]
+        assert model_registry.champion(settings.paths).version == better["version"]
 
 
 def test_a_champion_that_saw_the_holdout_is_no_measure(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_champion_that_saw_the_holdout_is_no_measure(tmp_path: Path) -> None:
         patch.setenv("NIGHTREEL_EVALUATION_HOLDOUT_DAYS", "4")
         longer = train(load_settings()).summary
         assert "was trained on plays of this holdout" in longer["verdict"]
-        assert model_registry.champion(settings).version == longer["version"] != later["version"]
+        assert model_registry.champion(settings.paths).version == longer["version"] != later["version"]
 
 
 def test_a_damaged_champion_is_replaced(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_damaged_champion_is_replaced(tmp_path: Path) -> None:
         (settings.paths.models / version / "classifier.txt").write_text("cut", encoding="utf-8")
         again = train(settings)
         assert not again.skipped
-        assert model_registry.champion(settings).version == version
+        assert model_registry.champion(settings.paths).version == version
 
 
 @pytest.mark.parametrize(("threshold", "share"), [(50.0, "0.000%"), (-1.0, "100.000%")])

@@ -45,7 +45,7 @@ def _catalogue(past: Past) -> Catalogue:
 
 
 def _scores(name: str, plays: pl.DataFrame, settings) -> np.ndarray:
-    past = Past.of(plays, CUTOFF, settings)
+    past = Past.of(plays, CUTOFF, settings.data)
     index = PlaysByUser(past)
     instants = np.full(len(past.user_id), past.cutoff_us)
     histories = index.histories(past.user_id, instants, np.arange(len(past.video_id)), len(past.video_id))
@@ -91,7 +91,7 @@ def test_a_play_just_before_the_cutoff_counts(name, settings):
 
 @pytest.mark.parametrize("name", RETRIEVAL_SOURCES)
 def test_a_users_scores_depend_on_no_other_user_that_is_asked_for(name, settings):
-    past = Past.of(LOG, CUTOFF, settings)
+    past = Past.of(LOG, CUTOFF, settings.data)
     index, videos = PlaysByUser(past), np.arange(len(past.video_id))
     source = SOURCES[name]
     fitted = source.over(source.fit(past, settings), _catalogue(past))
@@ -107,7 +107,7 @@ def test_a_users_scores_depend_on_no_other_user_that_is_asked_for(name, settings
 
 def test_of_videos_that_are_equally_fresh_the_better_received_is_first(settings):
     """Uploads are days: many videos have the same."""
-    past = Past.of(LOG, CUTOFF, settings)
+    past = Past.of(LOG, CUTOFF, settings.data)
     videos = len(past.video_id)
     uploaded, received = np.arange(videos) // 10, np.random.default_rng(1).permutation(videos)
     catalogue = dataclasses.replace(_catalogue(past), uploaded_us=uploaded, received=received)
@@ -122,7 +122,7 @@ def test_of_videos_that_are_equally_fresh_the_better_received_is_first(settings)
 @pytest.mark.parametrize("users", [30, 90], ids=["fewer users than videos", "more"])
 def test_ease_is_its_closed_form(settings, users):
     log = make_log(5, users=users, videos=60, plays=3_000).interactions
-    past = Past.of(log, CUTOFF, settings)
+    past = Past.of(log, CUTOFF, settings.data)
     source = SOURCES["ease"]
     pairs = past.pairs(past.liked).toarray().astype(np.float64)
     inverse = np.linalg.inv(pairs.T @ pairs + source.regularization * np.eye(pairs.shape[1]))
@@ -194,7 +194,7 @@ def test_what_is_liked_next_is_pointed_to(settings):
         },
         schema_overrides={columns.EVENT_TIMESTAMP: pl.Datetime("us", "UTC")},
     )
-    past = Past.of(plays, CUTOFF, settings)
+    past = Past.of(plays, CUTOFF, settings.data)
     learnt = SOURCES["next_played"].fit(past, settings)
     codes = zip(learnt["row"], learnt["column"], strict=True)
     pairs = {(int(past.video_id[a]), int(past.video_id[b])) for a, b in codes}
@@ -209,7 +209,7 @@ def test_a_history_is_what_came_strictly_before_the_instant(seed, hours):
 
     plays = make_log(seed, users=6, videos=12, plays=80).interactions
     end = plays[columns.EVENT_TIMESTAMP][-1] + timedelta(days=1)
-    past = Past.of(plays, end, settings_for(Path("unused")))
+    past = Past.of(plays, end, settings_for(Path("unused")).data)
     instant = midnight(FIRST_DAY) + timedelta(hours=hours)
     users = np.append(past.user_id, 10**12)
     width = len(past.video_id)

@@ -47,7 +47,9 @@ def _captions(texts: list[str | None]) -> pl.DataFrame:
 
 
 def _cutoff(log: SmallLog, settings: Settings) -> datetime:
-    return refit_cutoffs(plays_of_days(log.interactions, settings.data.zone), settings)[0]
+    return refit_cutoffs(
+        plays_of_days(log.interactions, settings.data.zone), settings.data, settings.features
+    )[0]
 
 
 def _known(log: SmallLog, cutoff: datetime) -> set[int]:

@@ -30,7 +30,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyp
 
 @pytest.fixture(scope="module")
 def frame(settings: Settings) -> FeatureFrame:
-    return FeatureFrame.join(open_store(), read_plays(settings), settings.data.zone)
+    return FeatureFrame.join(open_store(), read_plays(settings.paths), settings.data.zone)
 
 
 def _encoding(frame: FeatureFrame) -> FeatureEncoding:
@@ -79,7 +79,7 @@ def test_any_rows_in_any_order_are_those_of_the_whole(frame: FeatureFrame) -> No
 
 
 def test_repeated_plays_and_unknown_users_and_videos_keep_their_rows(settings: Settings) -> None:
-    plays = read_plays(settings)
+    plays = read_plays(settings.paths)
     stranger = plays.tail(1).with_columns(pl.lit(999_999, pl.Int64).alias(columns.USER_ID))
     nowhere = plays.tail(1).with_columns(pl.lit(888_888, pl.Int64).alias(columns.VIDEO_ID))
     rows = pl.concat([plays, stranger, plays.head(2), nowhere])
@@ -96,7 +96,7 @@ def test_repeated_plays_and_unknown_users_and_videos_keep_their_rows(settings: S
 def test_hour_and_weekday_are_local(settings: Settings) -> None:
     """2020-07-05 00:08:23.438 in Shanghai is hour 0 of a Sunday, though it is Saturday 16:08 in UTC."""
     play = (
-        read_plays(settings)
+        read_plays(settings.paths)
         .head(1)
         .with_columns(
             pl.lit(datetime.fromisoformat("2020-07-05T00:08:23.438+08:00"))
@@ -154,7 +154,7 @@ def test_features_up_to_an_instant_are_blind_to_all_from_it_on(
 def test_before_ingest_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NIGHTREEL_HOME", raising=False)
     with pytest.raises(InputError, match="nightreel ingest"):
-        read_plays(Settings(home=tmp_path))
+        read_plays(Settings(home=tmp_path).paths)
 
 
 def test_a_stamp_one_microsecond_late_is_not_seen(settings: Settings) -> None:

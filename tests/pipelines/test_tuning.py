@@ -130,8 +130,8 @@ def test_outcomes_of_reported_users_and_of_the_holdout_reach_no_trial(settings: 
     """And those of users who choose do, as do those of plays that are learnt from."""
     measured = Objective.prepare(settings).measure({"ranker.lightgbm.learning_rate": 0.2}, "")
     observed = _fully_observed()
-    plays = read_plays(settings)
-    since = time_cuts(plays[columns.EVENT_TIMESTAMP], settings).holdout_from
+    plays = read_plays(settings.paths)
+    since = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation).holdout_from
     users = observed[columns.USER_ID].to_numpy().astype(np.uint64)
     chooses = pl.Series(uniform_hash(users, settings.seed + 1) < settings.evaluation.tuning_share)
     assert 0 < chooses.sum() < len(chooses)

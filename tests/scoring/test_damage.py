@@ -61,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def _files(settings: Settings) -> dict[str, Path]:
     """A file of every kind that a publish reads, and what makes it again."""
     paths = settings.paths
-    model = model_registry.champion(settings).folder
+    model = model_registry.champion(settings.paths).folder
     tables = [paths.table(name) for name in ("video_daily", "users", "video_captions")]
     tables.append(_a_day(paths))
     features = [paths.feature_source(view.name) for view in BUILTIN.needed]

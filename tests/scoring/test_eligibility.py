@@ -195,5 +195,5 @@ def test_an_instant_before_the_data_is_wrong_input(home: Settings) -> None:
 def test_by_default_lists_are_as_of_the_end_of_the_last_day(home: Settings) -> None:
     last = LOG.interactions[columns.EVENT_TIMESTAMP][-1]
     end = midnight(last.astimezone(home.data.zone).date() + timedelta(days=1), home.data.zone)
-    assert default_as_of(home, datetime(2030, 1, 1, tzinfo=UTC)) == end
-    assert default_as_of(home, last) == last
+    assert default_as_of(home.paths, home.data, datetime(2030, 1, 1, tzinfo=UTC)) == end
+    assert default_as_of(home.paths, home.data, last) == last

@@ -63,8 +63,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         train(settings)
         train(settings.changed({"ranker.objective": "shown"}))
         runs = {}
-        for name in model_registry.version_names(settings):
-            model = model_registry.find(settings, name)
+        for name in model_registry.version_names(settings.paths):
+            model = model_registry.find(settings.paths, name)
             made = [
                 score_and_publish(
                     settings.changed(update), as_of=AS_OF, model_version=name, publish=True
@@ -119,11 +119,13 @@ def _order_of_next_day(home: Home, user: int) -> dict[int, int]:
     """What is ordered by the code that makes longer lists of the same candidates, for all users at once."""
     settings, store = home.settings, open_store()
     every = find_candidates(settings, store, AS_OF)
-    versions = (model_registry.find(settings, name) for name in model_registry.version_names(settings))
+    versions = (
+        model_registry.find(settings.paths, name) for name in model_registry.version_names(settings.paths)
+    )
     model = next(one for one in versions if objective_of(one) == "next_day")
     encoding = HybridRanker.load(model.folder).encoding
     sides = sides_as_of(store, encoding, every.user_id, every.video_id, as_of=AS_OF, zone=settings.data.zone)
-    night = night_of(every, sides, read_plays(settings), AS_OF, settings)
+    night = night_of(every, sides, read_plays(settings.paths), AS_OF, settings)
     ranker = NextDayRanker.load(model.folder, "next_day")
     lists = Lists.concatenate(next_day_lists(every, night, ranker, AS_OF, settings, length=12))
     own = lists.user_id == user
@@ -139,7 +141,7 @@ def test_features_are_those_of_feast_and_their_contributions_of_lightgbm(home: H
     run, _ = home.runs["shown"]
     row = home.rows(run).filter(pl.col("source") == "hybrid").row(0, named=True)
     found = explain(home.settings, row["user_id"], row["video_id"], run_id=run)
-    model = model_registry.find(home.settings, found.model_version)
+    model = model_registry.find(home.settings.paths, found.model_version)
     pair = pl.DataFrame({"user_id": [row["user_id"]], "video_id": [row["video_id"]]}).with_columns(
         pl.lit(AS_OF, dtype=pl.Datetime("us", "UTC")).alias("event_timestamp")
     )

@@ -97,7 +97,7 @@ def test_no_file_of_the_home_has_the_user_any_more(
     merge_deliveries(home)
     ingest(home)
     publish_night(home)
-    materialize(home, default_as_of(home, datetime.now(UTC)))
+    materialize(home, default_as_of(home.paths, home.data, datetime.now(UTC)))
     assert nightreel("evaluate", home=tmp_path).returncode == 0
     before = found_in(tmp_path)
     for where in ("raw/big_matrix.csv", "incoming/taken", "set_aside", "data/tables", "data/features"):

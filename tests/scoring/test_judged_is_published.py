@@ -40,7 +40,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, nightreel: Nightreel) -> Iter
             tmp_path_factory.mktemp("short-filter") / "home", LOG, patch, more_settings=SHORT_FILTER
         )
         train(settings)
-        listable = find_candidates(settings, open_store(), default_as_of(settings, datetime.now(UTC)))
+        listable = find_candidates(
+            settings, open_store(), default_as_of(settings.paths, settings.data, datetime.now(UTC))
+        )
         played = LOG.interactions[columns.USER_ID].unique()
         every = pl.DataFrame({columns.VIDEO_ID: listable.video_id}).join(played.to_frame(), how="cross")
         ratio = np.random.default_rng(3).gamma(1.2, 0.7, len(every)).astype(np.float32)

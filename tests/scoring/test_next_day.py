@@ -79,7 +79,7 @@ def _published(settings: Settings) -> pl.DataFrame:
 
 
 def _as_of(settings: Settings):
-    return default_as_of(settings, datetime.now(UTC))
+    return default_as_of(settings.paths, settings.data, datetime.now(UTC))
 
 
 def _lists(
@@ -92,7 +92,7 @@ def _lists(
 ) -> Lists:
     """The lists of other settings. ranker_of: gives what makes them. length: as a backtest asks."""
     changed = settings.changed(changes)
-    model = model_registry.champion(settings)
+    model = model_registry.champion(settings.paths)
     ranker = HybridRanker.load(model.folder)
     candidates = find_candidates(changed, open_store(), instant)
     sides = sides_as_of(
@@ -104,14 +104,14 @@ def _lists(
         zone=settings.data.zone,
     )
     found = ranker_of(NextDayRanker.load(model.folder, NEXT_DAY))
-    night = night_of(candidates, sides, read_plays(changed), instant, changed)
+    night = night_of(candidates, sides, read_plays(changed.paths), instant, changed)
     return Lists.concatenate(next_day_lists(candidates, night, found, instant, changed, length=length))
 
 
 def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
     home: Settings,
 ) -> None:
-    model = model_registry.champion(home)
+    model = model_registry.champion(home.paths)
     assert model.manifest["objective"] == NEXT_DAY
     assert model.manifest["why"]
     for prefix in (NEXT_DAY, BACKTEST):
@@ -159,7 +159,7 @@ class _Alone:
 
     def __init__(self, settings: Settings, as_of) -> None:
         self._settings = settings
-        self._past = past = Past.of(read_plays(settings), as_of, settings)
+        self._past = past = Past.of(read_plays(settings.paths), as_of, settings.data)
         candidates = find_candidates(settings, open_store(), as_of)
         about = candidates.about
         self.user_id = candidates.user_id
@@ -250,13 +250,13 @@ def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: S
 @pytest.fixture(scope="module")
 def backtested(home: Settings) -> Backtest:
     backtest(home)
-    found = Backtest.load(home)
+    found = Backtest.load(home.paths)
     assert found is not None and len(found.days) == home.evaluation.backtest_days
     return found
 
 
 def _of_day(settings: Settings, day: BacktestDay, system: str) -> pl.DataFrame:
-    return pl.read_parquet(lists_file(settings, day.day, system)).sort(columns.USER_ID, columns.RANK)
+    return pl.read_parquet(lists_file(settings.paths, day.day, system)).sort(columns.USER_ID, columns.RANK)
 
 
 def test_past_days_have_lists_of_each_objective_and_of_each_source_alone(
@@ -291,7 +291,7 @@ def test_the_hybrid_of_shown_pairs_is_that_of_a_model_of_this_objective(
     home: Settings, backtested: Backtest
 ) -> None:
     day = backtested.days[0]
-    ranker = HybridRanker.load(model_registry.champion(home).folder)
+    ranker = HybridRanker.load(model_registry.champion(home.paths).folder)
     candidates = find_candidates(home, open_store(), day.as_of)
     ids = (candidates.user_id, candidates.video_id)
     sides = sides_as_of(open_store(), ranker.encoding, *ids, as_of=day.as_of, zone=home.data.zone)

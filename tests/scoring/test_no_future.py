@@ -93,23 +93,25 @@ def _as_of_cut(home: Any, log: Any) -> Found:
         settings = make_feature_home(home, log, patch, more_settings=SETTINGS)
         train(settings)
         backtest(settings)
-        lists = Backtest.load(settings)
+        lists = Backtest.load(settings.paths)
         assert lists is not None and lists.days[0].as_of == CUT
         return {
             "training": _rows_for_training(settings),
             "scoring": _rows_for_scoring(settings),
             "systems": lists.systems,
             **{
-                system: pl.read_parquet(lists_file(settings, lists.days[0].day, system))
+                system: pl.read_parquet(lists_file(settings.paths, lists.days[0].day, system))
                 for system in lists.systems
             },
-            **{kind: pl.read_parquet(shared_file(settings, lists.days[0].day, kind)) for kind in SHARED},
+            **{
+                kind: pl.read_parquet(shared_file(settings.paths, lists.days[0].day, kind)) for kind in SHARED
+            },
         }
 
 
 def _rows_for_training(settings: Settings) -> Found:
     """As an example of the night at CUT has them, everything open, by the code that makes examples."""
-    plays, store = read_plays(settings), open_store()
+    plays, store = read_plays(settings.paths), open_store()
     encoding = TrainingData.join(store, settings).encoding
     users = np.unique(plays.filter(pl.col(columns.EVENT_TIMESTAMP) < CUT)[columns.USER_ID].to_numpy())
     instants = np.full(len(users), CUT_US)
@@ -118,7 +120,11 @@ def _rows_for_training(settings: Settings) -> Found:
         plays=plays,
         # The log until its end, as for a night that trains: outcomes are read from it.
         index=PlaysByUser(
-            Past.of(plays, default_as_of(settings, midnight(FIRST_DAY.replace(year=2030))), settings)
+            Past.of(
+                plays,
+                default_as_of(settings.paths, settings.data, midnight(FIRST_DAY.replace(year=2030))),
+                settings.data,
+            )
         ),
         store=store,
         encoding=encoding,
@@ -135,7 +141,7 @@ def _rows_for_scoring(settings: Settings) -> Found:
     candidates = find_candidates(settings, store, CUT)
     users = candidates.user_id
     sides = sides_as_of(store, encoding, users, candidates.video_id, as_of=CUT, zone=settings.data.zone)
-    night = night_of(candidates, sides, read_plays(settings), CUT, settings)
+    night = night_of(candidates, sides, read_plays(settings.paths), CUT, settings)
     opened = candidates.open_to(slice(None))
     instants = np.full(len(users), CUT_US)
     rows = night.rows(users, instants, np.arange(len(users)), opened, at_least=10_000)

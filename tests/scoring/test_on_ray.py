@@ -150,7 +150,7 @@ class _Night:
 
     def __init__(self, settings: Settings, times: int) -> None:
         store = open_store()
-        model = model_registry.champion(settings)
+        model = model_registry.champion(settings.paths)
         ranker = HybridRanker.load(model.folder, threads=1)
         few = find_candidates(settings, store, AS_OF)
         ids = (few.user_id, few.video_id)
@@ -234,7 +234,7 @@ def test_lists_of_the_next_day_are_those_of_the_local_engine(
     cluster: Any, next_day_home: Settings, tmp_path: Path
 ) -> None:
     settings = next_day_home.changed({"cluster.shared_dir": str(tmp_path / "shared"), "threads": 2})
-    assert objective_of(model_registry.champion(settings)) == NEXT_DAY
+    assert objective_of(model_registry.champion(settings.paths)) == NEXT_DAY
     score_and_publish(settings, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)
     with pytest.MonkeyPatch.context() as patch:

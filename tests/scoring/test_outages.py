@@ -100,7 +100,7 @@ def test_a_stage_is_tried_again_until_the_server_is_back(away: Settings, postgre
 
     publish_lists(away, CANDIDATES, _blocks(0), NIGHT - timedelta(days=1))
     outcome = Outcome()
-    run_stages([Stage("score", score)], away, outcome, sleep=sleep)
+    run_stages([Stage("score", score)], away.paths, outcome, sleep=sleep)
     assert waits == [RETRY_WAIT_S, 2 * RETRY_WAIT_S]
     assert (outcome.run_id, outcome.stages["score"]["rows"]) == (4, 800)
     assert shown_rows(away) == expected_rows(4, _blocks(3))
@@ -118,8 +118,8 @@ def test_a_stage_that_no_wait_helps_is_not_tried_again(tmp_path: Path) -> None:
     outcome = Outcome()
     settings = Settings(home=tmp_path)
     with pytest.raises(NightreelError, match=r"No\."):
-        run_stages([Stage("score", fail)], settings, outcome, sleep=lambda _: pytest.fail("it waited"))
-    run_stages([Stage("materialize", fail, optional=True)], settings, outcome)
+        run_stages([Stage("score", fail)], settings.paths, outcome, sleep=lambda _: pytest.fail("it waited"))
+    run_stages([Stage("materialize", fail, optional=True)], settings.paths, outcome)
     assert len(tries) == 2 and outcome.remarks == ["materialize: No."]
 
 
@@ -132,7 +132,7 @@ def test_waiting_for_the_server_comes_to_an_end(tmp_path: Path) -> None:
             pytest.fail("there is no server")
 
     with pytest.raises(DatabaseAwayError):
-        run_stages([Stage("score", connect)], nowhere, Outcome(), sleep=waits.append)
+        run_stages([Stage("score", connect)], nowhere.paths, Outcome(), sleep=waits.append)
     assert waits == [10, 20, 40, 80, 160]
 
 

@@ -102,7 +102,7 @@ def test_only_what_may_be_listed_has_a_list_or_stands_in_one(tmp_path: Path) -> 
 def test_popular_is_what_the_evaluation_compares_with(tmp_path: Path) -> None:
     settings = _home(tmp_path, LOG)
     _, popular = _made(settings)
-    liked = LikedPlays.count(read_plays(settings), settings, NO_BUCKETS)
+    liked = LikedPlays.count(read_plays(settings.paths), settings.data, NO_BUCKETS)
     faded = dict(zip(liked.video_id.tolist(), liked.faded(AS_OF).tolist(), strict=True))
     best = sorted(faded, key=lambda one: (-faded[one], one))[:8]
     overall = popular.rows.filter(pl.col("segment") == "overall")
@@ -116,13 +116,13 @@ def test_a_segment_is_its_own_likes_and_those_of_a_thousand_others(tmp_path: Pat
     users = dict(LOG.users.select("user_id", "user_active_degree").iter_rows())
     segments = popular.rows.filter(pl.col("segment") == "user_active_degree")
     assert {*segments["value"]} == {*users.values()}
-    liked = LikedPlays.count(read_plays(settings), settings, NO_BUCKETS)
+    liked = LikedPlays.count(read_plays(settings.paths), settings.data, NO_BUCKETS)
     overall = dict(zip(liked.video_id.tolist(), liked.faded(AS_OF).tolist(), strict=True))
     for value in set(users.values()):
         of_value = LOG.interactions.filter(
             pl.col("user_id").is_in([u for u, v in users.items() if v == value])
         )
-        counted = LikedPlays.count(of_value, settings, NO_BUCKETS)
+        counted = LikedPlays.count(of_value, settings.data, NO_BUCKETS)
         own = dict(zip(counted.video_id.tolist(), counted.faded(AS_OF).tolist(), strict=True))
         rows = segments.filter(pl.col("value") == value)
         for row in rows.iter_rows(named=True):
@@ -189,7 +189,7 @@ def test_both_are_judged_by_what_came_of_the_day(tmp_path: Path) -> None:
     day, until = FIRST_DAY + timedelta(days=6), AS_OF + timedelta(days=1)
     related, popular = _made(settings)
     for one in (related, popular):
-        file = shared_file(settings, day, one.kind)
+        file = shared_file(settings.paths, day, one.kind)
         file.parent.mkdir(parents=True, exist_ok=True)
         one.rows.write_parquet(file)
     judged = BacktestDay(day, AS_OF, until, 30, 40, 1.0, 30)

@@ -85,7 +85,7 @@ def test_a_first_replay_shows_nothing(scored: Settings) -> None:
 def test_the_instant_that_lists_have_by_default_is_no_replay_and_a_moment_before_it_is(
     scored: Settings,
 ) -> None:
-    usual = default_as_of(scored, AS_OF + timedelta(days=365))
+    usual = default_as_of(scored.paths, scored.data, AS_OF + timedelta(days=365))
     score_and_publish(scored, as_of=usual - timedelta(microseconds=1))
     score_and_publish(scored, as_of=usual)
     # The data ends there; lists of later know as much.

@@ -35,7 +35,7 @@ SOURCES = {
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_scored_home(tmp_path_factory.mktemp("retrieval") / "home", patch, scoring_log())
-        ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+        ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)
         ids = (candidates.user_id, candidates.video_id)

@@ -54,7 +54,7 @@ class Scored:
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_scored_home(tmp_path_factory.mktemp("score") / "home", patch, LOG)
-        ranker = HybridRanker.load(model_registry.champion(settings).folder, threads=1)
+        ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)
         sides = sides_as_of(

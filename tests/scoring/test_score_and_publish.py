@@ -145,7 +145,7 @@ def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
     score_and_publish(settings, as_of=AS_OF, publish=True)
     first = shown_rows(settings)
     night = list_runs(settings)[0]
-    before = model_registry.champion(home)
+    before = model_registry.champion(home.paths)
     try:
         assert (
             train(home.changed({"ranker.lightgbm.num_iterations": 3})).summary["version"]
@@ -153,13 +153,13 @@ def test_a_night_comes_again_with_its_instant_and_its_model_whoever_is_champion(
         )
         other = [path.name for path in home.paths.models.iterdir() if path.is_dir()]
         other_version = next(version for version in other if version != night["model_version"])
-        model_registry.promote(home, model_registry.find(home, other_version))
+        model_registry.promote(home.paths, model_registry.find(home.paths, other_version))
         score_and_publish(settings, as_of=AS_OF, publish=True)
         assert [row[1:] for row in shown_rows(settings)] != [row[1:] for row in first]
         score_and_publish(settings, as_of=night["as_of"], publish=True, model_version=night["model_version"])
         assert [row[1:] for row in shown_rows(settings)] == [row[1:] for row in first]
     finally:
-        model_registry.promote(home, before)
+        model_registry.promote(home.paths, before)
     with pytest.raises(InputError, match="no such model version"):
         score_and_publish(settings, as_of=AS_OF, publish=True, model_version="20200101-none")
 

@@ -109,6 +109,11 @@ def test_the_words_say_what_is_wrong_and_what_to_type(case: Case, tmp_path: Any)
         "night": case.night,
         "scheduler": {"alive": case.lives},
     }
-    lines = in_words(Status(case.state, facts | case.more), Settings.model_validate({"home": tmp_path}), NOW)
+    lines = in_words(
+        Status(case.state, facts | case.more),
+        (made := Settings.model_validate({"home": tmp_path})).data,
+        made.schedule,
+        NOW,
+    )
     assert case.words in " ".join(lines)
     assert lines[-1].startswith("Next: ") and lines[-1].endswith(case.end)

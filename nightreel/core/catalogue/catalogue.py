@@ -7,7 +7,7 @@ from nightreel.core.catalogue import builtin
 from nightreel.core.catalogue.declared import OWN, declared_views
 from nightreel.core.catalogue.entries import Feature, View
 from nightreel.core.catalogue.own import own_views
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, FeatureSettings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Catalogue:
 BUILTIN = Catalogue(builtin.VIEWS)
 
 
-def catalogue_of(settings: Settings) -> Catalogue:
+def catalogue_of(data: DataSettings, features: FeatureSettings) -> Catalogue:
     """The catalogue of a home. Raises InputError if one of the home's own modules is faulty."""
-    views = (*builtin.VIEWS, *declared_views(settings))
-    return Catalogue((*views, *own_views(settings.features, views)))
+    views = (*builtin.VIEWS, *declared_views(data))
+    return Catalogue((*views, *own_views(features, views)))

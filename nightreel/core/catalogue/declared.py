@@ -8,29 +8,29 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import Feature, Table, View
 from nightreel.core.log_layout import feature_name
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings
 
 # Of these a column becomes a feature of its own; other roles are read where nightreel has a feature for them.
 _FEATURES = ("numeric", "categorical", "music")
 OWN = "own"  # the group of views that a home has beside nightreel's
 
 
-def declared_views(settings: Settings) -> tuple[View, ...]:
+def declared_views(settings: DataSettings) -> tuple[View, ...]:
     """A view of users and one of items, with a feature for every declared column except texts.
 
     Texts of items are treated as captions: the features of `video_text` come from them.
     """
-    if settings.data.log is None:
+    if settings.log is None:
         return ()
     return (
-        *_view("user", "users", settings.data.log.user_columns),
+        *_view("user", "users", settings.log.user_columns),
         *_user_text(settings),
-        *_view("item", "video_captions", settings.data.log.item_columns),
+        *_view("item", "video_captions", settings.log.item_columns),
     )
 
 
-def _user_text(settings: Settings) -> tuple[View, ...]:
-    texts = () if settings.data.log is None else settings.data.log.user_texts
+def _user_text(settings: DataSettings) -> tuple[View, ...]:
+    texts = () if settings.log is None else settings.log.user_texts
     if not texts:
         return ()
     how = "TF-IDF of characters and their pairs, reduced by SVD; words of the users who had played by then"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from nightreel.core.settings.lists import ListSettings
 from nightreel.core.settings.section import Section
 
 # Settings of lists that an arm may change: none of them says who is listed, or what may be.
@@ -88,3 +89,8 @@ class ExperimentSettings(Section):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of the arms add up to {total:g}, and not to 1")
         return self
+
+    def notes_repeats(self, lists: ListSettings) -> bool:
+        """Whether any arm's lists depend on what earlier lists showed without being played."""
+        discounts = [arm.settings.get("lists.repeat_discount", 0) for arm in self.arms.values()]
+        return max([lists.repeat_discount, *discounts]) > 0

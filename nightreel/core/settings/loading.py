@@ -20,6 +20,7 @@ from nightreel.core.settings.names import (
     toml_name,
 )
 from nightreel.core.settings.old_names import warn_once, with_new_names
+from nightreel.core.settings.paths import Paths
 from nightreel.core.settings.settings import WORK_DIR, Settings
 from nightreel.core.settings.sources import from_environment, refuse_unknown_variables, variables
 from nightreel.core.settings.urls import url_of, working_folder
@@ -38,10 +39,10 @@ def find_settings_file(start: Path) -> Path | None:
     return None
 
 
-def settings_file(settings: Settings) -> Path:
+def settings_file(paths: Paths) -> Path:
     """The nightreel.toml that these settings were read from, or their home's, which may not exist."""
     file, _ = file_values()
-    return file or settings.home / SETTINGS_FILE
+    return file or paths.home / SETTINGS_FILE
 
 
 def settings_of_home(folder: str | Path, *, environment: bool = True) -> Settings:

@@ -1,9 +1,11 @@
 """`[schedule]`: when the night is due, how long it may take, and whom it tells."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator
 
+from nightreel.core.settings.data import DataSettings
 from nightreel.core.settings.section import Section, ZoneName
 
 
@@ -59,3 +61,7 @@ class ScheduleSettings(Section):
 
             require_coming(value)
         return value
+
+    def zone_of(self, data: DataSettings) -> ZoneInfo:
+        """The time zone of the schedules."""
+        return ZoneInfo(self.zone or data.time_zone)

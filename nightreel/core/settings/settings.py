@@ -100,14 +100,12 @@ class Settings(BaseSettings):
     @property
     def notes_repeats(self) -> bool:
         """Whether any arm's lists depend on what earlier lists showed without being played."""
-        arms = self.experiments.arms.values()
-        discounts = [arm.settings.get("lists.repeat_discount", 0) for arm in arms]
-        return max([self.lists.repeat_discount, *discounts]) > 0
+        return self.experiments.notes_repeats(self.lists)
 
     @property
     def zone_of_schedule(self) -> ZoneInfo:
         """The time zone of the schedules."""
-        return ZoneInfo(self.schedule.zone or self.data.time_zone)
+        return self.schedule.zone_of(self.data)
 
     @cached_property
     def paths(self) -> Paths:

@@ -16,7 +16,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from nightreel.operations.drift import stored
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
@@ -60,14 +60,14 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
     now = now or datetime.now(UTC)
     if model_registry.champion_name(settings.paths) is None:
         return DRIFT.skipped((), (), DriftFacts(rows=0))
-    version = model_registry.champion(settings)
-    counts = _plays_by_day(settings, now)
+    version = model_registry.champion(settings.paths)
+    counts = _plays_by_day(settings.paths, settings.data, now)
     days = [day for day in counts if end_of_day(day, settings.data.zone) <= now]
     if not days:
         return DRIFT.skipped((), (), DriftFacts(rows=0))
     day = days[-1]
     current = fingerprint(day=str(day), plays=counts[day], model=version.version)
-    newest = next(iter(stored.nights(settings)), None)
+    newest = next(iter(stored.nights(settings.paths)), None)
     if newest is not None and newest["inputs"] == current:
         return DRIFT.skipped((), (), DriftFacts(rows=len(newest["columns"])))
     training = _training(settings, version)
@@ -88,16 +88,16 @@ def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[
         },
     }
     night["remarks"] = _remarks(night, stored.before(settings.paths, day))
-    path = stored.save(settings, day, night)
+    path = stored.save(settings.paths, day, night)
     facts = DriftFacts(rows=len(compared), moved=_moved(night), remarks=tuple(night["remarks"]))
     return DRIFT.done((settings.paths.interactions,), (path,), facts)
 
 
-def _plays_by_day(settings: Settings, now: datetime) -> dict[date, int]:
+def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[date, int]:
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
-    instants = scan_plays(settings.paths).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
-    return plays_by_day(instants, settings.data.zone)
+    instants = scan_plays(paths).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
+    return plays_by_day(instants, settings.zone)
 
 
 def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:

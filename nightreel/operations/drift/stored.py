@@ -8,26 +8,26 @@ from typing import Any
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
 
 _KEPT = 400
 _FACTS = {"night", "model_version", "columns", "plays", "liked", "remarks"}
 _NIGHTS = "????-??-??.json"
 
 
-def save(settings: Settings, day: date, night: Mapping[str, Any]) -> Path:
+def save(paths: Paths, day: date, night: Mapping[str, Any]) -> Path:
     """Store a day's figures, replacing earlier ones of that day, and remove the oldest beyond 400."""
-    path = folder(settings.paths) / f"{day}.json"
+    path = folder(paths) / f"{day}.json"
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(night, indent=1), encoding="utf-8")
-    for old in sorted(folder(settings.paths).glob(_NIGHTS))[:-_KEPT]:
+    for old in sorted(folder(paths).glob(_NIGHTS))[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
-def nights(settings: Settings, *, most: int = 1) -> list[dict[str, Any]]:
+def nights(paths: Paths, *, most: int = 1) -> list[dict[str, Any]]:
     """The `most` newest nights, newest first. Raises InputError if a file is not as written."""
-    return [_read(path) for path in sorted(folder(settings.paths).glob(_NIGHTS), reverse=True)[:most]]
+    return [_read(path) for path in sorted(folder(paths).glob(_NIGHTS), reverse=True)[:most]]
 
 
 def before(paths: Paths, day: date) -> dict[str, Any] | None:

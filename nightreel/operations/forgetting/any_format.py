@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths
 from nightreel.operations.forgetting.identity import Person
 from pipelines.ingest.formats import (
     HEADER_BYTES_MAX,
@@ -52,7 +52,9 @@ class _File:
     person: Person
 
 
-def take_out(path: Path, file: RawFile, settings: Settings, person: Person, *, dry: bool = False) -> int:
+def take_out(
+    path: Path, file: RawFile, paths: Paths, settings: DataSettings, person: Person, *, dry: bool = False
+) -> int:
     """Remove the user's rows from a file, or with `dry` only count them; returns their number.
 
     Raises:
@@ -61,8 +63,8 @@ def take_out(path: Path, file: RawFile, settings: Settings, person: Person, *, d
     kind = mapped(file, settings)
     user = next(one.shown for one in kind.columns if one.name == columns.USER_ID)
     read = _File(path, kind, Form.of(settings, files_given(file, settings)), user, person)
-    settings.paths.state.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="nightreel-forget-", dir=settings.paths.state) as folder:
+    paths.state.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="nightreel-forget-", dir=paths.state) as folder:
         changed = Path(folder) / "without"
         try:
             rows = _without(read, Path(folder), changed)

@@ -62,8 +62,8 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     given = ids.given(str(user_id))
     person, removed = Person(given, ids.code_of(given)), Removed()
     with _alone(settings):
-        require_searchable(settings, person)
-        remove_from_raw_files(settings, person, removed)
+        require_searchable(settings.paths, settings.data, person)
+        remove_from_raw_files(settings.paths, settings.data, person, removed)
         remove_from_stored_files(settings, person, removed)
         if os.environ.get(_STORE_FILE):
             from feature_repo.open_store import fill_tables
@@ -77,7 +77,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:
             counts = {}  # these are removed without a look
-        models = model_registry.version_names(settings)
+        models = model_registry.version_names(settings.paths)
         if retrain:
             _retrain(settings)
         record = _record(settings.paths, counts, removed.left, models, retrain=retrain) if counts else None
@@ -118,8 +118,8 @@ def _retrain(settings: Settings) -> None:
     build_features(settings, force=True)
     apply_definitions(settings)
     version = train(settings, force=True).facts.version
-    model_registry.promote(settings, model_registry.find(settings, version))
-    for name in model_registry.version_names(settings):
+    model_registry.promote(settings.paths, model_registry.find(settings.paths, version))
+    for name in model_registry.version_names(settings.paths):
         if name != version:
             shutil.rmtree(settings.paths.models / name)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Paths
 from nightreel.operations.forgetting.any_format import take_out
 from nightreel.operations.forgetting.identity import Person
 from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name, own_name
@@ -42,19 +42,19 @@ class Removed:
     left: list[str] = field(default_factory=list)
 
 
-def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) -> None:
+def remove_from_raw_files(paths: Paths, settings: DataSettings, person: Person, removed: Removed) -> None:
     """Remove the user's rows from every file that ingest reads, including all kinds of deliveries.
 
     Other files, and deliveries that are not complete, are named in `removed.left`. A quarantined file that
     has no
     user column and contains the id is removed whole.
     """
-    raw_dir = settings.data.raw_dir
+    raw_dir = settings.raw_dir
     others = {path: file for path, file in _read_files(settings) if not _is_plain(path, file, settings)}
     for path, file in others.items():
         is_delivery = path.is_relative_to(raw_dir / INCOMING)
         where = _where(path.relative_to(raw_dir)) if is_delivery else "raw rows"
-        removed.counts[where] += take_out(path, file, settings, person) if _has_users(file) else 0
+        removed.counts[where] += take_out(path, file, paths, settings, person) if _has_users(file) else 0
     for path in sorted(raw_dir.rglob("*")) if raw_dir.is_dir() else []:
         if not path.is_file() or path in others:
             continue
@@ -69,7 +69,7 @@ def remove_from_raw_files(settings: Settings, person: Person, removed: Removed) 
             removed.left.append(f"{printable(path.name)}: not a CSV file, not looked through")
 
 
-def require_searchable(settings: Settings, person: Person) -> None:
+def require_searchable(paths: Paths, settings: DataSettings, person: Person) -> None:
     """Raise InputError if single rows cannot be removed from a file that ingest reads.
 
     Checked before anything is removed, because what stays in such a file would bring the user back.
@@ -88,10 +88,10 @@ def require_searchable(settings: Settings, person: Person) -> None:
                 "Replace it by such a file, then forget again; nothing was removed.",
             )
         if _has_users(file):
-            take_out(path, file, settings, person, dry=True)
+            take_out(path, file, paths, settings, person, dry=True)
 
 
-def _read_files(settings: Settings) -> Iterator[tuple[Path, RawFile]]:
+def _read_files(settings: DataSettings) -> Iterator[tuple[Path, RawFile]]:
     """Every file that ingest reads, and those that wait in `incoming`, each with what it is."""
     with suppress(InputError):  # where there are no raw files at all
         for file, path in raw_paths(settings).items():
@@ -99,8 +99,8 @@ def _read_files(settings: Settings) -> Iterator[tuple[Path, RawFile]]:
                 yield path, file
                 continue
             yield from ((one, file) for one in files_of(path) if one.is_file())
-    for path in sorted(settings.data.raw_dir.rglob("*")) if settings.data.raw_dir.is_dir() else []:
-        parts = path.relative_to(settings.data.raw_dir).parts
+    for path in sorted(settings.raw_dir.rglob("*")) if settings.raw_dir.is_dir() else []:
+        parts = path.relative_to(settings.raw_dir).parts
         if not path.is_file() or any(part.startswith(".") or part == QUARANTINE for part in parts):
             continue
         # What is named like a raw file may become one.
@@ -118,7 +118,7 @@ def _has_users(file: RawFile) -> bool:
     return any(column.name == columns.USER_ID for column in file.columns)
 
 
-def _is_plain(path: Path, file: RawFile, settings: Settings) -> bool:
+def _is_plain(path: Path, file: RawFile, settings: DataSettings) -> bool:
     """Whether it is a CSV in UTF-8 with commas and KuaiRec's names."""
     if path.suffix.casefold() != CSV or mapped(file, settings) is not file:
         return False

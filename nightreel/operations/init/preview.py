@@ -46,8 +46,8 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"{said}.", "Give other options; `nightreel init --help` lists them.") from None
-        with scratch_folder(settings) as scratch:
-            source = source_of(path, BIG_MATRIX, settings, scratch)
+        with scratch_folder(settings.paths) as scratch:
+            source = source_of(path, BIG_MATRIX, settings.data, scratch)
             ids = HomeIds.unsaved(settings)
             ids.recognise([source])
             table = read_table(source, settings.data.zone, ids, lambda _bytes: None)

@@ -9,7 +9,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from scoring.lists.rules.owner import (
     AUTHOR,
     CATEGORY,
@@ -33,9 +33,9 @@ def rules_of_night(
         return NO_RULES
     asked = {kind: {rule.item for rule in rules if rule.item_kind == kind} for kind in ITEM_KINDS}
     items = {
-        VIDEO: _by_id(settings, columns.VIDEO_ID, asked[VIDEO], video_id),
-        AUTHOR: _by_id(settings, columns.AUTHOR_ID, asked[AUTHOR], about.author),
-        CATEGORY: _by_category(settings, asked[CATEGORY], about.category),
+        VIDEO: _by_id(settings.paths, columns.VIDEO_ID, asked[VIDEO], video_id),
+        AUTHOR: _by_id(settings.paths, columns.AUTHOR_ID, asked[AUTHOR], about.author),
+        CATEGORY: _by_category(settings.paths, asked[CATEGORY], about.category),
     }
     segments = {rule.segment for rule in rules if rule.segment is not None}
     return in_force(
@@ -47,17 +47,17 @@ def rules_of_night(
     )
 
 
-def _by_id(settings: Settings, column: str, items: set[str], of_videos: np.ndarray) -> dict[str, np.ndarray]:
+def _by_id(paths: Paths, column: str, items: set[str], of_videos: np.ndarray) -> dict[str, np.ndarray]:
     if not items:
         return {}
-    codes = Ids.of(settings.paths, column).codes_of(items)
+    codes = Ids.of(paths, column).codes_of(items)
     return {str(item): of_videos == code for item, code in codes.items()}
 
 
-def _by_category(settings: Settings, items: set[str], category: np.ndarray) -> dict[str, np.ndarray]:
+def _by_category(paths: Paths, items: set[str], category: np.ndarray) -> dict[str, np.ndarray]:
     """A category of the first level goes by its name, or by its number."""
     found = {item: category == int(item) for item in items if item.isdecimal()}
-    captions = settings.paths.table("video_captions")
+    captions = paths.table("video_captions")
     if items - found.keys() and captions.is_file():
         level, name = columns.CATEGORY_LEVELS[0], columns.CATEGORY_NAMES[0]
         named = pl.scan_parquet(captions).filter(pl.col(name).is_in(list(items))).select(level, name).unique()

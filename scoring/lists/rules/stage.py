@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ListSettings, Settings
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
 from scoring.lists.candidates import Candidates, Cap
@@ -49,26 +49,26 @@ class ListRules:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
+        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: ListSettings, seed: int
     ) -> "ListRules | None":
         """The rules of a night; None if nothing is to be moved."""
         likeness = exploration = repeats = None
-        if settings.lists.diversity > 0:
+        if settings.diversity > 0:
             about = candidates.about
             unknown = np.full(len(candidates.video_id), -1, dtype=np.int64)
             likeness = TextAndCategory.of(
-                settings.lists.diversity, sides, unknown if about is None else about.category
+                settings.diversity, sides, unknown if about is None else about.category
             )
-        if settings.lists.explore_share > 0:
+        if settings.explore_share > 0:
             exploration = Exploration(
-                settings.lists.explore_share,
+                settings.explore_share,
                 EXPLORE_AFTER,
                 EXPLORE_AMONG,
                 EXPLORE_TEMPERATURE,
-                f"{settings.seed}|{as_of.isoformat()}",
+                f"{seed}|{as_of.isoformat()}",
             )
-        if settings.lists.repeat_discount > 0 and candidates.repeats is not None and len(candidates.repeats):
-            repeats = RepeatDiscount(candidates.repeats, REPEAT_NIGHTS, settings.lists.repeat_discount)
+        if settings.repeat_discount > 0 and candidates.repeats is not None and len(candidates.repeats):
+            repeats = RepeatDiscount(candidates.repeats, REPEAT_NIGHTS, settings.repeat_discount)
         if not candidates.rules.rules and not (likeness or exploration or repeats):
             return None
         return cls(
@@ -76,7 +76,7 @@ class ListRules:
             candidates.caps,
             candidates.video_id,
             sides.received(),
-            settings.lists.top_k,
+            settings.top_k,
             likeness,
             exploration,
             repeats,
@@ -203,7 +203,7 @@ def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def before_rules(candidates: Candidates, settings: Settings) -> tuple[Candidates, Settings]:
     """Candidates and settings for lists that rules will change: no caps, and all that the filter keeps."""
-    longer = settings.changed({"lists.top_k": filter_size(settings)})
+    longer = settings.changed({"lists.top_k": filter_size(settings.ranker, settings.lists)})
     return replace(candidates, caps=()), longer
 
 

@@ -45,7 +45,7 @@ def shared_lists(
         log = scan_days(settings.paths.interactions) if plays is None else plays.lazy()
         found.append(related_lists(video_id, log, as_of, settings.lists.related_k, settings))
     if settings.lists.popular_k:
-        users = users_by_segment(settings, profiles_at or as_of)
-        batches = play_batches(settings, plays)(_PLAY)
+        users = users_by_segment(settings.paths, settings.lists, profiles_at or as_of)
+        batches = play_batches(settings.paths, plays)(_PLAY)
         found.append(popular_lists(video_id, batches, users, as_of, settings, buckets=buckets))
     return tuple(found)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import DataSettings, Settings
 from pipelines.backtest_files import POPULAR
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
@@ -64,7 +64,7 @@ def _counts(
 ) -> dict[str, pl.DataFrame]:
     """Likes by value, video and day's end, of the days that had ended; a table for all, one a segment."""
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in (columns.OVERALL, *settings.lists.segments)}
-    for liked in _liked(batches, as_of, settings, buckets):
+    for liked in _liked(batches, as_of, settings.data, buckets):
         with_values = liked.join(users, on=columns.USER_ID, how="left").with_columns(
             pl.lit("").alias(columns.OVERALL)
         )
@@ -86,12 +86,12 @@ def _counts(
 
 
 def _liked(
-    batches: Iterable[pl.DataFrame], as_of: datetime, settings: Settings, buckets: LengthBuckets
+    batches: Iterable[pl.DataFrame], as_of: datetime, settings: DataSettings, buckets: LengthBuckets
 ) -> Iterator[pl.DataFrame]:
     for batch in batches:
         ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(settings.data.label, buckets, ratio, length, settings)
-        ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.data.zone)
+        liked = is_liked(settings.label, buckets, ratio, length, settings)
+        ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
         yield (
             batch.select(columns.USER_ID, columns.VIDEO_ID)
             .with_columns(ends.alias(_END))

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Paths, Settings
 from pipelines.backtest_files import RELATED
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.fits import last_cutoff
@@ -39,18 +39,18 @@ def related_lists(
         video_id: int64, ascending, the eligible videos.
         plays: the log; only days that ended before the instant count.
     """
-    together = PlayedTogether.of(plays, last_cutoff(as_of, settings.data), settings).over(video_id)
-    texts = _texts(video_id, as_of, settings)
+    together = PlayedTogether.of(plays, last_cutoff(as_of, settings.data), settings.seed).over(video_id)
+    texts = _texts(video_id, as_of, settings.paths)
     with threadpool_limits(1):
         rows = pl.concat([pl.DataFrame(schema=RELATED_SCHEMA), *_nearest(together, texts, video_id, k)])
     return SharedList(RELATED, k, len(video_id), rows)
 
 
-def _texts(video_id: np.ndarray, as_of: datetime, settings: Settings) -> np.ndarray:
+def _texts(video_id: np.ndarray, as_of: datetime, paths: Paths) -> np.ndarray:
     """Each video's text as known then, of length 1, or 0 where it has none: float32 [videos, dimensions]."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     known = (
-        pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_TEXT))
+        pl.scan_parquet(paths.feature_source(columns.VIDEO_TEXT))
         .filter(stamp <= pl.lit(as_of, dtype=INSTANT))
         .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
         .unique(columns.VIDEO_ID, keep="last", maintain_order=True)

@@ -103,7 +103,7 @@ def fill(settings: Settings) -> int:
         }
     )
     write_table(settings, "interactions", plays)
-    save(settings, NIGHT.date(), DRIFT)
+    save(settings.paths, NIGHT.date(), DRIFT)
     return int(user or 0)
 
 
