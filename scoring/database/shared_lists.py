@@ -3,17 +3,17 @@
 Whose rows these are, and what orders them, is in `scoring.lists.shared`.
 """
 
-import sqlite3
 from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import polars as pl
-import psycopg
 from sqlalchemy import Connection, Table, select
 
 from nightreel.core import columns
-from nightreel.core.ids import Ids, ListIds
+from nightreel.core.ids import ListIds
 from pipelines.backtest_files import POPULAR, RELATED
-from scoring.database.connection import SQLITE
+from scoring.database import bulk_rows
+from scoring.database.bulk_rows import ReadyRows, StoredRows
 from scoring.database.id_columns import Id, schema_of
 from scoring.database.tables import popular_recommendation, related_recommendation
 from scoring.lists.shared.rows import KEYS, SharedCounts
@@ -27,28 +27,20 @@ _WHY_SHORT = {
 }
 
 
-def insert_shared(connection: Connection, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> None:
-    """Add the rows to a run, in the connection's transaction; codes are replaced by the log's ids."""
+def ready_shared(dialect: str, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> ReadyRows:
+    """Lay rows of a run out for the database; codes are replaced by the log's ids."""
     table = TABLES[kind]
-    named = rows.with_columns(
-        pl.Series(name, _outward(ids.video, rows[name])) for name in _videos(table)
-    ).select(pl.lit(run_id, dtype=pl.Int32).alias(columns.RUN_ID), *rows.columns)
-    raw = connection.connection.driver_connection
-    names = ", ".join(named.columns)
-    if connection.dialect.name == SQLITE:
-        assert isinstance(raw, sqlite3.Connection)
-        asked = ", ".join("?" for _ in named.columns)
-        raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({asked})", named.iter_rows())
-        return
-    assert isinstance(raw, psycopg.Connection)
-    # In CSV a text that is empty has quotes, so that it is no null.
-    content = named.write_csv(include_header=False, quote_style="non_numeric").encode()
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT CSV)") as copy:
-        copy.write(content)
+    named = rows.with_columns(ids.video.named(rows[name].to_numpy()).alias(name) for name in _videos(table))
+    return ReadyRows.of(dialect, table, run_id, named.to_arrow())
 
 
-def _outward(ids: Ids, codes: pl.Series) -> list[int] | list[str]:
-    return ids.outward(codes.to_numpy())
+def audited_parts(
+    connection: Connection, run_id: int, kind: str, ids: ListIds
+) -> Generator[pl.DataFrame, None, None]:
+    """A run's committed rows by list and rank, in blocks of whole lists; close it if not all are read."""
+    with closing(bulk_rows.whole_lists(connection, StoredRows.of(TABLES[kind], run_id, ids))) as parts:
+        for part in parts:
+            yield pl.DataFrame(part)
 
 
 def _videos(table: Table) -> list[str]:
@@ -57,7 +49,7 @@ def _videos(table: Table) -> list[str]:
 
 
 def whole_lists(connection: Connection, run_id: int, kind: str) -> Generator[pl.DataFrame, None, None]:
-    """A run's rows by list and rank, in blocks of whole lists; close the generator if not all are read."""
+    """The same by the connection itself, as its transaction sees it, a row at a time."""
     table = TABLES[kind]
     key = [*KEYS[kind]]
     schema = schema_of(connection, table)

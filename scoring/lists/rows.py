@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+import pyarrow as pa
 
 # Where a row came from.
 HYBRID = "hybrid"  # the classifier's candidates in the regressor's order
@@ -83,6 +84,16 @@ def joined_names(brought_by: np.ndarray, names: Sequence[str]) -> np.ndarray:
     joined = [",".join(name for n, name in enumerate(names) if one >> n & 1) for one in codes.tolist()]
     found: np.ndarray = np.array(joined, dtype=np.str_)[code]
     return found
+
+
+def distinct(texts: "np.ndarray | pa.ChunkedArray") -> tuple[list[str], np.ndarray]:
+    """The texts without repeats, as they come, and which of them each row has: int64 [rows].
+
+    By hashing; `np.unique` would sort every row's text.
+    """
+    column = pa.chunked_array([pa.array(texts, pa.string())]) if isinstance(texts, np.ndarray) else texts
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
 
 
 def in_batches(blocks: Iterable[Lists], rows: int) -> Iterator[Lists]:

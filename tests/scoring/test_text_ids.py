@@ -220,11 +220,13 @@ def test_rows_of_unknown_users_are_found(settings: Settings) -> None:
     publish_lists(settings, CANDIDATES, _blocks(1))
     ids = ListIds.of(settings.paths)
     with sql_engine(settings).begin() as connection:
-        rows = audit_lists(connection, 1, CANDIDATES, 10, ids)
-        assert rows == len(shown_rows(settings))
+        assert audit_lists(connection, 1, CANDIDATES, 10, ids) == len(shown_rows(settings))
         connection.exec_driver_sql(
             "INSERT INTO recommendation (run_id, user_id, rank, video_id, score, source) "
             "VALUES (1, 'stranger', 1, 'video 1', 1.0, 'popular')"
         )
-        with pytest.raises(AuditError, match="1 rows are of unknown users"):
-            audit_lists(connection, 1, CANDIDATES, 10, ids)
+    with (
+        sql_engine(settings).begin() as connection,
+        pytest.raises(AuditError, match="1 rows are of users who are not eligible; the first is user 'unk"),
+    ):
+        audit_lists(connection, 1, CANDIDATES, 10, ids)
