@@ -25,6 +25,7 @@ from nightreel.core.catalogue.declared import OWN
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 
 
@@ -54,7 +55,7 @@ def apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
         return _apply_definitions(settings)
 
 
-def _apply_definitions(settings: Settings) -> StepResult[ApplyFacts]:
+def _apply_definitions(settings: FeatureNeeds) -> StepResult[ApplyFacts]:
     place_sources(settings.paths)
     place_keys(settings.paths)
     fill_tables(settings)
@@ -150,7 +151,7 @@ def _shown(views: dict[str, tuple[str, ...]]) -> str:
     return "; ".join(f"{name} ({', '.join(features)})" for name, features in views.items()) or "none"
 
 
-def fill_tables(settings: Settings) -> None:
+def fill_tables(settings: FeatureNeeds) -> None:
     """Where the offline store's tables lie in PostgreSQL, bring them to what the home's parquet has."""
     if features_in_postgresql():
         from feature_repo import postgresql
@@ -165,7 +166,7 @@ def _is_remote(store: FeatureStore) -> bool:
     return bool(store.config.registry.registry_type == "sql")
 
 
-def _contents(settings: Settings) -> RepoContents:
+def _contents(settings: FeatureNeeds) -> RepoContents:
     catalogue = catalogue_of(settings.data, settings.features)
     own = own_views(catalogue, settings.paths)
     views = (*VIEWS, *own, *list_views(settings.paths))

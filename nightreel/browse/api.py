@@ -20,6 +20,7 @@ from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.history import RUN_FIELDS
 from scoring.database.schema import require_current
@@ -121,7 +122,7 @@ def _limit(given: Mapping[str, str], most: int) -> int:
     return given_number(given, "limit", most, least=1) or min(LIMIT, most)
 
 
-def _runs(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _runs(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     limit, before = _limit(given, LIMIT_MAX), given_run(given, "before")
     key = recommendation_run.c[columns.RUN_ID]
     query = select(recommendation_run).order_by(key.desc()).limit(limit + 1)
@@ -134,7 +135,7 @@ def _runs(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     return {"runs": rows, "next": more}
 
 
-def _run(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _run(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     run_id = given_run(given)
     with reading(settings) as connection:
         require_current(connection)
@@ -152,7 +153,7 @@ def _run_said(run: Any, shown: int | None) -> dict[str, Any]:
     return facts | rest | {"seconds": json.loads(run["stages"] or "{}")}
 
 
-def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _lists(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     """Whole lists of a page of users by id."""
     limit, after, run_id = (
         _limit(given, _USERS_MAX),
@@ -189,7 +190,7 @@ def _lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _related(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _related(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     """One video's related ones."""
     video, limit = given_id(settings.paths, given, "video"), _limit(given, LIMIT_MAX)
     if video is None:
@@ -202,7 +203,7 @@ def _related(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
     return {columns.VIDEO_ID: video, columns.RUN_ID: run_id, "list": rows}
 
 
-def _popular(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _popular(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     """What is popular, for all or for one value of a segment."""
     segment, value = given.get("segment", "") or columns.OVERALL, given.get("value", "")
     limit = _limit(given, LIMIT_MAX)
@@ -227,6 +228,6 @@ def _run_or_shown(connection: Connection, given: Mapping[str, str]) -> int:
     return run_id
 
 
-def _scorecard(settings: Settings, given: Mapping[str, str]) -> dict[str, Any]:
+def _scorecard(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     days = given_number(given, "days", 36_500, least=1)
     return scorecard(settings, days=days or 30, replays=given.get("replays", "") not in ("", "0", "false"))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, text
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_url, sqlite_file, translate_errors
 from scoring.database.tables import ROW_FIELDS
 
@@ -28,7 +28,7 @@ _POSTGRESQL = f"SELECT max(run_id), {_AS_JSON} {_OF_USER}"
 class ListReader:
     """Lists of one database; safe to share between threads, of which one at a time reads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DatabaseNeeds) -> None:
         self._url = database_url(settings)
         self._file = sqlite_file(self._url)
         self._lock = threading.Lock()

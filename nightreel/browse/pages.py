@@ -29,6 +29,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import BrowseSettings, Settings
+from nightreel.core.settings.needs import DatabaseNeeds, PageNeeds
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.outcomes.log import LIKED, PLAYED
@@ -97,7 +98,7 @@ def page_routes(settings: Settings, environment: Environment) -> list[Route]:
 
 
 def error_page(
-    settings: Settings,
+    settings: PageNeeds,
     environment: Environment,
     parameters: Mapping[str, str],
     said: tuple[str, str],
@@ -116,7 +117,7 @@ def error_page(
     return HTMLResponse(text, status, headers(settings.browse))
 
 
-def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _user(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     question = Question(given_id(settings.paths, given, "user"), given_run(given), given_run(given, "other"))
     found = page_data(settings, question)
     values = {"found": found, "asked": question, "runs": found.runs}
@@ -129,7 +130,7 @@ def _user(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[
     return ("page.html" if question.user is not None else "home.html"), 404 if found.remark else 200, values
 
 
-def _users(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _users(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     run_id, after = given_run(given), given_id(settings.paths, given, "after")
     with reading(settings) as connection:
         require_current(connection)
@@ -140,7 +141,7 @@ def _users(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict
     return "users.html", 404 if run is None else 200, values
 
 
-def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _random(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     run_id = given_run(given)
     with reading(settings) as connection:
         require_current(connection)
@@ -152,7 +153,7 @@ def _random(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dic
     return "", 303, {"to": "/users" if user is None else f"/?user={quote(str(user), safe='')}{of_run}"}
 
 
-def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _video(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     video = given_id(settings.paths, given, "video")
     if video is None:
         raise InputError("video: no id is given.", "Write the id of a video.")
@@ -164,7 +165,7 @@ def _video(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict
     return "video.html", 404 if remark else 200, values
 
 
-def _popular(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _popular(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     found = popular_page(settings, given_run(given), given.get("segment", "").strip())
     is_missing = found.remark and (found.run is None or found.chosen)
     return "popular.html", 404 if is_missing else 200, {"found": found, "runs": found.runs}
@@ -175,14 +176,14 @@ def _compare(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, di
     return "compare.html", 404 if found.remark else 200, {"found": found, "runs": found.runs}
 
 
-def _scorecard(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _scorecard(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     days = given_number(given, "days", 2**63 - 1, least=1) or _DAYS
     hit = LIKED if given.get("hit") != PLAYED else PLAYED
     card = scorecard_page(settings, days=min(days, _DAYS_MAX), hit=hit, replays=bool(given.get("replays")))
     return "scorecard.html", 200, {"card": card}
 
 
-def _drift(settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _drift(settings: DatabaseNeeds, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     return "drift.html", 200, drift_page(settings.paths)
 
 

@@ -12,7 +12,8 @@ from nightreel.core import columns
 from nightreel.core.errors import NightreelError
 from nightreel.core.ids import Ids
 from nightreel.core.play_days import scan_days, table_exists
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import LogNeeds
 from pipelines import model_registry
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from scoring.database.show import read
@@ -55,7 +56,7 @@ def plays_before(paths: Paths, user: int | str, as_of: datetime) -> pl.DataFrame
 
 
 def last_plays(
-    connection: Connection, settings: Settings, user: int | str, plays: pl.DataFrame, model_version: str
+    connection: Connection, settings: LogNeeds, user: int | str, plays: pl.DataFrame, model_version: str
 ) -> list[dict[str, Any]]:
     """The newest of these plays with `liked` and, if the list is kept, the video's rank and source in it."""
     newest = plays.head(PLAYS_MAX)

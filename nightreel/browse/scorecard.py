@@ -5,7 +5,7 @@ from typing import Any
 
 from nightreel.browse.table import SOURCE, Column, Table, table
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.outcomes.counting import LAST_POSITION
 from scoring.outcomes.log import LIKED, PLAYED
 from scoring.outcomes.scorecard import rows_of_arms, scorecard
@@ -64,7 +64,7 @@ _POSITIONS = (
 )
 
 
-def scorecard_page(settings: Settings, *, days: int, hit: str, replays: bool) -> dict[str, Any]:
+def scorecard_page(settings: DatabaseNeeds, *, days: int, hit: str, replays: bool) -> dict[str, Any]:
     """The facts of `nightreel scorecard`, each night's reach by depth for one kind of hit, and the trends.
 
     Raises:

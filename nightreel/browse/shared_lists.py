@@ -9,7 +9,8 @@ from nightreel.browse.history import read_runs, shown_id, with_lists
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, RANK, SCORES, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
-from nightreel.core.settings import BrowseSettings, Paths, Settings
+from nightreel.core.settings import BrowseSettings, Paths
+from nightreel.core.settings.needs import PageNeeds
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.show_shared import popular_rows, popular_segments, related_rows
@@ -59,7 +60,7 @@ class PopularPage:
     remark: str = ""
 
 
-def popular_page(settings: Settings, run_id: int | None, chosen: str) -> PopularPage:
+def popular_page(settings: PageNeeds, run_id: int | None, chosen: str) -> PopularPage:
     """What is popular in a run (None: the one that apps read), for all users or for `column=value`.
 
     Raises:

@@ -26,7 +26,7 @@ from nightreel.browse.users import users_from
 from nightreel.browse.videos import describe
 from nightreel.browse.why import link_to_why
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import ListNeeds, PageNeeds
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.tables import recommendation
@@ -97,7 +97,7 @@ class PageData:
         return None if self.run is None else int(self.run[columns.RUN_ID])
 
 
-def page_data(settings: Settings, question: Question) -> PageData:
+def page_data(settings: PageNeeds, question: Question) -> PageData:
     """Read everything that the request asks for.
 
     Raises:
@@ -120,7 +120,7 @@ def page_data(settings: Settings, question: Question) -> PageData:
 
 
 def _read_user(
-    connection: Connection, settings: Settings, found: PageData, run: dict[str, Any], user: int | str
+    connection: Connection, settings: ListNeeds, found: PageData, run: dict[str, Any], user: int | str
 ) -> None:
     found.rows = _list(connection, run, user)
     plays = plays_before(settings.paths, user, run["as_of"])

@@ -20,7 +20,8 @@ from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.catalogue import catalogue_of
 from nightreel.core.ids import Ids
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import FeatureNeeds, PageNeeds
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.show import read
@@ -79,7 +80,7 @@ class VideoPage:
 
 
 def video_page(
-    settings: Settings, video: int | str, run_id: int | None, after: int | str | None
+    settings: PageNeeds, video: int | str, run_id: int | None, after: int | str | None
 ) -> VideoPage:
     """Everything about a video as of a run (None: the one that apps read), its users from `after` on.
 
@@ -162,7 +163,7 @@ def _read_history(connection: Connection, found: VideoPage) -> None:
     found.history = table("history", title, _RUN_COLUMNS, rows)
 
 
-def _features(settings: Settings, video: int | str, as_of: datetime) -> list[dict[str, Any]]:
+def _features(settings: FeatureNeeds, video: int | str, as_of: datetime) -> list[dict[str, Any]]:
     """The newest values of every view of videos alone that were known before an instant."""
     rows: list[dict[str, Any]] = []
     code = Ids.of(settings.paths, columns.VIDEO_ID).code_of(video)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, or_, select
 
 from nightreel.core import columns
 from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.tables import job_run, recommendation_run
 
@@ -25,7 +25,7 @@ _OF_RUN = {
 _OF_JOB = {"started_at": "began", "due_at": "was due"}
 
 
-def found_after(settings: Settings, now: datetime) -> list[str]:
+def found_after(settings: DatabaseNeeds, now: datetime) -> list[str]:
     """`records_after` for the settings' database."""
     with reading(settings) as connection:
         return records_after(connection, now)

@@ -12,6 +12,7 @@ from nightreel.core.clock import require_not_future
 from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.due import next_due
 from pipelines import model_registry
@@ -129,7 +130,7 @@ def _run_of(result: StepResult[ScoreFacts]) -> int:
 
 
 def _nights(
-    settings: Settings, first: date, last: date, model_version: str | None, now: datetime
+    settings: ScheduleNeeds, first: date, last: date, model_version: str | None, now: datetime
 ) -> Iterator[PastNight]:
     """All nights to be made, or InputError before any is."""
     if first > last:
@@ -167,7 +168,7 @@ def _models(paths: Paths, model_version: str | None) -> list[tuple[datetime, Mod
     return sorted(found, key=lambda one: (one[0], one[1].version))
 
 
-def _is_there(settings: Settings, night: PastNight) -> bool:
+def _is_there(settings: DatabaseNeeds, night: PastNight) -> bool:
     """Whether a stored run, or the figures of one that was pruned, are of this night and model."""
     if not database_exists(settings):
         return False

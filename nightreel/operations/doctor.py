@@ -26,6 +26,7 @@ from nightreel.core.checksums import checksum_file, is_lost, lost_files, require
 from nightreel.core.errors import NightreelError
 from nightreel.core.extras import require_extras, wanted_extras
 from nightreel.core.settings import DataSettings, Settings, load_settings, require_home
+from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 
 if TYPE_CHECKING:
     from nightreel.operations.status import Status
@@ -243,7 +244,7 @@ def unread(settings: DataSettings) -> Finding:
     )
 
 
-def checksums(settings: Settings) -> Finding:
+def checksums(settings: DatabaseNeeds) -> Finding:
     """Whether the files that lists are made from are as written. Raises InputError if not."""
     from pipelines import model_registry
     from pipelines.known import table_files
@@ -316,7 +317,7 @@ def _container_limit_bytes() -> int:
     return int(text) if text.isdecimal() else sys.maxsize
 
 
-def database(settings: Settings) -> Finding:
+def database(settings: DatabaseNeeds) -> Finding:
     """Whether the lists' database can be read and has this nightreel's schema."""
     from scoring.database.connection import database_exists, database_url, masked, reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer
@@ -341,7 +342,7 @@ def database(settings: Settings) -> Finding:
     return Finding("database", "ok", f"{where}, schema version {version}")
 
 
-def freshness(settings: Settings, now: datetime) -> Finding:
+def freshness(settings: ScheduleNeeds, now: datetime) -> Finding:
     """Whether apps read last night's lists, and no run or job is dated after now."""
     from nightreel.operations.status import status
 
@@ -402,7 +403,7 @@ def _freshness(said: "Status") -> Finding:
     )
 
 
-def outcomes(settings: Settings) -> Finding:
+def outcomes(settings: DatabaseNeeds) -> Finding:
     """Whether the outcomes of the last nights' lists are within the band of earlier nights."""
     from scoring.database.connection import database_exists, reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
 from scoring.database.tables import DONE, FAILED, RUNNING, job_run
@@ -28,7 +28,7 @@ class Job:
     due_at: datetime
 
 
-def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
+def is_open(settings: DatabaseNeeds, job: Job, now: datetime | None = None) -> bool:
     """Whether the job is still to be done: not done since it was due, not failed, not started too often.
 
     A job that is `running` counts as open: its process holds the lock or, if nothing does, has died. Records
@@ -49,7 +49,7 @@ def is_open(settings: Settings, job: Job, now: datetime | None = None) -> bool:
     return bool(mine.status == RUNNING and mine.attempts < ATTEMPTS_MAX)
 
 
-def begin(settings: Settings, job: Job) -> int:
+def begin(settings: DatabaseNeeds, job: Job) -> int:
     """Record that the job begins, upgrading an older schema; returns the number of this attempt."""
     if not _is_current(settings):
         upgrade_database(settings)
@@ -75,7 +75,7 @@ def begin(settings: Settings, job: Job) -> int:
 
 
 def end(
-    settings: Settings,
+    settings: DatabaseNeeds,
     job: Job,
     *,
     error: str | None = None,
@@ -96,7 +96,7 @@ def end(
         connection.execute(_change(job).values(**values))
 
 
-def fail_if_running(settings: Settings, job: Job, error: str) -> None:
+def fail_if_running(settings: DatabaseNeeds, job: Job, error: str) -> None:
     """Record the failure of a job whose process was ended from outside, unless it recorded its own end."""
     if not _has_table(settings):
         return
@@ -108,7 +108,7 @@ def fail_if_running(settings: Settings, job: Job, error: str) -> None:
         )
 
 
-def error_of(settings: Settings, job: Job) -> str | None:
+def error_of(settings: DatabaseNeeds, job: Job) -> str | None:
     """The recorded reason why the job failed; None without one."""
     if not _has_table(settings):
         return None
@@ -117,7 +117,7 @@ def error_of(settings: Settings, job: Job) -> str | None:
     return None if found is None else found.error
 
 
-def forget(settings: Settings, job: Job) -> None:
+def forget(settings: DatabaseNeeds, job: Job) -> None:
     """Remove the record of a job that was abandoned on purpose, so that it is due again."""
     if not _has_table(settings):
         return
@@ -135,21 +135,21 @@ def latest_jobs(
     return connection.execute(query).all()
 
 
-def check_readable(settings: Settings) -> None:
+def check_readable(settings: DatabaseNeeds) -> None:
     """Raise an error if the database cannot be read or has a newer schema; no database yet is fine."""
     if database_exists(settings):
         with reading(settings) as connection:
             require_not_newer(recorded_version(connection))
 
 
-def _is_current(settings: Settings) -> bool:
+def _is_current(settings: DatabaseNeeds) -> bool:
     if not database_exists(settings):
         return False
     with reading(settings) as connection:
         return recorded_version(connection) == SCHEMA_VERSION
 
 
-def _has_table(settings: Settings) -> bool:
+def _has_table(settings: DatabaseNeeds) -> bool:
     if not database_exists(settings):
         return False
     with reading(settings) as connection:

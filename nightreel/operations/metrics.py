@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import ScheduleSettings, Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
 from scoring.database.connection import database_exists, reading
@@ -111,7 +112,7 @@ def metrics_text(settings: Settings, now: datetime) -> str:
     return generate_latest(registry).decode()
 
 
-def _outcomes(settings: Settings) -> Iterator[Metric]:
+def _outcomes(settings: DatabaseNeeds) -> Iterator[Metric]:
     """What was made of the newest night of which enough is known; none before there is one."""
     night, arms = None, []
     with suppress(NightreelError):

@@ -25,6 +25,7 @@ from nightreel.core.lease import exclusive_home
 from nightreel.core.mirror import fetch, send
 from nightreel.core.printing import print_error
 from nightreel.core.settings import ScheduleSettings, Settings, load_settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Request, StepResult
 from nightreel.core.terminal import guard_streams
 from nightreel.operations import jobs
@@ -62,7 +63,7 @@ def _stages(job: str, settings: Settings) -> list[Stage]:
     ]
 
 
-def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
+def run_job(settings: DatabaseNeeds, job: Job, stages: list[Stage]) -> None:
     """Run the stages as the only job on this database, and record the outcome.
 
     Raises:
@@ -89,7 +90,7 @@ def run_job(settings: Settings, job: Job, stages: list[Stage]) -> None:
         _record(settings, job, outcome, None)
 
 
-def _record(settings: Settings, job: Job, outcome: Outcome, error: str | None) -> None:
+def _record(settings: DatabaseNeeds, job: Job, outcome: Outcome, error: str | None) -> None:
     def record() -> StepResult[Facts]:
         jobs.end(
             settings,

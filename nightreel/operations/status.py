@@ -10,7 +10,8 @@ from typing import Any
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations.after_now import records_after
 from nightreel.operations.due import last_due, next_due
 from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
@@ -49,7 +50,7 @@ class Status:
     facts: Mapping[str, Any]
 
 
-def status(settings: Settings, now: datetime) -> Status:
+def status(settings: ScheduleNeeds, now: datetime) -> Status:
     """Whether apps read the lists that they should, as of `now`.
 
     Raises:
@@ -95,7 +96,7 @@ def status(settings: Settings, now: datetime) -> Status:
 
 
 def _state(
-    settings: Settings,
+    settings: ScheduleNeeds,
     now: datetime,
     last: datetime | None,
     shown: Mapping[str, Any] | None,
@@ -117,7 +118,7 @@ def _state(
 
 
 def _state_of_list(
-    settings: Settings,
+    settings: ScheduleNeeds,
     now: datetime,
     last: datetime | None,
     shown: Mapping[str, Any],

@@ -20,6 +20,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
 from nightreel.core.play_days import digests_of_days, files_by_day, read_days, rows_of
 from nightreel.core.settings import DataSettings, FeatureSettings, Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
@@ -93,7 +94,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     return attempt.finished((interactions,), wrote, facts, outputs=wrote)
 
 
-def _sources(settings: Settings) -> tuple[Path, Path]:
+def _sources(settings: DatabaseNeeds) -> tuple[Path, Path]:
     return (
         settings.paths.feature_source(columns.USER_FACTORS),
         settings.paths.feature_source(columns.VIDEO_FACTORS),

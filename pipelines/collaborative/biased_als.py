@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FitNeeds
 from pipelines.collaborative.fits import (
     FIRST_ITERATIONS,
     REFIT_ITERATIONS,
@@ -30,7 +30,7 @@ BIAS_DIMENSIONS = 2
 
 
 def biased_fits(
-    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
+    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: FitNeeds, done: Fit | None = None
 ) -> Iterator[Fit]:
     """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
 

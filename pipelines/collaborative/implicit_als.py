@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import FitNeeds
 from pipelines.collaborative.fits import (
     FIRST_ITERATIONS,
     REFIT_ITERATIONS,
@@ -31,7 +32,7 @@ _ALPHA = 100.0
 
 
 def implicit_fits(
-    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
+    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: FitNeeds, done: Fit | None = None
 ) -> Iterator[Fit]:
     """Fit ALS at each cutoff on the plays strictly before it, starting from the fit before.
 

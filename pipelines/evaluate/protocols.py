@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, EvaluationSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, EvaluationSettings, Paths
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.slices import time_cuts
@@ -51,7 +52,7 @@ class Pairs:
         return choose_settings(self.rows[columns.USER_ID].to_numpy(), settings, seed)
 
 
-def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
+def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs]:
     """The pairs of every protocol that the data allows, one protocol after the other.
 
     Raises:
@@ -64,7 +65,7 @@ def protocol_pairs(settings: Settings, model: ModelVersion) -> Iterator[Pairs]:
     yield impression_pairs(max(holdout_from(settings), seen_until), settings.paths)
 
 
-def holdout_from(settings: Settings) -> datetime:
+def holdout_from(settings: RankerNeeds) -> datetime:
     """When the holdout of today's settings begins. Raises InputError where ingest has not run."""
     instants = scan_plays(settings.paths).select(columns.EVENT_TIMESTAMP).collect().to_series()
     return time_cuts(instants, settings.data, settings.evaluation).holdout_from

@@ -17,6 +17,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings.needs import ListNeeds, LogNeeds
 from pipelines.backtest_files import POPULAR, RELATED, Backtest, BacktestDay, shared_file
 from pipelines.evaluate.facts import SharedFacts
 from pipelines.evaluate.figures import ALL, Figure
@@ -96,7 +97,7 @@ def next_plays(plays: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> Iterator[_Asked]:
+def _related(day: BacktestDay, settings: LogNeeds, buckets: LengthBuckets) -> Iterator[_Asked]:
     lists = pl.read_parquet(shared_file(settings.paths, day.day, RELATED))
     pairs = next_plays(_plays(day, settings.paths, settings.data, buckets))
     own = lists.select(columns.VIDEO_ID, pl.col(columns.RELATED_VIDEO_ID).alias(_NEXT), columns.RANK)
@@ -113,7 +114,7 @@ def _related(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> It
     yield _Asked(day, MOST_PLAYED, _ranked(with_both.with_columns(rank)))
 
 
-def _popular(day: BacktestDay, settings: Settings, buckets: LengthBuckets) -> Iterator[_Asked]:
+def _popular(day: BacktestDay, settings: ListNeeds, buckets: LengthBuckets) -> Iterator[_Asked]:
     lists = pl.read_parquet(shared_file(settings.paths, day.day, POPULAR))
     segments = [one for one in lists[columns.SEGMENT].unique().sort() if one != columns.OVERALL]
     users = users_by_segment(settings.paths, settings.lists, day.as_of, segments)

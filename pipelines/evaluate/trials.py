@@ -10,7 +10,8 @@ from feast import FeatureStore
 from scipy.special import expit
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, ListSettings, RankerSettings, Settings
+from nightreel.core.settings import DataSettings, ListSettings, RankerSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
 from pipelines.labels import DURATION, Label, LengthBuckets, Targets, labels_of, targets
@@ -100,7 +101,7 @@ class Trial:
 KINDS = ("first watch", "re-watch", "new video")
 
 
-def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Settings) -> Trial:
+def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: RankerNeeds) -> Trial:
     """Score every pair with every system, from features as they were known at `pairs.as_of`."""
     rows = pairs.rows
     user_id, video_id, ratio, length = (
@@ -169,7 +170,7 @@ def _tuned(
     scores: Mapping[str, np.ndarray],
     ranker: HybridRanker,
     catalogue: int,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> Tuned:
     """What the tuning users choose.
 

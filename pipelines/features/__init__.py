@@ -18,6 +18,7 @@ from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
 from nightreel.core.play_days import is_day_file
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Request, Step, StepResult
 from pipelines.collaborative import FACTORS
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
@@ -88,7 +89,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[V
     return attempt.finished(read, wrote, ViewFacts(rows_of_views=rows), outputs=wrote)
 
 
-def _sources_of_views(settings: Settings) -> tuple[Path, ...]:
+def _sources_of_views(settings: DatabaseNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.feature_source(view) for view in _VIEWS)
 
 

@@ -6,7 +6,8 @@ They are made of integer sums by day, so later plays change no row, not even in 
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 
 _TOTALS = (PLAYS, LIKED, RATIO)
@@ -28,7 +29,7 @@ def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
+def user_activity(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame) -> pl.DataFrame:
     """What each user had played by the end of each day on which they played; one row per user and such day.
 
     Args:
@@ -50,7 +51,7 @@ def user_activity(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame
     )
 
 
-def video_engagement(daily: pl.DataFrame, settings: Settings, overall: pl.DataFrame) -> pl.DataFrame:
+def video_engagement(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame) -> pl.DataFrame:
     """How each video had been received by the end of each day with a play of it; one row each.
 
     Args:

@@ -31,6 +31,7 @@ from nightreel.core.play_days import (
     unchanged_days,
 )
 from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, end_of_day, ends_of_days
@@ -140,7 +141,7 @@ def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> Dail
     return DailySums.of(_stamped(plays, seen, settings))
 
 
-def _sums_after(before: list[Path], paths: list[Path], settings: Settings) -> DailySums:
+def _sums_after(before: list[Path], paths: list[Path], settings: LogNeeds) -> DailySums:
     return _sums_of(paths, _seen(before), settings.data)
 
 

@@ -3,11 +3,11 @@
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.local_days import ends_of_dates
 
 
-def video_daily_popularity(video_daily: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def video_daily_popularity(video_daily: pl.DataFrame, settings: LogNeeds) -> pl.DataFrame:
     """Means and last values of the daily counts, stamped when the day had ended.
 
     A row for local day D carries D+1 00:00 in the business zone, in UTC, so no play of day D sees it. A mean

@@ -8,7 +8,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates, starts_of_dates
 
 # What a video's daily record says of it, besides its counts.
@@ -43,7 +43,7 @@ def user_profile(users: pl.DataFrame) -> pl.DataFrame:
 
 
 def video_profile(
-    captions: pl.DataFrame, video_daily: pl.DataFrame, durations: pl.DataFrame, settings: Settings
+    captions: pl.DataFrame, video_daily: pl.DataFrame, durations: pl.DataFrame, settings: LogNeeds
 ) -> pl.DataFrame:
     """Each video's categories, from when they were known, and its description from the end of its day.
 

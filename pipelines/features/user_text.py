@@ -14,6 +14,7 @@ from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.log_layout import feature_name
 from nightreel.core.play_days import read_days
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FitNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.collaborative import before_first_refit
 from pipelines.features.facts import ViewFacts
@@ -41,7 +42,7 @@ def build_user_text(settings: Settings, *, force: bool = False) -> StepResult[Vi
     )
 
 
-def _build(settings: Settings, log: Path, path: Path, texts: tuple[str, ...], *, force: bool) -> int:
+def _build(settings: FitNeeds, log: Path, path: Path, texts: tuple[str, ...], *, force: bool) -> int:
     cutoff, files = before_first_refit(log, settings.data, settings.features)
     plays = read_days(files, (columns.USER_ID, columns.EVENT_TIMESTAMP))
     known = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < cutoff)[columns.USER_ID].unique().sort()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nightreel.core.logs import get_logger
 from nightreel.core.play_days import files_by_day
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import is_there
 from pipelines.ingest.mapping import files_given
@@ -54,7 +54,7 @@ def plan_files(
     paths: Mapping[RawFile, Path],
     arrived: list[Delivery],
     before: Mapping[str, Taken],
-    settings: Settings,
+    settings: LogNeeds,
     scratch: Path,
 ) -> tuple[list[Plan], list[RawFile]]:
     """What is to be done, in order of RAW_FILES, and the optional files that are not there.

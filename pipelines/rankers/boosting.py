@@ -18,7 +18,8 @@ import lightgbm as lgb
 import numpy as np
 
 from nightreel.core.logs import Advance, progress
-from nightreel.core.settings import RankerSettings, Settings
+from nightreel.core.settings import RankerSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.binning import SAMPLE_ROWS, Binning, Matrix, Part
@@ -84,7 +85,7 @@ def fit_rankers(
     *,
     video_id: np.ndarray,
     encoding: FeatureEncoding,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> HybridRanker:
     """Fit both rankers on slices.fit, each stopped early on slices.stop.
 
@@ -183,7 +184,7 @@ def grow_rankers(
     return HybridRanker(encoding, classifier, regressor, threads=threads)
 
 
-def common_parameters(settings: Settings, rows: int) -> dict[str, Any]:
+def common_parameters(settings: RankerNeeds, rows: int) -> dict[str, Any]:
     """LightGBM's parameters that all rankers share.
 
     Args:

@@ -17,6 +17,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.logs import progress
 from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.listable import known_videos
@@ -89,7 +90,7 @@ def contest(
     return Contest(*days, sum(len(arena.user_id) for arena in arenas), means[0], means[1])
 
 
-def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
+def arena_of_matrix(data: TrainingData, settings: RankerNeeds) -> Arena | None:
     """The matrix's validation users; None if too few of them liked anything."""
     pairs = pl.read_parquet(
         settings.paths.table("fully_observed"), columns=[*_PAIR, columns.WATCH_RATIO, columns.VIDEO_DURATION]
@@ -112,7 +113,7 @@ def arena_of_matrix(data: TrainingData, settings: Settings) -> Arena | None:
     return Arena.of(as_of, listable, liked, pairs.select(_PAIR), closed=False)
 
 
-def arenas_of_days(data: TrainingData, settings: Settings) -> list[tuple[str, Arena]]:
+def arenas_of_days(data: TrainingData, settings: FitNeeds) -> list[tuple[str, Arena]]:
     """The days of the early-stopping window that have users who had played before, each with these users."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     stop = data.plays[data.slices.stop]

@@ -8,7 +8,7 @@ import numpy as np
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines import model_registry
 from pipelines.labels import Targets
 from pipelines.metrics import RankedLists, auc, ndcg_at_k
@@ -61,7 +61,7 @@ class Holdout:
             data.wanted,
         )
 
-    def metrics(self, ranker: HybridRanker, settings: Settings) -> dict[str, float]:
+    def metrics(self, ranker: HybridRanker, settings: RankerNeeds) -> dict[str, float]:
         """The hybrid's NDCG@10 over what each user watched, and how well both models predict.
 
         Each video is ranked as of its play. Only figures that exist are given: without a liked play there is
@@ -86,7 +86,7 @@ class Holdout:
         return found
 
 
-def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Settings) -> str:
+def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> str:
     """Make `version` the champion unless the current one orders the holdout better; returns the reason.
 
     The champion's figure is computed anew on this holdout. Where it cannot be compared (damaged, other
@@ -98,7 +98,7 @@ def promote_if_not_worse(version: ModelVersion, holdout: Holdout, settings: Sett
     return verdict
 
 
-def _compare(version: ModelVersion, holdout: Holdout, settings: Settings) -> tuple[str, bool]:
+def _compare(version: ModelVersion, holdout: Holdout, settings: RankerNeeds) -> tuple[str, bool]:
     try:
         champion = model_registry.champion(settings.paths)
         if champion.version == version.version:

@@ -18,6 +18,7 @@ from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings.needs import FitNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.blocks import made_in_order
@@ -207,7 +208,7 @@ def _night_of(
 
 
 def _examples(
-    past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: Settings
+    past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: FitNeeds
 ) -> tuple[str, list[Examples]]:
     """Users of the last nights, or of sittings where too few of those had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
@@ -281,7 +282,7 @@ def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
 
 
 def _rows_of(
-    one: Examples, night: Night, past: Past, drawn: "_Drawn", settings: Settings
+    one: Examples, night: Night, past: Past, drawn: "_Drawn", settings: FitNeeds
 ) -> Iterator[tuple[np.ndarray, ...]]:
     users = np.unique(one.user_id)
     validates = uniform_hash(one.user_id.astype(np.uint64), settings.seed + 2) < drawn.validation

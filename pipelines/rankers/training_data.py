@@ -12,7 +12,7 @@ from nightreel.core.catalogue import catalogue_of
 from nightreel.core.checksums import require_as_written
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FeatureNeeds, RankerNeeds
 from pipelines.known import table_files
 from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -45,7 +45,7 @@ class TrainingData:
         return self.plays[columns.VIDEO_ID].to_numpy()
 
     @classmethod
-    def join(cls, store: FeatureStore, settings: Settings) -> "TrainingData":
+    def join(cls, store: FeatureStore, settings: RankerNeeds) -> "TrainingData":
         """Join each play with the features known at its instant.
 
         Raises:
@@ -66,7 +66,7 @@ class TrainingData:
         return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
 
 
-def source_files(settings: Settings) -> tuple[Path, ...]:
+def source_files(settings: FeatureNeeds) -> tuple[Path, ...]:
     """The table of plays and every feature source, there or not."""
     return (
         settings.paths.interactions,
@@ -77,7 +77,7 @@ def source_files(settings: Settings) -> tuple[Path, ...]:
     )
 
 
-def sources(settings: Settings) -> tuple[Path, ...]:
+def sources(settings: FeatureNeeds) -> tuple[Path, ...]:
     """The table of plays and every feature source.
 
     Raises:

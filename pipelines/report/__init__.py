@@ -13,6 +13,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Paths, Settings, describe
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate import EVALUATE, SAMPLES
@@ -92,7 +93,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     return attempt.finished(read, wrote, written, outputs=wrote)
 
 
-def _pages(settings: Settings) -> tuple[Path, ...]:
+def _pages(settings: DatabaseNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.data / "report" / f"report.{kind}" for kind in ("html", "json", "csv"))
 
 

@@ -16,6 +16,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.protocols import Pairs, holdout_from, impression_pairs, kuairec_pairs
 from pipelines.labels import targets
 from pipelines.local_days import INSTANT
@@ -159,7 +160,7 @@ class Objective:
         )
 
 
-def _pairs(settings: Settings) -> Pairs:
+def _pairs(settings: RankerNeeds) -> Pairs:
     if settings.paths.table("fully_observed").is_file():
         return kuairec_pairs(settings.paths, settings.data)
     return impression_pairs(holdout_from(settings), settings.paths)

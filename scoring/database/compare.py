@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.kept_runs import require_lists, run_or_shown
 from scoring.database.schema import require_current
@@ -22,7 +22,12 @@ _run, _user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID
 
 
 def compare(
-    settings: Settings, run_id: int, other_id: int | None, *, videos: int = 0, users_max: int | None = None
+    settings: DatabaseNeeds,
+    run_id: int,
+    other_id: int | None,
+    *,
+    videos: int = 0,
+    users_max: int | None = None,
 ) -> dict[str, Any]:
     """How far the lists of two runs agree.
 

@@ -24,7 +24,8 @@ from nightreel.core.disk import (
 )
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.locks import identity
-from nightreel.core.settings import Settings, masked_url, parsed_url
+from nightreel.core.settings import masked_url, parsed_url
+from nightreel.core.settings.needs import DatabaseNeeds
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
@@ -62,7 +63,7 @@ _PUBLISHES = "publishes"
 _CONNECT_TIMEOUT_S = 10
 
 
-def database_url(settings: Settings) -> URL:
+def database_url(settings: DatabaseNeeds) -> URL:
     """The URL to publish to, with its driver; a relative SQLite path counts from the home.
 
     Raises:
@@ -80,7 +81,7 @@ def database_url(settings: Settings) -> URL:
     if url.get_backend_name() == SQLITE:
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
             raise InputError("Setting `[database] url`: SQLite needs the path of a file.", _URL_REMEDY)
-        url = url.set(database=str(settings.home / Path(url.database).expanduser()))
+        url = url.set(database=str(settings.paths.home / Path(url.database).expanduser()))
     return url
 
 
@@ -94,13 +95,13 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == SQLITE else None
 
 
-def database_exists(settings: Settings) -> bool:
+def database_exists(settings: DatabaseNeeds) -> bool:
     """Whether there is a database to open; True for any server, which is not contacted."""
     file = sqlite_file(database_url(settings))
     return file is None or file.exists()
 
 
-def sql_engine(settings: Settings) -> Engine:
+def sql_engine(settings: DatabaseNeeds) -> Engine:
     """An engine for transactions that may write; it connects on first use.
 
     On SQLite every transaction takes the write lock at its beginning, so none fails half-way waiting for it.
@@ -120,7 +121,7 @@ def sql_engine(settings: Settings) -> Engine:
             },
         )
     if not file.parent.is_dir():
-        if settings.home not in file.parents:
+        if settings.paths.home not in file.parents:
             raise InputError(f"{file.parent}: no such folder for the database.", "Make it, or name another.")
         file.parent.mkdir(parents=True)
     opened = create_engine(
@@ -136,7 +137,7 @@ def sql_engine(settings: Settings) -> Engine:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Connection]:
+def reading(settings: DatabaseNeeds) -> Iterator[Connection]:
     """A read-only connection; all statements within the block see the same state.
 
     Raises:
@@ -268,7 +269,7 @@ def enter_wal_mode(connection: Connection) -> None:
     driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
 
-def keep_readable(settings: Settings) -> None:
+def keep_readable(settings: DatabaseNeeds) -> None:
     """If a SQLite file's disk is full, or nearly so, leave WAL mode so that lists can still be read."""
     file = sqlite_file(database_url(settings))
     if file is None or not file.is_file() or not has_less_than(file, _FILLING_BYTES):

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select
 from nightreel.core import columns
 from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import StepResult
 from scoring.database.connection import (
     database_exists,
@@ -81,7 +82,7 @@ def without_writing(
     return replace(result, wrote=(), facts=facts)
 
 
-def _copy(settings: Settings, copied: Settings) -> None:
+def _copy(settings: DatabaseNeeds, copied: Settings) -> None:
     """Make the copy, with what it holds of the real database, where that is there."""
     upgrade_database(copied)
     if not database_exists(settings):

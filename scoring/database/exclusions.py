@@ -7,7 +7,7 @@ from sqlalchemy import Column, Connection, select
 
 from nightreel.core import columns
 from nightreel.core.ids import Ids, ListIds
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import SCHEMA_VERSION, recorded_version
 from scoring.database.tables import blocklist, list_rule, skip_user
@@ -24,7 +24,7 @@ def read_exclusions(connection: Connection, ids: ListIds) -> Exclusions:
     )
 
 
-def owner_rules(settings: Settings) -> tuple[OwnerRule, ...]:
+def owner_rules(settings: DatabaseNeeds) -> tuple[OwnerRule, ...]:
     """The rules in the settings' database, for readers only; none if it has no such table yet."""
     if not database_exists(settings):
         return ()

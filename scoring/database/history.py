@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_url, reading, sql_engine, translate_errors
 from scoring.database.kept_runs import require_lists
 from scoring.database.runs import show
@@ -32,7 +32,7 @@ RUN_FIELDS = (
 )
 
 
-def list_runs(settings: Settings) -> list[dict[str, Any]]:
+def list_runs(settings: DatabaseNeeds) -> list[dict[str, Any]]:
     """Every kept run, newest first; `shown` says whether apps read it.
 
     Raises:
@@ -49,7 +49,7 @@ def list_runs(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def rollback(settings: Settings, run_id: int) -> int | None:
+def rollback(settings: DatabaseNeeds, run_id: int) -> int | None:
     """Show a run's lists again, in one transaction.
 
     Later runs are kept, and the next published run is shown as usual.

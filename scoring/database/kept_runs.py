@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Row, select
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
+from nightreel.core.settings.needs import DatabaseNeeds
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
@@ -103,7 +103,7 @@ class Night:
     experiment: ExperimentSettings | None = None
 
 
-def night_of(settings: Settings, run_id: int) -> Night:
+def night_of(settings: DatabaseNeeds, run_id: int) -> Night:
     """What a stored run was made from. Raises InputError if there is no such run."""
     with reading(settings) as connection:
         require_current(connection)

@@ -10,7 +10,8 @@ from sqlalchemy import delete, func, insert, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_url, reading, sql_engine, translate_errors
 from scoring.database.exclusions import read_rules
 from scoring.database.schema import require_current, upgrade_database
@@ -31,7 +32,7 @@ from scoring.lists.rules.owner import (
 _NUMBER_MAX = 10_000
 
 
-def list_rules(settings: Settings, now: datetime | None = None) -> list[dict[str, Any]]:
+def list_rules(settings: DatabaseNeeds, now: datetime | None = None) -> list[dict[str, Any]]:
     """Every rule by its number, and whether it is in force now. Raises InputError without a database."""
     now = now or datetime.now(UTC)
     with reading(settings) as connection:
@@ -57,7 +58,7 @@ def _as_row(rule: OwnerRule, reason: str | None, now: datetime) -> dict[str, Any
     }
 
 
-def add_rule(settings: Settings, rule: OwnerRule, reason: str | None = None) -> int:
+def add_rule(settings: DatabaseNeeds, rule: OwnerRule, reason: str | None = None) -> int:
     """Add a rule, which applies from the next run on; returns its number.
 
     Raises:
@@ -87,7 +88,7 @@ def add_rule(settings: Settings, rule: OwnerRule, reason: str | None = None) -> 
     return int(rule_id)
 
 
-def remove_rule(settings: Settings, rule_id: int) -> None:
+def remove_rule(settings: DatabaseNeeds, rule_id: int) -> None:
     """Remove a rule, from the next run on. Raises InputError if there is no rule with this number."""
     with reading(settings) as connection:
         require_current(connection)

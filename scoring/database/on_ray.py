@@ -24,6 +24,7 @@ from nightreel.core.cluster import connected, cores
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import progress
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.storage import Folder
 from scoring.database.audits import finite_scores
 from scoring.database.connection import POSTGRESQL, database_url, sql_engine, translate_errors
@@ -152,7 +153,7 @@ class _Scorer:
 class _Loader:
     """An actor that adds parts to the run; done again, a part stands there once all the same."""
 
-    def __init__(self, run_id: int, settings: Settings, parts: Folder, ids: ListIds) -> None:
+    def __init__(self, run_id: int, settings: DatabaseNeeds, parts: Folder, ids: ListIds) -> None:
         self._run_id, self._ids = run_id, ids
         self._parts = parts
         self._url = database_url(settings)

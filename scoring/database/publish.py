@@ -22,6 +22,7 @@ from nightreel.core.logs import get_logger, progress
 from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
+from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
@@ -242,7 +243,7 @@ def score_and_publish(
     return SCORE.done((*read, model.folder), (masked(url),), facts)
 
 
-def list_files(settings: Settings) -> tuple[Path, ...]:
+def list_files(settings: FeatureNeeds) -> tuple[Path, ...]:
     """The tables and feature sources that lists are made from, whether or not they exist."""
     return (
         settings.paths.interactions,
@@ -254,7 +255,7 @@ def list_files(settings: Settings) -> tuple[Path, ...]:
     )
 
 
-def list_inputs(settings: Settings) -> tuple[Path, ...]:
+def list_inputs(settings: FeatureNeeds) -> tuple[Path, ...]:
     """The tables and feature sources that lists are made from.
 
     Raises:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, insert, select
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import PublishNeeds
 from scoring.database.loading import read_lists
 from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
 from scoring.lists.candidates import Candidates, bits_at
@@ -20,7 +21,9 @@ _ROWS_AT_A_TIME = 10_000
 _USERS_AT_A_TIME = 512
 
 
-def read_repeats(connection: Connection, ids: ListIds, as_of: datetime, settings: Settings) -> Repeats | None:
+def read_repeats(
+    connection: Connection, ids: ListIds, as_of: datetime, settings: PublishNeeds
+) -> Repeats | None:
     """Which videos were listed on earlier nights and not played; None if the settings do not use that.
 
     Taken from the last run shown on an earlier local day than `as_of`, while that run is kept.

@@ -24,6 +24,7 @@ from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
 from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from pipelines.features import build_features
 from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
@@ -52,7 +53,7 @@ class Moment:
 
 
 def moment_of(
-    settings: Settings,
+    settings: ScheduleNeeds,
     as_of: datetime | None,
     known_at: datetime | None,
     model_version: str | None,
@@ -79,7 +80,7 @@ def _checked(as_of: datetime, now: datetime) -> datetime:
     return as_of.astimezone(UTC)
 
 
-def known_at_of(settings: Settings, as_of: datetime, model_version: str | None) -> datetime | None:
+def known_at_of(settings: DatabaseNeeds, as_of: datetime, model_version: str | None) -> datetime | None:
     """The `known_at` of the newest stored run of this instant (and model, if given); None without one.
 
     Runs stored by an older nightreel count as having used the first load only.

@@ -19,7 +19,7 @@ from nightreel.core import columns
 from nightreel.core.errors import NightreelError
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import PublishNeeds
 from scoring.database.audits import Arms, audit_lists, finite_scores
 from scoring.database.connection import POSTGRESQL, translate_errors
 from scoring.database.kept_runs import last_night
@@ -96,7 +96,7 @@ def publish(
     run: NewRun,
     blocks: Iterable[Lists],
     candidates: Candidates,
-    settings: Settings,
+    settings: PublishNeeds,
     *,
     arms: Arms = (),
     shared: Sequence[SharedList] = (),
@@ -126,7 +126,7 @@ def publish_written(
     run: NewRun,
     write: Callable[[int], object],
     candidates: Candidates,
-    settings: Settings,
+    settings: PublishNeeds,
     *,
     arms: Arms = (),
     shared: Sequence[SharedList] = (),
@@ -278,7 +278,7 @@ def _audit(
     run_id: int,
     run: NewRun,
     candidates: Candidates,
-    settings: Settings,
+    settings: PublishNeeds,
     *,
     arms: Arms,
 ) -> tuple[int, tuple[str, ...]]:
@@ -309,7 +309,7 @@ def _audit_shared(
     run_id: int,
     run: NewRun,
     candidates: Candidates,
-    settings: Settings,
+    settings: PublishNeeds,
     *,
     shared: Sequence[SharedList],
 ) -> tuple[SharedCounts, ...]:

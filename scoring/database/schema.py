@@ -7,7 +7,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
 from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
@@ -20,7 +20,7 @@ _VIEWS = (columns.LATEST_RECOMMENDATION, columns.LATEST_RELATED, columns.LATEST_
 _version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 
 
-def upgrade_database(settings: Settings) -> tuple[int | None, int]:
+def upgrade_database(settings: DatabaseNeeds) -> tuple[int | None, int]:
     """Upgrade the settings' database, creating it if it is missing.
 
     Returns:
@@ -38,7 +38,7 @@ def upgrade_database(settings: Settings) -> tuple[int | None, int]:
     return before, SCHEMA_VERSION
 
 
-def upgrade_if_there(settings: Settings) -> bool:
+def upgrade_if_there(settings: DatabaseNeeds) -> bool:
     """Upgrade the database if it has our schema, and return whether it has; errors as `upgrade_database`."""
     if not database_exists(settings):
         return False

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
 from scoring.database.kept_runs import run_or_shown
@@ -23,7 +24,7 @@ _DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
 
 
 def user_list(
-    settings: Settings, user_id: int | str, limit: int, *, run_id: int | None = None
+    settings: DatabaseNeeds, user_id: int | str, limit: int, *, run_id: int | None = None
 ) -> list[dict[str, Any]]:
     """The first `limit` rows of the user's list, by rank.
 
@@ -61,7 +62,7 @@ def with_descriptions(paths: Paths, rows: list[dict[str, Any]], video: str) -> l
 
 
 def lists_of_users(
-    settings: Settings, user_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
+    settings: DatabaseNeeds, user_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
 ) -> pl.DataFrame:
     """The table's rows of these users, by default all, by user and rank; a user without a list has no rows.
 

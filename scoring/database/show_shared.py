@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Row, Select, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds
 from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
@@ -26,7 +27,7 @@ _related, _popular = related_recommendation.c, popular_recommendation.c
 
 
 def related_list(
-    settings: Settings, video_id: int | str, limit: int, *, run_id: int | None = None
+    settings: DatabaseNeeds, video_id: int | str, limit: int, *, run_id: int | None = None
 ) -> list[dict[str, Any]]:
     """The first `limit` videos related to a video, by rank, with captions and categories.
 
@@ -67,7 +68,7 @@ def related_rows(
 
 
 def popular_list(
-    settings: Settings,
+    settings: DatabaseNeeds,
     limit: int,
     *,
     segment: str = columns.OVERALL,
@@ -121,7 +122,7 @@ def popular_segments(connection: Connection, run_id: int) -> list[tuple[str, str
 
 
 def related_of_videos(
-    settings: Settings, video_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
+    settings: DatabaseNeeds, video_ids: Sequence[int | str] | None = None, *, run_id: int | None = None
 ) -> pl.DataFrame:
     """The table's rows of these videos (default: all), by video and rank; a video without a list has none.
 
@@ -148,7 +149,7 @@ def related_of_videos(
     return found if video_ids is None else found.sort(columns.VIDEO_ID, columns.RANK)
 
 
-def popular_of_segments(settings: Settings, *, run_id: int | None = None) -> pl.DataFrame:
+def popular_of_segments(settings: DatabaseNeeds, *, run_id: int | None = None) -> pl.DataFrame:
     """The table's rows by segment, value and rank, the list for all users included.
 
     Raises:

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Connection, Double, Integer, String, Table, T
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import StepResult
 from scoring.database.connection import database_url, masked, reading
 from scoring.database.id_columns import Id, are_text
@@ -61,7 +61,7 @@ _WRITERS = {
 
 
 def export(
-    settings: Settings, file: Path, run_id: int | None, *, since: int | None = None
+    settings: DatabaseNeeds, file: Path, run_id: int | None, *, since: int | None = None
 ) -> StepResult[ExportFacts]:
     """Write a run's rows to a file, by user and rank; the file's suffix decides its format.
 
@@ -99,7 +99,9 @@ def export(
     return StepResult("export", False, (), (file,), facts)
 
 
-def export_shared(settings: Settings, file: Path, run_id: int | None, kind: str) -> StepResult[ExportFacts]:
+def export_shared(
+    settings: DatabaseNeeds, file: Path, run_id: int | None, kind: str
+) -> StepResult[ExportFacts]:
     """Write a run's `related` lists, by video and rank, or `popular` lists, by segment, to a file.
 
     Raises:

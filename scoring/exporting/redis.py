@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.settings import Settings, masked_url
+from nightreel.core.settings import masked_url
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import StepResult
 from scoring.database.connection import reading
 from scoring.database.kept_runs import run_or_shown
@@ -25,7 +26,9 @@ _LEFT_S = 3600
 _SHOWN = (columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
 
 
-def export_to_redis(settings: Settings, url: str, key: str, run_id: int | None) -> StepResult[ExportFacts]:
+def export_to_redis(
+    settings: DatabaseNeeds, url: str, key: str, run_id: int | None
+) -> StepResult[ExportFacts]:
     """Put the lists into a Redis hash under `key`, one field per user, and the run's facts into `<key>:run`.
 
     A field's value is a JSON list of video_id, score and source, best first. Lists are loaded under another

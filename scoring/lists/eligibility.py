@@ -16,6 +16,7 @@ from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import require_plays
 from nightreel.core.settings import DataSettings, ListSettings, Paths, Settings
+from nightreel.core.settings.needs import ListNeeds
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
@@ -200,7 +201,7 @@ def listing_rules(settings: ListSettings, as_of: datetime, blocklist: np.ndarray
 
 
 def _listable_videos(
-    settings: Settings, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
+    settings: ListNeeds, store: FeatureStore, as_of: datetime, blocklist: np.ndarray, profiles_at: datetime
 ) -> pl.DataFrame:
     described = described_videos(settings.paths, settings.data, store, as_of, profiles_at)
     listable = described.filter(*listing_rules(settings.lists, as_of, blocklist).values())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel.core.catalogue.formulas import products_with
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
@@ -61,7 +61,7 @@ class Retrieval:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, settings: Settings, own: OwnSources | None = None
+        cls, candidates: Candidates, sides: Sides, settings: RankerNeeds, own: OwnSources | None = None
     ) -> "Retrieval | None":
         """Build as the settings say; None if every video is scored, as always for a small catalogue."""
         size = CANDIDATES_PER_FILTERED * filter_size(settings.ranker, settings.lists)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, select
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import require_current
 from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
@@ -117,7 +117,7 @@ def newest_judged(connection: Connection, *, cells: bool = False) -> Night | Non
     return next((night for night in reversed(found) if night.is_judged and night.facts["shown"]), None)
 
 
-def scorecard(settings: Settings, *, days: int = 30, replays: bool = False) -> dict[str, Any]:
+def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False) -> dict[str, Any]:
     """The nights of the last `days` days that have figures, newest first; JSON-able except for instants.
 
     Args:

@@ -16,7 +16,8 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import FitNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from nightreel.operations.drift import stored
 from nightreel.operations.drift.distributions import Distribution, population_stability_index
@@ -48,7 +49,7 @@ class DriftFacts(Facts):
         return self.rows
 
 
-def record_drift(settings: Settings, now: datetime | None = None) -> StepResult[DriftFacts]:
+def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[DriftFacts]:
     """Compare the newest day that had ended by `now` with the champion's training window.
 
     Stores the index and the shares of missing and unknown values for every feature and both scores, the
@@ -100,7 +101,7 @@ def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[d
     return plays_by_day(instants, settings.zone)
 
 
-def _training(settings: Settings, version: ModelVersion) -> dict[str, Any]:
+def _training(settings: FitNeeds, version: ModelVersion) -> dict[str, Any]:
     """Distributions over the last days that trained the version: made once, then kept."""
     path = stored.training_file(settings.paths, version.version)
     if path.is_file():

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FitNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
@@ -55,7 +55,7 @@ class Sample:
     columns: tuple[Column, ...]
 
     @classmethod
-    def of(cls, start: datetime, end: datetime, version: ModelVersion, settings: Settings) -> "Sample":
+    def of(cls, start: datetime, end: datetime, version: ModelVersion, settings: FitNeeds) -> "Sample":
         """Sample the plays from `start` to before `end`, chosen by a hash of the pair and the instant.
 
         Each row's features are those known strictly before its play, encoded and scored as the version does.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed
 from scoring.database.connection import (
@@ -42,7 +42,7 @@ _WORDS: tuple[tuple[Table, tuple[str, ...]], ...] = (
 )
 
 
-def remove_from_lists(settings: Settings, person: Person, removed: Removed) -> None:
+def remove_from_lists(settings: DatabaseNeeds, person: Person, removed: Removed) -> None:
     """Delete the user's rows of every kept run and of `skip_user`, and overwrite the space that held them.
 
     Outcome counts (list_outcome and its like) hold no users.
@@ -104,7 +104,7 @@ def _delete(connection: Connection, person: Person, removed: Removed) -> None:
                     removed.counts["messages"] += 1
 
 
-def _require_no_journal(settings: Settings) -> None:
+def _require_no_journal(settings: DatabaseNeeds) -> None:
     """Raise NightreelError where readers kept SQLite from ending the journal, which has the old pages."""
     file = sqlite_file(database_url(settings))
     assert file is not None

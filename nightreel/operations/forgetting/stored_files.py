@@ -11,7 +11,8 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import checksum_file, remove_with_checksum
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import FRIENDS, Removed
 from pipelines.ingest.csv_reading import RAW, REASON
@@ -24,7 +25,7 @@ RECORDS = "forgotten"
 MADE_AGAIN = "folders that are made again"
 
 
-def remove_from_stored_files(settings: Settings, person: Person, removed: Removed) -> None:
+def remove_from_stored_files(settings: DatabaseNeeds, person: Person, removed: Removed) -> None:
     """Remove the user from every parquet file of the home's data, and remove files derived from them.
 
     Fitted candidate sources and lists of past days are removed whole: they are made again when needed. So are

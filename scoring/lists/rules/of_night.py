@@ -10,6 +10,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.lists.rules.owner import (
     AUTHOR,
     CATEGORY,
@@ -66,7 +67,7 @@ def _by_category(paths: Paths, items: set[str], category: np.ndarray) -> dict[st
     return found
 
 
-def _users_of(settings: Settings, column: str, value: str) -> np.ndarray | None:
+def _users_of(settings: DatabaseNeeds, column: str, value: str) -> np.ndarray | None:
     users = pl.scan_parquet(settings.paths.table("users"))
     if column not in users.collect_schema():
         return None

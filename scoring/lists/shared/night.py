@@ -7,7 +7,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.play_days import scan_days
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.labels import LengthBuckets
 from pipelines.user_segments import users_by_segment
 from scoring.lists.eligibility import play_batches
@@ -27,7 +27,7 @@ _PLAY = (
 def shared_lists(
     video_id: np.ndarray,
     as_of: datetime,
-    settings: Settings,
+    settings: RankerNeeds,
     buckets: LengthBuckets,
     *,
     profiles_at: datetime | None = None,

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import ListNeeds
 from pipelines.backtest_files import POPULAR
 from pipelines.labels import LengthBuckets, is_liked
 from pipelines.local_days import INSTANT, ends_of_days
@@ -30,7 +31,7 @@ def popular_lists(
     batches: Iterable[pl.DataFrame],
     users: pl.DataFrame,
     as_of: datetime,
-    settings: Settings,
+    settings: ListNeeds,
     *,
     buckets: LengthBuckets,
 ) -> SharedList:
@@ -59,7 +60,7 @@ def _counts(
     batches: Iterable[pl.DataFrame],
     users: pl.DataFrame,
     as_of: datetime,
-    settings: Settings,
+    settings: ListNeeds,
     buckets: LengthBuckets,
 ) -> dict[str, pl.DataFrame]:
     """Likes by value, video and day's end, of the days that had ended; a table for all, one a segment."""

@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core import columns
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import FitNeeds
 from pipelines.backtest_files import RELATED
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.fits import last_cutoff
@@ -29,7 +30,7 @@ _DECIMALS, _LIKENESS_DECIMALS = 6, 4
 
 
 def related_lists(
-    video_id: np.ndarray, plays: pl.LazyFrame, as_of: datetime, k: int, settings: Settings
+    video_id: np.ndarray, plays: pl.LazyFrame, as_of: datetime, k: int, settings: FitNeeds
 ) -> SharedList:
     """The first `k` eligible videos related to each eligible video, by falling score, ties by id.
 
