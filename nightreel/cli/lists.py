@@ -88,7 +88,7 @@ def show(
         printing.print_json(rows)
     else:
         # Columns of what few homes do are shown where there is something in them.
-        empty = [name for name in _SELDOM if all(row[name] is None for row in rows)]
+        empty = [name for name in _SELDOM if all(row.get(name) is None for row in rows)]
         printing.print_table([{name: row[name] for name in row if name not in empty} for row in rows])
 
 

@@ -4,7 +4,7 @@ Without it, the raw files are those of KuaiRec, by their names and columns.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,6 +34,11 @@ def feature_name(entity: Literal["user", "item"], column: str) -> str:
     """The name of the feature made from a declared column of users or items."""
     plain = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_")
     return f"{entity}_{plain or 'column'}"
+
+
+def user_column(column: str, names: Collection[str]) -> str:
+    """The name in the users' table of a column that may be named as in the log's own file of users."""
+    return column if column in names else feature_name("user", column)
 
 
 class _Table(BaseModel):

@@ -24,6 +24,7 @@ from pipelines.report.history import Record
 from pipelines.report.next_day import details, main_table
 from pipelines.report.protocol import protocol_blocks
 from pipelines.report.run import models_blocks, run_blocks, samples_blocks
+from pipelines.report.shared_lists import shared_blocks
 from pipelines.report.tables import distinct
 from pipelines.report.trend import trend
 from pipelines.report.verdict import Verdict
@@ -98,6 +99,7 @@ def _sections(content: Content) -> list[Section]:
         Section(NEXT_DAY, "Protocol next_day: the lists of the last days", first, is_open=True),
         Section("trend", "Past reports", trend(content.records), is_open=True),
         Section("next_day_more", "The last days by label, depth, metric and day", details(figures, judged)),
+        Section("shared", "Lists that are not a user's: related and popular videos", shared_blocks(figures)),
         *(Section(n, _PROTOCOLS[n], protocol_blocks(figures, others.get(n), n)) for n in known),
         Section("models", "What the models read", models_blocks(content.importances)),
         Section("samples", "Sample lists", samples_blocks(content.samples)),

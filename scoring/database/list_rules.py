@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, insert, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
+from nightreel.core.log_layout import user_column
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import database_url, reading, sql_engine, translate_errors
@@ -133,7 +134,7 @@ def _require_known(paths: Paths, rule: OwnerRule) -> None:
     users = paths.table("users")
     if rule.segment is not None and users.is_file():
         names = pl.scan_parquet(users).collect_schema().names()
-        if rule.segment[0] not in names:
+        if user_column(rule.segment[0], names) not in names:
             raise InputError(
                 f"segment {rule.segment[0]}: the users' table has no such column.",
                 f"It has {', '.join(name for name in names if name != columns.CREATED_TIMESTAMP)}.",

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from nightreel.core import columns
-from nightreel.core.ids import ListIds
+from nightreel.core.ids import NAMES, Ids, ListIds, ids_file
 from nightreel.core.settings import Paths, Settings
 from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
@@ -23,12 +23,14 @@ from scoring.database.show import descriptions
 from scoring.database.tables import recommendation
 from scoring.explain.composed import NightOfUser
 from scoring.explain.contributions import strongest
-from scoring.explain.explanation import Explanation, Nearby, NoListError
+from scoring.explain.explanation import Contribution, Explanation, Nearby, NoListError
 from scoring.explain.nearby import nearby_played
 from scoring.explain.reasons import reason_of
 from scoring.lists.eligibility import Exclusions
 
 _NO_VIDEO = -(2**63)  # the code of an id that the home does not know
+# Features whose values may be codes of the log's own.
+_CODED = {**NAMES, **dict.fromkeys(columns.CATEGORY_LEVELS, "category")}
 
 
 def explain(
@@ -80,7 +82,8 @@ def explain(
             moved=any(one[columns.RULE] for one in stored),
         )
     nearby = tuple(_outward(found.nearby, ids, settings.paths))
-    return replace(found, user_id=user_id, video_id=video_id, nearby=nearby)
+    features = tuple(_named(one, settings.paths) for one in found.features)
+    return replace(found, user_id=user_id, video_id=video_id, nearby=nearby, features=features)
 
 
 def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator[Nearby]:
@@ -89,6 +92,15 @@ def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator
     captions = descriptions(paths, videos)
     for one, video in zip(nearby, videos, strict=True):
         yield replace(one, video_id=video, caption=captions.get(video, {}).get(columns.CAPTION))
+
+
+def _named(feature: Contribution, paths: Paths) -> Contribution:
+    """The same with the log's own author, tag or category in the place of its code."""
+    of = _CODED.get(feature.feature)
+    if of is None or not isinstance(feature.value, int) or not ids_file(paths, of).is_file():
+        return feature
+    (name,) = Ids(of, ids_file(paths, of), is_text=True).outward([feature.value])
+    return replace(feature, value=name)
 
 
 def _stored_list(connection: Connection, run_id: int, user_id: int | str | None) -> list[dict[str, Any]]:

@@ -141,7 +141,9 @@ def test_a_log_with_roles_and_text_ids_becomes_lists_that_are_explained(
     _files(tmp_path)
     text = LOG.text.replace("[data]\n", '[data]\nlength_unit = "seconds"\n', 1) + ROLES + SHOWN.text
     (tmp_path / "nightreel.toml").write_text(text, encoding="utf-8")
-    done = nightreel("run", home=tmp_path, NIGHTREEL_LISTS_MAX_PER_AUTHOR="2", **SMALL)
+    shared = {"RELATED_K": "3", "POPULAR_K": "3", "SEGMENTS": "city", "MAX_PER_AUTHOR": "2"}
+    lists = {f"NIGHTREEL_LISTS_{name}": value for name, value in shared.items()}
+    done = nightreel("run", home=tmp_path, **lists, **SMALL)
     assert done.returncode == 0, done.stderr
 
     def read(*arguments: str) -> str:
@@ -156,6 +158,11 @@ def test_a_log_with_roles_and_text_ids_becomes_lists_that_are_explained(
     assert rows[0]["caption"].startswith("A song, no. ")
     why = json.loads(read("show", _user(4), "--why", rows[0]["video_id"], "--json"))
     assert (why["user_id"], why["video_id"]) == (_user(4), rows[0]["video_id"])
+    named = {one["feature"]: one["value"] for one in why["features"]}
+    assert named["author_id"] in ARTISTS
+    assert "track/" in read("show", "--related", _item(4))
+    assert "segment" in read("show", "--popular", "--segment", f"city={CITIES[0]}")
+    read("rules", "add", "boost", "--category", "Rock & Roll", "--by", "2", "--segment", f"city={CITIES[0]}")
     assert rows[0]["video_id"] in read("show", _user(4), "--why", rows[0]["video_id"])
     artists = dict(_items().select("track", "artist").iter_rows())
     listed_artists = [artists[row["video_id"]] for row in rows]

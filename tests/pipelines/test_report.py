@@ -18,6 +18,8 @@ from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report
+from pipelines.report.blocks import Fold, Table
+from pipelines.report.shared_lists import shared_blocks
 from scoring.backtest import backtest
 from tests.fixtures.accessible import (
     check_everywhere,
@@ -247,6 +249,33 @@ def test_the_first_table_is_that_of_the_last_days_lists(settings: Settings, html
     for day in figures.filter(pl.col("slice").str.starts_with("day: "))["slice"].unique():
         assert f"D{day[1:]}, at 10 (ratio)" in html
     assert "By inverse exposure, at 10" in html and "users without (ratio)" in html
+
+
+def test_lists_that_are_not_a_users_have_a_section() -> None:
+    def figure(protocol: str, label: str, system: str, part: str) -> dict[str, Any]:
+        metric = "hit_rate" if protocol == "related" else "micro_recall"
+        of = {"protocol": protocol, "label": label, "system": system, "slice": part}
+        return of | {"metric": metric, "k": 10, "value": 0.25, "low": 0.2, "high": 0.3}
+
+    rows = [
+        figure(*of, part)
+        for of in (
+            ("related", "ratio", "related"),
+            ("related", "any", "most_played_1_day"),
+            ("popular", "ratio", "popular_by_city"),
+            ("next_day", "ratio", "hybrid"),
+        )
+        for part in ("all", "city: Oslo")
+    ]
+    blocks = shared_blocks(pl.DataFrame(rows))
+    tables = {one.caption: one for one in blocks if isinstance(one, Table)}
+    assert tables["Related videos: liked plays, label ratio"].rows == [
+        {"system": "Related", "hit rate @10": "0.2500 [0.2000, 0.3000]"}
+    ]
+    assert tables["Popular videos: liked plays, label ratio"].rows[0]["system"] == "Popular by city"
+    folded = [one.title for one in blocks if isinstance(one, Fold)]
+    assert "Popular videos, liked plays, label ratio: by day and segment" in folded
+    assert shared_blocks(pl.DataFrame(rows[-1:])) == []
 
 
 def test_the_page_has_every_section(html: str) -> None:

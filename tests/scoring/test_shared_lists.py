@@ -205,6 +205,8 @@ def test_the_commands_show_and_export_them(settings: Settings, nightreel: Nightr
 
     assert [row["rank"] for row in shown("--related", str(video))] == [1, 2]
     assert [row["source"] for row in shown("--popular", "--segment", "taste=\\N")] == ["segment"] * 2
+    table = nightreel("show", "--popular", home=settings.home)
+    assert table.returncode == 0 and table.stdout.startswith("rank"), table.stderr
     file = tmp_path / "related.csv"
     done = nightreel("export", str(file), "--lists", "related", home=settings.home)
     assert done.returncode == 0 and pl.read_csv(file).height == 145

@@ -9,6 +9,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.ids import Ids
+from nightreel.core.log_layout import user_column
 from nightreel.core.settings import Paths, Settings
 from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.lists.rules.owner import (
@@ -69,7 +70,9 @@ def _by_category(paths: Paths, items: set[str], category: np.ndarray) -> dict[st
 
 def _users_of(settings: DatabaseNeeds, column: str, value: str) -> np.ndarray | None:
     users = pl.scan_parquet(settings.paths.table("users"))
-    if column not in users.collect_schema():
+    names = users.collect_schema().names()
+    column = user_column(column, names)
+    if column not in names:
         return None
     found = users.filter(pl.col(column).cast(pl.String) == value).select(columns.USER_ID).collect()
     return np.sort(found[columns.USER_ID].to_numpy().astype(np.int64))
