@@ -150,16 +150,19 @@ EXAMPLES = {
         "0,3,20220408,1649346000000,5000,10000\n",
         "log_standard_4_22_to_5_08_pure.csv": "user_id,video_id,date,time_ms,play_time_ms,duration_ms\n"
         "0,4,20220422,1650600000000,19000,90000\n",
-        "user_features_pure.csv": "user_id,user_active_degree,onehot_feat0\n0,full_active,1\n",
-        "video_features_basic_pure.csv": "video_id,author_id,video_type,upload_type,tag\n3,7,NORMAL,Web,12\n",
+        "user_features_pure.csv": "user_id,is_video_author,fans_user_num,onehot_feat0\n0,1,9,1\n",
+        "video_features_basic_pure.csv": "video_id,author_id,video_type,upload_dt,upload_type,music_id,tag\n"
+        '3,7,NORMAL,2022-04-01,Web,2.0,"12,68"\n',
     },
     "lastfm": {
         "userid-timestamp-artid-artname-traid-traname.tsv": "user_1\t2009-05-04T23:08:57Z\tf1\tDeep\t\tFu\n"
         'user_2\t2009-05-04T13:54:10Z\t\t12" Heads\t\tSpeed\n',
+        "userid-profile.tsv": "#id\tgender\tage\tcountry\tregistered\nuser_1\tm\t\tJapan\tAug 13, 2006\n",
     },
     "lastfm 2k": {
         "user_taggedartists-timestamps.dat": "userID\tartistID\ttagID\ttimestamp\n"
         "2\t52\t13\t1238536800000\n2\t53\t15\t1238536800000\n",
+        "artists.dat": 'id\tname\turl\tpictureURL\n52\tAC/DC "live"\thttp://a\thttp://b\n',
     },
 }
 
@@ -172,6 +175,9 @@ def test_a_well_known_log_is_read_as_it_is(home: Path, layout: str) -> None:
     draft = draft_of(str(home / "files"), {}, _never, layout=layout.split(maxsplit=1)[0])
     assert rows_of(draft)[0]
     assert _plays(home, draft).height == 2
+    for kind in ("user", "item"):
+        # A file of profiles is read by declared columns alone.
+        assert (f"{kind}s" in draft.data) == bool(draft.data.get(f"{kind}_columns"))
 
 
 def test_kuairec_needs_its_folder_alone(home: Path) -> None:

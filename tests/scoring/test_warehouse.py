@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings, describe, load_settings
+from nightreel.operations.init import draft_of, rows_of
 from pipelines.ingest import ingest
 from tests.fixtures.tables import read_table
 
@@ -207,6 +208,9 @@ def test_a_table_of_a_lake_is_read_as_it_is_now(
         table = _iceberg(tmp_path)
         table.append(FRAME.to_arrow())
     settings = _settings(tmp_path, monkeypatch, "sqlite://", LAKE)
+    named = {"user": "who", "item": "what"}
+    rows, _ = rows_of(draft_of(str(lake), named, lambda *_: "UTC", layout=None))
+    assert [(row["user"], row["worth"]) for row in rows] == [(str(who), stars) for who, _, _, stars in ROWS]
     ingest(settings)
     assert _plays(settings)["user_id"].to_list() == [1, 2]
     assert ingest(settings).skipped

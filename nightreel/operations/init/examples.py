@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.errors import InputError
+from nightreel.core.log_layout import ItemColumn
 from nightreel.operations.init.proposal import Draft
+from nightreel.operations.init.sample import sample_of
 
 _STARS = {"user": "user", "item": "item", "rating": "rating", "time": "time"}
 _RATING_HEADER = ["user", "item", "rating", "time"]
@@ -30,6 +32,15 @@ _GENRES = [
     "war",
     "western",
 ]
+
+_KUAIRAND_ITEMS: Mapping[str, ItemColumn] = {
+    "author_id": "author",
+    "video_type": "categorical",
+    "upload_dt": "upload_date",
+    "upload_type": "categorical",
+    "music_id": "music",
+    "tag": "categorical",
+}
 
 
 def example(name: str, folder: Path) -> Draft:
@@ -69,7 +80,7 @@ def _movielens(folder: Path) -> Draft:
             "columns": {"user": "userId", "item": "movieId", "time": "timestamp", "rating": "rating"},
         }
         if _add(draft, "items", _beside(file, "movies.csv")):
-            draft.data["item_columns"] = {"title": "text", "genres": "categorical"}
+            draft.data["item_columns"] = {"title": "text", "genres": "tags"}
         return draft
     is_small = layout == "100k"
     between = "|" if is_small else "::"
@@ -86,7 +97,7 @@ def _movielens(folder: Path) -> Draft:
     header = title if is_small else ["item", "title", "genres"]
     form = {"header": header, "delimiter": between, "encoding": "latin-1", "quote": ""}
     if _add(draft, "items", _beside(file, "u.item" if is_small else "movies.dat"), **form):
-        genres = dict.fromkeys(_GENRES, "numeric") if is_small else {"genres": "categorical"}
+        genres = dict.fromkeys(_GENRES, "numeric") if is_small else {"genres": "tags"}
         draft.data["item_columns"] = {"title": "text", **genres}
     return draft
 
@@ -112,10 +123,16 @@ def _kuairand(folder: Path) -> Draft:
         },
         ["Liked: played to the end, or for 18 s, as the data set's own long_view."],
     )
-    _add(draft, "users", _beside(files[0], "user_features*.csv"))
-    if _add(draft, "items", _beside(files[0], "video_features_basic*.csv")):
-        names = ("author_id", "video_type", "upload_type", "tag")
-        draft.data["item_columns"] = dict.fromkeys(names, "categorical")
+    users, items = (_beside(files[0], name) for name in ("user_features*.csv", "video_features_basic*.csv"))
+    if _add(draft, "users", users):
+        draft.data["user_columns"] = {
+            name: "numeric" if name.endswith(("_num", "_days")) else "categorical"
+            for name in sample_of(str(users)).names
+            if name != "user_id"
+        }
+    if _add(draft, "items", items):
+        there = sample_of(str(items)).names
+        draft.data["item_columns"] = {name: role for name, role in _KUAIRAND_ITEMS.items() if name in there}
     return draft
 
 
@@ -128,12 +145,20 @@ def _lastfm(folder: Path) -> Draft:
     if layout == "2k":
         columns = {"user": "userID", "item": "artistID", "time": "timestamp"}
         notes = ["user_artists.dat has no times; what users tagged, and when, stands in for their plays."]
-        return Draft({"time_zone": "UTC"}, {"plays": {"path": str(files[0])}, "columns": columns}, notes)
+        draft = Draft({"time_zone": "UTC"}, {"plays": {"path": str(files[0])}, "columns": columns}, notes)
+        artists = _beside(files[0], "artists.dat")
+        if _add(draft, "items", artists, id="id", delimiter="\t", quote=""):
+            draft.data["item_columns"] = {"name": "text"}
+        return draft
     header = ["user", "time", "artist_id", "artist", "track_id", "track"]
     plays = {"path": str(files[0]), "header": header, "delimiter": "\t", "quote": ""}
     columns = {"user": "user", "item": "artist", "time": "time"}
     notes = ["Items are artists, by name: not all of them have an artist_id."]
-    return Draft({"time_zone": "UTC"}, {"plays": plays, "columns": columns}, notes)
+    draft = Draft({"time_zone": "UTC"}, {"plays": plays, "columns": columns}, notes)
+    if _add(draft, "users", _beside(files[0], "userid-profile.tsv"), id="#id", delimiter="\t", quote=""):
+        types: dict[str, ItemColumn] = {"gender": "categorical", "age": "numeric", "country": "categorical"}
+        draft.data["user_columns"] = types
+    return draft
 
 
 EXAMPLES: Mapping[str, Callable[[Path], Draft]] = {

@@ -33,6 +33,7 @@ from pipelines.ingest.formats import (
     refuse_other_formats,
     require_parquet,
 )
+from pipelines.ingest.lake_tables import lake_kind, lake_rows
 from pipelines.ingest.times import is_day
 from pipelines.ingest.uuids import frame_of
 
@@ -89,6 +90,8 @@ def sample_of(log: str, form: Form = _ANY_FORM, decimal: str | None = None) -> S
     if log.startswith(SQL):
         return _of_query(log.removeprefix(SQL))
     path = Path(log)
+    if path.is_dir() and lake_kind(path) is not None:
+        return _of_lake(path)
     files = [one for one in files_of(path) if one.is_file()]
     if not files:
         raise InputError(f"{path}: no such file.", "Name the file of plays: nightreel init FILE.")
@@ -169,6 +172,15 @@ def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"{path}: Parquet that cannot be read: {first}", _COPY_AGAIN) from None
+
+
+def _of_lake(path: Path) -> Sample:
+    """Of a Delta or Iceberg table."""
+    _, parts = lake_rows(path)
+    first = next((part for part in parts if part.height), None)
+    if first is None:
+        raise InputError(f"{path}: no rows.", "Name a table with plays.")
+    return _of_frame(first.head(ROWS))
 
 
 def _of_parquet(file: Path) -> Sample:
