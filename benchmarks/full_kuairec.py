@@ -3,13 +3,17 @@
 Makes a synthetic KuaiRec once, then runs each step in a process of its own and prints a table: seconds, CPU
 seconds, peak memory of the process tree, rows. --night-two cuts the last day off for the first night and runs
 what a night runs again with it, step by step; --night does the same with the nightly job as the scheduler
-runs it, in one process and without training; --plain runs the usual pandas script on the same files and
-compares the ranking of small_matrix. Several scales are run one after the other, and a table of seconds and
-memory by rows follows. Memory is a sum of resident sizes, so a page that two processes share counts twice.
+runs it, in one process and without training; --nights measures ingest and features of these nights, each day
+a delivery (benchmarks/night_costs.py); --plain runs the usual pandas script on the same files and compares
+the ranking of small_matrix. Several scales are run one after the other, and a table of seconds and memory by
+rows follows, with the exponent by which CPU seconds grow with plays. Up to 1 a scale is of users and plays;
+beyond, videos grow too, to 40,000 at ten times, and small_matrix stays KuaiRec's. Memory is a sum of resident
+sizes, so a page that two processes share counts twice.
 
     python benchmarks/full_kuairec.py                          # KuaiRec's own size
     python benchmarks/full_kuairec.py --scale 0.25 --plain     # a quarter of users and rows, beside pandas
     python benchmarks/full_kuairec.py --scale 0.25 0.5 1 2     # what grows with users and rows
+    python benchmarks/full_kuairec.py --nights 2 20 40 60      # a night after few and after many
     python benchmarks/full_kuairec.py --night                  # another night, as one job
 """
 
@@ -18,7 +22,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.measured_process import machine, run_measured
+from benchmarks.night_costs import measure_nights
 from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.training_frame import choose_settings
@@ -38,6 +43,9 @@ from pipelines.training_frame import choose_settings
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 USERS, VIDEOS, INTERACTIONS, DAYS = 7_176, 10_728, 12_530_806, 63
+SMALL_USERS, SMALL_VIDEOS = 1_411, 3_327
+# 40,000 videos for ten times the users.
+VIDEOS_EXPONENT = 0.5716
 STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
 NIGHTLY = ("ingest", "features", "feast apply", "score")
 NIGHT = "night"
@@ -83,11 +91,14 @@ def run_step(run: str, step: str, home: Path) -> Row:
 
 def make_raw(home: Path, scale: float) -> None:
     """A synthetic KuaiRec at this scale of users and rows; nothing to do where it was made before."""
+    videos = round(VIDEOS * max(scale, 1.0) ** VIDEOS_EXPONENT)
     command = [
         *(str(Path(sys.executable).parent / "nightreel"), "synthesize", "--home", str(home)),
-        *("--users", str(round(USERS * scale)), "--videos", str(VIDEOS), "--days", str(DAYS)),
+        *("--users", str(round(USERS * scale)), "--videos", str(videos), "--days", str(DAYS)),
         *("--interactions", str(round(INTERACTIONS * scale))),
     ]
+    if scale > 1:
+        command += ["--small-users", str(SMALL_USERS), "--small-videos", str(SMALL_VIDEOS)]
     made = run_measured(command, timeout_s=TIMEOUT_S)
     if made.output is None:
         raise SystemExit(made.error)
@@ -191,13 +202,19 @@ def _print(rows: list[Row]) -> None:
 def print_scales(scales: list[float]) -> None:
     """Each step's seconds and peak MiB by scale, from the results that were written."""
     found = {scale: json.loads(_result(scale).read_text(encoding="utf-8"))["rows"] for scale in scales}
-    print(f"{'step':<14}" + "".join(f"{f'x {scale:g}':>22}" for scale in scales))
+    print(f"{'step':<14}" + "".join(f"{f'x {scale:g}':>22}" for scale in scales) + f"{'exponent':>10}")
     for step in STEPS:
         cells = []
         for scale in scales:
             row = next(row for row in found[scale] if row["step"] == step)
             cells.append(f"{row['seconds']:>9.1f} s{row['peak_mib']:>7,} MiB")
-        print(f"{step:<14}" + "".join(f"{cell:>22}" for cell in cells))
+        print(f"{step:<14}" + "".join(f"{cell:>22}" for cell in cells) + f"{exponent(found, step):>10.2f}")
+
+
+def exponent(found: Mapping[float, list[dict[str, Any]]], step: str) -> float:
+    """By which power of the plays a step's CPU seconds grow: the slope of their logarithms."""
+    seconds = [next(row for row in rows if row["step"] == step)["cpu_seconds"] for rows in found.values()]
+    return float(np.polyfit(np.log(list(found)), np.log(seconds), 1)[0])
 
 
 def measure(scale: float, home: Path, *, plain: bool, nightly: Sequence[str]) -> None:
@@ -235,12 +252,19 @@ def main() -> None:
     nights = parser.add_mutually_exclusive_group()
     nights.add_argument("--night-two", action="store_true", help="run a first night without the last day")
     nights.add_argument("--night", action="store_true", help="the same, the second night as one job")
+    nights.add_argument(
+        "--nights", type=int, nargs="+", help="ingest and features of these nights, like 2 30 60"
+    )
     chosen = parser.parse_args()
     work: Path = (chosen.work or ROOT / "benchmarks" / "work").resolve()
     nightly = (NIGHT,) if chosen.night else NIGHTLY if chosen.night_two else ()
-    for scale in chosen.scale:
+    for scale in chosen.scale if chosen.nights else ():
+        make_raw(work / f"{scale:g}", scale)
+        found = measure_nights(work / f"{scale:g}" / "raw", work / f"{scale:g}-nights", chosen.nights)
+        _result(scale, "-nights").write_text(json.dumps({"scale": scale, **found}, indent=1) + "\n")
+    for scale in chosen.scale if not chosen.nights else ():
         measure(scale, work / f"{scale:g}", plain=chosen.plain, nightly=nightly)
-    if len(chosen.scale) > 1 and not nightly:
+    if len(chosen.scale) > 1 and not nightly and not chosen.nights:
         print_scales(chosen.scale)
 
 
