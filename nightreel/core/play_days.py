@@ -1,6 +1,6 @@
-"""The table of plays: a folder for each local day with plays, whose one file is in order of time.
+"""The table of a log, such as the plays: a folder for each local day, with one file in order of time.
 
-Days in order are the whole log in order of time. A night writes the files of the days that it brought plays
+Days in order are the whole log in order of time. A night writes the files of the days that it brought rows
 of, and leaves the others alone (docs/decisions/day-partitions.md).
 """
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from nightreel.core.checksums import digest_of, recorded_digest, require_as_written
 from nightreel.core.errors import InputError
 
-_FILE = "plays.parquet"
+_FILE = "rows.parquet"
 _DAY = "date="
 # More are not in memory at a time where days are worked on one after the other.
 PLAYS_AT_A_TIME = 4_000_000

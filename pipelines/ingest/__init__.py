@@ -24,17 +24,17 @@ from pipelines.ingest.derived import DERIVED, derived
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.mapping import files_given, mapped, raw_paths
-from pipelines.ingest.merging import Known, add_plays, arrived_at, with_records
+from pipelines.ingest.merging import Known, arrived_at, with_records
 from pipelines.ingest.output import Output, rejects_path
 from pipelines.ingest.plan import Plan, plan_files
-from pipelines.ingest.plays import take_plays
-from pipelines.ingest.raw_files import BIG_MATRIX, EXPOSURES
+from pipelines.ingest.raw_files import EXPOSURES
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import refuse_too_many
 from pipelines.ingest.sources import Source, scratch_folder
 from pipelines.ingest.summary import IngestFacts, facts_of, located, size_of, taken_of
 from pipelines.ingest.tables import Table, read_table
 from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
+from pipelines.ingest.timed_logs import take_log
 from pipelines.ingest.unread import unread_files
 from pipelines.ingest.warehouse import fetch
 from pipelines.ingest.work import Work
@@ -80,7 +80,8 @@ def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[Ing
     plans, missing = plan_files(of_files, arrived, before, settings, scratch)
     if not any(plan.source or plan.new for plan in plans):
         # Nothing is new: it is what was written that is no longer there, or no longer as it was.
-        require_usable_days(settings.paths.interactions)
+        for plan in plans:
+            require_usable_days(settings.paths.tables / plan.file.table)
     ids.recognise(plan.source for plan in plans if plan.source is not None)
     attempt.begin()
     with (
@@ -131,8 +132,8 @@ def _take(plan: Plan, work: Work) -> Taken:
         for name in plan.before.written:
             output.keep(Path(name))
         return plan.before
-    if plan.file is BIG_MATRIX:
-        return take_plays(plan, work)
+    if plan.file.is_by_day:
+        return take_log(plan, work)
     merged = list(plan.before.delivered) if plan.before is not None else []
     rejects = [rejects_path(output.rejects, Path(entry.name)) for entry in merged]
     if plan.source is not None:
@@ -153,22 +154,18 @@ def _take(plan: Plan, work: Work) -> Taken:
 
 
 def _read_raw(plan: Plan, source: Source, work: Work) -> tuple[Known, Taken]:
-    """The raw file's rows, with those that deliveries had brought where it has no key; its rejects."""
-    earlier, brought = None, None
+    """The raw file's rows and rejects, those of an earlier ingest included."""
+    earlier = None
     kept_rejects = rejects_path(work.output.rejects, plan.path)
     if plan.before is not None:
         is_there = kept_rejects.is_file()
         rejects = pl.read_parquet(kept_rejects) if is_there else pl.DataFrame(schema=REJECT_SCHEMA)
-        before = work.output.known(plan.file)
-        earlier, brought = Table(before.of_raw_file(), rejects), before.delivered()
+        earlier = Table(work.output.known(plan.file).of_raw_file(), rejects)
     table = read_table(source, work.settings.data.zone, work.ids, work.advance, earlier)
     refuse_too_many(source, table.rejects, table.frame.height, kept_rejects, work.settings.data)
     if table.rejects.height:
         located(table.rejects, source).write_parquet(work.output.new(kept_rejects))
-    known = Known.first(table.frame)
-    if brought is not None and not plan.file.key:
-        known, _ = add_plays(known, brought)
-    return known, taken_of(source, table.rejects)
+    return Known.first(table.frame), taken_of(source, table.rejects)
 
 
 def _merge(known: Known, delivery: Delivery, work: Work) -> tuple[Known, Delivered]:
@@ -178,8 +175,7 @@ def _merge(known: Known, delivery: Delivery, work: Work) -> tuple[Known, Deliver
     """
     table, given = read_delivery(delivery.path, delivery.file, work.settings, work.ids)
     rows = arrived_at(table.frame, delivery.arrived)
-    key = delivery.file.key
-    known, added = with_records(known, rows, given, key) if key else add_plays(known, rows)
+    known, added = with_records(known, rows, given, delivery.file.key)
     return known, delivered(table, delivery, work, added=added)
 
 

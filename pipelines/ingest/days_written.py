@@ -1,4 +1,4 @@
-"""The table of plays while ingest adds to it: only the days that new plays belong to are read and written."""
+"""The table of a log while ingest adds to it: only the days that new rows belong to are read and written."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -97,7 +97,7 @@ class DaySpill:
 
 
 class DaysWritten:
-    """The present table of plays, which is built on or made anew, and the days of the new one.
+    """The present table of a log, which is built on or made anew, and the days of the new one.
 
     Attributes:
         rows, raw_rows: of the new table, and those of them that the raw file has.
@@ -166,7 +166,7 @@ class DaysWritten:
         return [*(day_file(self._folder, day) for day in days), *map(self._ids_file, _KEYS)], size
 
     def _ids_file(self, key: str) -> Path:
-        return self._folder.with_name("played") / f"{key}.parquet"
+        return self._folder.parent / "keys" / self._folder.name / f"{key}.parquet"
 
     def _known_ids(self, key: str) -> np.ndarray:
         ids: np.ndarray = pl.read_parquet(self._ids_file(key))[key].to_numpy()

@@ -10,7 +10,7 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import is_there
 from pipelines.ingest.mapping import files_given
-from pipelines.ingest.raw_files import BIG_MATRIX, RAW_FILES, RawFile
+from pipelines.ingest.raw_files import RAW_FILES, RawFile
 from pipelines.ingest.sources import Source, source_of
 from pipelines.ingest.taken import Taken
 
@@ -72,8 +72,8 @@ def plan_files(
         known = before.get(str(path))
         if known is not None and not known.begins(of_file):
             known = None
-        if file is BIG_MATRIX and known is not None and not files_by_day(settings.paths.interactions):
-            _log.info("plays are kept by local day from now on, and are read once more", table=file.table)
+        if file.is_by_day and known is not None and not files_by_day(settings.paths.tables / file.table):
+            _log.info("rows are kept by local day from now on, and are read once more", table=file.table)
             known = None
         if known is not None and is_there(path) and known.is_same(path):
             plans[file] = Plan(file, path, known, None, of_file)

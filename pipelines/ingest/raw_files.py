@@ -117,6 +117,11 @@ class RawFile:
     time_optional: bool = False
     layout: "Layout | None" = None
 
+    @property
+    def is_by_day(self) -> bool:
+        """Whether its table is a folder of days: a log, in which two equal rows are one."""
+        return self.is_timed and not self.key
+
 
 @dataclass(frozen=True)
 class Layout:

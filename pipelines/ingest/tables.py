@@ -189,7 +189,7 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
 
 
 def _order(file: RawFile) -> list[str]:
-    if file.is_timed and not file.key:
+    if file.is_by_day:
         return [columns.EVENT_TIMESTAMP, columns.USER_ID, columns.VIDEO_ID]
     return list(file.key)
 

@@ -17,6 +17,7 @@ from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate import EVALUATE, SAMPLES
+from pipelines.ingest.raw_files import EXPOSURES
 from pipelines.rankers.training import IMPORTANCES
 from pipelines.report.headline import headline
 from pipelines.report.history import HISTORY, keep, past, record_of
@@ -137,8 +138,8 @@ def _data(paths: Paths) -> list[dict[str, Any]]:
     """Each table's rows, users and videos, and its first and last instant."""
     rows = []
     tables = {path.stem: pl.scan_parquet(path) for path in paths.tables.glob("*.parquet")}
-    if table_exists(paths.interactions):
-        tables[paths.interactions.name] = scan_days(paths.interactions)
+    logs = (paths.interactions, paths.tables / EXPOSURES.table)
+    tables |= {log.name: scan_days(log) for log in logs if table_exists(log)}
     for name_of_table, table in sorted(tables.items()):
         names = table.collect_schema()
         asked = [pl.len().alias("rows")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.play_days import scan_days, table_exists
 from nightreel.core.settings import Paths
 from pipelines.local_days import INSTANT
 from scoring.outcomes.log import Log
@@ -42,10 +43,10 @@ class Exposures:
 def exposures_of(log: Log, shown: ShownRun, now: datetime) -> Exposures | None:
     """The displays of a run until `now`; None if the log has none of it."""
     table = exposure_table(log.settings.paths)
-    if not shown.shown or not table.is_file():
+    if not shown.shown or not table_exists(table):
         return None
     stamp = pl.col(_STAMP)
-    displayed = pl.scan_parquet(table).select(_FIELDS)
+    displayed = scan_days(table).select(_FIELDS)
     since = shown.shown_from
     of_run = (
         displayed.filter(stamp >= _at(since), stamp < _at(now))
@@ -69,8 +70,8 @@ def exposures_of(log: Log, shown: ShownRun, now: datetime) -> Exposures | None:
 
 
 def exposure_table(paths: Paths) -> Path:
-    """The validated exposure log; the file is missing where there is none."""
-    return paths.table("exposures")
+    """The validated exposure log, a folder of days, which is missing where there is none."""
+    return paths.tables / "exposures"
 
 
 def _names(run_id: int) -> pl.Expr:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 from nightreel.core import columns
 from nightreel.core.artefacts import fingerprint
 from nightreel.core.checksums import require_as_written
+from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
@@ -60,7 +61,7 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
     if not log.exists or not upgrade_if_there(settings):
         return OUTCOMES.skipped((), (), OutcomeFacts(rows=0))
     displayed = exposure_table(settings.paths)
-    require_as_written((*table_files(settings.paths), *([displayed] if displayed.is_file() else [])))
+    require_as_written((*table_files(settings.paths), *([displayed] if table_exists(displayed) else [])))
     rows, counted = 0, []
     with reading(settings) as connection:
         before = select(list_night.c[columns.RUN_ID], list_night.c.inputs)

@@ -201,7 +201,7 @@ def test_a_new_home_is_made_by_what_fills_it(tmp_path: Path) -> None:
         patch.setenv("NIGHTREEL_DATA_MAX_REJECT_SHARE", "1")
         code, said = _in_process(f"ingest --home {tmp_path / 'new'}")
     assert code == 0, said
-    assert list((tmp_path / "new" / "data" / "tables" / "interactions").glob("date=*/plays.parquet"))
+    assert list((tmp_path / "new" / "data" / "tables" / "interactions").glob("date=*/rows.parquet"))
 
 
 @pytest.mark.parametrize("arguments", ["ingest -v", "-v ingest", "ingest --verbose"])

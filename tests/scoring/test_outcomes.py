@@ -199,7 +199,7 @@ def write_exposures(settings: Settings, displays: Sequence[dict[str, Any]]) -> N
     """Put the displays where ingest would."""
     kinds = {"user_id": pl.Int64, "video_id": pl.Int64, "event_timestamp": pl.Datetime("us", "UTC")}
     table = pl.DataFrame(displays, schema=kinds | {"position": pl.Int32, "run": pl.Int32})
-    table.sort("event_timestamp").write_parquet(settings.paths.table("exposures"))
+    write_table(settings, "exposures", table.sort("event_timestamp"))
 
 
 def test_with_an_exposure_log_plays_count_that_followed_a_display_of_the_run(settings: Settings) -> None:

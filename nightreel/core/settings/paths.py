@@ -16,7 +16,7 @@ class Paths:
 
     @property
     def tables(self) -> Path:
-        """Validated tables, one parquet file each; that of the plays is a folder."""
+        """Validated tables, one parquet file each; those of plays and of exposures are folders."""
         return self.data / "tables"
 
     @property

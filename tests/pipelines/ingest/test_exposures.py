@@ -4,13 +4,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import load_settings
 from nightreel.operations.incoming import merge_deliveries
 from pipelines.ingest import ingest
+from tests.fixtures.tables import read_table
 from tests.pipelines.ingest.conftest import Ingested
 
 HEADER = "user_id,video_id,timestamp,position,run\n"
@@ -59,7 +59,7 @@ def test_columns_are_named_in_data_or_as_in_the_plays(
     (tmp_path / "nightreel.toml").write_text(toml)
     settings = load_settings()
     ingest(settings)
-    shown = pl.read_parquet(settings.paths.table("exposures"))
+    shown = read_table(settings, "exposures")
     # Ids are the plays' own; what the plays do not know has a code of its own.
     assert shown["user_id", "video_id", "position", "run"].rows() == [(1, 0, 4, 7), (2, 2, None, None)]
     (tmp_path / "nightreel.toml").write_text(toml.replace('"slot"', '"rank"'))

@@ -1,4 +1,4 @@
-"""From the raw file of plays and its deliveries to the table of days: each touches its own days alone."""
+"""From the raw file of a log and its deliveries to its table of days: each touches its own days alone."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -15,6 +15,7 @@ from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.merging import Known, add_plays, arrived_at
 from pipelines.ingest.output import rejects_path
 from pipelines.ingest.plan import Plan
+from pipelines.ingest.raw_files import BIG_MATRIX
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import ask_which_ratings, refuse_too_many
 from pipelines.ingest.sources import Source
@@ -24,8 +25,8 @@ from pipelines.ingest.taken import Delivered, Taken
 from pipelines.ingest.work import Work
 
 
-def take_plays(plan: Plan, work: Work) -> Taken:
-    """Read what is new of the plays, and write the days that it belongs to and the rejects.
+def take_log(plan: Plan, work: Work) -> Taken:
+    """Read what is new of a log, and write the days that it belongs to and the rejects.
 
     Raises:
         DamagedDayError: a day that is to be added to is not as it was written.
@@ -34,7 +35,7 @@ def take_plays(plan: Plan, work: Work) -> Taken:
     before, output = plan.before, work.output
     days = DaysWritten(
         output,
-        work.settings.paths.interactions,
+        work.settings.paths.tables / plan.file.table,
         work.settings.data.zone,
         rows=before.rows if before is not None else 0,
         raw_rows=before.raw_rows if before is not None else 0,
@@ -51,7 +52,7 @@ def take_plays(plan: Plan, work: Work) -> Taken:
         output.keep(path)
     for delivery in plan.new:
         merged.append(_merge(days, delivery, work))
-    if not days.rows:
+    if plan.file is BIG_MATRIX and not days.rows:
         raise InputError(f"{plan.path}: no rows.", "Put the interaction log there.")
     written, size = days.finish()
     files = [plan.path, *(Path(entry.name) for entry in merged)]
@@ -75,7 +76,8 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Take
         raw, again = _distinct_plays(source, spill.rows(day), known)
         validate(raw, source.file)
         repeated.append(again)
-        highest = max(highest, raw.select(pl.col(columns.WATCH_RATIO).max()).item() or 0.0)
+        if columns.WATCH_RATIO in raw.columns:
+            highest = max(highest, raw.select(pl.col(columns.WATCH_RATIO).max()).item() or 0.0)
         whole = Known.first(raw)
         if known is not None:
             whole, _ = add_plays(whole, known.delivered())
