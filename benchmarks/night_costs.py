@@ -5,6 +5,7 @@ own day in the next one, which is: CPU seconds and peak memory of `ingest` and o
 process of its own. What such a process takes to start is measured once, and is in each of the figures.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -32,7 +33,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Night:
-    """A night: the plays before it and its own, and what its steps took."""
+    """A night: the plays before it and its own, what its steps took, and the ALS fits that were due in it."""
 
     night: int
     plays_before: int
@@ -41,17 +42,22 @@ class Night:
     ingest_mib: int
     features_cpu_s: float
     features_mib: int
+    als_fits: int
 
 
 def measure_nights(raw: Path, home: Path, nights: Sequence[int]) -> dict[str, Any]:
-    """Measure these nights on the files of a raw folder; home: a folder that is made anew."""
+    """Measure these nights, of a log of fewer days its last, on the files of a raw folder.
+
+    Args:
+        home: a folder that is made anew.
+    """
     shutil.rmtree(home, ignore_errors=True)
     days = _days(raw, home / "days")
     _begin(raw, home / "raw", home / "days", days[0])
     _step("ingest", home)
     _step("features", home)
     found, arrived = [], 1
-    for night in sorted(nights):
+    for night in sorted({min(night, len(days)) for night in nights}):
         before = days[arrived : night - 1]
         if before:
             _deliver(home, before)
@@ -70,6 +76,7 @@ def measure_nights(raw: Path, home: Path, nights: Sequence[int]) -> dict[str, An
                 ingest_mib=ingest[1],
                 features_cpu_s=round(features[0], 2),
                 features_mib=features[1],
+                als_fits=json.loads((home / "data/state/factors.json").read_text())["summary"]["als_refits"],
             )
         )
         print(found[-1], flush=True)
