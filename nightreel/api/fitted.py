@@ -9,12 +9,18 @@ from typing import Any, Self
 import polars as pl
 import tomlkit
 
+from nightreel.api.frames import keyed_file
 from nightreel.api.home import Home, UserId
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import SETTINGS_FILE, Settings
 from nightreel.core.settings.names import expanded, flattened
 from nightreel.core.settings.sources import is_known
+from nightreel.operations.init.proposal import profile_columns
+from nightreel.operations.init.sample import sample_of
+from pipelines.ingest.raw_files import CAPTIONS, USER_FEATURES
+
+_PROFILES = {"user": (USER_FEATURES, columns.USER_ID), "item": (CAPTIONS, columns.VIDEO_ID)}
 
 
 class Fitted:
@@ -69,8 +75,9 @@ def fit(
 
     Args:
         plays: user_id, item_id (or video_id) and timestamp, as `Home.ingest` takes them.
-        users: user_id and columns of `user_features`.
-        items: item_id and columns of `kuairec_caption_category`.
+        users: user_id and columns of `user_features`, or any others: these become features, of the types that
+            `nightreel init` proposes, or that the setting `data.user_columns` declares.
+        items: item_id and columns of `kuairec_caption_category`, or any others, likewise.
         settings: by name, like {"lists.top_k": 20}, or as tables, like {"lists": {"top_k": 20}}.
             NIGHTREEL_* variables of the environment are ignored.
 
@@ -83,11 +90,33 @@ def fit(
         unknown = sorted(name for name in chosen if not is_known(name, Settings))
         if unknown:
             raise InputError(f"{', '.join(unknown)}: no such setting.", "docs/settings.md lists them all.")
+        profiles = {"user": users, "item": items}
+        for of, frame in profiles.items():
+            if frame is not None and (declared := _declared(frame, of, Path(folder.name))):
+                chosen = declared | chosen
+                profiles[of] = None
         (Path(folder.name) / SETTINGS_FILE).write_text(tomlkit.dumps(expanded(chosen)), encoding="utf-8")
         home = Home(folder.name, environment=False)
-        home.ingest(plays, users=users, items=items)
+        home.ingest(plays, users=profiles["user"], items=profiles["item"])
         home.run()
     except BaseException:
         folder.cleanup()
         raise
     return Fitted(home, folder)
+
+
+def _declared(frame: Any, of: str, folder: Path) -> dict[str, Any]:
+    """The settings that read a frame of users or items with columns of its own; empty if it has none.
+
+    Args:
+        of: "user" or "item".
+        folder: the frame is written there.
+    """
+    file, key = _PROFILES[of]
+    table = keyed_file(frame, key)
+    if set(table.columns) <= {column.name for column in file.columns}:
+        return {}
+    path = folder / f"{of}s.parquet"
+    table.write_parquet(path)
+    types = profile_columns(sample_of(str(path)), key, of_items=of == "item")
+    return {f"data.{of}s": {"path": str(path), "id": key}, f"data.{of}_columns": types}

@@ -122,6 +122,19 @@ def test_fit_gives_lists_from_frames_alone(shown: dict[str, Any]) -> None:
     assert not shown["fitted"].home.path.exists()
 
 
+def test_any_columns_of_profiles_become_features() -> None:
+    users = pl.DataFrame({"user_id": range(1, 41), "age": range(20, 60), "city": ["Köln", "Łódź"] * 20})
+    items = pd.DataFrame({"item_id": range(61), "genre": ["a", "b", "c"] * 20 + ["a"], "votes": range(61)})
+    small = {"ranker.objective": "shown", "ranker.lightgbm.num_iterations": 5, "features.als_factors": 4}
+    declared = {"data.user_columns": {"age": "categorical"}}
+    with nightreel.fit(_plays(1_500), users=users, items=items, settings=small | declared) as fitted:
+        (manifest,) = (fitted.home.path / "data" / "models").glob("*/manifest.json")
+        features = json.loads(manifest.read_text(encoding="utf-8"))["features"]
+        assert {"user_age", "item_votes"} <= set(features) and "user_city" not in features
+        captions = pl.read_parquet(fitted.home.path / "data" / "tables" / "video_captions.parquet")
+        assert captions["first_level_category_name"].head(3).to_list() == ["a", "b", "c"]
+
+
 def test_a_home_gives_what_its_commands_show(shown: dict[str, Any], nightreel: Nightreel) -> None:
     home, lists = shown["home"], shown["lists"]
     assert list(shown["done"]) == [
