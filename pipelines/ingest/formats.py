@@ -15,11 +15,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from nightreel.core.errors import InputError
@@ -27,6 +26,9 @@ from nightreel.core.log_layout import BETWEEN_PATHS, Files
 from nightreel.core.settings import DataSettings
 from pipelines.ingest.lake_tables import lake_kind, lake_rows
 from pipelines.ingest.uuids import frame_of
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 DELIMITERS = (",", "\t", ";", "|")
 _TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
@@ -401,14 +403,17 @@ def require_parquet(path: Path, files: list[Path]) -> None:
         )
 
 
-def parquet_dataset(path: Path, files: list[Path]) -> pyarrow.dataset.Dataset:
+def parquet_dataset(path: Path, files: list[Path]) -> "ds.Dataset":
     """The files of a path as one, with `column=value` folders as columns."""
+    # It imports pandas, .2 s, which commands that only read tables do without.
+    import pyarrow.dataset as ds
+
     is_hive = path.is_dir() or all("=" in one.parent.name for one in files)
     base = str(path) if path.is_dir() else os.path.commonpath([one.parent for one in files])
     if is_hive and not path.is_dir():
         # Folders of `column=value` that a pattern goes through are columns too, the first of them included.
         base = next((str(one) for one in Path(files[0]).parents if "=" not in one.name), base)
-    return pyarrow.dataset.dataset(
+    return ds.dataset(
         [str(one) for one in files],
         format="parquet",
         partitioning="hive" if is_hive else None,

@@ -1,17 +1,26 @@
-"""Pandera schemas of the validated tables: the promise that every later step builds on."""
+"""Pandera schemas of the validated tables: the promise that every later step builds on.
+
+Pandera comes with pandas, .3 s of imports; commands that only read tables import this module without it.
+"""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import pandera.polars as pa
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.errors import NightreelError
 from pipelines.ingest.raw_files import EVENT, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
 from pipelines.local_days import INSTANT
 
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
-def schema_of(file: RawFile) -> pa.DataFrameSchema:
+
+def schema_of(file: RawFile) -> "pa.DataFrameSchema":
     """The schema of the table that a raw file becomes: its documented columns, in order, and no others."""
+    import pandera.polars as pa
+
     made = {
         column.name: _column(column)
         for column in file.columns
@@ -25,7 +34,23 @@ def schema_of(file: RawFile) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(made, name=file.table, strict=True, ordered=True, unique=list(file.key) or None)
 
 
-def _column(column: RawColumn) -> pa.Column:
+def validate(frame: pl.DataFrame, file: RawFile) -> None:
+    """Hold a table, or a part of it, against its schema."""
+    import pandera.errors
+
+    try:
+        schema_of(file).validate(frame)
+    except pandera.errors.SchemaError as error:
+        # Bad rows were rejected before this check, so a failure is a bug of ours.
+        raise NightreelError(
+            f"{file.name}: the table {file.table} is not as promised: {error}.",
+            "Please report this; leaving the file's newest rows out may help until then.",
+        ) from error
+
+
+def _column(column: RawColumn) -> "pa.Column":
+    import pandera.polars as pa
+
     if column.name in (columns.PLAY_DURATION, columns.VIDEO_DURATION):
         # Whatever unit the file has them in.
         column = replace(column, kind=Kind.INTEGER if column.kind is Kind.NUMBER else column.kind)
@@ -35,5 +60,5 @@ def _column(column: RawColumn) -> pa.Column:
     return pa.Column(column.kind.dtype, checks, nullable=column.nullable)
 
 
-def _finite(data: pa.PolarsData) -> pl.LazyFrame:
+def _finite(data: "pa.PolarsData") -> pl.LazyFrame:
     return data.lazyframe.select(pl.col(data.key).is_finite())

@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import pandera.errors
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.errors import InputError, NightreelError
+from nightreel.core.errors import InputError
 from pipelines.ingest.conversion import convert, local_times, raw_text
 from pipelines.ingest.csv_reading import (
     LINE,
@@ -27,7 +26,7 @@ from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.mapping import with_values
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
-from pipelines.ingest.schemas import schema_of
+from pipelines.ingest.schemas import schema_of, validate
 from pipelines.ingest.sources import Source
 from pipelines.local_days import INSTANT
 
@@ -153,18 +152,6 @@ def _completed(frame: pl.DataFrame, source: Source, ids: HomeIds) -> pl.DataFram
         if name not in frame.columns
     ]
     return frame.with_columns(absent).select(*schema.columns, LINE)
-
-
-def validate(frame: pl.DataFrame, file: RawFile) -> None:
-    """Hold a table, or a part of it, against its schema."""
-    try:
-        schema_of(file).validate(frame)
-    except pandera.errors.SchemaError as error:
-        # Bad rows were rejected before this check, so a failure is a bug of ours.
-        raise NightreelError(
-            f"{file.name}: the table {file.table} is not as promised: {error}.",
-            "Please report this; leaving the file's newest rows out may help until then.",
-        ) from error
 
 
 def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:

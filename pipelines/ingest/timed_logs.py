@@ -18,9 +18,10 @@ from pipelines.ingest.plan import Plan
 from pipelines.ingest.raw_files import BIG_MATRIX
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import ask_which_ratings, refuse_too_many
+from pipelines.ingest.schemas import validate
 from pipelines.ingest.sources import Source
 from pipelines.ingest.summary import located, taken_of
-from pipelines.ingest.tables import distinct, read_days, validate, with_raw_text
+from pipelines.ingest.tables import distinct, read_days, with_raw_text
 from pipelines.ingest.taken import Delivered, Taken
 from pipelines.ingest.work import Work
 

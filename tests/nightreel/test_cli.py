@@ -38,6 +38,11 @@ def test_help_imports_nothing_heavy() -> None:
     assert not HEAVY & set(loaded)
 
 
+def test_status_imports_only_what_it_reads_with() -> None:
+    loaded = _python("import sys\nfrom nightreel.operations import status, status_words\nprint(*sys.modules)")
+    assert not {"pandas", "pandera", "scipy", "feast", "lightgbm", "numba"} & set(loaded.split())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     done = _nightreel(command, "--help", cwd=tmp_path)
