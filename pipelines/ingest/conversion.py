@@ -13,6 +13,7 @@ from pipelines.ingest.decimals import ADVICE, IN_COMMAS, with_points
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.time_texts import rewritten
 from pipelines.ingest.times import DAY, ISO, as_iso
 
 _ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
@@ -117,6 +118,18 @@ def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: 
     """Local times like 2020-07-05 00:08:23.438 as UTC instants; a zone in the text overrides `zone`."""
     text = text.str.strip_chars()
     text = _only(text, ~text.is_in(_NO_NUMBER))
+    found = _local_times(text, zone, latest, time_format)
+    unread = text.is_not_null() & found.instants.is_null()
+    if not unread.any():
+        return found
+    other = _local_times(rewritten(_only(text, unread)), zone, latest, time_format)
+    return LocalTimes(
+        found.instants.zip_with(found.instants.is_not_null(), other.instants),
+        _only(found.reasons, other.instants.is_null()),
+    )
+
+
+def _local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str) -> LocalTimes:
     offset = text.str.extract(_ZONED, 1)
     if offset.null_count() == len(offset):
         return _without_zone(text, zone, latest, time_format)

@@ -9,6 +9,7 @@ import polars as pl
 
 from nightreel.core.clock import UNIX_UNITS
 from nightreel.core.errors import InputError
+from pipelines.ingest.time_texts import is_other_iso
 
 AUTO, ISO, DAY_FIRST, MONTH_FIRST, SECONDS = "auto", "iso", "day_first", "month_first", "seconds"
 DAY = "day"
@@ -82,7 +83,7 @@ def is_day(text: str) -> bool:
 
 
 def _format(text: str) -> str | None:
-    if _ISO.match(text):
+    if _ISO.match(text) or is_other_iso(text):
         return ISO
     if is_day(text):
         return DAY

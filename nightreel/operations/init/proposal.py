@@ -98,8 +98,8 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
 _FEW, _LONG, _SHOWN = 20, 25, 30
-_TIME = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
-_WITH_ZONE = re.compile(r"([zZ]|[+-]\d{2}(:?\d{2})?)$")
+_TIME = re.compile(r"\d{8}T\d{4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
+_WITH_ZONE = re.compile(r"([zZ]|UTC|GMT|[+-]\d{2}(:?\d{2})?)$")
 _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
 
 

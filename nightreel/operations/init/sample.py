@@ -43,7 +43,7 @@ ROWS = 1_000
 _LOOKED_AT = 20
 _MANY = "::"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}")
+_LIKE_TIME = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}|\d{8}T\d{4}")
 # Of characters that no text has, more than this share.
 _BINARY_SHARE = 0.01
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -241,7 +241,7 @@ def _of_lines(lines: list[str], form: Form, encoding: str | None) -> Sample:
     )
     rows = found[delimiter]
     has_header = not any(
-        is_number(field) or is_day(field.strip()) or _ISO.match(field.strip()) for field in rows[0]
+        is_number(field) or is_day(field.strip()) or _LIKE_TIME.match(field.strip()) for field in rows[0]
     )
     width = len(rows[0])
     names = (
