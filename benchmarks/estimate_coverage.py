@@ -16,7 +16,7 @@ from scoring.policy.evaluate import Drawn, drawn_rows, estimates_of, support_of
 from synthetic.calendar import DAY_MS
 from synthetic.feedback import Feedback
 
-USERS, VIDEOS, K, AFTER, POPULATION = 150, 24, 8, 2, 2_000
+USERS, VIDEOS, K, AFTER, POPULATION = 300, 24, 8, 2, 2_000
 # From how many next rows of the order a row is drawn.
 AMONG = {"full support": VIDEOS, "among the next 6": 6}
 

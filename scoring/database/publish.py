@@ -27,6 +27,7 @@ from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
 from pipelines.labels import LengthBuckets
+from pipelines.repeat_discount import with_fitted_discount
 from scoring.database.connection import database_url, masked, sql_engine, translate_errors
 from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
@@ -110,6 +111,7 @@ def score_and_publish(
         BusyError: another process publishes.
     """
     require_extras(settings)
+    settings = with_fitted_discount(settings)
     url = database_url(settings)
     read = list_inputs(settings)
     model = (

@@ -1,7 +1,7 @@
 """The table `list_repeat`: what lists have shown in vain, a row a user; some users at a time."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -31,27 +31,74 @@ def read_repeats(
     if not settings.notes_repeats:
         return None
     run_id = _run_before(connection, as_of, settings.data)
+    return repeats_of(_parts(connection, run_id), ids, run_id)
+
+
+def repeats_of(parts: Iterable[list[tuple[Any, str]]], ids: ListIds, run_id: int | None = None) -> Repeats:
+    """The repeats that rows of the table say, in little more memory than they take in the end.
+
+    Args:
+        parts: users and their videos with nights, in JSON, some users at a time.
+        run_id: of the run that noted them.
+    """
     known: dict[Any, int] = {}
-    parts = [_part(rows, ids, known) for rows in _parts(connection, run_id)]
-    kinds = (np.int64, np.int64, np.int32, np.uint8)
-    user_id, lengths, videos, nights = (
-        np.concatenate([np.zeros(0, kind), *(part[at] for part in parts)]) for at, kind in enumerate(kinds)
+    user_ids, lengths, videos, nights = (
+        _Pieces(np.int64),
+        _Pieces(np.int64),
+        _Pieces(np.int32),
+        _Pieces(np.uint8),
     )
-    parts.clear()
+    for rows in parts:
+        for pieces, piece in zip((user_ids, lengths, videos, nights), _part(rows, ids, known), strict=True):
+            pieces.append(piece)
     codes = ids.video.codes_of(known)
     # A video that the home does not know is of no list.
     code = np.array([codes.get(ids.video.key(one), -(2**62) - at) for one, at in known.items()], np.int64)
     order = np.argsort(code)
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    starts = np.r_[0, np.cumsum(lengths)]
+    user_id, starts = user_ids.joined(), np.r_[0, np.cumsum(lengths.joined())]
+    of_users, of_nights = videos.joined(rank), nights.joined()
     by_user = np.argsort(user_id, kind="stable")
     if (by_user != np.arange(len(by_user))).any():
         # Texts come in another order than their codes.
-        rows = np.concatenate([np.arange(starts[at], starts[at + 1]) for at in by_user])
-        videos, nights = videos[rows], nights[rows]
-        starts = np.r_[0, np.cumsum(np.diff(starts)[by_user])]
-    return Repeats(user_id[by_user], starts, rank[videos], nights, code[order], run_id)
+        of_users, of_nights = (_in_order(one, starts, by_user) for one in (of_users, of_nights))
+        user_id, starts = user_id[by_user], np.r_[0, np.cumsum(np.diff(starts)[by_user])]
+    return Repeats(user_id, starts, of_users, of_nights, code[order], run_id)
+
+
+class _Pieces:
+    """An array that comes in pieces, and is joined while they are released."""
+
+    def __init__(self, kind: type[np.generic]) -> None:
+        self._kind = kind
+        self._pieces: list[np.ndarray] = []
+
+    def append(self, piece: np.ndarray) -> None:
+        self._pieces.append(piece)
+
+    def joined(self, names: np.ndarray | None = None) -> np.ndarray:
+        """All of it; the pieces are gone. names: what each number stands for, if not for itself."""
+        whole = np.empty(sum(map(len, self._pieces)), dtype=self._kind)
+        end = len(whole)
+        while self._pieces:
+            piece = self._pieces.pop()
+            whole[end - len(piece) : end] = piece if names is None else names[piece]
+            end -= len(piece)
+        return whole
+
+
+def _in_order(entries: np.ndarray, starts: np.ndarray, by_user: np.ndarray) -> np.ndarray:
+    """The entries of all users, user by user in this order; some users at a time."""
+    ordered, end = np.empty_like(entries), 0
+    for first in range(0, len(by_user), _ROWS_AT_A_TIME):
+        users = by_user[first : first + _ROWS_AT_A_TIME]
+        lengths = starts[users + 1] - starts[users]
+        # Each entry's position: its user's start, and how manieth of the user's it is.
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        ordered[end : end + len(within)] = entries[np.repeat(starts[users], lengths) + within]
+        end += len(within)
+    return ordered
 
 
 def _part(rows: list[tuple[Any, str]], ids: ListIds, known: dict[Any, int]) -> tuple[np.ndarray, ...]:

@@ -189,9 +189,10 @@ def test_lists_meet_the_plays_of_the_day_after_their_flip(settings: Settings) ->
     assert (night["shown_from"], night["shown_until"]) == (FLIP, FLIP + DAY)
 
 
-def _display(
+def display(
     user: int, video: int, at: datetime, position: int | None = None, run: int | None = 1
 ) -> dict[str, Any]:
+    """A display of a video."""
     return {"user_id": user, "video_id": video, "event_timestamp": at, "position": position, "run": run}
 
 
@@ -220,16 +221,16 @@ def test_with_an_exposure_log_plays_count_that_followed_a_display_of_the_run(set
     write_exposures(
         settings,
         [
-            _display(1, 101, FLIP + 2 * HOUR, 1),
-            _display(1, 102, FLIP + 2 * HOUR, 2),
-            _display(1, 102, FLIP + 2.5 * HOUR, 7),
-            _display(2, 103, FLIP + 2 * HOUR, 1),
-            _display(2, 103, FLIP + 3 * HOUR, 1, run=77),
-            _display(3, 111, FLIP + 6 * HOUR, 500, run=None),
-            _display(3, 110, FLIP + 6 * HOUR, run=None),
-            _display(3, 109, FLIP + DAY + HOUR, run=None),  # when the run was no longer shown
-            _display(4, 101, FLIP + 2 * HOUR, 1),
-            _display(4, 120, FLIP + 2 * HOUR, 3),
+            display(1, 101, FLIP + 2 * HOUR, 1),
+            display(1, 102, FLIP + 2 * HOUR, 2),
+            display(1, 102, FLIP + 2.5 * HOUR, 7),
+            display(2, 103, FLIP + 2 * HOUR, 1),
+            display(2, 103, FLIP + 3 * HOUR, 1, run=77),
+            display(3, 111, FLIP + 6 * HOUR, 500, run=None),
+            display(3, 110, FLIP + 6 * HOUR, run=None),
+            display(3, 109, FLIP + DAY + HOUR, run=None),  # when the run was no longer shown
+            display(4, 101, FLIP + 2 * HOUR, 1),
+            display(4, 120, FLIP + 2 * HOUR, 3),
         ],
     )
     assert record_outcomes(settings, FLIP + 3 * DAY).summary["runs"] == [1]

@@ -93,4 +93,5 @@ class ExperimentSettings(Section):
     def notes_repeats(self, lists: ListSettings) -> bool:
         """Whether any arm's lists depend on what earlier lists showed without being played."""
         discounts = [arm.settings.get("lists.repeat_discount", 0) for arm in self.arms.values()]
-        return max([lists.repeat_discount, *discounts]) > 0
+        own = lists.repeat_discount
+        return isinstance(own, str) or max([own, *discounts]) > 0

@@ -1,6 +1,6 @@
 """`[lists]`: how long a list is, and what may stand in it."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -42,12 +42,11 @@ class ListSettings(Section):
         ge=0,
         lt=1,
     )
-    repeat_discount: float = Field(
+    repeat_discount: Annotated[float, Field(ge=0, lt=1)] | Literal["fitted"] = Field(
         default=0.0,
         description="A video that stood in the first 20 rows for 3 nights and was not played has its "
-        "position divided by 1 less this, once more for each further night; 0: none.",
-        ge=0,
-        lt=1,
+        "position divided by 1 less this, once more for each further night; 0: none; `fitted`: what "
+        "`nightreel backtest` finds to gain (docs/rules.md).",
     )
     explore_share: float = Field(
         default=0.0,
@@ -80,6 +79,11 @@ class ListSettings(Section):
         description="Each night also puts the lists into Feast's view `user_recommendation` and its online "
         "store, as `nightreel export --to feast` does.",
     )
+
+    @property
+    def fixed_repeat_discount(self) -> float:
+        """repeat_discount as a number; 0 for `fitted`, which publishing replaces by what was found."""
+        return 0.0 if isinstance(self.repeat_discount, str) else self.repeat_discount
 
     @field_validator("segments", mode="before")
     @classmethod

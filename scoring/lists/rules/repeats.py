@@ -1,7 +1,7 @@
 """What earlier nights listed for a user who has not played it: whole lists in a few bytes per user.
 
-For ten million users with 50 videos each this is 10,000,000 x (50 x 5 + 16) bytes = 2.7 GB; it is read and
-written in blocks of a few thousand users.
+For ten million users with 20 videos each this is 10,000,000 x (20 x 5 + 16) bytes = 1.2 GB, with 50, the
+most, 2.7 GB (docs/rules.md); it is read and written in blocks of a few thousand users.
 """
 
 from collections.abc import Iterable

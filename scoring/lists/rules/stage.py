@@ -67,8 +67,9 @@ class ListRules:
                 EXPLORE_TEMPERATURE,
                 f"{seed}|{as_of.isoformat()}",
             )
-        if settings.repeat_discount > 0 and candidates.repeats is not None and len(candidates.repeats):
-            repeats = RepeatDiscount(candidates.repeats, REPEAT_NIGHTS, settings.repeat_discount)
+        discount = settings.fixed_repeat_discount
+        if discount > 0 and candidates.repeats is not None and len(candidates.repeats):
+            repeats = RepeatDiscount(candidates.repeats, REPEAT_NIGHTS, discount)
         if not candidates.rules.rules and not (likeness or exploration or repeats):
             return None
         return cls(

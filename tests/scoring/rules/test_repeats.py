@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from nightreel.core.ids import INTEGERS
 from nightreel.core.settings import Settings
+from pipelines.repeat_discount import discount_of
 from scoring.database import repeats as stored
 from scoring.database.connection import reading, sql_engine
 from scoring.database.repeats import read_repeats
@@ -45,7 +46,7 @@ def _night(settings: Settings, n: int, played: tuple[tuple[int, int], ...] = ())
             repeats=repeats,
         )
         assert repeats is not None
-        discount = RepeatDiscount(repeats, 2, settings.lists.repeat_discount)
+        discount = RepeatDiscount(repeats, 2, discount_of(settings))
         rules = ListRules(candidates.rules, (), candidates.video_id, np.zeros(VIDEOS), K, repeats=discount)
         parts = []
         for at, user in enumerate(candidates.user_id.tolist()):

@@ -1,0 +1,37 @@
+"""The discount of repeats that the last backtest has chosen: `data/backtest/repeat_discount.json`."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nightreel.core.artefacts import atomic_write
+from nightreel.core.settings import Settings
+
+FITTED = "fitted"
+_FILE = "repeat_discount.json"
+
+
+def discount_of(settings: Settings) -> float:
+    """The discount that lists are made with: what is set, or what was fitted; 0 before any fit."""
+    value = settings.lists.repeat_discount
+    if value != FITTED:
+        return float(value)
+    try:
+        content = json.loads((settings.paths.backtest / _FILE).read_text(encoding="utf-8"))
+        found = float(content["discount"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+    return found if 0 <= found < 1 else 0.0
+
+
+def with_fitted_discount(settings: Settings) -> Settings:
+    """The settings with the discount as a number; a run's record then says what it was."""
+    if settings.lists.repeat_discount != FITTED:
+        return settings
+    return settings.changed({"lists.repeat_discount": discount_of(settings)})
+
+
+def save_fit(settings: Settings, content: Mapping[str, Any]) -> None:
+    """Write what a fit has found; its `discount` is what counts from now on."""
+    with atomic_write(settings.paths.backtest / _FILE) as temporary:
+        temporary.write_text(json.dumps(dict(content), indent=1), encoding="utf-8")
