@@ -92,6 +92,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         left=removed.left or None,
         remains=remains if models and not retrain else None,
         following=following if counts else None,
+        remarks=tuple(_arms_without_model(settings)) or None,
     )
     return StepResult("forget", False, (settings.data.raw_dir, settings.paths.data), wrote, facts)
 
@@ -122,6 +123,16 @@ def _retrain(settings: Settings) -> None:
     for name in model_registry.version_names(settings.paths):
         if name != version:
             shutil.rmtree(settings.paths.models / name)
+
+
+def _arms_without_model(settings: Settings) -> list[str]:
+    """A line for each arm of the experiment whose model is gone: no list is made until it is mended."""
+    there = model_registry.version_names(settings)
+    return [
+        f"arm {name} of [experiments] names the model {arm.model}, which is gone: name another"
+        for name, arm in settings.experiments.arms.items()
+        if arm.model is not None and arm.model not in there
+    ]
 
 
 def _record(
