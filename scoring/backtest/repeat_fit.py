@@ -48,7 +48,7 @@ def fit_repeat_discount(settings: Settings, buckets: LengthBuckets, model: str) 
 
     The result is 0 where no value has proved to gain, or there are too few nights to see repeats.
     """
-    found = next_day(settings, buckets, model)
+    found = next_day(settings.paths, settings.data, buckets, model)
     gains = [] if found is None else gains_of(found, settings)
     best = max(gains, key=lambda one: one.gain, default=None)
     chosen = best.discount if best is not None and best.low > 0 else 0.0

@@ -80,8 +80,8 @@ def _kept(home: Path) -> dict[str, bytes]:
     """The raw files, and those of tables as rows."""
     raw = {path.name: path.read_bytes() for path in sorted((home / "raw").rglob("*.csv"))}
     tables = {
-        path.name: str(pl.read_parquet(path).rows()).encode()
-        for path in sorted((home / "data" / "tables").glob("*.parquet"))
+        str(path.relative_to(home)): str(pl.read_parquet(path).rows()).encode()
+        for path in sorted((home / "data" / "tables").rglob("*.parquet"))
     }
     return raw | tables
 

@@ -127,7 +127,7 @@ def _retrain(settings: Settings) -> None:
 
 def _arms_without_model(settings: Settings) -> list[str]:
     """A line for each arm of the experiment whose model is gone: no list is made until it is mended."""
-    there = model_registry.version_names(settings)
+    there = model_registry.version_names(settings.paths)
     return [
         f"arm {name} of [experiments] names the model {arm.model}, which is gone: name another"
         for name, arm in settings.experiments.arms.items()

@@ -30,7 +30,7 @@ def _nights(settings: Settings, n: int, liked: range) -> NextDay:
                 "video_id": np.tile(np.arange(LISTED), len(USERS)),
             }
         )
-        path = lists_file(settings, day, HYBRID)
+        path = lists_file(settings.paths, day, HYBRID)
         path.parent.mkdir(parents=True)
         lists.write_parquet(path)
         of_night = [liked[(user + night) % len(liked)] for user in USERS] if night > 2 else []
