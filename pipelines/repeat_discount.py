@@ -1,4 +1,4 @@
-"""The discount of repeats that the last backtest has chosen: `data/backtest/repeat_discount.json`."""
+"""What counts as a repeat, and the discount that was fitted: `data/evaluation/repeat_discount.json`."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from nightreel.core.settings import Settings
 
 FITTED = "fitted"
 _FILE = "repeat_discount.json"
+# Fewer nights in vain may be nights on which the user was away; rows further down are hardly seen.
+REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 
 
 def discount_of(settings: Settings) -> float:
@@ -17,7 +19,7 @@ def discount_of(settings: Settings) -> float:
     if value != FITTED:
         return float(value)
     try:
-        content = json.loads((settings.paths.backtest / _FILE).read_text(encoding="utf-8"))
+        content = json.loads((settings.paths.evaluation / _FILE).read_text(encoding="utf-8"))
         found = float(content["discount"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
@@ -33,5 +35,5 @@ def with_fitted_discount(settings: Settings) -> Settings:
 
 def save_fit(settings: Settings, content: Mapping[str, Any]) -> None:
     """Write what a fit has found; its `discount` is what counts from now on."""
-    with atomic_write(settings.paths.backtest / _FILE) as temporary:
+    with atomic_write(settings.paths.evaluation / _FILE) as temporary:
         temporary.write_text(json.dumps(dict(content), indent=1), encoding="utf-8")

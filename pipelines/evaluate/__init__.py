@@ -24,11 +24,13 @@ from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
+from pipelines.evaluate.repeat_fit import fit_repeat_discount
 from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
+from pipelines.repeat_discount import FITTED
 
 __all__ = ["EVALUATE", "evaluate"]
 
@@ -72,6 +74,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     samples: list[dict[str, Any]] = []
     tables_written = []
     of_days: NextDayFacts | None = None
+    fit: dict[str, Any] | None = None
     of_protocols: dict[str, ProtocolFacts] = {}
     judged = next_day(settings.paths, settings.data, models.buckets, model.version)
     if judged is not None:
@@ -79,6 +82,8 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
         tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")
         _write_table(found, tables_written[-1])
         of_days = next_day_facts(judged, found, settings.data)
+        if settings.lists.repeat_discount == FITTED:
+            fit = fit_repeat_discount(judged, settings)
     shared, of_shared = shared_figures(settings, models.buckets, model.version)
     for protocol in of_shared:
         tables_written.append(settings.paths.evaluation / f"{protocol}.csv")
@@ -99,7 +104,13 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
         lines = ",\n".join(json.dumps(vars(figure)) for figure in found)
         temporary.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     wrote = (metrics, *tables_written)
-    said = EvaluateFacts(model=model.version, next_day=of_days, shared=of_shared, protocols=of_protocols)
+    said = EvaluateFacts(
+        model=model.version,
+        next_day=of_days,
+        repeat_discount=fit,
+        shared=of_shared,
+        protocols=of_protocols,
+    )
     return attempt.finished(read, wrote, said, outputs=wrote)
 
 
@@ -222,6 +233,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "evaluation.tuning_share",
         "evaluation.holdout_days",
         "evaluation.backtest_days",
+        "lists.repeat_discount",
         "ranker.filter_k",
     ),
     facts=EvaluateFacts,

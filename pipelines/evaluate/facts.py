@@ -52,10 +52,15 @@ class ProtocolFacts(JudgedFacts):
 
 
 class EvaluateFacts(Facts):
-    """The model, and the report of each protocol that the data allow."""
+    """The model, and the report of each protocol that the data allow.
+
+    Attributes:
+        repeat_discount: what was fitted, if the settings ask for it.
+    """
 
     model: str
     next_day: NextDayFacts | None = None
+    repeat_discount: dict[str, Any] | None = None
     shared: Mapping[str, SharedFacts] = {}
     protocols: Mapping[str, ProtocolFacts] = {}
 

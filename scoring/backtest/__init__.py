@@ -22,9 +22,7 @@ from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
-from pipelines.repeat_discount import FITTED
 from scoring.backtest.night import PastNight, PastNights
-from scoring.backtest.repeat_fit import fit_repeat_discount
 from scoring.backtest.shared import make_shared
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
@@ -44,17 +42,12 @@ _SETTINGS = (
 
 
 class BacktestFacts(Facts):
-    """The days and systems with lists, how many lists were made now, and what the rankers had seen.
-
-    Attributes:
-        repeat_discount: what was fitted, if the settings ask for it.
-    """
+    """The days and systems with lists, how many lists were made now, and what the rankers had seen."""
 
     days: list[str]
     systems: list[str]
     lists_made: int
     trained_before: str
-    repeat_discount: dict[str, Any] | None = None
 
 
 def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestFacts]:
@@ -75,7 +68,7 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
         return BACKTEST.skipped((*read, model.folder), (wrote,), attempt.known)
     attempt.begin()
     # A night's lists stay where only the number of nights has changed, or lists that are not a user's.
-    others = {"evaluation.backtest_days", "lists.repeat_discount", *SHARED_LIST_SETTINGS}
+    others = {"evaluation.backtest_days", *SHARED_LIST_SETTINGS}
     of_a_night = {n: one for n, one in BACKTEST.settings_in(settings).items() if n not in others}
     inputs: dict[str, Any] = {"files": fingerprint_of_files(read), "settings": of_a_night}
     inputs |= {"model": model.version, "rules": rules}
@@ -104,15 +97,11 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
         model.version, trained_before, names if files else (), sampled, nights.days, tuple(remarks)
     )
     contents.save(settings)
-    fit = None
-    if settings.lists.repeat_discount == FITTED:
-        fit = fit_repeat_discount(settings, buckets, model.version)
     facts = BacktestFacts(
         days=[day.day.isoformat() for day in nights.days],
         systems=list(contents.systems),
         lists_made=made,
         trained_before=trained_before.isoformat(),
-        repeat_discount=fit,
         remarks=tuple(remarks) or None,
     )
     outputs = (wrote, *files, *shared)

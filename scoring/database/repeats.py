@@ -12,10 +12,11 @@ from nightreel.core import columns
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import PublishNeeds
+from pipelines.repeat_discount import REPEAT_RANKS
 from scoring.database.loading import read_lists
 from scoring.database.tables import PUBLISHED, list_repeat, recommendation_run
 from scoring.lists.candidates import Candidates, bits_at
-from scoring.lists.rules.repeats import REPEAT_RANKS, Repeats, after_night
+from scoring.lists.rules.repeats import Repeats, after_night
 
 _ROWS_AT_A_TIME = 10_000
 _USERS_AT_A_TIME = 512

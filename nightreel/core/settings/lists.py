@@ -46,7 +46,7 @@ class ListSettings(Section):
         default=0.0,
         description="A video that stood in the first 20 rows for 3 nights and was not played has its "
         "position divided by 1 less this, once more for each further night; 0: none; `fitted`: what "
-        "`nightreel backtest` finds to gain (docs/rules.md).",
+        "`nightreel evaluate` finds to gain (docs/rules.md).",
     )
     explore_share: float = Field(
         default=0.0,

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 NIGHTS_MAX = 255
-# Fewer nights in vain may be nights on which the user was away; rows further down are hardly seen.
-REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 # Of a user, those of the newest list first, then those listed in most nights.
 VIDEOS_MAX = 50
 

@@ -10,13 +10,14 @@ import numpy as np
 from nightreel.core.settings import ListSettings, Settings
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
+from pipelines.repeat_discount import REPEAT_NIGHTS
 from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.rows import RULE, Lists
 from scoring.lists.rules.compose import REPEAT, Chosen, Pin, Quota, compose
 from scoring.lists.rules.exploration import EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
 from scoring.lists.rules.likeness import TextAndCategory
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, BOOST, DEMOTE, PIN, NightRules
-from scoring.lists.rules.repeats import REPEAT_NIGHTS, RepeatDiscount
+from scoring.lists.rules.repeats import RepeatDiscount
 
 
 @dataclass(frozen=True)

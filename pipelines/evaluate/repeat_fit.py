@@ -15,11 +15,9 @@ from scipy.stats import t as student
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID, sampled_share
-from pipelines.evaluate.next_day import ANY_PLAY, NextDay, next_day
+from pipelines.evaluate.next_day import ANY_PLAY, NextDay
 from pipelines.hashing import uniform_hash
-from pipelines.labels import LengthBuckets
-from pipelines.repeat_discount import save_fit
-from scoring.lists.rules.repeats import REPEAT_NIGHTS, REPEAT_RANKS
+from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, save_fit
 
 VALUES = (0.1, 0.2, 0.35, 0.5)
 # In all: each of the values has its part of it.
@@ -43,19 +41,18 @@ class Gain:
     high: float
 
 
-def fit_repeat_discount(settings: Settings, buckets: LengthBuckets, model: str) -> dict[str, Any]:
-    """Choose the discount, and store it beside the lists of past days; returns what was found.
+def fit_repeat_discount(found: NextDay, settings: Settings) -> dict[str, Any]:
+    """Choose the discount, and store it for the lists to come; returns what was found.
 
     The result is 0 where no value has proved to gain, or there are too few nights to see repeats.
     """
-    found = next_day(settings.paths, settings.data, buckets, model)
-    gains = [] if found is None else gains_of(found, settings)
+    gains = gains_of(found, settings)
     best = max(gains, key=lambda one: one.gain, default=None)
     chosen = best.discount if best is not None and best.low > 0 else 0.0
     content = {
-        "model": model,
+        "model": found.backtest.model,
         "discount": chosen,
-        "nights_judged": 0 if found is None else max(0, len(found.days) - REPEAT_NIGHTS),
+        "nights_judged": max(0, len(found.days) - REPEAT_NIGHTS),
         "gains": [vars(one) for one in gains],
     }
     save_fit(settings, content)

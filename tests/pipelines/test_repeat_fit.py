@@ -1,6 +1,7 @@
 """repeat_discount is chosen on past nights, and stays 0 where nothing is proved."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,11 +10,17 @@ import pytest
 from nightreel.core.settings import Settings
 from pipelines.backtest_files import HYBRID, Backtest, BacktestDay, lists_file
 from pipelines.evaluate.next_day import JudgedDay, NextDay
+from pipelines.evaluate.repeat_fit import fit_repeat_discount, gains_of
 from pipelines.local_days import start_of_day
 from pipelines.repeat_discount import discount_of, save_fit, with_fitted_discount
-from scoring.backtest.repeat_fit import fit_repeat_discount, gains_of
 
 USERS, LISTED = range(1, 41), 40
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of an empty home."""
+    return Settings.model_validate({"home": tmp_path})
 
 
 def _nights(settings: Settings, n: int, liked: range) -> NextDay:
@@ -60,14 +67,11 @@ def test_too_few_nights_prove_nothing(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("liked", "discount"), [(range(20, 26), 0.5), (range(16, 20), 0.0)])
-def test_lists_are_made_with_what_was_found(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, liked: range, discount: float
-) -> None:
+def test_lists_are_made_with_what_was_found(settings: Settings, liked: range, discount: float) -> None:
     found = _nights(settings, 5, liked)
-    monkeypatch.setattr("scoring.backtest.repeat_fit.next_day", lambda *_: found)
     settings = settings.changed({"lists.repeat_discount": "fitted"})
     assert discount_of(settings) == 0 and settings.notes_repeats
-    fit = fit_repeat_discount(settings, None, "m")  # type: ignore[arg-type]
+    fit = fit_repeat_discount(found, settings)
     assert fit["discount"] == discount and fit["nights_judged"] == 2
     assert with_fitted_discount(settings).lists.repeat_discount == discount
     save_fit(settings, {"discount": "x"})
