@@ -152,7 +152,11 @@ def run(
     force: Force = False,
 ) -> None:
     """Do every step in order, from the raw files to the published lists; skip what has not changed."""
-    _run_all(engine_settings(makes_home=True), as_of=parse_instant(as_of), publish=publish, force=force)
+    from nightreel.operations.incoming import say_what_waits
+
+    settings = engine_settings(makes_home=True)
+    say_what_waits(settings.data)
+    _run_all(settings, as_of=parse_instant(as_of), publish=publish, force=force)
 
 
 @app.command()

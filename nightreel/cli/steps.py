@@ -45,9 +45,12 @@ def ingest(
     as_json: StepJson = False, home: Home = None, verbose: Verbose = False, force: Force = False
 ) -> None:
     """Check the raw CSV files and write them as validated tables; rejects are kept with their reason."""
+    from nightreel.operations.incoming import say_what_waits
     from pipelines.ingest import INGEST
 
-    do_step(INGEST, command_settings(makes_home=True, reads_raw=True), force=force)
+    settings = command_settings(makes_home=True, reads_raw=True)
+    say_what_waits(settings.data)
+    do_step(INGEST, settings, force=force)
 
 
 @app.command()

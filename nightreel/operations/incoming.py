@@ -129,6 +129,16 @@ def _stamped_anew(settings: DataSettings) -> list[str]:
     return remarks
 
 
+def say_what_waits(settings: DataSettings) -> None:
+    """Log a warning if files wait in `incoming`, which only a night takes in."""
+    if files := _waiting(settings.raw_dir / INCOMING):
+        _log.warning(
+            "files wait in incoming and are not read: a night does so, as by `nightreel schedule --once`",
+            files=len(files),
+            folder=str(settings.raw_dir / INCOMING),
+        )
+
+
 def _waiting(folder: Path) -> list[Path]:
     """The files of known formats, oldest first: of two records of one key the later delivery stays."""
     found = []

@@ -63,6 +63,15 @@ def _drop(home: Settings, name: str, text: str) -> Path:
     return path
 
 
+def test_a_command_that_reads_raw_files_says_what_waits(home: Settings, nightreel: Nightreel) -> None:
+    (home.home / "nightreel.toml").write_text("", encoding="utf-8")
+    _drop(home, "big_matrix-new.csv", PLAYS)
+    done = nightreel("ingest", home=home.home)
+    assert (done.returncode, "nightreel schedule --once" in done.stderr) == (0, True), done.stderr
+    merge_deliveries(home)
+    assert "files wait" not in nightreel("ingest", home=home.home).stderr
+
+
 def _night(home: Settings) -> StepResult:
     """Take in what was dropped, and ingest; raw files are as they were, byte for byte."""
     before = {path: path.read_bytes() for path in home.data.raw_dir.glob("*.csv")}
