@@ -9,6 +9,8 @@ import pandas as pd
 
 LONG_VIEW_MS = 18_000
 FEED_RATIO = 0.95
+# A small_matrix with more of its users times videos than this is fully observed; KuaiRec's has 99.6 %.
+_FULL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Question:
 
     raw: the folder that lists are made from. plays: the same log, with `liked`, for the peers.
     relevant: user_id, video_id, each pair once, never played before. label: nightreel's settings of it.
+    known: user_id, video_id, the pairs whose outcome is known, where any other video of a list would count as
+    not liked though nobody knows; None where all of a list is judged.
     """
 
     name: str
@@ -25,17 +29,33 @@ class Question:
     relevant: pd.DataFrame
     label: dict[str, float]
     by_day: bool
+    known: pd.DataFrame | None = None
+
+    def judged(self, lists: pd.DataFrame) -> pd.DataFrame:
+        """The rows of some lists (user_id, video_id, rank) that are judged; gaps in ranks do not count."""
+        return lists if self.known is None else lists.merge(self.known, on=["user_id", "video_id"])
 
 
 def held_out(name: str, raw: Path, like_threshold: float) -> Question:
-    """Lists from big_matrix, judged by small_matrix: its liked new pairs of users known from big."""
+    """Lists from big_matrix, judged by small_matrix: its liked new pairs of users known from big.
+
+    A fully observed small_matrix knows a block of videos, so only those of a list that are in it are judged.
+    """
     columns = ["user_id", "video_id", "watch_ratio", "timestamp", "date"]
     plays = pd.read_csv(raw / "big_matrix.csv", usecols=columns).dropna(subset=["watch_ratio"])
     small = pd.read_csv(raw / "small_matrix.csv", usecols=columns)
     liked = small[(small.watch_ratio > like_threshold) & small.user_id.isin(plays.user_id)]
     plays["liked"] = plays.watch_ratio > like_threshold
+    pairs = small[["user_id", "video_id"]].drop_duplicates()
+    is_full = len(pairs) > _FULL_SHARE * pairs.user_id.nunique() * pairs.video_id.nunique()
     return Question(
-        name, raw, plays, _new_pairs(liked, plays), {"data.like_threshold": like_threshold}, by_day=False
+        name,
+        raw,
+        plays,
+        _new_pairs(liked, plays),
+        {"data.like_threshold": like_threshold},
+        by_day=False,
+        known=pairs if is_full else None,
     )
 
 

@@ -2,9 +2,10 @@
 
 For each log, lists of nightreel (its own steps in a home made for this, default settings but for the label's
 threshold) and of each peer (peer_models.py), 100 videos a user, none played before; judged by what users then
-liked. Prints a table a log: NDCG@10, recall@20, recall@100 and P@20 with 95 % bootstrap
-intervals over users, and nightreel less the best peer on the same resamples. Runs in the environment of
-`make peers`; nightreel lies in another one. Lists are kept in --work: --only makes some systems' anew.
+liked. Of a list that a fully observed matrix judges, only the videos that the matrix knows count. Prints a
+table a log: NDCG@10, recall@20, recall@100 and P@20 with 95 % bootstrap intervals over users, and nightreel
+less the best peer on the same resamples. Runs in the environment of `make peers`; nightreel lies in another
+one. Lists are kept in --work: --only makes some systems' anew.
 
     python benchmarks/peers.py --movielens recbole-1.2.1-py3-none-any.whl
     python benchmarks/peers.py --held-out kuairand=FOLDER
@@ -94,7 +95,8 @@ def figures_of(question: Question, chosen: argparse.Namespace) -> dict[str, User
             kept.parent.mkdir(parents=True, exist_ok=True)
             lists[lists["rank"] <= DEPTH].to_csv(kept, index=False)
             print(f"  {system}: lists in {time.perf_counter() - started:.1f} s", flush=True)
-        found[system] = user_figures(pd.read_csv(kept), question.relevant, micro_recall=question.by_day)
+        judged = question.judged(pd.read_csv(kept))
+        found[system] = user_figures(judged, question.relevant, micro_recall=question.by_day)
     return found
 
 

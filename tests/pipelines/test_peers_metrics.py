@@ -75,12 +75,27 @@ def test_the_difference_is_paired_and_days_are_pooled_by_user():
 def test_held_out_pairs_are_liked_new_and_of_known_users(tmp_path):
     row = "{},{},1,1,,20220425,1650000000,{}\n"
     big = [(1, 10, 2.0), (1, 11, 0.1), (2, 10, "")]
-    small = [(1, 10, 2.0), (1, 12, 2.0), (1, 13, 1.0), (3, 12, 2.0), (2, 12, 2.0)]
+    small = [(1, 10, 2.0), (1, 12, 2.0), (1, 13, 1.0), (3, 12, 2.0), (2, 12, 2.0), (3, 14, 0.1)]
     (tmp_path / "big_matrix.csv").write_text(PLAYS + "".join(row.format(*one) for one in big))
     (tmp_path / "small_matrix.csv").write_text(PLAYS + "".join(row.format(*one) for one in small))
     question = held_out("q", tmp_path, 1.0)
     assert question.relevant.to_numpy().tolist() == [[1, 12]]
     assert question.plays.liked.tolist() == [True, False]
+    lists = _lists([(1, 14, 1), (1, 12, 2)])
+    assert question.judged(lists).equals(lists)  # half of the pairs are not there, so a missing one is a miss
+
+
+def test_a_fully_observed_matrix_judges_only_the_videos_that_it_knows(tmp_path):
+    row = "{},{},1,1,,20220425,1650000000,2.0\n"
+    (tmp_path / "big_matrix.csv").write_text(PLAYS + row.format(1, 10) + row.format(2, 10))
+    pairs = [(user, video) for user in (1, 2) for video in (11, 12, 13)]
+    (tmp_path / "small_matrix.csv").write_text(PLAYS + "".join(row.format(*pair) for pair in pairs))
+    question = held_out("q", tmp_path, 1.0)
+    judged = question.judged(_lists([(1, 90, 1), (1, 12, 2), (2, 91, 1)]))
+    assert judged.to_numpy().tolist() == [[1, 12, 2]]
+    figures = user_figures(judged, question.relevant, micro_recall=False)
+    assert figures.user.tolist() == [1, 2]
+    assert figures.above[:, 3].tolist() == [1 / 20, 0]
 
 
 def test_a_feeds_day_is_cut_off_with_all_that_follows(tmp_path):
