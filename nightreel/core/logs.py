@@ -2,13 +2,18 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from nightreel.core.progress import TERMINAL
 from nightreel.core.terminal import escaped
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Advance(Protocol):
@@ -67,6 +72,8 @@ def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
 def progress(description: str, total: float | None = None) -> Iterator[Advance]:
     """Show a progress bar on standard error during the block; silent unless it is a terminal.
 
+    Bars of nested blocks stand below each other.
+
     Args:
         total: units of work, or None if unknown.
 
@@ -76,6 +83,49 @@ def progress(description: str, total: float | None = None) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _no_advance
         return
+    with TERMINAL.given_to_bars(), _BARS.shown() as bars:
+        task = bars.add_task(description, total=total)
+
+        def advance(amount: float = 1) -> None:
+            bars.advance(task, amount)
+
+        try:
+            yield advance
+        finally:
+            bars.remove_task(task)
+
+
+class _Bars:
+    """The one display of all bars of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._display: Progress | None = None
+        self._users = 0
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """The display, which begins with the first block and ends with the last."""
+        with self._lock:
+            if self._display is None:
+                self._display = _new_display()
+                self._display.start()
+            self._users += 1
+            display = self._display
+        try:
+            yield display
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    display.stop()
+                    self._display = None
+
+
+_BARS = _Bars()
+
+
+def _new_display() -> "Progress":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -87,16 +137,9 @@ def progress(description: str, total: float | None = None) -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
-    if total is not None:
-        columns[3:] = [MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("to go:"), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-
-        def advance(amount: float = 1) -> None:
-            bar.advance(task, amount)
-
-        yield advance
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("to go:"), TimeRemainingColumn())
+    return Progress(*columns, *times, console=Console(stderr=True), transient=True)
 
 
 def _no_advance(amount: float = 1) -> None:  # noqa: ARG001

@@ -1,6 +1,7 @@
 """Progress of work that takes longer than two seconds: one line on a terminal that is written over.
 
-How long it will take is what the same work took the last time.
+How long it will take is what the same work took the last time. While a bar of `nightreel.core.logs` is on the
+terminal, the line is not: there is one display at a time.
 """
 
 import sys
@@ -31,6 +32,39 @@ class StatusLine:
             self._stream.flush()
 
 
+class _Terminal:
+    """Who may write to the terminal now: a line, or bars."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._bars = 0
+        self._line: StatusLine | None = None
+
+    def show(self, line: StatusLine, text: str) -> None:
+        """Show a line's text, unless there are bars."""
+        with self._lock:
+            if not self._bars:
+                self._line = line
+                line.show(text)
+
+    @contextmanager
+    def given_to_bars(self) -> Iterator[None]:
+        """Take a line away until the block ends; blocks may be nested."""
+        with self._lock:
+            self._bars += 1
+            if self._line is not None:
+                self._line.show("")
+                self._line = None
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bars -= 1
+
+
+TERMINAL = _Terminal()
+
+
 @contextmanager
 def progress(
     name: str,
@@ -54,7 +88,7 @@ def progress(
     def tell() -> None:
         wait_s = AFTER_S
         while not done.wait(wait_s):
-            line.show(said(name, now() - started, expected_s))
+            TERMINAL.show(line, said(name, now() - started, expected_s))
             wait_s = EVERY_S
 
     thread = threading.Thread(target=tell, name="progress", daemon=True)
@@ -64,7 +98,7 @@ def progress(
     finally:
         done.set()
         thread.join()
-        line.show("")
+        TERMINAL.show(line, "")
 
 
 def said(name: str, passed_s: float, expected_s: float | None) -> str:

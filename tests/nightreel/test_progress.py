@@ -1,5 +1,6 @@
 """Progress on a terminal: after two seconds, with an estimate from the last time, and gone at the end."""
 
+import itertools
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nightreel.cli import lists
+from nightreel.core.logs import progress as bar
 from nightreel.core.progress import progress, said
 from nightreel.core.settings import load_settings
 from tests.fixtures.published_home import publish_small_lists
@@ -57,6 +59,38 @@ def test_it_is_shown_while_the_work_goes_on_and_taken_away_after_it(monkeypatch:
         assert terminal.came.wait(30)
     assert "train: 3 s of about 30 s, 27 s to go" in terminal.text
     assert terminal.text.endswith("\r\x1b[2K")
+
+
+def test_there_is_one_display_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a command's line, its bar and a bar within that: a display hides the cursor when it begins."""
+    monkeypatch.setattr("nightreel.core.progress.AFTER_S", 0.01)
+    monkeypatch.setattr("nightreel.core.progress.EVERY_S", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    own, other = pty.openpty()
+    times = itertools.count()
+    line, asked = _Terminal(), threading.Event()
+
+    def now() -> float:
+        if (passed := next(times)) > 20:
+            asked.set()
+        return float(passed)
+
+    with os.fdopen(other, "w") as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        with progress("train", 30.0, stream=line, now=now):  # type: ignore[arg-type]
+            assert line.came.wait(30)
+            with bar("past nights", total=2) as advance, bar("lists", total=1):
+                before = line.text
+                asked.clear()
+                # The line's thread goes on asking what time it is, and shows nothing.
+                assert asked.wait(30)
+                advance()
+                assert line.text == before
+    shown = os.read(own, 1 << 16).decode()
+    os.close(own)
+    assert before.endswith("\r\x1b[2K")
+    assert shown.count("\x1b[?25l") == 1
+    assert "past nights" in shown and "lists" in shown
 
 
 def test_what_only_reads_is_estimated_by_its_last_time_too(
