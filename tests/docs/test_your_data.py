@@ -90,11 +90,12 @@ def _items() -> pl.DataFrame:
 
 
 def test_the_lines_of_init_run(tmp_path: Path, nightreel: Nightreel) -> None:
-    _plays().drop("what").write_csv(tmp_path / "plays.csv")
-    _users().write_csv(tmp_path / "users.csv")
+    renamed = {"customer": "who"}  # not known by that name
+    _plays().drop("what").rename(renamed).write_csv(tmp_path / "plays.csv")
+    _users().rename(renamed).write_csv(tmp_path / "users.csv")
     _items().write_csv(tmp_path / "items.csv")
     movielens(tmp_path / "ml-100k")
-    named = ("--user", "customer")  # not known by that name
+    named = ("--user", "who")
     for line in INIT.lines[:-1]:
         words = line.split()[1:]
         if "--example" in words or "--yes" in words:
@@ -105,13 +106,13 @@ def test_the_lines_of_init_run(tmp_path: Path, nightreel: Nightreel) -> None:
             done = subprocess.run(
                 [Path(sys.executable).with_name("nightreel"), *words, "--overwrite"],
                 # The user, after a wrong answer; the zone; and yes.
-                input="costumer\ncustomer\nEurope/Berlin\ny\n",
+                input="whom\nwho\nEurope/Berlin\ny\n",
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            assert "costumer: none of customer" in done.stdout
+            assert "whom: none of who" in done.stdout
         assert done.returncode == 0, f"{line}: {done.stderr}"
         data = tomllib.loads((tmp_path / "nightreel.toml").read_text(encoding="utf-8"))["data"]
         assert data["time_zone"] == ("UTC" if "--example" in words else "Europe/Berlin")

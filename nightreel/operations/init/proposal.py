@@ -8,92 +8,11 @@ from typing import Any
 
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import SQL, VALUES, ItemColumn, ItemRole
+from nightreel.operations.init.column_names import ROLES_OF_ITEMS, ROLES_OF_PLAYS
 from nightreel.operations.init.sample import Asked, Sample, is_number
 from pipelines.ingest.decimals import SHOWN
 from pipelines.ingest.times import DAY, DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, is_day, recognised
 
-# Names in use, without signs between their words.
-_KNOWN: Mapping[str, frozenset[str]] = {
-    "user": frozenset(
-        ["user", "userid", "uid", "customerid", "memberid", "visitorid", "accountid", "reviewerid"]
-    ),
-    "item": frozenset(
-        [
-            "item",
-            "itemid",
-            "iid",
-            "video",
-            "videoid",
-            "movie",
-            "movieid",
-            "product",
-            "productid",
-            "article",
-            "articleid",
-            "track",
-            "trackid",
-            "song",
-            "songid",
-            "artist",
-            "artistid",
-            "news",
-            "newsid",
-            "content",
-            "contentid",
-            "asin",
-            "parentasin",
-            "book",
-            "bookid",
-        ]
-    ),
-    "time": frozenset(
-        [
-            "time",
-            "timestamp",
-            "ts",
-            "datetime",
-            "date",
-            "eventtime",
-            "eventtimestamp",
-            "timems",
-            "createdat",
-            "unixtime",
-            "playedat",
-            "unixreviewtime",
-        ]
-    ),
-    "play_time": frozenset(
-        ["playtime", "playduration", "playtimems", "playseconds", "watchtime", "dwelltime", "msplayed"]
-    ),
-    "length": frozenset(["length", "duration", "videoduration", "durationms", "itemlength", "videolength"]),
-    "watch_ratio": frozenset(["watchratio", "completion", "completionrate", "playratio"]),
-    "rating": frozenset(["rating", "ratings", "stars", "score", "overall"]),
-    "weight": frozenset(["weight", "count", "playcount", "listens", "listencount"]),
-    "event": frozenset(
-        ["event", "eventtype", "action", "behavior", "behaviour", "interaction", "interactiontype"]
-    ),
-}
-# Of columns of items, as above.
-_ROLES: Mapping[ItemRole, frozenset[str]] = {
-    "category": frozenset(["category", "genre", "maincategory", "section", "topic", "department"]),
-    "author": frozenset(
-        ["author", "authorid", "artist", "artistid", "creator", "uploader", "channel", "brand"]
-    ),
-    "upload_date": frozenset(
-        [
-            "uploaddate",
-            "uploaddt",
-            "releasedate",
-            "released",
-            "published",
-            "publishdate",
-            "publishedat",
-            "pubdate",
-        ]
-    ),
-    "tags": frozenset(["tags", "keywords", "genres", "topictag"]),
-    "music": frozenset(["music", "musicid", "sound", "soundid"]),
-}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
@@ -178,7 +97,7 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
 
 def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, str]:
     named = {}
-    for role in _KNOWN:
+    for role in ROLES_OF_PLAYS:
         if role in given:
             if given[role] not in sample.names:
                 raise InputError(
@@ -213,7 +132,7 @@ def _candidates(role: str, sample: Sample, taken: set[str]) -> list[str]:
     return [
         name
         for name in dict.fromkeys(sample.names)
-        if name not in taken and re.sub(r"[^a-z0-9]", "", name.casefold()) in _KNOWN[role]
+        if name not in taken and re.sub(r"[^a-z0-9]", "", name.casefold()) in ROLES_OF_PLAYS[role]
     ]
 
 
@@ -342,7 +261,7 @@ def profile_columns(sample: Sample, key: str, *, of_items: bool) -> dict[str, It
 def _role(name: str, values: list[str]) -> ItemRole | None:
     """What a column of items is by its name, where its values may be that."""
     plain = re.sub(r"[^a-z0-9]", "", name.casefold())
-    role = next((one for one, names in _ROLES.items() if plain in names), None)
+    role = next((one for one, names in ROLES_OF_ITEMS.items() if plain in names), None)
     if role == "upload_date" and not all(_DAY.fullmatch(text) for text in values):
         return None
     return role
