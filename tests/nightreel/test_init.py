@@ -301,3 +301,21 @@ def test_a_log_without_header_may_have_times_of_any_kind(home: Path) -> None:
     (home / "log.csv").write_text("ann,x,2024-03-01T10:00:00Z\nbob,y,2024-03-02T10:00:00Z\n")
     draft = draft_of(str(home / "log.csv"), {"user": "column_1", "item": "column_2"}, _never, layout=None)
     assert [row["user"] for row in rows_of(draft)[0]] == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"decimal": ";"}, "--decimal ;: none of"),
+        ({"delimiter": ""}, "--delimiter: empty"),
+        ({"time_format": "klingon"}, "none of auto, iso"),
+        ({"value": "fun"}, "none of play_time, watch_ratio"),
+        ({"length_unit": "hours"}, "none of milliseconds"),
+        ({"worth": "like=1"}, "--worth: no column says that of a play.*--event"),
+        ({"encoding": "klingon"}, "the file is not of it"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(home: Path, given: dict[str, str], said: str) -> None:
+    (home / "log.csv").write_text("user,item,time\n1,2,1700000000\n")
+    with pytest.raises(InputError, match=said):
+        draft_of(str(home / "log.csv"), given, _never, layout=None)

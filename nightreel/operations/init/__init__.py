@@ -91,7 +91,11 @@ def write(draft: Draft, file: Path) -> str:
 
 def _plays_of(log: str, given: Mapping[str, str], ask: Asked) -> Sample:
     """The first plays, in the encoding that is given or answered."""
-    form = Form(given.get("delimiter"), given.get("encoding"))
+    delimiter = given.get("delimiter")
+    if delimiter == "":
+        raise InputError("--delimiter: empty.", "Give what stands between the columns.")
+    # A tab is often typed so.
+    form = Form("\t" if delimiter == r"\t" else delimiter, given.get("encoding"))
     sample = sample_of(log, form, given.get("decimal"))
     if sample.encoding is not None and form.encoding is None:
         form = replace(form, encoding=ask("Which encoding is the file in?", "encoding", []))

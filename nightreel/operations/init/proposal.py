@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.errors import InputError
-from nightreel.core.log_layout import SQL, VALUES, ItemColumn, ItemRole
+from nightreel.core.log_layout import MS_PER_UNIT, SQL, VALUES, ItemColumn, ItemRole
 from nightreel.operations.init.column_names import ROLES_OF_ITEMS, ROLES_OF_PLAYS
 from nightreel.operations.init.sample import Asked, Sample, is_number
 from pipelines.ingest.decimals import SHOWN
-from pipelines.ingest.times import DAY, DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, is_day, recognised
+from pipelines.ingest.times import AUTO, DAY, DAY_FIRST, ISO, MONTH_FIRST, SECONDS, UNITS, is_day, recognised
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
 _FEW, _LONG, _SHOWN = 20, 25, 30
+# What options that are no columns may be.
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "length_unit": tuple(MS_PER_UNIT),
+    "value": ("play_time", *VALUES, "none"),
+    "time_format": (AUTO, ISO, DAY, DAY_FIRST, MONTH_FIRST, *UNITS),
+    "decimal": (".", ","),
+}
 _TIME = re.compile(r"\d{8}T\d{4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 _WITH_ZONE = re.compile(r"([zZ]|UTC|GMT|[+-]\d{2}(:?\d{2})?)$")
 _IN_MS = re.compile(r"(^|_)(ms|msec|millis|milliseconds)$", re.IGNORECASE)
@@ -48,6 +55,7 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
         InputError: an option names a column that does not exist.
     """
     draft = Draft()
+    _require_choices(given)
     if len(sample.names) == 1:
         raise InputError(
             f"{log}: one column, {sample.names[0][:_SHOWN]}; a log has user, item and time in each row.",
@@ -88,11 +96,26 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     if any(name in named for name in _LENGTHS) and not all(
         _IN_MS.search(named[name]) for name in _LENGTHS if name in named
     ):
-        units = ["milliseconds", "seconds", "minutes"]
         asked = "In which unit are play time and length?"
+        units = list(_CHOICES["length_unit"])
         draft.data["length_unit"] = given.get("length_unit") or ask(asked, "length-unit", units)
     _add_worth(draft, sample, given, ask)
+    for option, roles in (("worth", ("event",)), ("length_unit", _LENGTHS)):
+        if option in given and not any(role in named for role in roles):
+            raise InputError(
+                f"--{option.replace('_', '-')}: no column says that of a play.",
+                f"Leave it out, or name the column: --{roles[0].replace('_', '-')}.",
+            )
     return draft
+
+
+def _require_choices(given: Mapping[str, str]) -> None:
+    for option, choices in _CHOICES.items():
+        if option in given and given[option] not in choices:
+            raise InputError(
+                f"--{option.replace('_', '-')} {given[option]}: none of {', '.join(choices)}.",
+                "Give one of them.",
+            )
 
 
 def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, str]:
