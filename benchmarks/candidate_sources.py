@@ -87,11 +87,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = [
         {"sources": "all", "size": len(candidates.video_id), "ms_a_user": all_s * 1e3}
     ]
-    wanted = [(ALL_SOURCES, size, "exact") for size in SIZES]
-    wanted += [(source, ALONE_SIZE, "exact") for source in CANDIDATE_SOURCES]
+    asked = [(ALL_SOURCES, size, "exact") for size in SIZES]
+    asked += [(source, ALONE_SIZE, "exact") for source in CANDIDATE_SOURCES]
     if importlib.util.find_spec("faiss"):
-        wanted += [(ALL_SOURCES, size, "approximate") for size in SIZES]
-    for sources, size, search in wanted:
+        asked += [(ALL_SOURCES, size, "approximate") for size in SIZES]
+    for sources, size, search in asked:
         changes = {
             "retrieval.candidates": sources,
             "retrieval.als_search": search,

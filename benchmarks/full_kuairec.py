@@ -146,11 +146,11 @@ def ranking_quality(home: Path) -> dict[str, float]:
     """NDCG@10 of the pandas script's systems on the users that `evaluate` reports on, ratio label."""
     scores = pl.read_parquet(home / "plain_pandas.parquet")
     records = json.loads((home / "data" / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-    wanted = {"protocol": "kuairec", "label": "ratio", "metric": "ndcg", "k": 10, "slice": "all"}
+    asked = {"protocol": "kuairec", "label": "ratio", "metric": "ndcg", "k": 10, "slice": "all"}
     found = {
         f"nightreel {record['system']}": record["value"]
         for record in records
-        if all(record[name] == value for name, value in wanted.items())
+        if all(record[name] == value for name, value in asked.items())
     }
     scores = scores.filter(
         ~pl.Series(

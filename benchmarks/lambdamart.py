@@ -78,7 +78,7 @@ def queries(user_id: np.ndarray, instants_us: np.ndarray) -> tuple[np.ndarray, n
 
 def fit_lambdamart(
     matrix: Matrix,
-    wanted: Targets,
+    targets: Targets,
     slices: Slices,
     *,
     user_id: np.ndarray,
@@ -90,10 +90,10 @@ def fit_lambdamart(
 ) -> lgb.Booster | None:
     """Fit on users of slices.fit, stopped early on slices.stop; None where nothing is left to fit on.
 
-    matrix, wanted, user_id, instants_us: all rows in order of time. parameters: LightGBM's. plays: at most so
-    many are fitted on.
+    matrix, targets, user_id, instants_us: all rows in order of time. parameters: LightGBM's. plays: at most
+    so many are fitted on.
     """
-    grades = np.round(wanted.amount / wanted.top * _GRADES).astype(np.int32)
+    grades = np.round(targets.amount / targets.top * _GRADES).astype(np.int32)
     sets: list[lgb.Dataset] = []
     for part, most in (
         (slices.fit, plays),
@@ -141,7 +141,7 @@ def fit_on_home(settings: Settings, plays: int) -> lgb.Booster:
     data = TrainingData.join(open_store(), settings)
     booster = fit_lambdamart(
         data.matrix,
-        data.wanted,
+        data.targets,
         data.slices,
         user_id=data.plays[columns.USER_ID].to_numpy(),
         instants_us=data.frame.instants,
@@ -166,7 +166,7 @@ def compare(pairs: Pairs, booster: lgb.Booster, models: Models, settings: Settin
     )
     als = als_scores_of_pairs(sides, user, video)
     own = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
-    outcome = Outcome.of(made.user_id, made.wanted[settings.data.label].liked, None, _AT)
+    outcome = Outcome.of(made.user_id, made.targets[settings.data.label].liked, None, _AT)
     found = {
         name: ndcg_at_k(RankedLists.ordered(Order.of(made.user_id, made.video_id, scores), outcome), _AT)
         for name, scores in ((HYBRID, made.scores[HYBRID]), ("lambdamart", own))

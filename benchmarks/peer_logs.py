@@ -14,7 +14,7 @@ _FULL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Question:
+class PeerTask:
     """One set of lists to be made and judged.
 
     raw: the folder that lists are made from. plays: the same log, with `liked`, for the peers.
@@ -36,7 +36,7 @@ class Question:
         return lists if self.known is None else lists.merge(self.known, on=["user_id", "video_id"])
 
 
-def held_out(name: str, raw: Path, like_threshold: float) -> Question:
+def held_out(name: str, raw: Path, like_threshold: float) -> PeerTask:
     """Lists from big_matrix, judged by small_matrix: its liked new pairs of users known from big.
 
     A fully observed small_matrix knows a block of videos, so only those of a list that are in it are judged.
@@ -48,7 +48,7 @@ def held_out(name: str, raw: Path, like_threshold: float) -> Question:
     plays["liked"] = plays.watch_ratio > like_threshold
     pairs = small[["user_id", "video_id"]].drop_duplicates()
     is_full = len(pairs) > _FULL_SHARE * pairs.user_id.nunique() * pairs.video_id.nunique()
-    return Question(
+    return PeerTask(
         name,
         raw,
         plays,
@@ -59,7 +59,7 @@ def held_out(name: str, raw: Path, like_threshold: float) -> Question:
     )
 
 
-def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
+def feed_day(name: str, raw: Path, day: int, work: Path) -> PeerTask:
     """Lists as of the start of a day (like 20220501) of a feed, judged by its liked plays of new videos.
 
     Liked: watch_ratio >= .95, or a play of 18 s or of the whole of a shorter video: the platform's long view.
@@ -80,7 +80,7 @@ def feed_day(name: str, raw: Path, day: int, work: Path) -> Question:
     daily[daily.date < day].to_csv(cut / "item_daily_features.csv", index=False)
     relevant = _new_pairs(log[(log.date == day) & log.liked], plays)
     label = {"data.like_threshold": FEED_RATIO, "data.long_view_s": LONG_VIEW_MS / 1_000}
-    return Question(name, cut, plays, relevant, label, by_day=True)
+    return PeerTask(name, cut, plays, relevant, label, by_day=True)
 
 
 def _new_pairs(liked: pd.DataFrame, plays: pd.DataFrame) -> pd.DataFrame:

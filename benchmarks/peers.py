@@ -34,7 +34,7 @@ import pandas as pd
 from benchmarks.list_metrics import METRICS, UserFigures, pooled, table, user_figures
 from benchmarks.measured_process import machine
 from benchmarks.movielens import write_movielens
-from benchmarks.peer_logs import Question, feed_day, held_out
+from benchmarks.peer_logs import PeerTask, feed_day, held_out
 from benchmarks.peer_models import DEPTH, names, peer_lists
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,14 +45,14 @@ PACKAGES = ("rectools", "pm-implicit", "lightgbm", "numpy", "pandas")
 
 
 def nightreel_lists(
-    question: Question, home: Path, bin_folder: Path, more_settings: list[str]
+    task: PeerTask, home: Path, bin_folder: Path, more_settings: list[str]
 ) -> pd.DataFrame:
     """What apps read after a night in a new home: user_id, video_id, rank."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     settings = [
-        f"data.raw_dir = {json.dumps(str(question.raw.resolve()))}",
-        *(f"{name} = {value}" for name, value in question.label.items()),
+        f"data.raw_dir = {json.dumps(str(task.raw.resolve()))}",
+        *(f"{name} = {value}" for name, value in task.label.items()),
         *more_settings,
     ]
     (home / "nightreel.toml").write_text("\n".join(settings) + "\n", encoding="utf-8")
@@ -78,29 +78,29 @@ def nightreel(step: str, home: Path, bin_folder: Path) -> None:
         raise SystemExit(f"nightreel {step} failed in {home}: {result.stderr.strip()[-2000:]}")
 
 
-def figures_of(question: Question, chosen: argparse.Namespace) -> dict[str, UserFigures]:
+def figures_of(task: PeerTask, chosen: argparse.Namespace) -> dict[str, UserFigures]:
     """Every system's figures; lists are made where they are not kept, or where --only names their system."""
-    work = chosen.work / question.name
-    users = question.relevant.user_id.unique()
-    print(f"\n{question.name}: {len(users):,} users, {len(question.relevant):,} liked pairs", flush=True)
+    work = chosen.work / task.name
+    users = task.relevant.user_id.unique()
+    print(f"\n{task.name}: {len(users):,} users, {len(task.relevant):,} liked pairs", flush=True)
     found = {}
-    for system in (*names(by_day=question.by_day), OURS):
+    for system in (*names(by_day=task.by_day), OURS):
         kept = work / f"{system}.csv"
         if not kept.is_file() or chosen.only is None or system in chosen.only:
             started = time.perf_counter()
             if system == OURS:
-                lists = nightreel_lists(question, work / "home", chosen.nightreel, chosen.setting)
+                lists = nightreel_lists(task, work / "home", chosen.nightreel, chosen.setting)
             else:
-                lists = peer_lists(system, question.plays, users, by_day=question.by_day)
+                lists = peer_lists(system, task.plays, users, by_day=task.by_day)
             kept.parent.mkdir(parents=True, exist_ok=True)
             lists[lists["rank"] <= DEPTH].to_csv(kept, index=False)
             print(f"  {system}: lists in {time.perf_counter() - started:.1f} s", flush=True)
-        judged = question.judged(pd.read_csv(kept))
-        found[system] = user_figures(judged, question.relevant, micro_recall=question.by_day)
+        judged = task.judged(pd.read_csv(kept))
+        found[system] = user_figures(judged, task.relevant, micro_recall=task.by_day)
     return found
 
 
-def questions(chosen: argparse.Namespace) -> list[list[Question]]:
+def tasks(chosen: argparse.Namespace) -> list[list[PeerTask]]:
     """Questions that make one table each: a held-out log is one, a feed has one a day."""
     result = []
     if chosen.movielens:
@@ -190,8 +190,8 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=RESULT, help="JSON that the tables are added to")
     chosen = parser.parse_args()
     tables = {}
-    for part in questions(chosen):
-        figures = {question.name: figures_of(question, chosen) for question in part}
+    for part in tasks(chosen):
+        figures = {task.name: figures_of(task, chosen) for task in part}
         if len(part) > 1:
             systems = next(iter(figures.values()))
             name = f"{part[0].name.rpartition('-')[0]}, all days"

@@ -89,7 +89,7 @@ def judged() -> dict[str, dict[str, list[float]]]:
     of = trial(
         kuairec_pairs(settings.paths, settings.data), store=open_store(), models=models, settings=settings
     )
-    outcome = Outcome.of(of.user_id, of.wanted["ratio"].liked, None, 10)
+    outcome = Outcome.of(of.user_id, of.targets["ratio"].liked, None, 10)
     values = np.column_stack(
         [
             ndcg_at_k(RankedLists.ordered(Order.of(of.user_id, of.video_id, of.scores[system]), outcome), 10)

@@ -156,7 +156,7 @@ def compare(pieces: Pieces, users: np.ndarray, scores: Mapping[str, np.ndarray])
 
 
 def ranked_users(pieces: Pieces, count: int) -> np.ndarray:
-    """Places of so many users with held-out positives, drawn at random; all where there are fewer."""
+    """Positions of so many users with held-out positives, drawn at random; all where there are fewer."""
     users = np.unique(pieces.valid.user)
     random = np.random.default_rng(_SEED)
     return np.sort(random.choice(users, min(count, len(users)), replace=False))

@@ -24,7 +24,7 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine, run_measured
 from pipelines.ingest import databases
-from pipelines.ingest.databases import Question, answer
+from pipelines.ingest.databases import QueryRequest, answer
 from pipelines.ingest.warehouse import write_answer
 
 RESULT = Path(__file__).parent / "results" / "warehouse.json"
@@ -81,7 +81,7 @@ def run(way: str, file: Path) -> dict[str, float]:
     if way == "sqlalchemy":
         databases.NATIVE.clear()
     started, cpu = time.perf_counter(), time.process_time()
-    found = write_answer(answer(Question(QUERY), load_settings().data.source_url), file, None)
+    found = write_answer(answer(QueryRequest(QUERY), load_settings().data.source_url), file, None)
     return {
         "rows": found.rows,
         "seconds": time.perf_counter() - started,

@@ -1,4 +1,4 @@
-"""What counts as liked, and how much: two labels, of which `duration` is independent of video length.
+"""Which plays are liked, and how much: two labels, of which `duration` is independent of video length.
 
 `ratio`: watch_ratio above `like_threshold`, as in the original work. People watch about as long whatever a
 video's length, so this is nearly a label "short", unless a play of `long_view_s` seconds counts as well, as
@@ -82,8 +82,8 @@ class LengthBuckets:
         bucket = self.bucket(video_duration_ms)
         order = np.argsort(bucket, kind="stable")
         borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
-        for place, ratios in enumerate(self.ratios):
-            rows = order[borders[place] : borders[place + 1]]
+        for position, ratios in enumerate(self.ratios):
+            rows = order[borders[position] : borders[position + 1]]
             # Where quantiles are tied (many plays of ratio 0), the highest counts, as for "not above".
             last = np.append(ratios[1:] != ratios[:-1], True)
             found[rows] = np.interp(watch_ratio[rows], ratios[last], _GRID[last])

@@ -102,12 +102,12 @@ class FeatureFrame:
         """The values of these stored features that the rows use: one per source row, in any order."""
         found: dict[str, pa.Array] = {}
         for view, names in self.views.items():
-            wanted = [name for name in names if name in features]
-            if not wanted:
+            requested = [name for name in names if name in features]
+            if not requested:
                 continue
             used = np.unique(self.job.positions(view)[rows])
             known = pa.array(used[used >= 0])
-            found |= {name: self.job.source_column(view, name).take(known) for name in wanted}
+            found |= {name: self.job.source_column(view, name).take(known) for name in requested}
         return found
 
 

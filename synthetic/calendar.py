@@ -43,8 +43,8 @@ def first_play_shares(day_shares: F64, again_share: float) -> F64:
     for day, share in enumerate(day_shares.tolist()):
         if share > 0:
             again_same_day = again_share * share / left[day]
-            wanted = share - again_share * share * waiting
-            first[day] = max(wanted, 0.02 * share) / (1 - again_share + again_same_day)
+            target = share - again_share * share * waiting
+            first[day] = max(target, 0.02 * share) / (1 - again_share + again_same_day)
             waiting += first[day] / left[day]
     result: F64 = first / exact.total(first)
     return result

@@ -114,15 +114,15 @@ def _word_chances(random: np.random.Generator, videos: Videos) -> Callable[[int]
     """A function that draws words for a video; words have positions near their category's, too."""
     word_lists = [CATEGORY_WORDS[name].split() for name in CATEGORY_NAMES]
     position = videos.truth.position
-    places = []
+    indices = []
     for category in range(CATEGORIES):
         members = position[videos.truth.category == category]
         centre = exact.total(members, axis=0) / len(members) if len(members) else np.zeros(DIMENSIONS)
-        places.append(centre + draws.normal(random, 0.8, (len(word_lists[category]), DIMENSIONS)))
+        indices.append(centre + draws.normal(random, 0.8, (len(word_lists[category]), DIMENSIONS)))
 
     def words_of(video: int) -> list[str]:
         category = int(videos.truth.category[video])
-        away = places[category] - position[video]
+        away = indices[category] - position[video]
         chance = exact.exp(exact.total(away * away, axis=1) / -1.5)
         chance = chance / exact.total(chance) + 0.01
         number = min(int(random.integers(3, 9)), len(chance))

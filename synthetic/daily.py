@@ -124,8 +124,8 @@ def _counts(
         + draws.normal(random, 0.6, len(video))
         - 0.25 * exact.log(1.0 + age)
     )
-    place = np.argsort(np.argsort(fame, kind="stable"), kind="stable") + 0.5
-    log_show = exact.interpolate(place / len(place), _SHOW_PLACES, exact.log(_SHOW_COUNTS))
+    position = np.argsort(np.argsort(fame, kind="stable"), kind="stable") + 0.5
+    log_show = exact.interpolate(position / len(position), _SHOW_PLACES, exact.log(_SHOW_COUNTS))
     show = np.rint(exact.exp(log_show)).astype(np.int64)
     quality = videos.truth.quality + draws.normal(random, 0.1, sizes.videos)
     # What is shown more is also played and liked more.

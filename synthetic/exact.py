@@ -80,10 +80,10 @@ def ratio(above: tuple[float, ...], below: tuple[float, ...], x: F64) -> F64:
     return result
 
 
-def interpolate(at: Values, places: tuple[float, ...], values: F64) -> F64:
-    """Linear interpolation through the points (places, values), as np.interp; places ascend."""
-    x = np.clip(np.asarray(at, dtype=np.float64), places[0], places[-1])
-    corners = np.array(places)
+def interpolate(at: Values, positions: tuple[float, ...], values: F64) -> F64:
+    """Linear interpolation through the points (positions, values), as np.interp; positions ascend."""
+    x = np.clip(np.asarray(at, dtype=np.float64), positions[0], positions[-1])
+    corners = np.array(positions)
     slopes = (values[1:] - values[:-1]) / (corners[1:] - corners[:-1])
     line = np.clip(np.searchsorted(corners, x, side="right") - 1, 0, len(slopes) - 1)
     result: F64 = values[line] + slopes[line] * (x - corners[line])

@@ -41,10 +41,10 @@ def plays_a_user(sizes: Sizes, activity: F64) -> I64:
         activity: each user's quantile by number of plays, in 0..1.
     """
     shape = exact.interpolate(activity, _ACTIVITY_PLACES, _ACTIVITY_PLAYS)
-    wanted = shape * ((sizes.interactions - sizes.users) / exact.total(shape))
-    rows = np.floor(wanted).astype(np.int64)
+    target = shape * ((sizes.interactions - sizes.users) / exact.total(shape))
+    rows = np.floor(target).astype(np.int64)
     missing = sizes.interactions - sizes.users - int(rows.sum())
-    rows[np.argsort(rows - wanted, kind="stable")[:missing]] += 1
+    rows[np.argsort(rows - target, kind="stable")[:missing]] += 1
     result: I64 = rows + 1
     return result
 

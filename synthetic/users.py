@@ -89,12 +89,12 @@ def make_users(sizes: Sizes) -> Users:
 def _quota(random: np.random.Generator, counts: npt.NDArray[np.float64], users: int) -> I64:
     """Codes for all users, shuffled, each as often as its count says (every code once if there is room)."""
     of_all = float(exact.total(counts))
-    wanted = counts * (users / of_all)
+    target = counts * (users / of_all)
     if users >= of_all:
-        wanted = np.maximum(wanted, 1)
-    whole = np.floor(wanted).astype(np.int64)
+        target = np.maximum(target, 1)
+    whole = np.floor(target).astype(np.int64)
     missing = users - int(whole.sum())
-    order = np.argsort(whole - wanted, kind="stable")
+    order = np.argsort(whole - target, kind="stable")
     if missing >= 0:
         whole[order[:missing]] += 1
     codes = np.repeat(np.arange(len(counts)), whole)
@@ -200,7 +200,7 @@ def _degree_counts(users: int) -> I64:
 
 def _range_names(values: I64, ranges: tuple[tuple[int, str], ...]) -> list[str]:
     edges = np.array([edge for edge, _ in ranges])
-    return [ranges[place][1] for place in np.searchsorted(edges, values, side="left")]
+    return [ranges[position][1] for position in np.searchsorted(edges, values, side="left")]
 
 
 def _with_nulls(random: np.random.Generator, table: pl.DataFrame) -> pl.DataFrame:

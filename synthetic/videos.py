@@ -62,8 +62,8 @@ def make_videos(sizes: Sizes) -> Videos:
         + draws.normal(random, 0.045, count)
     )
     # One length from each of `count` equal shares: small sets too have KuaiRec's spread.
-    place = (random.permutation(count) + random.random(count)) / count
-    length_ms = np.rint(1000 * exact.exp(exact.interpolate(place, _LENGTH_SHARES, exact.log(_LENGTH_S))))
+    index = (random.permutation(count) + random.random(count)) / count
+    length_ms = np.rint(1000 * exact.exp(exact.interpolate(index, _LENGTH_SHARES, exact.log(_LENGTH_S))))
     second, third, first = _category_levels(random, category)
     appear, upload = _appearance(random, count, sizes.days)
     exposure = _EXPOSURE_POWER * exact.log(draws.exponential(random, count))
@@ -130,9 +130,9 @@ def _tags(random: np.random.Generator, category: I64) -> list[list[int]]:
     )
     others = random.integers(1, TAGS, size=(len(category), 3)).cumsum(axis=1)
     result = []
-    for start, extra, wanted in zip(first.tolist(), others.tolist(), number.tolist(), strict=True):
+    for start, extra, target in zip(first.tolist(), others.tolist(), number.tolist(), strict=True):
         tags = dict.fromkeys([start, *((start + step) % TAGS for step in extra)])
-        result.append(list(tags)[:wanted])
+        result.append(list(tags)[:target])
     return result
 
 

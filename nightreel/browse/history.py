@@ -52,8 +52,8 @@ def read_runs(connection: Connection) -> list[dict[str, Any]]:
     newest = (connection.execute(select(func.max(key))).scalar() or 0) - RUNS_MAX
     # Runs with lists are few (keep_runs), and needed however many have failed since.
     has_lists = recommendation_run.c.status.in_(HAVE_LISTS)
-    wanted = select(recommendation_run).where(or_(key > newest, has_lists))
-    runs = [dict(run) for run in connection.execute(wanted.order_by(key.desc())).mappings()]
+    chosen = select(recommendation_run).where(or_(key > newest, has_lists))
+    runs = [dict(run) for run in connection.execute(chosen.order_by(key.desc())).mappings()]
     for run in runs:
         run["shown"] = run[columns.RUN_ID] == shown
         run["has_lists"] = run["status"] in HAVE_LISTS

@@ -20,7 +20,7 @@ from nightreel.browse.openapi import ROOT, document
 from nightreel.browse.parameters import given_id, given_number, given_run
 from nightreel.browse.scorecard import percent, scorecard_page
 from nightreel.browse.shared_lists import popular_page
-from nightreel.browse.user import Question, page_data
+from nightreel.browse.user import UserRequest, page_data
 from nightreel.browse.users import random_user, users_page
 from nightreel.browse.video import video_page
 from nightreel.browse.videos import picture_host
@@ -118,16 +118,16 @@ def error_page(
 
 
 def _user(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
-    question = Question(given_id(settings.paths, given, "user"), given_run(given), given_run(given, "other"))
-    found = page_data(settings, question)
-    values = {"found": found, "asked": question, "runs": found.runs}
-    if question.user is None:
+    asked = UserRequest(given_id(settings.paths, given, "user"), given_run(given), given_run(given, "other"))
+    found = page_data(settings, asked)
+    values = {"found": found, "asked": asked, "runs": found.runs}
+    if asked.user is None:
         values |= {
             "runs_table": runs_table(found.runs),
             "jobs_table": jobs_table(found.jobs),
             "chart": seconds_chart(found.runs),
         }
-    return ("page.html" if question.user is not None else "home.html"), 404 if found.remark else 200, values
+    return ("page.html" if asked.user is not None else "home.html"), 404 if found.remark else 200, values
 
 
 def _users(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:

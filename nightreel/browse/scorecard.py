@@ -108,10 +108,10 @@ def _nights_table(nights: list[dict[str, Any]], depths: list[int], hit: str) -> 
                 f"difference_{depth}": f"{100 * one['difference']:+.1f} [{', '.join(ends)}]",
             }
         rows.append(row)
-    wanted = [*_BEFORE_REACH]
+    chosen = [*_BEFORE_REACH]
     for depth in depths:
-        wanted += _reach_columns(depth, hit)
-    return table("nights", "Nights", [*wanted, *_AFTER_REACH], rows, marked="out_of_band")
+        chosen += _reach_columns(depth, hit)
+    return table("nights", "Nights", [*chosen, *_AFTER_REACH], rows, marked="out_of_band")
 
 
 def _reach_columns(depth: int, hit: str) -> tuple[Column, ...]:

@@ -53,14 +53,14 @@ class Table:
 def table(
     name: str,
     title: str,
-    wanted: Sequence[Column],
+    chosen: Sequence[Column],
     rows: Sequence[Mapping[str, Any]],
     *,
     run: int | None = None,
     marked: str = "",
 ) -> Table:
     """A table of those of the columns that have a value in any row."""
-    having = tuple(one for one in wanted if any(row.get(one.key) not in (None, "") for row in rows))
+    having = tuple(one for one in chosen if any(row.get(one.key) not in (None, "") for row in rows))
     return Table(name, title, having, rows, run, marked)
 
 

@@ -38,7 +38,7 @@ _LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 
 @dataclass(frozen=True)
-class Question:
+class UserRequest:
     """A request: a user, a run (None: the one that apps read), and a run to compare it with."""
 
     user: int | str | None = None
@@ -50,7 +50,7 @@ class Question:
 class PageData:
     """The page's contents; `remark` says what the request asks for and does not exist."""
 
-    question: Question
+    asked: UserRequest
     runs: list[dict[str, Any]]
     jobs: list[dict[str, Any]]
     run: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class PageData:
 
     def list_table(self) -> Table:
         """The user's list."""
-        title = f"User {self.question.user}, run {self._run_id()}"
+        title = f"User {self.asked.user}, run {self._run_id()}"
         moved = (MOVED_BY,) if any(row[columns.RULE] for row in self.rows) else ()
         return table("list", title, (*_LIST, *moved, _WHY), self.rows, run=self._run_id())
 
@@ -84,20 +84,20 @@ class PageData:
     def changes_table(self) -> Table:
         """Each video of either list with its rank in both."""
         now, before = self._run_id(), (self.other or {}).get(columns.RUN_ID)
-        wanted = (
+        chosen = (
             VIDEO,
             CAPTION,
             Column("now_said", f"Rank in {now}", f"The rank in run {now}'s list.", "number"),
             Column("before_said", f"Rank in {before}", f"The rank in run {before}'s list.", "number"),
             Column("change", "Change", f"What became of it from run {before} to run {now}."),
         )
-        return table("changes", f"Run {now} beside run {before}", wanted, self.changes, run=now)
+        return table("changes", f"Run {now} beside run {before}", chosen, self.changes, run=now)
 
     def _run_id(self) -> int | None:
         return None if self.run is None else int(self.run[columns.RUN_ID])
 
 
-def page_data(settings: PageNeeds, question: Question) -> PageData:
+def page_data(settings: PageNeeds, asked: UserRequest) -> PageData:
     """Read everything that the request asks for.
 
     Raises:
@@ -106,14 +106,14 @@ def page_data(settings: PageNeeds, question: Question) -> PageData:
     """
     with reading(settings) as connection:
         require_current(connection)
-        found = PageData(question, read_runs(connection), read_jobs(connection))
-        wanted = shown_id(connection) if question.run is None else question.run
-        found.run = with_lists(found.runs, wanted)
-        found.other = None if question.other is None else with_lists(found.runs, question.other)
-        if found.run is not None and question.user is not None:
-            _read_user(connection, settings, found, found.run, question.user)
+        found = PageData(asked, read_runs(connection), read_jobs(connection))
+        chosen = shown_id(connection) if asked.run is None else asked.run
+        found.run = with_lists(found.runs, chosen)
+        found.other = None if asked.other is None else with_lists(found.runs, asked.other)
+        if found.run is not None and asked.user is not None:
+            _read_user(connection, settings, found, found.run, asked.user)
         if found.run is not None and not found.rows:
-            found.users = users_from(connection, found.run[columns.RUN_ID], question.user, _NEARBY)
+            found.users = users_from(connection, found.run[columns.RUN_ID], asked.user, _NEARBY)
     found.remark = _remark(found)
     describe(settings.paths, settings.browse, [*found.rows, *found.plays, *found.unlisted, *found.changes])
     return found
@@ -136,7 +136,7 @@ def _read_user(
 
 
 def _remark(found: PageData) -> str:
-    asked = found.question
+    asked = found.asked
     if not found.runs:
         return "Nothing is published yet. Run `nightreel run` first."
     if found.run is None and asked.run is None:

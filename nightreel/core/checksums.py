@@ -79,7 +79,7 @@ def recorded_digest(path: Path) -> str | None:
 def is_as_written(path: Path) -> bool:
     """Whether a file, or every file of a folder, has the content that its step wrote, as far as known.
 
-    True for a missing file of which there is no record that it was ever written.
+    True for a missing file of which there is no record that it was written.
     """
     if path.is_dir():
         return all(map(is_as_written, files_below(path)))

@@ -34,10 +34,10 @@ _DRIVERS = {
 }
 
 
-def wanted_extras(settings: Settings) -> list[str]:
+def required_extras(settings: Settings) -> list[str]:
     """Names of the extras that these settings need."""
     source = _source_kind(settings.data)
-    return [*(wanted.extra for wanted in _wanted(settings)), *([source] if source in _DRIVERS else [])]
+    return [*(required.extra for required in _required(settings)), *([source] if source in _DRIVERS else [])]
 
 
 def require_source_driver(kind: str) -> None:
@@ -58,7 +58,7 @@ def _source_kind(settings: DataSettings) -> str:
 def require_extras(settings: Settings) -> None:
     """Raise InputError if the settings need a package that is not installed."""
     require_source_driver(_source_kind(settings.data))
-    for setting, value, module, name, extra, otherwise in _wanted(settings):
+    for setting, value, module, name, extra, otherwise in _required(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(
                 f'Setting `{toml_name(setting)}` is "{value}", but {name} is not installed.',
@@ -67,5 +67,5 @@ def require_extras(settings: Settings) -> None:
             )
 
 
-def _wanted(settings: Settings) -> list[_Extra]:
+def _required(settings: Settings) -> list[_Extra]:
     return [extra for extra in _EXTRAS if settings.value(extra.setting) == extra.value]

@@ -74,10 +74,10 @@ class Ids:
         """The codes of those of these ids that are known."""
         if not self.is_text:
             return {one: int(one) for one in ids if not isinstance(one, str) or _is_integer(one)}
-        wanted = pl.Series(ID, list(dict.fromkeys(map(str, ids))), dtype=pl.String)
+        asked = pl.Series(ID, list(dict.fromkeys(map(str, ids))), dtype=pl.String)
         # One id is found in the file without having all of them in memory.
-        mapping = pl.scan_parquet(self.file) if len(wanted) == 1 else self._mapping().frame.lazy()
-        found = mapping.join(wanted.to_frame().lazy(), on=ID, how="semi").collect()
+        mapping = pl.scan_parquet(self.file) if len(asked) == 1 else self._mapping().frame.lazy()
+        found = mapping.join(asked.to_frame().lazy(), on=ID, how="semi").collect()
         return dict(zip(found[ID].to_list(), found[CODE].to_list(), strict=True))
 
     def codes_between(self, first: int, last: int) -> np.ndarray:
@@ -147,17 +147,17 @@ class _Mapping:
     frame: pl.DataFrame
     is_dense: bool
 
-    def ids_of(self, wanted: np.ndarray) -> pl.Series:
+    def ids_of(self, asked: np.ndarray) -> pl.Series:
         """The id of each code, null where there is none."""
         if not self.frame.height:
-            return pl.Series(ID, [None] * len(wanted), dtype=pl.String)
+            return pl.Series(ID, [None] * len(asked), dtype=pl.String)
         if self.is_dense:
-            known = (wanted >= 0) & (wanted < self.frame.height)
-            position = np.where(known, wanted, 0)
+            known = (asked >= 0) & (asked < self.frame.height)
+            position = np.where(known, asked, 0)
         else:
             codes = self.frame[CODE].to_numpy()
-            position = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-            known = codes[position] == wanted
+            position = np.minimum(np.searchsorted(codes, asked), len(codes) - 1)
+            known = codes[position] == asked
         found = self.frame[ID].gather(position)
         return found if known.all() else pl.select(pl.when(pl.Series(known)).then(found)).to_series()
 

@@ -73,7 +73,7 @@ class Lease:
             folder.remove(lease.name)
             if time.monotonic() >= end:
                 raise BusyError(
-                    f"{folder.place}: {holder} works on this home.",
+                    f"{folder.location}: {holder} works on this home.",
                     f"Wait until it has ended; if it has died, the home is free after {lasts_s:g} s.",
                 )
             # Two that withdrew before each other come back at different times.
@@ -91,7 +91,7 @@ class Lease:
         is_in_time = time.monotonic() - self._renewed < self.lasts_s
         if not is_in_time or not self._is_there() or self._newest() > self.number:
             raise NightreelError(
-                f"{self.folder.place}: this machine's lease on the home has run out, so nothing is sent.",
+                f"{self.folder.location}: this machine's lease on the home has run out, so nothing is sent.",
                 "Run this again: it begins with the state that another machine may have sent meanwhile.",
             )
 

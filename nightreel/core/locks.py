@@ -91,7 +91,7 @@ def _sign(descriptor: int, does: str) -> None:
     """Say in the file who holds it."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     who = json.dumps({"holder": identity(), "pid": os.getpid(), "since": since, "does": does})
-    # The lock is what counts; on a full disk it goes without a name.
+    # The lock matters, not the name: on a full disk it goes without a name.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{who}\n".encode())

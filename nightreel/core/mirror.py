@@ -76,13 +76,13 @@ def _fetch_home(remote: Folder, home: Path) -> None:
     files: dict[str, _Entry] = there["files"]
     objects = (entry["object"] for entry in files.values())
     _require_inside(remote, (*files, *objects, *known.get("files", {})))
-    wanted = {
+    asked = {
         name: entry
         for name, entry in files.items()
         if _stamp(home / name) != (entry["size"], entry["mtime_ns"])
     }
-    with progress("fetch the home", total=max(1, len(wanted))) as advance:
-        for name, entry in wanted.items():
+    with progress("fetch the home", total=max(1, len(asked))) as advance:
+        for name, entry in asked.items():
             _fetch_file(remote, entry, home / name)
             # The copy of a SQLite file is of another size than the file that was copied.
             entry["size"] = (home / name).stat().st_size
@@ -127,9 +127,9 @@ def _send_file(remote: Folder, home: Path, name: str) -> _Entry:
     size, mtime_ns = _stamp(file) or (0, 0)
     with TemporaryDirectory(prefix="nightreel-send-") as folder:
         sent = _sqlite_copy(file, Path(folder)) if _is_sqlite(file) else file
-        place = f"{_OBJECTS}/{name}.{_digest(sent)}"
-        remote.put(sent, place)
-    return {"object": place, "size": size, "mtime_ns": mtime_ns}
+        location = f"{_OBJECTS}/{name}.{_digest(sent)}"
+        remote.put(sent, location)
+    return {"object": location, "size": size, "mtime_ns": mtime_ns}
 
 
 def _fetch_file(remote: Folder, entry: _Entry, file: Path) -> None:
@@ -139,7 +139,7 @@ def _fetch_file(remote: Folder, entry: _Entry, file: Path) -> None:
         remote.get(entry["object"], temporary)
         if not entry["object"].endswith(f".{_digest(temporary)}"):
             raise NightreelError(
-                f"{remote.place}/{entry['object']}: not as it was sent (its digest differs).",
+                f"{remote.location}/{entry['object']}: not as it was sent (its digest differs).",
                 f"Restore it from a backup; or remove {_MANIFEST} there: the next run makes the home anew.",
             )
         os.utime(temporary, ns=(entry["mtime_ns"], entry["mtime_ns"]))
@@ -173,13 +173,13 @@ def _fetch_raw(remote: Folder, paths: Paths, settings: DataSettings) -> None:
     known = _read_json(paths.home / _RAW_KNOWN)
     there = remote.stamps()
     _require_inside(remote, (*there, *known))
-    wanted = {
+    asked = {
         name: stamp
         for name, stamp in there.items()
         if list(stamp) != known.get(name, {}).get("there") or not (settings.raw_dir / name).is_file()
     }
-    with progress("fetch raw files", total=max(1, len(wanted))) as advance:
-        for name, (size, mtime_ns) in wanted.items():
+    with progress("fetch raw files", total=max(1, len(asked))) as advance:
+        for name, (size, mtime_ns) in asked.items():
             file = settings.raw_dir / name
             remote.get(name, file)
             if mtime_ns:
@@ -227,7 +227,7 @@ def _require_inside(remote: Folder, names: Iterable[str]) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
             raise InputError(
-                f"{remote.place}: holds a file named {name!r}, which leads out of the folder.",
+                f"{remote.location}: holds a file named {name!r}, which leads out of the folder.",
                 "Find out who wrote it, and remove it there; nothing was fetched.",
             )
 

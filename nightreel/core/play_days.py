@@ -108,5 +108,5 @@ def cut(files: list[Path], pieces: int) -> list[list[Path]]:
     """Consecutive days in so many pieces, or fewer, of about as many plays each."""
     rows = np.cumsum([0, *(rows_of([path]) for path in files)])
     cuts = np.searchsorted(rows, np.linspace(0, rows[-1], pieces + 1)[1:-1])
-    borders = sorted({0, *(int(place) for place in cuts), len(files)})
+    borders = sorted({0, *(int(position) for position in cuts), len(files)})
     return [files[start:stop] for start, stop in pairwise(borders)]

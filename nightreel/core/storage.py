@@ -32,35 +32,37 @@ def is_url(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, which need not exist yet; `place` is an absolute path or a URL."""
+    """A folder, which need not exist yet; `location` is an absolute path or a URL."""
 
-    place: str
+    location: str
 
     def below(self, name: str) -> "Folder":
         """A folder in this one."""
-        return Folder(f"{self.place.rstrip('/')}/{name}")
+        return Folder(f"{self.location.rstrip('/')}/{name}")
 
     @cached_property
     def _opened(self) -> "tuple[pyarrow.fs.FileSystem, str]":
         from pyarrow import fs
 
-        if not is_url(self.place):
-            return fs.LocalFileSystem(), str(Path(self.place))
-        if not self.place.startswith(_SCHEMES):
-            raise InputError(f"{self.place}: not a place for files.", "Use s3://, gs://, file:// or a path.")
+        if not is_url(self.location):
+            return fs.LocalFileSystem(), str(Path(self.location))
+        if not self.location.startswith(_SCHEMES):
+            raise InputError(
+                f"{self.location}: not a location for files.", "Use s3://, gs://, file:// or a path."
+            )
         try:
-            if self.place.startswith("s3://"):
+            if self.location.startswith("s3://"):
                 # From the URL alone Arrow would ask a cloud for the bucket's region.
                 region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
                 endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
                 s3 = fs.S3FileSystem(region=region, endpoint_override=endpoint)
-                return s3, self.place.removeprefix("s3://").rstrip("/")
+                return s3, self.location.removeprefix("s3://").rstrip("/")
             emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-            if self.place.startswith("gs://") and emulator:
+            if self.location.startswith("gs://") and emulator:
                 scheme, _, host = emulator.rpartition("://")
                 gcs = fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host)
-                return gcs, self.place.removeprefix("gs://").rstrip("/")
-            filesystem, path = fs.FileSystem.from_uri(self.place)
+                return gcs, self.location.removeprefix("gs://").rstrip("/")
+            filesystem, path = fs.FileSystem.from_uri(self.location)
         except (OSError, ValueError) as error:
             raise self._failure(error) from error
         return filesystem, path.rstrip("/")
@@ -180,5 +182,6 @@ class Folder:
             return disk_full(Path(self._opened[1]), error)
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return NightreelError(
-            f"{self.place}: {said}.", "Check that it may be read and written from here, and the credentials."
+            f"{self.location}: {said}.",
+            "Check that it may be read and written from here, and the credentials.",
         )

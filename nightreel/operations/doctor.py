@@ -24,7 +24,7 @@ from packaging.version import Version
 from nightreel.core import columns
 from nightreel.core.checksums import checksum_file, is_lost, lost_files, require_as_written
 from nightreel.core.errors import NightreelError
-from nightreel.core.extras import require_extras, wanted_extras
+from nightreel.core.extras import require_extras, required_extras
 from nightreel.core.settings import DataSettings, Settings, load_settings, require_home
 from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 
@@ -119,49 +119,49 @@ def packages(lock: Path) -> Finding:
     """Whether the installed packages are those of the lock file or, without it, meet the requirements."""
     remedy = "Install what the lock file names: `make install`, or `pip install -r requirements.lock`."
     if lock.is_file():
-        wanted, differing = _against_lock(lock.read_text(encoding="utf-8"))
+        required, differing = _against_lock(lock.read_text(encoding="utf-8"))
         source = lock.name
     else:
-        wanted, differing = _against_metadata()
+        required, differing = _against_metadata()
         source = "nightreel's own requirements (no lock file here)"
     if not differing:
-        return Finding("packages", "ok", f"all {wanted} of {source}")
+        return Finding("packages", "ok", f"all {required} of {source}")
     named = ", ".join(differing[:_NAMED_MAX]) + (", ..." if len(differing) > _NAMED_MAX else "")
     missing = any(text.endswith("is missing") for text in differing)
     return Finding(
         "packages",
         "wrong" if missing else "warning",
-        f"{len(differing)} of {wanted} are not as in {source}: {named}",
+        f"{len(differing)} of {required} are not as in {source}: {named}",
         remedy,
     )
 
 
 def _against_lock(text: str) -> tuple[int, list[str]]:
-    wanted, differing = 0, []
+    required, differing = 0, []
     for line in text.splitlines():
         pin = _PINNED.match(line)
         if pin is None or (pin["marker"] and not Marker(pin["marker"].strip()).evaluate()):
             continue
-        wanted += 1
+        required += 1
         installed = _installed(pin["name"])
         if installed is None:
             differing.append(f"{pin['name']} is missing")
         elif Version(installed) != Version(pin["version"]):
             differing.append(f"{pin['name']} is {installed}, not {pin['version']}")
-    return wanted, differing
+    return required, differing
 
 
 def _against_metadata() -> tuple[int, list[str]]:
     asked = [Requirement(text) for text in metadata.requires("nightreel") or []]
-    wanted = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
+    required = [one for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})]
     differing = []
-    for requirement in wanted:
+    for requirement in required:
         installed = _installed(requirement.name)
         if installed is None:
             differing.append(f"{requirement.name} is missing")
         elif not requirement.specifier.contains(installed, prereleases=True):
             differing.append(f"{requirement.name} is {installed}, not {requirement.specifier}")
-    return len(wanted), differing
+    return len(required), differing
 
 
 def _installed(name: str) -> str | None:
@@ -174,7 +174,7 @@ def _installed(name: str) -> str | None:
 def extras(settings: Settings) -> Finding:
     """Whether the extras that the settings need are installed. Raises InputError if not."""
     require_extras(settings)
-    return Finding("extras", "ok", ", ".join(wanted_extras(settings)) or "none wanted")
+    return Finding("extras", "ok", ", ".join(required_extras(settings)) or "none needed")
 
 
 def data_folder(settings: DataSettings) -> Finding:

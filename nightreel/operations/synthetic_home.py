@@ -48,31 +48,31 @@ def prepare(folder: Path, request: Request, *, force: bool = False) -> StepResul
         InputError: `folder` holds raw files that were not generated: real data is never replaced.
     """
     mark = folder / MARK
-    wanted = asdict(request)
+    asked = asdict(request)
     found = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else None
     if found is None and (folder / columns.BIG_MATRIX_FILE).exists():
         raise InputError(
             f"{folder} holds a {columns.BIG_MATRIX_FILE} that was not made by synthesize.",
             "Name another folder with --out or --home.",
         )
-    if found == wanted and not force:
+    if found == asked and not force:
         return StepResult("synthesize", True, (), (folder,), SynthesizeFacts(rows_of_files={}))
     with full_disk_named(folder):
-        return _make(folder, wanted, request)
+        return _make(folder, asked, request)
 
 
-def _make(folder: Path, wanted: dict[str, int], request: Request) -> StepResult[SynthesizeFacts]:
+def _make(folder: Path, asked: dict[str, int], request: Request) -> StepResult[SynthesizeFacts]:
     mark = folder / MARK
     # The mark goes last: without it, half-written files are not taken for a finished data set.
     _write_mark(mark, {})
     with progress("synthesize", total=request.interactions) as advance:
         rows = synthesize(
             folder,
-            **wanted,
+            **asked,
             truth=folder / "truth" / "expected_watch_ratio.parquet",
             on_progress=advance,
         )
-    _write_mark(mark, wanted)
+    _write_mark(mark, asked)
     return StepResult("synthesize", False, (), (folder,), SynthesizeFacts(rows_of_files=rows))
 
 

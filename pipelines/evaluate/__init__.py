@@ -140,7 +140,7 @@ def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
         for own in Measuring(made, settings).figures():
             found += own
             advance()
-    order = {system: place for place, system in enumerate(made.scores)}
+    order = {system: position for position, system in enumerate(made.scores)}
     return sorted(found, key=lambda figure: order[figure.system])
 
 
@@ -158,7 +158,7 @@ def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
                 columns.VIDEO_ID: int(made.video_id[pair]),
                 "length_s": float(made.videos.length_s[made.video[pair]]),
                 columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.wanted[settings.label].liked[pair]),
+                "liked": bool(made.targets[settings.label].liked[pair]),
             }
             for rank, pair in enumerate(order, start=1)
         ]
@@ -192,7 +192,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
         ]
         for label in labels_of(settings)
     }
-    liked = made.wanted[settings.label].liked
+    liked = made.targets[settings.label].liked
     return ProtocolFacts(
         ranks=RANKED[pairs.protocol],
         features_as_of=pairs.as_of.isoformat(),
@@ -201,7 +201,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
         users_with_a_liked_video=len(np.unique(made.user_id[liked])),
         users_that_chose_settings=made.tuned.users,
         liked_share={
-            label: float(made.wanted[label].liked.mean()) if len(liked) else 0.0
+            label: float(made.targets[label].liked.mean()) if len(liked) else 0.0
             for label in labels_of(settings)
         },
         blend_weights={name: weight for name, weight in made.tuned.blend.weights.items() if weight},

@@ -104,16 +104,16 @@ class Measuring:
         self._bootstrap = Bootstrap.of(max(self._users, 1), seed=settings.seed)
         self._depth = CUTOFFS[-1]
         self._outcomes = {
-            label: Outcome.of_groups(self._pairs, wanted.liked, wanted.amount, self._depth)
-            for label, wanted in trial.wanted.items()
+            label: Outcome.of_groups(self._pairs, targets.liked, targets.amount, self._depth)
+            for label, targets in trial.targets.items()
         }
         self._user_families = user_families(trial)
         self._pair_families = []
         for family in pair_families(trial):
             parts = self._pairs.parts(family.codes)
             outcomes = {
-                label: Outcome.of_groups(parts, wanted.liked, None, SLICE_CUTOFFS[-1])
-                for label, wanted in trial.wanted.items()
+                label: Outcome.of_groups(parts, targets.liked, None, SLICE_CUTOFFS[-1])
+                for label, targets in trial.targets.items()
             }
             self._pair_families.append((family, outcomes))
         self._hybrid: dict[tuple[str, str, int | None, str], np.ndarray] = {}
@@ -135,7 +135,7 @@ class Measuring:
         found = _Columns()
         for label in labels_of(self._settings.data):
             self._accuracy(found, label, order)
-            areas = auc_of_users(order, ranks, trial.wanted[label].liked)
+            areas = auc_of_users(order, ranks, trial.targets[label].liked)
             found.add(label, "gauc", None, ALL, areas)
         first = order.first(min(self._depth, int(order.lengths.max())))
         self._beyond_accuracy(found, first)
@@ -171,8 +171,8 @@ class Measuring:
             ("fresh_share", means_of_first(listed, fresh, CUTOFFS)),
             ("category_diversity", category_diversity(listed, videos.category, CUTOFFS)),
         ):
-            for place, k in enumerate(CUTOFFS):
-                found.add(ANY_LABEL, metric, k, ALL, values[:, place])
+            for position, k in enumerate(CUTOFFS):
+                found.add(ANY_LABEL, metric, k, ALL, values[:, position])
         lengths = (first >= 0).sum(axis=1)
         repeated = repeats(listed, listed.shape[1])
         for k in CUTOFFS:
@@ -217,10 +217,10 @@ class Measuring:
         table, counts = table[:, kept], counts[kept]
         means = np.nansum(table, axis=0) / counts
         intervals = self._bootstrap.intervals(table).T.tolist()
-        for place, mean, users, (low, high) in zip(
+        for position, mean, users, (low, high) in zip(
             kept.tolist(), means.tolist(), counts.tolist(), intervals, strict=True
         ):
-            label, metric, k, part = found.keys[place]
+            label, metric, k, part = found.keys[position]
             yield Figure(self._trial.protocol, label, system, metric, k, part, mean, low, high, users)
 
     def _of_catalogue(self, system: str, first: np.ndarray) -> Iterator[Figure]:
@@ -236,28 +236,28 @@ class Measuring:
         # The hybrid's scores are ranks in a user's list: they do not compare between users.
         if system != HYBRID:
             labels = labels_of(self._settings.data)
-            areas = aucs(scores, [self._trial.wanted[label].liked for label in labels])
+            areas = aucs(scores, [self._trial.targets[label].liked for label in labels])
             for label, area in zip(labels, areas, strict=True):
                 if area is not None:
                     yield self._single(label, system, "auc", area)
-        wanted = self._trial.wanted[self._settings.data.label]
+        targets = self._trial.targets[self._settings.data.label]
         own = self._settings.data.label
         if system == CLASSIFIER:
-            found = reliability(scores, wanted.liked)
+            found = reliability(scores, targets.liked)
             yield self._single(own, system, "expected_calibration_error", found.expected_error)
-            yield self._single(own, system, "brier", brier_score(scores, wanted.liked))
+            yield self._single(own, system, "brier", brier_score(scores, targets.liked))
             bins = len(found.pairs)
-            for place in np.flatnonzero(found.pairs).tolist():
-                part = f"probability: {place / bins:.1f} to {(place + 1) / bins:.1f}"
+            for position in np.flatnonzero(found.pairs).tolist():
+                part = f"probability: {position / bins:.1f} to {(position + 1) / bins:.1f}"
                 for metric, value in (
-                    ("reliability_predicted", found.predicted[place]),
-                    ("reliability_observed", found.observed[place]),
-                    ("reliability_share_of_pairs", found.pairs[place] / found.pairs.sum()),
+                    ("reliability_predicted", found.predicted[position]),
+                    ("reliability_observed", found.observed[position]),
+                    ("reliability_share_of_pairs", found.pairs[position] / found.pairs.sum()),
                 ):
                     yield self._single(own, system, metric, float(value), part=part)
         if system == REGRESSOR:
-            yield self._single(own, system, "mae", mean_absolute_error(scores, wanted.amount))
-            yield self._single(own, system, "rmse", root_mean_square_error(scores, wanted.amount))
+            yield self._single(own, system, "mae", mean_absolute_error(scores, targets.amount))
+            yield self._single(own, system, "rmse", root_mean_square_error(scores, targets.amount))
 
     def _single(
         self, label: str, system: str, metric: str, value: float, *, k: int | None = None, part: str = ALL

@@ -64,5 +64,5 @@ def _categories(trial: Trial) -> Segmentation:
     largest = np.argsort(-counts, kind="stable")[:_CATEGORIES]
     codes = np.full(len(names), len(largest))
     codes[largest] = np.arange(len(largest))
-    chosen = [f"category: {names[place]}" for place in largest]
+    chosen = [f"category: {names[position]}" for position in largest]
     return Segmentation((*chosen, "category: others"), codes[trial.videos.category])

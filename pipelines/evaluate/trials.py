@@ -80,7 +80,7 @@ class Trial:
         video: int, the index of each pair's video in `videos`.
         kind: int8, index in KINDS: the pair was watched before, the video never by anyone, or neither.
         scores: system -> float64; NaN, where a system knows nothing of a pair, ranks last.
-        wanted: the targets of the pairs, by label.
+        targets: those of the pairs, by label.
         plays: int64, the number of earlier plays of each user (`users`, ascending).
     """
 
@@ -91,7 +91,7 @@ class Trial:
     watch_ratio: np.ndarray
     kind: np.ndarray
     scores: Mapping[str, np.ndarray]
-    wanted: Mapping[Label, Targets]
+    targets: Mapping[Label, Targets]
     users: np.ndarray
     plays: np.ndarray
     videos: Videos
@@ -114,7 +114,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
     is_tuning = pairs.is_tuning(settings.evaluation, settings.seed)
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)
-    wanted = {
+    play_targets = {
         label: targets(label, models.buckets, ratio, length, settings.data)
         for label in labels_of(settings.data)
     }
@@ -122,7 +122,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         _Tuning(
             user_id[is_tuning],
             video_id[is_tuning],
-            wanted[settings.data.label].liked[is_tuning],
+            play_targets[settings.data.label].liked[is_tuning],
             plays[is_tuning],
         ),
         {system: values[is_tuning] for system, values in scores.items()},
@@ -157,7 +157,10 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         ratio[kept],
         _kinds(pairs)[kept],
         {system: reported[system] for system in _order(reported)},
-        {label: Targets(all_.liked[kept], all_.amount[kept], all_.top) for label, all_ in wanted.items()},
+        {
+            label: Targets(all_.liked[kept], all_.amount[kept], all_.top)
+            for label, all_ in play_targets.items()
+        },
         users,
         plays_of_users(pairs, users),
         videos,

@@ -35,8 +35,8 @@ def by_key(
     if pieces == 1:
         return function(*frames, settings, *same)
     ids = pl.concat([frame[key].unique() for frame in frames]).unique().sort()
-    places = np.linspace(0, len(ids), pieces + 1).astype(int)[1:-1].tolist()
-    borders = [None, *(ids[place] for place in places), None]
+    positions = np.linspace(0, len(ids), pieces + 1).astype(int)[1:-1].tolist()
+    borders = [None, *(ids[position] for position in positions), None]
     done = run_all(
         settings,
         function,

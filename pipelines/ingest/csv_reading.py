@@ -188,9 +188,9 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
             yield batch
 
 
-def lines_of(header: Header, wanted: pl.Series) -> list[str]:
+def lines_of(header: Header, asked: pl.Series) -> list[str]:
     """The text of these lines, ascending, without their ends. Only of files where a line is a row."""
-    numbers = wanted.to_numpy()
+    numbers = asked.to_numpy()
     found: list[str] = []
     with header.text.path.open("rb") as file:
         file.seek(header.start)
@@ -200,10 +200,10 @@ def lines_of(header: Header, wanted: pl.Series) -> list[str]:
             text = rest + block
             ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
             starts = np.concatenate([[0], ends + 1])
-            places = numbers[len(found) : np.searchsorted(numbers, begin + len(ends))] - begin
+            positions = numbers[len(found) : np.searchsorted(numbers, begin + len(ends))] - begin
             found += [
                 text[start:end].rstrip(b"\r").decode("utf-8")
-                for start, end in zip(starts[places].tolist(), ends[places].tolist(), strict=True)
+                for start, end in zip(starts[positions].tolist(), ends[positions].tolist(), strict=True)
             ]
             begin += len(ends)
             rest = text[starts[-1] :]

@@ -35,7 +35,7 @@ _STATUS = re.compile(r"^[A-Z_]+: ")
 
 
 @dataclass(frozen=True)
-class Question:
+class QueryRequest:
     """A query to a database.
 
     Attributes:
@@ -69,7 +69,7 @@ class Question:
         return f"SELECT * FROM ({self.asked}\n) AS nightreel_source"
 
 
-def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Table]:
+def answer(request: QueryRequest, source_url: SecretStr | None) -> Iterator[pa.Table]:
     """The rows of the answer, some at a time; the first table has the columns, and may have no rows.
 
     Args:
@@ -83,10 +83,10 @@ def answer(question: Question, source_url: SecretStr | None) -> Iterator[pa.Tabl
     kind = url.get_backend_name()
     if kind in NATIVE and url.drivername in NATIVE[kind] and not (kind == "sqlite" and url.query):
         with _translated(url):
-            yield from _from_adbc(question, url)
+            yield from _from_adbc(request, url)
     else:
         with _translated(url), _connected(url) as connection:
-            yield from _from_sqlalchemy(question, connection)
+            yield from _from_sqlalchemy(request, connection)
 
 
 def _parsed(source_url: SecretStr | None) -> URL:
@@ -131,39 +131,39 @@ def _translated(url: URL) -> Iterator[None]:
     raise (NightreelError if is_away else InputError)(line, _AGAIN) from None
 
 
-def _from_adbc(question: Question, url: URL) -> Iterator[pa.Table]:
+def _from_adbc(request: QueryRequest, url: URL) -> Iterator[pa.Table]:
     from adbc_driver_manager import dbapi
 
     kind = url.get_backend_name()
     connect: dict[str, Any] = {"postgresql": _postgresql, "sqlite": _sqlite, "duckdb": _duckdb}[kind](url)
-    statement, values = question.asked, list[Any]()
-    if question.last is not None:
-        column = '"' + str(question.watermark).replace('"', '""') + '"'
+    statement, values = request.asked, list[Any]()
+    if request.last is not None:
+        column = '"' + str(request.watermark).replace('"', '""') + '"'
         if kind == "postgresql":
             # With a parameter its driver would fetch the whole answer at once.
             from psycopg.sql import Literal
 
-            statement = question.since(column, Literal(question.last).as_string(None))
+            statement = request.since(column, Literal(request.last).as_string(None))
         else:
-            is_wide = isinstance(question.last, int) and question.last > _INT64_MAX
-            values = [Decimal(question.last) if is_wide else question.last]
-            statement = question.since(column, "?")
-    if question.rows_max is not None:
+            is_wide = isinstance(request.last, int) and request.last > _INT64_MAX
+            values = [Decimal(request.last) if is_wide else request.last]
+            statement = request.since(column, "?")
+    if request.rows_max is not None:
         # The driver of PostgreSQL reads an answer to its end.
-        statement = question.first
+        statement = request.first
     with dbapi.connect(**connect) as connection, connection.cursor() as cursor:
         cursor.adbc_statement.set_options(**_BATCHES[kind])
         cursor.execute(statement, values or None)
         reader = cursor.fetch_record_batch()
-        yield plain(reader.schema.empty_table(), question.watermark)
+        yield plain(reader.schema.empty_table(), request.watermark)
         gathered: list[pa.RecordBatch] = []
         for batch in reader:
             gathered.append(batch)
             if sum(one.num_rows for one in gathered) >= _ROWS_AT_A_TIME:
-                yield plain(pa.Table.from_batches(gathered), question.watermark)
+                yield plain(pa.Table.from_batches(gathered), request.watermark)
                 gathered = []
         if gathered:
-            yield plain(pa.Table.from_batches(gathered), question.watermark)
+            yield plain(pa.Table.from_batches(gathered), request.watermark)
 
 
 def _postgresql(url: URL) -> dict[str, Any]:
@@ -216,20 +216,20 @@ def _connected(url: URL) -> Iterator[Connection]:
         sql_engine.dispose()
 
 
-def _from_sqlalchemy(question: Question, connection: Connection) -> Iterator[pa.Table]:
+def _from_sqlalchemy(request: QueryRequest, connection: Connection) -> Iterator[pa.Table]:
     """By a cursor of the server where it has them."""
-    statement = text(question.asked.replace(":", r"\:"))
-    if question.last is not None:
-        column = connection.dialect.identifier_preparer.quote(question.watermark or "")
-        since = question.since(column, "").replace(":", r"\:")
-        statement = text(f"{since}:{_LAST}").bindparams(bindparam(_LAST, question.last))
+    statement = text(request.asked.replace(":", r"\:"))
+    if request.last is not None:
+        column = connection.dialect.identifier_preparer.quote(request.watermark or "")
+        since = request.since(column, "").replace(":", r"\:")
+        statement = text(f"{since}:{_LAST}").bindparams(bindparam(_LAST, request.last))
     options = {"stream_results": True, "max_row_buffer": _ROWS_AT_A_TIME}
     result = connection.execution_options(**options).execute(statement)
     names, schema = list(result.keys()), None
-    yield table_of_rows(names, [], question.watermark)
-    while rows := result.fetchmany(question.rows_max or _ROWS_AT_A_TIME):
-        table = table_of_rows(names, list(rows), question.watermark, schema)
+    yield table_of_rows(names, [], request.watermark)
+    while rows := result.fetchmany(request.rows_max or _ROWS_AT_A_TIME):
+        table = table_of_rows(names, list(rows), request.watermark, schema)
         schema = table.schema
         yield table
-        if question.rows_max is not None:
+        if request.rows_max is not None:
             return

@@ -330,19 +330,19 @@ def find_raw_folder(raw_dir: Path) -> Path:
             "Unzip KuaiRec there, or set [data] raw_dir in nightreel.toml (or NIGHTREEL_DATA_RAW_DIR) to "
             "where it lies; for a log of another layout run `nightreel init FILE`.",
         )
-    wanted = columns.BIG_MATRIX_FILE
+    asked = columns.BIG_MATRIX_FILE
     # The plays may be of any format.
     for folders in ([raw_dir], [raw_dir / "data"], sorted(raw_dir.glob("*/data")), sorted(raw_dir.glob("*"))):
         found = [one for one in folders if one != raw_dir / INCOMING and _is_there(one)]
         if len(found) > 1:
             raise InputError(
-                f"{raw_dir}: {wanted} stands in {found[0].name} and in {found[1].name} below it.",
+                f"{raw_dir}: {asked} stands in {found[0].name} and in {found[1].name} below it.",
                 "Set [data] raw_dir to the one folder that is meant.",
             )
         if found:
             return found[0]
     raise InputError(
-        f"{raw_dir}: no {wanted} there, nor in a `data` folder below it.",
+        f"{raw_dir}: no {asked} there, nor in a `data` folder below it.",
         "Set [data] raw_dir in nightreel.toml (or NIGHTREEL_DATA_RAW_DIR) to the folder with KuaiRec's CSV "
         "files; for a log of another layout run `nightreel init FILE`.",
     )
@@ -391,8 +391,8 @@ def present_columns(file: RawFile, header: list[str], path: Path) -> RawFile:
     Raises:
         InputError: if a required column is missing, or one is named twice.
     """
-    wanted = {column.name for column in file.columns}
-    twice = sorted({name for name in header if header.count(name) > 1} & wanted)
+    asked = {column.name for column in file.columns}
+    twice = sorted({name for name in header if header.count(name) > 1} & asked)
     if twice:
         raise InputError(f"{path.name}, line 1: column {twice[0]} is named twice.", "Remove one of the two.")
     missing = [column.name for column in file.columns if column.required and column.name not in header]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.settings import DataSettings, Paths
-from pipelines.ingest.databases import Question, answer
+from pipelines.ingest.databases import QueryRequest, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
 from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING, USER_FEATURES, RawFile
@@ -49,7 +49,9 @@ def _fetch(file: RawFile, query: str, paths: Paths, settings: DataSettings) -> l
     last = state.last if target.is_file() and watermark is not None else None
     new = target.with_name(f".{target.name}.new")
     try:
-        found = write_answer(answer(Question(query, watermark, last), settings.source_url), new, watermark)
+        found = write_answer(
+            answer(QueryRequest(query, watermark, last), settings.source_url), new, watermark
+        )
         if last is not None:
             return _deliver(file, new, found, state, settings)
         if target.is_file() and new.read_bytes() == target.read_bytes():

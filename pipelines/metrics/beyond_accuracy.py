@@ -48,11 +48,11 @@ def category_diversity(first: np.ndarray, category: np.ndarray, cutoffs: Sequenc
     listed = np.zeros((users, categories + 1))
     same = np.zeros((users, len(cutoffs)))
     begin = 0
-    for place, end in enumerate(cutoffs):
+    for position, end in enumerate(cutoffs):
         counted = np.bincount(codes[:, begin:end].ravel(), minlength=listed.size)
         listed += counted.reshape(listed.shape)
         of_category = listed[:, :categories]
-        same[:, place] = (of_category * (of_category - 1) / 2).sum(axis=1)
+        same[:, position] = (of_category * (of_category - 1) / 2).sum(axis=1)
         begin = end
     n = _up_to(first >= 0, cutoffs)
     pairs = n * (n - 1) / 2
@@ -65,9 +65,9 @@ def _up_to(values: np.ndarray, cutoffs: Sequence[int]) -> np.ndarray:
     sums = np.zeros((len(values), len(cutoffs)))
     total = np.zeros(len(values))
     begin = 0
-    for place, end in enumerate(cutoffs):
+    for position, end in enumerate(cutoffs):
         total += values[:, begin:end].sum(axis=1)
-        sums[:, place] = total
+        sums[:, position] = total
         begin = end
     return sums
 

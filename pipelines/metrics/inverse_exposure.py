@@ -51,10 +51,10 @@ def weighted_precision_at_k(ranked: RankedLists, k: int) -> np.ndarray:
 
 def weighted_hit_rate_at_k(ranked: RankedLists, k: int) -> np.ndarray:
     """The largest w found to k over the largest of the user's relevant videos: float64 [users]."""
-    inside = ranked.places.rank < k
+    inside = ranked.listed.rank < k
     largest = np.zeros(len(ranked.users))
     gains = ranked.outcome.gains[ranked.rows].astype(np.float64)
-    np.maximum.at(largest, ranked.places.user[inside], gains[inside])
+    np.maximum.at(largest, ranked.listed.user[inside], gains[inside])
     shares: np.ndarray = largest / _best(ranked, 1)
     return shares
 

@@ -30,12 +30,14 @@ class Reliability:
 
 def reliability(probability: np.ndarray, happened: np.ndarray, bins: int = 10) -> Reliability:
     """Group predicted probabilities, 0 to 1, in bins of equal width; the last one includes 1."""
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    pairs = np.bincount(place, minlength=bins)
+    position = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    pairs = np.bincount(position, minlength=bins)
     empty = np.full(bins, np.nan)
     filled = pairs > 0
     means = [
-        np.divide(np.bincount(place, weights=values, minlength=bins), pairs, out=empty.copy(), where=filled)
+        np.divide(
+            np.bincount(position, weights=values, minlength=bins), pairs, out=empty.copy(), where=filled
+        )
         for values in (probability, happened.astype(np.float64))
     ]
     return Reliability(means[0], means[1], pairs)

@@ -58,11 +58,11 @@ class Order:
         Returns:
             int64 [users, depth].
         """
-        places = np.arange(depth)
-        inside = places < self.lengths[of_users, None]
+        ranks = np.arange(depth)
+        inside = ranks < self.lengths[of_users, None]
         if not len(self.rows):
             return np.full(inside.shape, -1)
-        rows = np.take(self.rows, self.starts[:-1][of_users, None] + places, mode="clip")
+        rows = np.take(self.rows, self.starts[:-1][of_users, None] + ranks, mode="clip")
         rows[~inside] = -1
         return rows
 
@@ -77,18 +77,18 @@ class Order:
         """
         codes = np.take(code.astype(np.int8), self.rows)
         # A stable sort of bytes takes time linear in the pairs, and leaves users together.
-        places = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+        ordered = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
         user = np.repeat(np.arange(len(self.users), dtype=np.int32), self.lengths)
         # In place: there are millions of pairs, and some systems are measured at a time.
-        group = codes[places].astype(np.int64)
+        group = codes[ordered].astype(np.int64)
         group *= len(self.users)
-        group += user[places]
+        group += user[ordered]
         groups, starts = _runs(group)
-        return Order(groups, starts, self.rows[places])
+        return Order(groups, starts, self.rows[ordered])
 
 
 @dataclass(frozen=True)
-class Places:
+class Positions:
     """Positions in lists, list after list: the user (as a position) and the rank from 0; int32 [positions].
 
     Attributes:
@@ -100,15 +100,15 @@ class Places:
     rank: np.ndarray
 
     @classmethod
-    def of(cls, lengths: np.ndarray) -> "Places":
+    def of(cls, lengths: np.ndarray) -> "Positions":
         """Every position of lists with these lengths."""
         user = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         rank = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return cls(len(lengths), user, rank.astype(np.int32))
 
-    def only(self, which: np.ndarray) -> "Places":
+    def only(self, which: np.ndarray) -> "Positions":
         """The positions selected by a bool mask."""
-        return Places(self.users, self.user[which], self.rank[which])
+        return Positions(self.users, self.user[which], self.rank[which])
 
     def sums(self, values: np.ndarray, k: int) -> np.ndarray:
         """Each user's sum of the values at the first k ranks: float64 [users]. values: one each."""
@@ -139,7 +139,7 @@ class Outcome:
     gains: np.ndarray
     users: np.ndarray
     relevant_counts: np.ndarray
-    best: Places | None
+    best: Positions | None
     best_gains: np.ndarray | None
     depth: int
 
@@ -161,7 +161,7 @@ class Outcome:
             np.sort(gain[groups.rows[start:end]])[::-1][:depth]
             for start, end in pairwise(groups.starts.tolist())
         ]
-        best = Places.of(np.minimum(groups.lengths, depth))
+        best = Positions.of(np.minimum(groups.lengths, depth))
         return cls(hits, gain, groups.users, counts, best, np.concatenate([*largest, np.zeros(0)]), depth)
 
 
@@ -171,7 +171,7 @@ class RankedLists:
 
     Attributes:
         users: int64 [users], ascending.
-        places: the positions in their lists, down to the outcome's depth.
+        listed: the positions in their lists, down to the outcome's depth.
         rows: int64, for each of these, the pair's position in the outcome's arrays.
         relevant_counts: float64 [users], at least 1, of the whole list.
         is_user: bool, which of the outcome's users these are; no metric is defined for those without a
@@ -180,7 +180,7 @@ class RankedLists:
     """
 
     users: np.ndarray
-    places: Places
+    listed: Positions
     rows: np.ndarray
     outcome: Outcome
     relevant_counts: np.ndarray
@@ -211,11 +211,11 @@ class RankedLists:
     def ordered(cls, order: Order, outcome: Outcome) -> "RankedLists":
         """Lists in an order that is known already, as deep as the outcome."""
         has_relevant = outcome.relevant_counts > 0
-        places = Places.of(np.minimum(order.lengths[has_relevant], outcome.depth))
+        listed = Positions.of(np.minimum(order.lengths[has_relevant], outcome.depth))
         return cls(
             users=order.users[has_relevant],
-            places=places,
-            rows=order.rows[order.starts[:-1][has_relevant][places.user] + places.rank],
+            listed=listed,
+            rows=order.rows[order.starts[:-1][has_relevant][listed.user] + listed.rank],
             outcome=outcome,
             relevant_counts=outcome.relevant_counts[has_relevant],
             is_user=has_relevant,
@@ -243,12 +243,12 @@ class RankedLists:
         counts = np.bincount(user, minlength=len(users))
         hit_user, rank, hit_gain = hits
         is_hit = np.ones(len(hit_user), dtype=bool)
-        best = Places.of(counts)
+        best = Positions.of(counts)
         outcome = Outcome(is_hit, hit_gain, users, counts.astype(np.float64), best, gain[order], depth)
-        places = Places(len(users), hit_user.astype(np.int32), rank.astype(np.int32))
+        listed = Positions(len(users), hit_user.astype(np.int32), rank.astype(np.int32))
         everyone = np.ones(len(users), dtype=bool)
         rows = np.arange(len(hit_user))
-        return cls(users, places, rows, outcome, outcome.relevant_counts, everyone, whole=True)
+        return cls(users, listed, rows, outcome, outcome.relevant_counts, everyone, whole=True)
 
     @property
     def left_out(self) -> int:
@@ -292,8 +292,8 @@ class RankedLists:
 
     def discounted_gains(self, k: int) -> np.ndarray:
         """DCG of the gains at k: float64 [users]."""
-        return self.places.sums(
-            self._gains * _discounts(self.outcome.depth)[self.places.rank], self._depth(k)
+        return self.listed.sums(
+            self._gains * _discounts(self.outcome.depth)[self.listed.rank], self._depth(k)
         )
 
     def discounted_best_gains(self, k: int) -> np.ndarray:
@@ -310,14 +310,14 @@ class RankedLists:
 
     def found_gains(self, k: int) -> np.ndarray:
         """The sum of the gains of the first k videos: float64 [users]."""
-        return self.places.sums(self._gains, self._depth(k))
+        return self.listed.sums(self._gains, self._depth(k))
 
     def gains_of_first(self, k: int) -> np.ndarray:
         """The gain of each of the first k videos, 0 beyond the end of a list: float64 [users, up to k]."""
         depth = self._depth(k)
-        inside = self.places.rank < depth
+        inside = self.listed.rank < depth
         table = np.zeros((len(self.users), depth))
-        table[self.places.user[inside], self.places.rank[inside]] = self._gains[inside]
+        table[self.listed.user[inside], self.listed.rank[inside]] = self._gains[inside]
         return table
 
     @cached_property
@@ -326,13 +326,13 @@ class RankedLists:
         return gains
 
     @cached_property
-    def _hits(self) -> Places:
-        return self.places.only(self.outcome.relevant[self.rows])
+    def _hits(self) -> Positions:
+        return self.listed.only(self.outcome.relevant[self.rows])
 
     @cached_property
     def _hit_numbers(self) -> np.ndarray:
         """The first relevant video of a user is 1, the next one 2: int32 [hits]."""
-        return Places.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
+        return Positions.of(np.bincount(self._hits.user, minlength=len(self.users))).rank + 1
 
     def _depth(self, k: int) -> int:
         """k, or the depth of the lists where that is less.

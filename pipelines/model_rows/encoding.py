@@ -57,13 +57,13 @@ class FeatureEncoding:
             InputError: if a column is missing from the table or is not a feature.
         """
         matrix = np.empty((table.num_rows, len(names)), dtype=np.float32)
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             if name not in self.names or name not in table.column_names:
                 raise InputError(
                     f"Feature {name}: not among the features of this model or of this table.",
                     "Run `nightreel features`, then `nightreel train`.",
                 )
-            matrix[:, place] = self.encode_column(name, table.column(name))
+            matrix[:, position] = self.encode_column(name, table.column(name))
         return matrix
 
     def encode_column(self, name: str, column: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -84,8 +84,10 @@ class FeatureEncoding:
         parts = [f"missing: {', '.join(missing)}"] if missing else []
         parts += [f"unknown to the model: {', '.join(unknown)}"] if unknown else []
         if not parts:
-            place = next(i for i, name in enumerate(names) if name != self.names[i])
-            parts = [f"order: feature {place + 1} is {names[place]}, the model has {self.names[place]}"]
+            position = next(i for i, name in enumerate(names) if name != self.names[i])
+            parts = [
+                f"order: feature {position + 1} is {names[position]}, the model has {self.names[position]}"
+            ]
         raise InputError(
             f"The features differ from those that the model was trained on; {'; '.join(parts)}.",
             "Run `nightreel train` again.",

@@ -37,13 +37,13 @@ class Side:
     """One side's encoded features, float32 [rows, features], and each view's columns in a pair's row."""
 
     values: np.ndarray
-    places: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
+    parts: tuple[tuple[slice, slice], ...]  # in a pair's row, in `values`
 
     def columns(self, rows: np.ndarray | slice = slice(None)) -> dict[int, np.ndarray]:
         """These rows' features by their position in a pair's row: float32 [rows] each."""
         return {
             in_pair.start + position: self.values[rows, in_side.start + position]
-            for in_pair, in_side in self.places
+            for in_pair, in_side in self.parts
             for position in range(in_pair.stop - in_pair.start)
         }
 
@@ -129,7 +129,7 @@ class Sides:
 
     def _feature(self, side: Side, name: str) -> np.ndarray:
         position = self.names.index(name) if name in self.names else -1
-        for in_pair, in_side in side.places:
+        for in_pair, in_side in side.parts:
             if in_pair.start <= position < in_pair.stop:
                 found: np.ndarray = side.values[:, in_side.start + position - in_pair.start]
                 return found
@@ -172,7 +172,7 @@ def sides_as_of(
         entities = _entities(user_id, video_id, profiles_at)
         profiles = store.get_historical_features(entity_df=entities, features=service)
     of_pairs: dict[str, slice] = {}
-    places: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
+    parts: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
     for view, features in projections.items():
         if not set(features) & {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}:
             first = names.index(features[0])
@@ -180,13 +180,13 @@ def sides_as_of(
             if is_of_pairs(store, view):
                 of_pairs[view] = part
             else:
-                places[_key(store, view)][view] = part
+                parts[_key(store, view)][view] = part
     hour, weekday = hour_and_weekday(pl.Series([as_of], dtype=INSTANT), zone)
     user_factors, video_factors = _factors(job, len(user_id), len(video_id))
     return Sides(
         names,
-        _side((job, profiles), encoding, names, places[columns.USER_ID], len(user_id)),
-        _side((job, profiles), encoding, names, places[columns.VIDEO_ID], len(video_id)),
+        _side((job, profiles), encoding, names, parts[columns.USER_ID], len(user_id)),
+        _side((job, profiles), encoding, names, parts[columns.VIDEO_ID], len(video_id)),
         user_factors,
         video_factors,
         constants={
@@ -233,13 +233,13 @@ def _side(
     jobs: tuple[AsOfRetrievalJob, AsOfRetrievalJob],
     encoding: FeatureEncoding,
     names: tuple[str, ...],
-    places: Mapping[str, slice],
+    parts: Mapping[str, slice],
     rows: int,
 ) -> Side:
     """jobs: of what bears a time of its own, and of what bears none."""
     encoded: list[np.ndarray] = []
     found = []
-    for view, in_pair in places.items():
+    for view, in_pair in parts.items():
         source_rows = [_source_rows(job, view, rows) for job in jobs]
         found.append((in_pair, slice(len(encoded), len(encoded) + in_pair.stop - in_pair.start)))
         for name in names[in_pair]:

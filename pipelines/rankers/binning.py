@@ -88,8 +88,8 @@ class Binning:
         dealt = (np.asarray(rows) - self._first) % parts
         with ThreadPoolExecutor(1) as pool:
             following = pool.submit(self.part, np.asarray(rows)[dealt == 0])
-            for place in range(1, parts + 1):
+            for position in range(1, parts + 1):
                 part = following.result()
-                if place < parts:
-                    following = pool.submit(self.part, np.asarray(rows)[dealt == place])
+                if position < parts:
+                    following = pool.submit(self.part, np.asarray(rows)[dealt == position])
                 yield part

@@ -80,7 +80,7 @@ class _Growing:
 
 def fit_rankers(
     matrix: Matrix,
-    wanted: Targets,
+    targets: Targets,
     slices: Slices,
     *,
     video_id: np.ndarray,
@@ -93,7 +93,7 @@ def fit_rankers(
 
     Args:
         matrix: all rows in order of time.
-        wanted: the targets of all rows.
+        targets: those of all rows.
         video_id: int64 [rows].
     """
     rows = range(slices.fit.start, slices.fit.stop)
@@ -104,7 +104,7 @@ def fit_rankers(
         binning.parts(rows, parts),
         parts=parts,
         stop=binning.part(validation_rows(slices)),
-        wanted=wanted,
+        targets=targets,
         fit=slices.fit,
         parameters=parameters,
         encoding=encoding,
@@ -129,7 +129,7 @@ def grow_rankers(
     *,
     parts: int,
     stop: Part,
-    wanted: Targets,
+    targets: Targets,
     fit: slice,
     parameters: Mapping[str, Any],
     encoding: FeatureEncoding,
@@ -144,7 +144,7 @@ def grow_rankers(
     each other at every step of a tree. Trees do not depend on the number of threads.
 
     Args:
-        wanted: the targets of all rows.
+        targets: those of all rows.
         fit: the rows that are fitted on, by all workers together.
         parameters: LightGBM's, from `common_parameters`.
         title: of the progress bar.
@@ -152,19 +152,19 @@ def grow_rankers(
     """
     # The first model connects this thread to the others, and the second finds it connected.
     workers = {"num_machines": network["num_machines"]} if network else {}
-    of_classifier, classifies = classifier_target(wanted, fit)
+    of_classifier, classifies = classifier_target(targets, fit)
     trees = settings.lightgbm.num_iterations
     patience_trees = settings.lightgbm.early_stopping_round
     models = [
         _Growing(target, {**parameters, **own}, stop, patience_trees)
         for target, own in (
             (of_classifier, classifies | dict(network or {})),
-            (wanted.amount, settings.regressor.parameters() | _REGRESSOR | workers),
+            (targets.amount, settings.regressor.parameters() | _REGRESSOR | workers),
         )
     ]
     with progress(title, total=trees * len(models)) as advance, ThreadPoolExecutor(_MODELS) as pool:
-        for place, part in enumerate(binned):
-            of_part = len(range(place, trees, parts))
+        for position, part in enumerate(binned):
+            of_part = len(range(position, trees, parts))
             growing = [model for model in models if not model.stopped]
             if network or threads == 1:
                 # Connections to other workers belong to the thread that made them.

@@ -20,7 +20,7 @@ _MISSING_SHIFT, _MISSING_IS_ZERO, _MISSING_IS_NAN = 2, 1, 2
 
 
 @dataclass(frozen=True)
-class Question:
+class Split:
     """A node's split on one feature.
 
     Attributes:
@@ -65,11 +65,11 @@ class Tree:
     """A tree.
 
     Attributes:
-        questions: the splits of its nodes, in any order.
+        splits: the splits of its nodes, in any order.
         leaf_values: float64 [leaves], what each leaf adds to the score.
     """
 
-    questions: tuple[Question, ...]
+    splits: tuple[Split, ...]
     leaf_values: np.ndarray
 
     @property
@@ -77,9 +77,9 @@ class Tree:
         """The mask of all leaves."""
         return np.uint64(2 ** len(self.leaf_values) - 1)
 
-    def asked_of(self, feature: int) -> list[Question]:
+    def asked_of(self, feature: int) -> list[Split]:
         """The splits on this feature."""
-        return [question for question in self.questions if question.feature == feature]
+        return [split for split in self.splits if split.feature == feature]
 
 
 def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: int) -> np.ndarray:
@@ -94,14 +94,14 @@ def open_leaves(trees: Sequence[Tree], columns: Mapping[int, np.ndarray], rows: 
     Returns:
         uint64 [trees, rows].
     """
-    known = {place: values.astype(np.float64) for place, values in columns.items()}
+    known = {position: values.astype(np.float64) for position, values in columns.items()}
     masks = np.empty((len(trees), rows), dtype=np.uint64)
-    for place, tree in enumerate(trees):
-        masks[place] = tree.every_leaf
-        for question in tree.questions:
-            if question.feature in known:
-                left = question.decides_left(known[question.feature])
-                masks[place] &= np.where(left, question.left, question.right)
+    for position, tree in enumerate(trees):
+        masks[position] = tree.every_leaf
+        for split in tree.splits:
+            if split.feature in known:
+                left = split.decides_left(known[split.feature])
+                masks[position] &= np.where(left, split.left, split.right)
     return masks
 
 
@@ -138,7 +138,7 @@ def _tree(fields: Mapping[str, str]) -> Tree:
     below = _leaves_below(left, right)
     everything = 2**leaves - 1
     sets = _category_sets(fields)
-    questions = []
+    splits = []
     for node, (feature, threshold, decision) in enumerate(
         zip(
             _numbers(fields["split_feature"]).astype(int).tolist(),
@@ -155,8 +155,8 @@ def _tree(fields: Mapping[str, str]) -> Tree:
             )
         # Where a model has seen no unknown value, it takes one for 0.
         is_left = bool(decision & _DEFAULT_LEFT) if missing == _MISSING_IS_NAN else threshold >= 0
-        questions.append(
-            Question(
+        splits.append(
+            Split(
                 feature=feature,
                 threshold=threshold,
                 unknown_left=is_left,
@@ -165,7 +165,7 @@ def _tree(fields: Mapping[str, str]) -> Tree:
                 right=np.uint64(everything & ~below[int(left[node])]),
             )
         )
-    return Tree(tuple(questions), values)
+    return Tree(tuple(splits), values)
 
 
 def _leaves_below(left: np.ndarray, right: np.ndarray) -> dict[int, int]:

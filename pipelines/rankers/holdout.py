@@ -32,7 +32,7 @@ class Holdout:
         user_id, video_id: int64, of these rows.
         since: when the holdout begins, UTC.
         catalogue: the number of videos in the whole log.
-        wanted: the targets of all rows of the frame.
+        targets: those of all rows of the frame.
     """
 
     frame: FeatureFrame
@@ -41,7 +41,7 @@ class Holdout:
     video_id: np.ndarray
     since: datetime
     catalogue: int
-    wanted: Targets
+    targets: Targets
 
     @classmethod
     def of(cls, data: TrainingData) -> "Holdout":
@@ -58,7 +58,7 @@ class Holdout:
             video_id,
             data.cuts.holdout_from,
             data.plays[columns.VIDEO_ID].n_unique(),
-            data.wanted,
+            data.targets,
         )
 
     def metrics(self, ranker: HybridRanker, settings: RankerNeeds) -> dict[str, float]:
@@ -68,8 +68,8 @@ class Holdout:
         neither NDCG nor AUC.
         """
         predicted = Predicted.of(ranker, FeatureMatrix(self.frame, ranker.encoding), self.rows)
-        liked = self.wanted.liked[self.rows]
-        error = np.abs(predicted.regressor - self.wanted.amount[self.rows])
+        liked = self.targets.liked[self.rows]
+        error = np.abs(predicted.regressor - self.targets.amount[self.rows])
         found = {"regressor_mean_absolute_error": float(error.mean())}
         area = auc(predicted.classifier, liked)
         if area is not None:

@@ -81,7 +81,7 @@ class PastLists:
         pair = [columns.USER_ID, columns.VIDEO_ID]
         stop = data.slices.stop
         before = data.plays[: stop.start].select(pair)
-        after = data.plays[stop].select(*pair, pl.Series("liked", data.wanted.liked[stop]))
+        after = data.plays[stop].select(*pair, pl.Series("liked", data.targets.liked[stop]))
         after = after.filter(pl.col(key).is_in(before[key].unique().implode()) for key in pair)
         liked = after.filter("liked")
         if liked.is_empty():

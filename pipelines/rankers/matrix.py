@@ -43,9 +43,9 @@ class FeatureMatrix:
         matrix = np.empty((len(instants), len(self.names)), dtype=np.float32, order="F")
         for source in self._sources:
             positions = source.positions[rows]
-            for place, values in enumerate(source.values, source.first):
+            for column, values in enumerate(source.values, source.first):
                 # Position -1, no value, wraps to the last row of the encoded source, which is NaN.
-                np.take(values, positions, out=matrix[:, place], mode="wrap")
+                np.take(values, positions, out=matrix[:, column], mode="wrap")
         hour, weekday = hour_and_weekday(pl.Series(instants).cast(INSTANT), self._zone)
         matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour.to_numpy()
         matrix[:, self.names.index(columns.DAY_OF_WEEK)] = weekday.to_numpy()
@@ -55,7 +55,7 @@ class FeatureMatrix:
 
 @dataclass(frozen=True)
 class _EncodedView:
-    first: int  # the place of the view's first feature in the matrix
+    first: int  # the column of the view's first feature in the matrix
     values: np.ndarray  # float32 [features, source rows + 1], the last row NaN
     positions: np.ndarray  # int32 [rows]
 

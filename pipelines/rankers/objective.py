@@ -79,7 +79,7 @@ def choose_objective(
         return Chosen(SHOWN, "objective = shown")
     is_auto = settings.ranker.objective == "auto"
     # Where every play is liked, only what is not played can teach what is not liked.
-    only_liked = bool(data.wanted.liked[data.slices.fit].all())
+    only_liked = bool(data.targets.liked[data.slices.fit].all())
     if is_auto and is_fully_observed(settings.paths) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
     end = end_of_day(data.cuts.last_day, settings.data.zone)
@@ -153,7 +153,7 @@ def _contest_of_days(
     data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: Settings
 ) -> tuple[Contest | None, str]:
     """On the days before the holdout that stop the models early; and why, where nothing could be compared."""
-    if data.wanted.liked[data.slices.fit].all():
+    if data.targets.liked[data.slices.fit].all():
         return None, "every play is liked: what is liked if shown cannot be learnt"
     earlier = rows.before(data.cuts.stop_from)
     arenas = arenas_of_days(data, settings)

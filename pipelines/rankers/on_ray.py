@@ -43,7 +43,7 @@ class _Job:
     """What every worker needs; its arrays are read where they lie, in the node's object store."""
 
     matrix: FeatureMatrix
-    wanted: Targets
+    targets: Targets
     slices: Slices
     video_id: np.ndarray
     encoding: FeatureEncoding
@@ -58,7 +58,7 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
     """
     job = _Job(
         data.matrix,
-        data.wanted,
+        data.targets,
         data.slices,
         data.video_id,
         data.encoding,
@@ -107,7 +107,7 @@ def _work(config: dict[str, Any]) -> None:
         binning.parts(rows, parts),
         parts=parts,
         stop=binning.part(validation_rows(slices)),
-        wanted=_writable(job.wanted),
+        targets=_writable(job.targets),
         fit=slices.fit,
         parameters=parameters | {"tree_learner": "data", "pre_partition": True},
         encoding=job.encoding,
@@ -130,6 +130,6 @@ def dealt(fitted: range, parts: int, worker: int, workers: int) -> np.ndarray:
     return found
 
 
-def _writable(wanted: Targets) -> Targets:
+def _writable(targets: Targets) -> Targets:
     """A writable copy: LightGBM takes no array that it may not write to."""
-    return replace(wanted, liked=wanted.liked.copy(), amount=wanted.amount.copy())
+    return replace(targets, liked=targets.liked.copy(), amount=targets.amount.copy())

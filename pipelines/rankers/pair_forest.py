@@ -20,7 +20,7 @@ import lightgbm as lgb
 import numpy as np
 
 from pipelines.model_rows.sides import Sides
-from pipelines.rankers.forest import LEAVES_MAX, Question, Tree, open_leaves, read_trees
+from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
 from pipelines.rankers.tree_loops import (
     DE_BRUIJN,
     TOP_BITS,
@@ -90,9 +90,9 @@ class _Intervals:
         asked = np.zeros((len(trees), 1 + len(indices)), dtype=np.int64)
         borders = []
         for feature, index in enumerate(indices):
-            questions = [tree.asked_of(index) for tree in trees]
-            borders.append(np.unique([one for own in questions for each in own for one in _borders(each)]))
-            for tree in (number for number, own in enumerate(questions) if own):
+            splits = [tree.asked_of(index) for tree in trees]
+            borders.append(np.unique([one for own in splits for each in own for one in _borders(each)]))
+            for tree in (number for number, own in enumerate(splits) if own):
                 asked[tree, 0] += 1
                 asked[tree, asked[tree, 0]] = feature
         shape = (len(indices), len(trees), max(map(len, borders), default=0) + 2)
@@ -119,11 +119,11 @@ class _Intervals:
         return found
 
 
-def _borders(question: Question) -> list[float]:
+def _borders(split: Split) -> list[float]:
     """Where the answer changes; for categories after each code, which are whole numbers from 0."""
-    if question.categories is None:
-        return [question.threshold]
-    return [-1.0, *map(float, range(len(question.categories)))]
+    if split.categories is None:
+        return [split.threshold]
+    return [-1.0, *map(float, range(len(split.categories)))]
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class PairForest:
         """
         trees = read_trees(booster)
         values = np.zeros((len(trees), LEAVES_MAX))
-        for place, tree in enumerate(trees):
+        for number, tree in enumerate(trees):
             leaves = np.uint64(1) << np.arange(len(tree.leaf_values), dtype=np.uint64)
-            values[place, (leaves * DE_BRUIJN) >> TOP_BITS] = tree.leaf_values
+            values[number, (leaves * DE_BRUIJN) >> TOP_BITS] = tree.leaf_values
         videos = open_leaves(trees, sides.video_columns(), len(sides.video_factors))
         of_pairs = _Intervals.of(trees, sides.pair_indices)
         return cls(sides, trees, videos, _Classes.of(videos), of_pairs, values)

@@ -136,9 +136,9 @@ def scores_of_pairs(
 
     def score(start: int) -> None:
         part = slice(start, start + PAIRS_AT_A_TIME)
-        own, place = np.unique(user[part], return_inverse=True)
+        own, index = np.unique(user[part], return_inverse=True)
         others = sides.pair_values(user[part], video[part])
-        scores[part] = forest.pairs(forest.of_users(own), place, video[part], als_score[part], *others)
+        scores[part] = forest.pairs(forest.of_users(own), index, video[part], als_score[part], *others)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(score, range(0, len(user), PAIRS_AT_A_TIME)))

@@ -43,12 +43,12 @@ class RowForest:
             InputError: for a model that `read_trees` refuses.
         """
         trees = read_trees(booster)
-        nodes = [node for tree in trees for node in tree.questions]
+        nodes = [node for tree in trees for node in tree.splits]
         assert all(node.categories is None for node in nodes), "the features of past nights are numbers"
         narrow = all(len(tree.leaf_values) <= 32 for tree in trees)
         masks = np.uint32 if narrow else np.uint64
         return cls(
-            np.append(0, np.cumsum([len(tree.questions) for tree in trees], dtype=np.int64)),
+            np.append(0, np.cumsum([len(tree.splits) for tree in trees], dtype=np.int64)),
             np.array([node.feature for node in nodes], dtype=np.int64),
             _not_above(np.array([node.threshold for node in nodes], dtype=np.float64)),
             np.array([node.unknown_left for node in nodes], dtype=bool),

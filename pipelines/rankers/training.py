@@ -73,9 +73,9 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
         return TRAIN.skipped(read, (pointer,), attempt.known)
     attempt.begin()
     data = TrainingData.join(store, settings)
-    classes = Classes.of(data.wanted, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
+    classes = Classes.of(data.targets, data.plays[columns.WATCH_RATIO].to_numpy(), data.slices.fit)
     classes.warn(settings.data, settings.ranker)
-    if settings.ranker.objective == SHOWN or not data.wanted.liked.any():
+    if settings.ranker.objective == SHOWN or not data.targets.liked.any():
         classes.require_something_to_learn(settings.data, settings.ranker)
     ranker = _with_order(_fit(data, settings), data, store, settings)
     holdout = Holdout.of(data)
@@ -126,7 +126,7 @@ def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
         return fit_rankers_on_ray(data, settings)
     return fit_rankers(
         data.matrix,
-        data.wanted,
+        data.targets,
         data.slices,
         video_id=data.video_id,
         encoding=data.encoding,

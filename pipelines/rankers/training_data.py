@@ -36,7 +36,7 @@ class TrainingData:
     frame: FeatureFrame
     encoding: FeatureEncoding
     buckets: LengthBuckets
-    wanted: Targets
+    targets: Targets
     matrix: FeatureMatrix
 
     @property
@@ -61,9 +61,9 @@ class TrainingData:
         # Fitted whatever the label is: the evaluation reports both.
         has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
-        wanted = targets(settings.data.label, buckets, ratio, length, settings.data)
+        play_targets = targets(settings.data.label, buckets, ratio, length, settings.data)
         matrix = FeatureMatrix(frame, encoding)
-        return cls(plays, cuts, slices, frame, encoding, buckets, wanted, matrix)
+        return cls(plays, cuts, slices, frame, encoding, buckets, play_targets, matrix)
 
 
 def source_files(settings: FeatureNeeds) -> tuple[Path, ...]:

@@ -122,8 +122,8 @@ def _with_captions(samples: list[dict[str, Any]], paths: Paths) -> list[dict[str
     path = paths.table("video_captions")
     if not samples or not path.is_file():
         return samples
-    wanted = [columns.CAPTION, columns.CATEGORY_NAMES[0]]
-    known = [name for name in wanted if name in pl.read_parquet_schema(path)]
+    requested = [columns.CAPTION, columns.CATEGORY_NAMES[0]]
+    known = [name for name in requested if name in pl.read_parquet_schema(path)]
     captions = pl.read_parquet(path, columns=[columns.VIDEO_ID, *known])
     rows = pl.DataFrame(samples).join(
         captions.with_columns(pl.col(columns.VIDEO_ID).cast(pl.Int64)),

@@ -234,8 +234,8 @@ def _slices(whole: pl.DataFrame) -> list[dict[str, Any]]:
             own = part.filter(pl.col("label") == label, pl.col("metric") == "ndcg")
             for value, low, high, users in own.select("value", "low", "high", "users").iter_rows():
                 row |= {f"NDCG@10 {label}": with_interval(value, low, high), "users": users}
-        places = part.filter(pl.col("metric") == "share_of_places")["value"]
-        row["share of positions"] = places[0] if len(places) else None
+        indices = part.filter(pl.col("metric") == "share_of_places")["value"]
+        row["share of positions"] = indices[0] if len(indices) else None
         if len(row) > 2:
             rows.append(row)
     return rows

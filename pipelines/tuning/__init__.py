@@ -81,9 +81,9 @@ def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False
     return StepResult("tune", False, (*read, observed), wrote, facts)
 
 
-def _write(study: Study, places: tuple[Path, ...]) -> None:
+def _write(study: Study, positions: tuple[Path, ...]) -> None:
     rows = table(study.finished())
     texts = (rows.write_csv(), as_markdown(rows), fragment(settled(study.best())))
-    for path, text in zip(places, texts, strict=True):
+    for path, text in zip(positions, texts, strict=True):
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -128,7 +128,7 @@ class Objective:
             self.parts,
             parts=len(self.parts),
             stop=self.stop,
-            wanted=self.data.wanted,
+            targets=self.data.targets,
             fit=self.data.slices.fit,
             parameters=common_parameters(settings, self.data.slices.fit.stop - self.data.slices.fit.start),
             encoding=self.data.encoding,

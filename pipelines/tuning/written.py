@@ -42,9 +42,9 @@ def with_settings(text: str, settings: Settled) -> str:
 
 
 def _with(text: str, name: str, value: float) -> str:
-    document, wanted = tomlkit.parse(text), tomllib.loads(text)
+    document, asked = tomlkit.parse(text), tomllib.loads(text)
     table: Any = document
-    plain: Any = wanted
+    plain: Any = asked
     *tables, own = name.split(".")
     for one in tables:
         if one not in table:
@@ -52,7 +52,7 @@ def _with(text: str, name: str, value: float) -> str:
         table, plain = table[one], plain.setdefault(one, {})
     table[own] = plain[own] = value
     changed = tomlkit.dumps(document)
-    if tomllib.loads(changed) == wanted:
+    if tomllib.loads(changed) == asked:
         return changed
     # A new table below others that are written with dots would begin in their midst.
     lines = text.splitlines(keepends=True)
@@ -74,7 +74,7 @@ def table(trials: Sequence[FrozenTrial]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             {
-                "trial": place,
+                "trial": position,
                 "mean_ndcg": round(float(trial.values[0]), 5),
                 **{f"ndcg@{k}": round(value, 5) for k, value in trial.user_attrs["ndcg"].items()},
                 **{name: trial.user_attrs["values"][name] for name in SPACE},
@@ -82,7 +82,7 @@ def table(trials: Sequence[FrozenTrial]) -> pl.DataFrame:
                 "classifier_trees": trial.user_attrs["trees"][0],
                 "regressor_trees": trial.user_attrs["trees"][1],
             }
-            for place, trial in enumerate(trials, start=1)
+            for position, trial in enumerate(trials, start=1)
         ],
         infer_schema_length=None,
     )

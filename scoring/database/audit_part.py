@@ -20,17 +20,17 @@ class Part:
     """A run's rows for a range of users, by user and rank, and what they are checked against.
 
     Attributes:
-        wanted: int64, the users expected in this range.
+        expected: int64, the users expected in this range.
         most: int64, the largest possible list length of each expected user.
         closed: uint8 [users, videos / 8], as `Candidates.closed` gives it.
-        user: int64 [rows], index of each row's user in `wanted`.
+        user: int64 [rows], index of each row's user in `expected`.
         video: int64 [rows], index of each row's video in `candidates.video_id`.
     """
 
     lists: Lists
     ids: ListIds
     candidates: Candidates
-    wanted: np.ndarray
+    expected: np.ndarray
     most: np.ndarray
     closed: np.ndarray
     user: np.ndarray
@@ -95,13 +95,13 @@ class Audited:
         users = self._candidates.user_id
         known: np.ndarray = np.zeros(len(user_id), dtype=bool)
         if len(users):
-            known = users[place_in(users, user_id)] == user_id
+            known = users[index_in(users, user_id)] == user_id
         return known
 
     def parts(self, lists: Lists, k: int, ids: ListIds) -> Iterator[Part]:
         """The arm's rows among these, which have whole lists by user and rank."""
         own = lists.rows(self.knows(lists.user_id)) if self._arm else lists
-        user = place_in(self._candidates.user_id, own.user_id)
+        user = index_in(self._candidates.user_id, own.user_id)
         begins = np.flatnonzero(np.diff(user, prepend=-1))
         for start in range(0, len(begins), _USERS_AT_A_TIME):
             first = begins[start : start + _USERS_AT_A_TIME]
@@ -118,21 +118,21 @@ class Audited:
 
     def _part(self, lists: Lists, users: np.ndarray, k: int, ids: ListIds) -> Part:
         candidates = self._candidates
-        wanted, closed = candidates.user_id[users], candidates.closed(users)
+        expected, closed = candidates.user_id[users], candidates.closed(users)
         available = len(candidates.video_id) - bits_set(closed)
         return Part(
             lists,
             ids,
             candidates,
-            wanted,
+            expected,
             np.minimum(available, k),
             closed,
-            place_in(wanted, lists.user_id),
-            place_in(candidates.video_id, lists.video_id),
+            index_in(expected, lists.user_id),
+            index_in(candidates.video_id, lists.video_id),
             self._arm,
         )
 
 
-def place_in(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+def index_in(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Index of each value in `known`, which is ascending; if it is missing, another's index."""
     return np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))

@@ -83,17 +83,17 @@ def finite_scores(lists: Lists, ids: ListIds = INTEGERS) -> None:
 
 
 def _every_user(part: Part) -> None:
-    missing = (np.bincount(part.user, minlength=len(part.wanted)) == 0) & (part.most > 0)
+    missing = (np.bincount(part.user, minlength=len(part.expected)) == 0) & (part.most > 0)
     if missing.any():
         raise AuditError(
             f"audit `every eligible user`: {missing.sum()} users have no list; the first is user "
-            f"{named(part.ids.user, part.wanted[missing][0])}.",
+            f"{named(part.ids.user, part.expected[missing][0])}.",
             REMEDY,
         )
 
 
 def _full_lists(part: Part) -> None:
-    rows = np.bincount(part.user, minlength=len(part.wanted))
+    rows = np.bincount(part.user, minlength=len(part.expected))
     wrong = rows != part.most
     if part.candidates.caps:
         for user in np.flatnonzero(rows < part.most).tolist():
@@ -102,7 +102,7 @@ def _full_lists(part: Part) -> None:
         first = np.flatnonzero(wrong)[0]
         raise AuditError(
             f"audit `full lists`: {wrong.sum()} users have not as many rows as there are videos for them; "
-            f"the first is user {named(part.ids.user, part.wanted[first])}, with {rows[first]} rows "
+            f"the first is user {named(part.ids.user, part.expected[first])}, with {rows[first]} rows "
             f"instead of {part.most[first]}.",
             REMEDY,
         )
@@ -115,8 +115,8 @@ def _within_caps(part: Part) -> None:
         user, group = part.user[order], group[order]
         begins = np.ones(len(order), dtype=bool)
         begins[1:] = (user[1:] != user[:-1]) | (group[1:] != group[:-1])
-        places = np.arange(len(order))
-        in_group = places - np.maximum.accumulate(np.where(begins, places, 0))
+        positions = np.arange(len(order))
+        in_group = positions - np.maximum.accumulate(np.where(begins, positions, 0))
         over = np.zeros(len(order), dtype=bool)
         over[order] = (in_group >= cap.most) & (group >= 0)
         fail(
@@ -129,7 +129,7 @@ def _within_caps(part: Part) -> None:
 
 
 def _ranks_without_gap(part: Part) -> None:
-    begins = np.searchsorted(part.user, np.arange(len(part.wanted)))
+    begins = np.searchsorted(part.user, np.arange(len(part.expected)))
     expected = np.arange(len(part.lists)) - begins[part.user] + 1
     wrong = part.lists.rank != expected
     fail("ranks 1..n", wrong, part.lists, part.ids, "rows have a rank that leaves a gap before it")

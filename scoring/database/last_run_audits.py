@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from nightreel.core.errors import AuditError
 from nightreel.core.ids import INTEGERS, ListIds
-from scoring.database.audit_part import REMEDY, place_in
+from scoring.database.audit_part import REMEDY, index_in
 from scoring.database.loading import read_lists
 from scoring.lists.candidates import Candidates
 
@@ -24,7 +24,7 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
     if now < min_share * before:
         raise AuditError(
             f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
-            f"{min_share:.0%} of that are wanted (setting [database] min_share_of_last_run).",
+            f"{min_share:.0%} of that are asked (setting [database] min_share_of_last_run).",
             REMEDY,
         )
 
@@ -60,7 +60,7 @@ def _share_of_changed_lists(
         of_both = np.intersect1d(new.user_id, old.user_id)
         videos = np.union1d(new.video_id, old.video_id)
         new_pairs, old_pairs = (
-            place_in(of_both, lists.user_id[rows]) * len(videos) + place_in(videos, lists.video_id[rows])
+            index_in(of_both, lists.user_id[rows]) * len(videos) + index_in(videos, lists.video_id[rows])
             for lists in (new, old)
             for rows in [np.isin(lists.user_id, of_both)]
         )

@@ -25,7 +25,7 @@ def rules_kept(part: Part, k: int) -> Counter[str]:
     fail("propensities", wrong, lists, part.ids, "rows have a propensity that is no probability")
     broken: Counter[str] = Counter()
     for rule in part.candidates.rules.rules:
-        users = np.flatnonzero(rule.is_for(part.wanted))
+        users = np.flatnonzero(rule.is_for(part.expected))
         if rule.kind == PIN:
             broken[rule.name] += _pins_elsewhere(part, rule, users, k)
         elif rule.kind == AT_LEAST:
@@ -52,13 +52,13 @@ def _names(part: Part) -> None:
 def _counts(part: Part, videos: np.ndarray) -> np.ndarray:
     """Rows of these videos in each list: int64 [users]."""
     rows = videos[part.video]
-    return np.bincount(part.user[rows], minlength=len(part.wanted))
+    return np.bincount(part.user[rows], minlength=len(part.expected))
 
 
 def _pins_elsewhere(part: Part, rule: NightRule, users: np.ndarray, k: int) -> int:
     """Lists without the pinned video at its rank; AuditError where it is in none of them without a reason."""
     video = int(np.flatnonzero(rule.videos)[0])
-    rank = np.zeros(len(part.wanted), dtype=np.int64)
+    rank = np.zeros(len(part.expected), dtype=np.int64)
     of_video = part.video == video
     rank[part.user[of_video]] = part.lists.rank[of_video]
     pins = sum(other.kind == PIN for other in part.candidates.rules.rules)
@@ -68,7 +68,7 @@ def _pins_elsewhere(part: Part, rule: NightRule, users: np.ndarray, k: int) -> i
         if is_open and fitting(part, user)[video] and pins <= k:
             raise AuditError(
                 f"audit `pins`: {rule.name} is missing in the list of user "
-                f"{named(part.ids.user, part.wanted[user])}.",
+                f"{named(part.ids.user, part.expected[user])}.",
                 REMEDY,
             )
     return int((rank[users] != rule.number).sum())
@@ -79,18 +79,18 @@ def _too_many(part: Part, rule: NightRule, users: np.ndarray) -> int:
     counts = _counts(part, rule.videos)
     over = users[counts[users] > rule.number]
     pinned = np.char.startswith(part.lists.rule.astype(np.str_), f"{PIN}:")
-    pins = np.bincount(part.user[pinned & rule.videos[part.video]], minlength=len(part.wanted))
+    pins = np.bincount(part.user[pinned & rule.videos[part.video]], minlength=len(part.expected))
     for user in over.tolist():
         if counts[user] <= max(rule.number, pins[user]):
             continue
         fits = fitting(part, user)
         for other in part.candidates.rules.of_kind(AT_MOST):
             is_full = _counts(part, other.videos)[user] >= other.number
-            if is_full and other.is_for(part.wanted[user : user + 1])[0]:
+            if is_full and other.is_for(part.expected[user : user + 1])[0]:
                 fits &= ~other.videos
         if fits.any():
             raise AuditError(
-                f"audit `quotas`: the list of user {named(part.ids.user, part.wanted[user])} has "
+                f"audit `quotas`: the list of user {named(part.ids.user, part.expected[user])} has "
                 f"{counts[user]} rows of {rule.name}, at most {rule.number} are allowed.",
                 REMEDY,
             )

@@ -86,11 +86,11 @@ def lists_of_users(
             given = {
                 as_stored(connection, recommendation, columns.USER_ID, ids, str(one)) for one in user_ids
             }
-            wanted: list[Any] = sorted(given - {None}, key=str)
+            asked: list[Any] = sorted(given - {None}, key=str)
             of_users = recommendation.c[columns.USER_ID].in_
             queries = [
-                of_run.where(of_users(wanted[start : start + _USERS_AT_A_TIME]))
-                for start in range(0, len(wanted), _USERS_AT_A_TIME)
+                of_run.where(of_users(asked[start : start + _USERS_AT_A_TIME]))
+                for start in range(0, len(asked), _USERS_AT_A_TIME)
             ]
         rows = [tuple(row) for query in queries for row in connection.execute(query)]
         found = pl.DataFrame(rows, schema=schema_of(connection, recommendation), orient="row")

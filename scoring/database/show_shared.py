@@ -140,10 +140,10 @@ def related_of_videos(
                 as_stored(connection, related_recommendation, columns.VIDEO_ID, ids, str(one))
                 for one in video_ids
             }
-            wanted: list[Any] = sorted(given - {None}, key=str)
+            asked: list[Any] = sorted(given - {None}, key=str)
             queries = [
-                of_run.where(_related[columns.VIDEO_ID].in_(wanted[start : start + _VIDEOS_AT_A_TIME]))
-                for start in range(0, len(wanted), _VIDEOS_AT_A_TIME)
+                of_run.where(_related[columns.VIDEO_ID].in_(asked[start : start + _VIDEOS_AT_A_TIME]))
+                for start in range(0, len(asked), _VIDEOS_AT_A_TIME)
             ]
         found = _frame(connection, RELATED, queries)
     return found if video_ids is None else found.sort(columns.VIDEO_ID, columns.RANK)

@@ -396,7 +396,7 @@ list_arm = Table(
     # Of the settings: the first arm is the one compared with, and another salt is another experiment.
     Column("position", Integer, nullable=False),
     Column("salt", Text, nullable=False),
-    # What the settings wanted, of all users.
+    # What the settings ask for, of all users.
     Column("share", Double, nullable=False),
     Column("model_version", Text, nullable=False),
     Column("users", Integer, nullable=False),

@@ -30,7 +30,7 @@ _FOR_THE_LOCK = text(
     "('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), "
     "('lock_timeout', :patience), ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), "
     "('tcp_keepalives_count', '3')"
-    ") AS wanted (name, value) USING (name)"
+    ") AS asked (name, value) USING (name)"
 )
 _HOLDER = text(
     "SELECT application_name, xact_start FROM pg_locks JOIN pg_stat_activity USING (pid) "

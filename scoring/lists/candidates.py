@@ -129,7 +129,7 @@ class OpenVideos:
         holds: np.ndarray = bits_at(self.closed, videos) == 0
         return holds
 
-    def closed_places(self) -> np.ndarray:
+    def closed_positions(self) -> np.ndarray:
         """Indices of the videos that are not open, ascending: int64."""
         byte = np.flatnonzero(self.closed)
         row, bit = np.nonzero(np.unpackbits(self.closed[byte, None], axis=1))
@@ -147,12 +147,12 @@ def bits_set(bits: np.ndarray) -> np.ndarray:
     return found
 
 
-def bits_at(bits: np.ndarray, *places: np.ndarray) -> np.ndarray:
-    """Bits at these indices, 0 or 1: uint8. `places` are indices of videos, after those of rows, if any.
+def bits_at(bits: np.ndarray, *positions: np.ndarray) -> np.ndarray:
+    """Bits at these indices, 0 or 1: uint8. `positions` are indices of videos, after those of rows, if any.
 
     The order of bits is that of `np.packbits`: the first is the highest.
     """
-    *rows, video = places
+    *rows, video = positions
     found: np.ndarray = (bits[(*rows, video >> 3)] >> (7 - (video & 7)).astype(np.uint8)) & 1
     return found
 

@@ -132,24 +132,24 @@ def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_
     """A bit for each of these users and videos that is among the plays: uint8 [users, videos / 8]."""
     found = no_seen(len(user_id), len(video_id))
     for user, video in plays:
-        place = np.searchsorted(video_id, video)
+        position = np.searchsorted(video_id, video)
         row = np.searchsorted(user_id, user)
-        listable = (np.append(video_id, -1)[place] == video) & (np.append(user_id, -1)[row] == user)
-        place, row = place[listable], row[listable]
+        listable = (np.append(video_id, -1)[position] == video) & (np.append(user_id, -1)[row] == user)
+        position, row = position[listable], row[listable]
         # unpackbits has the first video in the highest bit.
-        np.bitwise_or.at(found, (row, place >> 3), (128 >> (place & 7)).astype(np.uint8))
+        np.bitwise_or.at(found, (row, position >> 3), (128 >> (position & 7)).astype(np.uint8))
     return found
 
 
 def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
     """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
-    wanted = (
+    asked = (
         ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
         ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
     )
     return tuple(
         Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
-        for setting, most, name in wanted
+        for setting, most, name in asked
         if most is not None
     )
 

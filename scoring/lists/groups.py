@@ -13,13 +13,13 @@ class Groups:
 
     Attributes:
         group: int64 [videos], from 0, negative where unknown.
-        places: int64, indices of the videos with a group, by group, the top rated first.
-        starts: int64 [groups + 1], where each group begins in `places`.
+        positions: int64, indices of the videos with a group, by group, the top rated first.
+        starts: int64 [groups + 1], where each group begins in `positions`.
         popular_at: int64 [videos], position of each video when all are ordered by rating.
     """
 
     group: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     starts: np.ndarray
     popular_at: np.ndarray
 
@@ -29,9 +29,9 @@ class Groups:
         known, group = np.unique(ids, return_inverse=True)
         group = group - np.searchsorted(known, 0)
         order = np.lexsort((popular_at, group))
-        places = order[group[order] >= 0]
-        starts = np.searchsorted(group[places], np.arange(group.max(initial=-1) + 2))
-        return cls(group, places, starts, popular_at)
+        positions = order[group[order] >= 0]
+        starts = np.searchsorted(group[positions], np.arange(group.max(initial=-1) + 2))
+        return cls(group, positions, starts, popular_at)
 
     def most_seen(self, seen: np.ndarray, most: int, open_videos: OpenVideos) -> np.ndarray:
         """At most `most` open videos of the most seen groups, int64; in equally seen groups, the top rated.
@@ -46,9 +46,9 @@ class Groups:
             if len(found) >= most:
                 break
             # So many of each that enough are left when those seen are taken out.
-            places = self._first_of_each(groups[counts == count], most + count)
-            places = places[open_videos.holds(places)]
-            found = np.concatenate([found, places[np.argsort(self.popular_at[places])]])
+            positions = self._first_of_each(groups[counts == count], most + count)
+            positions = positions[open_videos.holds(positions)]
+            found = np.concatenate([found, positions[np.argsort(self.popular_at[positions])]])
         return found[:most]
 
     def _first_of_each(self, groups: np.ndarray, most: int) -> np.ndarray:
@@ -56,5 +56,5 @@ class Groups:
         lengths = np.minimum(self.starts[groups + 1] - starts, most)
         ends = np.cumsum(lengths)
         within = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
-        found: np.ndarray = self.places[np.repeat(starts, lengths) + within]
+        found: np.ndarray = self.positions[np.repeat(starts, lengths) + within]
         return found

@@ -14,7 +14,7 @@ from scoring.lists.candidates import OpenVideos
 
 # As faiss's own guidelines have it: 4 sqrt(n) lists, each trained on at least 39 videos, and no more than 64.
 _LISTS_BY_ROOT, _TRAINED_ON_MIN, _TRAINED_ON, _ITERATIONS, _SEED = 4, 39, 64, 10, 1234
-# Videos looked at for one that is wanted, and lists at the least: see benchmarks/nearest_videos.py.
+# Videos looked at for one that is asked for, and lists at the least: see benchmarks/nearest_videos.py.
 _LOOKED_AT, _PROBES_MIN = 16, 64
 # A byte's bits the other way round: faiss has the first in the lowest.
 _TURNED = np.packbits(
@@ -35,18 +35,18 @@ class NearestVideos:
         Args:
             video_factors: float32 [videos, factors], NaN for a video without.
         """
-        places = np.flatnonzero(~np.isnan(video_factors).any(axis=1))
-        if not len(places):
+        positions = np.flatnonzero(~np.isnan(video_factors).any(axis=1))
+        if not len(positions):
             return None
         import faiss
 
-        points = equally_long(video_factors[places])
-        lists = max(1, min(int(_LISTS_BY_ROOT * len(places) ** 0.5), len(places) // _TRAINED_ON_MIN))
+        points = equally_long(video_factors[positions])
+        lists = max(1, min(int(_LISTS_BY_ROOT * len(positions) ** 0.5), len(positions) // _TRAINED_ON_MIN))
         width = points.shape[1]
         index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, lists, faiss.METRIC_L2)
         index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = _ITERATIONS, _SEED, _TRAINED_ON
         index.train(points)
-        index.add_with_ids(points, places)
+        index.add_with_ids(points, positions)
         return cls(index)
 
     def of_user(self, factors: np.ndarray, open_videos: OpenVideos, most: int) -> np.ndarray:
@@ -60,14 +60,14 @@ class NearestVideos:
         closed = open_videos.videos - len(open_videos)
         # Of those looked at as large a share is closed as of all.
         looked_at = _LOOKED_AT * most * self.index.ntotal / max(self.index.ntotal - closed, 1)
-        wanted = int(np.ceil(looked_at * self.index.nlist / self.index.ntotal))
-        probes = min(max(_PROBES_MIN, wanted), self.index.nlist)
+        requested = int(np.ceil(looked_at * self.index.nlist / self.index.ntotal))
+        probes = min(max(_PROBES_MIN, requested), self.index.nlist)
         opened = _TURNED[~open_videos.closed]
         chosen = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(opened), nprobe=probes)
         asked = np.append(factors, np.float32(0))[None]
         _, (found,) = self.index.search(asked, most, params=chosen)
-        places: np.ndarray = found[found >= 0]
-        return places
+        positions: np.ndarray = found[found >= 0]
+        return positions
 
 
 def equally_long(factors: np.ndarray) -> np.ndarray:

@@ -133,12 +133,12 @@ def _first_unseen(
         is_open = bits_at(seen, left[:, None], head[None, :]) == 0
         rank = np.cumsum(is_open, axis=1, dtype=np.int32)
         is_done = (rank[:, -1] >= depth) | (width >= len(order))
-        row, place = np.nonzero(is_open & (rank <= depth) & is_done[:, None])
-        listed[left[row], rank[row, place] - 1] = head[place]
+        row, position = np.nonzero(is_open & (rank <= depth) & is_done[:, None])
+        listed[left[row], rank[row, position] - 1] = head[position]
         left = left[~is_done]
         width *= 4
-    user, place = np.nonzero(listed >= 0)
-    return user, place + 1, listed[user, place]
+    user, position = np.nonzero(listed >= 0)
+    return user, position + 1, listed[user, position]
 
 
 def _us(instant: datetime) -> int:

@@ -140,7 +140,7 @@ class Retrieval:
         return _first_open(self.fresh, open_videos, share)
 
     def _alike(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
-        seen = open_videos.closed_places()
+        seen = open_videos.closed_positions()
         # An author says more than a category of thousands.
         found = self.authors.most_seen(seen, share, open_videos)
         missing = share - len(found)
@@ -170,7 +170,7 @@ def top_rated(candidates: Candidates, sides: Sides) -> np.ndarray:
 def _first_open(
     order: np.ndarray, open_videos: OpenVideos, most: int, besides: np.ndarray = _NONE
 ) -> np.ndarray:
-    """The first `most` places of an order that are open, and not among those `besides`."""
+    """The first `most` positions of an order that are open, and not among those `besides`."""
     length = 2 * most + len(besides)
     while True:
         # Mostly they stand near the top.

@@ -26,7 +26,7 @@ from scoring.lists.retrieval import Retrieval, top_rated
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
 from scoring.lists.trace import Trace
 
-# Videos that the filter keeps for a user: their places, ascending, als_score, what brought them, probability.
+# Videos that the filter keeps for a user: positions, ascending, als_score, what brought them, probability.
 _Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -174,7 +174,7 @@ class _Scoring:
         return found
 
     def block(self, start: int) -> Lists:
-        """The lists of the users from place `start` on."""
+        """The lists of the users from index `start` on."""
         candidates = self.candidates
         users = np.arange(start, min(start + USER_BLOCK, len(candidates.user_id)))
         has_history = candidates.has_history[users]
@@ -269,15 +269,15 @@ class _Scoring:
     def _ordered(self, stages: Stages, source: str) -> "_List":
         candidates = self.candidates
         videos = first_within_caps(self._order(stages), candidates.caps, self.settings.lists.top_k)
-        places = np.searchsorted(stages.videos, videos)
+        positions = np.searchsorted(stages.videos, videos)
         return _List(
             candidates.video_id[videos],
-            stages.ordering[places],
-            stages.classifier[places],
-            stages.regressor[places],
-            stages.als[places].astype(np.float64),
+            stages.ordering[positions],
+            stages.classifier[positions],
+            stages.regressor[positions],
+            stages.als[positions].astype(np.float64),
             source,
-            self._names(stages.brought_by[places], source),
+            self._names(stages.brought_by[positions], source),
         )
 
     def _names(self, brought_by: np.ndarray, source: str) -> np.ndarray:
@@ -344,9 +344,9 @@ class _Scoring:
         first: int,
         pairs: Sequence[tuple[np.ndarray, ...]],
     ) -> list[np.ndarray]:
-        """A model's scores for users of a block, from place `first` on.
+        """A model's scores for users of a block, from index `first` on.
 
-        pairs: of each user the places of the videos, their als_score, and what is not asked for here.
+        pairs: of each user the positions of the videos, their als_score, and what is not asked for here.
         """
         lengths = [len(of_user[0]) for of_user in pairs]
         user = first + np.repeat(np.arange(len(pairs)), lengths)

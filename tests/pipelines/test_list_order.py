@@ -110,9 +110,9 @@ def test_only_plays_that_stop_the_models_are_asked(data: TrainingData, settings:
     assert lists is not None
 
     def with_others(part: slice) -> bool:
-        liked = data.wanted.liked.copy()
+        liked = data.targets.liked.copy()
         liked[part] = ~liked[part]
-        other = replace(data, wanted=replace(data.wanted, liked=liked))
+        other = replace(data, targets=replace(data.targets, liked=liked))
         found = PastLists.of(other, open_store(), settings)
         assert found is not None
         return all(

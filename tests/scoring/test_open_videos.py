@@ -41,7 +41,7 @@ def test_one_user_s_open_videos_are_those_of_the_table(seen: np.ndarray) -> None
         assert len(open_videos) == row.sum()
         np.testing.assert_array_equal(open_videos.dense(), row)
         np.testing.assert_array_equal(open_videos.holds(every[::-1]), row[::-1])
-        np.testing.assert_array_equal(open_videos.closed_places(), np.flatnonzero(~row))
+        np.testing.assert_array_equal(open_videos.closed_positions(), np.flatnonzero(~row))
 
 
 @given(st.lists(st.tuples(st.integers(-2, 4), st.booleans()), min_size=1, max_size=50), st.integers(1, 60))
@@ -60,4 +60,4 @@ def test_groups_give_the_open_videos_of_the_most_seen_and_best_received(
         wanted = []  # Then all are open, and none counts as seen.
     open_videos = _candidates(seen[None]).open_videos(0)
     groups = Groups.of(ids, popular_at)
-    assert groups.most_seen(open_videos.closed_places(), most, open_videos).tolist() == wanted[:most]
+    assert groups.most_seen(open_videos.closed_positions(), most, open_videos).tolist() == wanted[:most]

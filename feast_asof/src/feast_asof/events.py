@@ -27,7 +27,7 @@ def events_of_range(
     """
     start, end = compute_non_entity_date_range(list(feature_views), start_date=start_date, end_date=end_date)
     events = events_between(views, start, end)
-    # Feast itself fills in an end_date that is not given: here the two cannot be told apart.
+    # Feast itself fills in an end_date that is not given: here the two look the same.
     if events.num_rows == 0 and start_date is None:
         LOG.warning(
             "no entity dataframe and no start_date: Feast then asks for the events of the %s up to end_date "

@@ -238,8 +238,8 @@ def _rows_between(
     created = [created_timestamp_column] if created_timestamp_column else []
     # Feast asks for the file's own names here, not for mapped ones.
     source = replace(source, original={})
-    wanted = source.dataset.schema.names if columns is None else columns
-    table = source.read([*wanted, timestamp_field, *created])
+    requested = source.dataset.schema.names if columns is None else columns
+    table = source.read([*requested, timestamp_field, *created])
     keep = source.instants(table, timestamp_field).between(*ends)
     has_keys = np.ones(len(keep), dtype=bool)
     for key in keys:

@@ -114,7 +114,7 @@ def join_view(
     what = f"feature view {name}"
     batch = view.batch_source
     source, shared = sources.open(batch, what=what)
-    wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{name}:")]
+    requested = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{name}:")]
     prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
     key_map = view.projection.join_key_map or {}
     joined = JoinedView(
@@ -128,7 +128,7 @@ def join_view(
             for entity in view.entity_columns
             if entity.name != DUMMY_ENTITY_ID
         },
-        names={feature: f"{prefix}{feature}" for feature in wanted},
+        names={feature: f"{prefix}{feature}" for feature in requested},
         ttl=view.ttl or timedelta(),
         filter_by_created=filter_by_created,
     )

@@ -180,7 +180,7 @@ def _test(text: Path, read: _File) -> tuple[Callable[[bytes], bool], bool, bytes
         except csv.Error:
             fields = line.split(delimiter)
         if len(fields) <= at:
-            return person.is_in(line)  # cut off: it cannot be told whose it is
+            return person.is_in(line)  # cut off: whose it is cannot be seen
         return person.is_id(fields[at])
 
     return is_theirs, not form.header, quote.encode()

@@ -36,7 +36,7 @@ _HEADER_BYTES_MAX = 65_536
 
 @dataclass
 class Removed:
-    """Numbers of removed rows by place, and what could not be searched."""
+    """Numbers of removed rows by folder, and what could not be searched."""
 
     counts: Counter[str] = field(default_factory=Counter)
     left: list[str] = field(default_factory=list)

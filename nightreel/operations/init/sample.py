@@ -17,7 +17,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.log_layout import SQL
 from nightreel.core.settings import Settings
 from nightreel.core.settings.sources import from_environment
-from pipelines.ingest.databases import Question, answer
+from pipelines.ingest.databases import QueryRequest, answer
 from pipelines.ingest.decimals import COMMA, are_in_commas, have_commas
 from pipelines.ingest.formats import (
     DELIMITERS,
@@ -154,7 +154,7 @@ def _text(content: bytes, encoding: str | None) -> tuple[str, str | None]:
 def _of_query(query: str) -> Sample:
     # There are no other settings yet.
     _, url = from_environment(Settings).get("data.source_url", ("", None))
-    asked = Question(query, rows_max=ROWS)
+    asked = QueryRequest(query, rows_max=ROWS)
     parts = [part for part in answer(asked, None if url is None else SecretStr(url)) if part.num_rows]
     if not parts:
         raise InputError("The query answers no rows.", "Correct it, or look into the database.")

@@ -36,9 +36,9 @@ class Exploration:
     def of_list(self, user_id: int, rows: int, scores: np.ndarray) -> "DrawsOfList":
         """The draws of one user's list of `rows` rows, given the scores of the order, best first."""
         ranks = range(self.after + 1, rows + 1)
-        wanted = min(int(self.share * rows + 0.5), len(ranks))
+        asked = min(int(self.share * rows + 0.5), len(ranks))
         by_chance = sorted(ranks, key=lambda rank: _number(self.night, user_id, rank, "rank"))
-        return DrawsOfList(self, user_id, frozenset(by_chance[:wanted]), scores)
+        return DrawsOfList(self, user_id, frozenset(by_chance[:asked]), scores)
 
 
 @dataclass(frozen=True)
