@@ -69,7 +69,7 @@ def last_plays(
 
 
 def _liked(paths: Paths, settings: DataSettings, plays: pl.DataFrame, model_version: str) -> list[str | None]:
-    """yes or no; None where it cannot be said."""
+    """Yes or no; None where it cannot be said."""
     needed = (columns.WATCH_RATIO, columns.VIDEO_DURATION)
     has_lengths = columns.VIDEO_DURATION in plays.columns
     if columns.WATCH_RATIO not in plays.columns or not (has_lengths or settings.label == RATIO):

@@ -14,6 +14,7 @@ asked_for: set[str] = set()
 
 
 def use_home(value: Path | None) -> Path | None:
+    """Make this the home of the process and of those that it starts."""
     # Through the environment, so that the Feast repository in this process resolves the same home.
     if value is not None:
         from nightreel.core.settings import url_of
@@ -34,6 +35,7 @@ Home = Annotated[
 
 
 def show_paths(value: bool) -> bool:
+    """Remember that paths are to be printed."""
     if value:
         asked_for.add(PATHS)
     return value
@@ -45,6 +47,7 @@ Verbose = Annotated[
 
 
 def say_in_json(value: bool) -> bool:
+    """Remember that the result is to be printed as JSON."""
     if value:
         asked_for.add(JSON)
     return value

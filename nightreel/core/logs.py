@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class Advance(Protocol):
-    """Protocol: reports that `amount` more units of the work are done."""
+    """Protocol: reports progress."""
 
-    def __call__(self, amount: float = 1) -> None: ...
+    def __call__(self, amount: float = 1) -> None:
+        """Report that `amount` more units of the work are done."""
 
 
 def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:

@@ -138,7 +138,7 @@ def _scan_delta(path: str, version: int, options: dict[str, str], columns: list[
 
 
 def delta_options(endpoint: str | None) -> dict[str, str]:
-    """deltalake's storage options for an S3 endpoint; it takes all others from the environment."""
+    """Deltalake's storage options for an S3 endpoint; it takes all others from the environment."""
     options = {}
     if endpoint:
         options["AWS_ENDPOINT_URL"] = endpoint

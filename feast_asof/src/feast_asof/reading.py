@@ -26,7 +26,9 @@ GIVEN_BACK_BYTES = 1 << 22
 class Rows(Protocol):
     """Protocol: an Arrow dataset, or something with the same interface."""
 
-    def to_table(self, columns: list[str] | None = None) -> pa.Table: ...
+    def to_table(self, columns: list[str] | None = None) -> pa.Table:
+        """These columns, by default all."""
+        ...
 
 
 def read_table(dataset: ds.Dataset | Rows, columns: Sequence[str] | None = None) -> pa.Table:

@@ -4,7 +4,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,12 +21,17 @@ from nightreel.core.settings.names import (
 from nightreel.core.settings.old_names import warn_once, with_new_names
 from nightreel.core.settings.paths import Paths
 from nightreel.core.settings.settings import WORK_DIR, Settings
-from nightreel.core.settings.sources import from_environment, refuse_unknown_variables, variables
+from nightreel.core.settings.sources import (
+    environment,
+    from_environment,
+    reading_from,
+    refuse_unknown_variables,
+    variables,
+)
 from nightreel.core.settings.urls import url_of, working_folder
 
 SETTINGS_FILE = "nightreel.toml"
-# Held while the environment is changed to read settings by: they know only that of the process.
-_reading = Lock()
+_HOME = f"{ENVIRONMENT_PREFIX}HOME"
 
 
 def find_settings_file(start: Path) -> Path | None:
@@ -51,20 +55,11 @@ def settings_of_home(folder: str | Path, *, environment: bool = True) -> Setting
     Args:
         environment: whether other NIGHTREEL_* variables count.
     """
-    with _reading:
-        before = {name: os.environ[name] for name in variables()}
-        try:
-            if not environment:
-                for name in before:
-                    del os.environ[name]
-            os.environ[f"{ENVIRONMENT_PREFIX}HOME"] = url_of(Path(folder)) or str(
-                Path(folder).expanduser().resolve()
-            )
-            return load_settings()
-        finally:
-            for name in variables():
-                del os.environ[name]
-            os.environ.update(before)
+    home = url_of(Path(folder)) or str(Path(folder).expanduser().resolve())
+    others = {} if not environment else {name: os.environ[name] for name in variables()}
+    own = {name: value for name, value in others.items() if name.upper() != _HOME}
+    with reading_from({**own, _HOME: home}):
+        return load_settings()
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -142,10 +137,11 @@ def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
 
 def file_values() -> tuple[Path | None, dict[str, Any]]:
     """The nightreel.toml in force and its values by section; None and no values without a file."""
-    home = os.environ.get(f"{ENVIRONMENT_PREFIX}HOME")
+    read = environment()
+    home = read.get(_HOME)
     if home:
         url = url_of(Path(home))
-        work_dir = Path(os.environ.get(f"{ENVIRONMENT_PREFIX}WORK_DIR") or WORK_DIR)
+        work_dir = Path(read.get(f"{ENVIRONMENT_PREFIX}WORK_DIR") or WORK_DIR)
         folder = Path(home).expanduser().resolve() if url is None else working_folder(url, work_dir)
         candidate = folder / SETTINGS_FILE
         file = candidate if candidate.is_file() else None

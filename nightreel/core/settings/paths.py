@@ -12,6 +12,7 @@ class Paths:
 
     @property
     def data(self) -> Path:
+        """Everything that is written but settings and raw files."""
         return self.home / "data"
 
     @property
@@ -36,6 +37,7 @@ class Paths:
 
     @property
     def rejects(self) -> Path:
+        """Rows that ingest refused, a file per raw file."""
         return self.data / "rejects"
 
     @property
@@ -45,18 +47,22 @@ class Paths:
 
     @property
     def registry(self) -> Path:
+        """Feast's registry."""
         return self.data / "registry.db"
 
     @property
     def online_store(self) -> Path:
+        """Feast's online store, where it is SQLite."""
         return self.data / "online_store.db"
 
     @property
     def models(self) -> Path:
+        """Model versions, one folder each."""
         return self.data / "models"
 
     @property
     def evaluation(self) -> Path:
+        """Figures of the evaluation."""
         return self.data / "evaluation"
 
     @property
@@ -81,10 +87,13 @@ class Paths:
 
     @property
     def sqlite(self) -> Path:
+        """The published table, where no other database is set."""
         return self.data / "nightreel.sqlite"
 
     def table(self, name: str) -> Path:
+        """The file of a validated table."""
         return self.tables / f"{name}.parquet"
 
     def feature_source(self, view: str) -> Path:
+        """The parquet source of a feature view."""
         return self.features / f"{view}.parquet"

@@ -4,6 +4,8 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,9 +32,11 @@ class Given(PydanticBaseSettingsSource):
         self._given = given
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """As pydantic-settings asks for one field."""
         return self._given.get_field_value(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
+        """All values, by section."""
         given = {
             name: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
             for name, value in self._given().items()
@@ -44,10 +48,31 @@ class Environment(PydanticBaseSettingsSource):
     """Variables like NIGHTREEL_LISTS_TOP_K, in any case."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Nothing: all fields are read at once."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
+        """All values, by section."""
         return expanded({name: value for name, (_, value) in from_environment(self.settings_cls).items()})
+
+
+_read_instead: ContextVar[Mapping[str, str] | None] = ContextVar("_read_instead", default=None)
+
+
+def environment() -> Mapping[str, str]:
+    """The variables that settings are read from: the process's own, unless a block reads others."""
+    others = _read_instead.get()
+    return os.environ if others is None else others
+
+
+@contextmanager
+def reading_from(variables: Mapping[str, str]) -> Iterator[None]:
+    """Read settings from these variables, not the process's own, in this thread until the block ends."""
+    token = _read_instead.set(variables)
+    try:
+        yield
+    finally:
+        _read_instead.reset(token)
 
 
 def is_known(name: str, settings: type[BaseModel]) -> bool:
@@ -62,7 +87,7 @@ def is_known(name: str, settings: type[BaseModel]) -> bool:
 
 def variables() -> list[str]:
     """Names of the environment's NIGHTREEL_* variables."""
-    return sorted(name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX))
+    return sorted(name for name in environment() if name.upper().startswith(ENVIRONMENT_PREFIX))
 
 
 def from_environment(settings: type[BaseModel]) -> dict[str, tuple[str, Any]]:
@@ -76,7 +101,7 @@ def from_environment(settings: type[BaseModel]) -> dict[str, tuple[str, Any]]:
         name = _setting_of(variable, settings)
         if name is None:
             continue
-        for one, value in _values(name, os.environ[variable], settings):
+        for one, value in _values(name, environment()[variable], settings):
             if one in found:
                 raise InputError(
                     f"environment variables {found[one][0]} and {variable}: both set `{one}`.",
@@ -152,7 +177,7 @@ def refuse_unknown_variables(settings: type[BaseModel]) -> None:
     """Raise InputError for a NIGHTREEL_* variable that is not known."""
     for variable in variables():
         rest = variable.upper().removeprefix(ENVIRONMENT_PREFIX)
-        said = f"{rest}={os.environ[variable]}" if rest.endswith("PORT") else rest
+        said = f"{rest}={environment()[variable]}" if rest.endswith("PORT") else rest
         known = _setting_of(variable, settings) is not None or _old_name(variable.upper()) in DROPPED
         if not known and not _NO_SETTING.fullmatch(said):
             meant = nearest(rest.lower(), settings)

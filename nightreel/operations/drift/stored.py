@@ -42,6 +42,7 @@ def training_file(paths: Paths, version: str) -> Path:
 
 
 def folder(paths: Paths) -> Path:
+    """Where each night's comparison is kept."""
     return paths.data / "drift"
 
 
