@@ -44,9 +44,7 @@ STEPS = ("ingest", "features", "feast apply", "train", "score")
 PACKAGES = ("rectools", "pm-implicit", "lightgbm", "numpy", "pandas")
 
 
-def nightreel_lists(
-    task: PeerTask, home: Path, bin_folder: Path, more_settings: list[str]
-) -> pd.DataFrame:
+def nightreel_lists(task: PeerTask, home: Path, bin_folder: Path, more_settings: list[str]) -> pd.DataFrame:
     """What apps read after a night in a new home: user_id, video_id, rank."""
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
