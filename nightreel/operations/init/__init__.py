@@ -45,7 +45,8 @@ def draft_of(log: str, given: Mapping[str, str], ask: Asked, *, layout: str | No
     if not log.startswith(SQL) and path.is_dir() and not any(path.rglob("*.parquet")):
         raise InputError(
             f"{path}: a folder. Which of its files has the plays?",
-            f"Name it: nightreel init FILE; or, of a well-known log: --example {'|'.join(EXAMPLES)}.",
+            f"Name it: nightreel init FILE; or all by a pattern: nightreel init '{path}/*.csv'; or, of a "
+            f"well-known log: --example {'|'.join(EXAMPLES)}.",
         )
     draft = propose(log, _plays_of(log, given, ask), given, ask)
     for kind, role in (("users", "user"), ("items", "item")):
