@@ -9,6 +9,7 @@ from nightreel.core import columns
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
+from pipelines.features.running_sums import running_sums
 
 _TOTALS = (PLAYS, LIKED, RATIO)
 SMOOTHING_PLAYS = 20.0
@@ -85,7 +86,7 @@ def _cumulative(
     Args:
         names: from each summed column to the feature it becomes.
     """
-    so_far = daily.with_columns(pl.col(names).cum_sum().over(key)).join(
+    so_far = daily.with_columns(running_sums(daily.select(names), daily[key])).join(
         overall, on=columns.EVENT_TIMESTAMP, how="left", maintain_order="left"
     )
 

@@ -120,18 +120,20 @@ class _Points:
     @classmethod
     def of(cls, daily: pl.DataFrame, keys: list[str], windows: set[int | None]) -> "_Points":
         """daily: a row per key and day with rows, sorted by both."""
-        active = daily.select(*keys, VISIBLE, _number(daily, keys))
+        number = _number(daily, keys).to_numpy()
+        day = daily[VISIBLE].to_physical().to_numpy().astype(np.int64)
         lengths = [days for days in windows if days is not None]
-        left = [active.with_columns(pl.col(VISIBLE) + pl.duration(days=days)) for days in lengths]
-        points = active
-        if left:
-            points = pl.concat([active, *left]).unique([_POINT, VISIBLE]).sort(_POINT, VISIBLE)
-        days = points[VISIBLE].to_physical().to_numpy().astype(np.int64)
-        first = int(days.min())
-        stride = int(days.max()) - first + 2
-        return cls(
-            points.select(*keys, VISIBLE), points[_POINT].to_numpy(), days - first, first, stride, not left
-        )
+        first = int(day.min())
+        stride = int(day.max()) + max(lengths, default=0) - first + 2
+        packed = number * stride + (day - first)
+        if lengths:
+            # Ascending runs are merged, in a hundredth of what np.unique takes.
+            every = np.sort(np.concatenate([packed, *(packed + days for days in lengths)]), kind="stable")
+            packed = every[np.append(True, every[1:] != every[:-1])]
+        key, day = np.divmod(packed, stride)
+        own = daily.select(keys)[np.searchsorted(number, np.arange(number[-1] + 1))[key]]
+        visible = pl.Series(VISIBLE, day + first).cast(pl.Int32).cast(pl.Date)
+        return cls(own.with_columns(visible), key, day, first, stride, not lengths)
 
     def combined(
         self, daily: pl.DataFrame, features: list[Feature], days: int | None, view: View

@@ -4,6 +4,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings.needs import LogNeeds
+from pipelines.features.running_sums import running_sums
 from pipelines.local_days import ends_of_dates
 
 
@@ -17,14 +18,11 @@ def video_daily_popularity(video_daily: pl.DataFrame, settings: LogNeeds) -> pl.
         video_daily: one row per video and date, with the DAILY_COUNTS (int64, null where not counted).
     """
     ordered = video_daily.sort(columns.VIDEO_ID, columns.LOCAL_DATE)
+    counts = ordered.select(columns.DAILY_COUNTS)
+    sums = running_sums(counts, ordered[columns.VIDEO_ID])
+    days = running_sums(counts.select(pl.all().is_not_null()), ordered[columns.VIDEO_ID])
     so_far = [
-        (
-            pl.col(count).fill_null(0).cum_sum().over(columns.VIDEO_ID)
-            / pl.col(count).cum_count().over(columns.VIDEO_ID)
-        )
-        .fill_nan(None)
-        .cast(pl.Float32)
-        .alias(average)
+        (sums[count] / days[count]).fill_nan(None).cast(pl.Float32).alias(average)
         for count, average in zip(columns.DAILY_COUNTS, columns.AVERAGE_DAILY_COUNTS, strict=True)
     ]
     last = [
