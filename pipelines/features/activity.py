@@ -86,7 +86,7 @@ def _cumulative(
     Args:
         names: from each summed column to the feature it becomes.
     """
-    so_far = daily.with_columns(running_sums(daily.select(names), daily[key])).join(
+    so_far = daily.with_columns(running_sums(daily.select(list(names)), daily[key])).join(
         overall, on=columns.EVENT_TIMESTAMP, how="left", maintain_order="left"
     )
 

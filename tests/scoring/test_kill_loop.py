@@ -74,6 +74,7 @@ def person_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         connection.execute(text(f"UPDATE recommendation SET user_id = {USER} WHERE user_id = {last}"))
         connection.execute(text(f"INSERT INTO list_repeat VALUES (2, {USER}, '[[100, 1]]')"))
     sql_engine(settings).dispose()
+    monkeypatch.delenv("NIGHTREEL_HOME")  # it would be the home of the copies too
     return home
 
 
