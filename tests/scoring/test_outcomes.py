@@ -35,7 +35,7 @@ from scoring.database.tables import (
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates, no_seen
 from scoring.lists.rows import HYBRID, POPULAR, Lists
-from scoring.outcomes import record_outcomes
+from scoring.outcomes import counting, record_outcomes
 from scoring.outcomes.scorecard import paired_difference, scorecard
 from tests.conftest import Nightreel
 from tests.fixtures.small_log import INTERACTION_SCHEMA
@@ -344,8 +344,10 @@ def _usual_nights(settings: Settings, n: int, *, last_played: int) -> datetime:
 
 @pytest.mark.parametrize(("last_played", "is_odd"), [(20, False), (2, True)])
 def test_a_night_out_of_the_band_is_a_remark_and_a_warning(
-    settings: Settings, last_played: int, is_odd: bool, nightreel: Nightreel
+    settings: Settings, last_played: int, is_odd: bool, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However the share of fresh videos falls from night to night, it is no matter here.
+    monkeypatch.setattr(counting, "FRESH_DAYS", 60)
     now = _usual_nights(settings, 7, last_played=last_played)
     remarks = record_outcomes(settings, now).summary["remarks"]
     assert any("run 7: reach at 10 (liked) is 5.0 %, below the" in line for line in remarks) == is_odd
