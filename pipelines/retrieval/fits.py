@@ -1,5 +1,6 @@
 """Fits every chosen source at a cutoff, and keeps what was learnt for the next use of the same plays."""
 
+import importlib.util
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from nightreel.core.settings import DataSettings, RetrievalSettings, Settings
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
+from pipelines.retrieval.sequence.source import NAME as SEQUENCE
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
 _CUTOFFS_KEPT = 40
@@ -27,8 +29,12 @@ _log = get_logger(__name__)
 
 
 def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
-    """The sources that the settings name, in their order."""
-    return tuple(settings.sources.split(","))
+    """The sources that the settings name, in their order, without `sequence` where JAX is not installed."""
+    names = tuple(settings.sources.split(","))
+    if SEQUENCE in names and importlib.util.find_spec("jax") is None:
+        _log.warning("source sequence is left out: install the extra, `pip install 'nightreel[sequence]'`")
+        return tuple(name for name in names if name != SEQUENCE)
+    return names
 
 
 def fitted_arrays(

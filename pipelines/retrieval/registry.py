@@ -13,6 +13,7 @@ from pipelines.retrieval.next_played import NextPlayed
 from pipelines.retrieval.own import OwnSource
 from pipelines.retrieval.recent import Fresh, Recent
 from pipelines.retrieval.same_group import SameGroup
+from pipelines.retrieval.sequence.source import Sequence
 from pipelines.retrieval.sources import Source
 
 SOURCES: Mapping[str, Source] = {
@@ -30,6 +31,7 @@ SOURCES: Mapping[str, Source] = {
     "fresh": Fresh(),
     "same_author": SameGroup("author"),
     "same_category": SameGroup("category"),
+    "sequence": Sequence(),
 }
 
 

@@ -19,6 +19,9 @@ from pipelines.retrieval import biased_als
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES
+from pipelines.retrieval.sequence import night
+from pipelines.retrieval.sequence.stop_day import StopDay
+from pipelines.retrieval.sequence.training import Budget
 from pipelines.retrieval.sources import Catalogue
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 
@@ -28,7 +31,10 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, monkeypatch):
+    # What is promised of a transformer here does not depend on how long it trains.
+    monkeypatch.setattr(night, "FULL", Budget(steps=4, epochs=4, every=2, patience=4))
+    monkeypatch.setattr(StopDay, "popularity", lambda self, plays, videos: (-1.0, None))
     return settings_for(tmp_path)
 
 

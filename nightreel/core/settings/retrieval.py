@@ -23,6 +23,7 @@ RETRIEVAL_SOURCES = (
     "fresh",
     "same_author",
     "same_category",
+    "sequence",
 )
 
 

@@ -1,0 +1,1 @@
+"""A causal transformer over each user's plays, as a candidate source."""

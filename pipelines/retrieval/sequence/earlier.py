@@ -1,0 +1,98 @@
+"""The newest earlier night's transformer, with which a night's training begins."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zipfile import BadZipFile
+
+import numpy as np
+
+from nightreel.core.checksums import is_usable
+from nightreel.core.settings import Settings
+from pipelines.labels import LABEL_SETTINGS
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sequence.items import ItemFacts
+
+_FILE, _PARAM = "sequence.npz", "param_"
+_OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
+
+
+@dataclass(frozen=True)
+class EarlierNight:
+    """What a night before this one had learnt, of which videos and groups."""
+
+    cutoff: datetime
+    params: Mapping[str, np.ndarray]
+    video_id: np.ndarray
+    group_key: np.ndarray
+
+    @property
+    def cutoff_us(self) -> int:
+        """The cutoff in microseconds since 1970 UTC."""
+        return round(self.cutoff.timestamp() * 1_000_000)
+
+    @classmethod
+    def newest(cls, past: Past, settings: Settings) -> "EarlierNight | None":
+        """The newest one below data/retrieval that was of use, and knew before its cutoff what is known now.
+
+        One that knew other plays is passed over: it may have learnt from what tonight must not know, a play
+        that arrives only later in a replay, or one of a user who was forgotten.
+        """
+        now = f"{past.cutoff:%Y%m%dT%H%M%S}"
+        for path in sorted(settings.paths.retrieval.glob(f"*/{_FILE}"), reverse=True):
+            stamp = path.parent.name.partition("-")[0]
+            if stamp >= now or not is_usable(path):
+                continue
+            cutoff = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=past.cutoff.tzinfo)
+            try:
+                with np.load(path) as stored:
+                    seen = digest_before(past, round(cutoff.timestamp() * 1_000_000), settings)
+                    if not stored["used"] or str(stored["seen"]) != seen:
+                        continue
+                    params = {
+                        name.removeprefix(_PARAM): stored[name]
+                        for name in stored.files
+                        if name.startswith(_PARAM)
+                    }
+                    return cls(cutoff, params, stored["video_id"], stored["group_key"])
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+                continue
+        return None
+
+    def continued(
+        self, fresh: Mapping[str, np.ndarray], items: ItemFacts, log_popular: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Its parameters for tonight's videos; what it did not know begins by what is known of it.
+
+        Args:
+            fresh: parameters of a transformer that has not been trained.
+            log_popular: float32 [videos], the logarithm of how popular each is where training begins.
+        """
+        found = dict(self.params)
+        for names, own, now in (
+            (_OF_VIDEOS, self.video_id, items.video_id),
+            (_OF_GROUPS, self.group_key, items.group_key),
+        ):
+            at = np.searchsorted(own, now)
+            at[at == len(own)] = 0
+            known = own[at] == now
+            for name in names:
+                # A new one's own factors would be of another basis than those that have been trained.
+                values = np.zeros_like(fresh[name])
+                if name == "bias":
+                    values = self.params["of_popularity"] * log_popular
+                values[known] = self.params[name][at[known]]
+                found[name] = values
+        return found
+
+
+def digest_before(past: Past, instant_us: int, settings: Settings) -> str:
+    """A digest of the plays before an instant, and of what says which of them are liked."""
+    rows = slice(0, int(np.searchsorted(past.at_us, instant_us, side="left")))
+    found = hashlib.blake2b(digest_size=12)
+    for name in (*LABEL_SETTINGS, "seed"):
+        found.update(f"{name} = {settings.value(name)}".encode() + b"\0")
+    for values in (past.user_id[past.user[rows]], past.video_id[past.video[rows]], past.at_us[rows]):
+        found.update(np.ascontiguousarray(values).data)
+    return found.hexdigest()

@@ -1,0 +1,75 @@
+"""The transformer: pre-norm blocks over plays, whose last state is compared with every video.
+
+It is written once for JAX, which trains it, and for NumPy, which scores one user at a time, so that a user's
+scores depend on no other user. Source: Kang and McAuley, Self-Attentive
+Sequential Recommendation (ICDM 2018).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+LENGTH = 64
+SIZE, BLOCKS, HEADS = 64, 2, 2
+_FUTURE, _TINY = np.float32(-1e9), np.float32(1e-6)
+
+Params = Mapping[str, Any]
+
+
+def video_vectors(params: Params, groups: Any, text: Any) -> Any:
+    """Each video's own vector, and what its author, categories and text say: [videos, SIZE]."""
+    return params["video"] + params["group"][groups].sum(axis=1) + text @ params["text"]
+
+
+def encode(
+    xp: Any,
+    params: Params,
+    vectors: Any,
+    plays: Any,
+    *,
+    wait: Any,
+    dropped: Callable[[Any], Any] = lambda x: x,
+) -> Any:
+    """The state after each play: float32 [users, length, SIZE].
+
+    Args:
+        xp: numpy or jax.numpy.
+        vectors: [videos, SIZE].
+        plays: video, outcome, gap and hour: int32 [4, users, length].
+        wait: int32 [users, length], codes of the time from each play to the instant that is asked for.
+        dropped: dropout.
+    """
+    video, outcome, gap, hour = plays
+    length = video.shape[1]
+    came_of_it = params["outcome"][outcome] + params["gap"][gap] + params["hour"][hour]
+    states = dropped(vectors[video] * np.float32(SIZE**0.5) + came_of_it)
+    ago = np.arange(length)[:, None] - np.arange(length)[None, :]
+    causal = np.where(ago < 0, _FUTURE, np.float32(0))
+    for block in range(BLOCKS):
+        normed = _normed(xp, states, params["norm_attention"][block])
+        query, key, value = (
+            _by_head(part) for part in xp.split(normed @ params["attention_in"][block], 3, axis=-1)
+        )
+        # How long ago a play was, and what came of it, count whatever it was a play of.
+        weights = query @ key.swapaxes(-1, -2) * np.float32((SIZE // HEADS) ** -0.5)
+        weights = weights + params["ago"][block][:, np.maximum(ago, 0)] + causal
+        weights = weights + params["heed"][block][:, outcome].swapaxes(0, 1)[:, :, None, :]
+        weights = xp.exp(weights - weights.max(axis=-1, keepdims=True))
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+        mixed = (weights @ value).swapaxes(1, 2).reshape(states.shape)
+        states = states + dropped(mixed @ params["attention_out"][block])
+        wide = _normed(xp, states, params["norm_wide"][block]) @ params["wide_in"][block]
+        # The sigmoid of a wide range, without overflow.
+        gate = np.float32(0.5) * (np.float32(1) + xp.tanh(np.float32(0.5) * wide))
+        states = states + dropped((wide * gate) @ params["wide_out"][block])
+    return _normed(xp, states + params["wait"][wait], params["norm_last"])
+
+
+def _by_head(part: Any) -> Any:
+    users, length, _ = part.shape
+    return part.reshape(users, length, HEADS, SIZE // HEADS).swapaxes(1, 2)
+
+
+def _normed(xp: Any, states: Any, scale: Any) -> Any:
+    return states * scale / xp.sqrt((states * states).mean(axis=-1, keepdims=True) + _TINY)

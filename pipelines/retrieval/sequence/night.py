@@ -1,0 +1,88 @@
+"""One night's training: what it begins with, how long it may take, and what judges it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from nightreel.core.settings import Settings
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sequence.batches import Batches
+from pipelines.retrieval.sequence.earlier import EarlierNight
+from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.start import initial
+from pipelines.retrieval.sequence.stop_day import StopDay, liked_before
+from pipelines.retrieval.sequence.timelines import Timelines
+from pipelines.retrieval.sequence.training import Budget, ndcg_of, train
+from pipelines.retrieval.sources import PLAYS_MAX
+
+# From scratch, and from an earlier night.
+FULL = Budget(steps=2_000, epochs=200, every=50, patience=4)
+WARM = Budget(steps=300, epochs=20, every=25, patience=2)
+# How much the logarithm of a video's popularity may count where training begins.
+_OF_POPULARITY = (0.2, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class TrainedNight:
+    """What a night has learnt.
+
+    Attributes:
+        curve: as of `Trained`. popularity: NDCG@10 of the best list for all. stop_day: what both are of.
+        popular: float32 [videos], the liked plays of that list.
+    """
+
+    params: Mapping[str, np.ndarray]
+    curve: np.ndarray
+    popularity: float
+    popular: np.ndarray
+    stop_day: str
+
+
+def trained_night(
+    past: Past, items: ItemFacts, earlier: EarlierNight | None, settings: Settings
+) -> TrainedNight:
+    """Train on the plays before the stop day, and stop by it."""
+    videos, seed = len(items.video_id), settings.seed
+    plays = Timelines.of(past, np.searchsorted(items.video_id, past.video_id))
+    new_only = settings.lists.exclude_seen and settings.lists.exclude_seen_days is None
+    stop = StopDay.of(past, plays, seed, new_only=new_only)
+    popularity, half_life = stop.popularity(plays, videos)
+
+    def log_popular(borders: np.ndarray, until_us: int) -> np.ndarray:
+        found: np.ndarray = np.log1p(liked_before(plays, borders, until_us, half_life, videos))
+        return found.astype(np.float32)
+
+    begins_us = int(stop.instant_us.min()) if len(stop.users) else past.cutoff_us
+    then = log_popular(stop.borders, begins_us)
+    fresh = initial(items, _liked(past, plays, stop, videos, seed), seed)
+    if earlier is None:
+        starts = [
+            {**fresh, "bias": share * then, "of_popularity": np.array(share, dtype=np.float32)}
+            for share in _OF_POPULARITY
+        ]
+    else:
+        starts = [earlier.continued(fresh, items, then)]
+    params = max(starts, key=lambda one: ndcg_of(one, plays, items, stop))
+    batches = Batches(plays, stop.borders, seed, None if earlier is None else earlier.cutoff_us)
+    budget = FULL if earlier is None else WARM
+    trained = train(params, plays, items, batches=batches, stop=stop, budget=budget, seed=seed)
+    # What has become popular since is known at the cutoff.
+    now = log_popular(plays.starts[1:], past.cutoff_us)
+    moved = dict(trained.params)
+    moved["bias"] = moved["bias"] + moved["of_popularity"] * (now - then)
+    return TrainedNight(moved, trained.curve, popularity, np.expm1(now), stop.name)
+
+
+def _liked(past: Past, plays: Timelines, stop: StopDay, videos: int, seed: int) -> csr_matrix:
+    """A 1 for each user and video that the user liked before the stop day; of many plays, of some users."""
+    user = np.repeat(np.arange(len(past.user_id)), np.diff(plays.starts))[plays.likes]
+    kept = plays.likes < stop.borders[user]
+    if len(past) > PLAYS_MAX:
+        some = np.unique(past.of_some_users(PLAYS_MAX, seed).user)
+        kept &= np.isin(user, some)
+    pairs = (np.ones(int(kept.sum()), dtype=np.float32), (user[kept], plays.video[plays.likes[kept]]))
+    found = csr_matrix(pairs, (len(past.user_id), videos))
+    found.data[:] = 1.0
+    return found

@@ -1,0 +1,40 @@
+"""Scores of all videos for one user, by NumPy: no other user and no compiler has a part in them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.model import LENGTH, Params, encode, video_vectors
+from pipelines.retrieval.sequence.timelines import gap_codes
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained transformer over some videos.
+
+    Attributes:
+        vectors, bias: float32 [videos, SIZE] and [videos].
+    """
+
+    params: Params
+    vectors: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def of(cls, params: Params, items: ItemFacts) -> "Scorer":
+        """Over the videos that it was trained with."""
+        return cls(params, video_vectors(params, items.groups, items.text), params["bias"])
+
+    def scores(self, plays: np.ndarray, wait_us: int) -> np.ndarray:
+        """How well each video fits next: float32 [videos].
+
+        Args:
+            plays: video, outcome, gap and hour of the user's plays, at least one: int32 [4, plays].
+            wait_us: from the last of them to the instant that is asked for.
+        """
+        last = plays[:, None, -LENGTH:]
+        wait = np.full(last.shape[1:], gap_codes(np.array([wait_us]))[0])
+        state = encode(np, self.params, self.vectors, last, wait=wait)[0, -1]
+        found: np.ndarray = self.vectors @ state + self.bias
+        return found

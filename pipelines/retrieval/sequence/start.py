@@ -1,0 +1,93 @@
+"""Where training begins: as a matrix factorisation of liked plays, which the transformer then improves on.
+
+The first block's attention hands on the mean of the videos liked so far, the newest most, and videos are
+compared by the factors of users' liked plays (PureSVD, Cremonesi et al., RecSys 2010). So what a small log
+says of videos need not be learnt by steps of a gradient. Measured in docs/decisions/sequence.md.
+"""
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+from sklearn.utils.extmath import randomized_svd
+
+from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.model import BLOCKS, HEADS, LENGTH, SIZE
+from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES
+
+_DAMPING, _FADING, _MIX, _UNLIKED = 0.25, 0.95, 20.0, -3.0
+# Small enough that the first probabilities are none too sure.
+_LENGTH = 0.4
+_SHRINK_VIDEOS, _RIDGE = 5.0, 10.0
+
+
+def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndarray]:
+    """The parameters of a transformer that has not been trained, and knows nothing of popularity.
+
+    Args:
+        liked: float32 [users, videos], 1 where the user liked the video.
+    """
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int, scale: float) -> np.ndarray:
+        return (scale * random.standard_normal(shape)).astype(np.float32)
+
+    thin = SIZE**-0.5
+    inward = normal(BLOCKS, SIZE, 3 * SIZE, scale=0.3 * thin)
+    inward[0, :, 2 * SIZE :] = np.eye(SIZE)
+    outward = normal(BLOCKS, SIZE, SIZE, scale=0.15 * thin)
+    outward[0] = _MIX * np.eye(SIZE)
+    heed = np.where(np.arange(OUTCOMES) % 2 == 1, 0.0, _UNLIKED)
+    video, group, text = _explained(_factors(liked, seed), items)
+    return {
+        "video": video,
+        "group": group,
+        "text": text,
+        "bias": np.zeros(len(video), dtype=np.float32),
+        "outcome": normal(OUTCOMES, SIZE, scale=0.02),
+        "gap": normal(GAPS, SIZE, scale=0.02),
+        "hour": normal(HOURS, SIZE, scale=0.02),
+        "wait": np.zeros((GAPS, SIZE), dtype=np.float32),
+        "ago": np.tile((np.log(_FADING) * np.arange(LENGTH)).astype(np.float32), (BLOCKS, HEADS, 1)),
+        "heed": np.tile(heed.astype(np.float32), (BLOCKS, HEADS, 1)),
+        "norm_attention": np.ones((BLOCKS, SIZE), dtype=np.float32),
+        "norm_wide": np.ones((BLOCKS, SIZE), dtype=np.float32),
+        "norm_last": np.ones(SIZE, dtype=np.float32),
+        "attention_in": inward,
+        "attention_out": outward,
+        "wide_in": normal(BLOCKS, SIZE, 2 * SIZE, scale=thin),
+        "wide_out": normal(BLOCKS, 2 * SIZE, SIZE, scale=0.15 * thin),
+    }
+
+
+def _factors(liked: csr_matrix, seed: int) -> np.ndarray:
+    """Factors of videos, of one mean length: float32 [videos, SIZE]."""
+    users, videos = (np.asarray(liked.sum(axis=axis)).ravel() for axis in (1, 0))
+    damped = diags((users + 1) ** -_DAMPING) @ liked @ diags((videos + 1) ** -_DAMPING)
+    found = np.random.default_rng(seed).normal(0, 0.01, (len(videos), SIZE)).astype(np.float32)
+    found[videos == 0] = 0.0
+    rank = min(SIZE, *liked.shape)
+    if liked.nnz and rank:
+        _, strength, axes = randomized_svd(damped.tocsr(), rank, random_state=seed)
+        found[:, :rank] += axes.T * np.sqrt(strength)
+    known = found[videos > 0]
+    return found * np.float32(_LENGTH / max(np.sqrt((known**2).sum() / max(len(known), 1)), 1e-6))
+
+
+def _explained(factors: np.ndarray, items: ItemFacts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors as what groups and text say of a video, and a rest of its own, which an unliked one lacks."""
+    is_known = (factors != 0).any(axis=1)
+    rest = factors.copy()
+    group = np.zeros((len(items.group_key), SIZE), dtype=np.float32)
+    for codes in items.groups.T:
+        count = np.bincount(codes[is_known], minlength=len(group))
+        sums = np.column_stack(
+            [np.bincount(codes[is_known], column, minlength=len(group)) for column in rest[is_known].T]
+        )
+        found = (sums / (count + _SHRINK_VIDEOS)[:, None]).astype(np.float32)
+        found[0] = 0.0  # unknown
+        group += found
+        rest[is_known] -= found[codes[is_known]]
+    known = items.text[is_known]
+    ridge = known.T @ known + _RIDGE * np.eye(known.shape[1], dtype=np.float32)
+    text = np.linalg.solve(ridge, known.T @ rest[is_known]).astype(np.float32)
+    rest[is_known] -= known @ text
+    return rest, group, text

@@ -1,0 +1,117 @@
+"""When training stops: by NDCG@10 on the last day before the cutoff, which it does not learn from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.hashing import uniform_hash
+from pipelines.retrieval.past import Past
+from pipelines.retrieval.sequence.timelines import Timelines
+
+_DAY_US = 86_400_000_000
+_USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 500, 100, 0.5, 0.2
+_DEPTH = 10
+_HALF_LIVES_DAYS = (2.0, 7.0, None)
+_GAIN = 1 / np.log2(np.arange(2, _DEPTH + 2))
+_IDEAL = np.append(0.0, np.cumsum(_GAIN))
+
+
+@dataclass(frozen=True)
+class StopDay:
+    """Users who liked something new to them after their border.
+
+    Attributes:
+        borders: int64 [all users], the position after each one's last play that is learnt from.
+        users: int64 [users], codes.
+        instant_us: int64 [users], as of which each one's list is asked for.
+        relevant: the videos that each of them went on to like.
+        name: what it is, for readers.
+        new_only: whether only videos count that the user had not played before the border.
+    """
+
+    borders: np.ndarray
+    users: np.ndarray
+    instant_us: np.ndarray
+    relevant: list[np.ndarray]
+    name: str
+    new_only: bool
+
+    @classmethod
+    def of(cls, past: Past, plays: Timelines, seed: int, *, new_only: bool) -> "StopDay":
+        """The last day's plays, or, where hardly anyone of it had played before, some users' last fifth.
+
+        Args:
+            new_only: whether lists leave out what the user had played.
+        """
+        begins_us = past.cutoff_us - _DAY_US
+        if len(past):
+            # A log may have ended before the cutoff.
+            begins_us -= max(0, past.cutoff_us - 1 - int(past.at_us[-1])) // _DAY_US * _DAY_US
+        row = np.repeat(np.arange(len(past.user_id)), np.diff(plays.starts))
+        before = np.bincount(row[plays.at_us < begins_us], minlength=len(past.user_id))
+        day = cls._after(plays, plays.starts[:-1] + before, begins_us, "the last day", new_only=new_only)
+        if len(day.users) >= _USERS_MIN:
+            return day
+        drawn = uniform_hash(past.user_id.astype(np.uint64), seed + 3) < _SHARE
+        size = np.diff(plays.starts)
+        held = np.where(drawn & (size > 1), np.maximum(1, (size * _TAIL).astype(np.int64)), 0)
+        name = "the last fifth of some users' plays"
+        return cls._after(plays, plays.starts[1:] - held, None, name, new_only=new_only)
+
+    @classmethod
+    def _after(
+        cls, plays: Timelines, borders: np.ndarray, begins_us: int | None, name: str, *, new_only: bool
+    ) -> "StopDay":
+        users, relevant = [], []
+        candidates = np.flatnonzero((borders > plays.starts[:-1]) & (borders < plays.starts[1:]))
+        order = np.argsort(uniform_hash(candidates.astype(np.uint64), 0), kind="stable")
+        for user in candidates[order].tolist():
+            start, border, stop = plays.starts[user], borders[user], plays.starts[user + 1]
+            liked = plays.video[border:stop][plays.liked[border:stop]]
+            new = np.setdiff1d(liked, plays.video[start:border] if new_only else [])
+            if len(new):
+                users.append(user)
+                relevant.append(new)
+            if len(users) == _USERS_MAX:
+                break
+        chosen = np.array(users, dtype=np.int64)
+        instants = plays.at_us[borders[chosen]] if begins_us is None else np.full(len(chosen), begins_us)
+        return cls(borders, chosen, instants, relevant, name, new_only)
+
+    def ndcg(self, plays: Timelines, scores: Callable[[int], np.ndarray]) -> float:
+        """The mean NDCG@10 of lists of all videos, where `new_only` is set without those played before.
+
+        Args:
+            scores: of all videos, for the user of an index.
+        """
+        found = []
+        for index, (user, relevant) in enumerate(zip(self.users.tolist(), self.relevant, strict=True)):
+            own = scores(index).copy()
+            if self.new_only:
+                own[plays.video[plays.starts[user] : self.borders[user]]] = -np.inf
+            depth = min(_DEPTH, len(own))
+            best = np.argpartition(-own, depth - 1)[:depth]
+            best = best[np.argsort(-own[best], kind="stable")]
+            gain = (np.isin(best, relevant) * _GAIN[:depth]).sum()
+            found.append(gain / _IDEAL[min(len(relevant), _DEPTH)])
+        return float(np.mean(found)) if found else 0.0
+
+    def popularity(self, plays: Timelines, videos: int) -> tuple[float, float | None]:
+        """The same of the best of three lists for all, and its half-life in days; None: none fades."""
+        until_us = int(self.instant_us.min()) if len(self.instant_us) else 0
+        found = []
+        for half_life in _HALF_LIVES_DAYS:
+            count = liked_before(plays, self.borders, until_us, half_life, videos)
+            found.append((self.ndcg(plays, lambda _, count=count: count), half_life))  # type: ignore[misc]
+        return max(found, key=lambda one: one[0])
+
+
+def liked_before(
+    plays: Timelines, borders: np.ndarray, until_us: int, half_life_days: float | None, videos: int
+) -> np.ndarray:
+    """The liked plays of each video before users' borders, fading until an instant: float64 [videos]."""
+    likes = plays.likes[plays.likes < np.repeat(borders, np.diff(plays.starts))[plays.likes]]
+    age_days = np.maximum(0, until_us - plays.at_us[likes]) / _DAY_US
+    faded = None if half_life_days is None else 0.5 ** (age_days / half_life_days)
+    return np.bincount(plays.video[likes], faded, minlength=videos).astype(np.float64)

@@ -1,0 +1,168 @@
+"""Trains the transformer by Adam on one loss, and keeps the parameters that were best on the stop day.
+
+The loss is the cross-entropy of the next liked play among the videos that it is compared with: all, or of
+many a sample, each of which stands for as many as it is drawn more seldom than often (Bengio and Senécal,
+2008). Runs on a GPU where JAX finds one; on a CPU the same plays and seed give the same parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nightreel.core.logs import get_logger
+from pipelines.retrieval.sequence.batches import Batch, Batches
+from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.model import SIZE, Params, encode, video_vectors
+from pipelines.retrieval.sequence.scoring import Scorer
+from pipelines.retrieval.sequence.stop_day import StopDay
+from pipelines.retrieval.sequence.timelines import Timelines
+
+_RATE, _WARMUP, _DROPOUT = 5e-4, 50, 0.3
+_CLIP, _AVERAGED = 1.0, 0.98
+# Videos and groups are padded to a few sizes, so that a later night compiles nothing anew.
+_PADDED_MIN = 256
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long training goes on at most.
+
+    Attributes:
+        steps: of Adam. epochs: the same in passes through all windows, which is less for a small log.
+        every: steps between two looks at the stop day. patience: looks without a gain, after which it ends.
+    """
+
+    steps: int
+    epochs: int
+    every: int
+    patience: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best parameters, and steps, mean loss since the last look and NDCG@10: float32 [looks, 3]."""
+
+    params: Mapping[str, np.ndarray]
+    curve: np.ndarray
+
+
+def train(
+    params: Mapping[str, np.ndarray],
+    plays: Timelines,
+    items: ItemFacts,
+    *,
+    batches: Batches,
+    stop: StopDay,
+    budget: Budget,
+    seed: int,
+) -> Trained:
+    """Train until the stop day's NDCG@10 no longer rises, or the budget is spent."""
+    videos, groups = len(items.video_id), len(items.group_key)
+    padded = _padded(params, videos, groups)
+    facts = {name: _rows(getattr(items, name), len(padded["video"])) for name in ("groups", "text")}
+    state, mean = _optimizer().init(padded), jax.tree.map(jnp.copy, padded)
+    key = jax.random.key(seed)
+    best, best_params, waited = ndcg_of(params, plays, items, stop), params, 0
+    curve, losses, steps = [(0.0, np.nan, best)], [], 0
+    for _ in range(budget.epochs if batches else 0):
+        for batch in batches.epoch():
+            parts = {field.name: getattr(batch, field.name) for field in fields(Batch)}
+            padded, mean, state, loss = _step(
+                padded, mean, state, jax.random.fold_in(key, steps), facts | parts
+            )
+            losses.append(loss)
+            steps += 1
+            if steps % budget.every == 0:
+                now = _unpadded(mean, videos, groups)
+                ndcg = ndcg_of(now, plays, items, stop)
+                curve.append((float(steps), float(np.mean([float(one) for one in losses])), ndcg))
+                _log.debug("sequence: a look at the stop day", steps=steps, loss=curve[-1][1], ndcg=ndcg)
+                losses.clear()
+                waited += 1
+                if ndcg > best:
+                    best, best_params, waited = ndcg, now, 0
+            if steps >= budget.steps or waited >= budget.patience:
+                return Trained(best_params, np.array(curve, dtype=np.float32))
+    return Trained(best_params, np.array(curve, dtype=np.float32))
+
+
+def _optimizer() -> optax.GradientTransformation:
+    rate = optax.warmup_constant_schedule(0.0, _RATE, _WARMUP)
+    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(rate, b2=0.98))
+
+
+@partial(jax.jit, donate_argnums=(0, 1, 2))
+def _step(params: Any, mean: Any, state: Any, key: Any, batch: Any) -> Any:
+    """A step of Adam, and the running mean of parameters, which is what the stop day judges."""
+    loss, gradient = jax.value_and_grad(_loss)(params, key, batch)
+    change, state = _optimizer().update(gradient, state, params)
+    params = optax.apply_updates(params, change)
+    mean = jax.tree.map(lambda old, new: _AVERAGED * old + (1 - _AVERAGED) * new, mean, params)
+    return params, mean, state, loss
+
+
+def _loss(params: Params, key: Any, batch: Any) -> Any:
+    keys = iter(jax.random.split(key, 8))
+
+    def dropped(values: Any) -> Any:
+        return values * jax.random.bernoulli(next(keys), 1 - _DROPOUT, values.shape) / (1 - _DROPOUT)
+
+    vectors = video_vectors(params, batch["groups"], batch["text"])
+    states = encode(jnp, params, vectors, batch["plays"], wait=batch["wait"], dropped=dropped)
+    states = states.reshape(-1, SIZE)[batch["at"]]
+    compared, target = batch["compared"], batch["target"]
+    others = states @ vectors[compared].T + params["bias"][compared] - batch["expected"]
+    others = jnp.where(compared[None, :] == target[:, None], -jnp.inf, others)
+    own = (states * vectors[target]).sum(axis=-1) + params["bias"][target]
+    total = jnp.logaddexp(jax.nn.logsumexp(others, axis=-1), own)
+    return ((total - own) * batch["weight"]).sum() / jnp.maximum(batch["weight"].sum(), 1)
+
+
+def ndcg_of(params: Params, plays: Timelines, items: ItemFacts, stop: StopDay) -> float:
+    """By the code that scores a night, one user after the other."""
+    scorer = Scorer.of(params, items)
+
+    def scores(index: int) -> np.ndarray:
+        user = stop.users[index]
+        own = slice(plays.starts[user], stop.borders[user])
+        tokens = np.array([plays.video[own], plays.outcome[own], plays.gap[own], plays.hour[own]])
+        return scorer.scores(tokens, int(stop.instant_us[index] - plays.at_us[own.stop - 1]))
+
+    return stop.ndcg(plays, scores)
+
+
+def _padded(params: Mapping[str, np.ndarray], videos: int, groups: int) -> dict[str, Any]:
+    sizes = {"video": videos, "bias": videos, "group": groups}
+    return {
+        name: jnp.asarray(_rows(value, _padded_size(sizes[name])) if name in sizes else value)
+        for name, value in params.items()
+    }
+
+
+def _unpadded(params: Mapping[str, Any], videos: int, groups: int) -> dict[str, np.ndarray]:
+    sizes = {"video": videos, "bias": videos, "group": groups}
+    return {
+        name: np.array(value)[: sizes[name]] if name in sizes else np.array(value)
+        for name, value in params.items()
+    }
+
+
+def _padded_size(rows: int) -> int:
+    size = _PADDED_MIN
+    while size < rows:
+        size *= 2
+    return size
+
+
+def _rows(values: np.ndarray, rows: int) -> np.ndarray:
+    found = np.zeros((rows, *values.shape[1:]), dtype=values.dtype)
+    found[: len(values)] = values
+    return found
