@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Paths, Settings
 from nightreel.core.settings.experiments import ExperimentSettings
@@ -71,7 +72,14 @@ def arms_of_night(
     """
     if experiment is None:
         return (Arm("", 1.0, model),)
-    return tuple(
-        Arm(name, arm.share, model if arm.model is None else find(paths, arm.model), arm.settings)
-        for name, arm in experiment.arms.items()
-    )
+    found = []
+    for name, arm in experiment.arms.items():
+        try:
+            of_arm = model if arm.model is None else find(paths, arm.model)
+        except InputError as error:
+            raise InputError(
+                f"[experiments] arm {name}: the model {arm.model} is gone, or damaged.",
+                "Name a version that `nightreel models` has, or none for the champion.",
+            ) from error
+        found.append(Arm(name, arm.share, of_arm, arm.settings))
+    return tuple(found)

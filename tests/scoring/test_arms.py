@@ -9,17 +9,18 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from nightreel.core.errors import AuditError
+from nightreel.core.errors import AuditError, InputError
 from nightreel.core.ids import Ids
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
+from pipelines.model_registry import ModelVersion
 from scoring.database.connection import reading, sql_engine
 from scoring.database.night_lists import in_arm
 from scoring.database.runs import NewRun, publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation
 from scoring.database.writer import exclusive_lock
-from scoring.lists.arms import arms_of
+from scoring.lists.arms import arms_of, arms_of_night
 from scoring.outcomes.arms import arms_over_nights, difference, figures_of_arms, sample_ratio, spent
 from scoring.outcomes.scorecard import rows_of_arms
 from tests.fixtures.lists import make_blocks, make_candidates
@@ -112,6 +113,13 @@ def test_arms_without_active_users_have_no_difference() -> None:
     found = arms_over_nights([rows])
     assert found[1]["against_first"]["liked"] == {"estimate": None, "low": None, "high": None, "looks": 0}
     assert rows_of_arms({"arms": found})[1]["rows liked against first"] is None
+
+
+def test_an_arm_whose_model_is_gone_is_named(settings: Settings) -> None:
+    gone = {"salt": "s", "arms": {"a": {"share": 0.5}, "b": {"share": 0.5, "model": "20200101-gone"}}}
+    model = ModelVersion("20200102-there", settings.paths.models, {})
+    with pytest.raises(InputError, match="arm b: the model 20200101-gone is gone"):
+        arms_of_night(settings.paths, ExperimentSettings.model_validate(gone), model)
 
 
 def _row(arm: str, position: int, users: int, reached: int) -> dict[str, object]:
