@@ -117,7 +117,7 @@ def test_arms_without_active_users_have_no_difference() -> None:
 
 def test_an_arm_whose_model_is_gone_is_named(settings: Settings) -> None:
     gone = {"salt": "s", "arms": {"a": {"share": 0.5}, "b": {"share": 0.5, "model": "20200101-gone"}}}
-    model = ModelVersion("20200102-there", settings.paths.models, {})
+    model = ModelVersion(settings.paths.models, "20200102-there", {})
     with pytest.raises(InputError, match="arm b: the model 20200101-gone is gone"):
         arms_of_night(settings.paths, ExperimentSettings.model_validate(gone), model)
 
