@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Table
+from sqlalchemy import URL, Connection, Table
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
-from scoring.database.connection import SQLITE, sqlite_file
+from scoring.database.connection import sqlite_file
 from scoring.database.id_columns import Id, ids_by_column
 from scoring.database.postgresql_copy import HEADER, TRAILER, decoded, encoded
 from scoring.database.sqlite_staging import STAGED, StagedRows, fetched
@@ -36,16 +36,17 @@ class ReadyRows:
     content: bytes | StagedRows
 
     @classmethod
-    def of(cls, dialect: str, table: Table, run_id: int, rows: pa.Table) -> "ReadyRows":
+    def of(cls, url: URL, table: Table, run_id: int, rows: pa.Table) -> "ReadyRows":
         """Lay the rows out; columns of nulls alone are left out, as are those that are not there.
 
         Args:
+            url: of the database.
             rows: int32, int64, float64 and text, as the table has them; without the run's id.
         """
         if len(rows):
             rows = rows.select([name for name in rows.column_names if rows[name].null_count < len(rows)])
-        if dialect == SQLITE:
-            return cls(table.name, run_id, rows.column_names, StagedRows(rows))
+        if (file := sqlite_file(url)) is not None:
+            return cls(table.name, run_id, rows.column_names, StagedRows(rows, file))
         of_run = pa.repeat(pa.scalar(run_id, pa.int32()), len(rows))
         return cls(
             table.name,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Text, bindparam, func, select
+from sqlalchemy import URL, Connection, Text, bindparam, func, select
 
 from nightreel.core import columns
 from nightreel.core.ids import INTEGERS, Ids, ListIds
@@ -29,11 +29,11 @@ UNKNOWN: Final = int(np.iinfo(np.int64).min)
 _NO_TEXT: Final = pa.scalar(None, pa.string())
 
 
-def ready_lists(dialect: str, run_id: int, lists: Lists, ids: ListIds = INTEGERS) -> ReadyRows:
+def ready_lists(url: URL, run_id: int, lists: Lists, ids: ListIds = INTEGERS) -> ReadyRows:
     """Lay rows of a run out for the database. NaN and empty texts become null.
 
     Args:
-        dialect: name of SQLAlchemy's dialect.
+        url: of the database.
         ids: the log's ids by code, if the home's ids are text.
     """
     rows = pa.table(
@@ -45,7 +45,7 @@ def ready_lists(dialect: str, run_id: int, lists: Lists, ids: ListIds = INTEGERS
             **{name: _text_or_null(getattr(lists, name)) for name in _TEXTS},
         }
     )
-    return ReadyRows.of(dialect, recommendation, run_id, rows)
+    return ReadyRows.of(url, recommendation, run_id, rows)
 
 
 def _outward(ids: Ids, codes: np.ndarray) -> pa.Array:

@@ -258,7 +258,7 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: L
         writing: Future[None] | None = None
         for batch in batches:
             finite_scores(batch, ids)
-            ready = ready_lists(connection.dialect.name, run_id, batch, ids)
+            ready = ready_lists(connection.engine.url, run_id, batch, ids)
             if writing is not None:
                 writing.result()
             writing = thread.submit(ready.write, connection, first)
@@ -269,7 +269,7 @@ def _write(connection: Connection, run_id: int, batches: Iterable[Lists], ids: L
 def _write_shared(connection: Connection, run_id: int, shared: Sequence[SharedList], ids: ListIds) -> None:
     for one in shared:
         for batch in one.rows.iter_slices(_SHARED_ROWS):
-            ready = ready_shared(connection.dialect.name, run_id, one.kind, batch, ids)
+            ready = ready_shared(connection.engine.url, run_id, one.kind, batch, ids)
             ready.write(connection, lambda: require_unpublished(connection, run_id))
 
 

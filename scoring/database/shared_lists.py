@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 
 import polars as pl
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import URL, Connection, Table, select
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
@@ -27,11 +27,11 @@ _WHY_SHORT = {
 }
 
 
-def ready_shared(dialect: str, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> ReadyRows:
+def ready_shared(url: URL, run_id: int, kind: str, rows: pl.DataFrame, ids: ListIds) -> ReadyRows:
     """Lay rows of a run out for the database; codes are replaced by the log's ids."""
     table = TABLES[kind]
     named = rows.with_columns(ids.video.named(rows[name].to_numpy()).alias(name) for name in _videos(table))
-    return ReadyRows.of(dialect, table, run_id, named.to_arrow())
+    return ReadyRows.of(url, table, run_id, named.to_arrow())
 
 
 def audited_parts(

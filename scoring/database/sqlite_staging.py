@@ -4,15 +4,21 @@ ADBC's driver binds and reads whole columns, but brings a SQLite of its own, and
 process must not open the same file: each drops the other's locks on it. So rows pass through a staging file,
 which is ADBC's at one time and that of Python's SQLite at another; between it and the database SQLite copies
 them itself (docs/decisions/publishing.md).
+
+The file lies in a hidden folder beside the database. Its process holds the lock on that folder, so that the
+next writer can tell what a killed process has left behind.
 """
 
+import fcntl
+import os
 import shutil
 import sqlite3
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 from urllib.parse import quote
 
@@ -21,25 +27,33 @@ import adbc_driver_sqlite
 import pyarrow as pa
 from adbc_driver_manager import dbapi
 
+from nightreel.core.disk import full_disk_named, is_disk_full
+
 STAGED = "staging.staged"
-_PREFIX, _NAME = "nightreel-", "staging.sqlite"
-# The file is gone with the process: nothing of it has to survive.
+_NAME = "rows.sqlite"
+# Nothing of the file has to survive its process.
 _UNSAFE = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
 
 
 class StagedRows:
-    """Rows in a staging file, which is removed once they are used, or with this object."""
+    """Rows in a staging file beside a database, which is removed once they are used, or with this object."""
 
-    def __init__(self, rows: pa.Table) -> None:
-        folder = mkdtemp(prefix=_PREFIX)
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._file = Path(folder, _NAME)
-        with _by_adbc(self._file) as cursor:
-            for pragma in _UNSAFE:
-                cursor.execute(pragma).fetchall()
-            cursor.execute("BEGIN")
-            cursor.adbc_ingest("staged", rows, mode="create")
-            cursor.execute("COMMIT")
+    def __init__(self, rows: pa.Table, database: Path) -> None:
+        with full_disk_named(database):
+            folder = _Folder(database)
+        self._remove = weakref.finalize(self, folder.remove)
+        self._file = folder.path / _NAME
+        try:
+            with _by_adbc(self._file) as cursor:
+                for pragma in _UNSAFE:
+                    cursor.execute(pragma).fetchall()
+                cursor.execute("BEGIN")
+                cursor.adbc_ingest("staged", rows, mode="create")
+                cursor.execute("COMMIT")
+        except BaseException:
+            # At once: on a full disk what comes next needs the room.
+            self._remove()
+            raise
 
     @contextmanager
     def attached(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -59,8 +73,9 @@ def fetched(database: Path, query: str, values: Sequence[Any]) -> pa.Table:
         database: read by a connection of its own.
         query: with `?` for each of the values.
     """
-    with TemporaryDirectory(prefix=_PREFIX) as folder:
-        file = Path(folder, _NAME)
+    folder = _Folder(database, may_be_elsewhere=True)
+    try:
+        file = folder.path / _NAME
         with closing(sqlite3.connect(f"file:{quote(str(file))}", uri=True, isolation_level=None)) as reader:
             for pragma in _UNSAFE:
                 reader.execute(pragma)
@@ -74,8 +89,61 @@ def fetched(database: Path, query: str, values: Sequence[Any]) -> pa.Table:
             # The driver takes the type of a column from its first batch: all rows are one.
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(rows, 1))})
             answer = cursor.execute(f"SELECT {', '.join(found) or '1'} FROM staged").fetch_arrow_table()
+    finally:
+        folder.remove()
     nulls = pa.nulls(rows)
     return pa.table({name: answer[name] if name in found else nulls for name in names})
+
+
+def remove_leftovers(database: Path) -> None:
+    """Remove the staging files of processes that were killed; those of living ones stay."""
+    for path in database.parent.glob(f"{escape(_prefix(database))}*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(descriptor)
+
+
+def _prefix(database: Path) -> str:
+    return f".{database.name}.staging-"
+
+
+class _Folder:
+    """A hidden folder beside a database, locked while this process has it.
+
+    Args:
+        may_be_elsewhere: for a reader, who need not have the right, or the room, to write beside the
+            database: it is then in the temporary folder, where only this process removes it.
+    """
+
+    def __init__(self, database: Path, *, may_be_elsewhere: bool = False) -> None:
+        try:
+            self.path, self._descriptor = _locked_folder(database, database.parent)
+        except OSError as error:
+            if not may_be_elsewhere or not (is_disk_full(error) or not os.access(database.parent, os.W_OK)):
+                raise
+            self.path, self._descriptor = _locked_folder(database, Path(gettempdir()))
+
+    def remove(self) -> None:
+        """Remove it with all that it holds."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._descriptor)
+
+
+def _locked_folder(database: Path, parent: Path) -> tuple[Path, int]:
+    while True:
+        path = Path(mkdtemp(prefix=_prefix(database), dir=parent))
+        # A writer may take a folder that is not locked yet for a leftover; then there is another.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY)
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return path, descriptor
+            os.close(descriptor)
 
 
 @contextmanager

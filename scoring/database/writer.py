@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from nightreel.core.errors import BusyError
 from nightreel.core.locks import locked_file
 from scoring.database.connection import enter_wal_mode, sqlite_file, translate_errors
+from scoring.database.sqlite_staging import remove_leftovers
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 # Numbers for the database, as PostgreSQL wants them.
@@ -48,6 +49,8 @@ def exclusive_lock(engine: Engine) -> Iterator[Connection]:
     """
     with _sole(engine, _WRITER_KEY, "lock", "is publishing to this database") as connection:
         enter_wal_mode(connection)
+        if (file := sqlite_file(engine.url)) is not None:
+            remove_leftovers(file)
         yield connection
 
 

@@ -177,6 +177,7 @@ def _kill_again_and_again(settings: Settings, kills: int) -> None:
         killed_in_a_run += _running(settings)
     publish_seed(settings, everyone, 1)
     reader.read()
+    assert list(settings.paths.sqlite.parent.glob(".*staging*")) == []
     ended = _verdict(settings, expected)
     assert ended["published"] == 2, ended
     assert killed_in_a_run >= kills / 4
