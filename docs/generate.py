@@ -23,7 +23,7 @@ from nightreel.core.settings import SETTINGS_FILE, RetrievalSettings, Settings
 from nightreel.core.settings.names import ENVIRONMENT_PREFIX, Setting, every_setting, model_of, sections
 from nightreel.core.steps import Step
 from nightreel.operations.jobs import NIGHT, RETRAIN
-from nightreel.operations.sequence import RUN, SEQUENCE, Turn
+from nightreel.operations.sequence import JUDGEMENT, RUN, SEQUENCE, Turn
 
 FOLDER = Path(__file__).resolve().parent
 _NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"
@@ -74,16 +74,17 @@ def steps_page() -> str:
         "",
         _NOTE,
         "",
-        "`nightreel run`, the night and the training of `nightreel schedule` do these steps in this order.",
+        "`nightreel run`, `nightreel evaluate`, the night and the training of `nightreel schedule` do these",
+        "steps in this order.",
         "A step whose inputs and settings have not changed is skipped; `--force` does it anyway. A night",
         "that fails in an optional step goes on, with a remark. The last column is the step in the code.",
         "",
-        "| step | what it does | run | night | training | in the code |",
-        "|---" * 6 + "|",
+        "| step | what it does | run | evaluate | night | training | in the code |",
+        "|---" * 7 + "|",
     ]
     for turn in SEQUENCE:
         step = turn.step
-        taken = (_taken(turn, job) for job in (RUN, NIGHT, RETRAIN))
+        taken = (_taken(turn, job) for job in (RUN, JUDGEMENT, NIGHT, RETRAIN))
         cells = (f"`{step.name}`", step.does, *taken, _in_code(step))
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     lines += ["", "What each reads and writes, below the home, and which settings decide what it makes:", ""]

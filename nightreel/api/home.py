@@ -18,11 +18,10 @@ from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.settings import Settings, require_home, settings_of_home
 from nightreel.operations.incoming import REPAIR, merge_deliveries
-from pipelines.evaluate import evaluate
+from nightreel.operations.sequence import JUDGEMENT
 from pipelines.ingest import ingest
 from pipelines.ingest.deliveries import QUARANTINE
 from pipelines.ingest.raw_files import INCOMING
-from scoring.backtest import backtest
 from scoring.database.show import lists_of_users
 from scoring.database.show_shared import popular_of_segments, related_of_videos
 from scoring.explain import Explanation, explain
@@ -175,8 +174,8 @@ class Home:
             One row per figure of metrics.json: protocol, system, metric, k, slice, value, low, high.
         """
         with self._working(writes=True) as settings:
-            backtest(settings, force=force)
-            evaluate(settings, force=force)
+            for _, step in every_step(settings, JUDGEMENT, force=force):
+                step()
             return pl.read_json(settings.paths.evaluation / "metrics.json", infer_schema_length=None)
 
     def explain(self, user_id: UserId, item_id: ItemId, *, run_id: int | None = None) -> Explanation:
@@ -242,8 +241,9 @@ def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame], value: str 
     result = merge_deliveries(settings)
     # A file of which most rows are good is merged; those that are not stand in the rejects.
     if any((folder / QUARANTINE).glob(f"*{delivered}*")):
-        refused = [_of_frame(line, value) for line in result.facts.remarks or () if delivered in line]
-        raise InputError(f"What was delivered cannot be read: {'; '.join(refused)}")
+        remarks = [_of_frame(line, value) for line in result.facts.remarks or () if delivered in line]
+        refused = "; ".join(remarks)
+        raise InputError(f"What was delivered cannot be read: {refused}")
 
 
 def _of_frame(remark: str, value: str | None) -> str:

@@ -134,11 +134,11 @@ def evaluate(
 
         report_step(lambda: evaluate_policy(settings, policy, run_id=run_id), "policy", changes_home=False)
         return
-    from pipelines.evaluate import EVALUATE
-    from scoring.backtest import BACKTEST
+    from nightreel.api.steps import every_step
+    from nightreel.operations.sequence import JUDGEMENT
 
-    for step in (BACKTEST, EVALUATE):
-        do_step(step, settings, force=force)
+    for name, step in every_step(settings, JUDGEMENT, force=force):
+        report_step(step, name)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The steps in their order: the one sequence that `nightreel run`, the scheduled jobs and docs/steps.md have.
+"""The steps in their order: the one sequence that commands, scheduled jobs and docs/steps.md have.
 
 Importing it imports every step and so Feast: a command that needs one step takes it from its own module.
 """
@@ -24,8 +24,8 @@ from scoring.database.publish import SCORE
 from scoring.exporting.feast import LISTS_TO_FEAST
 from scoring.outcomes import OUTCOMES
 
-# Beside the two jobs: `nightreel run`.
-RUN = "run"
+# Beside the two scheduled jobs: `nightreel run`, and `nightreel evaluate`.
+RUN, JUDGEMENT = "run", "evaluate"
 
 
 def _always(_settings: Settings) -> bool:
@@ -37,7 +37,7 @@ class Turn:
     """A step's turn in a sequence.
 
     Attributes:
-        jobs: which of RUN, NIGHT and RETRAIN include it; none if it runs only on request.
+        jobs: which of RUN, JUDGEMENT, NIGHT and RETRAIN include it; none if it runs only on request.
         optional: a scheduled job continues with a remark if it fails.
         asked: whether settings ask for it.
         asked_in_words: by which setting, for the documentation.
@@ -57,8 +57,8 @@ SEQUENCE = (
     Turn(FEATURES, (RUN, NIGHT)),
     Turn(FEAST_APPLY, (RUN, NIGHT)),
     Turn(TRAIN, (RUN, RETRAIN)),
-    Turn(BACKTEST, (RUN,)),
-    Turn(EVALUATE, (RUN,)),
+    Turn(BACKTEST, (RUN, JUDGEMENT)),
+    Turn(EVALUATE, (RUN, JUDGEMENT)),
     Turn(REPORT, ()),
     Turn(MATERIALIZE, (NIGHT,), optional=True),
     Turn(SCORE, (RUN, NIGHT)),

@@ -5,8 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ERRORS = {"NightreelError", "InputError", "AuditError", "BusyError", "DatabaseAwayError", "failure"}
-# Its text, put together from several problems, ends with the remedy.
-SAID_INSIDE = {"InputError(_explain(error, file))"}
+# Texts put together from several problems, which end with the remedy.
+SAID_INSIDE = {
+    "InputError(_explain(error, file))",
+    "InputError(f'What was delivered cannot be read: {refused}')",
+}
 
 
 def test_every_error_is_raised_with_a_remedy() -> None:

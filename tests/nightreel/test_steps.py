@@ -8,7 +8,7 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Request, Step, StepResult
 from nightreel.operations.jobs import NIGHT, RETRAIN
 from nightreel.operations.night import night_stages, retrain_stages
-from nightreel.operations.sequence import RUN, SEQUENCE, turns_of
+from nightreel.operations.sequence import JUDGEMENT, RUN, SEQUENCE, turns_of
 
 
 class _Copied(Facts):
@@ -75,6 +75,7 @@ def test_the_jobs_take_their_steps_from_one_sequence(settings: Settings) -> None
         assert [stage.name for stage in stages] == [turn.step.name for turn in turns_of(job, settings)]
     of_run = [turn.step.name for turn in turns_of(RUN, settings)]
     assert of_run == ["ingest", "features", "feast apply", "train", "backtest", "evaluate", "score"]
+    assert [turn.step.name for turn in turns_of(JUDGEMENT, settings)] == ["backtest", "evaluate"]
     with_lists = settings.changed({"lists.in_feast": True})
     more = {stage.name for stage in night_stages(with_lists)} - {
         stage.name for stage in night_stages(settings)
