@@ -3,7 +3,6 @@
 Each has a name and fails with what, how many and the first case. None trusts scoring's own word.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
@@ -16,7 +15,7 @@ from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings import CANDIDATE_SOURCES, RETRIEVAL_SOURCES
 from scoring.database.audit_part import REMEDY, Audited, Part, fail, has_room, named, parts_of
 from scoring.database.loading import run_lists
-from scoring.database.rule_audits import rules_kept
+from scoring.database.rule_audits import Shortfalls, rules_kept
 from scoring.lists.candidates import Candidates, bits_at
 from scoring.lists.rows import HYBRID, Lists, distinct
 
@@ -32,7 +31,7 @@ def audit_lists(
     ids: ListIds = INTEGERS,
     *,
     arms: Arms = (),
-    broken: Counter[str] | None = None,
+    shortfalls: Shortfalls | None = None,
 ) -> int:
     """Read a run back, once, and check every list against the candidates.
 
@@ -40,7 +39,7 @@ def audit_lists(
         candidates: of the run.
         k: list length.
         arms: of an experiment, each with the candidates of its users.
-        broken: rule name -> number of lists that could not keep to it; updated.
+        shortfalls: what lists could not have is added to it.
 
     Returns:
         Number of rows of the run.
@@ -52,23 +51,25 @@ def audit_lists(
             fallback; an owner's rule was broken without need, or a row names an unknown rule.
     """
     rows = 0
-    not_kept: Counter[str] = Counter() if broken is None else broken
+    shortfalls = Shortfalls() if shortfalls is None else shortfalls
     audited = [Audited(*arm) for arm in arms or (("", candidates),)]
     with closing(run_lists(connection, run_id, ids)) as blocks:
         for lists in blocks:
             for part in parts_of(lists, audited, k, ids):
-                _check(part, k, not_kept)
+                _check(part, k, shortfalls)
             rows += len(lists)
     for one in audited:
         for part in one.without_rows(k, ids):
-            _check(part, k, not_kept)
+            _check(part, k, shortfalls)
     return rows
 
 
-def _check(part: Part, k: int, broken: Counter[str]) -> None:
+def _check(part: Part, k: int, shortfalls: Shortfalls) -> None:
     for check in _CHECKS:
         check(part)
-    broken.update(rules_kept(part, k))
+    shortfalls.rules.update(rules_kept(part, k))
+    shortfalls.of_few += int((part.most < k).sum())
+    shortfalls.by_caps += int((np.bincount(part.user, minlength=len(part.expected)) < part.most).sum())
 
 
 def _known_sources() -> set[str]:

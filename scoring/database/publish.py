@@ -219,7 +219,7 @@ def score_and_publish(
     for remark in changes:
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
     for remark in written.remarks:
-        _log.warning("a rule was not kept", run_id=written.run_id, reason=remark)
+        _log.warning("lists lack what was asked", run_id=written.run_id, reason=remark)
     remarks = [*changes, *written.remarks, *shortages(written.shared)]
     if not run.show:
         remarks.append(

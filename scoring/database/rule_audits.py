@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,6 +11,31 @@ from scoring.database.audit_part import REMEDY, Part, fail, fitting, named
 from scoring.lists.rows import distinct
 from scoring.lists.rules.compose import DIVERSITY, EXPLORE, REPEAT
 from scoring.lists.rules.owner import AT_LEAST, AT_MOST, PIN, NightRule
+
+
+@dataclass
+class Shortfalls:
+    """What lists could not have, though it was asked for.
+
+    Attributes:
+        rules: name of a rule -> number of lists that could not keep to it.
+        of_few: number of lists that are short because fewer videos may be listed for their users.
+        by_caps: number of lists that are short because caps leave no room for another video.
+    """
+
+    rules: Counter[str] = field(default_factory=Counter)
+    of_few: int = 0
+    by_caps: int = 0
+
+    def said(self, users: int, k: int) -> Iterator[str]:
+        """A line for each, of so many users' lists."""
+        for name, lists in sorted(self.rules.items()):
+            yield f"rule {name}: could not be kept in {lists} of {users} lists"
+        short = f"of {users} lists are shorter than {k} rows ([lists] top_k):"
+        if self.of_few:
+            yield f"{self.of_few} {short} their users have fewer videos left to be listed"
+        if self.by_caps:
+            yield f"{self.by_caps} {short} max_per_author, max_per_category leave no room for more"
 
 
 def rules_kept(part: Part, k: int) -> Counter[str]:
@@ -33,12 +59,6 @@ def rules_kept(part: Part, k: int) -> Counter[str]:
         elif rule.kind == AT_MOST:
             broken[rule.name] += _too_many(part, rule, users)
     return +broken
-
-
-def not_kept(broken: Counter[str], users: int) -> Iterator[str]:
-    """A line for each rule that some of these users' lists could not keep to."""
-    for name, lists in sorted(broken.items()):
-        yield f"rule {name}: could not be kept in {lists} of {users} lists"
 
 
 def _names(part: Part) -> None:

@@ -6,7 +6,6 @@ After a failure or a kill before that, the pointer is unchanged, and the next ru
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,7 +26,7 @@ from scoring.database.last_run_audits import few_changed_lists, in_line_with_las
 from scoring.database.loading import ready_lists
 from scoring.database.pruning import prune
 from scoring.database.repeats import write_repeats
-from scoring.database.rule_audits import not_kept
+from scoring.database.rule_audits import Shortfalls
 from scoring.database.shared_audits import audit_shared, shared_in_line_with_last
 from scoring.database.shared_lists import ready_shared
 from scoring.database.tables import (
@@ -282,11 +281,11 @@ def _audit(
     *,
     arms: Arms,
 ) -> tuple[int, tuple[str, ...]]:
-    """Rows of the run, and what of the owner's rules could not be kept."""
+    """Rows of the run, and what its lists could not have though it was asked for."""
     ids = ListIds.of(settings.paths)
-    broken: Counter[str] = Counter()
-    rows = audit_lists(connection, run_id, candidates, settings.lists.top_k, ids, arms=arms, broken=broken)
-    remarks = [*candidates.rules.remarks, *not_kept(broken, len(candidates.user_id))]
+    found, k = Shortfalls(), settings.lists.top_k
+    rows = audit_lists(connection, run_id, candidates, k, ids, arms=arms, shortfalls=found)
+    remarks = [*candidates.rules.remarks, *found.said(len(candidates.user_id), k)]
     if remarks:
         said = update(recommendation_run).where(_key == run_id).values(remarks="\n".join(remarks))
         connection.execute(said)

@@ -2,22 +2,29 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from nightreel.core.errors import AuditError, InputError
+from nightreel.core.ids import INTEGERS
 from nightreel.core.settings import Settings
+from scoring.database.audit_part import Audited, parts_of
 from scoring.database.connection import reading, sql_engine
 from scoring.database.list_rules import add_rule, list_rules, remove_rule
+from scoring.database.rule_audits import rules_kept
 from scoring.database.runs import NewRun, Published, publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation, recommendation_run
 from scoring.database.writer import exclusive_lock
-from scoring.lists.candidates import Candidates
+from scoring.lists.candidates import Candidates, Cap
 from scoring.lists.rows import HYBRID, RULE, Lists
 from scoring.lists.rules.exploration import Exploration
 from scoring.lists.rules.likeness import TextAndCategory
@@ -262,3 +269,74 @@ def test_a_list_that_a_quota_leaves_too_short_is_whole_all_the_same(settings: Se
     )
     with sql_engine(settings).begin() as connection:
         connection.execute(update(recommendation_run).values(remarks=None))
+
+
+# A night's caps, rules and what is seen, at random: of five authors, some of them unknown.
+_of_videos = st.lists(st.integers(0, VIDEOS - 1), min_size=1, max_size=VIDEOS)
+_segments = st.sampled_from([None, np.array([1, 2]), np.array([6])])
+_quotas = st.tuples(st.sampled_from(["at_least", "at_most"]), _of_videos, st.integers(0, K + 2), _segments)
+_moves = st.tuples(st.sampled_from(["boost", "demote"]), _of_videos, st.just(0), _segments)
+_pins = st.tuples(
+    st.just("pin"), st.integers(0, VIDEOS - 1).map(lambda video: [video]), st.integers(1, 10), _segments
+)
+_authors = np.arange(VIDEOS) % 6 - 1
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(_pins, _quotas, _moves), min_size=1, max_size=7),
+    st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, VIDEOS - 1)), max_size=80),
+    st.sampled_from([None, 1, 2, 4]),
+    st.integers(1, VIDEOS),
+)
+def test_whatever_rules_ask_lists_are_whole_and_each_rule_that_is_not_kept_is_counted(
+    asked: list[tuple[str, list[int], int, np.ndarray | None]],
+    seen: list[tuple[int, int]],
+    cap: int | None,
+    depth: int,
+) -> None:
+    rules = [
+        NightRule(f"{kind}:{n}", kind, _videos(*videos), number, 3.0, users)
+        for n, (kind, videos, number, users) in enumerate(asked)
+    ]
+    caps = () if cap is None else (Cap("max_per_author", cap, _authors),)
+    candidates = replace(_candidates(*rules, seen=tuple(seen)), caps=caps)
+    made = ListRules(candidates.rules, caps, candidates.video_id, -np.arange(VIDEOS), K)
+    lists = made.lists(_ordered(candidates, depth), candidates)
+    unkept: Counter[str] = Counter()
+    for at, user in enumerate(candidates.user_id.tolist()):
+        own = lists.rows(lists.user_id == user)
+        listed = own.video_id - 100
+        is_open = np.flatnonzero(candidates.open_videos(at).dense())
+        room = np.bincount(1 + _authors[is_open], minlength=6)
+        room[1:] = np.minimum(room[1:], VIDEOS if cap is None else cap)
+        assert len(listed) == len(set(listed)) == min(K, room.sum())
+        assert own.rank.tolist() == [*range(1, len(listed) + 1)]
+        assert set(listed) <= set(is_open)
+        for rule in rules:
+            if rule.users is None or user in rule.users:
+                of_rule = int(rule.videos[listed].sum())
+                pinned = listed[rule.number - 1 : rule.number] if rule.kind == "pin" else listed[:0]
+                unkept[rule.name] += {
+                    "pin": not rule.videos[pinned].any(),
+                    "at_least": of_rule < rule.number,
+                    "at_most": of_rule > rule.number,
+                }.get(rule.kind, False)
+    found: Counter[str] = Counter()
+    for part in parts_of(lists, [Audited("", candidates)], K, INTEGERS):
+        found += rules_kept(part, K)
+    assert found == +unkept
+
+
+def test_why_a_list_is_short_is_said_with_the_run(settings: Settings) -> None:
+    left = {1: 5, 2: 2}
+    seen = tuple((user - 1, video) for user, n in left.items() for video in range(VIDEOS - n))
+    candidates = replace(_candidates(seen=seen), caps=(Cap("max_per_author", 2, np.arange(VIDEOS) % 3),))
+    rules = ListRules(candidates.rules, candidates.caps, candidates.video_id, -np.arange(VIDEOS), K)
+    lists = rules.lists(_ordered(candidates), candidates)
+    assert _publish(settings, candidates, lists).remarks == (
+        "2 of 6 lists are shorter than 8 rows ([lists] top_k): "
+        "their users have fewer videos left to be listed",
+        "4 of 6 lists are shorter than 8 rows ([lists] top_k): "
+        "max_per_author, max_per_category leave no room for more",
+    )
