@@ -166,7 +166,7 @@ def test_a_user_file_that_was_delivered_later_counts_later(tmp_path: Path) -> No
 
 def test_a_segment_that_cannot_be_is_named(tmp_path: Path) -> None:
     settings = _home(tmp_path, LOG, **{"lists.segments": ("shoe_size",)})
-    with pytest.raises(InputError, match="no column shoe_size; it has user_active_degree"):
+    with pytest.raises(InputError, match="no column shoe_size; they have user_active_degree"):
         _made(settings)
     users = LOG.users.with_columns(pl.Series("user_active_degree", [str(n) for n in range(LOG.users.height)]))
     many = pl.concat([users.with_columns(pl.col("user_active_degree") + f" {n}") for n in range(50)])
