@@ -22,6 +22,7 @@ from pipelines.rankers.training import IMPORTANCES
 from pipelines.report.headline import headline
 from pipelines.report.history import HISTORY, keep, past, record_of
 from pipelines.report.page import Content, page
+from pipelines.report.sequence_curve import newest_fit
 from pipelines.report.verdict import verdict
 
 __all__ = ["REPORT", "report"]
@@ -45,10 +46,12 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     """
     evaluation = settings.paths.evaluation
     model = model_registry.champion(settings.paths)
-    read = (evaluation / "metrics.json", evaluation / SAMPLES, model.folder / IMPORTANCES)
-    for path in read:
+    needed = (evaluation / "metrics.json", evaluation / SAMPLES, model.folder / IMPORTANCES)
+    for path in needed:
         if not path.is_file():
             raise InputError(f"{path}: missing.", "Run `nightreel evaluate` first.")
+    sequence = newest_fit(settings.paths)
+    read = (*needed, *([] if sequence is None else [sequence]))
     wrote = _pages(settings)
     folder = wrote[0].parent
     shown = [row for row in describe(settings) if row["setting"] not in _PLACES]
@@ -72,10 +75,12 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     said = verdict(found, now, before[-1] if before else None)
     content = Content(
         figures=figures,
+        label=settings.data.label,
         headline=found,
         verdict=said,
         records=[*before, now],
         importances=json.loads(read[2].read_text(encoding="utf-8")),
+        sequence=sequence,
         samples=_with_captions(json.loads(read[1].read_text(encoding="utf-8")), settings.paths),
         facts=facts,
         model=dict(model.manifest),
@@ -165,7 +170,7 @@ def _stages(paths: Paths) -> list[dict[str, Any]]:
 REPORT: Step[ReportFacts] = Step(
     name="report",
     does="Write the last evaluation as one page, with JSON and CSV beside it.",
-    reads=lambda settings: (settings.paths.evaluation, settings.paths.models),
+    reads=lambda settings: (settings.paths.evaluation, settings.paths.models, settings.paths.retrieval),
     writes=_pages,
     # The page shows every setting that is no path: `report` itself counts them among its inputs.
     settings=(),

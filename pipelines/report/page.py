@@ -18,12 +18,14 @@ from pipelines.evaluate.facts import EvaluateFacts
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.protocols import IMPRESSIONS, KUAIREC
 from pipelines.report import names
+from pipelines.report.attempts import attempts_blocks
 from pipelines.report.blocks import Block, Section, without_empty
 from pipelines.report.headline import Headline
 from pipelines.report.history import Record
 from pipelines.report.next_day import details, main_table
 from pipelines.report.protocol import protocol_blocks
 from pipelines.report.run import models_blocks, run_blocks, samples_blocks
+from pipelines.report.sequence_curve import curve_blocks
 from pipelines.report.shared_lists import shared_blocks
 from pipelines.report.tables import distinct
 from pipelines.report.trend import trend
@@ -42,14 +44,18 @@ class Content:
 
     Attributes:
         figures: the records of metrics.json as a table.
+        label: which plays count as liked.
         records: those of past reports, this one last.
+        sequence: the file of the transformer that was trained last.
     """
 
     figures: pl.DataFrame
+    label: str
     headline: Headline | None
     verdict: Verdict
     records: Sequence[Record]
     importances: Sequence[Mapping[str, Any]]
+    sequence: Path | None
     samples: Sequence[Mapping[str, Any]]
     facts: EvaluateFacts | None
     model: Mapping[str, Any]
@@ -100,8 +106,12 @@ def _sections(content: Content) -> list[Section]:
         Section("trend", "Past reports", trend(content.records), is_open=True),
         Section("next_day_more", "The last days by label, depth, metric and day", details(figures, judged)),
         Section("shared", "Lists that are not a user's: related and popular videos", shared_blocks(figures)),
+        Section(
+            "attempts", "The original work's attempts, side by side", attempts_blocks(figures, content.label)
+        ),
         *(Section(n, _PROTOCOLS[n], protocol_blocks(figures, others.get(n), n)) for n in known),
         Section("models", "What the models read", models_blocks(content.importances)),
+        Section("sequence", "How the transformer over plays was trained", curve_blocks(content.sequence)),
         Section("samples", "Sample lists", samples_blocks(content.samples)),
         Section(
             "run", "The run: data, stages, settings",

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -18,7 +19,9 @@ from nightreel.core.settings import Settings, load_settings
 from pipelines.evaluate import evaluate
 from pipelines.rankers import train
 from pipelines.report import report
-from pipelines.report.blocks import Fold, Table
+from pipelines.report.attempts import attempts_blocks
+from pipelines.report.blocks import Charts, Fold, Paragraph, Table
+from pipelines.report.sequence_curve import curve_blocks
 from pipelines.report.shared_lists import shared_blocks
 from scoring.backtest import backtest
 from tests.fixtures.accessible import (
@@ -276,6 +279,41 @@ def test_lists_that_are_not_a_users_have_a_section() -> None:
     folded = [one.title for one in blocks if isinstance(one, Fold)]
     assert "Popular videos, liked plays, label ratio: by day and segment" in folded
     assert shared_blocks(pl.DataFrame(rows[-1:])) == []
+
+
+def test_the_attempts_stand_in_one_table_and_what_was_not_measured_says_so() -> None:
+    def figure(protocol: str, system: str, value: float) -> dict[str, Any]:
+        of = {"protocol": protocol, "label": "ratio", "system": system, "slice": "all"}
+        return of | {"metric": "ndcg", "k": 10, "value": value, "low": value - 0.1, "high": value + 0.1}
+
+    rows = [
+        figure("next_day", "source_sequence", 0.25),
+        figure("next_day", "hybrid", 0.5),
+        figure("kuairec", "classifier", 0.75),
+    ]
+    (table,) = attempts_blocks(pl.DataFrame(rows), "ratio")
+    assert isinstance(table, Table)
+    found = {row["attempt"]: (row["NDCG@10 next_day"], row["NDCG@10 kuairec"]) for row in table.rows}
+    none = "not measured"
+    assert found == {
+        "0 Popularity": (none, none),
+        "1 ALS": (none, none),
+        "2 Transformer": ("0.2500 [0.1500, 0.3500]", none),
+        "3 Classifier": (none, "0.7500 [0.6500, 0.8500]"),
+        "4 Regressor": (none, none),
+        "Hybrid": ("0.5000 [0.4000, 0.6000]", none),
+    }
+
+
+def test_the_curve_of_the_transformer_says_whether_it_is_used(tmp_path: Path) -> None:
+    curve = np.array([[0, np.nan, 0.1], [50, 3.0, 0.3], [100, 2.5, 0.2]], dtype=np.float32)
+    for popularity, said in ((0.2, "It is used."), (0.4, "does not beat popularity on its stop day")):
+        path = tmp_path / "sequence.npz"
+        np.savez(path, curve=curve, popularity=np.array(popularity), used=np.array(popularity < 0.3))
+        text, charts = curve_blocks(path)
+        assert isinstance(text, Paragraph) and isinstance(charts, Charts)
+        assert "kept is step 50, with NDCG@10 of 0.3000" in text.text and said in text.text
+        assert [len(chart.strokes[0].dots) for chart in charts.charts] == [3, 2]
 
 
 def test_the_page_has_every_section(html: str) -> None:

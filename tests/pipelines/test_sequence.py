@@ -5,16 +5,23 @@ import sys
 from datetime import timedelta
 
 import numpy as np
+import polars as pl
 import pytest
+from scipy.sparse import csr_matrix
 
+from nightreel.core import columns
 from pipelines.retrieval.fits import fitted_arrays, source_names
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sequence import night
+from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
-from pipelines.retrieval.sequence.items import item_facts
+from pipelines.retrieval.sequence.items import ItemFacts, item_facts
+from pipelines.retrieval.sequence.model import encode, video_vectors
+from pipelines.retrieval.sequence.start import initial
 from pipelines.retrieval.sequence.stop_day import StopDay
+from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES, Timelines
 from pipelines.retrieval.sequence.training import Budget
 from pipelines.retrieval.sources import Catalogue
 from tests.fixtures.small_log import FIRST_DAY, midnight, settings_for
@@ -29,38 +36,50 @@ def settings(tmp_path):
     return settings_for(tmp_path, **{"lists.exclude_seen": False})
 
 
-def _log() -> Past:
-    """A log whose next play follows from the last two, but for one in ten."""
-    random = np.random.default_rng(1)
-    # After an even video another one follows than after an odd one.
-    follower = random.permuted(np.tile(np.arange(VIDEOS), (2, 1)), axis=1)[np.arange(VIDEOS) % 2]
-    video = random.integers(0, VIDEOS, (USERS, PLAYS))
-    for play in range(2, PLAYS):
-        follows = follower[video[:, play - 2], video[:, play - 1]]
-        video[:, play] = np.where(random.random(USERS) < AS_IT_COMES, video[:, play], follows)
-    at_us = round(CUTOFF.timestamp() * 1e6) - np.arange(PLAYS, 0, -1) * 8 * 3_600_000_000
+# FOLLOWER[a, b] is played after a and then b; every video as often as any other.
+FOLLOWER = np.random.default_rng(2).permuted(np.tile(np.arange(VIDEOS), (VIDEOS, 1)), axis=1)
+
+
+def _past(video: np.ndarray) -> Past:
+    """Likes of one video by each user every eight hours: [users, plays]."""
+    users, plays = video.shape
+    at_us = round(CUTOFF.timestamp() * 1e6) - np.arange(plays, 0, -1) * 8 * 3_600_000_000
+    ids, codes = np.unique(video.T, return_inverse=True)
     return Past(
         CUTOFF,
-        np.arange(USERS),
-        np.arange(VIDEOS),
-        np.tile(np.arange(USERS, dtype=np.int32), PLAYS),
-        video.T.ravel().astype(np.int32),
-        np.repeat(at_us, USERS),
-        np.ones(USERS * PLAYS, dtype=bool),
-        np.full(USERS * PLAYS, 2.0, dtype=np.float32),
+        np.arange(users),
+        ids,
+        np.tile(np.arange(users, dtype=np.int32), plays),
+        codes.ravel().astype(np.int32),
+        np.repeat(at_us, users),
+        np.ones(video.size, dtype=bool),
+        np.full(video.size, 2.0, dtype=np.float32),
     )
 
 
-def _catalogue(past: Past) -> Catalogue:
-    none = np.zeros(len(past.video_id), dtype=np.int64)
-    return Catalogue(past.video_id, np.arange(len(past.video_id)), none, none, none, none)
+def _played(users: int = USERS, plays: int = PLAYS) -> np.ndarray:
+    """What is played next follows from the last two plays, but for one in ten."""
+    random = np.random.default_rng(1)
+    video = random.integers(0, VIDEOS, (users, plays))
+    for play in range(2, plays):
+        follows = FOLLOWER[video[:, play - 2], video[:, play - 1]]
+        video[:, play] = np.where(random.random(users) < AS_IT_COMES, video[:, play], follows)
+    return video
 
 
-def _scores(name: str, past: Past, arrays) -> np.ndarray:
-    videos = len(past.video_id)
-    instants = np.full(len(past.user_id), past.cutoff_us)
-    histories = PlaysByUser(past).histories(past.user_id, instants, np.arange(videos), videos)
-    return SOURCES[name].over(arrays, _catalogue(past)).scores(histories)
+def _log() -> Past:
+    return _past(_played())
+
+
+def _scores(name: str, past: Past, arrays, *, users: int = 0, cold: int = 0) -> np.ndarray:
+    """Of all users and videos of the log, then of some users and videos without a play."""
+    videos = len(past.video_id) + cold
+    user_id = np.arange(len(past.user_id) + users)
+    none = np.zeros(videos, dtype=np.int64)
+    catalogue = Catalogue(np.arange(videos), np.arange(videos), none, none, none, none)
+    instants = np.full(len(user_id), past.cutoff_us)
+    histories = PlaysByUser(past).histories(user_id, instants, np.arange(len(past.video_id)), videos)
+    return SOURCES[name].over(arrays, catalogue).scores(histories)
 
 
 @pytest.fixture
@@ -119,3 +138,83 @@ def test_without_jax_the_source_is_absent_and_a_line_says_how_to_have_it(setting
     asked = settings.changed({"retrieval.sources": "als,sequence"})
     assert source_names(asked.retrieval) == ("als",)
     assert "pip install 'nightreel[sequence]'" in "".join(capfd.readouterr())
+
+
+def test_no_play_after_a_users_border_is_learnt_from_and_none_foretells_the_past():
+    """Each play is of a video of its own, so that a play is known by it."""
+    users, plays = 9, 150
+    past = _past(np.arange(users * plays).reshape(users, plays))
+    timelines = Timelines.of(past, past.video_id)
+    borders = timelines.starts[:-1] + np.arange(10, 10 + 16 * users, 16)
+    batches = Batches(timelines, borders, 1, None)
+    learnt_from = 0
+    for batch in [batch for _ in range(3) for batch in batches.epoch()]:
+        used = batch.weight > 0
+        seen, target = batch.plays[0].ravel()[batch.at[used]], batch.target[used]
+        assert (seen // plays == target // plays).all()
+        assert (seen < target).all()
+        assert (target < borders[target // plays]).all()
+        assert not (
+            set(batch.compared) - set(np.flatnonzero(np.arange(users * plays) < borders.repeat(plays)))
+        )
+        learnt_from += used.sum()
+    assert learnt_from
+
+
+def test_a_state_knows_no_later_play():
+    random = np.random.default_rng(1)
+    liked = csr_matrix((random.random((30, VIDEOS)) < 0.4).astype(np.float32))
+    params = initial(_facts(VIDEOS), liked, 1)
+    vectors = video_vectors(params, np.zeros((VIDEOS, 1), dtype=np.int32), np.zeros((VIDEOS, 1)))
+    plays = np.stack([random.integers(0, size, (2, 10)) for size in (VIDEOS, OUTCOMES, GAPS, HOURS)])
+    wait = np.zeros((2, 10), dtype=np.int32)
+    later = plays.copy()
+    later[:, :, 6:] = plays[:, ::-1, 6:]
+    states, others = (encode(np, params, vectors, one, wait=wait) for one in (plays, later))
+    assert np.array_equal(states[:, :6], others[:, :6])
+    assert not np.allclose(states[:, 6:], others[:, 6:])
+
+
+def _facts(videos: int) -> ItemFacts:
+    return ItemFacts(
+        np.arange(videos),
+        np.zeros((videos, 1), dtype=np.int32),
+        np.zeros(1, dtype=np.int64),
+        np.zeros((videos, 1), dtype=np.float32),
+    )
+
+
+def test_a_refit_is_the_same_to_the_last_bit(settings, short):
+    past = _log()
+    one, other = (SOURCES["sequence"].fit(past, settings) for _ in range(2))
+    assert len(one["curve"]) > 1
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        assert values.tobytes() == other[name].tobytes(), name
+
+
+def test_a_video_without_a_play_enters_by_its_author_and_a_user_without_one_by_popularity(
+    settings, short, of_use
+):
+    """Half of the users like author 0's videos, the others author 1's; each has one without a play."""
+    half = VIDEOS // 2
+    video = np.random.default_rng(1).integers(0, half, (USERS, PLAYS))
+    video[: USERS // 2] += half
+    # The last one is the most popular.
+    video[0] = VIDEOS - 1
+    past = _past(video)
+    author = np.append(np.arange(VIDEOS) // half, [0, 1])
+    path = settings.paths.feature_source(columns.VIDEO_PROFILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(
+        {columns.VIDEO_ID: np.arange(VIDEOS + 2), columns.AUTHOR_ID: author}
+        | dict.fromkeys(columns.CATEGORY_LEVELS)
+    ).with_columns(
+        pl.lit(CUTOFF - timedelta(days=9)).dt.cast_time_unit("us").alias(columns.EVENT_TIMESTAMP)
+    ).write_parquet(path)
+    arrays = SOURCES["sequence"].fit(past, settings)
+    scores = _scores("sequence", past, arrays, users=1, cold=2)
+    of_author_1 = np.arange(USERS) < USERS // 2
+    assert (scores[:-1][of_author_1, -1] > scores[:-1][of_author_1, -2]).mean() > 0.9
+    assert (scores[:-1][~of_author_1, -1] < scores[:-1][~of_author_1, -2]).mean() > 0.9
+    assert scores[-1].argmax() == np.bincount(video.ravel()).argmax()

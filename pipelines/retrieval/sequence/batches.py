@@ -9,7 +9,7 @@ from pipelines.retrieval.sequence.model import LENGTH
 from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
 _PLAYS, _SHORT = 64 * LENGTH, LENGTH // 4
-_TARGETS, _COMPARED = 1_024, 2_048
+_COMPARED_MIN, _COMPARED, _PAIRS = 256, 2_048, 1 << 21
 # How likely it is that not the next liked play is to be foretold but one after it, and so on.
 _FURTHER = 0.5
 _NEVER = 1e9
@@ -55,6 +55,9 @@ class Batches:
         share = counts**0.75
         self._share = share / share.sum()
         self._sums = np.cumsum(self._share)
+        self._compared_with = min(_COMPARED, max(_COMPARED_MIN, 1 << int(len(self._known) - 1).bit_length()))
+        # Of few videos a batch can foretell from each of its plays, of many from some, at one price.
+        self._targets = min(_PLAYS, _PAIRS // self._compared_with)
 
     def __bool__(self) -> bool:
         return len(self._known) > 1 and len(self._windows()[0]) > 0
@@ -106,10 +109,10 @@ class Batches:
         usable = is_play & (like < len(plays.likes)) & (target < self._border[index])
         wait = np.zeros((windows, length), dtype=np.int32)
         wait[: len(starts)] = gap_codes(np.where(usable, plays.at_us[target] - plays.at_us[index], 0))
-        at = self._random.permutation(np.flatnonzero(usable))[:_TARGETS]
-        padded = np.zeros((2, _TARGETS), dtype=np.int32)
+        at = self._random.permutation(np.flatnonzero(usable))[: self._targets]
+        padded = np.zeros((2, self._targets), dtype=np.int32)
         padded[:, : len(at)] = at, plays.video[target.ravel()[at]]
-        weight = (np.arange(_TARGETS) < len(at)).astype(np.float32)
+        weight = (np.arange(self._targets) < len(at)).astype(np.float32)
         return Batch(tokens, wait, padded[0], padded[1], weight, *self._compared())
 
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +122,7 @@ class Batches:
             drawn = np.minimum(drawn, len(self._known) - 1)
             expected = np.log(self._share[drawn] * _COMPARED)
             return self._known[drawn].astype(np.int32), expected.astype(np.float32)
-        found = np.full(_COMPARED, self._known[0], dtype=np.int32)
-        expected = np.full(_COMPARED, _NEVER, dtype=np.float32)
+        found = np.full(self._compared_with, self._known[0], dtype=np.int32)
+        expected = np.full(self._compared_with, _NEVER, dtype=np.float32)
         found[: len(self._known)], expected[: len(self._known)] = self._known, 0.0
         return found, expected

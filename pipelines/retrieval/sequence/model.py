@@ -1,5 +1,7 @@
 """The transformer: pre-norm blocks over plays, whose last state is compared with every video.
 
+Beside the blocks stands a fading mean of the videos liked, with which training begins (`start`).
+
 It is written once for JAX, which trains it, and for NumPy, which scores one user at a time, so that a user's
 scores depend on no other user. Source: Kang and McAuley, Self-Attentive
 Sequential Recommendation (ICDM 2018).
@@ -46,6 +48,9 @@ def encode(
     states = dropped(vectors[video] * np.float32(SIZE**0.5) + came_of_it)
     ago = np.arange(length)[:, None] - np.arange(length)[None, :]
     causal = np.where(ago < 0, _FUTURE, np.float32(0))
+    # Beside the blocks and not in front of them, else the last play is lost in the sum of all earlier ones.
+    weights = params["taste_ago"][np.maximum(ago, 0)] + causal + params["taste_heed"][outcome][:, None, :]
+    taste = _softmax(xp, weights) @ _normed(xp, vectors[video], np.float32(1))
     for block in range(BLOCKS):
         normed = _normed(xp, states, params["norm_attention"][block])
         query, key, value = (
@@ -55,15 +60,19 @@ def encode(
         weights = query @ key.swapaxes(-1, -2) * np.float32((SIZE // HEADS) ** -0.5)
         weights = weights + params["ago"][block][:, np.maximum(ago, 0)] + causal
         weights = weights + params["heed"][block][:, outcome].swapaxes(0, 1)[:, :, None, :]
-        weights = xp.exp(weights - weights.max(axis=-1, keepdims=True))
-        weights = weights / weights.sum(axis=-1, keepdims=True)
-        mixed = (weights @ value).swapaxes(1, 2).reshape(states.shape)
+        mixed = (_softmax(xp, weights) @ value).swapaxes(1, 2).reshape(states.shape)
         states = states + dropped(mixed @ params["attention_out"][block])
         wide = _normed(xp, states, params["norm_wide"][block]) @ params["wide_in"][block]
         # The sigmoid of a wide range, without overflow.
         gate = np.float32(0.5) * (np.float32(1) + xp.tanh(np.float32(0.5) * wide))
         states = states + dropped((wide * gate) @ params["wide_out"][block])
-    return _normed(xp, states + params["wait"][wait], params["norm_last"])
+    next_play = _normed(xp, states, params["norm_last"])
+    return _normed(xp, taste + params["wait"][wait], params["norm_taste"]) + next_play
+
+
+def _softmax(xp: Any, weights: Any) -> Any:
+    weights = xp.exp(weights - weights.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _by_head(part: Any) -> Any:

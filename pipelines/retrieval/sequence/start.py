@@ -1,8 +1,8 @@
 """Where training begins: as a matrix factorisation of liked plays, which the transformer then improves on.
 
-The first block's attention hands on the mean of the videos liked so far, the newest most, and videos are
-compared by the factors of users' liked plays (PureSVD, Cremonesi et al., RecSys 2010). So what a small log
-says of videos need not be learnt by steps of a gradient. Measured in docs/decisions/sequence.md.
+The mean of the videos liked so far, the newest most, is compared with videos by the factors of users' liked
+plays (PureSVD, Cremonesi et al., RecSys 2010), and the blocks say little yet. So what a small log says of
+videos need not be learnt by steps of a gradient. Measured in docs/decisions/sequence.md.
 """
 
 import numpy as np
@@ -13,7 +13,11 @@ from pipelines.retrieval.sequence.items import ItemFacts
 from pipelines.retrieval.sequence.model import BLOCKS, HEADS, LENGTH, SIZE
 from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES
 
-_DAMPING, _FADING, _MIX, _UNLIKED = 0.25, 0.95, 20.0, -3.0
+_DAMPING, _FADING, _UNLIKED = 0.25, 0.95, -3.0
+# One head of each block begins by looking at the play before, from where it finds what follows two plays.
+_NOT_BEFORE = -4.0
+# How much the blocks say where training begins, beside the mean of liked videos.
+_BLOCKS_SAY = 0.1
 # Small enough that the first probabilities are none too sure.
 _LENGTH = 0.4
 _SHRINK_VIDEOS, _RIDGE = 5.0, 10.0
@@ -31,11 +35,10 @@ def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndar
         return (scale * random.standard_normal(shape)).astype(np.float32)
 
     thin = SIZE**-0.5
-    inward = normal(BLOCKS, SIZE, 3 * SIZE, scale=0.3 * thin)
-    inward[0, :, 2 * SIZE :] = np.eye(SIZE)
-    outward = normal(BLOCKS, SIZE, SIZE, scale=0.15 * thin)
-    outward[0] = _MIX * np.eye(SIZE)
-    heed = np.where(np.arange(OUTCOMES) % 2 == 1, 0.0, _UNLIKED)
+    heed = np.where(np.arange(OUTCOMES) % 2 == 1, 0.0, _UNLIKED).astype(np.float32)
+    fading = (np.log(_FADING) * np.arange(LENGTH)).astype(np.float32)
+    ago = np.tile(fading, (BLOCKS, HEADS, 1))
+    ago[:, 0] = np.where(np.arange(LENGTH) == 1, 0.0, _NOT_BEFORE)
     video, group, text = _explained(_factors(liked, seed), items)
     return {
         "video": video,
@@ -46,15 +49,18 @@ def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndar
         "gap": normal(GAPS, SIZE, scale=0.02),
         "hour": normal(HOURS, SIZE, scale=0.02),
         "wait": np.zeros((GAPS, SIZE), dtype=np.float32),
-        "ago": np.tile((np.log(_FADING) * np.arange(LENGTH)).astype(np.float32), (BLOCKS, HEADS, 1)),
-        "heed": np.tile(heed.astype(np.float32), (BLOCKS, HEADS, 1)),
+        "taste_ago": fading,
+        "taste_heed": heed,
+        "ago": ago,
+        "heed": np.zeros((BLOCKS, HEADS, OUTCOMES), dtype=np.float32),
         "norm_attention": np.ones((BLOCKS, SIZE), dtype=np.float32),
         "norm_wide": np.ones((BLOCKS, SIZE), dtype=np.float32),
-        "norm_last": np.ones(SIZE, dtype=np.float32),
-        "attention_in": inward,
-        "attention_out": outward,
+        "norm_last": np.full(SIZE, _BLOCKS_SAY, dtype=np.float32),
+        "norm_taste": np.ones(SIZE, dtype=np.float32),
+        "attention_in": normal(BLOCKS, SIZE, 3 * SIZE, scale=thin),
+        "attention_out": normal(BLOCKS, SIZE, SIZE, scale=0.5 * thin),
         "wide_in": normal(BLOCKS, SIZE, 2 * SIZE, scale=thin),
-        "wide_out": normal(BLOCKS, 2 * SIZE, SIZE, scale=0.15 * thin),
+        "wide_out": normal(BLOCKS, 2 * SIZE, SIZE, scale=0.5 * thin),
     }
 
 
