@@ -11,7 +11,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from nightreel.cli.root import app  # isort: skip
-from nightreel.cli import start, steps, nights, lists, rules, models, upkeep, completion  # noqa: F401  # isort: skip
+from nightreel.cli import start, steps, nights, show, outcomes, lists  # noqa: F401  # isort: skip
+from nightreel.cli import rules, models, upkeep, completion  # noqa: F401  # isort: skip
 from nightreel.cli.entry import main  # isort: skip
 
 __all__ = ["app", "main"]

@@ -19,7 +19,6 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.ingest import read_delivery
-from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.deliveries import (
     ARCHIVE,
     KINDS,
@@ -36,6 +35,7 @@ from pipelines.ingest.formats import ending_of
 from pipelines.ingest.ids import remedy_for
 from pipelines.ingest.mapping import files_given
 from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
+from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries
 from pipelines.known import deliveries_after

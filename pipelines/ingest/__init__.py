@@ -17,7 +17,6 @@ from nightreel.core.play_days import is_day_file, scan_days
 from nightreel.core.settings import Settings
 from nightreel.core.steps import Step, StepResult
 from pipelines.ingest.changes import note_changes
-from pipelines.ingest.csv_reading import REJECT_SCHEMA
 from pipelines.ingest.days_written import DamagedDayError, require_usable_days
 from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
 from pipelines.ingest.derived import DERIVED, derived
@@ -30,6 +29,7 @@ from pipelines.ingest.plan import Plan, plan_files
 from pipelines.ingest.raw_files import EXPOSURES
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import refuse_too_many
+from pipelines.ingest.reject_columns import REJECT_SCHEMA
 from pipelines.ingest.sources import Source, scratch_folder
 from pipelines.ingest.summary import IngestFacts, facts_of, located, size_of, taken_of
 from pipelines.ingest.tables import Table, read_table

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS
-from pipelines.ingest.csv_reading import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.decimals import ADVICE, IN_COMMAS, with_points
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
 from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.time_texts import rewritten
 from pipelines.ingest.times import DAY, ISO, as_iso
 

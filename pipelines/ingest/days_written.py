@@ -12,8 +12,8 @@ from nightreel.core import columns
 from nightreel.core.checksums import is_usable
 from nightreel.core.errors import NightreelError
 from nightreel.core.play_days import day_file, files_by_day
-from pipelines.ingest.csv_reading import LINE
 from pipelines.ingest.output import Output
+from pipelines.ingest.reject_columns import LINE
 from pipelines.local_days import ends_of_days
 
 _DAY = "local day"

@@ -4,7 +4,8 @@ import codecs
 from pathlib import Path
 
 from nightreel.core.errors import InputError
-from pipelines.ingest.formats import DELIMITERS, HEADER_BYTES_MAX, Text, csv_rows
+from pipelines.ingest.formats import DELIMITERS, HEADER_BYTES_MAX, Text
+from pipelines.ingest.quoting import csv_rows
 from pipelines.ingest.raw_files import RawFile
 
 

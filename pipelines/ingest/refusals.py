@@ -7,8 +7,8 @@ import polars as pl
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.settings import DataSettings
-from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.ids import remedy_for
+from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.sources import Source
 from pipelines.ingest.summary import located
 from pipelines.ingest.tables import DUPLICATE

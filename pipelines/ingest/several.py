@@ -14,13 +14,13 @@ from pipelines.ingest.formats import (
     files_of,
     head_of,
     is_several,
-    json_lines,
     new_file,
-    parquet_text,
-    text_of,
 )
 from pipelines.ingest.headers import header_of
+from pipelines.ingest.json_rows import json_lines
+from pipelines.ingest.parquet_rows import parquet_text
 from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.texts import text_of
 
 _BLOCK_BYTES = 8 * 2**20
 

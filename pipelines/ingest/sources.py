@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings, Paths
-from pipelines.ingest.csv_reading import Header, inspect_csv
+from pipelines.ingest.csv_inspection import Header, inspect_csv
 from pipelines.ingest.decimals import COMMA, SHOWN, are_in_commas
-from pipelines.ingest.formats import Form, csv_rows
+from pipelines.ingest.formats import Form
 from pipelines.ingest.mapping import files_given, mapped, renamed
+from pipelines.ingest.quoting import csv_rows
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawFile, present_columns
 from pipelines.ingest.taken import Taken
 from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from nightreel.core import columns
 from nightreel.core.steps import Facts
-from pipelines.ingest.csv_reading import LINE, REASON
 from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.sources import Source
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.taken import Taken

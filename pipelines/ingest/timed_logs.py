@@ -9,7 +9,6 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from pipelines.ingest.changes import first_difference, has_changed
-from pipelines.ingest.csv_reading import LINE
 from pipelines.ingest.days_written import DaySpill, DaysWritten, by_day
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.merging import Known, add_plays, arrived_at
@@ -18,6 +17,7 @@ from pipelines.ingest.plan import Plan
 from pipelines.ingest.raw_files import BIG_MATRIX
 from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import ask_which_ratings, refuse_too_many
+from pipelines.ingest.reject_columns import LINE
 from pipelines.ingest.schemas import validate
 from pipelines.ingest.sources import Source
 from pipelines.ingest.summary import located, taken_of

@@ -21,6 +21,8 @@ from pipelines.metrics.inverse_exposure import (
     weighted_recall_at_k,
 )
 from pipelines.metrics.ndcg import graded_ndcg_at_k, ndcg_at_k, own_list_ndcg_at_k
+from pipelines.metrics.orders import Order
+from pipelines.metrics.outcomes import Outcome
 from pipelines.metrics.prediction_error import (
     Reliability,
     brier_score,
@@ -28,7 +30,7 @@ from pipelines.metrics.prediction_error import (
     reliability,
     root_mean_square_error,
 )
-from pipelines.metrics.ranked import Order, Outcome, RankedLists
+from pipelines.metrics.ranked import RankedLists
 
 __all__ = [
     "Bootstrap",

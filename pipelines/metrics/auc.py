@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.metrics.ranked import Order
+from pipelines.metrics.orders import Order
 
 
 def ascending_ranks(order: Order, score: np.ndarray) -> np.ndarray:

@@ -4,53 +4,28 @@ The order is that of `HybridRanker.ordering`: the regressor alone, unless traini
 helps; its personal part is weighted as training found it to be worth.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.model_rows.blocks import made_in_order
-from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers import HybridRanker
-from pipelines.rankers.common_order import means_over_users, plays_of
-from pipelines.rankers.filtering import filter_size, hybrid_order
-from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
+from pipelines.rankers.common_order import plays_of
+from pipelines.rankers.pair_ranker import PairRanker
 from scoring.lists.averaged import averaged_users
-from scoring.lists.candidates import Candidates, OpenVideos, first_within_caps
+from scoring.lists.candidates import Candidates
+from scoring.lists.hybrid_lists import HybridLists
+from scoring.lists.one_list import popular_list
 from scoring.lists.own_sources import OwnSources
-from scoring.lists.retrieval import Retrieval, top_rated
-from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+from scoring.lists.retrieval import Retrieval
+from scoring.lists.rows import Lists
 from scoring.lists.trace import Trace
-
-# Videos that the filter keeps for a user: positions, ascending, als_score, what brought them, probability.
-_Filtered = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
 
 # Users scored at a time: as fast as with more, and memory stays small for large catalogues.
 USER_BLOCK = 256
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Each stage's scores of one user's pairs that reach the regressor; all arrays have the same length.
-
-    Attributes:
-        videos: int64, their indices, ascending.
-        als: float32, NaN where unknown.
-        brought_by: uint32, one bit per candidate source, as `Retrieval.of_user` returns it.
-        ordering: float64, what the list is ordered by.
-    """
-
-    videos: np.ndarray
-    als: np.ndarray
-    brought_by: np.ndarray
-    classifier: np.ndarray
-    regressor: np.ndarray
-    ordering: np.ndarray
 
 
 def score_users(
@@ -90,8 +65,9 @@ def score_with(
         common: as `common_order` returns it for all users, if `candidates` has only some of them.
     """
     scoring = _prepared(candidates, ranker, retrieval, settings, common)
-    starts = range(0, len(candidates.user_id), USER_BLOCK)
-    yield from made_in_order(scoring.block, starts, settings.threads)
+    users = np.arange(len(candidates.user_id))
+    blocks = (users[start : start + USER_BLOCK] for start in range(0, len(users), USER_BLOCK))
+    yield from made_in_order(scoring.block, blocks, settings.threads)
 
 
 def common_order(
@@ -133,257 +109,8 @@ def _prepared(
     retrieval: Retrieval | None,
     settings: Settings,
     common: np.ndarray | None = None,
-) -> "_Scoring":
-    popular = _popular(candidates, ranker.sides, settings.lists.top_k)
+) -> "HybridLists":
+    popular = popular_list(candidates, ranker.sides, settings.lists.top_k)
     plays = plays_of(ranker.sides)
-    scoring = _Scoring(candidates, ranker, popular, ranker.sides.received(), retrieval, settings, plays)
+    scoring = HybridLists(candidates, ranker, popular, ranker.sides.received(), retrieval, settings, plays)
     return replace(scoring, common=scoring.means_over_users() if common is None else common)
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """What the lists of every block of users are made with.
-
-    plays: float64 [users], the length of each one's history. common: as `common_order` gives it.
-    """
-
-    candidates: Candidates
-    ranker: PairRanker
-    popular: "_List"
-    received: np.ndarray
-    retrieval: Retrieval | None
-    settings: Settings
-    plays: np.ndarray
-    common: np.ndarray | None = None
-
-    def means_over_users(self) -> np.ndarray | None:
-        """`common`, over some users with a history, chosen by a hash of their ids."""
-        if self.ranker.ranker.shrinkage.changes_nothing:
-            return None
-        users = averaged_users(self.candidates, self.settings.seed)
-        if self.retrieval is None:
-            return means_over_users(self.ranker, users)
-        total, count = np.zeros((2, len(self.candidates.video_id)))
-        for user in users.tolist():
-            pairs = self._retrieved(self.retrieval, user)
-            (regressed,) = self._of_pairs(self.ranker.block(np.array([user])).regressed, 0, [pairs])
-            videos, als, _ = pairs
-            total[videos] += self.ranker.ranker.ordering(regressed, als)
-            count[videos] += 1
-        found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-        return found
-
-    def block(self, start: int) -> Lists:
-        """The lists of the users from index `start` on."""
-        candidates = self.candidates
-        users = np.arange(start, min(start + USER_BLOCK, len(candidates.user_id)))
-        has_history = candidates.has_history[users]
-        lists = dict.fromkeys(users[~has_history].tolist(), self.popular)
-        warm = users[has_history]
-        if len(warm):
-            lists |= zip(warm.tolist(), self._ordered_lists(self.ranker.block(warm)), strict=True)
-        return Lists.concatenate(lists[user].of(candidates.user_id[user]) for user in users.tolist())
-
-    def trace(self, user: int) -> Trace:
-        """How the list of one user comes about."""
-        block = self.ranker.block(np.array([user]))
-        ((_, (filtered,)),) = self._filtered(block)
-        (regressed,) = self._of_pairs(block.regressed, 0, [filtered])
-        every = self._all_stages(block, 0, self.candidates.open_videos(user))
-        retrieved = every.videos if self.retrieval is None else self._retrieved(self.retrieval, user)[0]
-        at = np.searchsorted(every.videos, retrieved)
-        stages = self._stages(user, filtered, regressed)
-        listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.lists.top_k)
-        if len(listed) < self.settings.lists.top_k and len(filtered[0]) < len(every.videos):
-            stages = every
-            listed = first_within_caps(self._order(stages), self.candidates.caps, self.settings.lists.top_k)
-        return Trace(
-            retrieved,
-            self._names(every.brought_by[at], HYBRID),
-            every.classifier[at],
-            np.isin(retrieved, filtered[0]),
-            self._order(stages),
-            listed,
-            {"classifier": self.ranker.ranker.classifier, "regressor": self.ranker.ranker.regressor},
-            self.ranker.sides.names,
-            partial(self.ranker.sides.pair, user),
-        )
-
-    def _ordered_lists(self, block: UserBlock) -> Iterator["_List"]:
-        """The hybrid's list of each user of a block."""
-        rewatch = self.candidates.rewatch(block.users)
-        for part, found in self._filtered(block):
-            regressor = self._of_pairs(block.regressed, part.start, found)
-            for user, filtered, regressed in zip(range(part.start, part.stop), found, regressor, strict=True):
-                source = REWATCH if rewatch[user] else HYBRID
-                ordered = self._ordered(self._stages(int(block.users[user]), filtered, regressed), source)
-                if len(ordered.video_id) < self.settings.lists.top_k:
-                    open_videos = self.candidates.open_videos(int(block.users[user]))
-                    if len(filtered[0]) < len(open_videos):
-                        # The caps have no room for enough of the filter's choice: the regressor orders all.
-                        ordered = self._ordered(self._all_stages(block, user, open_videos), source)
-                yield ordered
-
-    def _all_stages(self, block: UserBlock, user: int, open_videos: OpenVideos) -> Stages:
-        """All that is open to a user of the block, scored by every stage."""
-        every = np.flatnonzero(open_videos.dense())
-        one = int(block.users[user])
-        brought_by = np.zeros(len(every), dtype=np.uint32)
-        if self.retrieval is not None:
-            videos, of_videos = self.retrieval.of_user(
-                open_videos, block.ranker.sides.user_factors[one], int(self.candidates.user_id[one])
-            )
-            brought_by[np.searchsorted(every, videos)] = of_videos
-        pairs = (every, block.ranker.sides.als_scores(one, every), brought_by)
-        (classifier,) = self._of_pairs(block.probability, user, [pairs])
-        (regressor,) = self._of_pairs(block.regressed, user, [pairs])
-        return self._stages(one, (*pairs, classifier), regressor)
-
-    def _stages(self, user: int, filtered: _Filtered, regressor: np.ndarray) -> Stages:
-        """Of a user, a position in the candidates, all that decides how some videos are ordered."""
-        videos, als, _, _ = filtered
-        return Stages(*filtered, regressor, self._ordering(user, videos, regressor, als))
-
-    def _ordering(self, user: int, videos: np.ndarray, regressor: np.ndarray, als: np.ndarray) -> np.ndarray:
-        """What orders these videos of a user: float64 [videos]."""
-        ranker = self.ranker.ranker
-        ordering = ranker.ordering(regressor, als)
-        if self.common is None:
-            return ordering
-        plays = np.full(len(videos), self.plays[user])
-        return ranker.shrinkage.applied(ordering, self.common[videos], plays)
-
-    def _order(self, stages: Stages) -> np.ndarray:
-        """These videos, best first."""
-        # The videos ascend, and so do ids.
-        order = hybrid_order(
-            stages.classifier,
-            stages.ordering,
-            stages.videos,
-            len(stages.videos),
-            received=self.received[stages.videos],
-        )
-        found: np.ndarray = stages.videos[order]
-        return found
-
-    def _ordered(self, stages: Stages, source: str) -> "_List":
-        candidates = self.candidates
-        videos = first_within_caps(self._order(stages), candidates.caps, self.settings.lists.top_k)
-        positions = np.searchsorted(stages.videos, videos)
-        return _List(
-            candidates.video_id[videos],
-            stages.ordering[positions],
-            stages.classifier[positions],
-            stages.regressor[positions],
-            stages.als[positions].astype(np.float64),
-            source,
-            self._names(stages.brought_by[positions], source),
-        )
-
-    def _names(self, brought_by: np.ndarray, source: str) -> np.ndarray:
-        if self.retrieval is None or source != HYBRID:
-            return np.full(len(brought_by), "")
-        return joined_names(brought_by, self.retrieval.names)
-
-    def _filtered(self, block: UserBlock) -> Iterator[tuple[slice, list[_Filtered]]]:
-        """What the filter keeps of some of these users after the other."""
-        keep = filter_size(self.settings.ranker, self.settings.lists)
-        if self.retrieval is not None:
-            return self._filtered_union(block, self.retrieval, keep)
-        return self._filtered_catalogue(block, keep)
-
-    def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[_Filtered]]]:
-        for part, als, probability in block.classified():
-            found = []
-            open_to = self.candidates.open_to(block.users[part])
-            users = range(part.start, part.stop)
-            for user, of_user, likely, opened in zip(users, als, probability, open_to, strict=True):
-                every = np.arange(len(likely))
-                best = best_positions(
-                    likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
-                )
-                found.append((best, of_user[best], np.zeros(len(best), dtype=np.uint32), likely[best]))
-            yield part, found
-
-    def _filtered_union(
-        self, block: UserBlock, retrieval: Retrieval, keep: int
-    ) -> Iterator[tuple[slice, list[_Filtered]]]:
-        step = max(1, PAIRS_AT_A_TIME // retrieval.size)
-        for start in range(0, len(block.users), step):
-            part = slice(start, min(start + step, len(block.users)))
-            pairs = [self._retrieved(retrieval, user) for user in block.users[part].tolist()]
-            probability = self._of_pairs(block.probability, start, pairs)
-            found = []
-            users = range(part.start, part.stop)
-            for user, (videos, als, brought_by), likely in zip(users, pairs, probability, strict=True):
-                tie_break = partial(self._tie_break, block, user, videos, als)
-                best = best_positions(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
-                found.append((videos[best], als[best], brought_by[best], likely[best]))
-            yield part, found
-
-    def _tie_break(
-        self, block: UserBlock, user: int, videos: np.ndarray, als: np.ndarray, tied: np.ndarray
-    ) -> np.ndarray:
-        """What orders those of a user's videos between which the classifier does not decide."""
-        (regressor,) = self._of_pairs(block.regressed, user, [(videos[tied], als[tied])])
-        one = int(block.users[user])
-        ordering = self._ordering(one, videos[tied], regressor, als[tied])
-        return in_turn(ordering, self.received[videos[tied]])
-
-    def _retrieved(self, retrieval: Retrieval, user: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The user's candidates, their als_score and what brought them."""
-        sides = self.ranker.sides
-        videos, brought_by = retrieval.of_user(
-            self.candidates.open_videos(user), sides.user_factors[user], int(self.candidates.user_id[user])
-        )
-        return videos, sides.als_scores(user, videos), brought_by
-
-    def _of_pairs(
-        self,
-        score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-        first: int,
-        pairs: Sequence[tuple[np.ndarray, ...]],
-    ) -> list[np.ndarray]:
-        """A model's scores for users of a block, from index `first` on.
-
-        pairs: of each user the positions of the videos, their als_score, and what is not asked for here.
-        """
-        lengths = [len(of_user[0]) for of_user in pairs]
-        user = first + np.repeat(np.arange(len(pairs)), lengths)
-        video, als = (np.concatenate([of_user[column] for of_user in pairs]) for column in range(2))
-        return np.split(score(user, video, als), np.cumsum(lengths)[:-1])
-
-
-@dataclass(frozen=True)
-class _List:
-    """One list, of no user yet; all arrays as in Lists."""
-
-    video_id: np.ndarray
-    score: np.ndarray
-    classifier_score: np.ndarray
-    regressor_score: np.ndarray
-    als_score: np.ndarray
-    source: str
-    candidate_sources: np.ndarray
-
-    def of(self, user_id: int) -> Lists:
-        rows = len(self.video_id)
-        return Lists(
-            np.full(rows, user_id, dtype=np.int64),
-            np.arange(1, rows + 1, dtype=np.int32),
-            self.video_id,
-            self.score,
-            self.classifier_score,
-            self.regressor_score,
-            self.als_score,
-            np.full(rows, self.source),
-            self.candidate_sources,
-        )
-
-
-def _popular(candidates: Candidates, sides: Sides, k: int) -> _List:
-    """The best received videos; `score` is their smoothed share, and no stage scores these rows."""
-    share = np.nan_to_num(sides.video_feature(columns.VIDEO_AGG_LIKED_SHARE).astype(np.float64))
-    order = first_within_caps(top_rated(candidates, sides), candidates.caps, k)
-    none = np.full(len(order), np.nan)
-    return _List(candidates.video_id[order], share[order], none, none, none, POPULAR, np.full(len(order), ""))

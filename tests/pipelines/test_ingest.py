@@ -17,7 +17,7 @@ from nightreel.core.checksums import files_below
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Settings
-from pipelines.ingest import csv_reading, ingest
+from pipelines.ingest import csv_inspection, csv_reading, ingest
 from pipelines.ingest.formats import Form
 from pipelines.ingest.raw_files import BIG_MATRIX
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS, CAPTION_HEADER, RawLog
@@ -120,8 +120,9 @@ def test_the_text_of_duplicates_is_found_wherever_blocks_of_the_file_end(
     made = _settings(tmp_path / "home", raw.write(tmp_path / "raw"), **{"data.max_reject_share": 0})
     rows = pl.Series([2, 6, 8])
     with monkeypatch.context() as patch:
-        patch.setattr(csv_reading, "_BLOCK_BYTES", block_bytes)
-        header = csv_reading.inspect_csv(made.data.raw_dir / BIG, BIG_MATRIX, Form(), tmp_path)
+        for module in (csv_inspection, csv_reading):
+            patch.setattr(module, "BLOCK_BYTES", block_bytes)
+        header = csv_inspection.inspect_csv(made.data.raw_dir / BIG, BIG_MATRIX, Form(), tmp_path)
         assert csv_reading.lines_of(header, rows) == [
             BIG_ROWS[0],
             BIG_ROWS[0],
@@ -213,7 +214,8 @@ def test_where_blocks_of_the_file_end_changes_nothing(
         "".join(f"{user}{BIG_ROWS[0][2:]}\n1,2\n" for user in range(100, 130)) + BIG_ROWS[1] + "\n"
     )
     wanted = _ingested(raw, tmp_path / "whole", **{"data.max_reject_share": 0.9})
-    monkeypatch.setattr(csv_reading, "_BLOCK_BYTES", block_bytes)
+    for module in (csv_inspection, csv_reading):
+        monkeypatch.setattr(module, "BLOCK_BYTES", block_bytes)
     found = _ingested(raw, tmp_path / "blocks", **{"data.max_reject_share": 0.9})
     for name in ("interactions", "video_captions", "video_daily", "fully_observed"):
         assert _table(found, name).equals(_table(wanted, name))
@@ -388,7 +390,7 @@ def test_only_what_is_new_is_read(raw: RawLog, tmp_path: Path, monkeypatch: pyte
     (made.data.raw_dir / BIG).write_bytes(raw.files[BIG].encode())
     read: list[tuple[str, int]] = []
 
-    def noting(path: Path, header: csv_reading.Header) -> Iterator[csv_reading.TextBatch]:
+    def noting(path: Path, header: csv_inspection.Header) -> Iterator[csv_reading.TextBatch]:
         for batch in csv_reading.read_batches(path, header):
             read.append((path.name, batch.rows.height))
             yield batch

@@ -23,18 +23,10 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError
 from nightreel.core.settings import DataSettings, Paths
 from nightreel.operations.forgetting.identity import Person
-from pipelines.ingest.formats import (
-    HEADER_BYTES_MAX,
-    PACKED,
-    PARQUET,
-    Form,
-    Text,
-    csv_rows,
-    head_of,
-    quote_of,
-)
+from pipelines.ingest.formats import HEADER_BYTES_MAX, PACKED, PARQUET, Form, Text, head_of
 from pipelines.ingest.headers import header_of
 from pipelines.ingest.mapping import files_given, mapped
+from pipelines.ingest.quoting import csv_rows, quote_of
 from pipelines.ingest.raw_files import RawFile
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

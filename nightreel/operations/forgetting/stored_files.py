@@ -15,7 +15,7 @@ from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import FRIENDS, Removed
-from pipelines.ingest.csv_reading import RAW, REASON
+from pipelines.ingest.reject_columns import RAW, REASON
 
 _TEXTS = (".json", ".jsonl", ".html", ".csv", ".txt", ".log", ".toml")
 # What is made again from tables and lists when it is needed, and holds rows of single users.

@@ -24,16 +24,13 @@ from pipelines.ingest.formats import (
     PACKED,
     PARQUET,
     Form,
-    as_text,
-    csv_rows,
     files_of,
     head_of,
-    parquet_dataset,
-    quote_of,
     refuse_other_formats,
-    require_parquet,
 )
 from pipelines.ingest.lake_tables import lake_kind, lake_rows
+from pipelines.ingest.parquet_rows import as_text, parquet_dataset, require_parquet
+from pipelines.ingest.quoting import csv_rows, quote_of
 from pipelines.ingest.times import is_day
 from pipelines.ingest.uuids import frame_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from pipelines.ingest import csv_reading, ingest
+from pipelines.ingest import csv_inspection, csv_reading, ingest
 from tests.fixtures.raw_log import BIG_HEADER, BIG_ROWS
 from tests.pipelines.ingest.conftest import Ingested
 
@@ -28,7 +28,7 @@ def test_plays_that_come_while_the_log_is_read_come_in_the_next_time(
     if change == "is rewritten":
         changed = changed.replace("\n14,", "\n18,")
 
-    def racing(file: Path, header: csv_reading.Header) -> Iterator[csv_reading.TextBatch]:
+    def racing(file: Path, header: csv_inspection.Header) -> Iterator[csv_reading.TextBatch]:
         if file == path and when == "before the first batch":
             path.write_text(changed)
         yield from csv_reading.read_batches(file, header)
