@@ -1,15 +1,22 @@
 """Writes licences.md: every package of the lock files with its version and licence, from its metadata.
 
 `python docs/licences.py`, in an environment made from requirements-dev.lock; what only development needs is
-not listed. Packages for other systems stand there too, without a licence: their metadata is not here.
+not listed. What the extra `sequence` needs is in no lock file but that one. Packages for other systems stand
+there too, without a licence: their metadata is not here.
 """
 
 import re
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 FOLDER = Path(__file__).resolve().parent
 LOCKS = [FOLDER.parent / name for name in ("requirements.lock", "requirements-ray.lock")]
+_DEV_LOCK = FOLDER.parent / "requirements-dev.lock"
+_EXTRA = "sequence"
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(\s*;)?", flags=re.MULTILINE)
 _CLASSIFIER = "License :: OSI Approved :: "
 
@@ -17,7 +24,32 @@ _CLASSIFIER = "License :: OSI Approved :: "
 def locked() -> dict[str, tuple[str, bool]]:
     """Version of each package of the lock files, and whether only some systems get it."""
     pins = (pin for lock in LOCKS for pin in _PIN.finditer(lock.read_text(encoding="utf-8")))
-    return {pin[1]: (pin[2], bool(pin[3])) for pin in pins}
+    found = {pin[1]: (pin[2], bool(pin[3])) for pin in pins}
+    needed = of_extra()
+    for pin in _PIN.finditer(_DEV_LOCK.read_text(encoding="utf-8")):
+        if pin[1] in needed:
+            # Of several versions, for several Pythons, the first.
+            found.setdefault(pin[1], (pin[2], bool(pin[3])))
+    return found
+
+
+def of_extra() -> set[str]:
+    """All that the extra needs, of what is installed."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    waiting, found = list(project["optional-dependencies"][_EXTRA]), set[str]()
+    while waiting:
+        needed = Requirement(waiting.pop())
+        name = canonicalize_name(needed.name)
+        if name in found or not _is_needed(needed):
+            continue
+        found.add(name)
+        waiting += metadata.requires(name) or ()
+    return found
+
+
+def _is_needed(needed: Requirement) -> bool:
+    """Whether this system needs it, where no extra asks for it."""
+    return needed.marker is None or needed.marker.evaluate({"extra": ""})
 
 
 def licence(name: str) -> str | None:
@@ -44,7 +76,8 @@ def page() -> str:
         "<!-- Made by `python docs/licences.py` from the lock files and the packages' metadata. -->",
         "",
         "nightreel is under Apache-2.0. These packages do not come with it: pip installs them, by hash;",
-        "Ray and what it needs only with the extra `nightreel[ray]`, faiss only with `nightreel[search]`.",
+        "Ray and what it needs only with the extra `nightreel[ray]`, faiss only with `nightreel[search]`,",
+        "JAX, Optax and what they need only with `nightreel[sequence]`.",
         "",
         "| package | version | licence |",
         "|---|---|---|",
