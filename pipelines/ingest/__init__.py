@@ -38,6 +38,7 @@ from pipelines.ingest.timed_logs import take_log
 from pipelines.ingest.unread import unread_files
 from pipelines.ingest.warehouse import fetch
 from pipelines.ingest.work import Work
+from pipelines.segment_columns import segment_columns
 
 __all__ = ["INGEST", "ingest", "read_delivery"]
 
@@ -50,14 +51,18 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
     Raises:
         InputError: if a file or column is missing, a file is not a CSV or was cut off, or more than
             max_reject_share of a file's rows are rejected (duplicates do not count). The tables then stay as
-            they were.
+            they were. Or if the setting `[lists] segments` names what the users' table does not have.
     """
     with INGEST.alone(settings), scratch_folder(settings.paths) as scratch:
         try:
-            return _ingest(settings, scratch, force=force)
+            result = _ingest(settings, scratch, force=force)
         except DamagedDayError as error:
             _log.warning("the tables are made anew", reason=str(error))
-            return _ingest(settings, scratch, force=True)
+            result = _ingest(settings, scratch, force=True)
+        if settings.lists.popular_k:
+            # Before hours of features and models: what names the users' columns meets them here first.
+            segment_columns(pl.read_parquet(settings.paths.table("users")), settings.lists.segments)
+        return result
 
 
 def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[IngestFacts]:

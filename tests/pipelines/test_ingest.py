@@ -433,3 +433,16 @@ def test_the_real_side_files_come_in_without_loss(raw: RawLog, tmp_path: Path) -
     assert captions["caption"].count() == 9_372
     assert _table(made, "video_categories").height == 10_728
     assert not list(made.paths.rejects.iterdir())
+
+
+def test_a_segment_that_the_users_do_not_have_is_said_before_features_are_built(
+    raw: RawLog, tmp_path: Path
+) -> None:
+    asked = {"lists.popular_k": 5}
+    home = _ingested(raw, tmp_path, **asked, **{"lists.segments": ["user_active_degree"]})
+    assert ingest(home).skipped
+    # The setting alone has changed: nothing is ingested anew, and it is said all the same.
+    with pytest.raises(
+        InputError, match=r"\[lists\] segments: the users have no column shoe_size; they have "
+    ):
+        ingest(home.changed({"lists.segments": ("shoe_size",)}))
