@@ -24,6 +24,8 @@ _NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
 _SHOWN_CHARACTERS = 40
 # What indexes of both databases hold.
 ID_BYTES_MAX = 500
+# JSON lines may hold an object, such as {"$oid": "5f..."}: what is in it is the id, not its braces.
+_OBJECT = r'^\{(".*":.*)?\}$'
 _OUT_OF_RANGE = "is not between {} and a day past now"
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
 _FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "seconds"}
@@ -254,6 +256,8 @@ def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
         return (
             pl.when(text.str.strip_chars() != text)
             .then(pl.lit("begins or ends with a space"))
+            .when(text.str.contains(_OBJECT))
+            .then(pl.lit("is a JSON object, not an id"))
             .when(text.str.len_bytes() > ID_BYTES_MAX)
             .then(pl.lit(f"is longer than {ID_BYTES_MAX} bytes"))
             .otherwise(pl.lit("holds a control character"))
@@ -315,7 +319,7 @@ def _numbers(text: pl.Series) -> pl.Series:
 def _ids(text: pl.Series) -> pl.Series:
     """Ids exactly as they are written; null where one would not come back the same, or at all."""
     good = (text.str.strip_chars() == text) & (text.str.len_bytes() <= ID_BYTES_MAX)
-    return _only(text, good & ~text.str.contains(r"\p{Cc}"))
+    return _only(text, good & ~text.str.contains(r"\p{Cc}") & ~text.str.contains(_OBJECT))
 
 
 def _text_lists(text: pl.Series) -> pl.Series:

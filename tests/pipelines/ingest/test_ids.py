@@ -232,6 +232,22 @@ def test_text_ids_of_other_formats(ingested: Ingested, kind: str, tmp_path: Path
     assert ingested.table("interactions")["video_id"].to_list() == [0, 1, 2]
 
 
+def test_an_object_of_json_is_no_id(ingested: Ingested) -> None:
+    """Its braces and quotes would be the id."""
+    good = {"video_id": 1, "play_duration": 3000, "video_duration": 6067, "timestamp": 1_600_000_000}
+    ingested.raw.files = {USERS: "user_id\nalice\n"}
+    made = ingested.settings()
+    ingested.raw.write(made.data.raw_dir)
+    users = ["alice", *({"$oid": f"5f{n}"} for n in range(3))]
+    lines = [json.dumps(good | {"user_id": user}) for user in users]
+    (made.data.raw_dir / "big_matrix.jsonl").write_text("\n".join(lines) + "\n")
+    ingest(made)
+    assert _users(ingested) == ["alice"]
+    found = ingested.rejects("big_matrix.jsonl")
+    assert [line for line, _ in found] == [2, 3, 4]
+    assert all(reason.endswith("is a JSON object, not an id") for _, reason in found)
+
+
 # Without surrogates and control characters.
 _CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
 _NO_ID = ("", "NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
