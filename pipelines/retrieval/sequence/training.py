@@ -23,7 +23,7 @@ from pipelines.retrieval.sequence.scoring import Scorer
 from pipelines.retrieval.sequence.stop_day import StopDay
 from pipelines.retrieval.sequence.timelines import Timelines
 
-_RATE, _WARMUP, _DROPOUT = 1e-3, 50, 0.3
+_RATE, _WARMUP, _DROPOUT = 2e-3, 50, 0.3
 _CLIP, _AVERAGED = 1.0, 0.98
 # Videos and groups are padded to a few sizes, so that a later night compiles nothing anew.
 _PADDED_MIN = 256
