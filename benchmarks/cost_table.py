@@ -82,7 +82,6 @@ class Rates:
         published = next(
             row for row in _results("publish.json")["results"] if row["database"] == "postgresql"
         )
-        load_s = published["rows"] / published["write_rows_per_s"]
         return cls(
             steps["ingest"]["rows"] / steps["ingest"]["cpu_seconds"],
             KUAIREC_ROWS / steps["features"]["cpu_seconds"],
@@ -93,8 +92,8 @@ class Rates:
             ways[PAIRS],
             _union_found_s(),
             scoring["trees"],
-            published["write_rows_per_s"],
-            published["rows"] / (published["publish_s"] - load_s),
+            published["write"]["rows_per_s"],
+            published["audit"]["rows_per_s"],
         )
 
 
