@@ -243,7 +243,7 @@ def test_an_object_of_json_is_no_id(ingested: Ingested) -> None:
     (made.data.raw_dir / "big_matrix.jsonl").write_text("\n".join(lines) + "\n")
     ingest(made)
     assert _users(ingested) == ["alice"]
-    found = ingested.rejects("big_matrix.jsonl")
+    found = pl.read_parquet(made.paths.rejects / "big_matrix.jsonl.parquet")["line", "reason"].rows()
     assert [line for line, _ in found] == [2, 3, 4]
     assert all(reason.endswith("is a JSON object, not an id") for _, reason in found)
 
