@@ -10,7 +10,7 @@ from pipelines.evaluate.facts import EvaluateFacts
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID
 from pipelines.evaluate.next_day import NEXT_DAY
 from pipelines.evaluate.next_day_figures import MICRO_RECALL
-from pipelines.evaluate.protocols import RANKED
+from pipelines.evaluate.protocols import KUAIREC, RANKED
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Headline:
         popularity: yesterday's popularity.
         source: the best single candidate source.
         objective: the rankers of the other objective, if there are any.
+        observed: beside the lists of past days, the order of fully observed pairs, if there are any.
     """
 
     protocol: str
@@ -60,6 +61,7 @@ class Headline:
     objective: Rival | None
     users: int
     days: Sequence[str] = ()
+    observed: "Headline | None" = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,10 @@ def headline(figures: pl.DataFrame, facts: EvaluateFacts | None, label: str) -> 
     judged = None if facts is None else facts.next_day
     days = [] if judged is None else [str(row["day"]) for row in judged.days]
     found = _of_protocol(figures, _OF_LISTS, label)
+    others = {asked.protocol: _of_protocol(figures, asked, label) for asked in _INSTEAD}
     if found is not None:
-        return replace(found, days=days)
-    others = (_of_protocol(figures, asked, label) for asked in _INSTEAD)
-    return next((one for one in others if one is not None), None)
+        return replace(found, days=days, observed=others[KUAIREC])
+    return next((one for one in others.values() if one is not None), None)
 
 
 def _of_protocol(figures: pl.DataFrame, asked: _Asked, label: str) -> Headline | None:

@@ -50,9 +50,17 @@ def _is_better(found: Headline | None) -> str:
             f"a past day was judged; in ranking {ranked}, the hybrid is {_against(found)}, by NDCG@{found.k} "
             f"({_extent(found)})."
         )
-    return (
+    of_days = (
         f"The published lists are {_against(found)}: of the plays that users liked on the day after, a share "
         f"of {number(found.published.value)} is in the first {found.k} of a list ({_extent(found)})."
+    )
+    if found.observed is None:
+        return of_days
+    observed = found.observed
+    return (
+        f"In ranking fully observed pairs, the hybrid is {_against(observed)}, by NDCG@{observed.k} "
+        f"({_extent(observed)}). As a forecast of the next day's plays, which follow what the app shows: "
+        f"{of_days[0].lower()}{of_days[1:]}"
     )
 
 
@@ -126,6 +134,13 @@ def _advice(found: Headline | None) -> str:
     outcomes = [rival.outcome for rival in (found.popularity, found.source) if rival is not None]
     if found.objective is not None:
         name = found.objective.system.removeprefix("hybrid_")
+        if found.observed is not None and name == "next_day":
+            return (
+                "What to do: decide what the lists are for. Their order was chosen on the fully observed "
+                "pairs, which say what users like if it is shown; to foretell what they play next of what "
+                f'the app shows, set objective = "{name}" and run `nightreel train --force`: its rankers '
+                f"find {number(found.objective.value)} of it, these {number(found.published.value)}."
+            )
         return (
             f'What to do: set objective = "{name}" and run `nightreel train --force`, as its rankers find '
             f"{number(found.objective.value)} where the published lists find {number(found.published.value)}."

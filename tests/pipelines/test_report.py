@@ -145,7 +145,8 @@ def _table(html: str, start: int = 0) -> list[list[str]]:
 def test_the_verdict_is_three_sentences_and_four_numbers_before_all_else(html: str) -> None:
     assert html.index('id="verdict"') < html.index('id="next_day"') < html.index('id="kuairec"')
     first, second, third = _answers(html)
-    assert first.startswith("The published lists are ") and "yesterday's popularity" in first
+    assert first.startswith("In ranking fully observed pairs, the hybrid is ")
+    assert "the published lists are " in first and "yesterday's popularity" in first
     assert "best single source" in first and re.search(r"\(\d+ users, \d days?\)", first)
     assert second.startswith("This is the first report") and third.startswith("What to do: ")
     published, popularity, source, users = _tiles(html)
@@ -193,6 +194,19 @@ def test_better_rankers_of_the_other_objective_are_what_to_do(settings: Settings
 
     with _changed(settings, change) as html:
         assert "set objective = &#34;shown&#34; and run <code>nightreel train --force</code>" in html
+
+
+def test_lists_for_what_is_liked_if_shown_are_not_blamed_for_what_the_app_shows(settings: Settings) -> None:
+    def change(record: dict[str, Any]) -> None:
+        if record["system"] == "hybrid_shown":
+            record["system"] = "hybrid_next_day"
+            if record["metric"] == "micro_recall_minus_hybrid":
+                record |= {"value": 0.2, "low": 0.1, "high": 0.3}
+
+    with _changed(settings, change) as html:
+        advice = _answers(html)[2]
+        assert "decide what the lists are for" in advice
+        assert "chosen on the fully observed pairs" in advice and "next_day" in advice
 
 
 def test_without_lists_of_past_days_it_says_what_is_not_known(settings: Settings) -> None:
