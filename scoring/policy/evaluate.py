@@ -30,7 +30,7 @@ from scoring.lists.arms import Arm
 from scoring.lists.eligibility import NOBODY
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
-from scoring.lists.rules.exploration import EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
+from scoring.lists.rules.exploration import EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
 from scoring.outcomes.exposures import exposures_of
 from scoring.outcomes.log import LIKED, Log
 from scoring.outcomes.windows import shown_runs
@@ -145,7 +145,8 @@ def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: da
     if not len(drawn.user):
         raise InputError(
             f"Run {run.run_id}: none of its rows was drawn by chance.",
-            "Set [lists] explore_share before a run.",
+            f"Set [lists] explore_share before a run, and top_k above {EXPLORE_AFTER}: "
+            "the first rows are never drawn.",
         )
     log = Log(settings)
     exposures = exposures_of(log, shown, now)
