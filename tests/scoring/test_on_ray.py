@@ -18,12 +18,14 @@ from asof_fixtures import ray_cluster
 from feature_repo.open_store import store as open_store
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
+from nightreel.core.settings.experiments import ArmSettings
 from pipelines import model_registry
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.database import night_lists
 from scoring.database.connection import reading, sql_engine
+from scoring.database.list_rules import add_rule
 from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
 from scoring.database.runs import NewRun, publish_written, require_unpublished
@@ -34,6 +36,7 @@ from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import find_candidates
 from scoring.lists.parts import work_of_shown
 from scoring.lists.rows import Lists
+from scoring.lists.rules.owner import BOOST, VIDEO, OwnerRule
 from scoring.lists.score import score_users
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.published_home import shown_lists, shown_shared
@@ -91,6 +94,26 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
     # What made the lists is no part of what they depend on.
     assert score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True).skipped
     assert score_and_publish(settings, as_of=AS_OF, publish=True).skipped
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_rule_and_an_arm_give_the_local_engine_s_table(cluster: Any, settings: Settings) -> None:
+    """Each arm is work of its own on the cluster; a rule moves rows of both."""
+    arms = {"a": ArmSettings(share=0.5), "b": ArmSettings(share=0.5, settings={"lists.diversity": 0.5})}
+    settings = settings.changed({"experiments.salt": "spring", "experiments.arms": arms})
+    score_and_publish(settings, as_of=AS_OF, publish=True)
+    without = shown_lists(settings)
+    add_rule(settings, OwnerRule(0, BOOST, VIDEO, str(without[3][2]), strength=50.0))
+    score_and_publish(settings, as_of=AS_OF, publish=True)
+    expected = shown_lists(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        # So that nothing but the cluster can have made the lists.
+        patch.setattr(night_lists, "lists_of_model", None)
+        score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
+    assert shown_lists(settings) == expected != without
+    texts = {one for row in expected for one in row if isinstance(one, str)}
+    assert texts >= {"a", "b", "boost:1", "diversity"}
+    assert _parts(settings) == []
 
 
 @pytest.mark.slow
