@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
-from nightreel.core.settings import ScheduleSettings, Settings
+from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
@@ -179,14 +179,13 @@ def _gauges(
 
 @contextmanager
 def served_metrics(settings: Settings) -> Iterator[int | None]:
-    """Serve /metrics at `metrics_port` until the block ends; yields the port, None if none is set."""
-    if settings.schedule.metrics_port is None:
+    """Serve /metrics at `metrics_address` until the block ends; yields the port, None if none is set."""
+    if settings.schedule.metrics_address is None:
         yield None
         return
-    with _server(
-        settings.schedule, settings.schedule.metrics_port, lambda: metrics_text(settings, datetime.now(UTC))
-    ) as port:
-        yield port
+    host, _, port = settings.schedule.metrics_address.rpartition(":")
+    with _server((host, int(port)), lambda: metrics_text(settings, datetime.now(UTC))) as served:
+        yield served
 
 
 class _Server(ThreadingHTTPServer):
@@ -218,7 +217,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def _server(settings: ScheduleSettings, port: int, text: Callable[[], str]) -> Iterator[int]:
+def _server(address: tuple[str, int], text: Callable[[], str]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         # A connection that says nothing is let go.
         timeout = _TIMEOUT_SECONDS
@@ -235,7 +234,7 @@ def _server(settings: ScheduleSettings, port: int, text: Callable[[], str]) -> I
         def log_message(self, *_arguments: object) -> None:
             """Requests are not logged."""
 
-    server = _Server((settings.metrics_host, port), Handler)
+    server = _Server(address, Handler)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

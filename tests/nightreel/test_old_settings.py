@@ -96,7 +96,9 @@ def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
     (tmp_path / "nightreel.toml").write_text(text)
     monkeypatch.setenv("NIGHTREEL_COLD_PLAYS", "3")
     monkeypatch.setenv("NIGHTREEL_SCHEDULE_GRACE_HOURS", "3")
+    monkeypatch.setenv("NIGHTREEL_SCHEDULE_METRICS_PORT", "9095")
     settings = load_settings()
+    assert settings.schedule.metrics_address == "127.0.0.1:9095"
     assert settings.lists.top_k == 7 and settings.data.raw_url == "file:///logs"
     done = _nightreel("settings", cwd=tmp_path)
     assert done.returncode == 0

@@ -143,7 +143,7 @@ def test_metrics_are_served_as_prometheus_reads_them(published: Settings) -> Non
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    with served_metrics(published.changed({"schedule.metrics_port": port})) as served:
+    with served_metrics(published.changed({"schedule.metrics_address": f"127.0.0.1:{port}"})) as served:
         assert served == port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
@@ -159,7 +159,10 @@ def test_idle_connections_keep_neither_the_metrics_nor_the_scheduler(published: 
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    with ExitStack() as idle, served_metrics(published.changed({"schedule.metrics_port": port})):
+    with (
+        ExitStack() as idle,
+        served_metrics(published.changed({"schedule.metrics_address": f"127.0.0.1:{port}"})),
+    ):
         # Of many that say nothing, those beyond the room are closed at once.
         sockets = [
             idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(40)

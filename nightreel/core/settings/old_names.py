@@ -90,10 +90,10 @@ MOVED: Mapping[str, str] = {
             "stop_within_s",
             "on_failure",
             "max_data_age_hours",
-            "metrics_host",
-            "metrics_port",
         )
     },
+    "metrics_port": "schedule.metrics_address",
+    "schedule.metrics_port": "schedule.metrics_address",
     **{name: f"cluster.{name}" for name in ("engine", "ray_address", "shared_dir")},
     **{
         name: f"evaluation.{name}"
@@ -126,6 +126,7 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "lists.user_block_rows": "it is always 256",
     "database.keep_replays": "as many stored replays are kept as [database] keep_runs says",
     "schedule.grace_hours": "it is always 20",
+    "schedule.metrics_host": "it is part of [schedule] metrics_address, as in `0.0.0.0:9095`",
     "schedule.stage_retries": "it is always 5",
     "evaluation.backtest_users": "it is always 1000",
     "evaluation.test_sample": "all users are evaluated",

@@ -39,18 +39,26 @@ class ScheduleSettings(Section):
         "set that does not grow.",
         ge=0,
     )
-    metrics_host: str = Field(
-        default="127.0.0.1",
-        description="Address that the metrics are served at; `0.0.0.0` for all, behind a firewall.",
-    )
-    metrics_port: int | None = Field(
-        default=None, description="Port of the scheduler's Prometheus metrics; not set: none.", ge=1, le=65535
+    metrics_address: str | None = Field(
+        default=None,
+        description="Where the scheduler serves its Prometheus metrics: a port of this machine alone, or "
+        "`0.0.0.0:9095` for all, behind a firewall; not set: nowhere.",
     )
 
     @field_validator("max_data_age_hours", mode="before")
     @classmethod
     def _of_any_age(cls, value: Any) -> Any:
         return None if str(value).strip().casefold() in ("", "none", "0", "0.0") else value
+
+    @field_validator("metrics_address", mode="before")
+    @classmethod
+    def _host_and_port(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        host, _, port = str(value).rpartition(":")
+        if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535):
+            raise ValueError(f"{value!r}: write a port from 1 to 65535, or HOST:PORT")
+        return f"{host or '127.0.0.1'}:{port}"
 
     @field_validator("cron", "retrain")
     @classmethod
