@@ -1,7 +1,7 @@
 """What do lists lose where the rankers score a union of sources instead of every video, and what is saved?
 
 The champion of a home ranks for some of its users: once all videos, then unions of several sizes of all
-sources, then each source alone at one size. Told are the share of the first 10 and 100 places that stay, what
+sources, then each source alone at one size. Reported: the share of the first 10 and 100 rows that stay, what
 the lists are worth by the regressor (mean predicted watch_ratio, as a share of that of the lists of all), and
 milliseconds a user on one core. The source `als` is searched exactly, and by faiss where that is installed.
 
@@ -97,8 +97,8 @@ def main() -> None:
             "retrieval.als_search": search,
         }
         lists, seconds = score(candidates, ranker, settings.changed(changes), size)
-        told = {"sources": sources, "size": size, "als_search": search, **compare(lists, best)}
-        rows.append(told | {"ms_a_user": seconds * 1e3})
+        measured = {"sources": sources, "size": size, "als_search": search, **compare(lists, best)}
+        rows.append(measured | {"ms_a_user": seconds * 1e3})
         print(rows[-1], flush=True)
     RESULT.parent.mkdir(exist_ok=True)
     result = {

@@ -72,7 +72,8 @@ def time_cuts(instants: pl.Series, data: DataSettings, evaluation: EvaluationSet
     held_out = min(max(evaluation.holdout_days, evaluation.backtest_days), (len(days) - 1) // 2)
     if held_out < 1:
         raise InputError(
-            f"interactions: plays on {len(days)} days; training needs three, to hold some out.",
+            f"interactions: plays on {len(days)} {'day' if len(days) == 1 else 'days'}; "
+            "training needs three, to hold some out.",
             "Ingest a longer log.",
         )
     stop_days = min(evaluation.holdout_days, held_out)
