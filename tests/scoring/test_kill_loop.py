@@ -20,7 +20,9 @@ from pipelines.ingest import ingest
 from scoring.database.connection import reading, sql_engine
 from scoring.database.history import list_runs
 from scoring.database.list_rules import add_rule, list_rules
+from scoring.database.schema import upgrade
 from scoring.database.tables import list_exposure, list_night, list_outcome, list_reach
+from scoring.database.writer import exclusive_lock
 from scoring.lists.rules.owner import BOOST, VIDEO, OwnerRule
 from tests.fixtures.killed import finish, kill
 from tests.fixtures.published_home import publish_small_lists
@@ -180,7 +182,15 @@ def test_backfill_killed_anywhere_goes_on_where_it_was(
 
     def database(name: str) -> Settings:
         url = database_url or f"sqlite:///{tmp_path / name}.sqlite"
-        return scored_home.changed({"database.url": SecretStr(url)})
+        settings = scored_home.changed({"database.url": SecretStr(url)})
+        # All begin from tables without rows: to make them is no change of a backfill's.
+        opened = sql_engine(settings)
+        with exclusive_lock(opened) as connection, connection.begin():
+            upgrade(connection)
+            for table in ("list_outcome", "list_reach", "list_candidate", "list_night", "recommendation"):
+                connection.execute(text(f"DELETE FROM {table}"))
+            connection.execute(text("DELETE FROM recommendation_run"))
+        return settings
 
     whole = database("whole")
     changes = finish(whole, "backfill", days)
@@ -188,11 +198,6 @@ def test_backfill_killed_anywhere_goes_on_where_it_was(
     assert len(expected) == 2
     for at in _instants(changes, 6)[1:-1]:
         settings = database(f"killed{at}")
-        if database_url is not None:
-            with sql_engine(settings).begin() as connection:
-                for table in ("list_outcome", "list_reach", "list_candidate", "list_night", "recommendation"):
-                    connection.execute(text(f"DELETE FROM {table}"))
-                connection.execute(text("DELETE FROM recommendation_run"))
         assert kill(settings, "backfill", days, at)
         finish(settings, "backfill", days)
         stored = [one for one in list_runs(settings) if one["status"] == "stored"]
