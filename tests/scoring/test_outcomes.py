@@ -398,10 +398,10 @@ def test_the_night_counts_after_ingest_and_before_it_publishes(settings: Setting
 
 def _arm(run_id: int, arm: str, position: int, liked: int) -> dict[str, Any]:
     """What 20 active users of an arm made of a run's lists."""
-    told = {"salt": "s", "share": 0.5, "model_version": "m", "users": 30, "active_users": 20}
+    of_arm = {"salt": "s", "share": 0.5, "model_version": "m", "users": 30, "active_users": 20}
     counts = {"reached": 15, "reached_liked": 12, "played": 40, "played_squared": 90}
     likes = {"liked": liked, "liked_squared": liked * liked // 20}
-    return {"run_id": run_id, "arm": arm, "position": position} | told | counts | likes
+    return {"run_id": run_id, "arm": arm, "position": position} | of_arm | counts | likes
 
 
 def test_arms_stand_in_page_and_gauges_with_all_their_nights(settings: Settings) -> None:
