@@ -19,15 +19,17 @@ from contextlib import closing, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import adbc_driver_manager
 import adbc_driver_sqlite
 import pyarrow as pa
-from adbc_driver_manager import dbapi
 
 from nightreel.core.disk import full_disk_named, is_disk_full
+
+if TYPE_CHECKING:
+    from adbc_driver_manager import dbapi
 
 STAGED = "staging.staged"
 _NAME = "rows.sqlite"
@@ -147,8 +149,11 @@ def _locked_folder(database: Path, parent: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def _by_adbc(file: Path) -> Iterator[dbapi.Cursor]:
+def _by_adbc(file: Path) -> Iterator["dbapi.Cursor"]:
     """A cursor of ADBC's, whose errors become those of Python's SQLite."""
+    # It imports pandas where that is installed: commands that move no rows do without.
+    from adbc_driver_manager import dbapi
+
     driver, uri = adbc_driver_sqlite._driver_path(), {"uri": str(file)}
     try:
         with (
