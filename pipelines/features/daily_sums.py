@@ -8,7 +8,6 @@ first whose file has another digest than when it was summed: who plays a video f
 the days before.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +18,6 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
-from nightreel.core.checksums import is_usable
 from nightreel.core.cluster import run_all
 from nightreel.core.play_days import (
     cut,
@@ -33,6 +31,7 @@ from nightreel.core.play_days import (
 from nightreel.core.settings import DataSettings, Settings
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.pieces import number_of_pieces
+from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, end_of_day, ends_of_days
 
@@ -49,7 +48,6 @@ _COLUMNS = (
 )
 _SUMMED = (PLAYS, NEW_PAIR, LIKED, RATIO, columns.PLAY_DURATION)
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
-_RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,11 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     folder = settings.paths.state / "daily_sums"
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
     digests = digests_of_days(interactions)
-    known = {} if force else _recorded(folder, decisive)
+    files = [*_files(folder), *SeenPairs.files(folder)]
+    known = {} if force else recorded_days(folder, decisive, files)
     kept = unchanged_days(known, digests)
-    before = [path for day, path in files_by_day(interactions).items() if day in kept]
-    new = [path for day, path in files_by_day(interactions).items() if day not in kept]
+    days = list(files_by_day(interactions).values())
+    before, new = days[: len(kept)], days[len(kept) :]
     pieces = number_of_pieces(rows_of(new), settings)
     sums = [_kept(folder, kept, settings.data)] if kept else []
     if pieces == 1:
@@ -118,10 +117,10 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         for paths in in_parts(new):
             sums.append(_sums_of(paths, seen, settings.data))
     else:
-        seen = _seen([*before, *new])
+        seen = _seen(days)
         parts = cut(new, pieces)
         starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
-        tasks = [([*before, *new][:start], part, settings) for start, part in zip(starts, parts, strict=True)]
+        tasks = [(days[:start], part, settings) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings, _sums_after, tasks)
     total = reduce(DailySums.plus, sums)
     with atomic_write(folder, checksum=True) as temporary:
@@ -130,8 +129,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         for frame, path in zip(frames, _files(temporary), strict=True):
             frame.write_parquet(path)
         seen.write(temporary)
-        kept_for_next = {"settings": decisive, "days": {str(day): digest for day, digest in digests.items()}}
-        (temporary / _RECORD).write_text(json.dumps(kept_for_next), encoding="utf-8")
+        write_record(temporary, decisive, digests)
     return total
 
 
@@ -188,19 +186,6 @@ def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
     if settings.long_view_s is None:
         return above
     return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
-
-
-def _recorded(folder: Path, decisive: str) -> dict[date, str]:
-    """The days that the folder's sums are of, with their digests; empty where it cannot be built on."""
-    try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["settings"] != decisive:
-            return {}
-        days = {date.fromisoformat(day): digest for day, digest in record["days"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    files = [*_files(folder), *SeenPairs.files(folder)]
-    return days if all(path.is_file() and is_usable(path) for path in files) else {}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,21 +1,19 @@
 """The values of single days of views of plays, kept: of another night only the days that differ are read."""
 
-import json
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import polars as pl
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS
-from nightreel.core.checksums import is_usable
 from nightreel.core.play_days import digests_of_days, files_by_day, in_parts
 from nightreel.core.settings import Settings
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.over_days import VISIBLE, is_of_single_days, values_of_days
+from pipelines.features.recorded_days import recorded_days, write_record
 
-_VALUES, _RECORD = "values.parquet", "record.json"
+_VALUES = "values.parquet"
 
 
 def can_be_kept(view: View) -> bool:
@@ -32,33 +30,19 @@ def kept_values(view: View, settings: Settings, decisive: str, *, force: bool) -
     """
     folder = settings.paths.state / "values_of_days" / view.name
     files, digests = files_by_day(settings.paths.interactions), digests_of_days(settings.paths.interactions)
-    known = {} if force else _recorded(folder, decisive)
-    same = [day for day, digest in digests.items() if known.get(day) == digest]
+    known = {} if force else recorded_days(folder, decisive, [folder / _VALUES])
+    same = {day for day, digest in digests.items() if known.get(day) == digest}
     values = []
     if same:
         # What is of a day may be seen from the next one on.
         visible = pl.Series([day + timedelta(days=1) for day in same]).implode()
         values.append(pl.read_parquet(folder / _VALUES).filter(pl.col(VISIBLE).is_in(visible)))
-    for paths in in_parts([path for day, path in files.items() if day not in set(same)]):
+    for paths in in_parts([path for day, path in files.items() if day not in same]):
         rows = ExpressedPlays([view], settings, paths).parts(view)
         values += [values_of_days(part, view) for part in rows if part.height]
     found = pl.concat(values).sort(*view.join_keys, VISIBLE)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         found.write_parquet(temporary / _VALUES)
-        record = {"decisive": decisive, "days": {str(day): digest for day, digest in digests.items()}}
-        (temporary / _RECORD).write_text(json.dumps(record), encoding="utf-8")
+        write_record(temporary, decisive, digests)
     return found
-
-
-def _recorded(folder: Path, decisive: str) -> dict[date, str]:
-    """The days that the folder has values of, with their digests; empty where it cannot be built on."""
-    try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        if record["decisive"] != decisive:
-            return {}
-        days = {date.fromisoformat(day): digest for day, digest in record["days"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    values = folder / _VALUES
-    return days if values.is_file() and is_usable(values) else {}

@@ -95,7 +95,7 @@ def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator
 
 
 def _named(feature: Contribution, paths: Paths) -> Contribution:
-    """The same with the log's own author, tag or category in the place of its code."""
+    """The same with the log's own author, tag or category instead of its code."""
     of = _CODED.get(feature.feature)
     if of is None or not isinstance(feature.value, int) or not ids_file(paths, of).is_file():
         return feature

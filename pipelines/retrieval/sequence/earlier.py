@@ -14,7 +14,9 @@ from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
 
-_FILE, _PARAM = "sequence.npz", "param_"
+_FILE = "sequence.npz"
+# What stands before the name of a parameter in a night's file.
+PARAM = "param_"
 _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
 
 
@@ -30,7 +32,7 @@ class EarlierNight:
     @property
     def cutoff_us(self) -> int:
         """The cutoff in microseconds since 1970 UTC."""
-        return round(self.cutoff.timestamp() * 1_000_000)
+        return _microseconds(self.cutoff)
 
     @classmethod
     def newest(cls, past: Past, settings: Settings) -> "EarlierNight | None":
@@ -47,15 +49,10 @@ class EarlierNight:
             cutoff = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=past.cutoff.tzinfo)
             try:
                 with np.load(path) as stored:
-                    seen = digest_before(past, round(cutoff.timestamp() * 1_000_000), settings)
-                    if not stored["used"] or str(stored["seen"]) != seen:
+                    # The digest goes through the whole log.
+                    if not stored["used"] or str(stored["seen"]) != digest_before(past, cutoff, settings):
                         continue
-                    params = {
-                        name.removeprefix(_PARAM): stored[name]
-                        for name in stored.files
-                        if name.startswith(_PARAM)
-                    }
-                    return cls(cutoff, params, stored["video_id"], stored["group_key"])
+                    return cls(cutoff, params_of(stored), stored["video_id"], stored["group_key"])
             except (OSError, ValueError, KeyError, EOFError, BadZipFile):
                 continue
         return None
@@ -87,12 +84,21 @@ class EarlierNight:
         return found
 
 
-def digest_before(past: Past, instant_us: int, settings: Settings) -> str:
+def params_of(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters among a night's arrays."""
+    return {name.removeprefix(PARAM): stored[name] for name in stored if name.startswith(PARAM)}
+
+
+def digest_before(past: Past, instant: datetime, settings: Settings) -> str:
     """A digest of the plays before an instant, and of what says which of them are liked."""
-    rows = slice(0, int(np.searchsorted(past.at_us, instant_us, side="left")))
+    rows = slice(0, int(np.searchsorted(past.at_us, _microseconds(instant), side="left")))
     found = hashlib.blake2b(digest_size=12)
     for name in (*LABEL_SETTINGS, "seed"):
         found.update(f"{name} = {settings.value(name)}".encode() + b"\0")
     for values in (past.user_id[past.user[rows]], past.video_id[past.video[rows]], past.at_us[rows]):
         found.update(np.ascontiguousarray(values).data)
     return found.hexdigest()
+
+
+def _microseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000)

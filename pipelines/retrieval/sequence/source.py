@@ -13,14 +13,13 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
-from pipelines.retrieval.sequence.earlier import EarlierNight, digest_before
+from pipelines.retrieval.sequence.earlier import PARAM, EarlierNight, digest_before, params_of
 from pipelines.retrieval.sequence.items import ItemFacts, item_facts
 from pipelines.retrieval.sequence.scoring import Scorer
 from pipelines.retrieval.sequence.timelines import gaps_before, hour_codes, outcome_codes
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted
 
 NAME = "sequence"
-PARAM = "param_"
 
 _log = get_logger(__name__)
 
@@ -64,7 +63,7 @@ class Sequence:
             "curve": night.curve,
             "popularity": np.array(night.popularity),
             "used": np.array(is_used),
-            "seen": np.array(digest_before(past, past.cutoff_us, settings)),
+            "seen": np.array(digest_before(past, past.cutoff, settings)),
         }
 
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
@@ -81,11 +80,6 @@ class Sequence:
         popular = np.zeros(len(catalogue), dtype=np.float32)
         popular[known] = arrays["popular"][position[known]]
         return _FittedSequence(Scorer(scorer.params, vectors, bias), known, popular, bool(arrays["used"]))
-
-
-def params_of(arrays: Arrays) -> dict[str, np.ndarray]:
-    """The parameters among what `fit` gave."""
-    return {name.removeprefix(PARAM): value for name, value in arrays.items() if name.startswith(PARAM)}
 
 
 @dataclass(frozen=True)

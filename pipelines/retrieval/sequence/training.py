@@ -65,8 +65,8 @@ def train(
     seed: int,
 ) -> Trained:
     """Train until the stop day's NDCG@10 no longer rises, or the budget is spent."""
-    videos, groups = len(items.video_id), len(items.group_key)
-    padded = _padded(params, videos, groups)
+    sizes = {"video": len(items.video_id), "bias": len(items.video_id), "group": len(items.group_key)}
+    padded = _padded(params, sizes)
     facts = {name: _rows(getattr(items, name), len(padded["video"])) for name in ("groups", "text")}
     state, mean = _optimizer().init(padded), jax.tree.map(jnp.copy, padded)
     key = jax.random.key(seed)
@@ -81,7 +81,7 @@ def train(
             losses.append(loss)
             steps += 1
             if steps % budget.every == 0:
-                now = _unpadded(mean, videos, groups)
+                now = _unpadded(mean, sizes)
                 ndcg = ndcg_of(now, plays, items, stop)
                 curve.append((float(steps), float(np.mean([float(one) for one in losses])), ndcg))
                 _log.debug("sequence: a look at the stop day", steps=steps, loss=curve[-1][1], ndcg=ndcg)
@@ -139,16 +139,15 @@ def ndcg_of(params: Params, plays: Timelines, items: ItemFacts, stop: StopDay) -
     return stop.ndcg(plays, scores)
 
 
-def _padded(params: Mapping[str, np.ndarray], videos: int, groups: int) -> dict[str, Any]:
-    sizes = {"video": videos, "bias": videos, "group": groups}
+def _padded(params: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Parameters for JAX; those of sizes, rows by name, with rows of zeros after their own."""
     return {
         name: jnp.asarray(_rows(value, _padded_size(sizes[name])) if name in sizes else value)
         for name, value in params.items()
     }
 
 
-def _unpadded(params: Mapping[str, Any], videos: int, groups: int) -> dict[str, np.ndarray]:
-    sizes = {"video": videos, "bias": videos, "group": groups}
+def _unpadded(params: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
     return {
         name: np.array(value)[: sizes[name]] if name in sizes else np.array(value)
         for name, value in params.items()

@@ -4,12 +4,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     DateTime,
     Dialect,
+    ForeignKey,
+    Integer,
     MetaData,
     String,
     TypeDecorator,
 )
+
+from nightreel.core import columns
 
 RUNNING = "running"
 PUBLISHED = "published"
@@ -49,3 +54,8 @@ class UtcTimestamp(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+
+
+def run_key(of: Column[int]) -> Column[int]:
+    """The run's id as a part of a table's primary key, which refers to another table's."""
+    return Column(columns.RUN_ID, Integer, ForeignKey(of), primary_key=True, autoincrement=False)

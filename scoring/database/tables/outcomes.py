@@ -5,7 +5,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Double,
-    ForeignKey,
     Integer,
     String,
     Table,
@@ -13,7 +12,7 @@ from sqlalchemy import (
 )
 
 from nightreel.core import columns
-from scoring.database.tables.base import UtcTimestamp, metadata
+from scoring.database.tables.base import UtcTimestamp, metadata, run_key
 
 # What was made of a run's lists. It outlives the run's own rows, which are pruned.
 list_night = Table(
@@ -50,12 +49,21 @@ list_night = Table(
 
 
 def _night_key() -> Column[int]:
-    return Column(
-        columns.RUN_ID,
-        Integer,
-        ForeignKey(list_night.c[columns.RUN_ID]),
-        primary_key=True,
-        autoincrement=False,
+    return run_key(list_night.c[columns.RUN_ID])
+
+
+def _counts() -> tuple[Column[int | None], ...]:
+    """Rows of lists; of these, rows that were displayed, and rows whose video the user played or liked.
+
+    Displayed: none where no exposure log has the run. Played: while the lists were shown, or within a day of
+    the display.
+    """
+    return (
+        Column("listed", BigInteger, nullable=False),
+        Column("shown", BigInteger),
+        Column("played", BigInteger, nullable=False),
+        Column("liked", BigInteger, nullable=False),
+        Column("watch_ms", BigInteger, nullable=False),
     )
 
 
@@ -67,13 +75,7 @@ list_outcome = Table(
     Column("rank_from", Integer, primary_key=True, autoincrement=False),
     Column("rank_to", Integer, nullable=False),
     Column("segment", String(16), primary_key=True),
-    # Rows of lists; of these, rows that were displayed (none where no exposure log has the run), and rows
-    # whose video the user played or liked: while the lists were shown, or within a day of the display.
-    Column("listed", BigInteger, nullable=False),
-    Column("shown", BigInteger),
-    Column("played", BigInteger, nullable=False),
-    Column("liked", BigInteger, nullable=False),
-    Column("watch_ms", BigInteger, nullable=False),
+    *_counts(),
 )
 
 # The same rows by what brought them; one that several sources brought counts for each.
@@ -82,11 +84,7 @@ list_candidate = Table(
     metadata,
     _night_key(),
     Column("candidate_source", String(64), primary_key=True),
-    Column("listed", BigInteger, nullable=False),
-    Column("shown", BigInteger),
-    Column("played", BigInteger, nullable=False),
-    Column("liked", BigInteger, nullable=False),
-    Column("watch_ms", BigInteger, nullable=False),
+    *_counts(),
 )
 
 # Of each position at which an app displayed a run's rows: such rows, and those played or liked within a day

@@ -16,7 +16,16 @@ from sqlalchemy import (
 
 from nightreel.core import columns
 from scoring.database.id_columns import Id
-from scoring.database.tables.base import DONE, FAILED, PUBLISHED, RUNNING, STORED, UtcTimestamp, metadata
+from scoring.database.tables.base import (
+    DONE,
+    FAILED,
+    PUBLISHED,
+    RUNNING,
+    STORED,
+    UtcTimestamp,
+    metadata,
+    run_key,
+)
 
 recommendation_run = Table(
     columns.RECOMMENDATION_RUN,
@@ -50,13 +59,7 @@ recommendation_run = Table(
 
 
 def _run_key() -> Column[int]:
-    return Column(
-        columns.RUN_ID,
-        Integer,
-        ForeignKey(recommendation_run.c.run_id),
-        primary_key=True,
-        autoincrement=False,
-    )
+    return run_key(recommendation_run.c.run_id)
 
 
 recommendation = Table(

@@ -1,0 +1,33 @@
+"""Which days what is kept for the next night was made of, recorded beside it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+
+from nightreel.core.checksums import is_usable
+
+_RECORD = "record.json"
+
+
+def write_record(folder: Path, decisive: str, days: Mapping[date, str]) -> None:
+    """Record what is kept in a folder.
+
+    Args:
+        decisive: a digest of what decides it besides the plays.
+        days: the digest of each day's plays.
+    """
+    record = {"decisive": decisive, "days": {str(day): digest for day, digest in days.items()}}
+    (folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+def recorded_days(folder: Path, decisive: str, files: Iterable[Path]) -> dict[date, str]:
+    """The days that the folder's files are of, with their digests; empty where they cannot be built on."""
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if record["decisive"] != decisive:
+            return {}
+        days = {date.fromisoformat(day): digest for day, digest in record["days"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return days if all(path.is_file() and is_usable(path) for path in files) else {}
