@@ -3,7 +3,7 @@
 Takes a home with factors. Larger catalogues than its own are made of them: videos drawn again, each moved at
 random by half a standard deviation: spread and correlation of the factors stay (a smoothed bootstrap). For
 each catalogue, one core, one user at a time: the nearest 500 by going through all videos and by
-`als_search = "approximate"` (faiss), with the share of the nearest that is found; and a union of 2,000 of the
+the source `als_approximate` (faiss), with the share of the nearest that is found; and a union of 2,000 of the
 four sources either way. hnswlib and usearch are measured beside them where they are installed, up to 300,000
 videos, over the same points, with 16 links a video and 1,000 looked at.
 

@@ -27,6 +27,7 @@ from nightreel.operations.sequence import JUDGEMENT, RUN, SEQUENCE, Turn
 
 FOLDER = Path(__file__).resolve().parent
 _NOTE = "<!-- Made by `make docs` from the code: do not edit here. -->"
+_OF_LOG = ("data", "log")
 _LIMITS = {annotated_types.Ge: "≥", annotated_types.Gt: ">", annotated_types.Le: "≤", annotated_types.Lt: "<"}
 
 
@@ -152,7 +153,10 @@ def settings_page() -> str:
         f"`{ENVIRONMENT_PREFIX}`, section and name in capitals (`{ENVIRONMENT_PREFIX}LISTS_TOP_K=50`).",
         "`nightreel settings` prints the values in force and where each came from; secrets are masked.",
         "",
-        "The names of before there were sections (`top_k`) are understood for one version, with a warning;",
+        "A setting that is a table has keys, which stand below it here (`lists.exclude.seen = false`); it is",
+        f"one variable of the environment, in JSON: `{ENVIRONMENT_PREFIX}LISTS_EXCLUDE='{{\"seen\": false}}'`.",
+        "",
+        "Earlier names are understood for one version, with a warning that says what to write;",
         "[decisions/settings.md](decisions/settings.md) says which settings went, and why.",
         "",
         "## Above all sections",
@@ -168,7 +172,8 @@ def settings_page() -> str:
         for one in settings:
             own = one.name.rpartition(".")[2]
             cells = (f"`{own}`", _default(one), _may_be(one.field), one.field.description or "")
-            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+            for row in (cells, *_keys(one)):
+                lines.append("| " + " | ".join(_cell(cell) for cell in row) + " |")
         lines.append("")
     return "\n".join(lines)
 
@@ -184,6 +189,12 @@ def _default(setting: Setting) -> str:
     field = setting.field
     if setting.name == "home":
         return f"folder of the nearest `{SETTINGS_FILE}`, else the current one"
+    if setting.keys and setting.path[:2] != _OF_LOG:
+        return "see its keys"
+    return _default_of(field)
+
+
+def _default_of(field: FieldInfo) -> str:
     if field.default is None or field.default is PydanticUndefined or model_of(field.annotation) is not None:
         return "not set"
     if isinstance(field.default, bool):
@@ -199,6 +210,16 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{one}"' for one in value) + "]"
     return f'"{value}"'
+
+
+def _keys(setting: Setting) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each key of a setting that is a table; those of a log's tables are in docs/your-data.md."""
+    if setting.path[:2] == _OF_LOG:
+        return
+    for key, field in setting.keys.items():
+        meaning = field.description or ""
+        name = f"`{setting.name.rpartition('.')[2]}.{key}`"
+        yield name, _default_of(field), _may_be(field), f"{meaning[:1].upper()}{meaning[1:]}."
 
 
 def _may_be(field: FieldInfo) -> str:

@@ -26,7 +26,7 @@ def users_by_segment(
         InputError: if the user file has no such column, or it has too many values for a list each.
     """
     users = read_known(paths, "users").at(known_at, [columns.USER_ID]).table
-    column_of = segment_columns(users, settings.segments if segments is None else segments)
+    column_of = segment_columns(users, settings.shared.segments if segments is None else segments)
     return users.select(columns.USER_ID, *(_text(users[name]).alias(one) for one, name in column_of.items()))
 
 

@@ -147,7 +147,7 @@ class Home:
             rows.
 
         Raises:
-            InputError: nothing is published, or the run has no such lists (setting [lists] related_k).
+            InputError: nothing is published, or the run has no such lists (setting [lists.shared] related_k).
         """
         with self._working() as settings:
             return related_of_videos(settings, _plain_ids(video_ids), run_id=run_id)
@@ -162,7 +162,7 @@ class Home:
             Columns of the table `popular_recommendation`, by segment, value and rank.
 
         Raises:
-            InputError: nothing is published, or the run has no such lists (setting [lists] popular_k).
+            InputError: nothing is published, or the run has no such lists (setting [lists.shared] popular_k).
         """
         with self._working() as settings:
             return popular_of_segments(settings, run_id=run_id)

@@ -30,7 +30,7 @@ from scoring.outcomes.scorecard import scorecard
 
 LIMIT, LIMIT_MAX = 100, 1_000
 _USERS_MAX = 100
-_HOW = "They are made where the setting [lists] {} is above 0 (docs/lists.md)."
+_HOW = "They are made where the setting [lists.shared] {} is above 0 (docs/lists.md)."
 _HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
 

@@ -84,7 +84,7 @@ def popular_page(settings: PageNeeds, run_id: int | None, chosen: str) -> Popula
     said = dict(segments).get(chosen)
     if said is None:
         remark = f"Run {number} has no popular videos"
-        remark += f" of {chosen}." if chosen else ": set [lists] popular_k, and run `nightreel score`."
+        remark += f" of {chosen}." if chosen else ": set [lists.shared] popular_k, and run `nightreel score`."
         return PopularPage(runs, run, segments, chosen, None, remark)
     describe(settings.paths, settings.browse, rows)
     title = f"What is popular among {said} in run {number}"

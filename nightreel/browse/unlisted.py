@@ -50,7 +50,7 @@ def unlisted(
     rows = rows[:UNLISTED_MAX]
     videos = [row[columns.VIDEO_ID] for row in rows]
     blocked = _blocked(connection, videos)
-    seen = _seen(plays, videos) if settings.exclude_seen else {}
+    seen = _seen(plays, videos) if settings.exclude.seen else {}
     for row in rows:
         one = row[columns.VIDEO_ID]
         row["reason"] = blocked.get(one) or seen.get(one) or _OTHERWISE

@@ -79,7 +79,8 @@ def init(
         typer.Option(show_default="of 5 stars 3.5", help="A play worth more than this is liked."),
     ] = None,
     time_format: Annotated[
-        str | None, typer.Option(show_default="recognised", help="As the setting time_format.")
+        str | None,
+        typer.Option(show_default="recognised", help="As the key `time` of the setting [data] format."),
     ] = None,
     time_zone: Annotated[
         str | None,

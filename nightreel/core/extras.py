@@ -9,7 +9,13 @@ from nightreel.core.settings.names import toml_name
 
 
 class _Extra(NamedTuple):
-    """What a value of a setting needs. name: of the package, for readers. otherwise: a value without need."""
+    """An optional package that a value of a setting depends on.
+
+    Attributes:
+        value: the setting's, or one of the names that it lists.
+        name: of the package, for readers.
+        otherwise: a value that needs no package.
+    """
 
     setting: str
     value: str
@@ -21,7 +27,7 @@ class _Extra(NamedTuple):
 
 _EXTRAS = (
     _Extra("cluster.engine", "ray", "ray", "Ray", "ray", otherwise="local"),
-    _Extra("retrieval.als_search", "approximate", "faiss", "faiss", "search", otherwise="exact"),
+    _Extra("retrieval.candidates", "als_approximate", "faiss", "faiss", "search", otherwise="als"),
 )
 
 
@@ -61,11 +67,11 @@ def require_extras(settings: Settings) -> None:
     for setting, value, module, name, extra, otherwise in _required(settings):
         if importlib.util.find_spec(module) is None:
             raise InputError(
-                f'Setting `{toml_name(setting)}` is "{value}", but {name} is not installed.',
+                f'Setting `{toml_name(setting)}` names "{value}", but {name} is not installed.',
                 f"Install the extra: `pip install 'nightreel[{extra}]'`; or set "
                 f'{toml_name(setting)} = "{otherwise}".',
             )
 
 
 def _required(settings: Settings) -> list[_Extra]:
-    return [extra for extra in _EXTRAS if settings.value(extra.setting) == extra.value]
+    return [extra for extra in _EXTRAS if extra.value in settings.value(extra.setting).split(",")]

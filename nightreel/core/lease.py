@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from nightreel.core.errors import BusyError, NightreelError
+from nightreel.core.locks import HOME_WAIT_S
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
@@ -146,12 +147,12 @@ def exclusive_home(settings: Settings) -> Iterator[Lease | None]:
     """Be the only machine that works on the home until the block ends; None for a home on this machine.
 
     Raises:
-        BusyError: another machine works on it, and did not end within `home_wait_s`.
+        BusyError: another machine works on it, and did not end within HOME_WAIT_S.
     """
     if settings.home_url is None:
         yield None
         return
-    lease = Lease.acquire(Folder(settings.home_url).below("lease"), wait_s=settings.home_wait_s)
+    lease = Lease.acquire(Folder(settings.home_url).below("lease"), wait_s=HOME_WAIT_S)
     lease.keep()
     try:
         yield lease

@@ -1,8 +1,7 @@
 """Operating-system locks on files, which say who holds them; a process that ends releases its locks.
 
 A step that changes what other steps read holds the home's lock while it works, so that two steps never
-replace
-one file at once.
+replace one file at once.
 """
 
 import fcntl
@@ -20,6 +19,9 @@ from nightreel.core.disk import disk_full, is_disk_full
 from nightreel.core.errors import BusyError, NightreelError
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
+# How long a step waits for another one that changes the home: a short one ends within it, and who waits for a
+# long one is better off with an exit code.
+HOME_WAIT_S = 30.0
 _POLL_S = 0.1
 # State folders of the homes on which this process is at work.
 _held: set[Path] = set()
@@ -31,7 +33,7 @@ def identity() -> str:
 
 
 @contextmanager
-def home_lock(state: Path, step: str, *, wait_s: float) -> Iterator[None]:
+def home_lock(state: Path, step: str, *, wait_s: float = HOME_WAIT_S) -> Iterator[None]:
     """Be the only step that changes the home with this state folder; parts of the same step may nest.
 
     Raises:

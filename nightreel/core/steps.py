@@ -152,7 +152,7 @@ class Step(Generic[FactsT]):
 
     def alone(self, settings: Settings) -> AbstractContextManager[None]:
         """Be the only step that changes this home. Raises BusyError if it does not become free in time."""
-        return home_lock(settings.paths.state, self.name, wait_s=settings.home_wait_s)
+        return home_lock(settings.paths.state, self.name)
 
     def attempt(
         self,

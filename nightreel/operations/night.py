@@ -32,6 +32,7 @@ from nightreel.operations import jobs
 from nightreel.operations.after_now import found_after
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.stages import Outcome, Stage, run_stages
+from nightreel.operations.supervise import STOP_WITHIN_S
 from scoring.database.connection import database_url, keep_readable, sql_engine, translate_errors
 from scoring.database.writer import sole_job
 
@@ -114,7 +115,7 @@ def _limited(settings: ScheduleSettings) -> Iterator[None]:
         sys.exit(_STOPPED)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 60 * settings.job_limit_minutes + 2 * settings.stop_within_s)
+    signal.setitimer(signal.ITIMER_REAL, 60 * settings.job_limit_minutes + 2 * STOP_WITHIN_S)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
 

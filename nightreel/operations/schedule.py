@@ -104,7 +104,6 @@ class Scheduler:
             ended = run_limited(
                 self._command(job),
                 limit_s=60 * settings.schedule.job_limit_minutes,
-                stop_within_s=settings.schedule.stop_within_s,
                 stop=self.stop,
             )
         finally:
@@ -178,7 +177,7 @@ def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:
 
 
 def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> None:
-    """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has stop_within_s.
+    """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has STOP_WITHIN_S.
 
     While the database cannot be reached, it waits.
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from threading import Event
 
+# How long a job may take to end in order, before it is killed: below the 90 s that systemd gives a service.
+STOP_WITHIN_S = 60.0
 _POLL_S = 0.1
 
 
@@ -30,7 +32,7 @@ class ProcessResult:
 
 
 def run_limited(
-    command: Sequence[str], *, limit_s: float, stop_within_s: float, stop: Event
+    command: Sequence[str], *, limit_s: float, stop: Event, stop_within_s: float = STOP_WITHIN_S
 ) -> ProcessResult:
     """Run the command until it ends, `limit_s` seconds have passed, or `stop` is set.
 

@@ -6,7 +6,7 @@ calendar and on earlier plays only, never on where the log ends: a play gets the
 anything comes after it, and scoring gets factors as fresh, or as old, as training got.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -24,12 +24,11 @@ from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
-from pipelines.collaborative.implicit_als import implicit_fits
 from pipelines.collaborative.past import Past, digests_of_pasts
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, NEVER, start_of_day
 
-__all__ = ["FACTORS", "Fit", "before_first_refit", "build_factors", "fits", "refit_cutoffs"]
+__all__ = ["FACTORS", "Fit", "before_first_refit", "build_factors", "refit_cutoffs"]
 
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
@@ -74,7 +73,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
         read = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
         # Where nothing is fitted, the log is not read.
         plays = read_days(list(files.values()), read) if kept < len(cutoffs) else None
-        for fit in fits(plays, cutoffs, settings, done) if plays is not None else ():
+        for fit in biased_fits(plays, cutoffs, settings, done) if plays is not None else ():
             users.append(
                 _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)
             )
@@ -99,21 +98,6 @@ def _sources(settings: DatabaseNeeds) -> tuple[Path, Path]:
         settings.paths.feature_source(columns.USER_FACTORS),
         settings.paths.feature_source(columns.VIDEO_FACTORS),
     )
-
-
-def fits(
-    plays: pl.DataFrame, cutoffs: Sequence[datetime], settings: Settings, done: Fit | None = None
-) -> Iterator[Fit]:
-    """Fit the model that `als_model` names at each cutoff, on the plays strictly before it.
-
-    Args:
-        plays: user_id, video_id, event_timestamp (ascending), watch_ratio; at least one before the first
-            cutoff.
-        cutoffs: UTC, ascending.
-        done: the fit of one of these cutoffs to continue from; only later ones are fitted.
-    """
-    model = implicit_fits if settings.features.als_model == "implicit" else biased_fits
-    return model(plays, cutoffs, settings, done)
 
 
 def refit_cutoffs(
@@ -177,7 +161,6 @@ FACTORS: Step[FactorFacts] = Step(
     writes=_sources,
     # Exactly what decides the factors: threads do not, nor how the nearest videos are searched for.
     settings=(
-        "features.als_model",
         "features.als_factors",
         "features.als_refit_days",
         "data.time_zone",

@@ -59,9 +59,9 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
         except DamagedDayError as error:
             _log.warning("the tables are made anew", reason=str(error))
             result = _ingest(settings, scratch, force=True)
-        if settings.lists.popular_k:
+        if settings.lists.shared.popular_k:
             # Before hours of features and models: what names the users' columns meets them here first.
-            segment_columns(pl.read_parquet(settings.paths.table("users")), settings.lists.segments)
+            segment_columns(pl.read_parquet(settings.paths.table("users")), settings.lists.shared.segments)
         return result
 
 

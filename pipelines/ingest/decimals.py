@@ -7,7 +7,7 @@ import polars as pl
 
 COMMA = ","
 SHOWN = "decimal commas"
-ADVICE = f'. For a decimal comma set [data] decimal = "{COMMA}"'
+ADVICE = f'. For a decimal comma set [data.format] decimal = "{COMMA}"'
 IN_COMMAS = r"^\s*[+-]?\d*,\d+\s*$"
 _NUMBER = re.compile(r"[+-]?(\d+|\d*,\d+)")
 # May be a thousand and more.

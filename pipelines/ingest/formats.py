@@ -50,18 +50,14 @@ class Form:
         Args:
             given: the settings of one kind of file, which override the general ones.
         """
+        form = settings.format
         if given is None:
-            return cls(
-                settings.delimiter,
-                settings.encoding,
-                settings.time_format,
-                settings.quote,
-            )
+            return cls(form.delimiter, form.encoding, form.time, form.quote)
         return cls(
-            settings.delimiter if given.delimiter is None else given.delimiter,
-            settings.encoding if given.encoding is None else given.encoding,
-            settings.time_format,
-            settings.quote if given.quote is None else given.quote,
+            form.delimiter if given.delimiter is None else given.delimiter,
+            form.encoding if given.encoding is None else given.encoding,
+            form.time,
+            form.quote if given.quote is None else given.quote,
             given.header or (),
         )
 

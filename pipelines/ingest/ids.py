@@ -47,7 +47,7 @@ class HomeIds:
             if asked is not None and name not in (*asked, *declared) and file.is_file():
                 raise InputError(
                     f"text_ids: the {name} ids of this home are text ({file}).",
-                    f'Add "{name}" to [data] text_ids, or begin a new home.',
+                    f'Add "{name}" to [data.format] text_ids, or begin a new home.',
                 )
             if file.is_file():
                 codes[name] = Codes.read(file)
@@ -141,9 +141,9 @@ def forget_id(ids: Ids, one: int | str) -> int:
 
 def names_of(settings: DataSettings) -> tuple[str, ...] | None:
     """The names whose ids are text by the setting; None where they are recognised."""
-    if settings.text_ids == AUTO_IDS:
+    if settings.format.text_ids == AUTO_IDS:
         return None
-    return () if settings.text_ids == NO_TEXT_IDS else tuple(settings.text_ids.split(","))
+    return () if settings.format.text_ids == NO_TEXT_IDS else tuple(settings.format.text_ids.split(","))
 
 
 def _declared(settings: DataSettings) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def remedy_for(settings: DataSettings, reason: str) -> str:
     if not reason.startswith("column ") or column not in NAMES or not no_integer:
         return ""
     names = [*(names_of(settings) or ()), NAMES[column]]
-    return f' If such ids are right, set [data] text_ids = "{",".join(names)}".'
+    return f' If such ids are right, set [data.format] text_ids = "{",".join(names)}".'
 
 
 def _are_text(values: Sequence[str]) -> bool:

@@ -86,7 +86,7 @@ def source_of(
         read_as = {"format": header.text.format + between, **read_as}
     present = present_columns(file, header.names, path)
     header = replace(header, names=_distinct(header.names))
-    in_commas = _in_commas(present, header, settings.decimal)
+    in_commas = _in_commas(present, header, settings.format.decimal)
     if in_commas:
         shown_names = [own_names[header.names.index(name)] for name in sorted(in_commas)]
         read_as = {**read_as, "numbers": f"{', '.join(shown_names)}: {SHOWN}"}

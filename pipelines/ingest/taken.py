@@ -20,12 +20,7 @@ _FILE = "ingest_files.json"
 # Settings that say how raw files are read.
 READING = (
     "data.time_zone",
-    "data.decimal",
-    "data.delimiter",
-    "data.encoding",
-    "data.time_format",
-    "data.text_ids",
-    "data.quote",
+    "data.format",
     "data.log",
 )
 

@@ -52,7 +52,7 @@ def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> st
     found = " and ".join(_SHOWN[one] for one, _ in counts.most_common(2))
     raise InputError(
         f"{path}, column {column}: are these times {found}? Some look like the one, some like the other.",
-        f'Set [data] time_format = "{best}", or the other one, and rows that are not of it are rejected.',
+        f'Set [data.format] time = "{best}", or the other one, and rows that are not of it are rejected.',
     )
 
 
@@ -100,5 +100,5 @@ def _order_of_days(days: Sequence["re.Match[str]"], path: Path, column: str) -> 
         return DAY_FIRST if first else MONTH_FIRST
     raise InputError(
         f'{path}, column {column}: is "{days[0].string}" day or month first? The first rows do not say.',
-        f'Set [data] time_format = "{DAY_FIRST}" or "{MONTH_FIRST}".',
+        f'Set [data.format] time = "{DAY_FIRST}" or "{MONTH_FIRST}".',
     )

@@ -2,8 +2,8 @@
 
 No ranker has seen a play of these days: either they are the champion's hold-out, or the version has rankers
 of its own for them (folder `backtest`). Videos that the user had played are never listed, whatever
-`exclude_seen` says, because only new videos are judged. Today's blocklist and skipped users are ignored. The
-rules of `list_rule` apply on the days on which they are in force.
+`[lists.exclude] seen` says, because only new videos are judged. Today's blocklist and skipped users are
+ignored. The rules of `list_rule` apply on the days on which they are in force.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     inputs: dict[str, Any] = {"files": fingerprint_of_files(read), "settings": of_a_night}
     inputs |= {"model": model.version, "rules": rules}
     trained_before = _trained_before(model)
-    known = settings.changed({"lists.exclude_seen": True, "lists.exclude_seen_days": None})
+    known = settings.changed({"lists.exclude.seen": True, "lists.exclude.seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
     plays, buckets = read_plays(settings.paths), LengthBuckets.load(model.folder)
     nights = PastNights(plays, ranker.encoding, trained_before, known, owner)

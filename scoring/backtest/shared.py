@@ -18,7 +18,7 @@ def make_shared(
     night: PastNight, inputs: Mapping[str, Any], settings: Settings, buckets: LengthBuckets, *, force: bool
 ) -> list[Path]:
     """Make a night's related and popular lists, those that the settings ask for; returns their files."""
-    kinds = {RELATED: settings.lists.related_k, POPULAR: settings.lists.popular_k}
+    kinds = {RELATED: settings.lists.shared.related_k, POPULAR: settings.lists.shared.popular_k}
     files = {kind: shared_file(settings.paths, night.day.day, kind) for kind, k in kinds.items() if k}
     of_files = fingerprint(**inputs, shared=settings.chosen(SHARED_LIST_SETTINGS), day=night.day.as_of)
     if force or not all(is_made(path, of_files) for path in files.values()):

@@ -100,7 +100,7 @@ def _copy(settings: DatabaseNeeds, copied: Settings) -> None:
         for table in (published_run, blocklist, skip_user, list_rule):
             _copy_rows(source, target, table)
         last = last_night(source)
-        if last is not None and settings.database.max_changed_lists < 1:
+        if last is not None and settings.database.audits.max_changed_lists < 1:
             of_last = recommendation.c[columns.RUN_ID] == last.run_id
             _copy_rows(source, target, recommendation, of_last)
 

@@ -117,7 +117,7 @@ def _require_integers(connection: Connection, table: Table, name: str, ids: Ids)
         raise InputError(
             f"The database's table {table.name} has {ids.name} ids that are text, like {found!r}; this "
             "home's are integers.",
-            f'Publish to another database, or set [data] text_ids = "{ids.name}".',
+            f'Publish to another database, or set [data.format] text_ids = "{ids.name}".',
         )
 
 

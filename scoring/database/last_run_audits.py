@@ -24,7 +24,7 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
     if now < min_share * before:
         raise AuditError(
             f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
-            f"{min_share:.0%} of that are asked (setting [database] min_share_of_last_run).",
+            f"{min_share:.0%} of that are asked (setting [database.audits] min_share_of_last_run).",
             REMEDY,
         )
 
@@ -45,7 +45,7 @@ def few_changed_lists(
     if changed > max_share:
         raise AuditError(
             f"audit `changed lists`: {changed:.1%} of the lists have lost more than half of their videos, at "
-            f"most {max_share:.1%} may (setting [database] max_changed_lists).",
+            f"most {max_share:.1%} may (setting [database.audits] max_changed_lists).",
             REMEDY,
         )
 

@@ -51,7 +51,7 @@ from scoring.lists.shared.night import shared_lists
 _log = get_logger(__name__)
 
 # What lists that are not a user's depend on, beside their inputs.
-SHARED_LIST_SETTINGS = ("lists.related_k", "lists.popular_k", "lists.segments")
+SHARED_LIST_SETTINGS = ("lists.shared",)
 # The same of all lists.
 LIST_SETTINGS = (
     "data.time_zone",
@@ -59,14 +59,8 @@ LIST_SETTINGS = (
     "lists.top_k",
     "ranker.filter_k",
     "retrieval.candidates",
-    "retrieval.als_search",
-    "lists.exclude_seen",
-    "lists.exclude_seen_days",
-    "lists.max_video_age_days",
-    "lists.max_per_author",
-    "lists.max_per_category",
-    "lists.exclude_not_public",
-    "lists.exclude_advertisements",
+    "lists.exclude",
+    "lists.max_per",
     "retrieval.sources",
     "retrieval.source_k",
     "ranker.last_stage",

@@ -22,7 +22,7 @@ from nightreel.core import columns
 from nightreel.core.clock import SKEW, require_not_future
 from nightreel.core.disk import full_disk_named, size_of
 from nightreel.core.errors import InputError
-from nightreel.core.locks import locked_file
+from nightreel.core.locks import HOME_WAIT_S, locked_file
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from pipelines.features import build_features
@@ -116,7 +116,7 @@ def as_known_at(settings: Settings, known_at: datetime) -> Iterator[Settings]:
     # The copy must not keep the paths of the home that it was made of.
     then.__dict__.pop("paths", None)
     lock = settings.paths.state / f"{FOLDER}.lock"
-    with locked_file(lock, "makes an earlier night of this home again", wait_s=settings.home_wait_s):
+    with locked_file(lock, "makes an earlier night of this home again", wait_s=HOME_WAIT_S):
         # A process that was killed has left it.
         shutil.rmtree(folder, ignore_errors=True)
         try:

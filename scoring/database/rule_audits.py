@@ -35,7 +35,7 @@ class Shortfalls:
         if self.of_few:
             yield f"{self.of_few} {short} their users have fewer videos left to be listed"
         if self.by_caps:
-            yield f"{self.by_caps} {short} max_per_author, max_per_category leave no room for more"
+            yield f"{self.by_caps} {short} [lists.max_per] leaves no room for more"
 
 
 def rules_kept(part: Part, k: int) -> Counter[str]:

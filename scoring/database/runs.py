@@ -293,13 +293,13 @@ def _audit(
     # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
     # and one that says so is no replay's excuse.
     if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
-        share = settings.database.min_share_of_last_run
+        share = settings.database.audits.min_share_of_last_run
         in_line_with_last("users", len(candidates.user_id), last.users, share)
         if last.k == settings.lists.top_k:
             in_line_with_last("rows", rows, last.rows, share)
-        if settings.database.max_changed_lists < 1:
+        if settings.database.audits.max_changed_lists < 1:
             runs = run_id, last.run_id
-            few_changed_lists(connection, runs, candidates, settings.database.max_changed_lists, ids)
+            few_changed_lists(connection, runs, candidates, settings.database.audits.max_changed_lists, ids)
     return rows, tuple(remarks)
 
 
@@ -313,14 +313,14 @@ def _audit_shared(
     shared: Sequence[SharedList],
 ) -> tuple[SharedCounts, ...]:
     """What there is of lists that are not a user's, once all of them are sound; kept with the run."""
-    ids, segments = ListIds.of(settings.paths), settings.lists.segments
+    ids, segments = ListIds.of(settings.paths), settings.lists.shared.segments
     counts = tuple(
         audit_shared(connection, run_id, one, candidates.video_id, ids=ids, segments=segments)
         for one in shared
     )
     last = last_night(connection)
     if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
-        share = settings.database.min_share_of_last_run
+        share = settings.database.audits.min_share_of_last_run
         shared_in_line_with_last(connection, last.run_id, counts, share)
     for one in counts:
         connection.execute(insert(shared_list_run).values(run_id=run_id, **vars(one)))

@@ -22,7 +22,7 @@ from scoring.database.tables import popular_recommendation, related_recommendati
 
 # Of a statement: SQLite knows 32,766 parameters at most.
 _VIDEOS_AT_A_TIME = 10_000
-_SETTING = {RELATED: "[lists] related_k", POPULAR: "[lists] popular_k"}
+_SETTING = {RELATED: "[lists.shared] related_k", POPULAR: "[lists.shared] popular_k"}
 _related, _popular = related_recommendation.c, popular_recommendation.c
 
 

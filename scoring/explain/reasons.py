@@ -21,9 +21,9 @@ from scoring.explain.explanation import (
 from scoring.lists.eligibility import described_videos, listing_rules
 
 _RULES = {
-    "exclude_not_public": "its last known visible_status is not public",
-    "exclude_advertisements": "it is an advertisement",
-    "max_video_age_days": "it was uploaded too long ago",
+    "not_public": "its last known visible_status is not public",
+    "advertisements": "it is an advertisement",
+    "max_age_days": "it was uploaded too long ago",
 }
 
 
@@ -38,7 +38,7 @@ def reason_of(night: NightOfUser, video_id: int, video: int | None, *, moved: bo
     if video is None:
         return _not_listable(night, video_id)
     if not night.candidates.open_videos(night.user).holds(np.array([video]))[0] and night.trace is not None:
-        return Reason(SEEN, "The user had played it ([lists] exclude_seen, exclude_seen_days).")
+        return Reason(SEEN, "The user had played it ([lists.exclude] seen, seen_days).")
     at = None if night.trace is None else night.trace.candidate(video)
     position, k = night.position(video), night.run.k
     if night.trace is not None and at is None:
@@ -77,5 +77,5 @@ def _not_listable(night: NightOfUser, video_id: int) -> Reason:
     broken = [name for name, rule in rules.items() if of_video.filter(rule).is_empty()]
     if "blocklist" in broken:
         return Reason(BLOCKED, "It is in the table blocklist.")
-    said = "; ".join(f"{_RULES[name]} ({name})" for name in broken)
+    said = "; ".join(f"{_RULES[name]} ([lists.exclude] {name})" for name in broken)
     return Reason(NOT_LISTABLE, f"It may not be listed: {said}.")

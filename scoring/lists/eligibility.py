@@ -107,13 +107,13 @@ def find_candidates(
     user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), exclusions.skip_user)
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
-    days = settings.lists.exclude_seen_days
+    days = settings.lists.exclude.seen_days
     seen = no_seen(len(user_id), len(video_id))
-    if settings.lists.exclude_seen:
+    if settings.lists.exclude.seen:
         since = None if days is None else as_of - timedelta(days=days)
         seen = _played(before(columns.USER_ID, columns.VIDEO_ID, since=since), user_id, video_id)
     played = None
-    if settings.notes_repeats and not (settings.lists.exclude_seen and days is None):
+    if settings.notes_repeats and not (settings.lists.exclude.seen and days is None):
         played = _played(before(columns.USER_ID, columns.VIDEO_ID), user_id, video_id)
     return Candidates(
         user_id,
@@ -144,8 +144,8 @@ def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_
 def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
     """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
     asked = (
-        ("max_per_author", settings.max_per_author, columns.AUTHOR_ID),
-        ("max_per_category", settings.max_per_category, columns.CATEGORY_LEVELS[0]),
+        ("[lists.max_per] author", settings.max_per.author, columns.AUTHOR_ID),
+        ("[lists.max_per] category", settings.max_per.category, columns.CATEGORY_LEVELS[0]),
     )
     return tuple(
         Cap(setting, most, videos[name].cast(pl.Int64).fill_null(-1).to_numpy())
@@ -189,14 +189,14 @@ def described_videos(
 def listing_rules(settings: ListSettings, as_of: datetime, blocklist: np.ndarray) -> dict[str, pl.Expr]:
     """Each listing rule in force, by name, as a condition; a video is eligible if it meets all of them."""
     rules = {"blocklist": ~pl.col(columns.VIDEO_ID).is_in(blocklist.tolist())}
-    if settings.exclude_not_public:
+    if settings.exclude.not_public:
         # Unknown counts as public.
-        rules["exclude_not_public"] = pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
-    if settings.exclude_advertisements:
-        rules["exclude_advertisements"] = pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
-    if settings.max_video_age_days is not None:
-        oldest = as_of - timedelta(days=settings.max_video_age_days)
-        rules["max_video_age_days"] = pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
+        rules["not_public"] = pl.col(columns.VISIBLE_STATUS).fill_null(_PUBLIC) == _PUBLIC
+    if settings.exclude.advertisements:
+        rules["advertisements"] = pl.col(columns.VIDEO_TYPE).ne_missing(_ADVERTISEMENT)
+    if settings.exclude.max_age_days is not None:
+        oldest = as_of - timedelta(days=settings.exclude.max_age_days)
+        rules["max_age_days"] = pl.lit(oldest, dtype=INSTANT) <= _UPLOADED
     return rules
 
 
@@ -208,8 +208,7 @@ def _listable_videos(
     if listable.is_empty():
         raise InputError(
             f"as-of {as_of.isoformat()}: of {described.height} known videos none may be listed.",
-            "Allow more: [lists] exclude_not_public, exclude_advertisements, max_video_age_days; or the "
-            "table blocklist.",
+            "Allow more: [lists.exclude] not_public, advertisements, max_age_days; or the table blocklist.",
         )
     return listable
 

@@ -44,7 +44,7 @@ class Retrieval:
         authors, categories: the videos of each.
         video_factors: float32 [videos, factors], NaN for a video without.
         received: int64 [videos], rating by which ties are broken.
-        nearest: index that searches the factors; None for an exact search.
+        nearest: index that searches the factors, for als_approximate; None if that is not named.
         own: own sources, if any is named.
     """
 
@@ -72,7 +72,6 @@ class Retrieval:
         popular = top_rated(candidates, sides)
         at = np.empty(len(popular), dtype=np.int64)
         at[popular] = np.arange(len(popular))
-        searched = settings.retrieval.als_search == "approximate" and "als" in names
         return cls(
             names,
             size,
@@ -82,7 +81,7 @@ class Retrieval:
             Groups.of(about.category, at),
             sides.video_factors,
             sides.received(),
-            NearestVideos.of(sides.video_factors) if searched else None,
+            NearestVideos.of(sides.video_factors) if "als_approximate" in names else None,
             own,
         )
 
@@ -127,11 +126,14 @@ class Retrieval:
     def _nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
         if np.isnan(factors).any():
             return _NONE
-        if self.nearest is not None:
-            return self.nearest.of_user(factors, open_videos, share)
         als_score = products_with(self.video_factors, factors)
         among = open_videos.dense() & ~np.isnan(als_score)
         return best_positions(als_score, among, share, lambda tied: self.received[tied])
+
+    def _nearly_nearest(self, open_videos: OpenVideos, factors: np.ndarray, share: int) -> np.ndarray:
+        if np.isnan(factors).any() or self.nearest is None:
+            return _NONE
+        return self.nearest.of_user(factors, open_videos, share)
 
     def _popular(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         return _first_open(self.popular, open_videos, share)
@@ -152,6 +154,7 @@ class Retrieval:
 
 _SOURCES: dict[str, Callable[[Retrieval, OpenVideos, np.ndarray, int], np.ndarray]] = {
     "als": Retrieval._nearest,
+    "als_approximate": Retrieval._nearly_nearest,
     "popular": Retrieval._popular,
     "fresh": Retrieval._fresh,
     "alike": Retrieval._alike,

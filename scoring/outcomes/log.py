@@ -157,10 +157,10 @@ class Log:
     def _seen(
         self, asked: pl.DataFrame, order: pl.DataFrame, before: pl.LazyFrame, as_of: datetime
     ) -> pl.DataFrame:
-        if not self.settings.lists.exclude_seen:
+        if not self.settings.lists.exclude.seen:
             return asked.select(*_PAIR, _POSITION).clear()
-        if self.settings.lists.exclude_seen_days is not None:
-            since = as_of - timedelta(days=self.settings.lists.exclude_seen_days)
+        if self.settings.lists.exclude.seen_days is not None:
+            since = as_of - timedelta(days=self.settings.lists.exclude.seen_days)
             before = before.filter(_at(since) <= _STAMP)
         users = asked.select(columns.USER_ID).unique()
         of_users = before.select(_PAIR).join(users.lazy(), on=columns.USER_ID, how="semi")

@@ -165,8 +165,7 @@ OUTCOMES: Step[OutcomeFacts] = Step(
     settings=(
         "data.time_zone",
         *LABEL_SETTINGS,
-        "lists.exclude_seen",
-        "lists.exclude_seen_days",
+        "lists.exclude",
     ),
     facts=OutcomeFacts,
     run=lambda settings, _: record_outcomes(settings),

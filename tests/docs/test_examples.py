@@ -92,9 +92,9 @@ ranker.lightgbm.early_stopping_round = 10
 features.als_factors = 4
 retrieval.sources = "recent_2d,item_knn"
 lists.top_k = 10
-lists.related_k = 5
-lists.popular_k = 10
-lists.segments = ["user_active_degree"]
+lists.shared.related_k = 5
+lists.shared.popular_k = 10
+lists.shared.segments = ["user_active_degree"]
 schedule.max_data_age_hours = 0
 """
 # Of the pages -> of the small home.

@@ -10,7 +10,7 @@ import pytest
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings, load_settings
-from nightreel.core.settings.names import every_setting, toml_name
+from nightreel.core.settings.names import every_setting, keys_of_tables, toml_name
 from nightreel.core.settings.old_names import DROPPED, MOVED
 
 OLD = """\
@@ -61,7 +61,7 @@ def test_a_flat_file_means_what_it_meant(tmp_path: Path) -> None:
 
 def test_every_old_name_has_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     known = every_setting(Settings)
-    assert {new for new in MOVED.values() if new not in known} == {"data"}
+    assert set(MOVED.values()) - known.keys() - keys_of_tables(Settings).keys() == {"data"}
     assert not MOVED.keys() & DROPPED.keys()
     assert len({one.variable for one in known.values()}) == len(known)
     monkeypatch.setenv("NIGHTREEL_EARLY_STOPPING_TREES", "3")
@@ -108,6 +108,25 @@ def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
     assert "`[data] raw_url` is now `[data] raw_dir`" in line
     assert "NIGHTREEL_COLD_PLAYS is no longer a setting" in line
     assert "NIGHTREEL_SCHEDULE_GRACE_HOURS is no longer a setting: it is always 20" in line
+
+
+def test_settings_that_are_now_keys_of_a_table_mean_what_they_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nightreel.toml").write_text(
+        "max_per_author = 2\n[lists]\nexclude_seen_days = 5\nsegments = ['taste']\n[data]\ndecimal = ','\n"
+    )
+    monkeypatch.setenv("NIGHTREEL_LISTS_EXCLUDE_SEEN", "false")
+    monkeypatch.setenv("NIGHTREEL_DATA_DELIMITER", ";")
+    settings = load_settings({"lists.exclude.advertisements": True})
+    assert settings.lists.max_per.author == 2 and settings.lists.shared.segments == ("taste",)
+    excluded = settings.lists.exclude
+    assert (excluded.seen, excluded.seen_days, excluded.advertisements) == (False, 5, True)
+    assert (settings.data.format.delimiter, settings.data.format.decimal) == (";", ",")
+    done = _nightreel("settings", cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert "`[lists] exclude_seen_days` is now `[lists.exclude] seen_days`" in line
+    assert "NIGHTREEL_LISTS_EXCLUDE_SEEN is now NIGHTREEL_LISTS_EXCLUDE, in JSON" in line
 
 
 def test_what_has_new_names_warns_of_nothing(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ SMALL = """ranker.objective = "shown"
 ranker.lightgbm.num_iterations = 10
 features.als_factors = 4
 lists.top_k = 10
-lists.related_k = 5
+lists.shared.related_k = 5
 data.time_zone = "UTC"
 """
 NAMES = {

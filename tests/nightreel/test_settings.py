@@ -67,6 +67,21 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert rows["ranker.filter_k"]["from"] == "default"
 
 
+def test_a_table_of_the_environment_wins_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nightreel.toml").write_text("[lists.exclude]\nadvertisements = true\nseen_days = 9\n")
+    monkeypatch.setenv("NIGHTREEL_LISTS_EXCLUDE", '{"seen_days": 5}')
+    settings = load_settings()
+    assert (settings.lists.exclude.advertisements, settings.lists.exclude.seen_days) == (True, 5)
+    (row,) = [row for row in describe(settings) if row["setting"] == "lists.exclude"]
+    assert row["from"] == "environment" and '"seen":true,"seen_days":5' in row["value"]
+    monkeypatch.setenv("NIGHTREEL_LISTS_EXCLUDE", '{"seen_days": 0}')
+    with pytest.raises(InputError, match=r"NIGHTREEL_LISTS_EXCLUDE.*seen_days.*greater than or equal to 1"):
+        load_settings()
+    monkeypatch.setenv("NIGHTREEL_LISTS_EXCLUDE", "yes")
+    with pytest.raises(InputError, match="NIGHTREEL_LISTS_EXCLUDE"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -75,6 +90,9 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ('lists.top_k = "many"\n', "top_k"),
         ('data.time_zone = "Mars/Olympus"\n', "Mars/Olympus"),
         ("top_k = \n", "TOML"),
+        ("[lists.exclude]\nseen_days = 0\n", "[lists.exclude] seen_days"),
+        ("[lists.exclude]\nadvertisement = true\n", "did you mean `[lists.exclude] advertisements`?"),
+        ("lists.exclude = 3\n", "[lists.exclude]"),
     ],
 )
 def test_a_bad_setting_is_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:

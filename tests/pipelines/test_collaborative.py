@@ -1,4 +1,4 @@
-"""ALS by refit window: when it is refitted, what each fit may see, and that both models fit; same bits."""
+"""ALS by refit window: when it is refitted, what each fit may see, and what it finds; same bits."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,14 +10,14 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.collaborative import Fit, biased_als, build_factors, fits, implicit_als, refit_cutoffs
+from pipelines.collaborative import Fit, biased_als, build_factors, refit_cutoffs
+from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import REFIT_ITERATIONS
 from pipelines.local_days import INSTANT, NEVER
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 from tests.fixtures.tables import plays_of_days
 
 LOG = make_log(6, users=20, videos=40, plays=900)
-MODELS = ("biased", "implicit")
 _MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
 
 
@@ -25,8 +25,8 @@ def _midnight(day: int) -> datetime:
     return midnight(FIRST_DAY + day * _DAY)
 
 
-def _settings(home: Path, model: str, **changes: object) -> Settings:
-    return settings_for(home, **{"features.als_model": model}, **changes)
+def _settings(home: Path, **changes: object) -> Settings:
+    return settings_for(home, **changes)
 
 
 def _same(one: list[Fit], other: list[Fit]) -> bool:
@@ -44,22 +44,20 @@ def _same(one: list[Fit], other: list[Fit]) -> bool:
 CUTOFFS = [_midnight(day) for day in (3, 5, 7)]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_two_fits_are_equal_bit_for_bit_whatever_the_threads(tmp_path: Path, model: str) -> None:
+def test_two_fits_are_equal_bit_for_bit_whatever_the_threads(tmp_path: Path) -> None:
     one, two, three = (
-        list(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, threads=n))) for n in (1, 1, 3)
+        list(biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, threads=n))) for n in (1, 1, 3)
     )
     assert _same(one, two) and _same(one, three)
-    other_seed = list(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, seed=1)))
+    other_seed = list(biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, seed=1)))
     assert not _same(one, other_seed)
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("late", [timedelta(0), _MICROSECOND, timedelta(seconds=1)])
-def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, model: str, late: timedelta) -> None:
+def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, late: timedelta) -> None:
     """A new user and a new video come with it; the fits up to the cutoff stay, the one after changes."""
-    settings = _settings(tmp_path, model)
-    whole = list(fits(LOG.interactions, CUTOFFS, settings))
+    settings = _settings(tmp_path)
+    whole = list(biased_fits(LOG.interactions, CUTOFFS, settings))
     more = LOG.interactions.head(60).with_columns(
         pl.lit(CUTOFFS[1] + late, INSTANT).alias(columns.EVENT_TIMESTAMP),
         pl.int_range(-1, 59).cast(pl.Int64).alias(columns.USER_ID),
@@ -68,26 +66,24 @@ def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, model: 
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
     removed = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFFS[1] + late)
-    after = list(fits(added, CUTOFFS, settings))
+    after = list(biased_fits(added, CUTOFFS, settings))
     assert _same(after[:2], whole[:2]) and not _same(after[2:], whole[2:])
-    assert _same(list(fits(removed, CUTOFFS[:2], settings)), whole[:2])
+    assert _same(list(biased_fits(removed, CUTOFFS[:2], settings)), whole[:2])
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path, model: str) -> None:
-    settings = _settings(tmp_path, model)
+def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
     more = LOG.interactions.head(1).with_columns(
         pl.lit(CUTOFFS[1] - _MICROSECOND, INSTANT).alias(columns.EVENT_TIMESTAMP),
         pl.lit(77_777, pl.Int64).alias(columns.USER_ID),
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
-    first, second, _ = fits(added, CUTOFFS, settings)
+    first, second, _ = biased_fits(added, CUTOFFS, settings)
     assert 77_777 not in first.user_ids and 77_777 in second.user_ids
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_row_for_everyone_with_an_earlier_play_and_for_nobody_else(tmp_path: Path, model: str) -> None:
-    for fit in fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model, **{"features.als_factors": 7})):
+def test_a_row_for_everyone_with_an_earlier_play_and_for_nobody_else(tmp_path: Path) -> None:
+    for fit in biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, **{"features.als_factors": 7})):
         before = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < fit.cutoff)
         assert fit.user_ids.tolist() == before[columns.USER_ID].unique().sort().to_list()
         assert fit.video_ids.tolist() == before[columns.VIDEO_ID].unique().sort().to_list()
@@ -117,30 +113,22 @@ def _tastes() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
     return plays, likes.reshape(users, videos), ~played.reshape(users, videos)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_pairs_never_played_are_ranked_by_taste(
-    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plays, likes, hole = _tastes()
-    for module in (biased_als, implicit_als):
-        monkeypatch.setattr(module, "REGULARIZATION_PLAYS", 2.0)
-    settings = _settings(tmp_path, model, **{"features.als_factors": 8})
-    for fit in fits(plays, [_midnight(2), _midnight(5)], settings):
+    monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 2.0)
+    settings = _settings(tmp_path, **{"features.als_factors": 8})
+    for fit in biased_fits(plays, [_midnight(2), _midnight(5)], settings):
         scores = fit.user_factors @ fit.video_factors.T
         liked, not_liked = scores[hole & likes], scores[hole & ~likes]
         assert (liked[:, None] > not_liked).mean() > 0.95
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_refit_starts_from_the_last_factors(
-    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refit_starts_from_the_last_factors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no play is new, three rounds and then two are the same as five; and not as two alone."""
 
     def last_fit(cutoffs: list[datetime], rounds: int) -> list[Fit]:
-        for module in (biased_als, implicit_als):
-            monkeypatch.setattr(module, "FIRST_ITERATIONS", rounds)
-        return list(fits(LOG.interactions, cutoffs, _settings(tmp_path, model)))[-1:]
+        monkeypatch.setattr(biased_als, "FIRST_ITERATIONS", rounds)
+        return list(biased_fits(LOG.interactions, cutoffs, _settings(tmp_path)))[-1:]
 
     end = CUTOFFS[1] + timedelta(microseconds=500)
     assert LOG.interactions.filter(
@@ -151,21 +139,15 @@ def test_a_refit_starts_from_the_last_factors(
     assert not _same(warm, last_fit([end], rounds=REFIT_ITERATIONS))
 
 
-def test_the_models_are_two(tmp_path: Path) -> None:
-    biased, implicit = (next(fits(LOG.interactions, CUTOFFS, _settings(tmp_path, model))) for model in MODELS)
-    assert (biased.video_factors[:, -2] == 1).all()  # what the users' biases multiply
-    assert not (implicit.video_factors[:, -2] == 1).any()
-
-
-def test_a_change_of_the_model_fits_anew(tmp_path: Path) -> None:
+def test_a_change_of_the_factors_fits_anew(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     LOG.write(settings)
-    assert settings.features.als_model == "biased"
     assert not build_factors(settings).skipped
     assert build_factors(settings).skipped
     # How the nearest videos are searched for is no matter of the fits.
-    assert build_factors(settings.changed({"retrieval.als_search": "approximate"})).skipped
-    assert not build_factors(settings.changed({"features.als_model": "implicit"})).skipped
+    assert build_factors(settings.changed({"retrieval.candidates": "als_approximate"})).skipped
+    settings = settings.changed({"features.als_factors": 5})
+    assert not build_factors(settings).skipped
     source = pl.read_parquet(settings.paths.feature_source(columns.USER_FACTORS))
     assert source.schema[columns.USER_FACTOR] == pl.List(pl.Float32)
     assert source[columns.USER_FACTOR].list.len().unique().to_list() == [settings.features.als_factors]
@@ -231,12 +213,11 @@ def test_no_plays_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
         _refits(pl.Series([], dtype=INSTANT), settings_for(tmp_path))
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("done", [0, 1, 2])
-def test_going_on_from_a_fit_gives_the_bits_of_fitting_all(tmp_path: Path, model: str, done: int) -> None:
-    settings = _settings(tmp_path, model)
-    whole = list(fits(LOG.interactions, CUTOFFS, settings))
-    assert _same(list(fits(LOG.interactions, CUTOFFS, settings, whole[done])), whole[done + 1 :])
+def test_going_on_from_a_fit_gives_the_bits_of_fitting_all(tmp_path: Path, done: int) -> None:
+    settings = _settings(tmp_path)
+    whole = list(biased_fits(LOG.interactions, CUTOFFS, settings))
+    assert _same(list(biased_fits(LOG.interactions, CUTOFFS, settings, whole[done])), whole[done + 1 :])
 
 
 def _factors(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -247,10 +228,9 @@ def _factors(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
     return users, videos
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_another_night_keeps_the_fits_whose_plays_are_the_same(tmp_path: Path, model: str) -> None:
+def test_another_night_keeps_the_fits_whose_plays_are_the_same(tmp_path: Path) -> None:
     """And gives, to the last bit, what a home that starts anew gives."""
-    made, anew = (_settings(tmp_path / name, model) for name in ("made", "anew"))
+    made, anew = (_settings(tmp_path / name) for name in ("made", "anew"))
     LOG.with_interactions(LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < _midnight(6))).write(made)
     first = build_factors(made)
     assert first.summary["als_refits_kept"] == 0

@@ -193,37 +193,36 @@ _anywhere = given(
     where=_instants(),
     change=st.sampled_from(_CHANGES),
     refit_days=st.integers(1, 3),
-    model=st.sampled_from(["biased", "implicit"]),
 )
 
 
 @_examples(max_examples=8)
 @_anywhere
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
-@example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2, model="biased")
-@example(where=(1, midnight(FIRST_DAY + 4 * _DAY)), change=_added, refit_days=2, model="biased")
-@example(where=(1, midnight(FIRST_DAY + 6 * _DAY)), change=_altered, refit_days=3, model="implicit")
+@example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2)
+@example(where=(1, midnight(FIRST_DAY + 4 * _DAY)), change=_added, refit_days=2)
+@example(where=(1, midnight(FIRST_DAY + 6 * _DAY)), change=_altered, refit_days=3)
 def test_no_feature_changes_with_what_happens_at_or_after_the_instant(
-    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int
 ) -> None:
     """Every view, on-demand ones included, bit for bit, at every row up to the instant and at it."""
-    _assert_nothing_changes(home, where, change, refit_days, model)
+    _assert_nothing_changes(home, where, change, refit_days)
 
 
 @pytest.mark.slow
 @_examples(max_examples=100)
 @_anywhere
 def test_no_feature_changes_at_a_hundred_instants(
-    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int
 ) -> None:
-    _assert_nothing_changes(home, where, change, refit_days, model)
+    _assert_nothing_changes(home, where, change, refit_days)
 
 
 def _assert_nothing_changes(
-    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int, model: str
+    home: Settings, where: tuple[int, datetime], change: Change, refit_days: int
 ) -> None:
     seed, instant = where
-    settings = home.changed({"features.als_refit_days": refit_days, "features.als_model": model})
+    settings = home.changed({"features.als_refit_days": refit_days})
     log = _log(seed)
     rows = _rows_up_to(log, instant)
     _sources_of(log, settings)

@@ -438,11 +438,11 @@ def test_the_real_side_files_come_in_without_loss(raw: RawLog, tmp_path: Path) -
 def test_a_segment_that_the_users_do_not_have_is_said_before_features_are_built(
     raw: RawLog, tmp_path: Path
 ) -> None:
-    asked = {"lists.popular_k": 5}
-    home = _ingested(raw, tmp_path, **asked, **{"lists.segments": ["user_active_degree"]})
+    asked = {"lists.shared.popular_k": 5}
+    home = _ingested(raw, tmp_path, **asked, **{"lists.shared.segments": ["user_active_degree"]})
     assert ingest(home).skipped
     # The setting alone has changed: nothing is ingested anew, and it is said all the same.
     with pytest.raises(
         InputError, match=r"\[lists\] segments: the users have no column shoe_size; they have "
     ):
-        ingest(home.changed({"lists.segments": ("shoe_size",)}))
+        ingest(home.changed({"lists.shared.segments": ("shoe_size",)}))

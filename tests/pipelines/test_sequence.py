@@ -33,7 +33,7 @@ AS_IT_COMES = 0.1
 
 @pytest.fixture
 def settings(tmp_path):
-    return settings_for(tmp_path, **{"lists.exclude_seen": False})
+    return settings_for(tmp_path, **{"lists.exclude.seen": False})
 
 
 def _past(video: np.ndarray) -> Past:

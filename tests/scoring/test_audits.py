@@ -224,7 +224,7 @@ def test_shorter_lists_by_setting_are_no_shortage(settings: Settings) -> None:
 
 
 def test_too_many_changed_lists_are_not_published(settings: Settings) -> None:
-    strict = settings.changed({"database.max_changed_lists": 0.1})
+    strict = settings.changed({"database.audits.max_changed_lists": 0.1})
     candidates = make_candidates(33, videos=200)
     first = list(make_blocks(candidates, 33, k=10))
     publish_lists(strict, candidates, first)

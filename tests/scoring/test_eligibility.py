@@ -87,7 +87,7 @@ def test_the_size_of_a_batch_changes_nothing(home: Settings, batch_rows: int) ->
 
 
 def test_seen_may_be_listed_where_the_settings_say_so(home: Settings) -> None:
-    assert not _find(home, **{"lists.exclude_seen": False}).seen.any()
+    assert not _find(home, **{"lists.exclude.seen": False}).seen.any()
 
 
 def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:
@@ -100,31 +100,31 @@ def test_who_has_seen_everything_is_shown_everything(home: Settings) -> None:
 @pytest.mark.parametrize("days", [1, 3, 6])
 def test_videos_are_those_that_a_day_gone_by_has_told_of(home: Settings, days: int) -> None:
     as_of = midnight(FIRST_DAY + timedelta(days=days))
-    candidates = _find(home, as_of, **{"lists.exclude_not_public": False})
+    candidates = _find(home, as_of, **{"lists.exclude.not_public": False})
     played = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < as_of)[columns.VIDEO_ID]
     known = {*played, *_last_known(as_of)[columns.VIDEO_ID]}
     assert candidates.video_id.tolist() == sorted(known)
     if days > 1:
         a_moment_before = _find(
-            home, as_of - timedelta(microseconds=1), **{"lists.exclude_not_public": False}
+            home, as_of - timedelta(microseconds=1), **{"lists.exclude.not_public": False}
         )
         assert set(a_moment_before.video_id.tolist()) < known
 
 
 def test_hidden_videos_and_advertisements_are_left_out_by_setting(home: Settings) -> None:
-    known = set(_find(home, **{"lists.exclude_not_public": False}).video_id.tolist())
+    known = set(_find(home, **{"lists.exclude.not_public": False}).video_id.tolist())
     status = _last_known(AS_OF)
     hidden = set(status.filter(pl.col(columns.VISIBLE_STATUS) != "public")[columns.VIDEO_ID])
     advertisements = set(status.filter(pl.col(columns.VIDEO_TYPE) == "AD")[columns.VIDEO_ID])
     assert hidden and advertisements - hidden
     assert set(_find(home).video_id.tolist()) == known - hidden
-    without = set(_find(home, **{"lists.exclude_advertisements": True}).video_id.tolist())
+    without = set(_find(home, **{"lists.exclude.advertisements": True}).video_id.tolist())
     assert without == known - hidden - advertisements
 
 
 @pytest.mark.parametrize("days", [1, 3])
 def test_what_was_seen_long_ago_may_be_listed_again_by_setting(home: Settings, days: int) -> None:
-    candidates = _find(home, **{"lists.exclude_seen_days": days})
+    candidates = _find(home, **{"lists.exclude.seen_days": days})
     since = AS_OF - timedelta(days=days)
     plays = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP).is_between(since, AS_OF, closed="left"))
     assert len(plays) < LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < AS_OF).height
@@ -145,7 +145,7 @@ def test_videos_older_than_so_many_days_are_left_out(home: Settings) -> None:
         if midnight(day) >= AS_OF - timedelta(days=9)
     }
     everything = set(_find(home).video_id.tolist())
-    found = set(_find(home, **{"lists.max_video_age_days": 9}).video_id.tolist())
+    found = set(_find(home, **{"lists.exclude.max_age_days": 9}).video_id.tolist())
     untold = everything - set(uploaded[columns.VIDEO_ID])
     assert found == everything & (young | untold)
     assert 0 < len(found) < len(everything)
@@ -172,7 +172,7 @@ def test_everyone_skipped_or_everything_blocked_is_wrong_input(home: Settings) -
 
 def test_caps_know_each_videos_author_and_category(home: Settings) -> None:
     assert _find(home).caps == ()
-    candidates = _find(home, **{"lists.max_per_author": 2, "lists.max_per_category": 3})
+    candidates = _find(home, **{"lists.max_per.author": 2, "lists.max_per.category": 3})
     author, category = candidates.caps
     assert (author.setting, author.most) == ("max_per_author", 2)
     assert (category.setting, category.most) == ("max_per_category", 3)

@@ -205,9 +205,9 @@ def test_what_may_not_be_listed_says_by_which_rule(home: Home) -> None:
     with sqlite3.connect(home.settings.paths.sqlite) as connection:
         connection.execute("DELETE FROM blocklist")
     assert explain(home.settings, user, 987_654, run_id=run).reason.code == "unknown"
-    aged = home.settings.changed({"lists.max_video_age_days": 1})
+    aged = home.settings.changed({"lists.exclude.max_age_days": 1})
     found = [explain(aged, user, int(video), run_id=run) for video in rows["video_id"].unique()[:3]]
-    assert any(one.reason is not None and "max_video_age_days" in one.reason.text for one in found)
+    assert any(one.reason is not None and "[lists.exclude] max_age_days" in one.reason.text for one in found)
 
 
 def test_the_command_says_it_as_text_and_json(home: Home, nightreel: Nightreel) -> None:

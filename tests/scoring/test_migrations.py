@@ -185,7 +185,7 @@ def test_the_tables_of_shared_lists_come_empty_and_go_again(older: Settings) -> 
 
 def test_publishing_upgrades_an_older_database_and_goes_on_from_its_runs(older: Settings) -> None:
     candidates = make_candidates(1)
-    permissive = older.changed({"database.min_share_of_last_run": 0.0})
+    permissive = older.changed({"database.audits.min_share_of_last_run": 0.0})
     publish_lists(permissive, candidates, make_blocks(candidates, 1, k=10))
     assert runs(older) == [(1, "published"), (2, "failed"), (3, "published"), (4, "published")]
     assert {row[0] for row in shown_rows(older)} == {4}

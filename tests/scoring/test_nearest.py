@@ -88,7 +88,7 @@ def test_the_same_factors_give_the_same_index_which_may_be_sent() -> None:
 def test_without_faiss_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match="faiss is not installed") as caught:
-        require_extras(load_settings({"retrieval.als_search": "approximate"}))
+        require_extras(load_settings({"retrieval.candidates": "popular,als_approximate"}))
     assert "nightreel[search]" in str(caught.value)
     require_extras(load_settings())
 

@@ -228,7 +228,7 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
 
 def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: Settings) -> None:
     """Few plays are liked here, so that many videos tie for the last of a source's room."""
-    changes: dict[str, object] = {"data.like_threshold": 6.0, "lists.exclude_seen": False}
+    changes: dict[str, object] = {"data.like_threshold": 6.0, "lists.exclude.seen": False}
     lists = _lists(home, CUT, length=40, **changes)
     alone = _Alone(home.changed(changes), CUT)
     decided = set()
@@ -338,7 +338,7 @@ def test_a_longer_list_begins_like_a_short_one_and_holds_all_videos(home: Settin
 
 
 @pytest.mark.parametrize(("top_k", "filter_k"), [(6, 12), (12, 3), (12, 1_000)])
-@pytest.mark.parametrize("caps", [{}, {"lists.max_per_author": 3}])
+@pytest.mark.parametrize("caps", [{}, {"lists.max_per.author": 3}])
 def test_what_a_backtest_judges_begins_with_what_is_published(
     top_k: int, filter_k: int, caps: dict[str, int], home: Settings
 ) -> None:
@@ -369,7 +369,7 @@ def test_where_the_classifier_knows_nothing_the_order_decides_what_is_kept(home:
 
 
 def test_caps_hold(home: Settings) -> None:
-    lists = _lists(home, CUT, **{"lists.max_per_author": 1})
+    lists = _lists(home, CUT, **{"lists.max_per.author": 1})
     profile = pl.read_parquet(home.paths.feature_source(columns.VIDEO_PROFILE))
     author = dict(
         profile.sort(columns.EVENT_TIMESTAMP)

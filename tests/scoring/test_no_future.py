@@ -43,9 +43,9 @@ ranker.lightgbm.early_stopping_round = 20
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8
-lists.related_k = 5
-lists.popular_k = 8
-lists.segments = ["user_active_degree"]
+lists.shared.related_k = 5
+lists.shared.popular_k = 8
+lists.shared.segments = ["user_active_degree"]
 """
 SYSTEMS = (
     *("hybrid", "hybrid_next_day", "hybrid_shown"),

@@ -123,10 +123,9 @@ def test_a_union_searched_by_faiss_gives_the_local_engine_s_table_too(
 ) -> None:
     union = settings.changed(
         {
-            "retrieval.candidates": "als,popular,fresh,alike",
+            "retrieval.candidates": "als_approximate,popular,fresh,alike",
             "lists.top_k": 4,
             "ranker.filter_k": 4,
-            "retrieval.als_search": "approximate",
         }
     )
     score_and_publish(union, as_of=AS_OF, publish=True)

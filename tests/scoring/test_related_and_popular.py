@@ -24,7 +24,11 @@ from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight, se
 
 LOG = make_log(4, users=30, videos=40, plays=1_500)
 AS_OF = midnight(FIRST_DAY + timedelta(days=6))
-_SETTINGS = {"lists.related_k": 6, "lists.popular_k": 8, "lists.segments": ("user_active_degree",)}
+_SETTINGS = {
+    "lists.shared.related_k": 6,
+    "lists.shared.popular_k": 8,
+    "lists.shared.segments": ("user_active_degree",),
+}
 
 
 def _home(folder: Path, log: SmallLog, **changes: object) -> Settings:
@@ -165,7 +169,7 @@ def test_a_user_file_that_was_delivered_later_counts_later(tmp_path: Path) -> No
 
 
 def test_a_segment_that_cannot_be_is_named(tmp_path: Path) -> None:
-    settings = _home(tmp_path, LOG, **{"lists.segments": ("shoe_size",)})
+    settings = _home(tmp_path, LOG, **{"lists.shared.segments": ("shoe_size",)})
     with pytest.raises(InputError, match="no column shoe_size; they have user_active_degree"):
         _made(settings)
     users = LOG.users.with_columns(pl.Series("user_active_degree", [str(n) for n in range(LOG.users.height)]))

@@ -124,10 +124,10 @@ def test_a_dry_run_audits_and_writes_nothing(scored: Settings, nightreel: Nightr
     past = without_writing(scored, lambda copied: score_and_publish(copied, as_of=AS_OF))
     assert "would be stored" in past.summary["remarks"][0] and not past.wrote
     # The audits are those of a publish: against last night's lists, as the real database has them.
-    strict = scored.changed({"database.min_share_of_last_run": 1.0})
+    strict = scored.changed({"database.audits.min_share_of_last_run": 1.0})
     with pytest.raises(AuditError, match="in line with the last run"):
         without_writing(strict, score_and_publish)
-    strict = scored.changed({"database.max_changed_lists": 0.0, "lists.exclude_seen": False})
+    strict = scored.changed({"database.audits.max_changed_lists": 0.0, "lists.exclude.seen": False})
     with pytest.raises(AuditError, match="changed lists"):
         without_writing(strict, score_and_publish)
     assert _everything(scored) == before

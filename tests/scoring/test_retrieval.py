@@ -58,10 +58,10 @@ def _retrieval(night: Night, **changes: object) -> Retrieval:
     return found
 
 
-@pytest.mark.parametrize("search", ["exact", "approximate"])
-def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, search: str) -> None:
+@pytest.mark.parametrize("nearest", ["als", "als_approximate"])
+def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night, nearest: str) -> None:
     _, _, candidates, sides = night
-    retrieval = _retrieval(night, **{"retrieval.als_search": search})
+    retrieval = _retrieval(night, **{"retrieval.candidates": f"{nearest},popular,fresh,alike"})
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
         places, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])

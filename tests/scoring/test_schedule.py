@@ -206,7 +206,6 @@ def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Setting
         fresh,
         **{
             "schedule.job_limit_minutes": 0.5 / 60,
-            "schedule.stop_within_s": 0.5,
             "schedule.on_failure": SecretStr(f"cat > {told}"),
         },
     )
@@ -332,7 +331,7 @@ logs.configure()
 settings = Settings.model_validate(
     {
         'home': sys.argv[1],
-        'schedule': {'cron': '* * * * *', 'stop_within_s': 5},
+        'schedule': {'cron': '* * * * *'},
     }
 )
 JOB = '''

@@ -63,7 +63,7 @@ def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -
 
 
 @pytest.mark.parametrize(
-    "change", [{"lists.top_k": 5}, {"ranker.filter_k": 7}, {"lists.exclude_seen": False}]
+    "change", [{"lists.top_k": 5}, {"ranker.filter_k": 7}, {"lists.exclude.seen": False}]
 )
 def test_another_setting_or_instant_or_force_scores_again(
     settings: Settings, change: dict[str, object]
@@ -97,7 +97,7 @@ def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
 
 def test_caps_hold_from_settings_to_the_table(settings: Settings) -> None:
     score_and_publish(
-        settings.changed({"lists.max_per_category": 2, "lists.max_per_author": 2}), as_of=AS_OF, publish=True
+        settings.changed({"lists.max_per.category": 2, "lists.max_per.author": 2}), as_of=AS_OF, publish=True
     )
     categories = dict(LOG.video_captions.select(columns.VIDEO_ID, columns.CATEGORY_LEVELS[0]).iter_rows())
     counts = Counter((row[1], categories[row[3]]) for row in shown_rows(settings))

@@ -34,7 +34,7 @@ VIEWS = ("latest_recommendation", "latest_related", "latest_popular")
 
 
 def _publish(settings: Settings, *shared: SharedList) -> None:
-    settings = settings.changed({"lists.top_k": 10, "lists.segments": ("taste",)})
+    settings = settings.changed({"lists.top_k": 10, "lists.shared.segments": ("taste",)})
     with exclusive_lock(sql_engine(settings)) as connection:
         with connection.begin():
             upgrade(connection)
@@ -129,10 +129,10 @@ def test_far_fewer_rows_than_in_the_last_run_are_refused(settings: Settings) -> 
     publish_small_lists(settings, (0,), shared=True)
     related, popular = make_shared(EVERYONE, 3, k=5)
     few = replace(related, rows=related.rows.head(40))
-    settings = settings.changed({"database.min_share_of_last_run": 0.5})
+    settings = settings.changed({"database.audits.min_share_of_last_run": 0.5})
     with exclusive_lock(sql_engine(settings)) as connection:
         run = NewRun(NIGHT, "model", "digest")
-        changed = settings.changed({"lists.top_k": 10, "lists.segments": ("taste",)})
+        changed = settings.changed({"lists.top_k": 10, "lists.shared.segments": ("taste",)})
         with pytest.raises(AuditError, match="related rows in line with the last run"):
             blocks = make_blocks(EVERYONE, 1, k=10)
             publish(connection, run, blocks, EVERYONE, changed, shared=(few, popular))

@@ -111,7 +111,7 @@ def test_a_replay_is_no_measure_for_the_next_night(settings: Settings) -> None:
     assert {row[0] for row in shown_rows(settings)} == {3}
     with pytest.raises(AuditError, match="users in line with the last run"):
         publish_lists(settings, few, make_blocks(few, 4, k=10), NIGHT + timedelta(days=2))
-    all_changed = settings.changed({"database.max_changed_lists": 0.0})
+    all_changed = settings.changed({"database.audits.max_changed_lists": 0.0})
     publish_lists(all_changed, CANDIDATES, make_blocks(CANDIDATES, 1, k=10), NIGHT + timedelta(days=2))
     assert {row[0] for row in shown_rows(settings)} == {5}
 

@@ -118,7 +118,7 @@ def test_ids_keep_every_digit_and_any_column_may_be_the_watermark(
     else:
         query, url = KINDS.format(wide="numeric", at=at), request.getfixturevalue("postgresql_url")
     toml = (
-        f'[data]\ntext_ids = "user,video"\nplays = """sql:{query}"""\nwatermark = "{watermark}"\n'
+        f'[data]\nformat.text_ids = "user,video"\nplays = """sql:{query}"""\nwatermark = "{watermark}"\n'
         '[data.columns]\nuser = "who"\nitem = "what"\ntime = "seen"\n'
     )
     settings = _settings(tmp_path, monkeypatch, url, toml)

@@ -18,6 +18,61 @@ TimeFormat = Literal[
 ]
 
 
+class FileFormat(Section):
+    """How raw files are written, as far as that is not recognised."""
+
+    delimiter: str | None = Field(
+        default=None,
+        description="what stands between the columns of CSV files, e.g. `;` or `::`",
+        min_length=1,
+    )
+    decimal: Literal[".", ","] | None = Field(
+        default=None,
+        description="what stands before the decimals of numbers; recognised: a point, or a comma where that "
+        "does not separate columns and the first rows of a column have it",
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="of text files, e.g. `gbk`; recognised: UTF-8, or UTF-16 where a file says so",
+    )
+    quote: str | None = Field(
+        default=None,
+        description="what stands around fields of CSV files that hold a delimiter, e.g. `'`; empty: nothing, "
+        "and a quote is a character like others; recognised: `\"`, or `'` where all fields have it",
+        max_length=1,
+    )
+    time: TimeFormat = Field(
+        default="auto",
+        description="how the times of plays are written: Unix time in a unit, ISO 8601 with or without a "
+        "zone, days alone like 2020-12-31 or 20201231, or dates like 31/12/2020 or 12/31/2020",
+    )
+    text_ids: str = Field(
+        default=AUTO_IDS,
+        description="which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
+        "music, tag with commas between, or `none`; recognised in the first load, and kept",
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.lookup(value)
+            except (LookupError, ValueError) as error:
+                raise ValueError(f"{value!r} is no known encoding; use a name like gbk or latin-1") from error
+        return value
+
+    @field_validator("text_ids")
+    @classmethod
+    def _known_ids(cls, value: str) -> str:
+        names = listed(value)
+        of_ids = not set(names) - set(TEXT_IDS) and len(set(names)) == len(names)
+        if names not in ([AUTO_IDS], [NO_TEXT_IDS]) and not of_ids:
+            known = ", ".join(TEXT_IDS)
+            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, with commas between")
+        return ",".join(names)
+
+
 class DataSettings(Section):
     """Raw files, and what a liked play is."""
 
@@ -40,36 +95,8 @@ class DataSettings(Section):
     max_reject_share: float = Field(
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )
-    delimiter: str | None = Field(
-        default=None,
-        description="What stands between the columns of CSV files, e.g. `;` or `::`; not set: recognised.",
-        min_length=1,
-    )
-    decimal: Literal[".", ","] | None = Field(
-        default=None,
-        description="What stands before the decimals of numbers; not set: a point, or a comma where that "
-        "does not part columns and the first rows of a column have it.",
-    )
-    encoding: str | None = Field(
-        default=None,
-        description="Encoding of text files, e.g. `gbk`; not set: UTF-8, or UTF-16 where a file says so.",
-    )
-    quote: str | None = Field(
-        default=None,
-        description="What stands around fields of CSV files that hold a delimiter, e.g. `'`; empty: nothing "
-        "does, and a quote is a character like others; not set: `\"`, or `'` where all fields have it.",
-        max_length=1,
-    )
-    time_format: TimeFormat = Field(
-        default="auto",
-        description="How plays' times are written: Unix time in a unit, ISO 8601 with or without a zone, "
-        "days alone like 2020-12-31 or 20201231, or dates like 31/12/2020 or 12/31/2020; `auto`: recognised "
-        "from the first rows.",
-    )
-    text_ids: str = Field(
-        default=AUTO_IDS,
-        description="Which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
-        "music, tag with commas between, or `none`; `auto`: recognised in the first load, and kept.",
+    format: FileFormat = Field(
+        default=FileFormat(), description="How the files are written; what is not set is recognised."
     )
     like_threshold: float = Field(
         default=1.0,
@@ -105,26 +132,6 @@ class DataSettings(Section):
         inner = {name: value for name, value in values.items() if name in LogLayout.model_fields}
         others = {name: value for name, value in values.items() if name not in inner}
         return {**others, "log": inner} if inner else values
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                codecs.lookup(value)
-            except (LookupError, ValueError) as error:
-                raise ValueError(f"{value!r} is no known encoding; use a name like gbk or latin-1") from error
-        return value
-
-    @field_validator("text_ids")
-    @classmethod
-    def _known_ids(cls, value: str) -> str:
-        names = listed(value)
-        of_ids = not set(names) - set(TEXT_IDS) and len(set(names)) == len(names)
-        if names not in ([AUTO_IDS], [NO_TEXT_IDS]) and not of_ids:
-            known = ", ".join(TEXT_IDS)
-            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, with commas between")
-        return ",".join(names)
 
     @model_validator(mode="after")
     def _follow_from_log(self) -> "DataSettings":

@@ -5,6 +5,20 @@ from pydantic import Field, SecretStr
 from nightreel.core.settings.section import Section
 
 
+class Audits(Section):
+    """Limits of a run against the last one."""
+
+    min_share_of_last_run: float = Field(
+        default=0.5, description="one with fewer users or rows than this share of the last one's", ge=0, le=1
+    )
+    max_changed_lists: float = Field(
+        default=1.0,
+        description="one in which a larger share of the lists lost over half of their videos",
+        ge=0,
+        le=1,
+    )
+
+
 class DatabaseSettings(Section):
     """The published table."""
 
@@ -15,15 +29,6 @@ class DatabaseSettings(Section):
     keep_runs: int = Field(
         default=7, description="Published runs that are kept, and as many stored replays.", ge=1
     )
-    min_share_of_last_run: float = Field(
-        default=0.5,
-        description="A run with fewer users or rows than this share of the last one's is not published.",
-        ge=0,
-        le=1,
-    )
-    max_changed_lists: float = Field(
-        default=1.0,
-        description="A run is not published where a larger share of lists lost over half of their videos.",
-        ge=0,
-        le=1,
+    audits: Audits = Field(
+        default=Audits(), description="Which run is not published, beside what is wrong in itself."
     )

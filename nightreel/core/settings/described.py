@@ -63,5 +63,6 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(value) or "none"
     if isinstance(value, BaseModel):
-        return value.model_dump_json(exclude_defaults=True)
+        is_whole = bool(every_setting(Settings)[name].keys)
+        return value.model_dump_json(exclude_none=True, exclude_defaults=not is_whole)
     return "not set" if value is None else str(value)

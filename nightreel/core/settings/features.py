@@ -1,6 +1,6 @@
 """`[features]`: what is computed of users and videos, and ALS."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -19,9 +19,6 @@ class FeatureSettings(Section):
         default=False,
         description="Build the Feast views of a user with an author, a category, a tag and a length too. For "
         "models of your own: nightreel's rankers compute what they need of these as they read the plays.",
-    )
-    als_model: Literal["biased", "implicit"] = Field(
-        default="biased", description="ALS of our own, fitted on plays only, or that of the package implicit."
     )
     als_factors: int = Field(
         default=64, description="Dimensions of the ALS factors, the two biases included.", ge=3, le=512

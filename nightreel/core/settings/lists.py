@@ -8,33 +8,74 @@ from nightreel.core import columns
 from nightreel.core.settings.section import Section, listed
 
 
+class Exclusions(Section):
+    """What is left out of every list."""
+
+    seen: bool = Field(default=True, description="videos that the user has watched")
+    seen_days: int | None = Field(
+        default=None, description="watched videos may be listed again after so many days", ge=1
+    )
+    not_public: bool = Field(
+        default=True, description="videos whose last known visible_status is not `public`"
+    )
+    advertisements: bool = Field(default=False, description="videos whose video_type is `AD`")
+    max_age_days: int | None = Field(
+        default=None, description="videos uploaded more than so many days ago", ge=1
+    )
+
+
+class Caps(Section):
+    """Most videos of a kind in a list."""
+
+    author: int | None = Field(default=None, description="of one author", ge=1)
+    category: int | None = Field(default=None, description="of one first-level category", ge=1)
+
+
+class SharedLists(Section):
+    """Lists that are not a user's."""
+
+    related_k: int = Field(
+        default=0,
+        description="length of each video's list of related videos, by what users play together and by text "
+        "(view `latest_related`); 0: none",
+        ge=0,
+        le=1_000,
+    )
+    popular_k: int = Field(
+        default=0,
+        description="length of the lists of popular videos, for visitors without an id (view "
+        "`latest_popular`); 0: none",
+        ge=0,
+        le=10_000,
+    )
+    segments: tuple[str, ...] = Field(
+        default=(),
+        description="columns of the users table, e.g. `user_active_degree`; each of their values has a list "
+        "of popular videos too",
+    )
+
+    @field_validator("segments", mode="before")
+    @classmethod
+    def _names_of_segments(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [name for name in listed(value) if name]
+        if isinstance(value, list | tuple):
+            names = [str(name) for name in value]
+            if len(set(names)) != len(names):
+                raise ValueError("a column is named twice")
+            if columns.OVERALL in names:
+                raise ValueError(
+                    f"`{columns.OVERALL}` is the name of the list for all; there is always that one"
+                )
+        return value
+
+
 class ListSettings(Section):
     """Rules of each user's list."""
 
     top_k: int = Field(default=100, description="Length of each user's list.", ge=1, le=10_000)
-    exclude_seen: bool = Field(
-        default=True, description="Leave out videos that the user has already watched."
-    )
-    exclude_seen_days: int | None = Field(
-        default=None,
-        description="Watched videos may be listed again after so many days; not set: never again.",
-        ge=1,
-    )
-    exclude_not_public: bool = Field(
-        default=True, description="Leave out videos whose last known visible_status is not `public`."
-    )
-    exclude_advertisements: bool = Field(
-        default=False, description="Leave out videos whose video_type is `AD`."
-    )
-    max_video_age_days: int | None = Field(
-        default=None, description="Leave out videos uploaded more than so many days ago.", ge=1
-    )
-    max_per_author: int | None = Field(
-        default=None, description="Most videos of one author in a list; not set: any number.", ge=1
-    )
-    max_per_category: int | None = Field(
-        default=None, description="Most videos of one first-level category in a list.", ge=1
-    )
+    exclude: Exclusions = Field(default=Exclusions(), description="What is left out of every list.")
+    max_per: Caps = Field(default=Caps(), description="Most videos of a kind in a list; not set: any number.")
     diversity: float = Field(
         default=0.0,
         description="Weight of the next row's likeness (text, category) to the rows before it against its "
@@ -55,24 +96,9 @@ class ListSettings(Section):
         ge=0,
         le=1,
     )
-    related_k: int = Field(
-        default=0,
-        description="Length of each video's list of related videos, by what users play together and by text "
-        "(view `latest_related`); 0: none are made.",
-        ge=0,
-        le=1_000,
-    )
-    popular_k: int = Field(
-        default=0,
-        description="Length of the lists of popular videos, for visitors without an id (view "
-        "`latest_popular`); 0: none are made.",
-        ge=0,
-        le=10_000,
-    )
-    segments: tuple[str, ...] = Field(
-        default=(),
-        description="Columns of the users table by each value of which there is a list of popular videos "
-        "too, e.g. `user_active_degree`; in the environment with commas between.",
+    shared: SharedLists = Field(
+        default=SharedLists(),
+        description="Lists that are not a user's (docs/lists.md); by default none are made.",
     )
     in_feast: bool = Field(
         default=False,
@@ -84,18 +110,3 @@ class ListSettings(Section):
     def fixed_repeat_discount(self) -> float:
         """repeat_discount as a number; 0 for `fitted`, which publishing replaces by what was found."""
         return 0.0 if isinstance(self.repeat_discount, str) else self.repeat_discount
-
-    @field_validator("segments", mode="before")
-    @classmethod
-    def _names_of_segments(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [name for name in listed(value) if name]
-        if isinstance(value, list | tuple):
-            names = [str(name) for name in value]
-            if len(set(names)) != len(names):
-                raise ValueError("a column is named twice")
-            if columns.OVERALL in names:
-                raise ValueError(
-                    f"`{columns.OVERALL}` is the name of the list for all; there is always that one"
-                )
-        return value

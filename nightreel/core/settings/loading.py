@@ -13,6 +13,7 @@ from nightreel.core.settings.names import (
     ENVIRONMENT_PREFIX,
     every_setting,
     expanded,
+    merged,
     model_of,
     nearest,
     sections,
@@ -75,9 +76,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """
     refuse_unknown_variables(Settings)
     file, values = file_values()
-    for section, inner in expanded(overrides or {}).items():
-        both = isinstance(inner, dict) and isinstance(values.get(section), dict)
-        values[section] = {**values[section], **inner} if both else inner
+    values = merged(values, expanded(overrides or {}))
     values.setdefault("home", file.parent if file is not None else Path.cwd())
     try:
         loaded = Settings(**values)
@@ -169,9 +168,12 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         ):
             name = f"{name}.{own}"
         shown = f"[{name}]" if name in _tables() else toml_name(name)
+        table = name.rpartition(".")[0]
         where = (
             f"environment variable {by_environment[name][0]}"
             if name in by_environment
+            else f"environment variable {by_environment[table][0]}, key `{parts[-1]}`"
+            if table in by_environment
             else f"{file}, setting `{shown}`"
             if file is not None
             else f"setting `{shown}`"

@@ -38,6 +38,12 @@ class Setting:
         """Its environment variable."""
         return ENVIRONMENT_PREFIX + self.name.replace(".", "_").upper()
 
+    @property
+    def keys(self) -> Mapping[str, FieldInfo]:
+        """The keys of a setting that is a table of known keys, such as `lists.exclude`."""
+        kind = self.field.annotation
+        return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
 
 @cache
 def every_setting(settings: type[BaseModel]) -> Mapping[str, Setting]:
@@ -71,6 +77,12 @@ def sections(settings: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
+@cache
+def keys_of_tables(settings: type[BaseModel]) -> Mapping[str, Setting]:
+    """By dotted name each key of a setting that is a table: `lists.exclude.seen` -> `lists.exclude`."""
+    return {f"{name}.{key}": one for name, one in every_setting(settings).items() for key in one.keys}
+
+
 def toml_name(name: str) -> str:
     """A setting's name as in nightreel.toml: `[lists] top_k`."""
     section, _, own = name.rpartition(".")
@@ -79,7 +91,7 @@ def toml_name(name: str) -> str:
 
 def nearest(name: str, settings: type[BaseModel]) -> str | None:
     """The name that was probably meant, in this section or another."""
-    known = every_setting(settings)
+    known = [*every_setting(settings), *keys_of_tables(settings)]
     own = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == own]
     found = same or difflib.get_close_matches(name, known, n=1, cutoff=0.75)
@@ -101,6 +113,15 @@ def flattened(values: Mapping[str, Any], settings: type[BaseModel]) -> dict[str,
         return found
 
     return within(values, "")
+
+
+def merged(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by section with others over them, table by table."""
+    found = dict(values)
+    for name, value in others.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = merged(found[name], value) if both else value
+    return found
 
 
 def expanded(values: Mapping[str, Any]) -> dict[str, Any]:

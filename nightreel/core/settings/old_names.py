@@ -1,17 +1,23 @@
-"""Names of settings from before there were sections: understood for one version, with one warning.
+"""Earlier names of settings: understood for one version, with one warning.
 
 MOVED: where each is now. DROPPED: what is no longer set, and what holds instead.
 """
 
 import multiprocessing
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings.names import toml_name
+
+
+def _of_tables(section: str, table: str, names: Iterable[str]) -> dict[str, str]:
+    """Settings that are now keys of a table in their section, by their names with and without the section."""
+    return {old: f"{section}.{table}.{name}" for name in names for old in (name, f"{section}.{name}")}
+
 
 MOVED: Mapping[str, str] = {
     **{
@@ -21,11 +27,6 @@ MOVED: Mapping[str, str] = {
             "source_url",
             "time_zone",
             "max_reject_share",
-            "delimiter",
-            "encoding",
-            "quote",
-            "time_format",
-            "text_ids",
             "like_threshold",
             "long_view_s",
             "watch_ratio_clip",
@@ -41,13 +42,12 @@ MOVED: Mapping[str, str] = {
         name: f"features.{name}"
         for name in (
             "pair_views",
-            "als_model",
             "als_factors",
             "als_refit_days",
         )
     },
     "retrieval_sources": "retrieval.sources",
-    **{name: f"retrieval.{name}" for name in ("source_k", "candidates", "als_search")},
+    **{name: f"retrieval.{name}" for name in ("source_k", "candidates")},
     **{
         name: f"ranker.{name}"
         for name in (
@@ -65,21 +65,9 @@ MOVED: Mapping[str, str] = {
     "leaf_regularization": "ranker.lightgbm.lambda_l2",
     "regressor_learning_rate": "ranker.regressor.learning_rate",
     "lists_in_feast": "lists.in_feast",
-    **{
-        name: f"lists.{name}"
-        for name in (
-            "top_k",
-            "exclude_seen",
-            "exclude_seen_days",
-            "exclude_not_public",
-            "exclude_advertisements",
-            "max_video_age_days",
-            "max_per_author",
-            "max_per_category",
-        )
-    },
+    **{name: f"lists.{name}" for name in ("top_k",)},
     "database_url": "database.url",
-    **{name: f"database.{name}" for name in ("keep_runs", "min_share_of_last_run", "max_changed_lists")},
+    "keep_runs": "database.keep_runs",
     "schedule": "schedule.cron",
     "schedule_zone": "schedule.zone",
     "retrain_schedule": "schedule.retrain",
@@ -87,10 +75,27 @@ MOVED: Mapping[str, str] = {
         name: f"schedule.{name}"
         for name in (
             "job_limit_minutes",
-            "stop_within_s",
             "on_failure",
             "max_data_age_hours",
         )
+    },
+    **_of_tables("data", "format", ("delimiter", "decimal", "encoding", "quote", "text_ids")),
+    "time_format": "data.format.time",
+    "data.time_format": "data.format.time",
+    **_of_tables("lists", "shared", ("related_k", "popular_k", "segments")),
+    **_of_tables("database", "audits", ("min_share_of_last_run", "max_changed_lists")),
+    **{
+        old: f"lists.{new}"
+        for name, new in (
+            ("exclude_seen", "exclude.seen"),
+            ("exclude_seen_days", "exclude.seen_days"),
+            ("exclude_not_public", "exclude.not_public"),
+            ("exclude_advertisements", "exclude.advertisements"),
+            ("max_video_age_days", "exclude.max_age_days"),
+            ("max_per_author", "max_per.author"),
+            ("max_per_category", "max_per.category"),
+        )
+        for old in (name, f"lists.{name}")
     },
     "metrics_port": "schedule.metrics_address",
     "schedule.metrics_port": "schedule.metrics_address",
@@ -112,6 +117,8 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "data.like_quantile": "it is always 0.8",
     "features.als_iterations": "it is always 5",
     "features.als_regularization": "it is always 15",
+    "features.als_model": "it is always `biased`",
+    "retrieval.als_search": "name `als_approximate` in [retrieval] candidates to have faiss search",
     "retrieval.candidate_k": "it is always four times [ranker] filter_k, or [lists] top_k where that is more",
     "retrieval.fresh_days": "it is always 7",
     "ranker.train_sample": "all users train the rankers",
@@ -128,6 +135,7 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "schedule.grace_hours": "it is always 20",
     "schedule.metrics_host": "it is part of [schedule] metrics_address, as in `0.0.0.0:9095`",
     "schedule.stage_retries": "it is always 5",
+    "schedule.stop_within_s": "it is always 60",
     "evaluation.backtest_users": "it is always 1000",
     "evaluation.test_sample": "all users are evaluated",
 }
@@ -136,6 +144,7 @@ DROPPED: Mapping[str, str] = {
     # From before there were sections.
     **{name.partition(".")[2]: instead for name, instead in _FROM_SECTIONS.items()},
     "schedule_grace_hours": _FROM_SECTIONS["schedule.grace_hours"],
+    "home_wait_s": "it is always 30",
     "smoothing_plays": "it is always 20",
     "als_refit_iterations": "it is always 2",
     "category_plays": "it is always 2870, where [ranker.lightgbm] has no cat_smooth and cat_l2",

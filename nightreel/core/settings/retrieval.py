@@ -1,13 +1,11 @@
 """`[retrieval]`: where the videos come from that the rankers score for a user."""
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from nightreel.core.own_models import SOURCES, own_names
 from nightreel.core.settings.section import Section, listed
 
-CANDIDATE_SOURCES = ("als", "popular", "fresh", "alike")
+CANDIDATE_SOURCES = ("als", "als_approximate", "popular", "fresh", "alike")
 RETRIEVAL_SOURCES = (
     "recent_12h",
     "recent_2d",
@@ -40,12 +38,8 @@ class RetrievalSettings(Section):
     candidates: str = Field(
         default="all",
         description="Of objective `shown`: `all` videos, or a union of sources, such as "
-        "`als,popular,fresh,alike`, of four times as many videos as the classifier hands on.",
-    )
-    als_search: Literal["exact", "approximate"] = Field(
-        default="exact",
-        description="How the source `als` of that union is searched: `exact`, through all videos, or by "
-        "faiss in part of them (extra `nightreel[search]`).",
+        "`als,popular,fresh,alike`, of four times as many videos as the classifier hands on; "
+        "`als_approximate` is `als` searched by faiss (extra `nightreel[search]`), for very many videos.",
     )
 
     @field_validator("candidates")

@@ -26,9 +26,6 @@ class ScheduleSettings(Section):
     job_limit_minutes: float = Field(
         default=360.0, description="A scheduled job that takes longer is ended.", gt=0
     )
-    stop_within_s: float = Field(
-        default=60.0, description="Seconds that a job has to end when the scheduler is asked to stop.", gt=0
-    )
     on_failure: SecretStr | None = Field(
         default=None,
         description="What to tell of a failed job: a shell command (JSON on its standard input), or a URL.",

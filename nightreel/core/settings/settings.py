@@ -31,9 +31,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Settings(BaseSettings):
     """The home and its sections. Units are in the names; shares are between 0 and 1.
 
-    A setting's name is its section's and its own, with a dot between: `lists.top_k`. A function takes the
-    sections
-    that it reads; only what starts steps takes all of them.
+    A setting's name is its section's and its own, with a dot between: `lists.top_k`. A function takes
+    the sections that it reads; only what starts steps takes all of them.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -48,11 +47,6 @@ class Settings(BaseSettings):
     work_dir: Path = Field(
         default=Path(WORK_DIR),
         description="Where homes that are URLs have their working folders; the same on every machine.",
-    )
-    home_wait_s: float = Field(
-        default=30.0,
-        description="Seconds that a step waits for another one that changes the home, before it ends with 3.",
-        ge=0,
     )
     seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
     threads: int = Field(

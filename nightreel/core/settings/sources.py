@@ -13,7 +13,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings.names import ENVIRONMENT_PREFIX, Setting, every_setting, expanded, nearest
+from nightreel.core.settings.names import (
+    ENVIRONMENT_PREFIX,
+    Setting,
+    every_setting,
+    expanded,
+    keys_of_tables,
+    nearest,
+)
 from nightreel.core.settings.old_names import DROPPED, MOVED, remember
 
 # What nightreel itself sets, and what Kubernetes sets in a pod for a service called nightreel or nightreel-*.
@@ -117,14 +124,14 @@ def _values(name: str, text: str, settings: type[BaseModel]) -> Iterator[tuple[s
         # The old name of the whole table.
         yield from ((f"data.{own}", value) for own, value in _json(text).items())
     elif setting is None:
-        # A parameter of LightGBM's, passed on with the type that it has there.
+        # A parameter of LightGBM's or the key of a table, with the type that its text has.
         yield name, _json_or_text(text)
     else:
         yield name, _json_or_text(text) if _is_table(setting) else text
 
 
 def _is_table(setting: Setting) -> bool:
-    return setting.path[:2] == ("data", "log")
+    return setting.path[:2] == ("data", "log") or bool(setting.keys)
 
 
 def _json(text: str) -> Mapping[str, Any]:
@@ -157,14 +164,21 @@ def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
     old = _old_name(upper)
     if old in MOVED:
         new = MOVED[old]
-        now = (
-            every_setting(settings)[new].variable if new in every_setting(settings) else f"{upper}_PLAYS, ..."
-        )
-        remember(f"environment variable {variable} is now {now}")
+        remember(f"environment variable {variable} is now {_variable_now(new, upper, settings)}")
         return new
     if old in DROPPED:
         remember(f"environment variable {variable} is no longer a setting: {DROPPED[old]}")
     return None
+
+
+def _variable_now(new: str, upper: str, settings: type[BaseModel]) -> str:
+    """The variable of a setting's new name; of a table's key, the table's."""
+    table = keys_of_tables(settings).get(new)
+    if table is not None:
+        return f"{table.variable}, in JSON: {json.dumps({new.rpartition('.')[2]: '...'})}"
+    known = every_setting(settings).get(new)
+    # NIGHTREEL_DATA was the whole table.
+    return f"{upper}_PLAYS, ..." if known is None else known.variable
 
 
 def _old_name(variable: str) -> str:
@@ -181,7 +195,11 @@ def refuse_unknown_variables(settings: type[BaseModel]) -> None:
         known = _setting_of(variable, settings) is not None or _old_name(variable.upper()) in DROPPED
         if not known and not _NO_SETTING.fullmatch(said):
             meant = nearest(rest.lower(), settings)
-            remedy = f"Did you mean {every_setting(settings)[meant].variable}?" if meant else "Unset it."
+            remedy = (
+                f"Did you mean {_variable_now(meant, upper=variable, settings=settings)}?"
+                if meant
+                else "Unset it."
+            )
             raise InputError(
                 f"environment variable {variable}: no such setting.",
                 f"{remedy} docs/settings.md lists them all.",

@@ -100,7 +100,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """No night's job and no other step at work on the home meanwhile."""
-    with home_lock(settings.paths.state, "forget", wait_s=settings.home_wait_s):
+    with home_lock(settings.paths.state, "forget"):
         if not database_exists(settings):
             yield
             return

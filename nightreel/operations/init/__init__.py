@@ -62,7 +62,7 @@ def rows_of(draft: Draft) -> tuple[list[dict[str, Any]], str]:
         return [], ""
     path = plays["path"]
     form = Form(plays.get("delimiter"), plays.get("encoding"), quote=plays.get("quote"))
-    sample = sample_of(path[0] if isinstance(path, list) else path, form, draft.top.get("decimal"))
+    sample = sample_of(path[0] if isinstance(path, list) else path, form, draft.form.get("decimal"))
     if not set(draft.data["columns"].values()) <= set(sample.names) and plays.get("header"):
         sample = Sample(tuple(plays["header"]), sample.rows, False, sample.delimiter, sample.encoding)
     missing = sorted(set(draft.data["columns"].values()) - set(sample.names))

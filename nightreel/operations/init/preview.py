@@ -41,7 +41,12 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
         data = {name: value for name, value in draft.data.items() if name not in ("users", "items")}
         data |= {"plays": {"path": str(path)}, "user_columns": {}, "item_columns": {}}
         try:
-            one_file = {**draft.top, **data, "max_reject_share": 1.0, "delimiter": ","}
+            one_file = {
+                **draft.top,
+                **data,
+                "max_reject_share": 1.0,
+                "format": {**draft.form, "delimiter": ","},
+            }
             settings = Settings.model_validate({"home": Path(folder), "data": one_file})
         except ValidationError as error:
             said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")

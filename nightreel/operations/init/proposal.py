@@ -37,11 +37,13 @@ class Draft:
         top: how the log is read.
         data: the rest of the section.
         notes: for people.
+        form: the section's table `format`.
     """
 
     top: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    form: dict[str, Any] = field(default_factory=dict)
 
 
 def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
@@ -76,7 +78,7 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     if sample.encoding is not None:
         plays["encoding"] = sample.encoding
     if "decimal" in given:
-        draft.top["decimal"] = given["decimal"]
+        draft.form["decimal"] = given["decimal"]
     draft.data |= {"plays": plays, "columns": named}
     if written := [name for name in named.values() if name in sample.in_commas]:
         draft.notes.append(f"{', '.join(written)}: {SHOWN}.")
@@ -200,7 +202,7 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
     column = draft.data["columns"]["time"]
     values = sample.values(column)
     if given.get("time_format"):
-        draft.top["time_format"] = time_format = given["time_format"]
+        draft.form["time"] = time_format = given["time_format"]
     else:
         try:
             time_format = recognised(values, SECONDS, path, column)
@@ -208,7 +210,7 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
             time_format = ask(
                 str(error).split(" Set ")[0], "time-format", [DAY_FIRST, MONTH_FIRST, DAY, ISO, *UNITS]
             )
-            draft.top["time_format"] = time_format
+            draft.form["time"] = time_format
     local = [text for text in values if not _WITH_ZONE.search(text[10:])]
     is_local = time_format not in UNITS and bool(local or not values)
     if given.get("time_zone"):

@@ -24,6 +24,7 @@ _COMMENTS = {
     "max_reject_share": "rows that cannot be right are kept apart, up to this share",
 }
 _OF_TABLES = {
+    "format": "how the files are written, where it is not recognised",
     "plays": 'path: a file, a folder of Parquet, a pattern like "logs/*.csv", or a list of these',
     "columns": "which column of the plays is what",
     "worth": "of each event: 0 for what was shown and not liked",
@@ -41,7 +42,7 @@ def text_of_settings(draft: Draft) -> str:
     lines += [f"# {note}" for note in draft.notes]
     lines += ["# lists.top_k = 100                  # length of each user's list"]
     lines += ["# schedule.max_data_age_hours = 0    # a log that does not grow"]
-    data = {**draft.top, **draft.data}
+    data = {**draft.top, **({"format": draft.form} if draft.form else {}), **draft.data}
     if data:
         single = {name: value for name, value in data.items() if not isinstance(value, Mapping)}
         lines += ["", "[data]", *(_line(name, value) for name, value in single.items())]

@@ -41,10 +41,10 @@ def shared_lists(
         plays: the log, if it is in memory already.
     """
     found = []
-    if settings.lists.related_k:
+    if settings.lists.shared.related_k:
         log = scan_days(settings.paths.interactions) if plays is None else plays.lazy()
-        found.append(related_lists(video_id, log, as_of, settings.lists.related_k, settings))
-    if settings.lists.popular_k:
+        found.append(related_lists(video_id, log, as_of, settings.lists.shared.related_k, settings))
+    if settings.lists.shared.popular_k:
         users = users_by_segment(settings.paths, settings.lists, profiles_at or as_of)
         batches = play_batches(settings.paths, plays)(_PLAY)
         found.append(popular_lists(video_id, batches, users, as_of, settings, buckets=buckets))

@@ -45,9 +45,9 @@ def popular_lists(
     counts = _counts(batches, users, as_of, settings, buckets)
     overall = _summed(counts[columns.OVERALL], video_id, as_of)
     share = overall / max(overall.sum(), 1.0)
-    k = settings.lists.popular_k
+    k = settings.lists.shared.popular_k
     parts = [_rows(columns.OVERALL, "", video_id, (overall, np.full(len(video_id), OVERALL_ALONE)), k)]
-    for segment in settings.lists.segments:
+    for segment in settings.lists.shared.segments:
         for value in users[segment].drop_nulls().unique().sort():
             own = _summed(counts[segment].filter(pl.col(columns.VALUE) == value), video_id, as_of)
             score = np.round(own + _PRIOR_LIKES * share, _DECIMALS)
@@ -64,7 +64,9 @@ def _counts(
     buckets: LengthBuckets,
 ) -> dict[str, pl.DataFrame]:
     """Likes by value, video and day's end, of the days that had ended; a table for all, one a segment."""
-    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in (columns.OVERALL, *settings.lists.segments)}
+    parts: dict[str, list[pl.DataFrame]] = {
+        name: [] for name in (columns.OVERALL, *settings.lists.shared.segments)
+    }
     for liked in _liked(batches, as_of, settings.data, buckets):
         with_values = liked.join(users, on=columns.USER_ID, how="left").with_columns(
             pl.lit("").alias(columns.OVERALL)

@@ -223,7 +223,7 @@ def test_related_and_popular_videos_have_pages_that_keep_to_the_run(site: Site, 
         assert status == code and 'role="alert"' in page
     # A home that makes none says how to have them.
     status, page, _ = lists.get("/popular")
-    assert status == 200 and "set [lists] popular_k" in page
+    assert status == 200 and "set [lists.shared] popular_k" in page
 
 
 def test_drift_shows_what_moved_first_and_what_its_columns_mean(site: Site) -> None:

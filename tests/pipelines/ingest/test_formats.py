@@ -221,9 +221,9 @@ def test_times_that_may_be_two_things_are_asked_for(
     rows = [f"{14 + at},148,4381,6067,{time},0.722103" for at, time in enumerate(times)]
     header = "user_id,video_id,play_duration,video_duration,timestamp,watch_ratio"
     ingested.raw.files[BIG] = "\n".join([header, *rows, ""])
-    with pytest.raises(InputError, match=r"column timestamp: (is|are) .*\?.*Set \[data\] time_format = "):
+    with pytest.raises(InputError, match=r"column timestamp: (is|are) .*\?.*Set \[data.format\] time = "):
         ingested.run()
-    ingested.run(**{"data.time_format": chosen})
+    ingested.run(**{"data.format.time": chosen})
     assert INSTANT in ingested.table("interactions")["event_timestamp"].to_list()
     assert len(ingested.rejects(BIG)) == bad
 
@@ -244,7 +244,7 @@ def test_delimiter_and_encoding_are_asked_for_or_set(ingested: Ingested) -> None
         plain = text if name == BIG else text.replace(",", "::").replace("[15:: 16]", "[15]")
         (settings.data.raw_dir / name).write_bytes(plain.replace("\r", " ").encode("gbk"))
     (settings.data.raw_dir / CAPTIONS).write_bytes("video_id::caption\n148::好\n".encode("gbk"))
-    ingest(ingested.settings(**{"data.delimiter": "::", "data.encoding": "gbk"}))
+    ingest(ingested.settings(**{"data.format.delimiter": "::", "data.format.encoding": "gbk"}))
     assert ingested.table("video_captions")["caption"].to_list() == ["好"]
 
 

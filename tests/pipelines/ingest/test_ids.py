@@ -161,7 +161,9 @@ def test_a_failed_ingest_leaves_the_ids(ingested: Ingested) -> None:
 def test_text_in_a_home_of_integers_is_refused_with_the_setting_that_takes_it(ingested: Ingested) -> None:
     ingested.run()
     ingested.raw.files[BIG] += "alice,148,3000,6067,2020-07-06 00:00:00.000,20200706,,0.494478\n"
-    with pytest.raises(InputError, match=r'If such ids are right, set \[data\] text_ids = "user"') as raised:
+    with pytest.raises(
+        InputError, match=r'If such ids are right, set \[data.format\] text_ids = "user"'
+    ) as raised:
         ingested.run(**{"data.max_reject_share": 0})
     assert "\n" not in str(raised.value)
 
@@ -171,22 +173,22 @@ def test_a_home_of_integers_becomes_one_of_text_and_its_codes_stay(ingested: Ing
     ingested.run()
     before = ingested.table("interactions")
     ingested.raw.files[BIG] += "alice,148,3000,6067,2020-07-06 00:00:00.000,20200706,,0.494478\n"
-    ingested.run(**{"data.max_reject_share": 0, "data.text_ids": "user"})
+    ingested.run(**{"data.max_reject_share": 0, "data.format.text_ids": "user"})
     assert _users(ingested) == ["15", "14", "14", "16", "alice"]
     assert ingested.table("interactions").head(4).equals(before)
     assert ingested.table("interactions")["user_id"].to_list()[-1] == 17
     # What was found stays, and is not taken back in silence.
-    ingest(ingested.settings(**{"data.text_ids": "auto"}), force=True)
+    ingest(ingested.settings(**{"data.format.text_ids": "auto"}), force=True)
     assert _users(ingested)[-1] == "alice"
     with pytest.raises(InputError, match="the user ids of this home are text"):
-        ingest(ingested.settings(**{"data.text_ids": "none"}))
+        ingest(ingested.settings(**{"data.format.text_ids": "none"}))
 
 
 def test_integers_that_fill_their_range_leave_room_for_words(ingested: Ingested) -> None:
     _only_plays(ingested.raw, [(str(2**63 - 1), "1"), (str(-(2**63)), "1"), ("0", "1"), ("5", "1")])
     ingested.run()
     ingested.raw.files[BIG] += '"alice","1",3000,6067,2020-07-05 06:00:00.000,20200705,,0.494478\n'
-    ingested.run(**{"data.text_ids": "user", "data.max_reject_share": 0})
+    ingested.run(**{"data.format.text_ids": "user", "data.max_reject_share": 0})
     assert _users(ingested) == [str(2**63 - 1), str(-(2**63)), "0", "5", "alice"]
     assert ingested.table("interactions")["user_id"].n_unique() == 5
 
@@ -285,7 +287,7 @@ def test_any_text_comes_back_from_a_log_and_a_delivery(
     written = [(user.replace('"', '""'), video.replace('"', '""')) for user, video in first]
     _only_plays(ingested.raw, written)
     ingested.raw.files[USERS] = "user_id,user_active_degree\nA,full_active\n"
-    made = ingested.settings(**{"data.text_ids": "user,video", "data.max_reject_share": 0})
+    made = ingested.settings(**{"data.format.text_ids": "user,video", "data.max_reject_share": 0})
     ingested.raw.write(made.data.raw_dir)
     frame = pl.DataFrame({"user_id": later, "user_active_degree": ["full_active"] * len(later)})
     _deliver(ingested, USERS, frame.write_csv(), datetime(2020, 7, 7, tzinfo=UTC))

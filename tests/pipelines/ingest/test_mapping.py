@@ -290,9 +290,9 @@ def test_ratings_beyond_five_stars_are_asked_for(home: Path) -> None:
         (("5,0", "NULL", "3,5"), "", None),
         (("1,234", "2,500", "0,500"), "", [1.234, 2.5, 0.5]),
         (("1,234", "2,500", "3,125"), "", None),
-        (("1,234", "2,500", "3,125"), 'decimal = ","\n', [1.234, 2.5, 3.125]),
+        (("1,234", "2,500", "3,125"), 'format.decimal = ","\n', [1.234, 2.5, 3.125]),
         (("5,0", "0.25", "3"), "", None),
-        (("5,0", "0,25", "3"), 'decimal = "."\n', None),
+        (("5,0", "0,25", "3"), 'format.decimal = "."\n', None),
     ],
 )
 def test_decimal_commas_are_read_where_they_can_be_nothing_else(
@@ -314,10 +314,10 @@ def test_a_decimal_comma_in_a_quoted_field_is_asked_about(home: Path) -> None:
     (home / "log.csv").write_text('u,i,t,stars\n1,2,1700000000,"4,5"\n')
     toml = f'plays = "log.csv"\n{COLUMNS}rating = "stars"\n'
     with pytest.raises(
-        InputError, match=r'"4,5" is not a number. For a decimal comma set \[data\] decimal = ","'
+        InputError, match=r'"4,5" is not a number. For a decimal comma set \[data.format\] decimal = ","'
     ):
         ingest(_settings(home, f"[data]\n{toml}"))
-    settings = _settings(home, f'[data]\ndecimal = ","\n{toml}')
+    settings = _settings(home, f'[data]\nformat.decimal = ","\n{toml}')
     ingest(settings)
     assert _plays(settings)["watch_ratio"].to_list() == [4.5]
 
