@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import HomeNeeds
 from pipelines.hashing import uniform_hash
 
 HYBRID = "hybrid"  # the lists as published
@@ -72,7 +73,7 @@ class Backtest:
     days: tuple[BacktestDay, ...]
     remarks: tuple[str, ...]
 
-    def save(self, settings: Settings) -> Path:
+    def save(self, settings: HomeNeeds) -> Path:
         """Write this beside the lists."""
         path = contents_file(settings.paths)
         with atomic_write(path) as temporary:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import HomeNeeds, RankerNeeds
+
+_Settings = TypeVar("_Settings", bound=RankerNeeds)
 
 FITTED = "fitted"
 _FILE = "repeat_discount.json"
@@ -13,7 +15,7 @@ _FILE = "repeat_discount.json"
 REPEAT_NIGHTS, REPEAT_RANKS = 3, 20
 
 
-def discount_of(settings: Settings) -> float:
+def discount_of(settings: RankerNeeds) -> float:
     """The discount that lists are made with: what is set, or what was fitted; 0 before any fit."""
     value = settings.lists.repeat_discount
     if value != FITTED:
@@ -26,14 +28,14 @@ def discount_of(settings: Settings) -> float:
     return found if 0 <= found < 1 else 0.0
 
 
-def with_fitted_discount(settings: Settings) -> Settings:
+def with_fitted_discount(settings: _Settings) -> _Settings:
     """The settings with the discount as a number; a run's record then says what it was."""
     if settings.lists.repeat_discount != FITTED:
         return settings
     return settings.changed({"lists.repeat_discount": discount_of(settings)})
 
 
-def save_fit(settings: Settings, content: Mapping[str, Any]) -> None:
+def save_fit(settings: HomeNeeds, content: Mapping[str, Any]) -> None:
     """Write what a fit has found; its `discount` is what counts from now on."""
     with atomic_write(settings.paths.evaluation / _FILE) as temporary:
         temporary.write_text(json.dumps(dict(content), indent=1), encoding="utf-8")

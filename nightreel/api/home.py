@@ -17,6 +17,7 @@ from nightreel.core import columns, logs
 from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.settings import Settings, require_home, settings_of_home
+from nightreel.core.settings.needs import LogNeeds
 from nightreel.operations.incoming import REPAIR, merge_deliveries
 from nightreel.operations.sequence import JUDGEMENT
 from pipelines.ingest import ingest
@@ -220,7 +221,7 @@ def _plain(one: UserId) -> int | str:
     return str(one) if isinstance(one, str | uuid.UUID) else int(one)
 
 
-def _deliver(settings: Settings, frames: Mapping[str, pl.DataFrame], value: str | None) -> None:
+def _deliver(settings: LogNeeds, frames: Mapping[str, pl.DataFrame], value: str | None) -> None:
     """Merge frames as files in `incoming/`.
 
     Args:

@@ -7,7 +7,7 @@ from nightreel.browse.history import read_runs, shown_id, with_lists
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import PageNeeds
 from scoring.database.compare import compare
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
@@ -37,7 +37,7 @@ class ComparisonPage:
     remark: str = ""
 
 
-def comparison_page(settings: Settings, run_id: int | None, other_id: int | None) -> ComparisonPage:
+def comparison_page(settings: PageNeeds, run_id: int | None, other_id: int | None) -> ComparisonPage:
     """Two runs, by default the one that apps read and the one before it that has lists.
 
     Raises:

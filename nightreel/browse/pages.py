@@ -171,7 +171,7 @@ def _popular(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, d
     return "popular.html", 404 if is_missing else 200, {"found": found, "runs": found.runs}
 
 
-def _compare(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _compare(settings: PageNeeds, given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     found = comparison_page(settings, given_run(given), given_run(given, "other"))
     return "compare.html", 404 if found.remark else 200, {"found": found, "runs": found.runs}
 
@@ -193,7 +193,7 @@ def _why(settings: Settings, given: Mapping[str, str]) -> tuple[str, int, dict[s
     return "why.html", 404 if found.is_missing else 200, {"page": found}
 
 
-def _api(_settings: Settings, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
+def _api(_settings: PageNeeds, _given: Mapping[str, str]) -> tuple[str, int, dict[str, Any]]:
     return "api.html", 200, {"document": document()}
 
 

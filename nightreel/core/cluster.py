@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from nightreel.core.errors import InputError, NightreelError
-from nightreel.core.extras import require_extras
-from nightreel.core.settings import ClusterSettings, Settings
+from nightreel.core.extras import require_ray
+from nightreel.core.settings import ClusterSettings
 
 Result = TypeVar("Result")
 
@@ -24,7 +24,7 @@ _REMEDY = "Check the setting [cluster] ray_address, and that `ray status` answer
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[None]:
+def connected(settings: ClusterSettings) -> Iterator[None]:
     """Stay connected to the cluster until the block ends; an existing connection of this process is kept.
 
     Raises:
@@ -32,14 +32,14 @@ def connected(settings: Settings) -> Iterator[None]:
         NightreelError: the cluster cannot be reached, or a task failed because of it. If a task raised an
             error itself, that error is raised.
     """
-    require_extras(settings)
-    _require_address(settings.cluster.ray_address)
+    require_ray()
+    _require_address(settings.ray_address)
     import ray
     from ray.exceptions import RayError
 
     mine = not ray.is_initialized()
     if mine:
-        _join(settings.cluster)
+        _join(settings)
     _quiet()
     try:
         yield
@@ -51,32 +51,32 @@ def connected(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def engine(settings: Settings) -> Iterator[None]:
+def engine(settings: ClusterSettings) -> Iterator[None]:
     """The engine that the settings name, until the block ends; a cluster is joined or started once."""
-    if settings.cluster.engine == "local":
+    if settings.engine == "local":
         yield
         return
     with connected(settings):
         yield
 
 
-def workers(settings: Settings) -> int:
+def workers(settings: ClusterSettings) -> int:
     """The best number of pieces for `run_all`: one on the local engine, else one per core."""
-    if settings.cluster.engine == "local":
+    if settings.engine == "local":
         return 1
     with connected(settings):
         return cores()
 
 
 def run_all(
-    settings: Settings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+    settings: ClusterSettings, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
 ) -> list[Result]:
     """The function's result for each tuple of arguments, in order: computed here, or as tasks of the cluster.
 
     Args:
         function: defined at module level; every node must be able to read its inputs.
     """
-    if settings.cluster.engine == "local":
+    if settings.engine == "local":
         return [function(*these) for these in arguments]
     with connected(settings):
         import ray

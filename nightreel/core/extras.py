@@ -4,8 +4,9 @@ import importlib.util
 from typing import NamedTuple
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
 from nightreel.core.settings.names import toml_name
+from nightreel.core.settings.needs import LogNeeds
 
 
 class _Extra(NamedTuple):
@@ -25,8 +26,9 @@ class _Extra(NamedTuple):
     otherwise: str
 
 
+_RAY = _Extra("cluster.engine", "ray", "ray", "Ray", "ray", otherwise="local")
 _EXTRAS = (
-    _Extra("cluster.engine", "ray", "ray", "Ray", "ray", otherwise="local"),
+    _RAY,
     _Extra("retrieval.candidates", "als_approximate", "faiss", "faiss", "search", otherwise="als"),
 )
 
@@ -40,7 +42,7 @@ _DRIVERS = {
 }
 
 
-def required_extras(settings: Settings) -> list[str]:
+def required_extras(settings: LogNeeds) -> list[str]:
     """Names of the extras that these settings need."""
     source = _source_kind(settings.data)
     return [*(required.extra for required in _required(settings)), *([source] if source in _DRIVERS else [])]
@@ -61,17 +63,26 @@ def _source_kind(settings: DataSettings) -> str:
     return url.partition(":")[0].partition("+")[0]
 
 
-def require_extras(settings: Settings) -> None:
+def require_extras(settings: LogNeeds) -> None:
     """Raise InputError if the settings need a package that is not installed."""
     require_source_driver(_source_kind(settings.data))
-    for setting, value, module, name, extra, otherwise in _required(settings):
-        if importlib.util.find_spec(module) is None:
-            raise InputError(
-                f'Setting `{toml_name(setting)}` names "{value}", but {name} is not installed.',
-                f"Install the extra: `pip install 'nightreel[{extra}]'`; or set "
-                f'{toml_name(setting)} = "{otherwise}".',
-            )
+    for one in _required(settings):
+        _require(one)
 
 
-def _required(settings: Settings) -> list[_Extra]:
+def require_ray() -> None:
+    """Raise InputError if Ray is not installed."""
+    _require(_RAY)
+
+
+def _require(one: _Extra) -> None:
+    if importlib.util.find_spec(one.module) is None:
+        raise InputError(
+            f'Setting `{toml_name(one.setting)}` names "{one.value}", but {one.name} is not installed.',
+            f"Install the extra: `pip install 'nightreel[{one.extra}]'`; or set "
+            f'{toml_name(one.setting)} = "{one.otherwise}".',
+        )
+
+
+def _required(settings: LogNeeds) -> list[_Extra]:
     return [extra for extra in _EXTRAS if extra.value in settings.value(extra.setting).split(",")]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.locks import HOME_WAIT_S
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import MirrorNeeds
 from nightreel.core.storage import Folder
 
 # Longer than a machine is usually out of reach; a holder that died keeps others out for so long.
@@ -143,7 +143,7 @@ class Lease:
 
 
 @contextmanager
-def exclusive_home(settings: Settings) -> Iterator[Lease | None]:
+def exclusive_home(settings: MirrorNeeds) -> Iterator[Lease | None]:
     """Be the only machine that works on the home until the block ends; None for a home on this machine.
 
     Raises:

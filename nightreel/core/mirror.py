@@ -27,7 +27,8 @@ from typing import Any
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.lease import Lease
 from nightreel.core.logs import progress
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import MirrorNeeds
 from nightreel.core.storage import Folder
 
 _MANIFEST, _OBJECTS = "home.json", "files"
@@ -41,7 +42,7 @@ _SQLITE = b"SQLite format 3\0"
 _Entry = dict[str, Any]
 
 
-def fetch(settings: Settings) -> None:
+def fetch(settings: MirrorNeeds) -> None:
     """Update the working folder and raw_dir from their URLs; does nothing without URLs.
 
     What this machine has and did not send, as after a crash, is kept unless the URL has a newer state.
@@ -52,7 +53,7 @@ def fetch(settings: Settings) -> None:
         _fetch_raw(Folder(settings.data.raw_url), settings.paths, settings.data)
 
 
-def send(settings: Settings, lease: Lease | None = None) -> None:
+def send(settings: MirrorNeeds, lease: Lease | None = None) -> None:
     """Send changes of the home and raw_dir to their URLs; does nothing without URLs.
 
     Args:

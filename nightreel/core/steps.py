@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightreel.core.artefacts import StepRecord, fingerprint, fingerprint_of_files
 from nightreel.core.locks import home_lock
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import HomeNeeds
 
 
 class Facts(BaseModel):
@@ -146,17 +147,17 @@ class Step(Generic[FactsT]):
             sorted({*self.settings, *(name for one in self.parts for name in one.deciding_settings)})
         )
 
-    def settings_in(self, settings: Settings) -> dict[str, Any]:
+    def settings_in(self, settings: HomeNeeds) -> dict[str, Any]:
         """The values of its settings, by name."""
         return settings.chosen(set(self.settings))
 
-    def alone(self, settings: Settings) -> AbstractContextManager[None]:
+    def alone(self, settings: HomeNeeds) -> AbstractContextManager[None]:
         """Be the only step that changes this home. Raises BusyError if it does not become free in time."""
         return home_lock(settings.paths.state, self.name)
 
     def attempt(
         self,
-        settings: Settings,
+        settings: HomeNeeds,
         files: Iterable[Path],
         *,
         force: bool,
@@ -176,7 +177,7 @@ class Step(Generic[FactsT]):
         known = None if force or not kept.is_done(current) else self._facts_in(kept)
         return Attempt(self.name, kept, current, known)
 
-    def last_facts(self, settings: Settings) -> FactsT | None:
+    def last_facts(self, settings: HomeNeeds) -> FactsT | None:
         """The facts of its last run; None without one, or if an older nightreel wrote them."""
         return self._facts_in(self._record(settings))
 
@@ -192,7 +193,7 @@ class Step(Generic[FactsT]):
         """The result of finished work, for a step that keeps no record in a file."""
         return StepResult(self.name, False, read, wrote, facts)
 
-    def _record(self, settings: Settings, stem: str | None = None) -> StepRecord:
+    def _record(self, settings: HomeNeeds, stem: str | None = None) -> StepRecord:
         return StepRecord(settings.paths.state / f"{stem or self.record or self.name}.json")
 
     def _facts_in(self, kept: StepRecord) -> FactsT | None:

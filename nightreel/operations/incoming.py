@@ -16,7 +16,8 @@ import pyarrow as pa
 from nightreel.core.disk import disk_full, is_disk_full, size_of
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import LogNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.ingest import read_delivery
 from pipelines.ingest.deliveries import (
@@ -67,7 +68,7 @@ class DeliveryFacts(Facts):
         return self.rows
 
 
-def merge_deliveries(settings: Settings) -> StepResult[DeliveryFacts]:
+def merge_deliveries(settings: LogNeeds) -> StepResult[DeliveryFacts]:
     """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
 
     If there is no raw file of that kind yet, the first delivery becomes it. Archived files go to
@@ -150,7 +151,7 @@ def _waiting(folder: Path) -> list[Path]:
     return [path for _, _, path in sorted(found)]
 
 
-def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
+def _take(path: Path, settings: LogNeeds) -> tuple[Path | None, int, str]:
     """Check a file and archive it: where it is now, its good rows, and what is to be said of the others.
 
     None where it was still being written. Raises one of _BAD_FILE where it is to be set aside.
@@ -176,7 +177,7 @@ def _take(path: Path, settings: Settings) -> tuple[Path | None, int, str]:
     return path.rename(archive / archived_name(name, arrived)), good, said
 
 
-def _check(path: Path, file: RawFile, settings: Settings) -> tuple[int, str]:
+def _check(path: Path, file: RawFile, settings: LogNeeds) -> tuple[int, str]:
     """How many good rows there are, and what is to be said of the others."""
     table, _ = read_delivery(path, file, settings)
     bad = table.rejects.filter(pl.col(REASON) != DUPLICATE)

@@ -16,6 +16,7 @@ from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.play_days import table_exists
 from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.evaluate.facts import EvaluateFacts, NextDayFacts, ProtocolFacts
@@ -114,7 +115,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     return attempt.finished(read, wrote, said, outputs=wrote)
 
 
-def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
+def _of_next_day(judged: NextDay, settings: RankerNeeds) -> list[Figure]:
     found: list[Figure] = []
     with progress(f"evaluate {NEXT_DAY}", total=len(judged.backtest.systems)) as advance:
         for own in all_figures(judged, settings):
@@ -125,7 +126,7 @@ def _of_next_day(judged: NextDay, settings: Settings) -> list[Figure]:
 
 
 def _of_protocol(
-    pairs: Pairs, store: FeatureStore, models: Models, settings: Settings
+    pairs: Pairs, store: FeatureStore, models: Models, settings: RankerNeeds
 ) -> tuple[list[Figure], list[dict[str, Any]], ProtocolFacts]:
     """A protocol's figures, sample lists and facts; its scores are gone when the next one begins."""
     made = trial(pairs, store=store, models=models, settings=settings)
@@ -134,7 +135,7 @@ def _of_protocol(
     return own, _samples(made, settings.data), _facts(pairs, made, own, settings.data)
 
 
-def _all_figures(made: Trial, settings: Settings) -> list[Figure]:
+def _all_figures(made: Trial, settings: RankerNeeds) -> list[Figure]:
     with progress(f"evaluate {made.protocol}", total=len(made.scores)) as advance:
         found: list[Figure] = []
         for own in Measuring(made, settings).figures():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.slices import pair_families, user_families
 from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
 from pipelines.labels import Label, labels_of
@@ -93,7 +93,7 @@ class _Columns:
 class Measuring:
     """Measures systems on one trial; what does not depend on the system is computed once."""
 
-    def __init__(self, trial: Trial, settings: Settings) -> None:
+    def __init__(self, trial: Trial, settings: RankerNeeds) -> None:
         self._trial = trial
         self._settings = settings
         self._users = len(trial.users)

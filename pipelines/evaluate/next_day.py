@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, Paths, Settings
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
@@ -78,7 +79,7 @@ class NextDay:
             return (HYBRID, *backtest.sampled)
         return tuple(system for system in backtest.systems if system not in backtest.sampled)
 
-    def of_sampled(self, settings: Settings) -> "NextDay | None":
+    def of_sampled(self, settings: RankerNeeds) -> "NextDay | None":
         """The same over the users with lists of every system; None where these are all."""
         if not self.backtest.sampled:
             return None
@@ -91,7 +92,7 @@ class NextDay:
         smallest = min(judged.day.videos for judged in self.days)
         return tuple(k for k in CUTOFFS if k <= smallest) or (smallest,)
 
-    def lists(self, settings: Settings, judged: JudgedDay, system: str) -> pl.DataFrame:
+    def lists(self, settings: RankerNeeds, judged: JudgedDay, system: str) -> pl.DataFrame:
         """A system's lists of a day, of the evaluated users: user_id, rank, video_id."""
         lists = pl.read_parquet(lists_file(settings.paths, judged.day.day, system))
         if self.sampled:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import HYBRID
 from pipelines.evaluate.figures import ALL, VERSUS_HYBRID, Figure
 from pipelines.evaluate.next_day import ANY_PLAY, NEXT_DAY, JudgedDay, NextDay
@@ -70,7 +70,7 @@ class _Sums:
 class NextDayMeasuring:
     """Measures the lists of every system; what does not depend on the system is computed once."""
 
-    def __init__(self, found: NextDay, settings: Settings) -> None:
+    def __init__(self, found: NextDay, settings: RankerNeeds) -> None:
         self._found = found
         self._settings = settings
         relevant = [judged.relevant[columns.USER_ID] for judged in found.days]
@@ -208,7 +208,7 @@ class NextDayMeasuring:
             yield Figure(NEXT_DAY, ANY_PLAY, system, metric, k, ALL, mean, None, None, max(users))
 
 
-def all_figures(found: NextDay, settings: Settings) -> Iterator[list[Figure]]:
+def all_figures(found: NextDay, settings: RankerNeeds) -> Iterator[list[Figure]]:
     """Every figure of each system; a system with lists of only some users is measured on these alone."""
     yield from NextDayMeasuring(found, settings).figures()
     sampled = found.of_sampled(settings)

@@ -13,7 +13,7 @@ import polars as pl
 from scipy.stats import t as student
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import HYBRID, sampled_share
 from pipelines.evaluate.next_day import ANY_PLAY, NextDay
 from pipelines.hashing import uniform_hash
@@ -41,7 +41,7 @@ class Gain:
     high: float
 
 
-def fit_repeat_discount(found: NextDay, settings: Settings) -> dict[str, Any]:
+def fit_repeat_discount(found: NextDay, settings: RankerNeeds) -> dict[str, Any]:
     """Choose the discount, and store it for the lists to come; returns what was found.
 
     The result is 0 where no value has proved to gain, or there are too few nights to see repeats.
@@ -59,7 +59,7 @@ def fit_repeat_discount(found: NextDay, settings: Settings) -> dict[str, Any]:
     return content
 
 
-def gains_of(found: NextDay, settings: Settings) -> list[Gain]:
+def gains_of(found: NextDay, settings: RankerNeeds) -> list[Gain]:
     """What each of VALUES gains on the nights on which something may have been repeated often enough."""
     if len(found.days) <= REPEAT_NIGHTS:
         return []
@@ -76,7 +76,7 @@ def _gain(discount: float, hits: pl.DataFrame, without: pl.DataFrame) -> Gain:
     return Gain(discount, mean, mean - half, mean + half)
 
 
-def _hits(found: NextDay, settings: Settings, discount: float) -> pl.DataFrame:
+def _hits(found: NextDay, settings: RankerNeeds, discount: float) -> pl.DataFrame:
     """user_id and `hits`: liked plays among its first rows, a night, had lists been discounted like that.
 
     Night by night, as each list is made of what those before it have shown.

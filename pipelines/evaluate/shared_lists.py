@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, Paths, Settings
-from nightreel.core.settings.needs import ListNeeds, LogNeeds
+from nightreel.core.settings import DataSettings, Paths
+from nightreel.core.settings.needs import ListNeeds, LogNeeds, RankerNeeds
 from pipelines.backtest_files import POPULAR, RELATED, Backtest, BacktestDay, shared_file
 from pipelines.evaluate.facts import SharedFacts
 from pipelines.evaluate.figures import ALL, Figure
@@ -50,7 +50,7 @@ class _Asked:
 
 
 def shared_figures(
-    settings: Settings, buckets: LengthBuckets, model: str
+    settings: RankerNeeds, buckets: LengthBuckets, model: str
 ) -> tuple[list[Figure], dict[str, SharedFacts]]:
     """Every figure of both protocols, and what the command line prints of each; empty if neither is set."""
     backtest = Backtest.load(settings.paths)

@@ -18,7 +18,7 @@ from nightreel.core.cluster import engine
 from nightreel.core.logs import progress
 from nightreel.core.play_days import is_day_file
 from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings.needs import DatabaseNeeds, FeatureNeeds
 from nightreel.core.steps import Request, Step, StepResult
 from pipelines.collaborative import FACTORS
 from pipelines.features.activity import overall_so_far, user_activity, video_engagement
@@ -79,7 +79,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[V
     if attempt.known is not None:
         return AGGREGATES.skipped(read, wrote, attempt.known)
     attempt.begin()
-    with engine(settings), progress("features", total=len(_VIEWS)) as advance:
+    with engine(settings.cluster), progress("features", total=len(_VIEWS)) as advance:
         rows = {}
         for view, frame in _sources(settings, force=force):
             with atomic_write(settings.paths.feature_source(view), checksum=True) as temporary:
@@ -93,28 +93,33 @@ def _sources_of_views(settings: DatabaseNeeds) -> tuple[Path, ...]:
     return tuple(settings.paths.feature_source(view) for view in _VIEWS)
 
 
-def _sources(settings: Settings, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
+def _sources(settings: FeatureNeeds, *, force: bool) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each view's name and source frame, one at a time, so that only one is in memory."""
     table = settings.paths.table
     yield columns.USER_PROFILE, user_profile(read_known(settings.paths, "users").versions())
     sums = daily_sums(settings.paths.interactions, settings, force=force)
     overall = overall_so_far(sums.users)
-    activity = by_key(user_activity, columns.USER_ID, [sums.users], settings, overall)
+    activity = by_key(user_activity, columns.USER_ID, [sums.users], settings.data, settings.cluster, overall)
     yield columns.USER_ACTIVITY, activity
-    engagement = by_key(video_engagement, columns.VIDEO_ID, [sums.videos], settings, overall)
+    engagement = by_key(
+        video_engagement, columns.VIDEO_ID, [sums.videos], settings.data, settings.cluster, overall
+    )
     yield columns.VIDEO_ENGAGEMENT, engagement
     read = (columns.VIDEO_ID, columns.LOCAL_DATE, *DESCRIPTION, *columns.DAILY_COUNTS)
     scan = pl.scan_parquet(table("video_daily"))
     # Tables of small logs may have no tag.
     daily = scan.select(name for name in read if name in scan.collect_schema()).collect()
-    popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings)
+    popularity = by_key(video_daily_popularity, columns.VIDEO_ID, [daily], settings.data, settings.cluster)
     yield columns.VIDEO_DAILY_POPULARITY, popularity
     captions = read_known(settings.paths, "video_captions").versions()
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     read_of_captions = (columns.VIDEO_ID, *columns.CATEGORY_LEVELS, *of_items, columns.CREATED_TIMESTAMP)
     captions = captions.select(read_of_captions)
     of_videos = [captions, daily, sums.durations]
-    yield columns.VIDEO_PROFILE, by_key(video_profile, columns.VIDEO_ID, of_videos, settings)
+    yield (
+        columns.VIDEO_PROFILE,
+        by_key(video_profile, columns.VIDEO_ID, of_videos, settings.data, settings.cluster),
+    )
 
 
 AGGREGATES: Step[ViewFacts] = Step(

@@ -7,7 +7,6 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings
-from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import LIKED, NEW_PAIR, PLAYS, RATIO, RATIO_UNIT
 from pipelines.features.running_sums import running_sums
 
@@ -30,7 +29,7 @@ def overall_so_far(daily: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def user_activity(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame) -> pl.DataFrame:
+def user_activity(daily: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame) -> pl.DataFrame:
     """What each user had played by the end of each day on which they played; one row per user and such day.
 
     Args:
@@ -41,7 +40,7 @@ def user_activity(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame
         daily,
         overall,
         columns.USER_ID,
-        settings.data,
+        settings,
         {
             PLAYS: columns.USER_AGG_INTERACTIONS,
             NEW_PAIR: columns.USER_AGG_UNIQUE_VIDEOS,
@@ -52,7 +51,7 @@ def user_activity(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame
     )
 
 
-def video_engagement(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFrame) -> pl.DataFrame:
+def video_engagement(daily: pl.DataFrame, settings: DataSettings, overall: pl.DataFrame) -> pl.DataFrame:
     """How each video had been received by the end of each day with a play of it; one row each.
 
     Args:
@@ -63,7 +62,7 @@ def video_engagement(daily: pl.DataFrame, settings: LogNeeds, overall: pl.DataFr
         daily,
         overall,
         columns.VIDEO_ID,
-        settings.data,
+        settings,
         {
             PLAYS: columns.VIDEO_AGG_VIEWS,
             NEW_PAIR: columns.VIDEO_AGG_UNIQUE_USERS,

@@ -28,8 +28,8 @@ from nightreel.core.play_days import (
     rows_of,
     unchanged_days,
 )
-from nightreel.core.settings import DataSettings, Settings
-from nightreel.core.settings.needs import LogNeeds
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
@@ -97,7 +97,7 @@ class DailySums:
         )
 
 
-def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -> DailySums:
+def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = False) -> DailySums:
     """The sums of a table of interactions, kept in `data/state/daily_sums` for the next night.
 
     Days are summed from the first on that differs from those of the last time.
@@ -110,7 +110,7 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
     kept = unchanged_days(known, digests)
     days = list(files_by_day(interactions).values())
     before, new = days[: len(kept)], days[len(kept) :]
-    pieces = number_of_pieces(rows_of(new), settings)
+    pieces = number_of_pieces(rows_of(new), settings.cluster)
     sums = [_kept(folder, kept, settings.data)] if kept else []
     if pieces == 1:
         seen = SeenPairs.read(folder) if kept and len(kept) == len(known) else _seen(before)
@@ -120,8 +120,8 @@ def daily_sums(interactions: Path, settings: Settings, *, force: bool = False) -
         seen = _seen(days)
         parts = cut(new, pieces)
         starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
-        tasks = [(days[:start], part, settings) for start, part in zip(starts, parts, strict=True)]
-        sums += run_all(settings, _sums_after, tasks)
+        tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
+        sums += run_all(settings.cluster, _sums_after, tasks)
     total = reduce(DailySums.plus, sums)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
@@ -139,8 +139,8 @@ def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> Dail
     return DailySums.of(_stamped(plays, seen, settings))
 
 
-def _sums_after(before: list[Path], paths: list[Path], settings: LogNeeds) -> DailySums:
-    return _sums_of(paths, _seen(before), settings.data)
+def _sums_after(before: list[Path], paths: list[Path], settings: DataSettings) -> DailySums:
+    return _sums_of(paths, _seen(before), settings)
 
 
 def _seen(paths: list[Path]) -> SeenPairs:

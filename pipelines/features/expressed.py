@@ -14,6 +14,7 @@ from nightreel.core.catalogue.own import module_text
 from nightreel.core.checksums import remove_with_checksum
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import DataSettings, FeatureSettings, Paths, Settings
+from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.facts import ViewFacts
@@ -63,7 +64,7 @@ def _views(data: DataSettings, features: FeatureSettings) -> list[View]:
 
 
 def _build(
-    view: View, plays: Callable[[], ExpressedPlays], settings: Settings, *, force: bool
+    view: View, plays: Callable[[], ExpressedPlays], settings: FeatureNeeds, *, force: bool
 ) -> StepResult[ViewFacts]:
     """Build one view unless it is up to date; `plays` is called only if it is not."""
     read = _inputs(view, settings.paths)

@@ -12,7 +12,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS, Entity
 from nightreel.core.checksums import require_as_written
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.daily_sums import LIKED, is_liked
 from pipelines.features.over_days import VISIBLE, visible_from
 
@@ -27,7 +27,7 @@ class ExpressedPlays:
     Many plays are of one video and day, so a group is looked up once for each of these cells.
     """
 
-    def __init__(self, views: Collection[View], settings: Settings, files: list[Path]) -> None:
+    def __init__(self, views: Collection[View], settings: FeatureNeeds, files: list[Path]) -> None:
         """Read the columns that the views need. files: of the days to be read, at least one."""
         self._settings = settings
         require_as_written(files)

@@ -8,7 +8,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.play_days import digests_of_days, files_by_day, in_parts
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.over_days import VISIBLE, is_of_single_days, values_of_days
 from pipelines.features.recorded_days import recorded_days, write_record
@@ -22,7 +22,7 @@ def can_be_kept(view: View) -> bool:
     return is_of_single_days(view) and groups.isdisjoint({*roots_of(view), *view.join_keys})
 
 
-def kept_values(view: View, settings: Settings, decisive: str, *, force: bool) -> pl.DataFrame:
+def kept_values(view: View, settings: FeatureNeeds, decisive: str, *, force: bool) -> pl.DataFrame:
     """The values of all days, in order of keys and days.
 
     Args:

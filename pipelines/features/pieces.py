@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from nightreel.core.cluster import run_all, workers
-from nightreel.core.settings import Settings
+from nightreel.core.settings import ClusterSettings, DataSettings
 
 # On a cluster: fewer rows than this are not worth a task.
 PIECE_ROWS_MIN = 500
 
 
-def number_of_pieces(rows: int, settings: Settings) -> int:
+def number_of_pieces(rows: int, settings: ClusterSettings) -> int:
     """Into how many pieces so many rows are best cut."""
     return min(workers(settings), max(1, rows // PIECE_ROWS_MIN))
 
@@ -23,24 +23,25 @@ def by_key(
     function: Callable[..., pl.DataFrame],
     key: str,
     frames: Sequence[pl.DataFrame],
-    settings: Settings,
+    data: DataSettings,
+    cluster: ClusterSettings,
     *same: Any,
 ) -> pl.DataFrame:
-    """`function(*frames, settings, *same)`, computed for some of the keys at a time.
+    """`function(*frames, data, *same)`, computed for some of the keys at a time.
 
     The function is defined in a module, treats each key's rows on their own, and returns rows in order of the
     key. All frames have the key; `same` goes to every piece as it is.
     """
-    pieces = number_of_pieces(max(frame.height for frame in frames), settings)
+    pieces = number_of_pieces(max(frame.height for frame in frames), cluster)
     if pieces == 1:
-        return function(*frames, settings, *same)
+        return function(*frames, data, *same)
     ids = pl.concat([frame[key].unique() for frame in frames]).unique().sort()
     positions = np.linspace(0, len(ids), pieces + 1).astype(int)[1:-1].tolist()
     borders = [None, *(ids[position] for position in positions), None]
     done = run_all(
-        settings,
+        cluster,
         function,
-        [(*(_between(frame, key, *ends) for frame in frames), settings, *same) for ends in pairwise(borders)],
+        [(*(_between(frame, key, *ends) for frame in frames), data, *same) for ends in pairwise(borders)],
     )
     return pl.concat(done, rechunk=True)
 

@@ -3,12 +3,12 @@
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings.needs import LogNeeds
+from nightreel.core.settings import DataSettings
 from pipelines.features.running_sums import running_sums
 from pipelines.local_days import ends_of_dates
 
 
-def video_daily_popularity(video_daily: pl.DataFrame, settings: LogNeeds) -> pl.DataFrame:
+def video_daily_popularity(video_daily: pl.DataFrame, settings: DataSettings) -> pl.DataFrame:
     """Means and last values of the daily counts, stamped when the day had ended.
 
     A row for local day D carries D+1 00:00 in the business zone, in UTC, so no play of day D sees it. A mean
@@ -29,5 +29,5 @@ def video_daily_popularity(video_daily: pl.DataFrame, settings: LogNeeds) -> pl.
         pl.col(count).cast(pl.Float32).alias(name)
         for count, name in zip(columns.DAILY_COUNTS, columns.LAST_DAY_COUNTS, strict=True)
     ]
-    known_at = ends_of_dates(ordered[columns.LOCAL_DATE], settings.data.zone).alias(columns.EVENT_TIMESTAMP)
+    known_at = ends_of_dates(ordered[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP)
     return ordered.select(columns.VIDEO_ID, known_at, *so_far, *last)

@@ -8,7 +8,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
-from nightreel.core.settings.needs import LogNeeds
+from nightreel.core.settings import DataSettings
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT, ends_of_dates, starts_of_dates
 
 # What a video's daily record says of it, besides its counts.
@@ -43,7 +43,7 @@ def user_profile(users: pl.DataFrame) -> pl.DataFrame:
 
 
 def video_profile(
-    captions: pl.DataFrame, video_daily: pl.DataFrame, durations: pl.DataFrame, settings: LogNeeds
+    captions: pl.DataFrame, video_daily: pl.DataFrame, durations: pl.DataFrame, settings: DataSettings
 ) -> pl.DataFrame:
     """Each video's categories, from when they were known, and its description from the end of its day.
 
@@ -63,9 +63,9 @@ def video_profile(
         video_daily = video_daily.with_columns(pl.lit(None, dtype=pl.Int64).alias(columns.VIDEO_TAG))
     recorded = video_daily.select(
         columns.VIDEO_ID,
-        ends_of_dates(video_daily[columns.LOCAL_DATE], settings.data.zone).alias(columns.EVENT_TIMESTAMP),
+        ends_of_dates(video_daily[columns.LOCAL_DATE], settings.zone).alias(columns.EVENT_TIMESTAMP),
         *(name for name in DESCRIPTION if name != columns.UPLOAD_DATE),
-        starts_of_dates(video_daily[columns.UPLOAD_DATE], settings.data.zone),
+        starts_of_dates(video_daily[columns.UPLOAD_DATE], settings.zone),
     )
     played = durations.rename({columns.VIDEO_DURATION: _PLAYED_DURATION})
     known = (
@@ -81,7 +81,7 @@ def video_profile(
     changes = known.filter(first_or_changed)
     of_items = [name for name in OF_ITEMS if name in captions.columns]
     if columns.UPLOAD_DATE in of_items:
-        captions = captions.with_columns(starts_of_dates(captions[columns.UPLOAD_DATE], settings.data.zone))
+        captions = captions.with_columns(starts_of_dates(captions[columns.UPLOAD_DATE], settings.zone))
     captions = captions.rename({name: _BY_ITEMS.format(name) for name in of_items})
     by_items = [_BY_ITEMS.format(name) for name in of_items]
     categories = _changes(captions, columns.VIDEO_ID, [*columns.CATEGORY_LEVELS, *by_items])

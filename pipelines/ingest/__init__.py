@@ -15,6 +15,7 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.play_days import is_day_file, scan_days
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines.ingest.changes import note_changes
 from pipelines.ingest.days_written import DamagedDayError, require_usable_days
@@ -65,7 +66,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
         return result
 
 
-def _ingest(settings: Settings, scratch: Path, *, force: bool) -> StepResult[IngestFacts]:
+def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[IngestFacts]:
     fetch(settings.paths, settings.data)
     of_files = raw_paths(settings.data)
     paths = [part for path in of_files.values() for part in files_of(path)]

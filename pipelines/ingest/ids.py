@@ -16,7 +16,8 @@ from nightreel.core.errors import InputError
 from nightreel.core.ids import ID, NAMES, Ids, ids_file
 from nightreel.core.logs import get_logger
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, DataSettings, Paths, Settings
+from nightreel.core.settings import AUTO_IDS, NO_TEXT_IDS, DataSettings, Paths
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.id_codes import Codes
 from pipelines.ingest.numbers import floats, is_whole
 from pipelines.ingest.sources import Source, first_values
@@ -33,11 +34,11 @@ _log = get_logger(__name__)
 class HomeIds:
     """The ids of a home while its files are read: which are text, and the codes of those."""
 
-    def __init__(self, settings: Settings, codes: dict[str, Codes], *, is_new: bool) -> None:
+    def __init__(self, settings: LogNeeds, codes: dict[str, Codes], *, is_new: bool) -> None:
         self._settings, self._codes, self._is_new = settings, codes, is_new
 
     @classmethod
-    def of(cls, settings: Settings) -> "HomeIds":
+    def of(cls, settings: LogNeeds) -> "HomeIds":
         """The ids of a home. In a new home, `recognise` decides at the first load."""
         asked = names_of(settings.data)
         codes = {}
@@ -60,7 +61,7 @@ class HomeIds:
         return cls(settings, codes, is_new=is_new)
 
     @classmethod
-    def unsaved(cls, settings: Settings) -> "HomeIds":
+    def unsaved(cls, settings: LogNeeds) -> "HomeIds":
         """For looking at a file without a home: the codes mean nothing."""
         asked = (*(names_of(settings.data) or ()), *_declared(settings.data))
         there = [

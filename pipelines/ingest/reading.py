@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.output import rejects_path
@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 
 def read_delivery(
-    path: Path, file: RawFile, settings: Settings, ids: HomeIds | None = None
+    path: Path, file: RawFile, settings: LogNeeds, ids: HomeIds | None = None
 ) -> tuple[Table, list[str]]:
     """A delivery's typed rows and rejects, by the code that reads raw files, and the columns that it has.
 

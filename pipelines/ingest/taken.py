@@ -12,7 +12,7 @@ from typing import Any
 from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.checksums import is_usable
 from nightreel.core.play_days import is_day_file
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import HomeNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import stamp_of
 
@@ -105,7 +105,7 @@ class Taken:
         return replace(self, counted=counted, delivered=delivered, written=written, raw_rows=raw_rows)
 
 
-def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
+def read_taken(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, Taken]:
     """By raw path, the record of each file ingested under these settings whose table is unchanged.
 
     Args:
@@ -127,7 +127,7 @@ def read_taken(settings: Settings, ids: Mapping[str, str]) -> dict[str, Taken]:
     }
 
 
-def write_taken(settings: Settings, taken: Mapping[Path, Taken], ids: Mapping[str, str]) -> None:
+def write_taken(settings: HomeNeeds, taken: Mapping[Path, Taken], ids: Mapping[str, str]) -> None:
     """Record what was ingested, once its tables are in place."""
     files = {str(path): asdict(entry) for path, entry in taken.items()}
     with atomic_write(settings.paths.state / _FILE) as temporary:
@@ -141,5 +141,5 @@ def _taken(entry: dict[str, Any]) -> Taken:
     return Taken(**{**entry, "delivered": delivered})
 
 
-def _settings_digest(settings: Settings, ids: Mapping[str, str]) -> str:
+def _settings_digest(settings: HomeNeeds, ids: Mapping[str, str]) -> str:
     return fingerprint(settings=settings.chosen(set(READING)), ids=dict(ids))

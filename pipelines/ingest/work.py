@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.output import Output
 
@@ -18,7 +18,7 @@ class Work:
         advance: called with the number of bytes read since the last call.
     """
 
-    settings: Settings
+    settings: LogNeeds
     output: Output
     ids: HomeIds
     scratch: Path

@@ -16,7 +16,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.catalogue.formulas import products_with
 from nightreel.core.catalogue.night import OF_USER_IN_FEAST, night_view
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.model_rows.groups import codes_of, group_features, repeat_features
 from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.own import OwnFeatures
@@ -78,7 +78,7 @@ class Night:
 
     @classmethod
     def of(
-        cls, past: Past, plays: PlaysByUser, sides: Sides, listable: pl.DataFrame, settings: Settings
+        cls, past: Past, plays: PlaysByUser, sides: Sides, listable: pl.DataFrame, settings: SourceNeeds
     ) -> "Night":
         """Fit or read the sources, and gather what is known of each video.
 
@@ -126,7 +126,7 @@ class Night:
             settings.retrieval.source_k,
         )
 
-    def of_users(self, sides: Sides, settings: Settings) -> "Night":
+    def of_users(self, sides: Sides, settings: SourceNeeds) -> "Night":
         """The same night for other users; `sides` has these users and the same videos."""
         return replace(
             self, sides=sides, own=OwnFeatures.of(sides, self.entries, settings.data, settings.features)

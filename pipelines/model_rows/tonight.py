@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides
@@ -18,7 +18,7 @@ __all__ = ["drawn_users", "night_as_of", "read_plays"]
 
 
 def night_as_of(
-    plays: pl.DataFrame, as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: Settings
+    plays: pl.DataFrame, as_of: datetime, sides: Sides, listable: pl.DataFrame, settings: SourceNeeds
 ) -> Night:
     """The sources as of the local midnight at or before an instant, the histories up to the instant.
 

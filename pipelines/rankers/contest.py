@@ -16,7 +16,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.logs import progress
-from nightreel.core.settings import DataSettings, Settings
+from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.labels import targets
 from pipelines.local_days import end_of_day, start_of_day
@@ -66,7 +66,7 @@ def contest(
     rankers: tuple[HybridRanker, NextDayRanker],
     data: TrainingData,
     store: FeatureStore,
-    settings: Settings,
+    settings: RankerNeeds,
     *,
     days: tuple[str, str],
 ) -> Contest:

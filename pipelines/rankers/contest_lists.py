@@ -9,7 +9,8 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import RankerSettings, Settings
+from nightreel.core.settings import RankerSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Rows
@@ -67,7 +68,7 @@ class Arena:
         named[np.searchsorted(user_id, user), np.searchsorted(video_id, video)] = True
         return cls(as_of, user_id, listable, ~named if closed else named, liked)
 
-    def sides(self, data: TrainingData, store: FeatureStore, settings: Settings) -> Sides:
+    def sides(self, data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> Sides:
         """Feast's features of these users and videos."""
         video_id = self.listable[columns.VIDEO_ID].to_numpy()
         return sides_as_of(
@@ -126,7 +127,7 @@ def shown_lists(
 
 
 def next_day_lists(
-    arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: Settings
+    arena: Arena, sides: Sides, ranker: NextDayRanker, plays: pl.DataFrame, settings: RankerNeeds
 ) -> list[np.ndarray]:
     """Each user's list by the rankers of objective `next_day`: positions in `listable`, best first.
 

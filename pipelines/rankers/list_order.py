@@ -24,7 +24,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.metrics import Order, Outcome, RankedLists
 from pipelines.model_rows.ordering import best_positions, in_turn
@@ -70,10 +70,10 @@ class PastLists:
     seen: np.ndarray
     liked: np.ndarray
     plays: np.ndarray
-    settings: Settings
+    settings: RankerNeeds
 
     @classmethod
-    def of(cls, data: TrainingData, store: FeatureStore, settings: Settings) -> "PastLists | None":
+    def of(cls, data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> "PastLists | None":
         """Lists as of the start of data.slices.stop; None if no user known by then liked anything after it.
 
         If there are very many users, a hashed sample of them.

@@ -12,7 +12,8 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.contest import USERS_MIN, Contest, arena_of_matrix, arenas_of_days, contest
@@ -68,7 +69,7 @@ def has_backtest(folder: Path) -> bool:
 
 
 def choose_objective(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: RankerNeeds
 ) -> Chosen:
     """Train the next day's rankers where the settings allow them, and choose the version's objective.
 
@@ -118,7 +119,7 @@ def _next_day(
 
 
 def _chosen_on_matrix(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: Settings
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, settings: RankerNeeds
 ) -> Chosen:
     """Choose on the matrix's validation users; the next day's rankers are those of the backtest."""
     earlier = night_rows(
@@ -150,7 +151,7 @@ def _chosen_on_matrix(
 
 
 def _contest_of_days(
-    data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: Settings
+    data: TrainingData, store: FeatureStore, ranker: HybridRanker, rows: NightRows, settings: RankerNeeds
 ) -> tuple[Contest | None, str]:
     """On the days before the holdout that stop the models early; and why, where nothing could be compared."""
     if data.targets.liked[data.slices.fit].all():

@@ -22,7 +22,8 @@ import ray.train
 from ray.train.lightgbm import LightGBMTrainer, get_network_params
 
 from nightreel.core.cluster import connected, cores
-from nightreel.core.settings import ClusterSettings, Paths, Settings
+from nightreel.core.settings import ClusterSettings, Paths
+from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.storage import Folder
 from pipelines.labels import Targets
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -47,10 +48,10 @@ class _Job:
     slices: Slices
     video_id: np.ndarray
     encoding: FeatureEncoding
-    settings: Settings
+    settings: RankerNeeds
 
 
-def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
+def fit_rankers_on_ray(data: TrainingData, settings: RankerNeeds) -> HybridRanker:
     """Fit both rankers on data.slices.fit, each stopped early on data.slices.stop.
 
     Raises:
@@ -64,7 +65,7 @@ def fit_rankers_on_ray(data: TrainingData, settings: Settings) -> HybridRanker:
         data.encoding,
         settings.changed({"threads": 1}),
     )
-    with connected(settings), _scratch(settings.paths, settings.cluster) as scratch:
+    with connected(settings.cluster), _scratch(settings.paths, settings.cluster) as scratch:
         trainer = LightGBMTrainer(
             _work,
             train_loop_config={"job": [ray.put(job)]},

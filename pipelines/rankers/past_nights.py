@@ -17,8 +17,8 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
-from nightreel.core.settings import DataSettings, Settings
-from nightreel.core.settings.needs import FitNeeds
+from nightreel.core.settings import DataSettings
+from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.blocks import made_in_order
@@ -116,7 +116,7 @@ def night_rows(
     store: FeatureStore,
     encoding: FeatureEncoding,
     until: datetime,
-    settings: Settings,
+    settings: RankerNeeds,
     *,
     rows_max: int = ROWS_MAX,
     users_max: int = TRAINING_USERS,
@@ -198,7 +198,7 @@ def _night_of(
     index: PlaysByUser,
     store: FeatureStore,
     encoding: FeatureEncoding,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> Night:
     """The night that begins at the examples' cutoff, with the Feast features of their users."""
     listable = known_videos(settings.paths, settings.data, one.cutoff)

@@ -13,7 +13,7 @@ import numpy as np
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.tonight import drawn_users
 from pipelines.rankers.common_order import means_over_users, plays_of
 from pipelines.rankers.contest import arena_of_matrix
@@ -24,7 +24,7 @@ from pipelines.rankers.shrinkage import MEAN_USERS, Shrinkage, fitted_shrinkage
 from pipelines.rankers.training_data import TrainingData
 
 
-def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: Settings) -> PastLists | None:
+def lists_of_matrix(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> PastLists | None:
     """The fully observed pairs of the validation users; None if too few of them liked anything."""
     if not settings.paths.table("fully_observed").is_file():
         return None

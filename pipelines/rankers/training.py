@@ -10,6 +10,7 @@ from feast import FeatureStore
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings.needs import RankerNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines import model_registry
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets
@@ -111,7 +112,7 @@ def _matrix(paths: Paths) -> list[Path]:
 
 
 def _with_order(
-    ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: Settings
+    ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: RankerNeeds
 ) -> HybridRanker:
     """The ranker with its order and its shrinkage, fitted on past lists."""
     past = PastLists.of(data, store, settings)
@@ -119,7 +120,7 @@ def _with_order(
     return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)
 
 
-def _fit(data: TrainingData, settings: Settings) -> HybridRanker:
+def _fit(data: TrainingData, settings: RankerNeeds) -> HybridRanker:
     if settings.cluster.engine == "ray":
         from pipelines.rankers.on_ray import fit_rankers_on_ray
 
@@ -141,7 +142,7 @@ def _write(ranker: HybridRanker, buckets: LengthBuckets, chosen: Chosen, folder:
     (folder / IMPORTANCES).write_text(json.dumps(ranker.importances(), indent=1), encoding="utf-8")
 
 
-def _manifest(ranker: HybridRanker, data: TrainingData, settings: Settings) -> dict[str, Any]:
+def _manifest(ranker: HybridRanker, data: TrainingData, settings: RankerNeeds) -> dict[str, Any]:
     plays, cuts = data.plays, data.cuts
     instants = plays[columns.EVENT_TIMESTAMP]
     return {

@@ -4,14 +4,14 @@ import json
 
 import polars as pl
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from pipelines.evaluate import EVALUATE
 from pipelines.report.headline import headline
 from pipelines.report.history import record_of
 from pipelines.report.verdict import verdict
 
 
-def verdict_line(settings: Settings) -> str:
+def verdict_line(settings: LogNeeds) -> str:
     """The first sentence of the report's verdict, from the last evaluation; the same words, good or bad."""
     file = settings.paths.evaluation / "metrics.json"
     if not file.is_file():

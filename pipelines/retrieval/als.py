@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from implicit.als import AlternatingLeastSquares
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
@@ -22,7 +22,7 @@ _FACTORS = "factors"
 class Als:
     """Implicit ALS with `als_factors` factors."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit the factors of videos: `factors` float32 [videos, factors]."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         with implicit_alone():

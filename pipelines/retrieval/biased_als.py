@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.collaborative.biased_als import BIAS_DIMENSIONS
 from pipelines.collaborative.fits import FIRST_ITERATIONS, REGULARIZATION_PLAYS
 from pipelines.collaborative.least_squares import BIAS_REGULARIZATION, Plays, Side, solve
@@ -23,7 +23,7 @@ _FACTORS, _BIASES, _MEAN, _REGULARIZATION = "factors", "biases", "mean", "regula
 class BiasedAls:
     """`als_factors` dimensions, two of them biases, fitted on log(1 + watch_ratio)."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit `factors`, float32 [videos, factors], `biases`, float32 [videos], and two scalars."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         size, videos = settings.features.als_factors - BIAS_DIMENSIONS, len(some.video_id)

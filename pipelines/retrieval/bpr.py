@@ -7,7 +7,7 @@ folding in, so a user's factors are approximated from the videos that they had l
 import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
@@ -19,7 +19,7 @@ _USERS, _VIDEOS = "users", "videos"
 class Bpr:
     """BPR with `als_factors` factors and implicit's other defaults."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit `videos`, float32 [videos, factors + 1], and `users`, which maps likes to user factors."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         liked = some.pairs(some.liked)

@@ -11,7 +11,7 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.sparse import csr_matrix
 
 from nightreel.core.errors import NightreelError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted
@@ -34,7 +34,7 @@ class Ease:
     liked_only: bool
     regularization: float
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit `weights`, float32 [videos, videos], of the most played videos: `videos`, int32 codes."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         pairs = some.pairs(some.liked if self.liked_only else slice(None))

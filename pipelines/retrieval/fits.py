@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_usable
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.settings import DataSettings, RetrievalSettings, Settings
+from nightreel.core.settings import DataSettings, RetrievalSettings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
@@ -38,7 +39,7 @@ def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
 
 
 def fitted_arrays(
-    past: Past, settings: Settings, names: tuple[str, ...] | None = None
+    past: Past, settings: SourceNeeds, names: tuple[str, ...] | None = None
 ) -> Mapping[str, Arrays]:
     """Fit each chosen source on these plays, or read its fit from data/retrieval if it is there.
 
@@ -80,7 +81,7 @@ def last_cutoff(as_of: datetime, settings: DataSettings) -> datetime:
     return start_of_day(as_of.astimezone(settings.zone).date(), settings.zone)
 
 
-def _fitted(name: str, path: Path, past: Past, settings: Settings) -> Arrays:
+def _fitted(name: str, path: Path, past: Past, settings: SourceNeeds) -> Arrays:
     if path.is_file() and is_usable(path):
         try:
             with np.load(path) as stored:

@@ -7,7 +7,7 @@ import numpy as np
 from implicit.nearest_neighbours import BM25Recommender, TFIDFRecommender
 from scipy.sparse import csr_matrix
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays, Catalogue, Fitted, implicit_alone
@@ -22,7 +22,7 @@ class ItemKnn:
 
     weighting: Literal["tfidf", "bm25"]
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """The similarities of each video to its neighbours, a sparse matrix as arrays."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         if not some.liked.any():  # implicit divides by the mean number of likes

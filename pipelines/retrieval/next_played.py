@@ -8,7 +8,7 @@ does not follow everything. Measured in docs/decisions/candidate-sources.md.
 import numpy as np
 
 from nightreel.core.compiled import compiled
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.item_knn import SparseNeighbours, sparse_over
 from pipelines.retrieval.past import Past
@@ -21,7 +21,7 @@ _DECAY, _SHRINK_PLAYS = 0.95, 20.0
 class NextPlayed:
     """Successors of liked plays."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """How strongly each video points to each other one, a sparse matrix as arrays."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         order = np.flatnonzero(some.liked)

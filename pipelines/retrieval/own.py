@@ -9,7 +9,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
@@ -51,7 +51,7 @@ class OwnSource:
     name: str
     make: Callable[[], Recommender]
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Ask a new model for lists of all users.
 
         Returns:

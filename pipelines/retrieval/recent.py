@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted, SameForAll
 
@@ -17,7 +17,7 @@ class Recent:
 
     half_life_days: float
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:  # noqa: ARG002
         """The faded liked plays of each video: float64 [videos]."""
         faded = 0.5 ** (past.age_days(past.liked) / self.half_life_days)
         return {_COUNT: np.bincount(past.video[past.liked], faded, minlength=len(past.video_id))}
@@ -30,7 +30,7 @@ class Recent:
 class Fresh:
     """The newest videos first, by upload or when first known; among equals the best received."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:  # noqa: ARG002
         """Learn nothing: all that counts is in the catalogue."""
         return {}
 

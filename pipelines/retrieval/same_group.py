@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Arrays, Catalogue, Fitted
@@ -20,7 +20,7 @@ class SameGroup:
 
     by: Literal["author", "category"]
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:  # noqa: ARG002
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:  # noqa: ARG002
         """Count `liked`, the liked plays of each video."""
         return {_LIKED: np.bincount(past.video[past.liked], minlength=len(past.video_id))}
 

@@ -11,7 +11,7 @@ import numpy as np
 from implicit.utils import ParameterWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 
@@ -43,7 +43,7 @@ class Fitted(Protocol):
 class Source(Protocol):
     """One way to find candidates. Seeded: the same plays and settings give the same arrays."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Learn from plays strictly before the cutoff; returns arrays over `past.video_id`."""
 
     def over(self, arrays: Arrays, catalogue: "Catalogue") -> Fitted:

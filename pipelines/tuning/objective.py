@@ -15,7 +15,6 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.protocols import Pairs, holdout_from, impression_pairs, kuairec_pairs
 from pipelines.labels import targets
@@ -62,7 +61,7 @@ class Objective:
         catalogue: the number of videos that a user's pairs are drawn from.
     """
 
-    settings: Settings
+    settings: RankerNeeds
     data: TrainingData
     parts: tuple[Part, ...]
     stop: Part
@@ -74,7 +73,7 @@ class Objective:
     catalogue: int
 
     @classmethod
-    def prepare(cls, settings: Settings) -> "Objective":
+    def prepare(cls, settings: RankerNeeds) -> "Objective":
         """Join the features and bin the plays.
 
         Raises:

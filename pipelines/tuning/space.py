@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import HomeNeeds
 
 FILTER_K = "ranker.filter_k"
 Values = Mapping[str, int | float]
@@ -42,7 +42,7 @@ SPACE: Mapping[str, Searched] = {
 """`[ranker] filter_k` is not among them: a trial's scores tell its best value at once (see `objective`)."""
 
 
-def as_set(settings: Settings) -> dict[str, int | float]:
+def as_set(settings: HomeNeeds) -> dict[str, int | float]:
     """The values in force, moved into the limits: what a study tries first."""
     return {
         name: min(max(settings.value(name), searched.low), searched.high) for name, searched in SPACE.items()

@@ -12,7 +12,7 @@ from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.memory import give_back_memory
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
 from pipelines.local_days import INSTANT, end_of_day, start_of_day
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -44,7 +44,7 @@ class PastNight:
     plays: pl.DataFrame
     store: FeatureStore
     encoding: FeatureEncoding
-    settings: Settings
+    settings: NightNeeds
     whole: "PastNight | None" = None
 
     @cached_property
@@ -109,7 +109,7 @@ class PastNights:
         plays: pl.DataFrame,
         encoding: FeatureEncoding,
         trained_before: datetime,
-        settings: Settings,
+        settings: NightNeeds,
         rules: tuple[OwnerRule, ...] = (),
     ) -> None:
         """Find the nights that the log has.

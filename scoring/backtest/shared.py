@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nightreel.core.artefacts import fingerprint
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines.backtest_files import POPULAR, RELATED, shared_file
 from pipelines.labels import LengthBuckets
 from scoring.backtest.night import PastNight
@@ -15,7 +15,7 @@ from scoring.lists.shared.night import shared_lists
 
 
 def make_shared(
-    night: PastNight, inputs: Mapping[str, Any], settings: Settings, buckets: LengthBuckets, *, force: bool
+    night: PastNight, inputs: Mapping[str, Any], settings: NightNeeds, buckets: LengthBuckets, *, force: bool
 ) -> list[Path]:
     """Make a night's related and popular lists, those that the settings ask for; returns their files."""
     kinds = {RELATED: settings.lists.shared.related_k, POPULAR: settings.lists.shared.popular_k}

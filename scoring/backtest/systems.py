@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, RetrievalSettings, Settings
+from nightreel.core.settings import DataSettings, RetrievalSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.backtest_files import HYBRID, HYBRID_OF, SOURCE_ALONE
 from pipelines.labels import LengthBuckets
 from pipelines.model_registry import ModelVersion
@@ -106,7 +107,7 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
         settings, depth = night.settings, night.depth
         own = OwnSources.of(night.candidates, night.sides, night.day.as_of, settings)
 
-        def lists(among: Candidates, changed: Settings) -> Iterator[Lists]:
+        def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
             return score_users(among, night.sides, ranker, changed, own)
 
         candidates = night.candidates
@@ -132,7 +133,7 @@ def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFr
         length = max(night.settings.lists.top_k, night.depth)
         as_of, settings = night.day.as_of, night.settings
 
-        def lists(among: Candidates, changed: Settings) -> Iterator[Lists]:
+        def lists(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
             return next_day_lists(among, night.night, ranker, as_of, changed)
 
         blocks = next_day_lists(night.candidates, night.night, ranker, as_of, settings, length=length)

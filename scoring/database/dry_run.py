@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select
 from nightreel.core import columns
 from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings.needs import DatabaseNeeds, NightNeeds
 from nightreel.core.steps import StepResult
 from scoring.database.connection import (
     database_exists,
@@ -82,7 +82,7 @@ def without_writing(
     return replace(result, wrote=(), facts=facts)
 
 
-def _copy(settings: DatabaseNeeds, copied: Settings) -> None:
+def _copy(settings: DatabaseNeeds, copied: NightNeeds) -> None:
     """Make the copy, with what it holds of the real database, where that is there."""
     upgrade_database(copied)
     if not database_exists(settings):

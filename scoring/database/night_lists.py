@@ -10,8 +10,8 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines.known import last_arrival
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker
@@ -33,7 +33,7 @@ class ArmLists:
 
 
 def lists_of_night(
-    home: Settings,
+    home: NightNeeds,
     store: FeatureStore,
     arms: Sequence[Arm],
     *,

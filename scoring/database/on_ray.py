@@ -23,8 +23,7 @@ from nightreel.core import columns
 from nightreel.core.cluster import connected, cores
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import progress
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings.needs import DatabaseNeeds, RankerNeeds
 from nightreel.core.storage import Folder
 from scoring.database.audits import finite_scores
 from scoring.database.connection import POSTGRESQL, database_url, sql_engine, translate_errors
@@ -51,7 +50,7 @@ class ListsOnRay:
         arm: name of the experiment's arm that these users are in.
     """
 
-    def __init__(self, work: Work, settings: Settings, inputs: str, arm: str = "") -> None:
+    def __init__(self, work: Work, settings: RankerNeeds, inputs: str, arm: str = "") -> None:
         refuse_on_ray(settings.retrieval, settings.ranker)
         shared = Folder(settings.cluster.shared_dir or str(settings.paths.shared))
         self._work = work
@@ -78,7 +77,7 @@ class ListsOnRay:
         slices = [slice(start, min(start + size, users)) for start in range(0, users, size)]
         counts: Counter[str] = Counter()
         settings = self._settings
-        with connected(settings), progress("score", total=users) as advance:
+        with connected(settings.cluster), progress("score", total=users) as advance:
             # Held here until the end: what an actor on another node has lost comes from these again.
             common = ray.put(self._work.common)
             of_parts = [ray.put(self._work.part(part)) for part in slices]

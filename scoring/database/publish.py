@@ -22,7 +22,7 @@ from nightreel.core.logs import get_logger, progress
 from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
-from nightreel.core.settings.needs import FeatureNeeds
+from nightreel.core.settings.needs import FeatureNeeds, NightNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
@@ -266,7 +266,7 @@ def list_inputs(settings: FeatureNeeds) -> tuple[Path, ...]:
 
 
 def _digest(
-    settings: Settings,
+    settings: NightNeeds,
     read: tuple[Path, ...],
     arms: Sequence[Arm],
     instant: datetime,

@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines.known import last_arrival
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.model_registry import ModelVersion
@@ -40,7 +40,7 @@ class NightOfUser:
         trace: None if the list is the top rated videos.
     """
 
-    settings: Settings
+    settings: NightNeeds
     model: ModelVersion
     run: Row[Any]
     ranker: HybridRanker
@@ -57,7 +57,7 @@ class NightOfUser:
 
     @classmethod
     def of(
-        cls, settings: Settings, model: ModelVersion, run: Row[Any], user_id: int, exclusions: Exclusions
+        cls, settings: NightNeeds, model: ModelVersion, run: Row[Any], user_id: int, exclusions: Exclusions
     ) -> "NightOfUser":
         """Compose it as publishing does, but only for the users that this user's list depends on.
 

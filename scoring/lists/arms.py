@@ -8,8 +8,9 @@ import numpy as np
 
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
-from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings import Paths
 from nightreel.core.settings.experiments import ExperimentSettings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines.model_registry import ModelVersion, find
 
 _SPAN = 2**64
@@ -54,7 +55,7 @@ class Arm:
     model: ModelVersion
     changes: Mapping[str, float | int] = field(default_factory=dict)
 
-    def settings(self, settings: Settings) -> Settings:
+    def settings(self, settings: NightNeeds) -> NightNeeds:
         """The night's settings, overridden by the arm's own."""
         return settings.changed(dict(self.changes))
 

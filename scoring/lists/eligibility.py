@@ -15,8 +15,8 @@ from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import require_plays
-from nightreel.core.settings import DataSettings, ListSettings, Paths, Settings
-from nightreel.core.settings.needs import ListNeeds
+from nightreel.core.settings import DataSettings, ListSettings, Paths
+from nightreel.core.settings.needs import ListNeeds, NightNeeds
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
@@ -72,7 +72,7 @@ NOBODY = Exclusions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 def find_candidates(
-    settings: Settings,
+    settings: NightNeeds,
     store: FeatureStore,
     as_of: datetime,
     exclusions: Exclusions = NOBODY,

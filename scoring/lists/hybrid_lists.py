@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.rankers.common_order import means_over_users
 from pipelines.rankers.filtering import filter_size, hybrid_order
@@ -32,7 +32,7 @@ class HybridLists:
     popular: "OneList"
     received: np.ndarray
     retrieval: Retrieval | None
-    settings: Settings
+    settings: RankerNeeds
     plays: np.ndarray
     common: np.ndarray | None = None
 

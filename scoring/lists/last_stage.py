@@ -10,7 +10,8 @@ import polars as pl
 
 from nightreel.core.errors import InputError
 from nightreel.core.own_models import RANKERS, load_own
-from nightreel.core.settings import ListSettings, RankerSettings, Settings
+from nightreel.core.settings import ListSettings, RankerSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers.filtering import filter_size
 from pipelines.retrieval.own import plays_of
@@ -34,7 +35,7 @@ class LastStage(Protocol):
 
 
 def with_last_stage(
-    lists: Callable[[Settings], Iterator[Lists]], as_of: datetime, settings: Settings
+    lists: Callable[[RankerNeeds], Iterator[Lists]], as_of: datetime, settings: RankerNeeds
 ) -> Iterator[Lists]:
     """The lists in the order of the setting `last_stage`; unchanged if it is not set.
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.ordering import best_positions, in_turn
@@ -34,7 +34,7 @@ def next_day_lists(
     night: Night,
     ranker: NextDayRanker,
     as_of: datetime,
-    settings: Settings,
+    settings: RankerNeeds,
     *,
     length: int | None = None,
 ) -> Iterator[Lists]:
@@ -61,7 +61,7 @@ def trace_of_user(
     ranker: NextDayRanker,
     as_of: datetime,
     *,
-    settings: Settings,
+    settings: RankerNeeds,
     user: int,
 ) -> Trace:
     """How one user's list is made, stage by stage.
@@ -84,7 +84,7 @@ def users_to_trace(candidates: Candidates, user: int, seed: int) -> tuple[np.nda
 
 
 def night_of(
-    candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: Settings
+    candidates: Candidates, sides: Sides, plays: pl.DataFrame, as_of: datetime, settings: RankerNeeds
 ) -> Night:
     """Candidate sources and pair features of these candidates as of an instant, from the whole log."""
     about = candidates.about
@@ -111,7 +111,7 @@ class NextDayScoring:
     received: np.ndarray
     ranker: NextDayRanker
     as_of_us: int
-    settings: Settings
+    settings: RankerNeeds
     length: int
     common: np.ndarray | None = None
     shared: Lists | None = None
@@ -123,7 +123,7 @@ class NextDayScoring:
         night: Night,
         ranker: NextDayRanker,
         as_of: datetime,
-        settings: Settings,
+        settings: RankerNeeds,
         *,
         length: int | None = None,
     ) -> "NextDayScoring":

@@ -7,7 +7,8 @@ from datetime import datetime
 import numpy as np
 
 from nightreel.core.errors import InputError
-from nightreel.core.settings import CANDIDATE_SOURCES, RankerSettings, RetrievalSettings, Settings
+from nightreel.core.settings import CANDIDATE_SOURCES, RankerSettings, RetrievalSettings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import read_plays
 from pipelines.retrieval.fits import fitted_arrays, last_cutoff
@@ -55,7 +56,7 @@ class OwnSources:
 
     @classmethod
     def of(
-        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: Settings
+        cls, candidates: Candidates, sides: Sides, as_of: datetime, settings: SourceNeeds
     ) -> "OwnSources | None":
         """Fit the sources, or read fitted ones; None if the settings name none."""
         names = own_candidates(settings.retrieval)

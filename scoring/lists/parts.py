@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.pair_table import PairTable
 from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers import HybridRanker
@@ -45,7 +45,7 @@ def work_of_shown(
     candidates: Candidates,
     sides: Sides,
     model_folder: Path,
-    settings: Settings,
+    settings: RankerNeeds,
     rules: ListRules | None = None,
 ) -> Work:
     """The lists of `score_users`, after the rules, from the model version in `model_folder`."""
@@ -114,7 +114,7 @@ class _Shown:
     model: dict[str, bytes]
     retrieval: Retrieval | None
     order: np.ndarray | None
-    settings: Settings
+    settings: RankerNeeds
     rules: ListRules | None
 
     def opened(self) -> Callable[[Any], Lists]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers import HybridRanker
@@ -32,7 +32,7 @@ def score_users(
     candidates: Candidates,
     sides: Sides,
     ranker: HybridRanker,
-    settings: Settings,
+    settings: RankerNeeds,
     own: OwnSources | None = None,
 ) -> Iterator[Lists]:
     """The lists of all users, by user id, in blocks of users.
@@ -56,7 +56,7 @@ def score_with(
     candidates: Candidates,
     ranker: PairRanker,
     retrieval: Retrieval | None,
-    settings: Settings,
+    settings: RankerNeeds,
     common: np.ndarray | None = None,
 ) -> Iterator[Lists]:
     """The same, with what depends only on the videos made before: the ranker taken apart, and the sources.
@@ -71,7 +71,7 @@ def score_with(
 
 
 def common_order(
-    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: Settings
+    candidates: Candidates, ranker: PairRanker, retrieval: Retrieval | None, settings: RankerNeeds
 ) -> np.ndarray | None:
     """Mean of each video's ordering score over a sample of users: float64 [videos], NaN where unknown.
 
@@ -93,7 +93,7 @@ def trace_of_user(
     candidates: Candidates,
     sides: Sides,
     ranker: HybridRanker,
-    settings: Settings,
+    settings: RankerNeeds,
     *,
     own: OwnSources | None,
     user: int,
@@ -107,7 +107,7 @@ def _prepared(
     candidates: Candidates,
     ranker: PairRanker,
     retrieval: Retrieval | None,
-    settings: Settings,
+    settings: RankerNeeds,
     common: np.ndarray | None = None,
 ) -> "HybridLists":
     popular = popular_list(candidates, ranker.sides, settings.lists.top_k)

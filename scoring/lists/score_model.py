@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_registry import ModelVersion
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides
@@ -28,7 +28,7 @@ def lists_of_model(
     *,
     model: ModelVersion,
     as_of: datetime,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> Iterator[Lists]:
     """The lists of all users as of an instant, in blocks of users.
 
@@ -41,28 +41,28 @@ def lists_of_model(
     if objective_of(model) != NEXT_DAY:
         own = OwnSources.of(candidates, sides, as_of, settings)
 
-        def shown(among: Candidates, changed: Settings) -> Iterator[Lists]:
+        def shown(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
             return score_users(among, sides, ranker, changed, own)
 
         return with_last_words(shown, candidates, sides, as_of, settings)
     found, night = _next_day(candidates, sides, model, as_of, settings)
 
-    def next_day(among: Candidates, changed: Settings) -> Iterator[Lists]:
+    def next_day(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
         return next_day_lists(among, night, found, as_of, changed)
 
     return with_last_words(next_day, candidates, sides, as_of, settings)
 
 
 def with_last_words(
-    lists: Callable[[Candidates, Settings], Iterator[Lists]],
+    lists: Callable[[Candidates, RankerNeeds], Iterator[Lists]],
     candidates: Candidates,
     sides: Sides,
     as_of: datetime,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> Iterator[Lists]:
     """The lists in the order of the setting `last_stage`, if it is set, and then after the owner's rules."""
 
-    def ordered(among: Candidates, changed: Settings) -> Iterator[Lists]:
+    def ordered(among: Candidates, changed: RankerNeeds) -> Iterator[Lists]:
         return with_last_stage(lambda longer: lists(among, longer), as_of, changed)
 
     return with_rules(
@@ -71,7 +71,7 @@ def with_last_words(
 
 
 def work_of_model(
-    candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: Settings
+    candidates: Candidates, sides: Sides, *, model: ModelVersion, as_of: datetime, settings: RankerNeeds
 ) -> Work:
     """The same lists, to be made in parts by several processes."""
     rules = ListRules.of(candidates, sides, as_of, settings.lists, settings.seed)
@@ -84,7 +84,7 @@ def work_of_model(
 
 
 def _next_day(
-    candidates: Candidates, sides: Sides, model: ModelVersion, as_of: datetime, settings: Settings
+    candidates: Candidates, sides: Sides, model: ModelVersion, as_of: datetime, settings: RankerNeeds
 ) -> tuple[NextDayRanker, Night]:
     """The ranker, and the night, which is read now: lists may be made when its tables are others."""
     found = NextDayRanker.load(model.folder, NEXT_DAY)

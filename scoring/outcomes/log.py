@@ -11,7 +11,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.play_days import scan_days, table_exists
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from pipelines import model_registry
 from pipelines.cold_users import COLD_PLAYS
 from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
@@ -30,7 +30,7 @@ NEW, COLD, WARM = "new", "cold", "warm"
 class Log:
     """The validated plays and the videos' days of one home."""
 
-    settings: Settings
+    settings: NightNeeds
 
     @property
     def exists(self) -> bool:

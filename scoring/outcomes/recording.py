@@ -10,7 +10,7 @@ from nightreel.core import columns
 from nightreel.core.artefacts import fingerprint
 from nightreel.core.checksums import require_as_written
 from nightreel.core.play_days import table_exists
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS
@@ -47,7 +47,7 @@ class OutcomeFacts(Facts):
         return self.rows
 
 
-def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResult[OutcomeFacts]:
+def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepResult[OutcomeFacts]:
     """Count what became of each kept run's lists, again if plays have arrived since.
 
     Runs whose plays have not changed are not counted again. The summary's remarks name figures of the newest
@@ -94,7 +94,7 @@ def record_outcomes(settings: Settings, now: datetime | None = None) -> StepResu
 
 
 def _digest(
-    settings: Settings,
+    settings: NightNeeds,
     shown: ShownRun,
     plays: pl.DataFrame,
     exposures: Exposures | None,

@@ -15,6 +15,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
 from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, StepResult
 from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
@@ -159,7 +160,7 @@ def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: da
     return Judged(run.run_id, drawn, _rewards(drawn, pairs))
 
 
-def _orders(home: Settings, run: Row[Any], model: ModelVersion) -> Iterator[Lists]:
+def _orders(home: NightNeeds, run: Row[Any], model: ModelVersion) -> Iterator[Lists]:
     """The model's own order of all that its filter keeps, for every user of a run's night."""
     plain = home.changed(
         {

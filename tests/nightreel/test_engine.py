@@ -19,7 +19,7 @@ _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import
 
 _JOIN = (
     "from nightreel.core import cluster; from nightreel.core.settings import load_settings; "
-    "cluster.connected(load_settings()).__enter__()"
+    "cluster.connected(load_settings().cluster).__enter__()"
 )
 
 
@@ -76,4 +76,4 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
         {"home": tmp_path, "cluster.engine": "ray", "cluster.ray_address": "ray://head"}
     )
     with pytest.raises(InputError, match="ray_address"):
-        cluster.connected(settings).__enter__()
+        cluster.connected(settings.cluster).__enter__()

@@ -23,7 +23,7 @@ def test_sources_are_those_of_the_local_engine_on_the_first_night_and_the_next(
     local, on_ray = (
         settings_for(tmp_path / engine, **{"cluster.engine": engine}) for engine in ("local", "ray")
     )
-    assert pieces.number_of_pieces(100, on_ray) > 1
+    assert pieces.number_of_pieces(100, on_ray.cluster) > 1
     for plays in (1_600, 3_000):
         for settings in (local, on_ray):
             log.with_interactions(log.interactions.head(plays)).write(settings)

@@ -19,6 +19,7 @@ from nightreel.core.settings.names import (
     sections,
     toml_name,
 )
+from nightreel.core.settings.needs import MirrorNeeds
 from nightreel.core.settings.old_names import warn_once, with_new_names
 from nightreel.core.settings.paths import Paths
 from nightreel.core.settings.settings import WORK_DIR, Settings
@@ -117,7 +118,7 @@ def _module_name(named: str, home: Path) -> str:
     return str((home / Path(named).expanduser()).resolve()) if named.endswith(".py") else named
 
 
-def require_home(settings: Settings, *, may_be_new: bool = False) -> None:
+def require_home(settings: MirrorNeeds, *, may_be_new: bool = False) -> None:
     """Raise InputError if the home does not exist, so that a misspelt name does not create one.
 
     Args:

@@ -4,10 +4,13 @@ One that reads one or two sections takes these themselves. For more, a class her
 type checker sees that nothing else is read.
 """
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from nightreel.core.settings.browse import BrowseSettings
+from nightreel.core.settings.cluster import ClusterSettings
 from nightreel.core.settings.data import DataSettings
 from nightreel.core.settings.database import DatabaseSettings
 from nightreel.core.settings.evaluation import EvaluationSettings
@@ -20,11 +23,21 @@ from nightreel.core.settings.retrieval import RetrievalSettings
 from nightreel.core.settings.schedule import ScheduleSettings
 
 
-class DatabaseNeeds(Protocol):
-    """The database of the published table."""
+class HomeNeeds(Protocol):
+    """The files of the home, and the values of settings that a step or a fit names for its record."""
 
     @property
     def paths(self) -> Paths: ...
+
+    def value(self, name: str) -> Any:
+        """As `Settings.value`."""
+
+    def chosen(self, names: Iterable[str]) -> dict[str, Any]:
+        """As `Settings.chosen`."""
+
+
+class DatabaseNeeds(HomeNeeds, Protocol):
+    """The database of the published table."""
 
     @property
     def database(self) -> DatabaseSettings: ...
@@ -33,14 +46,21 @@ class DatabaseNeeds(Protocol):
     def sqlalchemy_url(self) -> str: ...
 
 
-class LogNeeds(Protocol):
+class LogNeeds(HomeNeeds, Protocol):
     """The log and the tables made from it."""
 
     @property
-    def paths(self) -> Paths: ...
+    def data(self) -> DataSettings: ...
+
+
+class MirrorNeeds(LogNeeds, Protocol):
+    """A home, and the URL that it is kept at."""
 
     @property
-    def data(self) -> DataSettings: ...
+    def home(self) -> Path: ...
+
+    @property
+    def home_url(self) -> str | None: ...
 
 
 class ListNeeds(LogNeeds, Protocol):
@@ -51,10 +71,13 @@ class ListNeeds(LogNeeds, Protocol):
 
 
 class FeatureNeeds(LogNeeds, Protocol):
-    """The log, and what is computed of users and videos."""
+    """The log, what is computed of users and videos, and where."""
 
     @property
     def features(self) -> FeatureSettings: ...
+
+    @property
+    def cluster(self) -> ClusterSettings: ...
 
 
 class FitNeeds(FeatureNeeds, Protocol):
@@ -67,17 +90,24 @@ class FitNeeds(FeatureNeeds, Protocol):
     def threads(self) -> int: ...
 
 
-class RankerNeeds(FitNeeds, ListNeeds, Protocol):
-    """Features, the models that are fitted on them, and the plays and lists that judge these."""
+class SourceNeeds(FitNeeds, ListNeeds, Protocol):
+    """Features, and the candidate sources that are fitted beside them."""
+
+    @property
+    def retrieval(self) -> RetrievalSettings: ...
+
+
+class RankerNeeds(SourceNeeds, Protocol):
+    """Features and sources, the models that are fitted on them, and the plays and lists that judge these."""
 
     @property
     def ranker(self) -> RankerSettings: ...
 
     @property
-    def retrieval(self) -> RetrievalSettings: ...
-
-    @property
     def evaluation(self) -> EvaluationSettings: ...
+
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """As `Settings.changed`."""
 
 
 class PublishNeeds(DatabaseNeeds, ListNeeds, Protocol):
@@ -88,6 +118,10 @@ class PublishNeeds(DatabaseNeeds, ListNeeds, Protocol):
 
     @property
     def notes_repeats(self) -> bool: ...
+
+
+class NightNeeds(RankerNeeds, PublishNeeds, Protocol):
+    """What makes a night's lists and publishes them; not when that is due, nor what pages show of it."""
 
 
 class PageNeeds(DatabaseNeeds, FeatureNeeds, ListNeeds, Protocol):

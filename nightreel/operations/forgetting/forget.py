@@ -16,6 +16,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids
 from nightreel.core.locks import home_lock
 from nightreel.core.settings import Paths, Settings
+from nightreel.core.settings.needs import DatabaseNeeds, PublishNeeds
 from nightreel.core.steps import Facts, StepResult
 from nightreel.operations.forgetting.databases import remove_from_lists, remove_from_online_store
 from nightreel.operations.forgetting.identity import Person
@@ -98,7 +99,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _alone(settings: DatabaseNeeds) -> Iterator[None]:
     """No night's job and no other step at work on the home meanwhile."""
     with home_lock(settings.paths.state, "forget"):
         if not database_exists(settings):
@@ -125,7 +126,7 @@ def _retrain(settings: Settings) -> None:
             shutil.rmtree(settings.paths.models / name)
 
 
-def _arms_without_model(settings: Settings) -> list[str]:
+def _arms_without_model(settings: PublishNeeds) -> list[str]:
     """A line for each arm of the experiment whose model is gone: no list is made until it is mended."""
     there = model_registry.version_names(settings.paths)
     return [

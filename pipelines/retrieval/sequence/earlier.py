@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from nightreel.core.checksums import is_usable
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
@@ -35,7 +35,7 @@ class EarlierNight:
         return _microseconds(self.cutoff)
 
     @classmethod
-    def newest(cls, past: Past, settings: Settings) -> "EarlierNight | None":
+    def newest(cls, past: Past, settings: SourceNeeds) -> "EarlierNight | None":
         """The newest one below data/retrieval that was of use, and knew before its cutoff what is known now.
 
         One that knew other plays is passed over: it may have learnt from what tonight must not know, a play
@@ -89,7 +89,7 @@ def params_of(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix(PARAM): stored[name] for name in stored if name.startswith(PARAM)}
 
 
-def digest_before(past: Past, instant: datetime, settings: Settings) -> str:
+def digest_before(past: Past, instant: datetime, settings: SourceNeeds) -> str:
     """A digest of the plays before an instant, and of what says which of them are liked."""
     rows = slice(0, int(np.searchsorted(past.at_us, _microseconds(instant), side="left")))
     found = hashlib.blake2b(digest_size=12)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import HomeNeeds
 from pipelines.local_days import INSTANT
 
 _GROUPS_MIN = 2  # of one video alone a group says nothing that the video does not
@@ -30,7 +30,7 @@ class ItemFacts:
     text: np.ndarray
 
 
-def item_facts(played: np.ndarray, cutoff: datetime, settings: Settings) -> ItemFacts:
+def item_facts(played: np.ndarray, cutoff: datetime, settings: HomeNeeds) -> ItemFacts:
     """What had been known by the cutoff of these videos and of all others of the catalogue.
 
     Args:
@@ -65,7 +65,7 @@ def _keys(ids: np.ndarray, kind: int, kinds: int) -> np.ndarray:
     return np.where(kept, known * kinds + kind + 1, 0)[code]
 
 
-def _last_known(settings: Settings, view: str, names: tuple[str, ...], cutoff: datetime) -> pl.DataFrame:
+def _last_known(settings: HomeNeeds, view: str, names: tuple[str, ...], cutoff: datetime) -> pl.DataFrame:
     path = settings.paths.feature_source(view)
     if not path.is_file():
         return pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64} | dict.fromkeys(names, pl.Int64))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
@@ -41,7 +41,7 @@ class TrainedNight:
 
 
 def trained_night(
-    past: Past, items: ItemFacts, earlier: EarlierNight | None, settings: Settings
+    past: Past, items: ItemFacts, earlier: EarlierNight | None, settings: SourceNeeds
 ) -> TrainedNight:
     """Train on the plays before the stop day, and stop by it."""
     videos, seed = len(items.video_id), settings.seed

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.histories import Histories
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.earlier import PARAM, EarlierNight, digest_before, params_of
@@ -27,7 +27,7 @@ _log = get_logger(__name__)
 class Sequence:
     """A causal transformer over plays and what came of them."""
 
-    def fit(self, past: Past, settings: Settings) -> Arrays:
+    def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Train it, from the last night's parameters if there are any.
 
         Returns:

@@ -10,8 +10,8 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.ids import Ids
 from nightreel.core.log_layout import user_column
-from nightreel.core.settings import Paths, Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings import Paths
+from nightreel.core.settings.needs import DatabaseNeeds, NightNeeds
 from scoring.lists.rules.owner import (
     AUTHOR,
     CATEGORY,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def rules_of_night(
-    settings: Settings, rules: Sequence[OwnerRule], as_of: datetime, video_id: np.ndarray, about: "About"
+    settings: NightNeeds, rules: Sequence[OwnerRule], as_of: datetime, video_id: np.ndarray, about: "About"
 ) -> NightRules:
     """The rules in force at an instant, given settings of a home with the tables known then."""
     if not rules:

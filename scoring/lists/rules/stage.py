@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from nightreel.core.settings import ListSettings, Settings
+from nightreel.core.settings import ListSettings
+from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.filtering import filter_size
 from pipelines.repeat_discount import REPEAT_NIGHTS
@@ -203,17 +204,17 @@ def _displaced(at: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return displaced
 
 
-def before_rules(candidates: Candidates, settings: Settings) -> tuple[Candidates, Settings]:
+def before_rules(candidates: Candidates, settings: RankerNeeds) -> tuple[Candidates, RankerNeeds]:
     """Candidates and settings for lists that rules will change: no caps, and all that the filter keeps."""
     longer = settings.changed({"lists.top_k": filter_size(settings.ranker, settings.lists)})
     return replace(candidates, caps=()), longer
 
 
 def with_rules(
-    lists: Callable[[Candidates, Settings], Iterator[Lists]],
+    lists: Callable[[Candidates, RankerNeeds], Iterator[Lists]],
     rules: ListRules | None,
     candidates: Candidates,
-    settings: Settings,
+    settings: RankerNeeds,
 ) -> Iterator[Lists]:
     """The lists after the rules; `lists` makes them, in the candidates' user order."""
     if rules is None:
