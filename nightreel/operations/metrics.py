@@ -13,8 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
-from nightreel.core.settings import Settings
-from nightreel.core.settings.needs import DatabaseNeeds
+from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
 from scoring.database.connection import database_exists, reading
@@ -52,7 +51,7 @@ _DIFFERENCES = {
 class StatusCollector(Collector):
     """Prometheus gauges as of an instant; unknown figures are left out."""
 
-    def __init__(self, settings: Settings, now: datetime) -> None:
+    def __init__(self, settings: ScheduleNeeds, now: datetime) -> None:
         self._settings, self._now = settings, now
 
     def collect(self) -> Iterator[Metric]:
@@ -105,7 +104,7 @@ class StatusCollector(Collector):
         yield from _gauges("stage_seconds", "Seconds of each stage of the last night.", ("stage",), of_stages)
 
 
-def metrics_text(settings: Settings, now: datetime) -> str:
+def metrics_text(settings: ScheduleNeeds, now: datetime) -> str:
     """All figures in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(StatusCollector(settings, now))
@@ -178,7 +177,7 @@ def _gauges(
 
 
 @contextmanager
-def served_metrics(settings: Settings) -> Iterator[int | None]:
+def served_metrics(settings: ScheduleNeeds) -> Iterator[int | None]:
     """Serve /metrics at `metrics_address` until the block ends; yields the port, None if none is set."""
     if settings.schedule.metrics_address is None:
         yield None

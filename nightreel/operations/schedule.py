@@ -23,7 +23,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.logs import get_logger
-from nightreel.core.settings import ScheduleSettings, Settings
+from nightreel.core.settings import ScheduleSettings
+from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations import jobs
 from nightreel.operations.alerts import tell_of_failure
 from nightreel.operations.due import latest_due
@@ -53,7 +54,7 @@ class Scheduler:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ScheduleNeeds,
         command: Callable[[Job], Sequence[str]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -176,7 +177,7 @@ def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:
     return f"Its exit code was {ended.code}."
 
 
-def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> None:
+def schedule(settings: ScheduleNeeds, command: Callable[[Job], Sequence[str]]) -> None:
     """Run what is due, in the foreground, until SIGTERM or SIGINT; then a running job has STOP_WITHIN_S.
 
     While the database cannot be reached, it waits.
@@ -207,7 +208,7 @@ def schedule(settings: Settings, command: Callable[[Job], Sequence[str]]) -> Non
                 _log.info("scheduler stopped")
 
 
-def run_once(settings: Settings, command: Callable[[Job], Sequence[str]], name: str = NIGHT) -> int:
+def run_once(settings: ScheduleNeeds, command: Callable[[Job], Sequence[str]], name: str = NIGHT) -> int:
     """Run a job now, due or not; returns its exit code."""
     scheduler = Scheduler(settings, command)
     with _stopping(scheduler):

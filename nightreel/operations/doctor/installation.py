@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from nightreel.core.extras import require_extras, required_extras
-from nightreel.core.settings import Settings
+from nightreel.core.settings.needs import LogNeeds
 from nightreel.operations.doctor.finding import Finding
 
 LOCK_FILE = Path(__file__).resolve().parents[3] / "requirements.lock"
@@ -92,7 +92,7 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def extras(settings: Settings) -> Finding:
+def extras(settings: LogNeeds) -> Finding:
     """Whether the extras that the settings need are installed. Raises InputError if not."""
     require_extras(settings)
     return Finding("extras", "ok", ", ".join(required_extras(settings)) or "none needed")
