@@ -1,6 +1,6 @@
 """The model versions of a home, for the command line: each one's objective, and which makes the lists."""
 
-from typing import Any
+from typing import TypedDict
 
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Paths
@@ -8,20 +8,36 @@ from pipelines.model_registry import champion_name, find, promote, version_names
 from pipelines.rankers.objective import objective_of
 
 
-def list_versions(paths: Paths) -> list[dict[str, Any]]:
+class VersionFacts(TypedDict):
+    """A model version, as it is listed.
+
+    Attributes:
+        fitted_before: where the hold-out begins, ISO; None for a damaged version.
+        error: what is wrong with its files; None if nothing is.
+    """
+
+    version: str
+    champion: bool
+    objective: str | None
+    fitted_before: str | None
+    error: str | None
+
+
+def list_versions(paths: Paths) -> list[VersionFacts]:
     """Every version, newest first by its data; a damaged one with what is wrong. Files are checked."""
     champion = champion_name(paths)
-    rows = []
+    rows: list[VersionFacts] = []
     for name in reversed(version_names(paths)):
-        row: dict[str, Any] = {"version": name, "champion": name == champion}
+        row = VersionFacts(
+            version=name, champion=name == champion, objective=None, fitted_before=None, error=None
+        )
         try:
             version = find(paths, name)
         except InputError as error:
-            rows.append(row | {"objective": None, "fitted_before": None, "error": str(error)})
+            rows.append({**row, "error": str(error)})
             continue
-        data = version.manifest.get("data", {})
-        row |= {"objective": objective_of(version), "fitted_before": data.get("holdout_from"), "error": None}
-        rows.append(row)
+        fitted_before = version.manifest.get("data", {}).get("holdout_from")
+        rows.append({**row, "objective": objective_of(version), "fitted_before": fitted_before})
     return rows
 
 

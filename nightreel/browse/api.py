@@ -26,13 +26,14 @@ from scoring.database.history import RUN_FIELDS
 from scoring.database.schema import require_current
 from scoring.database.show_shared import popular_rows, related_rows
 from scoring.database.tables import published_run, recommendation, recommendation_run
+from scoring.outcomes.card import Scorecard
 from scoring.outcomes.scorecard import scorecard
 
 LIMIT, LIMIT_MAX = 100, 1_000
 _USERS_MAX = 100
 _HOW = "They are made where the setting [lists.shared] {} is above 0 (docs/lists.md)."
 _HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-Answer = Callable[[Settings, Mapping[str, str]], dict[str, Any]]
+Answer = Callable[[Settings, Mapping[str, str]], Mapping[str, Any]]
 
 
 class NotThereError(NightreelError):
@@ -228,6 +229,6 @@ def _run_or_shown(connection: Connection, given: Mapping[str, str]) -> int:
     return run_id
 
 
-def _scorecard(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
+def _scorecard(settings: DatabaseNeeds, given: Mapping[str, str]) -> Scorecard:
     days = given_number(given, "days", 36_500, least=1)
     return scorecard(settings, days=days or 30, replays=given.get("replays", "") not in ("", "0", "false"))

@@ -8,7 +8,7 @@ from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Ta
 from nightreel.browse.videos import describe
 from nightreel.core import columns
 from nightreel.core.settings.needs import PageNeeds
-from scoring.database.compare import compare
+from scoring.database.compare import Comparison, compare
 from scoring.database.connection import reading
 from scoring.database.schema import require_current
 
@@ -30,7 +30,7 @@ class ComparisonPage:
     runs: list[dict[str, Any]]
     run: dict[str, Any] | None
     other: dict[str, Any] | None
-    facts: dict[str, Any] | None
+    facts: Comparison | None
     is_sample: bool
     entered: Table | None = None
     left: Table | None = None
@@ -69,12 +69,6 @@ def comparison_page(settings: PageNeeds, run_id: int | None, other_id: int | Non
         ),
         table("left", f"In run {ids[1]}, in no list of run {ids[0]}", _WANTED, facts["left"], run=ids[1]),
     )
-
-
-def _alone(name: str, facts: dict[str, Any], run_id: int, other_id: int) -> Table:
-    """The videos that lists of one run alone have."""
-    title = f"In run {run_id}, in no list of run {other_id}"
-    return table(name, title, _WANTED, facts[name], run=run_id)
 
 
 def _remark(run_id: int | None, run: dict[str, Any] | None, other_id: int | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from nightreel.browse.scorecard import percent
 from nightreel.browse.table import Column, Table, table
 from nightreel.core.settings import Paths
-from nightreel.operations.drift.stored import nights
+from nightreel.operations.drift.stored import DriftNight, nights
 
 _NIGHTS_MAX = 30
 _PLAYS = "Share of the newest day's plays"
@@ -50,11 +50,13 @@ def drift_page(paths: Paths) -> dict[str, Any]:
     return {"night": found[0], "features": _features(found[0]), "nights": _nights(found)}
 
 
-def _features(night: dict[str, Any]) -> Table:
+def _features(night: DriftNight) -> Table:
     rows = [
-        column
-        | {name: percent(column[name]) for name in ("missing", "missing_training", "unknown")}
-        | {
+        {
+            **column,
+            "missing": percent(column["missing"]),
+            "missing_training": percent(column["missing_training"]),
+            "unknown": percent(column["unknown"]),
             "index": f"{column['index']:.2f}",
             "moved": "yes" if column["moved"] else "no",
             "marked": column["moved"],
@@ -65,7 +67,7 @@ def _features(night: dict[str, Any]) -> Table:
     return table("columns", title, _COLUMNS, rows, marked="marked")
 
 
-def _nights(found: list[dict[str, Any]]) -> Table:
+def _nights(found: list[DriftNight]) -> Table:
     rows = [
         {
             "night": night["night"],

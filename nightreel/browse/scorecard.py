@@ -6,6 +6,7 @@ from typing import Any
 from nightreel.browse.table import SOURCE, Column, Table, table
 from nightreel.core import columns
 from nightreel.core.settings.needs import DatabaseNeeds
+from scoring.outcomes.card import NightFacts, ReachFacts
 from scoring.outcomes.counting import LAST_POSITION
 from scoring.outcomes.log import LIKED, PLAYED
 from scoring.outcomes.scorecard import rows_of_arms, scorecard
@@ -64,6 +65,10 @@ _POSITIONS = (
 )
 
 
+# A night, and its reach by depth for the kind of hit that is asked for.
+_Reached = tuple[NightFacts, dict[int, ReachFacts]]
+
+
 def scorecard_page(settings: DatabaseNeeds, *, days: int, hit: str, replays: bool) -> dict[str, Any]:
     """The facts of `nightreel scorecard`, each night's reach by depth for one kind of hit, and the trends.
 
@@ -72,36 +77,41 @@ def scorecard_page(settings: DatabaseNeeds, *, days: int, hit: str, replays: boo
         NightreelError: the database cannot be read.
     """
     card = scorecard(settings, days=days, replays=replays)
-    for night in card["nights"]:
-        night["by_depth"] = {one["depth"]: one for one in night["reach"] if one["hit"] == hit}
-    depths = sorted({depth for night in card["nights"] for depth in night["by_depth"]})
-    trends = [_trend(card["nights"], depth) for depth in depths]
-    return card | {
+    reach = [_by_depth(night, hit) for night in card["nights"]]
+    depths = sorted({depth for of_night in reach for depth in of_night})
+    nights = list(zip(card["nights"], reach, strict=True))
+    return {
+        **card,
         "hit": hit,
         "other_hit": PLAYED if hit == LIKED else LIKED,
         "replays": replays,
-        "trends": trends,
-        "nights_table": _nights_table(card["nights"], depths, hit),
+        "trends": [_trend(nights, depth) for depth in depths],
+        "nights_table": _nights_table(nights, depths, hit),
         "cells_table": _cells_table(card["nights"][0]) if card["nights"] else None,
-        "arms_table": table("arms", "Arms of the experiment", _ARMS, rows_of_arms(card))
+        "arms_table": table("arms", "Arms of the experiment", _ARMS, rows_of_arms(card["arms"]))
         if card["arms"]
         else None,
         "positions_table": _positions_table(card["nights"][0]) if card["nights"] else None,
     }
 
 
-def _nights_table(nights: list[dict[str, Any]], depths: list[int], hit: str) -> Table:
+def _by_depth(night: NightFacts, hit: str) -> dict[int, ReachFacts]:
+    return {one["depth"]: one for one in night["reach"] if one["hit"] == hit}
+
+
+def _nights_table(nights: list[_Reached], depths: list[int], hit: str) -> Table:
     rows = []
-    for night in nights:
+    for night, by_depth in nights:
         remarks = "; ".join(night["out_of_band"]) if night["judged"] else "not all played yet"
-        row = night | {
+        row: dict[str, Any] = {
+            **night,
             "hours": _hours(night["watch_ms"]),
             "fresh_said": percent(night["fresh"]),
             "coverage_said": percent(night["coverage"]),
             "remarks": remarks,
         }
-        for depth, one in night["by_depth"].items():
-            ends = (f"{100 * one[name]:+.1f}" for name in ("low", "high"))
+        for depth, one in by_depth.items():
+            ends = (f"{100 * end:+.1f}" for end in (one["low"], one["high"]))
             row |= {
                 f"list_{depth}": percent(one["share_list"]),
                 f"popularity_{depth}": percent(one["share_popularity"]),
@@ -133,21 +143,21 @@ def _reach_columns(depth: int, hit: str) -> tuple[Column, ...]:
     )
 
 
-def _cells_table(night: dict[str, Any]) -> Table:
+def _cells_table(night: NightFacts) -> Table:
     rows = [
-        cell | {"ranks": f"{cell['rank_from']}–{cell['rank_to']}", "hours": _hours(cell["watch_ms"])}
+        {**cell, "ranks": f"{cell['rank_from']}–{cell['rank_to']}", "hours": _hours(cell["watch_ms"])}
         for cell in night["cells"]
     ]
     title = f"Run {night[columns.RUN_ID]} by source, rank and user segment"
     return table("cells", title, _CELLS, rows)
 
 
-def _positions_table(night: dict[str, Any]) -> Table | None:
+def _positions_table(night: NightFacts) -> Table | None:
     """Where rows of the newest night were displayed; None without an exposure log."""
     if not night["positions"]:
         return None
     rows = [
-        row | {"position": _position(row["position"]), "played_said": percent(row[PLAYED] / row["shown"])}
+        {**row, "position": _position(row["position"]), "played_said": percent(row[PLAYED] / row["shown"])}
         for row in night["positions"]
     ]
     return table("positions", f"Run {night[columns.RUN_ID]} by displayed position", _POSITIONS, rows)
@@ -166,23 +176,20 @@ def _hours(watch_ms: float) -> str:
     return f"{watch_ms / 3_600_000:.1f}"
 
 
-def _trend(nights: list[dict[str, Any]], depth: int) -> dict[str, Any]:
+def _trend(nights: list[_Reached], depth: int) -> dict[str, Any]:
     """Lines of one depth, from the oldest night to the newest; the top is the largest share."""
-    having = [night for night in reversed(nights) if depth in night["by_depth"]]
-    first, last = having[0]["shown_from"], having[-1]["shown_from"]
-    shares = [
-        (night["by_depth"][depth]["share_list"], night["by_depth"][depth]["share_popularity"])
-        for night in having
-    ]
+    having = [(night, reach[depth]) for night, reach in reversed(nights) if depth in reach]
+    first, last = having[0][0]["shown_from"], having[-1][0]["shown_from"]
+    shares = [(reach["share_list"], reach["share_popularity"]) for _, reach in having]
     top = max(max(pair) for pair in shares) or 1.0
-    x = [_x(night["shown_from"], first, last) for night in having]
+    x = [_x(night["shown_from"], first, last) for night, _ in having]
     y = [tuple(_BOTTOM - share / top * (_BOTTOM - _TOP) for share in pair) for pair in shares]
     lists, popularity = (
         " ".join(f"{at:.1f},{of_night[n]:.1f}" for at, of_night in zip(x, y, strict=True)) for n in range(2)
     )
     points = [
         {"x": f"{at:.1f}", "y": f"{of_night[0]:.1f}", "share": share[0], "run_id": night["run_id"]}
-        for at, of_night, share, night in zip(x, y, shares, having, strict=True)
+        for at, of_night, share, (night, _) in zip(x, y, shares, having, strict=True)
     ]
     return {
         "depth": depth,

@@ -42,7 +42,9 @@ def compare(
     if as_json:
         printing.print_json(found)
     else:
-        printing.print_table([{"what": name.replace("_", " "), "value": found[name]} for name in found])
+        printing.print_table(
+            [{"what": name.replace("_", " "), "value": value} for name, value in found.items()]
+        )
 
 
 @app.command()

@@ -1,12 +1,15 @@
 """The commands that say what came of the lists, and how far plays have moved since training."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightreel.cli.options import AsJson, Home
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, import_feast
+
+if TYPE_CHECKING:
+    from nightreel.operations.drift.stored import DriftNight
 
 
 @app.command()
@@ -40,7 +43,7 @@ def scorecard(
     for line in card["alarms"]:
         print(f"out of the band: {printing.shown(line)}")
     if card["arms"]:
-        printing.print_table(rows_of_arms(card))
+        printing.print_table(rows_of_arms(card["arms"]))
     if card["nights"]:
         printing.print_table(as_rows(card))
     else:
@@ -77,7 +80,7 @@ def drift(
         _print_drift(night, every=every)
 
 
-def _print_drift(night: dict[str, Any], *, every: bool) -> None:
+def _print_drift(night: "DriftNight", *, every: bool) -> None:
     from nightreel.core import printing
 
     moved = [column for column in night["columns"] if column["moved"]]

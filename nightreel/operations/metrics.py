@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -18,13 +18,14 @@ from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
 from scoring.database.connection import database_exists, reading
 from scoring.database.schema import recorded_version
-from scoring.outcomes.scorecard import arms_of_nights, as_facts, newest_judged, nights
+from scoring.outcomes.card import ArmFacts
+from scoring.outcomes.scorecard import Night, arms_of_nights, as_facts, newest_judged, nights
 
 _TIMEOUT_SECONDS = 5.0
 _MOST_CONNECTIONS = 16
 _UP = "1 where the database can be read."
 # Figure: what it means, and its name among the facts of a night.
-_REACH = {
+_REACH: Mapping[str, tuple[str, Literal["share_list", "share_popularity", "low", "high"]]] = {
     "reach": ("Share of the active users with a hit among the first of their list.", "share_list"),
     "reach_popularity": ("The same of yesterday's most liked videos.", "share_popularity"),
     "reach_low": ("Lower end of the 95 % interval of the difference of the two.", "low"),
@@ -33,7 +34,9 @@ _REACH = {
 
 
 # Of an arm: what it means, and its name among the facts of an arm, or of its difference to the first one.
-_ARMS = {
+_ARMS: Mapping[
+    str, tuple[str, Literal["users", "played", "liked", "reached", "reached_liked", "sample_ratio_p"]]
+] = {
     "users": ("Users with a list in the newest night.", "users"),
     "played": ("Rows played per active user and night.", "played"),
     "liked": ("Rows liked per active user and night.", "liked"),
@@ -41,7 +44,7 @@ _ARMS = {
     "reached_liked": ("Share of active users who liked something of their list.", "reached_liked"),
     "sample_ratio_p": ("Probability of arms this uneven if their shares hold.", "sample_ratio_p"),
 }
-_DIFFERENCES = {
+_DIFFERENCES: Mapping[str, tuple[str, Literal["estimate", "low", "high"]]] = {
     "difference": ("An arm's figure less the first arm's, over all judged nights.", "estimate"),
     "difference_low": ("Lower end of its interval, which may be looked at every night.", "low"),
     "difference_high": ("Its upper end.", "high"),
@@ -113,7 +116,8 @@ def metrics_text(settings: ScheduleNeeds, now: datetime) -> str:
 
 def _outcomes(settings: DatabaseNeeds) -> Iterator[Metric]:
     """What was made of the newest night of which enough is known; none before there is one."""
-    night, arms = None, []
+    night: Night | None = None
+    arms: list[ArmFacts] = []
     with suppress(NightreelError):
         if database_exists(settings):
             with reading(settings) as connection:
@@ -145,17 +149,17 @@ def _outcomes(settings: DatabaseNeeds) -> Iterator[Metric]:
     yield from _arms(arms)
 
 
-def _arms(arms: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+def _arms(arms: Sequence[ArmFacts]) -> Iterator[Metric]:
     """The arms of the newest experiment, and how far each is from the first."""
-    for name, (meaning, key) in _ARMS.items():
-        values = [((arm["arm"],), arm[key]) for arm in arms if arm[key] is not None]
+    for name, (meaning, of_arm) in _ARMS.items():
+        values = [((arm["arm"],), float(value)) for arm in arms if (value := arm[of_arm]) is not None]
         yield from _gauges(f"arm_{name}", meaning, ("arm",), values)
     for name, (meaning, key) in _DIFFERENCES.items():
         cells = [
-            ((arm["arm"], figure), found[key])
+            ((arm["arm"], figure), value)
             for arm in arms
             for figure, found in arm["against_first"].items()
-            if found[key] is not None
+            if (value := found[key]) is not None
         ]
         yield from _gauges(f"arm_{name}", meaning, ("arm", "figure"), cells)
 

@@ -1,7 +1,7 @@
 """How far the lists of two runs agree, over all users or a sample of them."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,36 @@ _PERSISTENCE = 0.9
 _run, _user = recommendation.c[columns.RUN_ID], recommendation.c[columns.USER_ID]
 
 
+class Agreement(TypedDict):
+    """How far the lists of the users in two runs agree.
+
+    Attributes:
+        share_of_videos_in_both: mean share of the first run's videos that the second lists too.
+        rank_biased_overlap: weights the top of the list more. Both are None if no user is in both runs.
+        entered, left: video_id and lists, of the videos that entered or left the most lists.
+    """
+
+    equal_lists: int
+    equal_first_videos: int
+    share_of_videos_in_both: float | None
+    rank_biased_overlap: float | None
+    videos_of_both: int
+    videos_entered: int
+    videos_left: int
+    entered: NotRequired[list[dict[str, Any]]]
+    left: NotRequired[list[dict[str, Any]]]
+
+
+class Comparison(Agreement):
+    """Two runs: their numbers, how many users are in both, and in one alone unless a sample is compared."""
+
+    run_id: int
+    other_run_id: int
+    users_of_both: int
+    users_of_this_alone: NotRequired[int]
+    users_of_the_other_alone: NotRequired[int]
+
+
 def compare(
     settings: DatabaseNeeds,
     run_id: int,
@@ -28,18 +58,13 @@ def compare(
     *,
     videos: int = 0,
     users_max: int | None = None,
-) -> dict[str, Any]:
+) -> Comparison:
     """How far the lists of two runs agree.
 
     Args:
         other_id: by default the run that apps read.
         videos: how many of the videos that entered or left the most lists to name, as `entered` and `left`.
         users_max: compare at most so many users, spread evenly over the ids; by default all.
-
-    Returns:
-        Numbers of users in both runs and in only one. Over the users in both: the mean share of the first
-        run's videos that the second lists too, and rank_biased_overlap, which weights the top of the list
-        more; None if no user is in both.
 
     Raises:
         InputError: a run has no lists.
@@ -64,12 +89,18 @@ def compare(
             users = both[start : start + at_a_time]
             runs = (run.run_id, other.run_id)
             found.add(*(_lists(connection, one, users, is_sample=is_sample) for one in runs))
-    alone = {
+    comparison: Comparison = {
+        "run_id": run.run_id,
+        "other_run_id": other.run_id,
+        "users_of_both": len(both),
         "users_of_this_alone": len(first) - len(both),
         "users_of_the_other_alone": len(second) - len(both),
+        **found.facts(len(both), videos),
     }
-    facts = {columns.RUN_ID: run.run_id, "other_run_id": other.run_id, "users_of_both": len(both)}
-    return facts | ({} if is_sample else alone) | found.facts(len(both), videos)
+    if is_sample:
+        # A user outside one sample may have a list of that run.
+        del comparison["users_of_this_alone"], comparison["users_of_the_other_alone"]
+    return comparison
 
 
 class _Agreement:
@@ -92,7 +123,7 @@ class _Agreement:
         summed = pl.concat([*self._counts, *counts]).group_by("video").agg(pl.col("now", "before").sum())
         self._counts = [summed]
 
-    def facts(self, users: int, videos: int) -> dict[str, Any]:
+    def facts(self, users: int, videos: int) -> Agreement:
         """The means over users, and the videos that entered and left."""
         counts = (
             self._counts[0]
@@ -103,7 +134,7 @@ class _Agreement:
             counts.filter(pl.col(none) == 0, pl.col(some) > 0).sort(some, "video", descending=[True, False])
             for none, some in (("before", "now"), ("now", "before"))
         )
-        means: dict[str, Any] = {
+        means: Agreement = {
             "equal_lists": self._equal,
             "equal_first_videos": self._equal_firsts,
             "share_of_videos_in_both": self._kept / users if users else None,
@@ -113,11 +144,14 @@ class _Agreement:
             "videos_left": left.height,
         }
         if videos:
-            renamed = {"video": columns.VIDEO_ID}
-            means["entered"] = (
-                entered.head(videos).rename(renamed | {"now": "lists"}).drop("before").to_dicts()
-            )
-            means["left"] = left.head(videos).rename(renamed | {"before": "lists"}).drop("now").to_dicts()
+            means["entered"] = [
+                {"video_id": video, "lists": lists}
+                for video, lists in entered.select("video", "now").head(videos).rows()
+            ]
+            means["left"] = [
+                {"video_id": video, "lists": lists}
+                for video, lists in left.select("video", "before").head(videos).rows()
+            ]
         return means
 
 

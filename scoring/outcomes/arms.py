@@ -1,10 +1,8 @@
 """The arms of an experiment: what each night counts for them, and what all nights together show.
 
 A user stays in an arm, so nights are not independent. The interval of the difference over several nights
-assumes
-nothing about how they depend on each other: the standard error of a mean of nights is at most the mean of
-their
-standard errors (Minkowski's inequality). The result may be looked at every night: look t spends
+assumes nothing about how they depend on each other: the standard error of a mean of nights is at most the
+mean of their standard errors (Minkowski's inequality). The result may be looked at every night: look t spends
 alpha / (t (t + 1)), which sums to alpha over all future looks (Bonferroni over looks; spending after Lan and
 DeMets, Biometrika 1983). So the whole sequence of intervals covers the truth with probability 1 - alpha,
 whenever one stops.
@@ -18,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from nightreel.core import columns
+from scoring.outcomes.card import ArmFacts, Difference
 from scoring.outcomes.log import LIKED
 
 ALPHA = 0.05
@@ -86,9 +85,7 @@ def spent(look: int) -> float:
     return ALPHA / (look * (look + 1))
 
 
-def difference(
-    nights: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], figure: str
-) -> dict[str, float | None]:
+def difference(nights: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], figure: str) -> Difference:
     """An arm minus the first one, over nights: the mean difference, and its interval at the last look.
 
     All three are None without a night in which both arms have two active users.
@@ -126,7 +123,7 @@ def _variance(row: Mapping[str, Any], figure: str) -> float:
     return float(max(of_users, 0.0) / (n + 2))
 
 
-def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[ArmFacts]:
     """What all nights of the newest experiment show for each arm.
 
     Args:
@@ -141,17 +138,26 @@ def arms_over_nights(nights: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict
     found = []
     for at, newest in enumerate(same[-1]):
         rows = [night[at] for night in same]
-        row: dict[str, Any] = {
-            name: newest[name] for name in (columns.ARM, "share", "model_version", "users")
-        }
-        row |= {"nights": len(rows), "active_user_nights": sum(one["active_users"] for one in rows)}
-        row |= {name: _over_nights(rows, name) for name in FIGURES}
-        row["sample_ratio_p"] = probability
-        row["sample_ratio_mismatch"] = probability < MISMATCH_ALPHA
-        row["against_first"] = {
+        against_first = {
             name: difference([(night[0], night[at]) for night in same], name) for name in FIGURES if at
         }
-        found.append(row)
+        found.append(
+            ArmFacts(
+                arm=newest[columns.ARM],
+                share=newest["share"],
+                model_version=newest["model_version"],
+                users=newest["users"],
+                nights=len(rows),
+                active_user_nights=sum(one["active_users"] for one in rows),
+                reached=_over_nights(rows, "reached"),
+                reached_liked=_over_nights(rows, "reached_liked"),
+                played=_over_nights(rows, "played"),
+                liked=_over_nights(rows, "liked"),
+                sample_ratio_p=probability,
+                sample_ratio_mismatch=probability < MISMATCH_ALPHA,
+                against_first=against_first,
+            )
+        )
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,9 @@ from scoring.lists.popularity import LikedPlays
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)
-LIKED, PLAYED, SHOWN = "liked", "played", "shown"
+LIKED: Final = "liked"
+PLAYED: Final = "played"
+SHOWN: Final = "shown"
 _POSITION = "position"
 NEW, COLD, WARM = "new", "cold", "warm"
 

@@ -1,10 +1,10 @@
 """The figures that are kept, as people and monitors read them: shares, paired intervals, the usual band."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import Connection, Table, select
@@ -16,6 +16,7 @@ from scoring.database.connection import database_exists, reading
 from scoring.database.schema import require_current
 from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
 from scoring.outcomes.arms import arms_over_nights
+from scoring.outcomes.card import ArmFacts, NightFacts, Scorecard
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
@@ -77,8 +78,7 @@ def paired_difference(only_one: int, only_other: int, pairs: int) -> tuple[float
         pairs: number of all users.
 
     Source: Bonett and Price, Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based
-    on
-    Paired Data (J. Educational and Behavioral Statistics 37, 2012).
+    on Paired Data (J. Educational and Behavioral Statistics 37, 2012).
     """
     estimate = _share(only_one - only_other, pairs)
     one, other = (only_one + 1) / (pairs + 2), (only_other + 1) / (pairs + 2)
@@ -117,7 +117,7 @@ def newest_judged(connection: Connection, *, cells: bool = False) -> Night | Non
     return next((night for night in reversed(found) if night.is_judged and night.facts["shown"]), None)
 
 
-def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False) -> dict[str, Any]:
+def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False) -> Scorecard:
     """The nights of the last `days` days that have figures, newest first; JSON-able except for instants.
 
     Args:
@@ -139,12 +139,10 @@ def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False)
         # Of all nights: the intervals hold at every look where each look knows how many there were before.
         arms = arms_of_nights(connection, every, shown=not replays)
     facts = [as_facts(night) for night in reversed(chosen)]
-    return {"days": days, "alarms": said, "arms": arms, "nights": facts}
+    return Scorecard(days=days, alarms=said, arms=arms, nights=facts)
 
 
-def arms_of_nights(
-    connection: Connection, nights: Sequence[Night], *, shown: bool = True
-) -> list[dict[str, Any]]:
+def arms_of_nights(connection: Connection, nights: Sequence[Night], *, shown: bool = True) -> list[ArmFacts]:
     """What the judged ones of these nights show for each arm of the newest experiment.
 
     Args:
@@ -157,7 +155,7 @@ def arms_of_nights(
     return arms_over_nights([sorted(rows, key=lambda row: row["position"]) for rows in with_arms])
 
 
-def as_facts(night: Night) -> dict[str, Any]:
+def as_facts(night: Night) -> NightFacts:
     """A night with the figures derived from its counts."""
     facts = {name: value for name, value in night.facts.items() if name not in ("inputs", "recorded_at")}
     users, active = facts["users"], facts["active_users"]
@@ -180,7 +178,7 @@ def as_facts(night: Night) -> dict[str, Any]:
         [{name: row[name] for name in row if name != columns.RUN_ID} for row in rows]
         for rows in (night.cells, night.positions)
     )
-    return (
+    of_night = (
         facts
         | totals
         | {
@@ -194,9 +192,11 @@ def as_facts(night: Night) -> dict[str, Any]:
             "positions": positions,
         }
     )
+    # Rows of tables have no types of their own; a test holds that these are the keys.
+    return cast(NightFacts, of_night)
 
 
-def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+def as_rows(card: Scorecard) -> list[dict[str, Any]]:
     """The nights as a table for a terminal: reach in per cent of the users who played anything."""
     rows = []
     for night in card["nights"]:
@@ -221,11 +221,11 @@ def as_rows(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows_of_arms(arms: Sequence[ArmFacts]) -> list[dict[str, Any]]:
     """The experiment's arms as a table for a terminal, each compared with the first one."""
     rows = []
-    for arm in card["arms"]:
-        row = {
+    for arm in arms:
+        row: dict[str, Any] = {
             "arm": arm["arm"],
             "share": _percent(arm["share"]),
             "users": arm["users"],
@@ -233,17 +233,16 @@ def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             "nights": arm["nights"],
             "reached": _percent(arm["reached"]),
             "liked": _percent(arm["reached_liked"]),
-            "rows played": round(arm["played"], 3),
+            "rows played": None if arm["played"] is None else round(arm["played"], 3),
             "rows liked": None if arm["liked"] is None else round(arm["liked"], 3),
         }
         for name, said in (("reached_liked", "liked"), ("played", "rows played"), ("liked", "rows liked")):
             found = arm["against_first"].get(name)
             scale = 100 if name == "reached_liked" else 1
+            ends = (None,) if found is None else (found["estimate"], found["low"], found["high"])
+            estimate, *interval = (None if end is None else f"{scale * end:+.2f}" for end in ends)
             row[f"{said} against first"] = (
-                None
-                if found is None or found["estimate"] is None
-                else f"{scale * found['estimate']:+.2f} [{scale * found['low']:+.2f}, "
-                f"{scale * found['high']:+.2f}]"
+                None if estimate is None else f"{estimate} [{', '.join(map(str, interval))}]"
             )
         row["remark"] = (
             f"users are not as the shares say (p = {arm['sample_ratio_p']:.2g})"
@@ -254,7 +253,7 @@ def rows_of_arms(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _remark(night: Mapping[str, Any]) -> str:
+def _remark(night: NightFacts) -> str:
     return "; ".join(night["out_of_band"]) if night["judged"] else "not all played yet"
 
 
@@ -294,5 +293,5 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f} %"

@@ -112,7 +112,7 @@ def test_arms_without_active_users_have_no_difference() -> None:
     rows = [_row("a", 0, 30, 0) | {"active_users": 0}, _row("b", 1, 30, 0) | {"active_users": 0}]
     found = arms_over_nights([rows])
     assert found[1]["against_first"]["liked"] == {"estimate": None, "low": None, "high": None, "looks": 0}
-    assert rows_of_arms({"arms": found})[1]["rows liked against first"] is None
+    assert rows_of_arms(found)[1]["rows liked against first"] is None
 
 
 def test_an_arm_whose_model_is_gone_is_named(settings: Settings) -> None:

@@ -8,7 +8,7 @@ user's number of plays, have moved little since then.
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -49,6 +49,14 @@ class DriftFacts(Facts):
         return self.rows
 
 
+class _Training(NamedTuple):
+    """The days that trained a model: share of liked plays, number of plays, distributions by column."""
+
+    liked: float
+    plays: int
+    columns: dict[str, Distribution]
+
+
 def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[DriftFacts]:
     """Compare the newest day that had ended by `now` with the champion's training window.
 
@@ -75,8 +83,8 @@ def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[
     start, end = start_of_day(day, settings.data.zone), end_of_day(day, settings.data.zone)
     sample = Sample.of(start, end, version, settings)
     usual = float(np.median([counts[one] for one in days[-1 - _USUAL_DAYS : -1]] or [counts[day]]))
-    compared = [_compared(column, training["columns"][column.name]) for column in sample.columns]
-    night: dict[str, Any] = {
+    compared = [_compared(column, training.columns[column.name]) for column in sample.columns]
+    night: stored.DriftNight = {
         "night": str(day),
         "model_version": version.version,
         "inputs": current,
@@ -84,9 +92,10 @@ def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[
         "plays": {"day": sample.plays, "usual": usual, "moved": _plays_moved(sample.plays, usual)},
         "liked": {
             "day": sample.liked,
-            "training": training["liked"],
+            "training": training.liked,
             "moved": _liked_moved(sample, training),
         },
+        "remarks": [],
     }
     night["remarks"] = _remarks(night, stored.before(settings.paths, day))
     path = stored.save(settings.paths, day, night)
@@ -101,12 +110,13 @@ def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[d
     return plays_by_day(instants, settings.zone)
 
 
-def _training(settings: FitNeeds, version: ModelVersion) -> dict[str, Any]:
+def _training(settings: FitNeeds, version: ModelVersion) -> _Training:
     """Distributions over the last days that trained the version: made once, then kept."""
     path = stored.training_file(settings.paths, version.version)
     if path.is_file():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept | {"columns": {n: Distribution.from_json(c) for n, c in kept["columns"].items()}}
+        of_columns = {name: Distribution.from_json(one) for name, one in kept["columns"].items()}
+        return _Training(kept["liked"], kept["plays"], of_columns)
     end = datetime.fromisoformat(version.manifest["data"]["holdout_from"])
     sample = Sample.of(end - timedelta(days=_TRAINING_DAYS), end, version, settings)
     if not sample.plays:
@@ -119,10 +129,10 @@ def _training(settings: FitNeeds, version: ModelVersion) -> dict[str, Any]:
     with atomic_write(path) as temporary:
         content = facts | {"columns": {name: one.to_json() for name, one in found.items()}}
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return facts | {"columns": found}
+    return _Training(sample.liked, sample.plays, found)
 
 
-def _compared(column: Column, training: Distribution) -> dict[str, Any]:
+def _compared(column: Column, training: Distribution) -> stored.ColumnDrift:
     today = training.same_bins(column.values, units=column.units)
     index = population_stability_index(training, today)
     moved = (
@@ -144,22 +154,22 @@ def _plays_moved(plays: int, usual: float) -> bool:
     return not usual / _PLAYS_FACTOR <= plays <= usual * _PLAYS_FACTOR
 
 
-def _liked_moved(sample: Sample, training: dict[str, Any]) -> bool:
+def _liked_moved(sample: Sample, training: _Training) -> bool:
     """Whether the share of liked plays differs by a quarter, and by more than chance gives."""
-    before, after = training["liked"], sample.liked
-    pooled = (before * training["plays"] + after * sample.plays) / (training["plays"] + sample.plays)
-    error = np.sqrt(pooled * (1 - pooled) * (1 / training["plays"] + 1 / sample.plays))
+    before, after = training.liked, sample.liked
+    pooled = (before * training.plays + after * sample.plays) / (training.plays + sample.plays)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / training.plays + 1 / sample.plays))
     factor = max(before, after) / max(min(before, after), 1e-9)
     return bool(factor > _LIKED_FACTOR and abs(after - before) > _STANDARD_ERRORS * error)
 
 
-def _moved(night: dict[str, Any]) -> list[str]:
+def _moved(night: stored.DriftNight) -> list[str]:
     """The columns that have moved, those that moved farthest first."""
     columns_moved = [column for column in night["columns"] if column["moved"]]
     return [column["name"] for column in sorted(columns_moved, key=lambda column: -column["index"])]
 
 
-def _remarks(night: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
+def _remarks(night: stored.DriftNight, before: stored.DriftNight | None) -> list[str]:
     """One line on what has moved and had not the night before; none where that is nothing."""
     is_comparable = before is not None and before["model_version"] == night["model_version"]
     known = set(_moved(before)) if before is not None and is_comparable else set()
