@@ -35,7 +35,8 @@ from pipelines.ingest.deliveries import (
 from pipelines.ingest.formats import ending_of
 from pipelines.ingest.ids import remedy_for
 from pipelines.ingest.mapping import files_given
-from pipelines.ingest.raw_files import INCOMING, RawFile, find_raw_folder, raw_path
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import INCOMING, find_raw_folder, raw_path
 from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries

@@ -2,31 +2,24 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 import polars as pl
 
 from nightreel.core.clock import UNIX_PER_SECOND, UNIX_UNITS
 from pipelines.ingest.decimals import ADVICE, IN_COMMAS, with_points
 from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.local_times import naive_times
 from pipelines.ingest.numbers import IN_EXPONENTS, floats, is_inexact, is_whole, seconds, whole_numbers
-from pipelines.ingest.raw_files import FIRST_DAY, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.raw_columns import Kind, RawColumn, RawFile
+from pipelines.ingest.raw_files import LOCAL_TIME
+from pipelines.ingest.reasons import NO_NUMBER, NO_VALUE, OUT_OF_RANGE, only_where, reason_where
 from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
-from pipelines.ingest.time_texts import rewritten
-from pipelines.ingest.times import DAY, ISO, as_iso
 
-_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?([zZ]|[+-]\d{2}(?::?\d{2})?)$"
-# What programs write where there is no value, in a column of any kind.
-_NO_VALUE = ("NULL", "null", "Null", "NaN", "nan", "None", "<NA>", "\\N")
-# In a text these may be words of their own.
-_NO_NUMBER = (*_NO_VALUE, "NA", "none", "NAN", "N/A", "")
-_SHOWN_CHARACTERS = 40
 # What indexes of both databases hold.
 ID_BYTES_MAX = 500
 # JSON lines may hold an object, such as {"$oid": "5f..."}: what is in it is the id, not its braces.
 _OBJECT = r'^\{(".*":.*)?\}$'
-_OUT_OF_RANGE = "is not between {} and a day past now"
 # Lower bounds of Unix times that cannot be seconds, by the unit that they must be in.
 _FINER_UNITS = {unit: least for unit, least in UNIX_UNITS.items() if unit != "seconds"}
 
@@ -103,101 +96,6 @@ def _with_codes(rows: pl.DataFrame, file: RawFile, ids: HomeIds) -> pl.DataFrame
     return rows
 
 
-@dataclass(frozen=True)
-class LocalTimes:
-    """Instants of a column of local times.
-
-    Attributes:
-        instants: UTC, null where a text is not an instant.
-        reasons: why it is not, else null.
-    """
-
-    instants: pl.Series
-    reasons: pl.Series
-
-
-def local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str = ISO) -> LocalTimes:
-    """Local times like 2020-07-05 00:08:23.438 as UTC instants; a zone in the text overrides `zone`."""
-    text = text.str.strip_chars()
-    text = _only(text, ~text.is_in(_NO_NUMBER))
-    found = _local_times(text, zone, latest, time_format)
-    unread = text.is_not_null() & found.instants.is_null()
-    if not unread.any():
-        return found
-    other = _local_times(rewritten(_only(text, unread)), zone, latest, time_format)
-    return LocalTimes(
-        found.instants.zip_with(found.instants.is_not_null(), other.instants),
-        _only(found.reasons, other.instants.is_null()),
-    )
-
-
-def _local_times(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str) -> LocalTimes:
-    offset = text.str.extract(_ZONED, 1)
-    if offset.null_count() == len(offset):
-        return _without_zone(text, zone, latest, time_format)
-    zoned = _zoned(text, offset)
-    first = datetime.combine(FIRST_DAY, datetime.min.time(), UTC)
-    instants = _only(zoned, zoned.is_between(first, latest.astimezone(UTC)))
-    without = _without_zone(_only(text, zoned.is_null()), zone, latest, time_format)
-    beyond = zoned.is_not_null() & instants.is_null()
-    said = _said(text, beyond, text.name, pl.lit(_OUT_OF_RANGE.format(FIRST_DAY)))
-    return LocalTimes(
-        instants.zip_with(zoned.is_not_null(), without.instants),
-        said.zip_with(beyond, without.reasons),
-    )
-
-
-def _without_zone(text: pl.Series, zone: ZoneInfo, latest: datetime, time_format: str) -> LocalTimes:
-    naive = _naive(as_iso(text, time_format))
-    # A sentinel like 0001-01-01 or 9999-12-31 may have no instant at all.
-    in_range = naive.is_between(datetime.combine(FIRST_DAY, datetime.min.time()), latest.replace(tzinfo=None))
-    local = _local(_only(naive, in_range), zone)
-    if time_format == DAY and local.null_count() > in_range.not_().sum():
-        # A day may begin at one, where clocks go forward at midnight.
-        at_one = _local(_only(naive, in_range).dt.offset_by("1h"), zone)
-        local = local.zip_with(local.is_not_null(), at_one)
-    instants = local.dt.convert_time_zone("UTC")
-    problem = (
-        pl.when(naive.is_null())
-        .then(_no_local_time(text))
-        .when(~in_range)
-        .then(pl.lit(_OUT_OF_RANGE.format(FIRST_DAY)))
-        .otherwise(pl.lit(f"does not exist in {zone.key}, where clocks went forward"))
-    )
-    return LocalTimes(instants, _said(text, text.is_not_null() & instants.is_null(), text.name, problem))
-
-
-def _local(naive: pl.Series, zone: ZoneInfo) -> pl.Series:
-    return naive.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
-
-
-def _zoned(text: pl.Series, offset: pl.Series) -> pl.Series:
-    """The instants of ISO 8601 times with a zone, null where there is none."""
-    sign = pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
-    digits = offset.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
-    hours, minutes = (digits.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0) for at in (0, 2))
-    ahead = pl.select(pl.duration(minutes=sign * (hours * 60 + minutes))).to_series()
-    body = _naive(text.str.replace(r"\s?(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$", ""))
-    return (_only(body, offset.is_not_null()) - ahead).dt.replace_time_zone("UTC")
-
-
-def _naive(text: pl.Series) -> pl.Series:
-    text = text.str.replace("T", " ", literal=True).str.replace(r"(:\d{2}),(\d+)$", "${1}.${2}")
-    text = text.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})$", "$1:00")
-    return text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-
-
-def _no_local_time(text: pl.Series) -> pl.Expr:
-    """What is wrong with each text that is no local time: a Unix time stands in the wrong column."""
-    number = floats(text)
-    words = pl.lit(f"is not {Kind.LOCAL_TIME.value}")
-    for unit, least in reversed(UNIX_UNITS.items()):
-        advice = "" if unit == "seconds" else ", as seconds"
-        said = f"is no local time but Unix {unit}: put them in column {TIMESTAMP}{advice}"
-        words = pl.when((number >= least) & number.is_finite()).then(pl.lit(said)).otherwise(words)
-    return words
-
-
 def raw_text(names: list[str]) -> pl.Expr:
     """A row's fields as one text, `raw`, near to how they stood in the file."""
     return pl.concat_str(pl.col(names).fill_null(""), separator=",").alias(RAW)
@@ -207,12 +105,12 @@ def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
     """The text, null where a word means no value; numbers and times that can be read stay."""
     if column.kind in (Kind.TEXT, Kind.TEXTS, Kind.INTEGERS):
         text = text.str.strip_chars()
-        return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
+        return only_where(text, ~text.is_in([*NO_VALUE, *column.missing, ""]))
     if column.kind is Kind.ID:
-        return _only(text, ~text.is_in([*_NO_VALUE, *column.missing, ""]))
+        return only_where(text, ~text.is_in([*NO_VALUE, *column.missing, ""]))
     if column.missing:
         whole = text.str.strip_chars().str.replace(r"\.0*$", "")
-        return _only(text, ~whole.is_in(column.missing))
+        return only_where(text, ~whole.is_in(column.missing))
     return text
 
 
@@ -223,15 +121,17 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
     if unread.any():
         # Other programs' words for nothing are no errors where nothing is allowed.
         if column.kind is not Kind.ID:
-            unread = unread & ~text.str.strip_chars().is_in(_NO_NUMBER)
-        found.append(_said(text, unread, column.shown, _problem(column, text, time_format)))
+            unread = unread & ~text.str.strip_chars().is_in(NO_NUMBER)
+        found.append(reason_where(text, unread, column.shown, _problem(column, text, time_format)))
     if column.at_least is not None and (low := values < column.at_least).any():
-        found.append(_said(text, low, column.shown, pl.lit(f"is below {column.at_least:g}")))
+        found.append(reason_where(text, low, column.shown, pl.lit(f"is below {column.at_least:g}")))
     if column.at_most is not None and (high := values > column.at_most).any():
-        found.append(_said(text, high, column.shown, pl.lit(f"is above {column.at_most:g}")))
+        found.append(reason_where(text, high, column.shown, pl.lit(f"is above {column.at_most:g}")))
     if column.among and (other := values.is_not_null() & ~values.is_in(column.among)).any():
         known = ", ".join(column.among)
-        found.append(_said(text, other, column.shown, pl.lit(f"is none of {known}, which have a worth")))
+        found.append(
+            reason_where(text, other, column.shown, pl.lit(f"is none of {known}, which have a worth"))
+        )
     if not column.nullable and (missing := values.is_null() & ~unread).any():
         words = pl.lit(f"column {column.shown}: no value")
         found.append(pl.select(pl.when(missing).then(words)).to_series())
@@ -240,7 +140,7 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
 
 def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
     """What is wrong with each text that is not of the column's kind."""
-    kind, out_of_range = column.kind, _OUT_OF_RANGE.format(column.earliest)
+    kind, out_of_range = column.kind, OUT_OF_RANGE.format(column.earliest)
     words = pl.lit(f"is not {kind.value}")
     if kind in (Kind.NUMBER, Kind.INTEGER):
         words = (
@@ -275,23 +175,12 @@ def _problem(column: RawColumn, text: pl.Series, time_format: str) -> pl.Expr:
                 for unit, least in _FINER_UNITS.items()
             ),
             pl.when(number.is_finite()).then(pl.lit(f"is not {kind.value}: it {out_of_range}")),
-            pl.when(_naive(text.str.strip_chars()).is_not_null()).then(
+            pl.when(naive_times(text.str.strip_chars()).is_not_null()).then(
                 pl.lit(f"is not {kind.value} but a local time: put it in column {LOCAL_TIME}")
             ),
             words,
         )
     return words
-
-
-def _said(text: pl.Series, flags: pl.Series, column: str, problem: pl.Expr) -> pl.Series:
-    shown = text.str.slice(0, _SHOWN_CHARACTERS).str.replace_all(r"\s", " ")
-    words = pl.format(f'column {column}: "{{}}" {{}}', shown, problem)
-    return pl.select(pl.when(flags).then(words)).to_series()
-
-
-def _only(values: pl.Series, keep: pl.Series) -> pl.Series:
-    """The values where `keep` is true, null elsewhere."""
-    return pl.select(pl.when(keep).then(values).alias(values.name)).to_series()
 
 
 def _parsed(text: pl.Series, column: RawColumn, latest: datetime, time_format: str) -> pl.Series:
@@ -300,7 +189,7 @@ def _parsed(text: pl.Series, column: RawColumn, latest: datetime, time_format: s
         return seconds(text, latest, UNIX_PER_SECOND.get(time_format, 1))
     if kind is Kind.DAY:
         days = _any_day(text)
-        return _only(days, days.is_between(column.earliest, latest.date()))
+        return only_where(days, days.is_between(column.earliest, latest.date()))
     values: pl.Series = _PARSERS[kind](text)
     return values
 
@@ -313,13 +202,13 @@ def _any_day(text: pl.Series) -> pl.Series:
 
 def _numbers(text: pl.Series) -> pl.Series:
     values = floats(text).cast(pl.Float32)
-    return _only(values, values.is_finite())
+    return only_where(values, values.is_finite())
 
 
 def _ids(text: pl.Series) -> pl.Series:
     """Ids exactly as they are written; null where one would not come back the same, or at all."""
     good = (text.str.strip_chars() == text) & (text.str.len_bytes() <= ID_BYTES_MAX)
-    return _only(text, good & ~text.str.contains(r"\p{Cc}") & ~text.str.contains(_OBJECT))
+    return only_where(text, good & ~text.str.contains(r"\p{Cc}") & ~text.str.contains(_OBJECT))
 
 
 def _text_lists(text: pl.Series) -> pl.Series:
@@ -345,7 +234,7 @@ def _integer_lists(text: pl.Series) -> pl.Series:
     parts = _text_lists(text)
     numbers = parts.cast(pl.List(pl.Int64), strict=False)
     unread = numbers.list.eval(pl.element().is_null()).list.any()
-    return _only(numbers, ~unread.fill_null(value=True))
+    return only_where(numbers, ~unread.fill_null(value=True))
 
 
 _PARSERS = {

@@ -20,7 +20,7 @@ from pipelines.ingest.formats import (
 )
 from pipelines.ingest.headers import header_of
 from pipelines.ingest.quotes import never_closed
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.several import whole_text
 from pipelines.ingest.taken import Taken
 

@@ -14,15 +14,8 @@ from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings import DataSettings
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.mapping import files_given, raw_paths
-from pipelines.ingest.raw_files import (
-    BIG_MATRIX,
-    CAPTIONS,
-    EXPOSURES,
-    INCOMING,
-    ITEM_DAILY,
-    USER_FEATURES,
-    RawFile,
-)
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING, ITEM_DAILY, USER_FEATURES
 
 ARCHIVE, QUARANTINE = "taken", "set_aside"
 KINDS = (BIG_MATRIX, ITEM_DAILY, USER_FEATURES, CAPTIONS, EXPOSURES)

@@ -9,7 +9,8 @@ import polars as pl
 
 from nightreel.core import columns
 from pipelines.ingest.merging import CREATED, Known
-from pipelines.ingest.raw_files import CAPTIONS, ITEM_DAILY, USER_FEATURES, RawFile
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import CAPTIONS, ITEM_DAILY, USER_FEATURES
 from pipelines.ingest.schemas import schema_of
 
 DERIVED = (USER_FEATURES, CAPTIONS, ITEM_DAILY)

@@ -6,7 +6,7 @@ from pathlib import Path
 from nightreel.core.errors import InputError
 from pipelines.ingest.formats import DELIMITERS, HEADER_BYTES_MAX, Text
 from pipelines.ingest.quoting import csv_rows
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 
 
 def header_of(path: Path, kind: RawFile, text: Text, head: bytes) -> tuple[list[str], str]:

@@ -16,20 +16,16 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.log_layout import ExposureColumns, Files, LogLayout, feature_name
 from nightreel.core.settings import DataSettings
+from pipelines.ingest.raw_columns import FIRST_DESCRIBED, Kind, Layout, RawColumn, RawFile
 from pipelines.ingest.raw_files import (
     BIG_MATRIX,
     CAPTIONS,
     EVENT,
     EXPOSURES,
-    FIRST_DESCRIBED,
     LOCAL_TIME,
     RAW_FILES,
     TIMESTAMP,
     USER_FEATURES,
-    Kind,
-    Layout,
-    RawColumn,
-    RawFile,
     find_raw_folder,
     raw_path,
 )

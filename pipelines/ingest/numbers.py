@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.ingest.raw_files import FIRST_DAY
+from pipelines.ingest.raw_columns import FIRST_DAY
 from pipelines.local_days import INSTANT
 
 IN_EXPONENTS = "is in exponent notation and may have lost digits: write all of them"

@@ -9,7 +9,7 @@ from pathlib import Path
 from nightreel.core.artefacts import fingerprint_of_files
 from nightreel.core.settings import Paths
 from pipelines.ingest.merging import Known
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 
 SUPERSEDED = "superseded"
 # What a pattern of several files has.

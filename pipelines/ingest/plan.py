@@ -10,7 +10,8 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import is_there
 from pipelines.ingest.mapping import files_given
-from pipelines.ingest.raw_files import RAW_FILES, RawFile
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import RAW_FILES
 from pipelines.ingest.sources import Source, source_of
 from pipelines.ingest.taken import Taken
 

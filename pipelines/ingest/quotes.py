@@ -10,7 +10,7 @@ from functools import cache
 
 import polars as pl
 
-from pipelines.ingest.raw_files import Kind, RawFile
+from pipelines.ingest.raw_columns import Kind, RawFile
 
 _KEY = re.compile(r'\s*"?\s*[+-]?[0-9]+(\.0*)?\s*"?\s*')
 

@@ -7,7 +7,7 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.ids import HomeIds
 from pipelines.ingest.output import rejects_path
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.sources import scratch_folder, source_of
 from pipelines.ingest.summary import reasons
 from pipelines.ingest.tables import Table, read_table

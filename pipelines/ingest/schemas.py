@@ -10,7 +10,8 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import NightreelError
-from pipelines.ingest.raw_files import EVENT, LOCAL_TIME, TIMESTAMP, Kind, RawColumn, RawFile
+from pipelines.ingest.raw_columns import Kind, RawColumn, RawFile
+from pipelines.ingest.raw_files import EVENT, LOCAL_TIME, TIMESTAMP
 from pipelines.local_days import INSTANT
 
 if TYPE_CHECKING:

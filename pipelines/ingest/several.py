@@ -19,7 +19,7 @@ from pipelines.ingest.formats import (
 from pipelines.ingest.headers import header_of
 from pipelines.ingest.json_rows import json_lines
 from pipelines.ingest.parquet_rows import parquet_text
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.texts import text_of
 
 _BLOCK_BYTES = 8 * 2**20

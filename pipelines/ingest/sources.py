@@ -17,7 +17,8 @@ from pipelines.ingest.decimals import COMMA, SHOWN, are_in_commas
 from pipelines.ingest.formats import Form
 from pipelines.ingest.mapping import files_given, mapped, renamed
 from pipelines.ingest.quoting import csv_rows
-from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, Kind, RawFile, present_columns
+from pipelines.ingest.raw_columns import Kind, RawFile
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, present_columns
 from pipelines.ingest.taken import Taken
 from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightreel.core import columns
 from nightreel.core.steps import Facts
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.sources import Source
 from pipelines.ingest.tables import DUPLICATE

@@ -10,14 +10,16 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from pipelines.ingest.conversion import convert, local_times, raw_text
+from pipelines.ingest.conversion import convert, raw_text
 from pipelines.ingest.csv_inspection import Header
 from pipelines.ingest.csv_reading import ends_with_newline, lines_of, read_batches
 from pipelines.ingest.days_written import DaySpill
 from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.local_times import local_times
 from pipelines.ingest.mapping import with_values
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
-from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, RawFile
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP
 from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
 from pipelines.ingest.schemas import schema_of, validate
 from pipelines.ingest.sources import Source

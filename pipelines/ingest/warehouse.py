@@ -22,7 +22,8 @@ from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.databases import QueryRequest, answer
 from pipelines.ingest.deliveries import ARCHIVE, archived_name, next_arrival
 from pipelines.ingest.mapping import files_given, query_file
-from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING, USER_FEATURES, RawFile
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import BIG_MATRIX, CAPTIONS, EXPOSURES, INCOMING, USER_FEATURES
 
 _STATE = "warehouse.json"
 

@@ -32,10 +32,11 @@ from scoring.database.connection import database_url, masked, sql_engine, transl
 from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_runs import same_run
+from scoring.database.new_run import NewRun
 from scoring.database.night_lists import lists_of_night
 from scoring.database.repeats import read_repeats
 from scoring.database.replay import as_known_at, moment_of
-from scoring.database.runs import NewRun, note_stages, publish_written
+from scoring.database.runs import note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
 from scoring.database.schema import upgrade
 from scoring.database.score_facts import ScoreFacts

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
@@ -19,15 +18,13 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings.needs import PublishNeeds
-from scoring.database.audits import Arms, audit_lists, finite_scores
+from scoring.database.audits import Arms, finite_scores
 from scoring.database.connection import POSTGRESQL, translate_errors
-from scoring.database.kept_runs import last_night
-from scoring.database.last_run_audits import few_changed_lists, in_line_with_last
 from scoring.database.loading import ready_lists
+from scoring.database.new_run import NewRun, Published
 from scoring.database.pruning import prune
 from scoring.database.repeats import write_repeats
-from scoring.database.rule_audits import Shortfalls
-from scoring.database.shared_audits import audit_shared, shared_in_line_with_last
+from scoring.database.run_audits import audit_run, audit_shared_lists
 from scoring.database.shared_lists import ready_shared
 from scoring.database.tables import (
     FAILED,
@@ -38,11 +35,10 @@ from scoring.database.tables import (
     list_flip,
     published_run,
     recommendation_run,
-    shared_list_run,
 )
 from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists, in_batches
-from scoring.lists.shared.rows import SharedCounts, SharedList
+from scoring.lists.shared.rows import SharedList
 
 _ERROR_CHARACTERS = 1_000
 _SHARED_ROWS = 50_000  # that a transaction writes
@@ -51,43 +47,6 @@ _PATIENCE = text("SET LOCAL lock_timeout = '30s'")
 _LOST = "ended without a word: killed, or the database was away"
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """A run to be written: the instant of its features, its model, and a digest of all its inputs.
-
-    Attributes:
-        known_at: when the last delivery that it uses had arrived.
-        newest_play_at: when the newest play that it uses happened.
-        replay: deliberately made for the past.
-        show: whether apps will read it; otherwise it is stored.
-        arms: of its experiment, in JSON.
-    """
-
-    as_of: datetime
-    model_version: str
-    inputs: str
-    known_at: datetime | None = None
-    newest_play_at: datetime | None = None
-    replay: bool = False
-    show: bool = True
-    arms: str | None = None
-
-
-@dataclass(frozen=True)
-class Published:
-    """A complete and audited run, shown from now on or stored.
-
-    Attributes:
-        remarks: a line for each owner's rule that some lists could not keep to.
-    """
-
-    run_id: int
-    users: int
-    rows: int
-    remarks: tuple[str, ...] = ()
-    shared: tuple[SharedCounts, ...] = ()
 
 
 def publish(
@@ -157,8 +116,8 @@ def publish_written(
             _write_shared(connection, run_id, shared, ListIds.of(settings.paths))
             begin_stage("audit")
             with connection.begin():
-                rows, remarks = _audit(connection, run_id, run, candidates, settings, arms=arms)
-                counts = _audit_shared(connection, run_id, run, candidates, settings, shared=shared)
+                rows, remarks = audit_run(connection, run_id, run, candidates, settings, arms=arms)
+                counts = audit_shared_lists(connection, run_id, run, candidates, settings, shared=shared)
                 published = Published(run_id, len(candidates.user_id), rows, remarks, counts)
                 _end(connection, published, STORED if not run.show else PUBLISHED)
                 if run.show:
@@ -270,61 +229,6 @@ def _write_shared(connection: Connection, run_id: int, shared: Sequence[SharedLi
         for batch in one.rows.iter_slices(_SHARED_ROWS):
             ready = ready_shared(connection.engine.url, run_id, one.kind, batch, ids)
             ready.write(connection, lambda: require_unpublished(connection, run_id))
-
-
-def _audit(
-    connection: Connection,
-    run_id: int,
-    run: NewRun,
-    candidates: Candidates,
-    settings: PublishNeeds,
-    *,
-    arms: Arms,
-) -> tuple[int, tuple[str, ...]]:
-    """Rows of the run, and what its lists could not have though it was asked for."""
-    ids = ListIds.of(settings.paths)
-    found, k = Shortfalls(), settings.lists.top_k
-    rows = audit_lists(connection, run_id, candidates, k, ids, arms=arms, shortfalls=found)
-    remarks = [*candidates.rules.remarks, *found.said(len(candidates.user_id), k)]
-    if remarks:
-        said = update(recommendation_run).where(_key == run_id).values(remarks="\n".join(remarks))
-        connection.execute(said)
-    last = last_night(connection)
-    # A replay may well know fewer users and videos than the run that is shown; but no run is of the future,
-    # and one that says so is no replay's excuse.
-    if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
-        share = settings.database.audits.min_share_of_last_run
-        in_line_with_last("users", len(candidates.user_id), last.users, share)
-        if last.k == settings.lists.top_k:
-            in_line_with_last("rows", rows, last.rows, share)
-        if settings.database.audits.max_changed_lists < 1:
-            runs = run_id, last.run_id
-            few_changed_lists(connection, runs, candidates, settings.database.audits.max_changed_lists, ids)
-    return rows, tuple(remarks)
-
-
-def _audit_shared(
-    connection: Connection,
-    run_id: int,
-    run: NewRun,
-    candidates: Candidates,
-    settings: PublishNeeds,
-    *,
-    shared: Sequence[SharedList],
-) -> tuple[SharedCounts, ...]:
-    """What there is of lists that are not a user's, once all of them are sound; kept with the run."""
-    ids, segments = ListIds.of(settings.paths), settings.lists.shared.segments
-    counts = tuple(
-        audit_shared(connection, run_id, one, candidates.video_id, ids=ids, segments=segments)
-        for one in shared
-    )
-    last = last_night(connection)
-    if last is not None and run.show and (last.as_of <= run.as_of or last.as_of > datetime.now(UTC)):
-        share = settings.database.audits.min_share_of_last_run
-        shared_in_line_with_last(connection, last.run_id, counts, share)
-    for one in counts:
-        connection.execute(insert(shared_list_run).values(run_id=run_id, **vars(one)))
-    return counts
 
 
 def _end(connection: Connection, published: Published, status: str) -> None:

@@ -15,8 +15,9 @@ from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
 from pipelines.model_registry import ModelVersion
 from scoring.database.connection import reading, sql_engine
+from scoring.database.new_run import NewRun
 from scoring.database.night_lists import in_arm
-from scoring.database.runs import NewRun, publish
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation
 from scoring.database.writer import exclusive_lock

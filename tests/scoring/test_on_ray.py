@@ -26,9 +26,10 @@ from pipelines.rankers.objective import NEXT_DAY, objective_of
 from scoring.database import night_lists
 from scoring.database.connection import reading, sql_engine
 from scoring.database.list_rules import add_rule
+from scoring.database.new_run import NewRun
 from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
-from scoring.database.runs import NewRun, publish_written, require_unpublished
+from scoring.database.runs import publish_written, require_unpublished
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation_run
 from scoring.database.writer import exclusive_lock

@@ -21,7 +21,8 @@ from nightreel.operations.night import night_stages
 from nightreel.operations.status import status
 from scoring.database.connection import reading, sql_engine
 from scoring.database.history import rollback
-from scoring.database.runs import NewRun, publish
+from scoring.database.new_run import NewRun
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import (
     list_arm,

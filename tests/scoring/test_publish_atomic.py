@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from nightreel.core.errors import AuditError, NightreelError
 from nightreel.core.settings import Settings
 from scoring.database.connection import reading, sql_engine
-from scoring.database.runs import NewRun, Published, publish
+from scoring.database.new_run import NewRun, Published
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation, recommendation_run
 from scoring.database.writer import exclusive_lock

@@ -18,7 +18,8 @@ from pipelines.ingest.id_codes import Codes
 from scoring.database.connection import reading, sql_engine
 from scoring.database.history import rollback
 from scoring.database.id_columns import fit_ids
-from scoring.database.runs import NewRun, publish
+from scoring.database.new_run import NewRun
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.show_shared import popular_list, popular_of_segments, related_list, related_of_videos
 from scoring.database.tables import OF_IDS, OF_RUNS

@@ -27,7 +27,7 @@ from pipelines.ingest.formats import HEADER_BYTES_MAX, PACKED, PARQUET, Form, Te
 from pipelines.ingest.headers import header_of
 from pipelines.ingest.mapping import files_given, mapped
 from pipelines.ingest.quoting import csv_rows, quote_of
-from pipelines.ingest.raw_files import RawFile
+from pipelines.ingest.raw_columns import RawFile
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NOTHING = "nothing was removed."

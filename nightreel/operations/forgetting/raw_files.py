@@ -24,7 +24,8 @@ from pipelines.ingest.deliveries import ARCHIVE, QUARANTINE, delivered_name, own
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.lake_tables import lake_kind
 from pipelines.ingest.mapping import mapped, raw_paths
-from pipelines.ingest.raw_files import INCOMING, RAW_FILES, SOCIAL_NETWORK, RawFile
+from pipelines.ingest.raw_columns import RawFile
+from pipelines.ingest.raw_files import INCOMING, RAW_FILES, SOCIAL_NETWORK
 from pipelines.ingest.unread import printable
 
 CSV = ".csv"

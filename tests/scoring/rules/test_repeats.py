@@ -14,8 +14,9 @@ from nightreel.core.settings import Settings
 from pipelines.repeat_discount import discount_of
 from scoring.database import repeats as stored
 from scoring.database.connection import reading, sql_engine
+from scoring.database.new_run import NewRun
 from scoring.database.repeats import read_repeats
-from scoring.database.runs import NewRun, publish
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import list_repeat
 from scoring.database.writer import exclusive_lock

@@ -19,8 +19,9 @@ from nightreel.core.settings import Settings
 from scoring.database.audit_part import Audited, parts_of
 from scoring.database.connection import reading, sql_engine
 from scoring.database.list_rules import add_rule, list_rules, remove_rule
+from scoring.database.new_run import NewRun, Published
 from scoring.database.rule_audits import rules_kept
-from scoring.database.runs import NewRun, Published, publish
+from scoring.database.runs import publish
 from scoring.database.schema import upgrade
 from scoring.database.tables import recommendation, recommendation_run
 from scoring.database.writer import exclusive_lock
