@@ -20,8 +20,7 @@ class Login:
     """HTTP basic authentication by password; any user name is accepted.
 
     After GUESSES wrong passwords within WITHIN_S seconds, an address gets no answer, right or wrong, until
-    the first
-    of them is that old.
+    the first of them is that old.
 
     Attributes:
         now: seconds of a monotonic clock.

@@ -3,8 +3,7 @@
 A step's record holds a fingerprint of its inputs and settings, and the files that it wrote. A step is skipped
 if
 the fingerprint is the same and the files are unchanged: of the same size and modification time and, where
-they
-have checksums, of the same content.
+they have checksums, of the same content.
 """
 
 import hashlib
@@ -26,8 +25,7 @@ def atomic_write(path: Path, *, checksum: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place if the block ends without an error.
 
     The block may write a file or a folder. After a failure nothing new is at `path`, and the temporary is
-    gone. A
-    crash leaves at most a `.partial-*` neighbour, which nothing reads and the next call removes.
+    gone. A crash leaves at most a `.partial-*` neighbour, which nothing reads and the next call removes.
 
     Args:
         checksum: whether to keep checksums of what is written.

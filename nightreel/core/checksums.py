@@ -2,10 +2,9 @@
 
 A disk that loses bits, or a program that overwrites part of a file, can leave size and time unchanged, so
 those do not prove that a file is what a step wrote. `sha256sum --check *.sha256` compares the same checksums
-by hand.
-`.files.sha256` in each folder names the files that have had a checksum, and the folders of such files: if
-one of them is missing or has lost its checksum, it counts as damaged. Any other file without a checksum was
-written by an older nightreel, and is used until its step writes it again.
+by hand. `.files.sha256` in each folder names the files that have had a checksum, and the folders of such
+files: if one of them is missing or has lost its checksum, it counts as damaged. Any other file without a
+checksum was written by an older nightreel, and is used until its step writes it again.
 """
 
 import hashlib
@@ -41,8 +40,7 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
     """Keep checksums right while the block renames `temporary`, a file or a folder of files, to `path`.
 
     A file's checksum matches the old or the new content until the block has ended, so that a process killed
-    at any
-    instant leaves no file that looks damaged. A folder brings its files' checksums with it.
+    at any instant leaves no file that looks damaged. A folder brings its files' checksums with it.
     """
     if temporary.is_dir():
         for file in sorted(temporary.rglob("*")):

@@ -1,8 +1,7 @@
 """Cron expressions with cron's meaning, on APScheduler's triggers.
 
 If both the day of the month and the weekday are restricted, cron is due on either of them; APScheduler
-requires
-both. As in cron, a field that begins with `*` counts as unrestricted here.
+requires both. As in cron, a field that begins with `*` counts as unrestricted here.
 """
 
 from collections.abc import Sequence

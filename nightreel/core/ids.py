@@ -2,8 +2,7 @@
 
 `data/ids/user.parquet` and its like have one row per id: `id` (text) and `code` (int64), by code. Codes are
 assigned in order of first appearance and never change; ingest appends. A home whose ids are integers has no
-such
-file, and its ids are their own codes.
+such file, and its ids are their own codes.
 """
 
 import re

@@ -4,10 +4,8 @@ This copies whole files and is not a filesystem. Every step works on this machin
 
 - A home at a URL consists of objects that never change, `files/<name>.<digest>`, and `home.json`, which says
   which of them make up the home now. Sending writes new objects first and `home.json` last, in one request,
-  so
-  that a fetch at any time gets one complete state. Objects of the previous state stay for fetches in
-  progress;
-  older ones are removed.
+  so that a fetch at any time gets one complete state. Objects of the previous state stay for fetches in
+  progress; older ones are removed.
 - SQLite files are sent as a copy that SQLite makes, so that readers and a write-ahead log do no harm.
 - Raw files lie at their URL unchanged; each is replaced whole. Deliveries that were merged are removed last.
 - One machine works on a home at a time: it holds a lease (nightreel/core/lease.py), whose number the manifest

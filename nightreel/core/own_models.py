@@ -1,8 +1,7 @@
 """Own models, which other packages provide by entry points: candidate sources and last stages.
 
 A package names them in its pyproject.toml, under `nightreel.sources` or `nightreel.rankers`; settings then
-accept
-these names. Such a package is imported only when a step needs it.
+accept these names. Such a package is imported only when a step needs it.
 """
 
 from functools import cache

@@ -1,8 +1,7 @@
 """A step as data: its name, what it reads and writes, the settings that decide it, and what it runs.
 
 From it follow its record and thus skipping, its `--force`, its lock, its line in the log and in the night's
-record,
-and its line in docs/steps.md. The order of the steps is `nightreel.operations.sequence`.
+record, and its line in docs/steps.md. The order of the steps is `nightreel.operations.sequence`.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,8 +1,7 @@
 """Folders at a path or a URL, through Arrow's filesystem layer.
 
 `s3://`, `gs://` and `file://` are URLs; anything else is a path on this machine. Credentials and endpoints
-come
-from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+come from where the cloud's own tools look for them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
 GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST, and so on.
 """
 

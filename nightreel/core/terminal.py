@@ -42,8 +42,7 @@ def guard_streams() -> None:
     """Handle errors of standard output and standard error for the rest of this process.
 
     Characters that the encoding lacks are replaced. If standard output cannot be written, StandardOutputError
-    is
-    raised; if standard error cannot, work goes on.
+    is raised; if standard error cannot, work goes on.
     """
     sys.stdout = _guarded(sys.stdout, _Output)
     sys.stderr = _guarded(sys.stderr, _Remarks)

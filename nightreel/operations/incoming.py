@@ -73,10 +73,8 @@ def merge_deliveries(settings: LogNeeds) -> StepResult[DeliveryFacts]:
     """Archive every file of a known format in `raw_dir/incoming` whose name begins with that of a raw file.
 
     If there is no raw file of that kind yet, the first delivery becomes it. Archived files go to
-    `incoming/taken`, bad
-    ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` name what was left out or is
-    not read.
-    Files whose names begin with a dot are not complete yet and are ignored.
+    `incoming/taken`, bad ones to `incoming/set_aside` with a `.reason.txt`; the summary's `remarks` name what
+    was left out or is not read. Files whose names begin with a dot are not complete yet and are ignored.
     """
     folder = settings.data.raw_dir / INCOMING
     try:

@@ -32,8 +32,7 @@ def is_open(settings: DatabaseNeeds, job: Job, now: datetime | None = None) -> b
     """Whether the job is still to be done: not done since it was due, not failed, not started too often.
 
     A job that is `running` counts as open: its process holds the lock or, if nothing does, has died. Records
-    of jobs
-    that began after `now` (by default the clock's time) are ignored.
+    of jobs that began after `now` (by default the clock's time) are ignored.
     """
     if not _has_table(settings):
         return True

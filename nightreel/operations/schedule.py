@@ -1,8 +1,7 @@
 """The scheduler: checks again and again which job is due and not done, and runs it in a process of its own.
 
 APScheduler only ticks. What is due follows from the clock and the table `job_run`, so a night missed while
-nothing
-ran is caught up, and one that was done is not done again.
+nothing ran is caught up, and one that was done is not done again.
 """
 
 import logging

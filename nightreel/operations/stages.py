@@ -48,8 +48,7 @@ def run_stages(
 ) -> None:
     """Run each stage, and record in `outcome` what it did; an error ends the job.
 
-    If the database cannot be reached or is busy, the stage is retried up to RETRIES times, with a
-    wait that
+    If the database cannot be reached or is busy, the stage is retried up to RETRIES times, with a wait that
     doubles each time. An optional stage that fails becomes a remark.
 
     Args:

@@ -46,8 +46,7 @@ def same_run(connection: Connection, inputs: str, *, replay: bool, show: bool) -
     """The run with the same inputs that makes a new one unnecessary; None if a new one is needed.
 
     A run to be shown is unnecessary only if the shown run has the same inputs, another run if any kept run
-    has. If
-    a replay of a night is shown, the night's own list is still made.
+    has. If a replay of a night is shown, the night's own list is still made.
     """
     if show:
         shown = shown_run(connection)

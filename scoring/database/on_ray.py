@@ -1,9 +1,8 @@
 """Scoring on a Ray cluster: actors score parts of the users, loaders add the parts to one unpublished run.
 
 Each part is a parquet file on shared storage, named by its users and kept until the run is published. After
-any
-crash, the next run with the same inputs continues from the parts that exist. Ray Data schedules the parts and
-repeats those that a lost node had; every part may safely be made twice.
+any crash, the next run with the same inputs continues from the parts that exist. Ray Data schedules the parts
+and repeats those that a lost node had; every part may safely be made twice.
 """
 
 import io

@@ -1,10 +1,8 @@
 """Replay a night: its instant, its model, and only what had arrived when it was scored.
 
 If nothing has arrived since, the home's own tables and features are those of that night and are used.
-Otherwise
-tables and features are built again from the rows known then, in a folder of the home that is removed once
-users
-and videos are described.
+Otherwise tables and features are built again from the rows known then, in a folder of the home that is
+removed once users and videos are described.
 """
 
 import shutil

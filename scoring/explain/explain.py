@@ -39,8 +39,7 @@ def explain(
     """Why the video has its rank in the user's list, or why it is not in it.
 
     Everything is as of the run's instant, with what had arrived by its night and with its model; only the
-    settings
-    and the blocklist are today's. If the list differs because of them, `remark` says so.
+    settings and the blocklist are today's. If the list differs because of them, `remark` says so.
 
     Args:
         run_id: a run whose lists are kept, by default the one that apps read.

@@ -38,8 +38,7 @@ def export_to_feast(
     """Write the lists to the source of `user_recommendation`, register the view, and fill the online store.
 
     Lists are stamped with the current time, as they were not known before. A user with a list in the last
-    export
-    and none in this run gets an empty list.
+    export and none in this run gets an empty list.
 
     Args:
         run_id: by default the run that apps read.

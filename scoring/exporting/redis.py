@@ -32,8 +32,7 @@ def export_to_redis(
     """Put the lists into a Redis hash under `key`, one field per user, and the run's facts into `<key>:run`.
 
     A field's value is a JSON list of video_id, score and source, best first. Lists are loaded under another
-    key and
-    renamed in one transaction, so that a reader always sees one complete run.
+    key and renamed in one transaction, so that a reader always sees one complete run.
 
     Raises:
         InputError: the URL is malformed, the extra is missing, or the run has no lists.

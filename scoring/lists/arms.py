@@ -21,8 +21,7 @@ def arms_of(experiment: ExperimentSettings, user_id: np.ndarray, ids: Ids) -> np
     """Index of each user's arm: int64 [users].
 
     A user's arm depends only on the salt, the shares and the id as in the log. If an arm's share grows, users
-    move
-    into it only from later arms.
+    move into it only from later arms.
 
     Args:
         user_id: the home's codes.

@@ -84,8 +84,7 @@ def find_candidates(
     """The users who get a list as of an instant, and the eligible videos.
 
     Users are all of the user file, and all who played before the instant, except those to skip. Memory: one
-    bit per
-    user and video, and `batch_rows` interactions at a time.
+    bit per user and video, and `batch_rows` interactions at a time.
 
     Args:
         profiles_at: use the categories, which have no event time, that had arrived by then; by default as_of.

@@ -41,8 +41,7 @@ def next_day_lists(
     """The lists of all users, by user id, in blocks of users.
 
     Users without history share one list (`popular`): the rankers' scores for a user of whom nothing is known.
-    Lists
-    do not depend on block size or number of threads.
+    Lists do not depend on block size or number of threads.
 
     Args:
         night: as `night_of` returns it.

@@ -9,9 +9,8 @@
 An own source (docs/own-models.md) returns what it recommended to the user.
 
 Each source gives an equal share of the size that is set; overlaps, and what a source cannot give, are filled
-up
-from `popular`. So a user always has min(size, open videos) candidates. Except for an exact `als` search, the
-cost grows with the size and with what the user has seen, not with the catalogue.
+up from `popular`. So a user always has min(size, open videos) candidates. Except for an exact `als` search,
+the cost grows with the size and with what the user has seen, not with the catalogue.
 """
 
 from collections.abc import Callable
@@ -96,8 +95,7 @@ class Retrieval:
 
         Returns:
             Video indices, int64, ascending; and for each a uint32 with one bit per source of `names` that
-            returned
-            it, the first source's the lowest. No bit is set for videos that fill up the list.
+            returned it, the first source's the lowest. No bit is set for videos that fill up the list.
         """
         share = self.size // len(self.names)
         found: list[np.ndarray] = []

@@ -38,12 +38,9 @@ def score_users(
     """The lists of all users, by user id, in blocks of users.
 
     Users without history get the top rated videos (`popular`). For the others the hybrid orders unseen videos
-    or,
-    for those who have seen everything, all of them (`rewatch`); `score` is what it orders by. Ties are broken
-    as in
-    `filtering`; videos over a cap are skipped. Every pair goes through all trees. Memory is one block of
-    users per
-    thread. Lists do not depend on block size or number of threads.
+    or, for those who have seen everything, all of them (`rewatch`); `score` is what it orders by. Ties are
+    broken as in `filtering`; videos over a cap are skipped. Every pair goes through all trees. Memory is one
+    block of users per thread. Lists do not depend on block size or number of threads.
 
     Args:
         own: the own candidate sources that the settings name.

@@ -51,8 +51,7 @@ def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepRe
     """Count what became of each kept run's lists, again if plays have arrived since.
 
     Runs whose plays have not changed are not counted again. The summary's remarks name figures of the newest
-    night
-    that are outside the band of the nights before.
+    night that are outside the band of the nights before.
 
     Args:
         now: only earlier plays count; by default the clock's time.

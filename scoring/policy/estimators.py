@@ -3,8 +3,7 @@
 Inverse propensity scores (IPS; Horvitz and Thompson 1952), self-normalised (SNIPS; Swaminathan and Joachims
 2015), doubly robust (DR; Dudik, Langford and Li 2011). The formulas are those of Open Bandit Pipeline, row by
 row; a list is evaluated rank by rank, each with its own probability given the rows above it (the
-item-position
-model; Li, Abbasi-Yadkori, Kveton et al. 2018).
+item-position model; Li, Abbasi-Yadkori, Kveton et al. 2018).
 """
 
 import math

@@ -56,8 +56,7 @@ class Entities:
         """From the caller's entity dataframe: pandas, Polars, Arrow, or a path to parquet.
 
         Times in memory are checked at once; times at a path when they are read; times of a frame without rows
-        by
-        `typed_as`.
+        by `typed_as`.
 
         Raises:
             AsOfError: it is none of these, or has no time column.

@@ -69,8 +69,7 @@ class Location:
         """An open file that appears under its name once it is complete, and not at all after an error.
 
         On this machine, a hidden file is renamed. For an object store the file is written here first, because
-        an
-        object's stream would publish the part written before an error.
+        an object's stream would publish the part written before an error.
         """
         if self.filesystem is not None:
             with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,7 @@
 """The as-of index: a source's rows sorted by key and time, and binary search for entity rows. Pure functions.
 
 For each entity row (key, time), a lookup finds the newest source row known at that time: the last row with
-the
-same key and `source time <= entity time`, within the ttl.
+the same key and `source time <= entity time`, within the ttl.
 """
 
 from collections.abc import Sequence

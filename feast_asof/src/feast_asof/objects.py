@@ -1,8 +1,7 @@
 """A single object of an S3 store, replaced only if nobody else has replaced it since it was read.
 
 Writers of an object cannot wait for each other. Each reads it, and writes on the condition (`If-Match`) that
-it
-is still the object that was read; a writer that is too late starts again. This needs boto3, which is an
+it is still the object that was read; a writer that is too late starts again. This needs boto3, which is an
 extra.
 """
 

@@ -2,8 +2,7 @@
 
 Ray Data moves shares and joined blocks, keeps the pool of actors, and repeats the work of a lost node. If the
 entity dataframe is a path, each share is read by the actor that joins it: no row moves between nodes before
-it
-is joined. Imported only by `AsOfRetrievalJob.to_ray_dataset`.
+it is joined. Imported only by `AsOfRetrievalJob.to_ray_dataset`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -146,10 +146,8 @@ class AsOfRetrievalJob(RetrievalJob):  # type: ignore[misc]
         """The whole result as a lazy Ray dataset, on-demand features included, in no defined order.
 
         Each source is read and indexed once, by a task, and shared by a node's actors through the object
-        store. An
-        entity dataframe at a path is read by the actors too, so neither it nor the result is ever in this
-        process.
-        Connects to a running Ray, or starts one as `ray.data` would.
+        store. An entity dataframe at a path is read by the actors too, so neither it nor the result is ever
+        in this process. Connects to a running Ray, or starts one as `ray.data` would.
 
         Raises:
             AsOfError: Ray is not installed, or a source cannot be read. Rows that cannot be joined fail

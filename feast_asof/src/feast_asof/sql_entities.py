@@ -1,8 +1,7 @@
 """An entity dataframe given as SQL: DuckDB runs the query over the repository's sources.
 
 A query may name a source; a feature view, with the column names of its field mapping; or a file that DuckDB
-can
-read (`FROM 'events.parquet'`). A relative path counts from the repository.
+can read (`FROM 'events.parquet'`). A relative path counts from the repository.
 """
 
 import re

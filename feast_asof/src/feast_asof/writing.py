@@ -89,8 +89,7 @@ def append_to_source(config: RepoConfig, view: FeatureView, table: pa.Table) -> 
     """Add rows to a view's source: a file is rewritten, a folder gets another file, a table a commit.
 
     Writers of one file wait for each other, across threads and processes; of one object on S3, the slower
-    writer
-    starts again.
+    writer starts again.
 
     Raises:
         AsOfError: the columns are not the source's.

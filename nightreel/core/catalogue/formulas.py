@@ -54,8 +54,7 @@ def products_with(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """als_score of one user with many videos, or one video with many users: float32 [rows].
 
     A row's result does not depend on the other rows. BLAS takes rows by eights and adds up the remainder in
-    another
-    order, so the rows are padded to a multiple of eight.
+    another order, so the rows are padded to a multiple of eight.
     """
     whole = len(rows) - len(rows) % _BLAS_ROWS
     scores = np.empty(len(rows), dtype=np.float32)

@@ -1,8 +1,8 @@
 """The features of a row of objective `next_day`, in order.
 
 A row is a user, a video and the instant at which a night begins. `pipelines/model_rows` computes the values
-from
-the user's plays before that instant and from Feast's features as of it, and returns exactly these features.
+from the user's plays before that instant and from Feast's features as of it, and returns exactly these
+features.
 """
 
 from collections.abc import Iterable

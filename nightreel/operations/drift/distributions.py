@@ -95,14 +95,13 @@ def population_stability_index(before: Distribution, after: Distribution) -> flo
     """How far `after` has moved from `before`, over the same bins: >= 0. Missing values are one more bin.
 
     The sum over bins of (q - p) ln(q / p), with p and q a bin's share before and after, minus the mean that
-    chance
-    alone gives two samples of one distribution, (bins - 1)(1/n + 1/m). Usual reading: below 0.1 stable, above
+    chance alone gives two samples of one distribution, (bins - 1)(1/n + 1/m). Usual reading: below 0.1
+    stable, above
     0.25
     changed.
 
     Source: Yurdakul, Statistical Properties of Population Stability Index (Western Michigan University,
-    2018), which
-    shows that the index of such samples is chi-square distributed with that mean.
+    2018), which shows that the index of such samples is chi-square distributed with that mean.
     """
     p, q = _with_missing(before), _with_missing(after)
     index = float(np.sum((q - p) * np.log(q / p)))

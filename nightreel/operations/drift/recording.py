@@ -1,9 +1,8 @@
 """The nightly step that compares the newest day's plays with the champion's training window.
 
 Both samples are joined as of each play, so both distributions of a feature are of what the model reads at
-that
-moment. The training window is represented by its last days: features that grow with the log's age, such as a
-user's number of plays, have moved little since then.
+that moment. The training window is represented by its last days: features that grow with the log's age, such
+as a user's number of plays, have moved little since then.
 """
 
 import json
@@ -61,10 +60,8 @@ def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[
     """Compare the newest day that had ended by `now` with the champion's training window.
 
     Stores the index and the shares of missing and unknown values for every feature and both scores, the
-    number of
-    plays and the share of liked ones. The summary's remark names what has moved since the night before.
-    Skipped if
-    the same plays and model were compared before, or there is no champion yet.
+    number of plays and the share of liked ones. The summary's remark names what has moved since the night
+    before. Skipped if the same plays and model were compared before, or there is no champion yet.
     """
     now = now or datetime.now(UTC)
     if model_registry.champion_name(settings.paths) is None:

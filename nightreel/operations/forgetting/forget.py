@@ -43,8 +43,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     """Remove a user from raw files, deliveries, tables, features, the online store and all kept lists.
 
     If it is killed at any instant, running it again does the rest. A record that does not contain the user is
-    kept in
-    data/forgotten.
+    kept in data/forgotten.
 
     Args:
         user_id: as in the log.

@@ -47,8 +47,7 @@ def remove_from_raw_files(paths: Paths, settings: DataSettings, person: Person, 
     """Remove the user's rows from every file that ingest reads, including all kinds of deliveries.
 
     Other files, and deliveries that are not complete, are named in `removed.left`. A quarantined file that
-    has no
-    user column and contains the id is removed whole.
+    has no user column and contains the id is removed whole.
     """
     raw_dir = settings.raw_dir
     others = {path: file for path, file in _read_files(settings) if not _is_plain(path, file, settings)}

@@ -29,8 +29,7 @@ def remove_from_stored_files(settings: DatabaseNeeds, person: Person, removed: R
     """Remove the user from every parquet file of the home's data, and remove files derived from them.
 
     Fitted candidate sources and lists of past days are removed whole: they are made again when needed. So are
-    text
-    files that contain the id, except those of models, which hold no users.
+    text files that contain the id, except those of models, which hold no users.
     """
     paths = settings.paths
     for folder in (paths.retrieval, paths.backtest, *(paths.data / name for name in _FOLDERS_MADE_AGAIN)):

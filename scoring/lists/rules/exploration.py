@@ -1,8 +1,7 @@
 """Rows drawn at random: some ranks get one of the next rows of the order, by a softmax of their scores.
 
 Draws come from a hash of the seed, the night, the user and the rank, so that a replay draws the same; and
-from
-integers, so that the logged probability is exactly that of the draw.
+from integers, so that the logged probability is exactly that of the draw.
 """
 
 from dataclasses import dataclass
