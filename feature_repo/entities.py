@@ -1,4 +1,4 @@
-"""The project, and who and what features are about: users, videos, and what groups videos."""
+"""The project, and the entities that features are about: users, videos, and groups of videos."""
 
 from feast import Entity, Project, ValueType
 

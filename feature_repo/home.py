@@ -54,7 +54,7 @@ _working_on: list[Settings] = []
 
 
 def _say_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Let what stops the `feast` command be said as `nightreel` says it, with its exit code."""
+    """Report what stops the `feast` command as `nightreel` does, in one line with its exit code."""
     if isinstance(error, NightreelError):
         print_error(str(error))
         sys.exit(error.exit_code)
@@ -90,7 +90,7 @@ def current_settings() -> Settings:
 
 
 def _own_or_demo_settings() -> Settings:
-    """The settings of the current folder; in a clone of which nobody has said where the home is, the demo's.
+    """The settings of the current folder; the demo's in a clone for which no home is set.
 
     So `cd feature_repo && feast apply` works after `make demo` without a variable.
     """

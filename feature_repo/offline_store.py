@@ -1,4 +1,4 @@
-"""The as-of store by the ids of the log: where these are text, features lie under codes, which nobody sees.
+"""The as-of store by the ids of the log: text ids are stored as codes, which users never see.
 
 Entity rows bring ids and get their rows back as they were; what is materialized lies under ids. nightreel's
 own steps work on codes: `offline_store.codes`, which `feature_repo.open_store` sets.

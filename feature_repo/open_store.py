@@ -109,7 +109,7 @@ def store(*, codes: bool = True) -> FeatureStore:
     catalogue = catalogue_of(settings.data, settings.features)
     _require_own_sources(opened, catalogue, paths, where)
     _require_types_of_ids(opened, paths, where, remedy)
-    # Another store, of the user's choice, joins what lies in the files.
+    # Another store, of the user's choice, joins the files as they are.
     if hasattr(opened.config.offline_store, "codes"):
         opened.config.offline_store.codes = codes
     return opened
@@ -162,7 +162,7 @@ def fill_tables(settings: FeatureNeeds) -> None:
 
 
 def _is_remote(store: FeatureStore) -> bool:
-    """Whether registry and online store are another's than this home's."""
+    """Whether registry and online store are not this home's own."""
     return bool(store.config.registry.registry_type == "sql")
 
 

@@ -35,7 +35,7 @@ def read_known(paths: Paths, table: str) -> Known:
 def table_files(paths: Paths) -> tuple[Path, ...]:
     """The files of the tables that features and lists are made from, and rows that deliveries replaced.
 
-    Those that are there, and those that are missing though they were written: a lost one is to be refused.
+    Missing ones that were once written are included, so that a lost file is refused.
     """
     superseded = [superseded_path(paths.tables, name) for name in _RECORDS]
     files = (*files_below(paths.interactions), *map(paths.table, _RECORDS), *superseded)

@@ -20,7 +20,7 @@ Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
-# What decides the label: of the record of each step that reads it.
+# The settings that decide the label, for the record of each step that reads it.
 # As in Kuaishou's own study of duration bias: of videos of like length, the highest fifth is liked.
 LIKE_QUANTILE = 0.8
 LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s")
@@ -101,7 +101,7 @@ class LengthBuckets:
         return cls(np.array(content["edges_ms"]), np.array(content["ratios"]))
 
 
-# Of no play: for the label `ratio`, which does not ask.
+# No buckets: for the label `ratio`, which does not use them.
 NO_BUCKETS = LengthBuckets(np.zeros(0), np.ones((1, len(_GRID))))
 
 

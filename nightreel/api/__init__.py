@@ -1,1 +1,1 @@
-"""nightreel in Python, as docs/python.md has it. Importing this takes seconds: `import nightreel` waits."""
+"""The Python API of docs/python.md. Importing it takes seconds, so `import nightreel` puts it off."""

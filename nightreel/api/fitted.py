@@ -1,4 +1,4 @@
-"""Lists from dataframes alone: a home in a temporary folder, which goes when the object does."""
+"""Lists from dataframes alone: a home in a temporary folder, which is removed with the object."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -9,7 +9,7 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from pipelines.ingest.uuids import frame_of, uuid_texts, without_objects
 
-# Names under which frames of other libraries have the same.
+# Names that frames of other libraries use for the same columns.
 _ALSO = {
     columns.USER_ID: ("user",),
     columns.VIDEO_ID: ("item_id", "item"),
@@ -53,7 +53,7 @@ def _converted(frame: Any) -> pl.DataFrame:
         return without_objects(pl.DataFrame(frame))
     objects = [name for name in frame.columns if frame[name].dtype == object]
     texts = {name: ids for name in objects if (ids := uuid_texts(frame[name])) is not None}
-    # By its own way, which knows instants with a zone.
+    # By its own conversion, which keeps time zones.
     found: pl.DataFrame = pl.from_pandas(frame.assign(**texts))
     return found
 

@@ -225,7 +225,7 @@ def _deliver(settings: LogNeeds, frames: Mapping[str, pl.DataFrame], value: str 
     """Merge frames as files in `incoming/`.
 
     Args:
-        value: the column of the plays' own frame that says what each is worth.
+        value: the column of the plays' frame that holds each play's value.
 
     Raises:
         InputError: a frame cannot be read, or has too many bad rows.

@@ -1,6 +1,6 @@
 """The web application: pages made on the server, and an API, from a database that it only reads.
 
-No script runs on the pages, and nothing comes from elsewhere but pictures of the one host set for them.
+No script runs on the pages, and nothing is loaded from other hosts except pictures from the one set for them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ def make_app(settings: Settings, *, hosts: tuple[str, ...]) -> Starlette:
         return with_own_headers(page, error)
 
     def with_own_headers(response: Response, error: HTTPException) -> Response:
-        # Allow, of a method that there is not.
+        # The header Allow, where the method is not allowed.
         response.headers.update(error.headers or {})
         return response
 

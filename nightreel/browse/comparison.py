@@ -1,4 +1,4 @@
-"""The page that holds the lists of two runs against each other, over many users."""
+"""The page that compares the lists of two runs, over many users."""
 
 from dataclasses import dataclass
 from typing import Any

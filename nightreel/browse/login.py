@@ -30,7 +30,7 @@ class Login:
         self._app = app
         self._digest = _digest(password)
         self._now = now
-        # Of the addresses that guessed wrong last: when they did.
+        # When each of the addresses that last guessed wrong did so.
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +70,7 @@ class Login:
 
 
 def _digest(password: str) -> bytes:
-    # Of one length, so that comparing says nothing of how long the password is.
+    # Both have one length, so that comparing them reveals nothing of the password's.
     return hashlib.sha256(password.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""What stands in an address: text, until one function for each kind makes an id, a run or a number of it."""
+"""Parameters of an address: a function for each kind turns the text into an id, a run or a number."""
 
 from collections.abc import Mapping
 

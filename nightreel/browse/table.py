@@ -59,7 +59,7 @@ def table(
     run: int | None = None,
     marked: str = "",
 ) -> Table:
-    """A table of those of the columns that have a value in any row."""
+    """A table with those columns that have a value in some row."""
     having = tuple(one for one in chosen if any(row.get(one.key) not in (None, "") for row in rows))
     return Table(name, title, having, rows, run, marked)
 

@@ -67,12 +67,12 @@ class WhyPage:
 
 
 def why_address(user: object, video: object, run: int) -> str:
-    """Where a page says why a user's list of a run has a video or has it not."""
+    """The address of the page that says why a user's list has a video, or has not."""
     return "/why?" + urlencode({"user": str(user), "video": str(video), "run": run})
 
 
 def link_to_why(rows: list[dict[str, Any]], user: object, run: int, said: str) -> None:
-    """Put into rows that have a video_id a link that asks for it."""
+    """Add to rows with a video_id a link to that page."""
     for row in rows:
         row["why"] = (why_address(user, row[columns.VIDEO_ID], run), said)
 
@@ -92,7 +92,7 @@ def why_page(
             page.remark = "Name a user and a video."
             return page
         run = run_or_shown(connection, run_id, remedy="Run `nightreel run` first.")
-    # A model's JSON may be other than what it is read as.
+    # A model's JSON may not have the form that is expected.
     with damage_in_words(settings.paths, ValueError, KeyError):
         command = shlex.join(["nightreel", "show", str(user), "--why", str(video), "--run", str(run.run_id)])
         _require_no_replay(settings.paths, run.run_id, run.known_at or ALWAYS_KNOWN, command)
@@ -119,7 +119,7 @@ def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: s
 
 
 def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
-    """The explanation, or in words that there is no list to explain."""
+    """The explanation, or a remark that there is no list to explain."""
     if not _one_at_a_time.acquire(timeout=_WAIT_S):
         raise BusyError("Others ask for reasons too.", "Ask again in a minute.")
     try:

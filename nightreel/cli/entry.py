@@ -68,7 +68,7 @@ def _run() -> int | str | None:
 
 
 def _written_to() -> list[Path]:
-    """Where this command may have written."""
+    """The folder that this command may have written to."""
     from nightreel.core.settings import load_settings
 
     try:

@@ -37,7 +37,7 @@ def parse_day(text: str, option: str) -> date:
 
 
 def _written_as(text: str) -> str:
-    """How to write an instant, by the example of what was given where that is a Unix time."""
+    """How to write an instant; a Unix time that was given serves as the example."""
     with suppress(ValueError, OverflowError, OSError):
         number = float(text)
         unit = next((unit for unit, least in UNIX_UNITS.items() if number >= least), None)

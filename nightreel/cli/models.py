@@ -30,7 +30,7 @@ def promote(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Have a model version make the lists from the next run on; so is the way back to an earlier one."""
+    """Use a model version for the lists from the next run on; this is also the way back to an earlier one."""
     from nightreel.core import printing
     from pipelines.model_versions import promote_version
 

@@ -26,7 +26,7 @@ def scorecard(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Say what was made of each night's lists: whom they reached, beside yesterday's popularity."""
+    """Report what users made of each night's lists: how many they reached, beside yesterday's popularity."""
     from nightreel.core import printing
     from scoring.outcomes.scorecard import as_rows, rows_of_arms
     from scoring.outcomes.scorecard import scorecard as step

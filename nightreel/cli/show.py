@@ -77,7 +77,7 @@ def show(
     if as_json:
         printing.print_json(rows)
     else:
-        # Columns of what few homes do are shown where there is something in them.
+        # Columns of what few homes use are shown only if they hold something.
         empty = [name for name in _SELDOM if all(row.get(name) is None for row in rows)]
         printing.print_table([{name: row[name] for name in row if name not in empty} for row in rows])
 

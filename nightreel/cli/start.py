@@ -61,7 +61,7 @@ def init(
         str | None,
         typer.Option(
             show_default="by name",
-            help="Which of these columns says what a play was worth: play_time, watch_ratio, rating, weight, "
+            help="Which of these columns holds a play's value: play_time, watch_ratio, rating, weight, "
             "event, or none.",
         ),
     ] = None,
@@ -76,7 +76,7 @@ def init(
     ] = None,
     like_threshold: Annotated[
         float | None,
-        typer.Option(show_default="of 5 stars 3.5", help="A play worth more than this is liked."),
+        typer.Option(show_default="of 5 stars 3.5", help="A play whose value is above this is liked."),
     ] = None,
     time_format: Annotated[
         str | None,

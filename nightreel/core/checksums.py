@@ -169,7 +169,7 @@ def remedy_for(damaged: Iterable[Path]) -> str:
 
 
 def _carried_over(file: Path, standing: Path) -> list[str]:
-    """The checksums of a new file: of the standing one, where it is that, so that damage is not blessed."""
+    """The checksums of a new file; those on record if it is the old file, so that damage is not confirmed."""
     known = _recorded(standing)
     if known is not None and _stamp(file) == _stamp(standing):
         return known
@@ -191,7 +191,7 @@ def digest_of(path: Path) -> str:
 
 
 def _remember(path: Path) -> None:
-    """Note that the file has a checksum, which is there by now; a line added is a line whole."""
+    """Record that the file has a checksum, once that is written; an appended line is a whole one."""
     names = path.with_name(_NAMES)
     if path.name not in _names(path.parent):
         with names.open("a", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ from nightreel.core.errors import InputError
 
 # By how much the clocks of two machines on one database may differ.
 SKEW = timedelta(minutes=5)
-# Lower bounds of Unix times of about today, by the unit that they must be in, and what a second has of each.
+# Unix times of about today are at least this large, by their unit; and how many of a unit make a second.
 UNIX_UNITS = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11, "seconds": 1e8}
 UNIX_PER_SECOND = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3, "seconds": 1}
 

@@ -103,7 +103,7 @@ def cores() -> int:
 
 
 def _join(settings: ClusterSettings) -> None:
-    # A Ray that is started here tells nobody of it.
+    # A Ray that is started here sends no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -157,7 +157,7 @@ def _require_listener(address: str) -> None:
 
 
 def _plain(error: BaseException) -> NightreelError:
-    """The first error of our own that this one goes back to, else one line of it."""
+    """The error of our own that caused this one, or else this one in one line."""
     cause: BaseException | None = error
     for _ in range(_CAUSES_MAX):
         if cause is None:
@@ -173,6 +173,6 @@ def _plain(error: BaseException) -> NightreelError:
 
 
 def _own_kinds(kind: type[NightreelError]) -> set[type[NightreelError]]:
-    """An error's class and all below it; those that Ray makes up as it goes are not its own."""
+    """The classes of an error, without those that Ray creates at run time."""
     below = (_own_kinds(child) for child in kind.__subclasses__() if not child.__module__.startswith("ray."))
     return {kind}.union(*below)

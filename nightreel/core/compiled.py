@@ -16,6 +16,6 @@ def compiled(loop: _Loop) -> _Loop:
     """
     try:
         found: Any = njit(nogil=True, cache=True)(loop)
-    except RuntimeError:  # no place for the cache
+    except RuntimeError:  # the cache cannot be written
         found = njit(nogil=True)(loop)
     return cast(_Loop, found)

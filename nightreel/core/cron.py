@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from apscheduler.triggers.cron import CronTrigger
 
 _DAY, _WEEKDAY = 2, 4
-# Any expression that ever comes does so after this: the 29th of February, too.
+# Every expression that is ever due is due after this, 29 February included.
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 

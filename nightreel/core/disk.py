@@ -1,4 +1,4 @@
-"""A full disk: known from whatever meets it, said in one line with the path, what is free and what is needed.
+"""A full disk: recognised in any library's error, and reported in one line with path, free and needed space.
 
 Python, Arrow, Polars, SQLite and PostgreSQL each have errors of their own for it; few of them name a path.
 """

@@ -20,7 +20,7 @@ from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Paths
 
 ID, CODE = "id", "code"
-# What each column of ids is of.
+# What the ids of each column identify.
 NAMES: Final[Mapping[str, str]] = {
     columns.USER_ID: "user",
     columns.FRIENDS: "user",

@@ -19,8 +19,8 @@ from nightreel.core.disk import disk_full, is_disk_full
 from nightreel.core.errors import BusyError, NightreelError
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
-# How long a step waits for another one that changes the home: a short one ends within it, and who waits for a
-# long one is better off with an exit code.
+# How long a step waits for another one that changes the home: short steps end within it, and for a long one
+# an exit code serves a caller better.
 HOME_WAIT_S = 30.0
 _POLL_S = 0.1
 # State folders of the homes on which this process is at work.

@@ -14,13 +14,13 @@ ColumnType = Literal["numeric", "categorical", "text"]
 # What a column of items may be besides: the roles that features, candidate sources and limits read.
 ItemRole = Literal["category", "author", "upload_date", "length", "music", "tags"]
 ItemColumn = ColumnType | ItemRole
-# How many columns may have a role, where it is not one: categories from the widest to the narrowest.
+# How many columns may have a role, if more than one: categories from the widest to the narrowest.
 _MOST_OF_ROLE: Mapping[str, int] = {"category": 3}
-# Whose ids are text by being declared, whatever they are written like.
+# Roles whose columns hold ids, which are text however they are written.
 _IDS_OF_ROLE: Mapping[str, str] = {"category": "category", "author": "author", "tags": "tag"}
 Unit = Literal["milliseconds", "seconds", "minutes"]
-# What says how much a play was worth, and above which of these it is liked where like_threshold is not set:
-# from 4 of 5 stars on; all that have some weight; any play where the log has plays alone.
+# The kinds of a play's value, and above which value a play is liked if like_threshold is not set: from 4 of 5
+# stars on; with any weight; every play if the log has nothing but plays.
 VALUES: Mapping[str, float] = {"watch_ratio": 1.0, "rating": 3.5, "weight": 0.0, "event": 0.5}
 PLAYS_ALONE_LIKED_ABOVE = 0.5
 MS_PER_UNIT: Mapping[Unit, int] = {"milliseconds": 1, "seconds": 1_000, "minutes": 60_000}
@@ -146,7 +146,7 @@ class Columns(_Table):
             raise ValueError(f"the column {twice[0]!r} is given for two things")
         values = [name for name in VALUES if getattr(self, name) is not None]
         if len(values) > 1:
-            raise ValueError(f"{' and '.join(values)}: name one, which says how much a play was worth")
+            raise ValueError(f"{' and '.join(values)}: name one, which holds a play's value")
         if self.play_time is not None and self.length is None and not values:
             raise ValueError("play_time without length says not how much was played: name length too")
         return self
@@ -184,7 +184,7 @@ class LogLayout(_Table):
         default=None,
         description="Of plays that a query gives: the column by which later nights ask on.",
     )
-    worth: dict[str, float] = Field(default_factory=dict, description="How much each event is worth.")
+    worth: dict[str, float] = Field(default_factory=dict, description="The weight of each event.")
     user_columns: dict[str, ColumnType] = Field(
         default_factory=dict, description="The type of each column of users that becomes a feature."
     )
@@ -203,14 +203,14 @@ class LogLayout(_Table):
     def _not_negative(cls, value: dict[str, float]) -> dict[str, float]:
         bad = next((name for name, worth in value.items() if not 0 <= worth < float("inf")), None)
         if bad is not None:
-            raise ValueError(f"{bad}: what an event is worth is 0 or more")
+            raise ValueError(f"{bad}: an event's weight is 0 or more")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "LogLayout":
         if (self.columns.event is not None) != bool(self.worth):
             raise ValueError(
-                "columns.event and worth belong together: [data.worth] says what each event is worth, "
+                "columns.event and worth belong together: [data.worth] has the weight of each event, "
                 "like `like = 1.0`"
             )
         declared: tuple[tuple[Mapping[str, str], Literal["user", "item"]], ...] = (

@@ -54,7 +54,7 @@ def configure(*, json_lines: bool | None = None, verbose: bool = False) -> None:
 def _without_driving_characters(
     _logger: object, _method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
-    """A caption or a file's name in a log line drives no terminal."""
+    """A caption or a file's name in a log line must not control the terminal."""
     return {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
 
 

@@ -47,7 +47,7 @@ class Folder:
             return fs.LocalFileSystem(), str(Path(self.location))
         if not self.location.startswith(_SCHEMES):
             raise InputError(
-                f"{self.location}: not a place for files.", "Use s3://, gs://, file:// or a path."
+                f"{self.location}: files cannot be kept there.", "Use s3://, gs://, file:// or a path."
             )
         try:
             if self.location.startswith("s3://"):

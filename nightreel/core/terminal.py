@@ -1,6 +1,6 @@
-"""What may be sent to a terminal: no character that drives it, and none that it cannot write.
+"""What may be sent to a terminal: no control characters, and none that its encoding lacks.
 
-And what happens where it, or the file that stands for it, takes nothing: results are owed, remarks are not.
+A command whose results cannot be written fails; remarks that cannot be written are lost.
 """
 
 import io
@@ -14,7 +14,8 @@ from typing import Any
 
 from nightreel.core.errors import NightreelError
 
-# Control characters but for tab and line feed, half surrogate pairs, and what turns the direction of text.
+# Control characters except tab and line feed, half surrogate pairs, and marks that turn the direction of
+# text.
 _DRIVING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -85,7 +86,7 @@ def _output_named() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has gone away, as `| head` does, and that is no failure to be named
+        raise  # the reader has gone away, as `| head` does, which is no failure
     except OSError as error:
         raise StandardOutputError(
             f"Standard output could not be written: {error.strerror}.",
@@ -94,10 +95,10 @@ def _output_named() -> Iterator[None]:
 
 
 def _guarded(stream: Any, kind: type[io.TextIOWrapper]) -> Any:
-    """The same stream watched over; streams that are no files of the system stay as they are."""
+    """The stream with its errors handled; a stream without a file descriptor stays as it is."""
     if type(stream) is not io.TextIOWrapper:
         return stream
-    # Who has the stream itself may go on with it; without a reference it would close what both write to.
+    # Others may still use the original stream; without a reference to it, both would be closed.
     _unguarded.append(stream)
     return kind(
         stream.buffer,

@@ -1,4 +1,4 @@
-"""Tells the user's own command or webhook of a failed job; what goes wrong here is only logged."""
+"""Reports a failed job to the user's own command or webhook; an error here is only logged."""
 
 import json
 import subprocess

@@ -25,7 +25,7 @@ from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import STORED, list_night, recommendation_run
 from scoring.outcomes import record_outcomes
 
-# With what a home would keep by itself; so that no night of a long backfill is pruned by a later one.
+# More than any backfill has, so that none of its nights is pruned by a later one.
 _KEEP_ALL = 1_000_000
 
 _log = get_logger(__name__)

@@ -42,7 +42,7 @@ from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries
 from pipelines.known import deliveries_after
 
-# What reading a file may raise; whatever it is, the night goes on with the other files.
+# What reading a file may raise; the night then goes on with the other files.
 _BAD_FILE = (
     NightreelError,
     OSError,
@@ -109,7 +109,7 @@ def merge_deliveries(settings: LogNeeds) -> StepResult[DeliveryFacts]:
 
 
 def _stamped_anew(settings: DataSettings) -> list[str]:
-    """Give deliveries of a clock that was ahead a stamp of now; returns what is to be said of it."""
+    """Date deliveries of a clock that was ahead as of now; returns remarks."""
     now = datetime.now(UTC)
     if not delivered_after(settings.raw_dir, now):
         return []
@@ -130,7 +130,7 @@ def _stamped_anew(settings: DataSettings) -> list[str]:
 
 
 def say_what_waits(settings: DataSettings) -> None:
-    """Log a warning if files wait in `incoming`, which only a night takes in."""
+    """Log a warning if files wait in `incoming`, which only a night merges."""
     if files := _waiting(settings.raw_dir / INCOMING):
         _log.warning(
             "files wait in incoming and are not read: a night does so, as by `nightreel schedule --once`",
@@ -151,9 +151,9 @@ def _waiting(folder: Path) -> list[Path]:
 
 
 def _take(path: Path, settings: LogNeeds) -> tuple[Path | None, int, str]:
-    """Check a file and archive it: where it is now, its good rows, and what is to be said of the others.
+    """Check a file and archive it: its new path, the number of its good rows, and remarks on the others.
 
-    None where it was still being written. Raises one of _BAD_FILE where it is to be set aside.
+    None if it was still being written. Raises one of _BAD_FILE if it belongs in quarantine.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise InputError("not a file of its own, but a link or a device.", "Deliver the file itself.")
@@ -177,7 +177,7 @@ def _take(path: Path, settings: LogNeeds) -> tuple[Path | None, int, str]:
 
 
 def _check(path: Path, file: RawFile, settings: LogNeeds) -> tuple[int, str]:
-    """How many good rows there are, and what is to be said of the others."""
+    """The number of good rows, and remarks on the others."""
     table, _ = read_delivery(path, file, settings)
     bad = table.rejects.filter(pl.col(REASON) != DUPLICATE)
     rows = table.frame.height + table.rejects.height
@@ -194,7 +194,7 @@ def _check(path: Path, file: RawFile, settings: LogNeeds) -> tuple[int, str]:
 
 
 def _raw_folder(settings: DataSettings) -> Path:
-    """Where raw files lie, or will."""
+    """The folder of the raw files, which need not exist yet."""
     try:
         return find_raw_folder(settings.raw_dir)
     except InputError:
@@ -210,7 +210,7 @@ def _reason(error: Exception) -> str:
 
 
 def _quarantine(path: Path, reason: str) -> str:
-    """Move a bad file where it is out of the way, its reason beside it; returns what is to be said of it."""
+    """Move a bad file into quarantine with its reason beside it; returns the remark."""
     name = printable(path.name)
     folder = path.parent / QUARANTINE
     try:
@@ -233,7 +233,7 @@ def _free(folder: Path, path: Path) -> Path:
 
 
 MERGE_DELIVERIES: Step[DeliveryFacts] = Step(
-    name="take in",
+    name="deliveries",
     does="Check what was dropped in `incoming`, and archive it for ingest to merge.",
     reads=lambda settings: (settings.data.raw_dir / INCOMING,),
     writes=lambda settings: (

@@ -164,7 +164,7 @@ def _change(job: Job) -> Any:
 
 
 def _prune(connection: Connection, now: datetime) -> None:
-    """Remove the oldest; what says that it began after now takes none of the room of the others."""
+    """Remove the oldest records; those that are dated after now do not count against the limit."""
     began = job_run.c.started_at
     newest_first = select(began).where(began <= now + SKEW).order_by(began.desc())
     oldest = connection.execute(newest_first.offset(_KEPT).limit(1)).scalar()

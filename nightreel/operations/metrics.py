@@ -192,7 +192,7 @@ def served_metrics(settings: ScheduleNeeds) -> Iterator[int | None]:
 
 
 class _Server(ThreadingHTTPServer):
-    """So many connections at a time; those beyond are closed at once, so that none holds the scheduler up."""
+    """A server with a limit on connections; more are closed at once, so that none holds up the scheduler."""
 
     daemon_threads = True
     # Closing waits for no connection.
@@ -222,7 +222,7 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def _server(address: tuple[str, int], text: Callable[[], str]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
-        # A connection that says nothing is let go.
+        # A connection that says nothing is closed.
         timeout = _TIMEOUT_SECONDS
 
         def do_GET(self) -> None:

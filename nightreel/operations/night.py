@@ -109,7 +109,7 @@ def _record(settings: DatabaseNeeds, job: Job, outcome: Outcome, error: str | No
 
 @contextmanager
 def _limited(settings: ScheduleSettings) -> Iterator[None]:
-    """SIGTERM ends the work in order; and where nobody watches any more, the alarm ends it in the end."""
+    """SIGTERM ends the work in order; if the scheduler is gone, an alarm ends it later."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         sys.exit(_STOPPED)

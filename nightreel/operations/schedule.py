@@ -114,7 +114,7 @@ class Scheduler:
         return ended.code if ended.code >= 0 else 128 - ended.code
 
     def _settle(self, job: Job, ended: ProcessResult) -> None:
-        """See that the record says how the job ended, and that somebody hears of a failure."""
+        """Record how the job ended, and report a failure."""
         if ended.code == 0:
             self._settled[job.name] = job.due_at
             return

@@ -121,7 +121,7 @@ def _ago(passed: timedelta) -> str:
 
 
 def _span(passed: timedelta) -> str:
-    """About how long, in the largest unit that says something."""
+    """A rough duration, in its largest useful unit."""
     minutes = max(0, int(passed.total_seconds() // 60))
     if minutes < 120:
         return f"{minutes} min"

@@ -33,8 +33,8 @@ __all__ = ["FACTORS", "Fit", "before_first_refit", "build_factors", "refit_cutof
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
 _NEW_SHARE = 0.01
-# Plays a factor that there must be before the first refit: KuaiRec has a few stray plays weeks
-# before all others, and a model (or a vocabulary) learnt from those alone would be noise.
+# Plays per factor before the first refit: KuaiRec has a few stray plays weeks before all others, and a model
+# (or a vocabulary) learnt from those alone would be noise.
 _PLAYS_A_FACTOR = 32
 
 

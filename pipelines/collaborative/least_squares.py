@@ -91,7 +91,7 @@ def solve(
             _, solved[row], failed = sposv(both[:-1, :-1] + ridge, both[:-1, -1])
             assert not failed, "a matrix plus a ridge is positive definite"
 
-    # BLAS threads would fight with ours.
+    # BLAS threads would compete with ours.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         list(pool.map(solve_rows, _blocks(counts, threads * _BLOCKS_A_THREAD)))
     return Side(solved[:, :size].copy(), solved[:, size].copy())

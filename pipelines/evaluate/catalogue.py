@@ -56,7 +56,7 @@ class Videos:
         users = pairs.history.select(pl.col(columns.USER_ID).n_unique()).collect().item()
         local_day = (pairs.as_of.astimezone(settings.zone) - timedelta(microseconds=1)).date()
         first_day = pl.col("first_play").dt.convert_time_zone(settings.time_zone).dt.date()
-        # A video that nobody knows of yet is as new as can be.
+        # A video that is not known yet is as new as possible.
         known_since = pl.coalesce(pl.col(columns.UPLOAD_DATE), first_day, pl.lit(local_day))
         age = rows.select((pl.lit(local_day) - known_since).dt.total_days().clip(0)).to_series()
         names = tuple(sorted(rows["category"].unique()))

@@ -40,7 +40,7 @@ from pipelines.uploads import FRESH_DAYS
 
 CUTOFFS = (10, 20, 50, 100, 200, 500, 1000)
 SLICE_CUTOFFS = (10, 100)
-ANY_LABEL = "any"  # of figures that ask not what was liked
+ANY_LABEL = "any"  # the label of figures that do not depend on what was liked
 ALL = "all"  # the slice of all users and pairs
 VERSUS_HYBRID = "_minus_hybrid"
 METRICS: dict[str, Callable[[RankedLists, int], np.ndarray]] = {
@@ -201,7 +201,7 @@ class Measuring:
                         found.add(ANY_LABEL, "share_of_places", k, name, (codes == code).sum(axis=1) / sizes)
 
     def _against_hybrid(self, found: _Columns, system: str) -> None:
-        """The same users' differences to the hybrid; their interval tells whether chance explains them."""
+        """The same users' differences to the hybrid; their interval shows whether chance explains them."""
         if system == HYBRID:
             self._hybrid = dict(zip(found.keys, found.values, strict=True))
             return

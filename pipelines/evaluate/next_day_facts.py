@@ -12,7 +12,7 @@ from pipelines.evaluate.next_day_figures import MICRO_RECALL
 from pipelines.labels import labels_of
 
 _VERDICT_AT = 20
-# Of the main table: metric and k, the k cut to the largest that there is.
+# Columns of the main table: metric and k; a k beyond the largest is cut to it.
 _PRINTED = (
     (MICRO_RECALL, 20),
     (MICRO_RECALL, 100),
@@ -67,7 +67,7 @@ def verdict(own: Sequence[Figure], label: str, cutoffs: Sequence[int]) -> str:
         if high < 0
         else "the published lists are worse than yesterday's popularity"
         if low > 0
-        else "the published lists and yesterday's popularity cannot be told apart"
+        else "the published lists and yesterday's popularity differ by no more than chance"
     )
     return (
         f"{word}: in the first {k} stand {hybrid.value:.4f} of the liked plays, by yesterday's popularity "

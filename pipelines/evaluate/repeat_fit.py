@@ -20,7 +20,7 @@ from pipelines.hashing import uniform_hash
 from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, save_fit
 
 VALUES = (0.1, 0.2, 0.35, 0.5)
-# In all: each of the values has its part of it.
+# Of all values together: each has its part of it.
 _ALPHA = 0.05
 _USERS_MAX = 20_000
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
@@ -101,7 +101,7 @@ def _hits(found: NextDay, settings: RankerNeeds, discount: float) -> pl.DataFram
 
 
 def _of_some(lists: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """The lists of some users, the same ones each night: what is to be proved needs no more."""
+    """The lists of a sample of users, the same ones each night, which is enough for an interval."""
     users = lists[columns.USER_ID].unique().to_numpy()
     share = sampled_share(users, _USERS_MAX, seed)
     if share >= 1:

@@ -131,7 +131,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         settings,
     )
     kept = ~is_tuning
-    # One after the other, so that they never stand twice.
+    # One after the other, so that memory never holds both.
     reported = {system: scores.pop(system)[kept] for system in list(scores)}
     reported[HYBRID] = _hybrid(
         user_id[kept],
@@ -332,7 +332,7 @@ def _truth(pairs: pl.DataFrame, settings: DataSettings) -> np.ndarray | None:
     if not path.is_file():
         return None
     own = pairs.select(columns.USER_ID, columns.VIDEO_ID).lazy()
-    # It tells of the fully observed pairs only: most others need not be looked up.
+    # The truth covers the fully observed pairs only: most others need not be looked up.
     known = pl.scan_parquet(path).select(columns.USER_ID, columns.VIDEO_ID, _PROBABILITY_LIKED)
     if own.head(1).join(known, on=_PAIR, how="anti").collect().height:
         return None

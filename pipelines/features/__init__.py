@@ -73,7 +73,7 @@ def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[V
     """
     read, wrote = AGGREGATES.reads(settings), _sources_of_views(settings)
     require_tables(read)
-    # A source of before a feature was added lacks its column.
+    # A source that is older than a feature lacks its column.
     features = {view: BUILTIN.view(view).names for view in _VIEWS}
     attempt = AGGREGATES.attempt(settings, read, force=force, features=features)
     if attempt.known is not None:

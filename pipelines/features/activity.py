@@ -93,7 +93,7 @@ def _cumulative(
         prior_mean = pl.col(f"overall_{name}") / pl.col(f"overall_{PLAYS}")
         return (pl.col(name) + SMOOTHING_PLAYS * prior_mean) / (pl.col(PLAYS) + SMOOTHING_PLAYS)
 
-    # What no play has is unknown, not 0.
+    # If no play has a value, it is unknown, not 0.
     duration = pl.col(columns.PLAY_DURATION) / pl.col(PLAYS) if settings.has_play_times else pl.lit(None)
     return so_far.select(
         key,

@@ -58,7 +58,7 @@ def _views(data: DataSettings, features: FeatureSettings) -> list[View]:
     return [
         view
         for view in catalogue_of(data, features).stored
-        # A module's own views of pairs are built: they are there because somebody reads them.
+        # A module's own views of pairs are always built, as they are there for a reader.
         if view.is_expressed and (features.pair_views or view.module or not view.is_of_pairs)
     ]
 
@@ -72,7 +72,7 @@ def _build(
     path = settings.paths.feature_source(view.name)
     decisive = {
         "entries": [(one.name, one.type, one.days, one.combine, str(one.value)) for one in view.features],
-        # What an expression calls may have changed where it reads the same.
+        # What an expression calls may have changed although its text has not.
         "module": module_text(view.module) if view.module else None,
     }
     attempt = EXPRESSED.attempt(settings, read, force=force, record=f"{_RECORD}{view.name}", **decisive)

@@ -170,7 +170,7 @@ class _Points:
         row_keys = _number(rows, self.keys.columns[:-1]).to_numpy() * self.stride + day
         begin = self.key * self.stride
         if days is not None:
-            # Nothing of an earlier key: a day's number is never below 0.
+            # No rows of an earlier key: a day's number is never below 0.
             begin = begin + np.maximum(self.day - days + 1, 0)
         starts = np.searchsorted(row_keys, begin, side="left")
         stops = np.searchsorted(row_keys, self.key * self.stride + self.day, side="right")
@@ -289,7 +289,7 @@ def _evaluated(grouped: GroupBy, features: Sequence[Feature], view: View) -> pl.
         found = grouped.agg(_expression(feature).alias(feature.name) for feature in features)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         if len(features) > 1:
-            for feature in features:  # one of them is at fault, and is named
+            for feature in features:  # one of them is at fault; find and name it
                 _evaluated(grouped, [feature], view)
         said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise InputError(
@@ -310,7 +310,7 @@ def _where(view: View) -> str:
 
 
 def _changes(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Without the rows that say of a key what the one before says."""
+    """The frame without rows that repeat the key's previous one."""
     features = [name for name in frame.columns if name not in (*keys, columns.EVENT_TIMESTAMP)]
     differs = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*keys, *features)]
     return frame.filter(pl.any_horizontal(*differs) | (pl.int_range(pl.len()) == 0))

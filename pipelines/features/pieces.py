@@ -10,12 +10,12 @@ import polars as pl
 from nightreel.core.cluster import run_all, workers
 from nightreel.core.settings import ClusterSettings, DataSettings
 
-# On a cluster: fewer rows than this are not worth a task.
+# On a cluster, a piece with fewer rows than this costs more than it saves.
 PIECE_ROWS_MIN = 500
 
 
 def number_of_pieces(rows: int, settings: ClusterSettings) -> int:
-    """Into how many pieces so many rows are best cut."""
+    """The best number of pieces for so many rows."""
     return min(workers(settings), max(1, rows // PIECE_ROWS_MIN))
 
 

@@ -21,7 +21,7 @@ DESCRIPTION = (
     columns.VIDEO_DURATION,
     columns.VIDEO_TAG,
 )
-# What of it a file of items may say too, which counts first.
+# Columns that a file of items may have too, and then takes precedence.
 OF_ITEMS = (columns.AUTHOR_ID, columns.UPLOAD_DATE, columns.VIDEO_DURATION, columns.VIDEO_TAG)
 _BY_ITEMS = "{}_of_items"
 _PLAYED_DURATION = "played_duration"
@@ -113,7 +113,7 @@ def length_range(duration_ms: str) -> pl.Expr:
 
 
 def _changes(versions: pl.DataFrame, key: str, values: list[str]) -> pl.DataFrame:
-    """Of the versions of each key those that say something else than the one before, stamped by arrival."""
+    """The versions of each key that differ from the one before, stamped by arrival."""
     if columns.CREATED_TIMESTAMP not in versions.columns:
         versions = versions.with_columns(pl.lit(ALWAYS_KNOWN, dtype=INSTANT).alias(columns.CREATED_TIMESTAMP))
     changed = pl.col(key).ne_missing(pl.col(key).shift(1)) | pl.any_horizontal(

@@ -1,4 +1,4 @@
-"""Which days what is kept for the next night was made of, recorded beside it."""
+"""A record, beside what is kept for the next night, of the days that it was made of."""
 
 import json
 from collections.abc import Iterable, Mapping

@@ -61,7 +61,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
             _log.warning("the tables are made anew", reason=str(error))
             result = _ingest(settings, scratch, force=True)
         if settings.lists.shared.popular_k:
-            # Before hours of features and models: what names the users' columns meets them here first.
+            # Settings that name users' columns are checked here, before hours of features and models.
             segment_columns(pl.read_parquet(settings.paths.table("users")), settings.lists.shared.segments)
         return result
 
@@ -75,7 +75,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     unread = unread_files(settings.data)
     for line in unread:
         _log.warning("not read", file=line)
-    # What lies beside the files that are read is looked at each time, and is no part of the record.
+    # Other files there are looked at each time, and are not part of the record.
     remarks = {"remarks": tuple(unread) or None}
     attempt = INGEST.attempt(settings, [*paths, *(delivery.path for delivery in arrived)], force=force)
     if attempt.known is not None:

@@ -17,7 +17,7 @@ _TYPES: tuple[tuple[tuple[type, ...], pa.DataType], ...] = (
     ((bool, int), pa.int64()),
     ((bool, int, float), pa.float64()),
 )
-# Numbers of any precision, where they are compared.
+# The type of a watermark of any precision, whose values are compared.
 _COMPARED = pa.decimal128(38, 9)
 _CAST = "Cast it in the query, e.g. CAST(... AS TEXT)."
 _INT64 = range(-(2**63), 2**63)

@@ -8,7 +8,7 @@ _LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 
 class UpTo(io.RawIOBase):
-    """A file as if it ended at `end`: what another process appends meanwhile is of the next time."""
+    """A file as if it ended at `end`: what another process appends meanwhile is read the next time."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
         self._file, self._end = file, end

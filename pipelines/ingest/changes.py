@@ -103,7 +103,7 @@ def first_difference(name: str, before: pl.DataFrame | None, plays: pl.DataFrame
 
 
 def _shortened(changes: list[Change]) -> list[Change]:
-    """The last ones; those before them as one that matters whenever one of them would."""
+    """The last changes; earlier ones are merged into one that counts whenever any of them would."""
     old, kept = changes[:-_KEPT], changes[-_KEPT:]
     if not old:
         return kept

@@ -115,11 +115,11 @@ def _with_nulls(text: pl.Series, column: RawColumn) -> pl.Series:
 
 
 def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format: str) -> list[pl.Series]:
-    """Why rows' values are bad, null where they are not; no series at all where all are good."""
+    """The reasons why values are bad, null for good ones; an empty list if all are good."""
     found = []
     unread = values.is_null() & text.is_not_null()
     if unread.any():
-        # Other programs' words for nothing are no errors where nothing is allowed.
+        # Other programs' words for a missing value are no errors if it may be missing.
         if column.kind is not Kind.ID:
             unread = unread & ~text.str.strip_chars().is_in(NO_NUMBER)
         found.append(reason_where(text, unread, column.shown, _problem(column, text, time_format)))
@@ -130,7 +130,7 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
     if column.among and (other := values.is_not_null() & ~values.is_in(column.among)).any():
         known = ", ".join(column.among)
         found.append(
-            reason_where(text, other, column.shown, pl.lit(f"is none of {known}, which have a worth"))
+            reason_where(text, other, column.shown, pl.lit(f"is none of {known}, which have a weight"))
         )
     if not column.nullable and (missing := values.is_null() & ~unread).any():
         words = pl.lit(f"column {column.shown}: no value")

@@ -27,7 +27,7 @@ from pipelines.ingest.taken import Taken
 
 @dataclass(frozen=True)
 class Header:
-    """What a first look at a file tells.
+    """What a first look at a file shows.
 
     Attributes:
         names: the columns.
@@ -124,7 +124,7 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
         delimiter=delimiter,
         stamp=stamp if text_file.is_copy else (status.st_size, status.st_mtime_ns),
         has_quotes=text.quotes > 0,
-        # Where nothing but returns ends lines, as on old Macs, they are what they seem.
+        # If only carriage returns end lines, as on old Macs, they do end lines.
         lone_returns=text.lone_returns > 0 and text.lines > 0,
         start=start,
         lines_before=lines_before,

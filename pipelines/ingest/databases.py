@@ -28,7 +28,7 @@ _ROWS_AT_A_TIME = 50_000
 _INT64_MAX = 2**63 - 1
 _LAST = "nightreel_last"
 _AGAIN = "Correct the query of [data], or its source_url, or try again when the database is there."
-# What the drivers say first where the database is away, and not the query wrong.
+# How the drivers' messages begin if the database is away, rather than the query wrong.
 _AWAY = ("IO:", "TIMEOUT:", "CANCELLED:", "UNAVAILABLE:", "INTERNAL: IO Error: Could not set lock")
 
 _STATUS = re.compile(r"^[A-Z_]+: ")
@@ -39,7 +39,7 @@ class QueryRequest:
     """A query to a database.
 
     Attributes:
-        watermark: the column that tells new rows from old.
+        watermark: the column by which new rows are distinguished from old ones.
         last: if given, only rows whose watermark is at or above it are asked for.
         rows_max: the most rows to fetch; None for all.
     """
@@ -186,7 +186,7 @@ def _duckdb(url: URL) -> dict[str, Any]:
     return {"driver": driver.driver_path(), "entrypoint": "duckdb_adbc_init", "db_kwargs": options}
 
 
-# By its kind, the URLs that ADBC answers; another driver in a URL is one of SQLAlchemy's.
+# URLs that ADBC answers, by kind of database; a URL with another driver is SQLAlchemy's.
 NATIVE = {
     "postgresql": ("postgresql", "postgresql+psycopg"),
     "sqlite": ("sqlite",),

@@ -64,7 +64,7 @@ class DaySpill:
         self._left_out: list[int] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take in rows with an event_timestamp."""
+        """Add rows with an event_timestamp."""
         self._waiting.append(rows)
         if sum(part.height for part in self._waiting) >= ROWS_IN_MEMORY:
             number = sum(map(len, self._files.values()))

@@ -16,7 +16,7 @@ _NO_VALUE = ("", "null", "nan", "none", "na", "n/a", "<na>", "\\n")
 
 
 def have_commas(values: Iterable[str]) -> bool:
-    """Whether all values are numbers, and some have one comma, be it before decimals or after thousands."""
+    """Whether all values are numbers and some have one comma, before decimals or after thousands."""
     texts = _values(values)
     return all(_NUMBER.fullmatch(one) for one in texts) and any(COMMA in one for one in texts)
 

@@ -51,7 +51,7 @@ def kind_of(name: str) -> RawFile | None:
 
 
 def own_name(name: str, settings: DataSettings) -> str:
-    """A delivery's name as of a raw file, where it begins as [data] calls these: plays, users, items.
+    """A delivery's name as that of a raw file, if it begins with plays, users or items, as in [data].
 
     Any other name as it is.
     """
@@ -74,7 +74,7 @@ def deliveries(raw_dir: Path) -> list[Delivery]:
 
 
 def no_deliveries(raw_dir: Path) -> list[tuple[Path, str]]:
-    """What lies in the archive and is no delivery, hidden files left out, each with the reason."""
+    """Files in the archive that are not deliveries, each with the reason; hidden files are left out."""
     found = ((path, _delivery(path)) for path in _archived(raw_dir) if not path.name.startswith("."))
     return [(path, reason) for path, reason in found if isinstance(reason, str)]
 

@@ -1,4 +1,4 @@
-"""The formats of raw files: what settings say of them, and what their first bytes and names tell."""
+"""The formats of raw files: what settings say, and what first bytes and names show."""
 
 import codecs
 import hashlib

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 NONE = -1
 _SMALLEST_TABLE = 2**10
-# Fuller than this, too many ids stand far behind their slot.
+# In a fuller table, too many ids would lie far from their slot.
 _LARGEST_SHARE = 2 / 3
 
 

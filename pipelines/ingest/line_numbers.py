@@ -56,5 +56,5 @@ class LineNumbers:
         self._breaks += [(number, count) for number, count in records if count]
 
     def line_of(self, number: int) -> int:
-        """The line on which a record begins that was given before, or left out."""
+        """The line on which an earlier record begins."""
         return number + self._lines_before + sum(count for record, count in self._breaks if record < number)

@@ -1,7 +1,7 @@
-"""Raw files as the table `[data]` of the settings has them: which file, which columns, and what they are.
+"""Raw files as the table `[data]` of the settings describes them: files, columns and their meaning.
 
 A mapped file is a RawFile like others: it passes the same checks and becomes the same table. What a log does
-not have is null there, but for `watch_ratio`, which holds each play's weight: watched time over length,
+not have is null there, except `watch_ratio`, which holds each play's weight: watched time over length,
 the rating, the given weight, the weight of its event, or 1 where the log has only plays.
 """
 

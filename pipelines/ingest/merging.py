@@ -106,7 +106,7 @@ def with_records(
     )
     joined = records.join(before, on=key, how="left", maintain_order="left").with_columns(
         pl.col("is_there").fill_null(value=False),
-        # What a file has no column for, it says nothing of.
+        # A column that the file lacks stays as it was.
         *(pl.col(f"before {name}").alias(name) for name in content if name not in given),
     )
     differs = pl.any_horizontal(

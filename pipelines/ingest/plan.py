@@ -79,7 +79,7 @@ def plan_files(
         if known is not None and is_there(path) and known.is_same(path):
             plans[file] = Plan(file, path, known, None, of_file)
             continue
-        # What a record of the raw file would have replaced, had it been there, the table does not say.
+        # The table does not say which of its rows the raw file's would have replaced.
         resumable = known if known is not None and not (file.key and known.delivered) else None
         source = source_of(path, file, settings.data, scratch, resumable)
         header = source.header

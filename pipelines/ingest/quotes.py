@@ -76,7 +76,7 @@ def _holds_rows(parts: list[str], index: int, fields: int, key: int, delimiter: 
         return True  # a key has no line breaks
     if any(part.count(delimiter) >= fields - 1 and _has_key(part, key, delimiter) for part in parts[1:-1]):
         return True
-    # Two rows that follow one another: the first one's end, and the beginning of the second.
+    # Two consecutive rows: the end of the first, and the beginning of the second.
     is_end = parts[0].count(delimiter) >= fields - 1 - index
     begins = parts[-1].count(delimiter) >= index and _has_key(parts[-1], key, delimiter)
     return key < index and is_end and begins

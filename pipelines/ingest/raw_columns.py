@@ -8,7 +8,7 @@ import polars as pl
 
 from pipelines.local_days import INSTANT
 
-# A time before is a word for nothing that another program wrote.
+# An earlier time is another program's word for a missing value.
 FIRST_DAY = date(1970, 1, 2)
 
 

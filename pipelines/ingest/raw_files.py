@@ -219,7 +219,7 @@ def find_raw_folder(raw_dir: Path) -> Path:
 def _is_there(folder: Path) -> bool:
     try:
         return folder.is_dir() and raw_path(folder, BIG_MATRIX).exists()
-    except OSError:  # a folder that this user may not look into
+    except OSError:  # a folder that this user may not read
         return False
 
 

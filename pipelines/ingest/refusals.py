@@ -17,7 +17,7 @@ _REPAIR_SHARE = 0.5
 
 
 def ask_which_ratings(source: Source, highest: float, settings: DataSettings) -> None:
-    """Raise InputError where ratings go beyond five stars and nobody has said which of them are liked.
+    """Raise InputError if ratings exceed five stars and no setting says which of them are liked.
 
     Args:
         highest: the highest value of a play.
@@ -52,7 +52,7 @@ def refuse_too_many(
         path, line = source.header.text.where(source.path, first[LINE])
         share = wrong.height / rows
         remedy = f"Repair the rows, or allow rejects: [data] max_reject_share = {_rounded_up(share):g}."
-        if share > _REPAIR_SHARE:  # to let so many through would be to lose the file
+        if share > _REPAIR_SHARE:  # the share may not be so large that the whole file is lost
             few = "No row is good" if wrong.height == rows else "Most rows are bad"
             remedy = f"{few}: repair the file, or put the right one there."
         remedy += remedy_for(settings, first[REASON])

@@ -36,7 +36,7 @@ def schema_of(file: RawFile) -> "pa.DataFrameSchema":
 
 
 def validate(frame: pl.DataFrame, file: RawFile) -> None:
-    """Hold a table, or a part of it, against its schema."""
+    """Check a table, or a part of it, against its schema."""
     import pandera.errors
 
     try:

@@ -1,4 +1,4 @@
-"""A raw file that is there: its header, which of its columns it has, and how its times are written."""
+"""A raw file that exists: its header, the columns that it has, and how its times are written."""
 
 import csv
 import time
@@ -99,7 +99,7 @@ def source_of(
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names; of those that are there twice, and so not read, each later one with its number."""
+    """The names, with numbers after repeated ones, whose columns are not read."""
     return [
         f"{name} ({names[: at + 1].count(name)})" if name in names[:at] else name
         for at, name in enumerate(names)

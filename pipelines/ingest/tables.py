@@ -246,7 +246,7 @@ def distinct(frame: pl.DataFrame, file: RawFile) -> tuple[pl.DataFrame, pl.DataF
 
 
 def with_raw_text(repeated: pl.DataFrame, source: Source) -> pl.DataFrame:
-    """Read the file again for the text of these lines: it was not worth keeping in memory for all rows."""
+    """Read the file again for the text of these lines, rather than keep it in memory for all rows."""
     path, header = source.path, source.header
     if repeated.is_empty():
         return pl.DataFrame(schema=REJECT_SCHEMA)

@@ -55,7 +55,7 @@ def text_of(path: Path, form: Form, scratch: Path, *, keep_json: bool = False) -
 
 
 def _of_plain(text: Path, path: Path, form: Form, scratch: Path, *, keep_json: bool) -> Text:
-    """What text that is not packed is.
+    """The form of text that is not compressed.
 
     Args:
         path: how it is named to people.

@@ -1,4 +1,4 @@
-"""Recognises how a file writes its times, from its first rows, and asks where the data cannot tell."""
+"""Recognises how a file writes its times, from its first rows, and asks if they are ambiguous."""
 
 import re
 from collections import Counter

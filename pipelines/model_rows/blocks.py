@@ -1,4 +1,4 @@
-"""Blocks of work done by a few threads, handed over in their order and not far ahead of who takes them."""
+"""Blocks of work done by a few threads, handed over in order and not far ahead of their consumer."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,6 +1,6 @@
 """Everything that is known at an instant, from which candidates and their feature rows are composed.
 
-The only code that composes a row of the next day's rankers, for training, backtests and scoring alike: user
+The only code that composes a row of the next day's rankers, for training, backtests and scoring: user
 side, video side, and the pair's own features. Whatever a row holds comes from plays strictly before the
 user's instant, from sources fitted strictly before the night's cutoff, and from Feast's features as of it.
 Numbers are relative to the night or to the user where their level says only how old the log is.

@@ -16,7 +16,7 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings import DataSettings, RankerSettings
 from pipelines.labels import RATIO, Targets
 
-# Below this share of liked plays, or of plays that are not, a classifier has next to nothing to learn from.
+# Below this share of liked plays, or of others, a classifier has next to nothing to learn from.
 _LEAST_SHARE = 0.001
 _OF_LIKED: dict[str, Any] = {"objective": "binary", "metric": "binary_logloss"}
 _OF_AMOUNTS: dict[str, Any] = {"objective": "cross_entropy", "metric": "cross_entropy"}
@@ -79,7 +79,7 @@ class Classes:
         return self.liked in (0, self.plays)
 
     def warn(self, data: DataSettings, ranker: RankerSettings) -> None:
-        """Say how many plays are liked, where that leaves the classifier little to learn."""
+        """Log how many plays are liked if that leaves the classifier little to learn."""
         if _LEAST_SHARE <= self.liked_share <= 1 - _LEAST_SHARE:
             return
         meaning = "the classifier has next to nothing to learn from"

@@ -1,7 +1,7 @@
 """What the filter keeps and how what it keeps is ordered: the same for published and for evaluated lists.
 
 Equal scores are common: new videos of which nothing is known, a classifier that has little to learn. What
-decides between them is said here once, so that no list falls back to the smallest ids while anything else
+decides between them is defined here once, so that no list falls back to the smallest ids while anything else
 tells the videos apart: the other stage, then how well all users received a video, then its views.
 """
 

@@ -117,7 +117,7 @@ class HybridRanker:
             regressor=lgb.Booster(model_str=(folder / _REGRESSOR).read_text(encoding="utf-8")),
             threads=threads,
         )
-        # Models of before there was one to fit have none.
+        # Models from before it was fitted have none.
         order, shrinkage = folder / _ORDER, folder / _SHRINKAGE
         if order.is_file():
             ranker = replace(ranker, order=Blend.from_json(order.read_text("utf-8")))

@@ -143,7 +143,7 @@ class PastLists:
         alone = replace(Blend.scales(components), weights={columns.REGRESSOR_SCORE: 1.0})
         helped = replace(alone, weights={columns.REGRESSOR_SCORE: 1.0, columns.ALS_SCORE: _ALS_WEIGHT})
         before = gains(alone.scores(components))
-        if not len(before[0]):  # the filter keeps nothing that anybody liked
+        if not len(before[0]):  # nothing that the filter keeps was liked
             return regressor
         gain, by_inverse = (
             now - then for now, then in zip(gains(helped.scores(components)), before, strict=True)

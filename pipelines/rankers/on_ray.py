@@ -86,7 +86,7 @@ def fit_rankers_on_ray(data: TrainingData, settings: RankerNeeds) -> HybridRanke
 
 @contextmanager
 def _scratch(paths: Paths, settings: ClusterSettings) -> Iterator[Folder]:
-    """A folder of this training's own on shared storage, gone when it ends."""
+    """A folder for this training on shared storage, removed at its end."""
     folder = Folder(settings.shared_dir or str(paths.shared)).below(f"train-{uuid4().hex[:12]}")
     try:
         yield folder

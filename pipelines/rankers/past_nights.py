@@ -34,7 +34,7 @@ _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
-# More nights, or more users of each, cost time and gain nothing that the backtest sees.
+# More nights or users cost time and gain nothing in the backtest.
 TRAINING_NIGHTS, TRAINING_USERS = 3, 5_000
 _SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
 _PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
@@ -232,7 +232,7 @@ def _examples(
         if begins < _PLAYS_MIN:
             break
         of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
-        # A user who liked nothing tells no two candidates apart.
+        # A user who liked nothing does not order any two candidates.
         active = np.unique(past.user[of_day][past.liked[of_day]])
         chosen = active[drawn_users(past.user_id[active], users, settings.seed + day % 997)]
         warm += int((first[chosen] < cutoff_us).sum())

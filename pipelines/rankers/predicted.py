@@ -11,7 +11,7 @@ from pipelines.rankers.filtering import hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 
 _BLOCK_ROWS = 65_536
-# Features that have a part in the order by themselves.
+# Features that enter the order directly.
 _OF_PAIRS = (columns.ALS_SCORE, columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS)
 
 

@@ -9,7 +9,7 @@ from numba import uint32
 
 from nightreel.core.compiled import compiled
 
-# The top six bits of a power of two times this number tell which power it is: a de Bruijn sequence.
+# The top six bits of a power of two times this number identify the power: a de Bruijn sequence.
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 TOP_BITS = np.uint64(58)
 # Videos of a user, and pairs, that are carried through all trees before the next ones: their sums stay near

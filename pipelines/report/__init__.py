@@ -109,7 +109,7 @@ _ASKED = {
     "data.long_view_s",
     "data.time_zone",
 }
-# A report may be passed on: it tells nothing of the machine that made it.
+# A report may be passed on, so it says nothing of the machine that made it.
 _PLACES = {
     "home",
     "home_url",

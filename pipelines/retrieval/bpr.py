@@ -1,4 +1,4 @@
-"""Bayesian personalised ranking by the package implicit, on one thread: with more it gives other factors.
+"""Bayesian personalised ranking by the package implicit, on one thread, as more give other factors.
 
 Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback (UAI 2009). It has no
 folding in, so a user's factors are approximated from the videos that they had liked.

@@ -19,7 +19,7 @@ from pipelines.tuning.written import as_markdown, fragment, settled, table, writ
 
 __all__ = ["tune"]
 
-# What a study finds, and what does not touch it.
+# The settings that a study searches, and those that its trials keep.
 _FOUND = {*SPACE, FILTER_K}
 _FIXED = (set(TRAIN.settings) - _FOUND - {"threads"}) | {"evaluation.tuning_share"}
 BEST = "best.toml"

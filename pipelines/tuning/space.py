@@ -39,7 +39,7 @@ SPACE: Mapping[str, Searched] = {
     "ranker.lightgbm.feature_fraction": Searched(0.2, 0.8, log=False),
     "ranker.lightgbm.lambda_l2": Searched(0.01, 100.0),
 }
-"""`[ranker] filter_k` is not among them: a trial's scores tell its best value at once (see `objective`)."""
+"""`[ranker] filter_k` is not among them: a trial's scores show its best value at once (see `objective`)."""
 
 
 def as_set(settings: HomeNeeds) -> dict[str, int | float]:

@@ -24,7 +24,7 @@ from scoring.lists.eligibility import NOBODY, find_candidates
 from scoring.lists.next_day import night_of
 from scoring.lists.rules.owner import OwnerRule
 
-# Systems that are only compared make lists of so many users: their figures need no more, and their lists
+# Systems that are only compared make lists of this many users, which is enough for their figures: their lists
 # cost as much as the published ones (docs/speed.md).
 BACKTEST_USERS = 1_000
 
@@ -141,7 +141,7 @@ class PastNights:
         return tuple(day for day, _ in self._found)
 
     def __iter__(self) -> Iterator[PastNight]:
-        """One night after the other; what one has read goes with it."""
+        """One night after the other; what a night has read is released with it."""
         for day, candidates in self._found:
             night = PastNight(day, candidates, self._plays, self._store, self._encoding, self._settings)
             yield night

@@ -29,7 +29,7 @@ from scoring.lists.score import score_users
 from scoring.lists.score_model import with_last_words
 
 _RANK = "rank"
-# Lists of some users after the other, by the name of the system: user_id, rank, video_id.
+# Lists of blocks of users, by the name of the system: user_id, rank, video_id.
 Blocks = Iterator[Mapping[str, pl.DataFrame]]
 
 

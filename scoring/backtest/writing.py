@@ -1,4 +1,4 @@
-"""The files of the lists: each written whole, and known by what it was made of."""
+"""The files of the lists: each written completely or not at all, with a digest of its inputs."""
 
 import shutil
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Checks of a run's lists, read back from the database, before anyone is shown them.
 
-Each has a name and fails with what, how many and the first case. None trusts scoring's own word.
+Each has a name and fails with what, how many and the first case. None relies on figures of scoring itself.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -199,7 +199,7 @@ def _have_list(connection: Connection, run_id: int, users: np.ndarray) -> np.nda
 
 def _lists(connection: Connection, run_id: int, users: np.ndarray, *, is_sample: bool) -> pl.DataFrame:
     """user, rank and video of these users' lists; those between the users of a sample are not read."""
-    # How a database orders texts is its own affair.
+    # Databases order texts differently.
     one_by_one = is_sample or users.dtype != np.int64
     of_users = _user.in_(users.tolist()) if one_by_one else _user.between(int(users[0]), int(users[-1]))
     names = (_user.label("user"), recommendation.c.rank, recommendation.c[columns.VIDEO_ID].label("video"))

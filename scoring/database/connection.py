@@ -72,7 +72,7 @@ def database_url(settings: DatabaseNeeds) -> URL:
     try:
         url = parsed_url(settings.sqlalchemy_url)
     except (ArgumentError, ValueError):
-        # What the parser says may hold a piece of the password.
+        # The parser's message may hold a part of the password.
         raise InputError("Setting `[database] url`: not a database URL.", _URL_REMEDY) from None
     if url.drivername in ("postgres", POSTGRESQL):
         url = url.set(drivername="postgresql+psycopg")
@@ -112,7 +112,7 @@ def sql_engine(settings: DatabaseNeeds) -> Engine:
         return create_engine(
             url,
             poolclass=NullPool,
-            # Nothing here is the session's: behind a pooler each transaction may be on another one. So no
+            # No state is kept in a session, as behind a pooler each transaction may have another one. So no
             # options that a pooler refuses, and no statements prepared on one session, missed on the next.
             connect_args={
                 "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -195,7 +195,7 @@ def _run_bytes(file: Path) -> int:
 
 
 def _remedy(said: str) -> str:
-    """What helps, by what the database or a pooler before it said."""
+    """The remedy for a message of the database or of a pooler before it."""
     for words, remedy in _REMEDIES.items():
         if words in said:
             return remedy
@@ -210,7 +210,7 @@ def _secrets(url: URL) -> set[str]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the database itself was not there, rather than that it refused what it was asked."""
+    """Whether the database was unavailable, rather than refusing a request."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

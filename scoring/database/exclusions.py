@@ -1,4 +1,4 @@
-"""Reads the owner's own tables: videos in nobody's list, users without one, rules for the others."""
+"""Reads the owner's own tables: videos that are never listed, users without a list, rules for the others."""
 
 from typing import Any
 
@@ -54,6 +54,6 @@ def read_rules(connection: Connection) -> tuple[OwnerRule, ...]:
 
 
 def _codes(connection: Connection, column: "Column[Any]", ids: Ids) -> np.ndarray:
-    """What is in a column; an id that is not known yet is of no video and of no user."""
+    """The ids in a column, without those that the home does not know yet."""
     found = connection.execute(select(column)).scalars().all()
     return np.array(sorted(ids.codes_of(found).values()), dtype=np.int64)

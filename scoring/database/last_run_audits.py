@@ -1,4 +1,4 @@
-"""Checks of a run against the one published before: users, rows, and how many lists are others now."""
+"""Checks of a run against the one published before: users, rows, and how many lists changed."""
 
 from collections.abc import Iterator
 

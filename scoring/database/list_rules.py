@@ -1,4 +1,4 @@
-"""The owner's rules in the table `list_rule`: added, where they are whole, listed and removed."""
+"""The owner's rules in the table `list_rule`: added if they are complete, listed and removed."""
 
 import math
 from datetime import UTC, datetime
@@ -125,7 +125,7 @@ def _require_rule(rule: OwnerRule) -> None:
 
 
 def _require_known(paths: Paths, rule: OwnerRule) -> None:
-    """What a later delivery may bring is taken; what cannot be an id, or names no column, is not."""
+    """A later delivery may bring the item; but a text that cannot be an id, or names no column, is refused."""
     if rule.item_kind in (VIDEO, AUTHOR):
         column = {VIDEO: columns.VIDEO_ID, AUTHOR: columns.AUTHOR_ID}[rule.item_kind]
         Ids.of(paths, column).given(rule.item)

@@ -33,7 +33,7 @@ from scoring.lists.own_sources import refuse_on_ray
 from scoring.lists.parts import Common, Work
 from scoring.lists.rows import Lists
 
-# Users of a part: enough parts for many cores, few enough that each is worth a file and a transaction.
+# Users of a part: enough parts for many cores, few enough that files and transactions cost little.
 _PART_USERS, _PARTS = 1_024, 64
 # Of a core: a node of one core has room for both.
 # Connections that load into PostgreSQL at the same time: more hardly load faster.

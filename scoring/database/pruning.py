@@ -1,4 +1,4 @@
-"""Removes the runs that are too many: published ones and stored replays each counted by itself."""
+"""Removes the oldest runs beyond the limit, published ones and stored replays each counted by themselves."""
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 

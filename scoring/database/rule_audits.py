@@ -1,4 +1,4 @@
-"""The owner's rules, held against lists that were read back; which lists could not keep to one is counted."""
+"""Checks lists that were read back against the owner's rules, and counts those that could not keep to one."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -65,7 +65,7 @@ def audit_shared_lists(
     *,
     shared: Sequence[SharedList],
 ) -> tuple[SharedCounts, ...]:
-    """What there is of lists that are not a user's, once all of them are sound; kept with the run."""
+    """The counts of lists that are not a user's, once all of them have passed; stored with the run."""
     ids, segments = ListIds.of(settings.paths), settings.lists.shared.segments
     counts = tuple(
         audit_shared(connection, run_id, one, candidates.video_id, ids=ids, segments=segments)

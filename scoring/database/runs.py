@@ -106,7 +106,7 @@ def publish_written(
     begin_stage("write")
     with translate_errors(connection.engine.url), connection.begin():
         if connection.dialect.name == POSTGRESQL:
-            # What a killed process still had under way on the server ends shortly; wait for it, not for ever.
+            # A killed process's transaction on the server ends shortly; wait for it, but not for ever.
             connection.execute(_PATIENCE)
         _clean_orphans(connection)
         run_id = _begin(connection, run, settings.lists.top_k)
@@ -132,7 +132,7 @@ def publish_written(
         with translate_errors(connection.engine.url):
             prune(connection, settings.database)
     except NightreelError as error:
-        # The lists are out; old ones too many are no failure, and the next run removes them.
+        # The lists are published; a failure to prune is none of theirs, and the next run prunes.
         _log.warning("old runs were not removed", reason=str(error))
     return published
 

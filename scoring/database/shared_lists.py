@@ -1,4 +1,4 @@
-"""The lists that are not a user's: into their tables and back by whole lists, and what is said of short ones.
+"""The lists that are not a user's: written to tables, read back list by list, with remarks on short ones.
 
 Whose rows these are, and what orders them, is in `scoring.lists.shared`.
 """

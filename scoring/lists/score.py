@@ -1,7 +1,7 @@
 """Every user's list: ALS scores all candidates, the classifier keeps the likeliest, the regressor orders.
 
 The order is that of `HybridRanker.ordering`: the regressor alone, unless training found that the classifier
-helps; its personal part is weighted as training found it to be worth.
+helps; its personal part has the weight that training found best.
 """
 
 from collections.abc import Iterator

@@ -173,7 +173,7 @@ def test_a_url_is_taken_for_home_and_raw_dir_from_the_environment(
 
 
 def test_places_that_are_none_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ftp://host/x: not a place for files"):
+    with pytest.raises(InputError, match="ftp://host/x: files cannot be kept there"):
         Folder("ftp://host/x").stamps()
     (tmp_path / "file").write_text("")
     with pytest.raises(NightreelError, match="Check that it may be read and written"):

@@ -120,7 +120,7 @@ def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Ca
     seconds = {line["stage"]: line["seconds"] for line in lines if line["event"] == "stage"}
     stages = {
         "begin",
-        "take in",
+        "deliveries",
         "ingest",
         "outcomes",
         "features",

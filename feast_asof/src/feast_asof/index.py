@@ -213,7 +213,7 @@ def _newest(packed: Int64Array, asked: Int64Array, before: Int64Array) -> Int64A
 
 
 def _order_by_key(code: Int64Array, keys: int, times: Instants) -> Int32Array | None:
-    """The order by (key, time) of a source that stands in order of time, as a log does; None for others."""
+    """The order by (key, time) of a source that is in order of time, as a log is; None for others."""
     values = times.values
     if len(values) == 0 or values[0] == MISSING or code.min() < 0 or np.any(values[1:] < values[:-1]):
         return None

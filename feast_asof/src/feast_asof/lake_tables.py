@@ -1,4 +1,4 @@
-"""Delta and Iceberg tables as sources: what their own libraries, which are extras, say lies in them now.
+"""Delta and Iceberg tables as sources: their current rows, by their own libraries, which are extras.
 
 A table's folder keeps files of rows that were deleted or replaced since. It is never read as plain parquet.
 """
@@ -55,7 +55,7 @@ def refuse_files_of_tables(files: Iterable[str], filesystem: pa.fs.FileSystem | 
         try:
             table = _table_at(arrow, folder)
         except OSError:
-            # Who may read an object, but not look what lies beside it, means just that object.
+            # Credentials that may read an object but not list its folder are for just that object.
             continue
         if table is not None:
             raise AsOfError(f"{what}: {table}.")

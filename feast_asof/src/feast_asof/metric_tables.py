@@ -24,7 +24,7 @@ from feast_asof.files import Location
 from feast_asof.writing import write_whole_file
 
 INSTANT = pa.timestamp("us", tz="UTC")
-# What is no text. The columns themselves are listed by Feast.
+# The types of columns that are not text. Feast lists the columns themselves.
 TYPES = {
     "metric_date": pa.date32(),
     **dict.fromkeys(("computed_at", "max_event_timestamp", "started_at", "completed_at"), INSTANT),

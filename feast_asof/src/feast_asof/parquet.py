@@ -16,7 +16,7 @@ from feast_asof.errors import AsOfError, SourceMissingError
 from feast_asof.lake_tables import refuse_files_of_tables
 from feast_asof.schemas import unite, without_views
 
-# How names begin that writers of folders keep for themselves. Feast's logs lie in `__log_date=...`: data.
+# Prefixes of names that are not data. Feast's logs, in `__log_date=...`, are data.
 NOT_DATA = (
     ".",
     "_SUCCESS",

@@ -1,4 +1,4 @@
-"""Sorting and searching whole numbers the way that a processor's caches like it."""
+"""Sorting and searching whole numbers in ways that suit a processor's caches."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -84,7 +84,7 @@ class SharedSource:
         try:
             return float(dataset.count_rows() * len(self._columns()))
         except (pa.ArrowInvalid, OSError):
-            # Who reads it says what is wrong with it.
+            # Whatever reads it later reports what is wrong with it.
             return math.inf
 
     @property
@@ -130,7 +130,7 @@ class SharedSources:
         return shared.opened.seen_by(source, what=what), shared
 
     def _rows_of(self, source: DataSource) -> tuple[type, bytes]:
-        """What tells the rows of one source from those of another."""
+        """What distinguishes the rows of one source from those of another."""
         definition = source.to_proto()
         for name in OF_THE_VIEW:
             definition.ClearField(name)

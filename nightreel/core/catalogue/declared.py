@@ -10,7 +10,7 @@ from nightreel.core.catalogue.entries import Feature, Table, View
 from nightreel.core.log_layout import feature_name
 from nightreel.core.settings import DataSettings
 
-# Of these a column becomes a feature of its own; other roles are read where nightreel has a feature for them.
+# Columns of these types become features of their own; other roles feed features that nightreel has.
 _FEATURES = ("numeric", "categorical", "music")
 OWN = "own"  # the group of views that a home has beside nightreel's
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 DAY_US = 86_400_000_000
-# Plays of what is usual in a share of the plays of a video, and of a user with a group of videos.
+# How many plays the prior counts for in the share of a video, and in that of a user with a group of videos.
 VIDEO_PRIOR_PLAYS, GROUP_PRIOR_PLAYS = 10.0, 5.0
 # Where ranges of video_duration begin: most short videos last 5 to 20 s.
 LENGTH_EDGES_MS = (

@@ -14,7 +14,7 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 ENVIRONMENT_PREFIX = "NIGHTREEL_"
-# Marks a field that follows from a setting and is none itself.
+# Marks a field that follows from a setting and is not one itself.
 FOLLOWS: JsonDict = {"follows": True}
 # What a log of another layout sets stands beside the other settings of [data].
 _OF_LOG = ("data", "log")

@@ -1,4 +1,4 @@
-"""Where everything stands below a home."""
+"""The paths of everything below a home."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ class Paths:
 
     @property
     def data(self) -> Path:
-        """Everything that is written but settings and raw files."""
+        """All that nightreel writes, except settings and raw files."""
         return self.home / "data"
 
     @property

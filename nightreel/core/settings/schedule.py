@@ -1,4 +1,4 @@
-"""`[schedule]`: when the night is due, how long it may take, and whom it tells."""
+"""`[schedule]`: when the night is due, how long it may take, and where failures are reported."""
 
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,7 +28,7 @@ class ScheduleSettings(Section):
     )
     on_failure: SecretStr | None = Field(
         default=None,
-        description="What to tell of a failed job: a shell command (JSON on its standard input), or a URL.",
+        description="Where to report a failed job: a shell command (JSON on its standard input), or a URL.",
     )
     max_data_age_hours: float | None = Field(
         default=48.0,

@@ -9,7 +9,7 @@ import psutil
 
 from nightreel.operations.doctor.finding import GIB, Finding, size_text
 
-# What a run of all of KuaiRec wants, and what even the demo does.
+# What a run on all of KuaiRec needs, and what even the demo needs.
 _DISK_SCARCE_BYTES, _DISK_FULL_BYTES = 5 * GIB, GIB // 2
 _MEMORY_SCARCE_BYTES, _MEMORY_SHORT_BYTES = 4 * GIB, GIB
 

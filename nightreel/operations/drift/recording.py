@@ -167,7 +167,7 @@ def _moved(night: stored.DriftNight) -> list[str]:
 
 
 def _remarks(night: stored.DriftNight, before: stored.DriftNight | None) -> list[str]:
-    """One line on what has moved and had not the night before; none where that is nothing."""
+    """One line on what has moved since the night before; none if nothing has."""
     is_comparable = before is not None and before["model_version"] == night["model_version"]
     known = set(_moved(before)) if before is not None and is_comparable else set()
     indexes = {column["name"]: column["index"] for column in night["columns"]}

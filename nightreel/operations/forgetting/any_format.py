@@ -1,6 +1,7 @@
-"""Takes a user's rows out of files that are no plain CSV, or whose columns the table `[data]` names.
+"""Removes a user's rows from files that are not plain CSV, or whose columns the table `[data]` names.
 
-What ingest reads: text with any delimiter, JSON lines, Parquet, packed or not. Other lines stay as they are.
+All that ingest reads: text with any delimiter, JSON lines, Parquet, compressed or not. Other lines stay as
+they are.
 """
 
 import codecs
@@ -172,7 +173,7 @@ def _test(text: Path, read: _File) -> tuple[Callable[[bytes], bool], bool, bytes
         except csv.Error:
             fields = line.split(delimiter)
         if len(fields) <= at:
-            return person.is_in(line)  # cut off: whose it is cannot be seen
+            return person.is_in(line)  # cut off: its user is unknown
         return person.is_id(fields[at])
 
     return is_theirs, not form.header, quote.encode()

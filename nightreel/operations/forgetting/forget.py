@@ -76,7 +76,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
         removed.counts["ids"] += forget_id(ids, given)
         counts = {name: n for name, n in sorted(removed.counts.items()) if n}
         if counts.keys() == {MADE_AGAIN}:
-            counts = {}  # these are removed without a look
+            counts = {}  # these are removed unread
         models = model_registry.version_names(settings.paths)
         if retrain:
             _retrain(settings)
@@ -99,7 +99,7 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
 
 @contextmanager
 def _alone(settings: DatabaseNeeds) -> Iterator[None]:
-    """No night's job and no other step at work on the home meanwhile."""
+    """Keep the night's job and all other steps off the home until the block ends."""
     with home_lock(settings.paths.state, "forget"):
         if not database_exists(settings):
             yield

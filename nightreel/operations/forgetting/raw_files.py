@@ -196,14 +196,14 @@ def _records(file: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _changed(record: bytes, users: list[int], friends: list[int], person: Person) -> bytes:
-    """The same object where the record says nothing of the person; empty where it is theirs."""
+    """The same object if the record says nothing of the user; empty if it is the user's."""
     if not person.may_be_in(record):
         return record
     fields = _fields(record)
     if any(person.is_id(fields[n]) for n in users if n < len(fields)):
         return b""
     if users and len(fields) <= max(users) and person.token_bytes.search(record):
-        return b""  # cut off: nobody can say whose it is
+        return b""  # cut off: its user is unknown
     named = [n for n in friends if n < len(fields) and person.is_in(fields[n])]
     if not named:
         return record

@@ -147,7 +147,7 @@ def _columns(sample: Sample, given: Mapping[str, str], ask: Asked) -> dict[str, 
         choices = [*values, *(["play_time"] if has_lengths else [])]
         chosen = choices[0]
         if len(choices) > 1:
-            chosen = ask("What says how much a play was worth?", "value", choices)
+            chosen = ask("Which column holds a play's value?", "value", choices)
         for role in _LENGTHS if chosen == "play_time" else (chosen,):
             named[role] = _one_of(role, found[role], sample, ask)
     return named
@@ -225,13 +225,13 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
 
 
 def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Asked) -> None:
-    """What a play is worth, and above what it is liked."""
+    """A play's value, and above which value it is liked."""
     columns = draft.data["columns"]
     threshold = given.get("like_threshold")
     if "event" in columns:
         events = sorted(set(sample.values(columns["event"])))
         text = given.get("worth") or ask(
-            f"How much is each event worth? ({', '.join(events[:_FEW])})", "worth", []
+            f"What is the weight of each event? ({', '.join(events[:_FEW])})", "worth", []
         )
         draft.data["worth"] = _worth(text)
     if "rating" in columns and threshold is None:
@@ -253,7 +253,7 @@ def _worth(text: str) -> dict[str, float]:
         name, _, number = part.rpartition("=")
         found[name.strip()] = _number("worth", number)
     if "" in found:
-        raise InputError(f"--worth {text}: not like `like=1,click=0.3`.", "Name each event and its worth.")
+        raise InputError(f"--worth {text}: not like `like=1,click=0.3`.", "Name each event and its weight.")
     return found
 
 

@@ -41,7 +41,7 @@ _LOOKED_AT = 20
 _MANY = "::"
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _LIKE_TIME = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}|\d{8}T\d{4}")
-# Of characters that no text has, more than this share.
+# A file is binary if more than this share of it are characters that no text has.
 _BINARY_SHARE = 0.01
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _ANY_FORM = Form()
@@ -232,7 +232,7 @@ def _of_lines(lines: list[str], form: Form, encoding: str | None) -> Sample:
     quote = quote_of(form, "\n".join(lines[:_LOOKED_AT]).encode())
     candidates = (*DELIMITERS, _MANY) if form.delimiter is None else (form.delimiter,)
     found = {one: _fields(lines, one, quote) for one in candidates}
-    # What parts most lines into as many fields as the first, and most fields.
+    # The delimiter that splits most lines into as many fields as the first one, and into the most fields.
     delimiter = max(
         found, key=lambda one: (_alike(found[one]) * (len(found[one][0]) > 1), len(found[one][0]))
     )

@@ -16,8 +16,8 @@ _HEAD = """\
 """
 _COMMENTS = {
     "time_zone": "where a day begins",
-    "like_threshold": "a play is liked when it is worth more than this",
-    "watch_ratio_clip": "what a play is worth counts up to this",
+    "like_threshold": "a play is liked if its value is above this",
+    "watch_ratio_clip": "a play's value counts up to this",
     "long_view_s": "so many seconds played are liked too",
     "raw_dir": "the folder with big_matrix.csv and the others",
     "length_unit": "of play time and length",

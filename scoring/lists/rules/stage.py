@@ -1,4 +1,4 @@
-"""The one place where lists leave the model's order: of each user's many rows the list is made."""
+"""The one module in which lists leave the model's order: it makes each user's list from many ordered rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
