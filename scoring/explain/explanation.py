@@ -1,4 +1,4 @@
-"""What an explanation says, as plain values: for text, JSON and pages alike."""
+"""What an explanation says, as plain values, for text, JSON and pages."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime

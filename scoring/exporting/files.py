@@ -135,7 +135,7 @@ def _require_name(file: Path) -> None:
 
 @contextmanager
 def _opened(file: Path, schema: pa.Schema) -> Iterator[_Writer]:
-    """What writes the file, which is there when all of it is written."""
+    """A writer of the file, which appears once it is complete."""
     try:
         with (
             atomic_write(file) as temporary,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCHEMES = ("redis", "rediss")
 _USERS_AT_A_TIME = 1_000
 _TIMEOUT_S = 30
-# What a killed export has left goes by itself.
+# What a killed export has left expires.
 _LEFT_S = 3600
 _SHOWN = (columns.VIDEO_ID, columns.SCORE, columns.SOURCE)
 

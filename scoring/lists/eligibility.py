@@ -1,4 +1,4 @@
-"""Finds who gets a list and from which videos, as of an instant: the one statement of these rules."""
+"""Finds who gets a list and from which videos, as of an instant; these rules are defined nowhere else."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

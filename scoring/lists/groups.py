@@ -1,4 +1,4 @@
-"""Videos by author or by category, the best received first: a few are found without a look at the others."""
+"""Videos by author or by category, the best received first: a few are found without reading the others."""
 
 from dataclasses import dataclass
 

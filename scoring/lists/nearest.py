@@ -16,7 +16,7 @@ from scoring.lists.candidates import OpenVideos
 _LISTS_BY_ROOT, _TRAINED_ON_MIN, _TRAINED_ON, _ITERATIONS, _SEED = 4, 39, 64, 10, 1234
 # Videos looked at for one that is asked for, and lists at the least: see benchmarks/nearest_videos.py.
 _LOOKED_AT, _PROBES_MIN = 16, 64
-# A byte's bits the other way round: faiss has the first in the lowest.
+# A byte's bits in reverse order, as faiss has the first in the lowest.
 _TURNED = np.packbits(
     np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little"
 )[:, 0]

@@ -29,7 +29,7 @@ from scoring.lists.nearest import NearestVideos
 from scoring.lists.own_sources import OwnSources
 
 _NONE = np.zeros(0, dtype=np.int64)
-# The union holds so many videos for each that the classifier hands on: it must have some to refuse.
+# The union holds this many videos for each one that the classifier keeps, so that it has some to leave out.
 CANDIDATES_PER_FILTERED = 4
 
 
@@ -141,7 +141,7 @@ class Retrieval:
 
     def _alike(self, open_videos: OpenVideos, _factors: np.ndarray, share: int) -> np.ndarray:
         seen = open_videos.closed_positions()
-        # An author says more than a category of thousands.
+        # A common author means more than a common category of thousands.
         found = self.authors.most_seen(seen, share, open_videos)
         missing = share - len(found)
         if missing > 0:

@@ -20,7 +20,7 @@ from scoring.outcomes.card import ArmFacts, Difference
 from scoring.outcomes.log import LIKED
 
 ALPHA = 0.05
-# Below it, the arms are not of the users that the shares say: something assigns or loses users by itself.
+# Below it, the arms do not have the users that the shares promise: some users are misassigned or lost.
 MISMATCH_ALPHA = 0.001
 # Of an arm's active users: those who played, who liked something of their list; rows played, rows liked.
 FIGURES = ("reached", "reached_liked", "played", "liked")

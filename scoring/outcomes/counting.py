@@ -90,7 +90,7 @@ def count(
         "dated_rows": int(ages["rows"].sum()),
         "fresh_rows": int(ages.filter(is_fresh)["rows"].sum()),
         "videos_listed": listed.height,
-        # What is listed was known, whatever the tables say by now.
+        # Listed videos were known, even if the tables no longer have them.
         "videos_known": max(listed.height, log.videos_known(before, run.as_of)),
         "plays": plays.join(users, on=columns.USER_ID, how="semi").height,
     }

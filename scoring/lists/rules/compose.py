@@ -40,7 +40,7 @@ class Likeness(Protocol):
 
     @property
     def weight(self) -> float:
-        """From 0, where only the order counts."""
+        """The weight, from 0, at which only the order counts."""
 
     def between(self, video: int, others: np.ndarray) -> np.ndarray:
         """Similarity of a video to others: float64 [others]."""
@@ -140,7 +140,7 @@ def _next(
     if not allowed.any() and rows.extend():
         allowed = rows.left & room.allowed(rows.video)
     if not allowed.any():
-        # Quotas leave nothing: the list is whole all the same.
+        # Quotas leave nothing, so they give way: the list stays whole.
         allowed = rows.left & room.within_caps(rows.video)
         if not allowed.any():
             return None
@@ -284,7 +284,7 @@ class _Room:
         }
 
     def give_up(self, needs: dict[int, int]) -> None:
-        """Ask no more for what nothing can give."""
+        """Give up quotas that no video can meet any more."""
         self._given_up |= set(needs)
 
     def needing(self, video: int) -> str:

@@ -1,4 +1,4 @@
-"""How like each other two videos are: the cosine of their texts, and whether they are of one category."""
+"""How similar two videos are: the cosine of their texts, and whether they are of one category."""
 
 from dataclasses import dataclass
 

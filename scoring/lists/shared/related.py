@@ -94,10 +94,10 @@ def _nearest(together: csr_matrix, texts: np.ndarray, video_id: np.ndarray, k: i
 
 @dataclass(frozen=True)
 class _Likeness:
-    """How alike the texts of a block of videos are to all others.
+    """How similar the texts of a block of videos are to all others.
 
     rows: int64, those of the block that have a text, from 0; columns: the videos that have one. values:
-    float32 [rows, columns], rounded, 0 where they are hardly alike, and of a video to itself.
+    float32 [rows, columns], rounded, 0 where they are hardly similar, and of a video to itself.
     """
 
     rows: np.ndarray
