@@ -27,7 +27,8 @@ from nightreel.core.printing import print_table
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.evaluate.protocols import Pairs, protocol_pairs
-from pipelines.evaluate.trials import HYBRID, Models, trial
+from pipelines.evaluate.system_names import HYBRID
+from pipelines.evaluate.trials import Models, trial
 from pipelines.labels import LengthBuckets, Targets
 from pipelines.metrics import Order, Outcome, RankedLists, bootstrap_intervals, ndcg_at_k
 from pipelines.model_rows.encoding import FeatureEncoding

@@ -27,7 +27,8 @@ from pipelines.evaluate.next_day_figures import all_figures
 from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.repeat_fit import fit_repeat_discount
 from pipelines.evaluate.shared_lists import shared_figures
-from pipelines.evaluate.trials import HYBRID, Models, Trial, trial, truth_file
+from pipelines.evaluate.system_names import HYBRID
+from pipelines.evaluate.trials import Models, Trial, trial, truth_file
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker

@@ -8,7 +8,8 @@ import numpy as np
 
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.slices import pair_families, user_families
-from pipelines.evaluate.trials import CLASSIFIER, HYBRID, REGRESSOR, Trial
+from pipelines.evaluate.system_names import CLASSIFIER, HYBRID, REGRESSOR
+from pipelines.evaluate.trials import Trial
 from pipelines.labels import Label, labels_of
 from pipelines.metrics import (
     Bootstrap,

@@ -14,6 +14,18 @@ from nightreel.core.settings import DataSettings, ListSettings, RankerSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.evaluate.catalogue import Videos, plays_of_users
 from pipelines.evaluate.protocols import Pairs
+from pipelines.evaluate.system_names import (
+    ALS,
+    BLEND,
+    CLASSIFIER,
+    HYBRID,
+    POPULARITY_BY_ENGAGEMENT,
+    POPULARITY_BY_VIEWS,
+    RANDOM,
+    REGRESSOR,
+    TRUTH,
+    in_order,
+)
 from pipelines.labels import DURATION, Label, LengthBuckets, Targets, labels_of, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.model_rows.ordering import received
@@ -23,17 +35,6 @@ from pipelines.rankers.common_order import plays_of
 from pipelines.rankers.filtering import filter_size, hybrid_scores
 from pipelines.rankers.hybrid import HybridRanker
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
-
-# The systems, in the order of the tables.
-RANDOM = "random"
-POPULARITY_BY_VIEWS = "popularity_by_views"
-POPULARITY_BY_ENGAGEMENT = "popularity_by_engagement"
-ALS = "als"
-CLASSIFIER = "classifier"
-REGRESSOR = "regressor"
-HYBRID = "hybrid"
-BLEND = "blend"
-TRUTH = "truth"
 
 _FROM_VIDEOS = {
     POPULARITY_BY_VIEWS: columns.VIDEO_AGG_VIEWS,
@@ -156,7 +157,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         np.searchsorted(videos.video_id, video_id[kept]).astype(np.int32),
         ratio[kept],
         _kinds(pairs)[kept],
-        {system: reported[system] for system in _order(reported)},
+        {system: reported[system] for system in in_order(reported)},
         {
             label: Targets(all_.liked[kept], all_.amount[kept], all_.top)
             for label, all_ in play_targets.items()
@@ -219,21 +220,6 @@ class _Tuning:
         if not len(lists.users):
             return 0.0
         return float(np.mean([ndcg_at_k(lists, k).mean() for k in _TUNED_AT]))
-
-
-def _order(scores: Mapping[str, np.ndarray]) -> list[str]:
-    tables = (
-        RANDOM,
-        POPULARITY_BY_VIEWS,
-        POPULARITY_BY_ENGAGEMENT,
-        ALS,
-        CLASSIFIER,
-        REGRESSOR,
-        HYBRID,
-        BLEND,
-        TRUTH,
-    )
-    return [system for system in tables if system in scores]
 
 
 def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:

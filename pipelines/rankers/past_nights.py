@@ -8,7 +8,7 @@ middle of a sitting, and its targets are the rest of it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -17,43 +17,22 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
-from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.hashing import uniform_hash
-from pipelines.local_days import ends_of_days, start_of_day
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.listable import known_videos
 from pipelines.model_rows.night import Night, Rows
 from pipelines.model_rows.sides import sides_as_of
-from pipelines.model_rows.tonight import drawn_users
+from pipelines.rankers.examples import Examples, examples_of_nights
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 
 _VALIDATION_SHARE, _VALIDATION_EXAMPLES = 0.25, 1_500
 ROWS_MAX, _CANDIDATES_USUAL = 600_000, 400
-_SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
-_EXAMPLES_MIN = 1_000
 # More nights or users cost time and gain nothing in the backtest.
 TRAINING_NIGHTS, TRAINING_USERS = 3, 5_000
-_SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
-_PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
 _BLOCK_USERS = 128
-_DAY_SHARE = 0.1
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Users at an instant each, of one cutoff.
-
-    Attributes:
-        until_us: int64, the end of the window in which each one's likes count.
-    """
-
-    cutoff: datetime
-    user_id: np.ndarray
-    instant_us: np.ndarray
-    until_us: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -133,7 +112,7 @@ def night_rows(
     """
     past = Past.of(plays, until, settings.data)
     nights = TRAINING_NIGHTS + (settings.evaluation.holdout_days if earlier_too else 0)
-    kind, examples = _examples(past, plays, nights, users_max, settings)
+    kind, examples = examples_of_nights(past, plays, nights, users_max, settings)
     blocks: list[np.ndarray] = []
     parts: list[tuple[np.ndarray, ...]] = []
     names: tuple[str, ...] = ()
@@ -207,80 +186,6 @@ def _night_of(
     return Night.of(Past.of(plays, one.cutoff, settings.data), index, sides, listable, settings)
 
 
-def _examples(
-    past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: FitNeeds
-) -> tuple[str, list[Examples]]:
-    """Users of the last nights, or of sittings where too few of those had played before."""
-    instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
-    ends = ends_of_days(instants, settings.data.zone)
-    end_us = ends.dt.timestamp("us").to_numpy()
-    days, counts = np.unique(end_us, return_counts=True)
-    days = days[counts >= _DAY_SHARE * np.median(counts)]
-    examples = nights * users_max
-    if len(past) <= _SMALL_LOG_PLAYS:
-        # More nights for a log of few users, but no more examples for one of many.
-        nights = max(nights, _SMALL_LOG_NIGHTS)
-    users = max(1, examples // nights)
-    first = np.full(len(past.user_id), np.iinfo(np.int64).max)
-    np.minimum.at(first, past.user, past.at_us)
-    found: list[Examples] = []
-    warm = 0
-    for day in days[::-1][:nights].tolist():
-        begins = np.searchsorted(end_us, day, side="left")
-        cutoff = _start_of(day, settings.data)
-        cutoff_us = round(cutoff.timestamp() * 1_000_000)
-        if begins < _PLAYS_MIN:
-            break
-        of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
-        # A user who liked nothing does not order any two candidates.
-        active = np.unique(past.user[of_day][past.liked[of_day]])
-        chosen = active[drawn_users(past.user_id[active], users, settings.seed + day % 997)]
-        warm += int((first[chosen] < cutoff_us).sum())
-        found.append(
-            Examples(
-                cutoff,
-                past.user_id[chosen],
-                np.full(len(chosen), cutoff_us),
-                np.full(len(chosen), day),
-            )
-        )
-    if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
-        return "nights", found[::-1]
-    sittings = _sittings(past, end_us, settings.data, settings.seed)
-    if sum(len(one.user_id) for one in sittings) > warm:
-        return "sittings", sittings
-    return "nights", found[::-1]
-
-
-def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:
-    """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
-    borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
-    cutoffs = sorted({_start_of(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
-    cutoff_us = np.array([round(cutoff.timestamp() * 1_000_000) for cutoff in cutoffs])
-    order = np.lexsort((past.at_us, end_us, past.user))
-    frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
-        "user", "end", maintain_order=True
-    )
-    sittings = frame.agg(pl.len().alias("plays"), pl.col("at").unique(maintain_order=True)).filter(
-        (pl.col("plays") >= _SITTING_PLAYS) & (pl.col("at").list.len() >= _SITTING_INSTANTS)
-    )
-    user = past.user_id[sittings["user"].to_numpy()]
-    ends = sittings["end"].to_numpy()
-    drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), seed)
-    lengths = sittings["at"].list.len().to_numpy()
-    split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
-    at = sittings.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))
-    instant = at.to_series().to_numpy()
-    of_cutoff = np.searchsorted(cutoff_us, instant, side="right") - 1
-    found = []
-    for number, cutoff in enumerate(cutoffs):
-        rows = of_cutoff == number
-        enough = int(np.searchsorted(past.at_us, cutoff_us[number])) >= _PLAYS_MIN
-        if enough and rows.any():
-            found.append(Examples(cutoff, user[rows], instant[rows], ends[rows]))
-    return found
-
-
 def _rows_of(
     one: Examples, night: Night, past: Past, drawn: "_Drawn", settings: FitNeeds
 ) -> Iterator[tuple[np.ndarray, ...]]:
@@ -332,9 +237,3 @@ def _outcome(
         np.logical_or.at(liked[row], video, past.liked[own])
         np.maximum.at(amount[row], video, past.amount[own])
     return liked, amount
-
-
-def _start_of(end_us: int, settings: DataSettings) -> datetime:
-    """The beginning of the local day that ends at an instant."""
-    end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
-    return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)

@@ -7,7 +7,7 @@ import polars as pl
 
 from pipelines.evaluate.facts import ProtocolFacts
 from pipelines.evaluate.figures import ALL, ANY_LABEL, VERSUS_HYBRID
-from pipelines.evaluate.trials import HYBRID
+from pipelines.evaluate.system_names import HYBRID
 from pipelines.report.blocks import Block, Charts, Fold, Heading, Paragraph, Table
 from pipelines.report.charts import Axis, Chart, Line, lines
 from pipelines.report.names import system_title

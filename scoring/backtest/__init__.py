@@ -27,7 +27,8 @@ from scoring.backtest.shared import make_shared
 from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
 from scoring.database.exclusions import owner_rules
-from scoring.database.publish import LIST_SETTINGS, SHARED_LIST_SETTINGS, list_files, list_inputs
+from scoring.database.list_inputs import list_files, list_inputs
+from scoring.database.publish import LIST_SETTINGS, SHARED_LIST_SETTINGS
 
 __all__ = ["BACKTEST", "backtest"]
 

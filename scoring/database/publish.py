@@ -13,25 +13,22 @@ import numpy as np
 
 from feature_repo.open_store import store as open_store
 from nightreel.core.artefacts import fingerprint, fingerprint_of_files
-from nightreel.core.catalogue import catalogue_of
-from nightreel.core.checksums import require_as_written
-from nightreel.core.errors import InputError
 from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
-from nightreel.core.play_days import table_exists
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
-from nightreel.core.settings.needs import FeatureNeeds, NightNeeds
+from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
-from pipelines.known import last_arrival, newest_play, raw_changes_since, table_files
+from pipelines.known import last_arrival, newest_play, raw_changes_since
 from pipelines.labels import LengthBuckets
 from pipelines.repeat_discount import with_fitted_discount
 from scoring.database.connection import database_url, masked, sql_engine, translate_errors
 from scoring.database.exclusions import read_exclusions
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_runs import same_run
+from scoring.database.list_inputs import list_files, list_inputs
 from scoring.database.new_run import NewRun
 from scoring.database.night_lists import lists_of_night
 from scoring.database.repeats import read_repeats
@@ -238,32 +235,6 @@ def score_and_publish(
         remarks=tuple(remarks) or None,
     )
     return SCORE.done((*read, model.folder), (masked(url),), facts)
-
-
-def list_files(settings: FeatureNeeds) -> tuple[Path, ...]:
-    """The tables and feature sources that lists are made from, whether or not they exist."""
-    return (
-        settings.paths.interactions,
-        settings.paths.table("users"),
-        *(
-            settings.paths.feature_source(view.name)
-            for view in catalogue_of(settings.data, settings.features).needed
-        ),
-    )
-
-
-def list_inputs(settings: FeatureNeeds) -> tuple[Path, ...]:
-    """The tables and feature sources that lists are made from.
-
-    Raises:
-        InputError: one is missing, or differs from what its step wrote.
-    """
-    read = list_files(settings)
-    for path in read:
-        if not table_exists(path):
-            raise InputError(f"{path}: missing.", "Run `nightreel ingest` and `nightreel features` first.")
-    require_as_written(dict.fromkeys((*table_files(settings.paths), *read, settings.paths.registry)))
-    return read
 
 
 def _digest(

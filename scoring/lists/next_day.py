@@ -16,14 +16,14 @@ from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night, Rows
-from pipelines.model_rows.ordering import best_positions, in_turn
 from pipelines.model_rows.sides import Sides
 from pipelines.model_rows.tonight import night_as_of
-from pipelines.rankers.filtering import filter_size, hybrid_order
+from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.next_day import REGRESSOR, NextDayRanker
 from scoring.lists.averaged import averaged_users
-from scoring.lists.candidates import Candidates, Cap, first_within_caps
+from scoring.lists.candidates import Candidates
 from scoring.lists.rows import HYBRID, POPULAR, REWATCH, Lists, joined_names
+from scoring.lists.scored_rows import ScoredRows
 from scoring.lists.trace import Trace
 
 _BLOCK_USERS = 64
@@ -179,7 +179,7 @@ class NextDayScoring:
     def lists(self, users: np.ndarray) -> Lists:
         """The lists of these users, given by index in the candidates."""
         rows = self._rows(users, self.settings.lists.top_k)
-        scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
+        scored = ScoredRows.of(rows, self.night, self.received, self.ranker, self.common)
         starts = np.searchsorted(rows.user, np.arange(len(users) + 1))
         parts = [slice(first, last) for first, last in pairwise(starts.tolist())]
         kept = [scored.kept(part, filter_size(self.settings.ranker, self.settings.lists)) for part in parts]
@@ -192,7 +192,7 @@ class NextDayScoring:
         ]
         return Lists.concatenate(self._continued(users, found))
 
-    def _list(self, scored: "_Scored", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
+    def _list(self, scored: "ScoredRows", user: int, part: slice, kept: np.ndarray, *, again: bool) -> Lists:
         """One user's list of what the filter keeps. part: the user's rows."""
         _, order = self._ordered(scored, part, kept)
         rows = scored.rows
@@ -209,7 +209,7 @@ class NextDayScoring:
             joined_names(brought_by, tuple(self.night.sources)),
         )
 
-    def _ordered(self, scored: "_Scored", part: slice, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _ordered(self, scored: "ScoredRows", part: slice, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One user's rows that are ordered, and the rows of the list, best first."""
         caps, top_k = self.candidates.caps, self.settings.lists.top_k
         # What the filter keeps beyond top_k are the next ones of the same order, unless caps pass over some.
@@ -225,7 +225,7 @@ class NextDayScoring:
     def trace(self, user: int) -> Trace:
         """How one user's list is made, stage by stage."""
         rows = self._rows(np.array([user]), self.settings.lists.top_k)
-        scored = _Scored.of(rows, self.night, self.received, self.ranker, self.common)
+        scored = ScoredRows.of(rows, self.night, self.received, self.ranker, self.common)
         part = slice(0, len(rows.user))
         kept = scored.kept(part, filter_size(self.settings.ranker, self.settings.lists))
         scored.order(kept)
@@ -273,70 +273,3 @@ class NextDayScoring:
             self.candidates.open_to(users),
             at_least=least,
         )
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Rows of some users and what the ranker says of them, one entry a row.
-
-    video: int64, its position in the candidates. received: int64, as `ordering.received` has it.
-    probability, ordering: float64; the latter where `order` was asked for it.
-    """
-
-    rows: Rows
-    ranker: NextDayRanker
-    video: np.ndarray
-    received: np.ndarray
-    probability: np.ndarray
-    ordering: np.ndarray
-    common: np.ndarray | None
-
-    @classmethod
-    def of(
-        cls,
-        rows: Rows,
-        night: Night,
-        received: np.ndarray,
-        ranker: NextDayRanker,
-        common: np.ndarray | None,
-    ) -> "_Scored":
-        """received: of the night's listable videos. common: of those of its catalogue, None if not needed."""
-        video = night.sides_video[rows.video]
-        probability = ranker.probability(rows.features)
-        of_rows = None if common is None else common[rows.video]
-        return cls(rows, ranker, video, received[video], probability, np.full(len(video), np.nan), of_rows)
-
-    def order(self, rows: np.ndarray) -> None:
-        """Ask the ranker what orders these rows."""
-        self.ordering[rows] = self._ordering_of(rows)
-
-    def _ordering_of(self, rows: np.ndarray) -> np.ndarray:
-        features = self.rows.features[rows]
-        ordering = self.ranker.ordering(features, self.probability[rows])
-        return ordering if self.common is None else self.ranker.shrunk(ordering, self.common[rows], features)
-
-    def kept(self, part: slice, most: int) -> np.ndarray:
-        """The rows of one user that the filter keeps, ascending."""
-        probability = self.probability[part]
-
-        def tie_break(tied: np.ndarray) -> np.ndarray:
-            rows = part.start + tied
-            return in_turn(self._ordering_of(rows), self.received[rows])
-
-        among = np.ones(len(probability), dtype=bool)
-        found: np.ndarray = part.start + best_positions(probability, among, most, tie_break)
-        return found
-
-    def first_within_caps(self, rows: np.ndarray, caps: tuple[Cap, ...], most: int) -> np.ndarray:
-        """The first of one user's ordered rows, best first, each where the caps have room for it."""
-        best = hybrid_order(
-            self.probability[rows],
-            self.ordering[rows],
-            self.video[rows],
-            len(rows),
-            received=self.received[rows],
-        )
-        order = rows[best]
-        taken = first_within_caps(self.video[order], caps, most)
-        found: np.ndarray = order[np.isin(self.video[order], taken)]
-        return found

@@ -174,8 +174,8 @@ def test_caps_know_each_videos_author_and_category(home: Settings) -> None:
     assert _find(home).caps == ()
     candidates = _find(home, **{"lists.max_per.author": 2, "lists.max_per.category": 3})
     author, category = candidates.caps
-    assert (author.setting, author.most) == ("max_per_author", 2)
-    assert (category.setting, category.most) == ("max_per_category", 3)
+    assert (author.setting, author.most) == ("[lists.max_per] author", 2)
+    assert (category.setting, category.most) == ("[lists.max_per] category", 3)
     first = columns.CATEGORY_LEVELS[0]
     expected = dict(LOG.video_captions.select(columns.VIDEO_ID, first).iter_rows())
     assert category.group.tolist() == [expected[video] for video in candidates.video_id.tolist()]

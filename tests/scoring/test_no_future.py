@@ -19,7 +19,8 @@ from nightreel.core.settings import RETRIEVAL_SOURCES, Settings
 from pipelines.backtest_files import Backtest, lists_file, shared_file
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import train
-from pipelines.rankers.past_nights import Examples, _night_of
+from pipelines.rankers.examples import Examples
+from pipelines.rankers.past_nights import _night_of
 from pipelines.rankers.training_data import TrainingData
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past

@@ -339,5 +339,5 @@ def test_why_a_list_is_short_is_said_with_the_run(settings: Settings) -> None:
         "2 of 6 lists are shorter than 8 rows ([lists] top_k): "
         "their users have fewer videos left to be listed",
         "4 of 6 lists are shorter than 8 rows ([lists] top_k): "
-        "max_per_author, max_per_category leave no room for more",
+        "[lists.max_per] leaves no room for more",
     )
