@@ -338,6 +338,5 @@ def test_why_a_list_is_short_is_said_with_the_run(settings: Settings) -> None:
     assert _publish(settings, candidates, lists).remarks == (
         "2 of 6 lists are shorter than 8 rows ([lists] top_k): "
         "their users have fewer videos left to be listed",
-        "4 of 6 lists are shorter than 8 rows ([lists] top_k): "
-        "[lists.max_per] leaves no room for more",
+        "4 of 6 lists are shorter than 8 rows ([lists] top_k): [lists.max_per] leaves no room for more",
     )
