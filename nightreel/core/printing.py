@@ -83,6 +83,10 @@ def _print_fact(name: str, value: Any, *, indent: str) -> None:
     elif isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
         print(f"{indent}{name}:")
         print_table(value, indent=indent + "  ")
+    elif name == "remarks" and isinstance(value, list | tuple) and len(value) > 1:
+        print(f"{indent}{name}:")
+        for remark in value:  # sentences, which commas would run together
+            print(f"{indent}  {_text(remark)}")
     elif isinstance(value, list | tuple):
         print(f"{indent}{name}: {', '.join(_text(one, name) for one in value) or 'none'}")
     else:

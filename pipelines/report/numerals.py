@@ -13,18 +13,23 @@ class Numeral(str):
     __slots__ = ()
 
 
+def _four(value: float, sign: str = "") -> str:
+    """Four digits after the point; what rounds to 0 has no minus."""
+    return f"{round(value, 4) + 0.0:{sign}.4f}"
+
+
 def number(value: float | None) -> Numeral:
     """A metric or another measured value."""
     if value is None or not math.isfinite(value):
         return Numeral(NONE)
-    return Numeral((f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}").replace("-", MINUS))
+    return Numeral((_four(value) if abs(value) < 100 else f"{value:,.0f}").replace("-", MINUS))
 
 
 def signed(value: float | None) -> Numeral:
     """A difference, with its sign."""
     if value is None or not math.isfinite(value):
         return Numeral(NONE)
-    return Numeral(f"{value:+.4f}".replace("-", MINUS))
+    return Numeral(_four(value, "+").replace("-", MINUS))
 
 
 def count(value: int) -> Numeral:

@@ -31,6 +31,12 @@ def test_ids_among_the_facts_of_a_step_are_shown_without_separators(
     assert "rows: 12,345\n" in shown
 
 
+def test_each_of_several_remarks_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    result = StepResult("score", False, (), (), Facts(remarks=("One day is missing.", "So is another.")))
+    print_result(result, 1.0)
+    assert "remarks:\n    One day is missing.\n    So is another.\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

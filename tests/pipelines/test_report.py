@@ -21,6 +21,7 @@ from pipelines.rankers import train
 from pipelines.report import report
 from pipelines.report.attempts import attempts_blocks
 from pipelines.report.blocks import Charts, Fold, Paragraph, Table
+from pipelines.report.numerals import with_interval
 from pipelines.report.sequence_curve import curve_blocks
 from pipelines.report.shared_lists import shared_blocks
 from scoring.backtest import backtest
@@ -353,6 +354,10 @@ def test_every_link_leads_somewhere_on_the_page(html: str) -> None:
     assert len(ids) == len(set(ids))
     links = set(re.findall(r'href="#([^"]+)"', html))
     assert links <= set(ids) and {"term-ndcg", "term-interval", "term-share-found"} <= links
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    assert with_interval(-1e-9, -0.01, -0.0, sign=True) == "+0.0000 [\N{MINUS SIGN}0.0100, +0.0000]"
 
 
 def test_numbers_have_one_format(html: str) -> None:
