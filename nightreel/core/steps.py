@@ -30,7 +30,7 @@ class Facts(BaseModel):
 
     remarks: tuple[str, ...] | None = None
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """The facts in the order and by the names under which they are printed, remarks last."""
         found: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
@@ -69,7 +69,7 @@ class Facts(BaseModel):
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Facts):
-        return value.said()
+        return value.printed()
     if isinstance(value, BaseModel):
         return value.model_dump()
     if isinstance(value, Mapping):
@@ -100,7 +100,7 @@ class StepResult(Generic[FactsT_co]):
     @property
     def summary(self) -> dict[str, Any]:
         """The facts as they are printed."""
-        return self.facts.said()
+        return self.facts.printed()
 
 
 @dataclass(frozen=True)

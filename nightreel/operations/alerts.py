@@ -15,7 +15,7 @@ _WEBHOOK_TIMEOUT_S = 10
 _log = get_logger(__name__)
 
 
-def tell_of_failure(settings: ScheduleSettings, failure: Mapping[str, Any]) -> None:
+def report_failure(settings: ScheduleSettings, failure: Mapping[str, Any]) -> None:
     """Send the failure as JSON to `on_failure`: by POST to a URL, or to a shell command's standard input."""
     if settings.on_failure is None:
         return

@@ -25,7 +25,7 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings import ScheduleSettings
 from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations import jobs
-from nightreel.operations.alerts import tell_of_failure
+from nightreel.operations.alerts import report_failure
 from nightreel.operations.due import latest_due
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.metrics import served_metrics
@@ -135,7 +135,7 @@ class Scheduler:
         self._failures[job] += 1
         _log.error("job failed", job=job.name, due_at=job.due_at.isoformat(), error=error)
         failure = {"job": job.name, "due_at": job.due_at.isoformat(), "error": error, "exit_code": ended.code}
-        tell_of_failure(self._settings.schedule, failure | {"host": socket.gethostname()})
+        report_failure(self._settings.schedule, failure | {"host": socket.gethostname()})
 
     def _record(self, job: Job, ended: ProcessResult) -> str:
         """Record the failure where the job has not, and say why; a job that was killed may be tried again."""

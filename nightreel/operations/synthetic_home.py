@@ -36,7 +36,7 @@ class SynthesizeFacts(Facts):
 
     rows_of_files: Mapping[str, int]
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """Each file's number of rows under its name."""
         return dict(self.rows_of_files)
 

@@ -9,10 +9,10 @@ from nightreel.core.steps import Facts
 class JudgedFacts(Facts):
     """What every protocol reports: `by_label`, for each label a row per system with its figures."""
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """Each label's table under a name of its own."""
         found: dict[str, Any] = {}
-        for name, value in super().said().items():
+        for name, value in super().printed().items():
             if name == "by_label":
                 found |= {f"by_label_{label}": rows for label, rows in value.items()}
             else:
@@ -64,9 +64,9 @@ class EvaluateFacts(Facts):
     shared: Mapping[str, SharedFacts] = {}
     protocols: Mapping[str, ProtocolFacts] = {}
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """Each protocol under its name."""
-        found = super().said()
+        found = super().printed()
         shared: dict[str, Any] = found.pop("shared")
         protocols: dict[str, Any] = found.pop("protocols")
         return found | shared | protocols

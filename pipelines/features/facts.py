@@ -11,7 +11,7 @@ class ViewFacts(Facts):
 
     rows_of_views: Mapping[str, int]
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """Each view's rows under a name of its own."""
         return {f"{view}_rows": rows for view, rows in self.rows_of_views.items()}
 
@@ -26,9 +26,9 @@ class FeaturesFacts(Facts):
 
     parts: tuple[Facts, ...]
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """All parts' facts together."""
-        return {name: value for part in self.parts for name, value in part.said().items()}
+        return {name: value for part in self.parts for name, value in part.printed().items()}
 
     @property
     def rows_written(self) -> int:

@@ -23,6 +23,7 @@ from pipelines.ingest.deliveries import KINDS, Delivery, deliveries
 from pipelines.ingest.derived import DERIVED, derived
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.ingest_records import READING, DeliveryRecord, IngestRecord, read_records, write_records
 from pipelines.ingest.mapping import files_given, mapped, raw_paths
 from pipelines.ingest.merging import Known, arrived_at, with_records
 from pipelines.ingest.output import Output, rejects_path
@@ -32,9 +33,8 @@ from pipelines.ingest.reading import delivered, read_delivery
 from pipelines.ingest.refusals import refuse_too_many
 from pipelines.ingest.reject_columns import REJECT_SCHEMA
 from pipelines.ingest.sources import Source, scratch_folder
-from pipelines.ingest.summary import IngestFacts, facts_of, located, size_of, taken_of
+from pipelines.ingest.summary import IngestFacts, facts_of, located, record_of, size_of
 from pipelines.ingest.tables import Table, read_table
-from pipelines.ingest.taken import READING, Delivered, Taken, read_taken, write_taken
 from pipelines.ingest.timed_logs import take_log
 from pipelines.ingest.unread import unread_files
 from pipelines.ingest.warehouse import fetch
@@ -82,7 +82,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         wrote = (settings.paths.interactions, *sorted(settings.paths.tables.glob("*.parquet")))
         return INGEST.skipped(read, wrote, attempt.known.model_copy(update=remarks))
     ids = HomeIds.of(settings)
-    before = {} if force else read_taken(settings, ids.tokens)
+    before = {} if force else read_records(settings, ids.tokens)
     plans, missing = plan_files(of_files, arrived, before, settings, scratch)
     if not any(plan.source or plan.new for plan in plans):
         # Nothing is new: it is what was written that is no longer there, or no longer as it was.
@@ -100,7 +100,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         output = Output(settings.paths, tables, rejects)
         with progress("ingest", total=sum(plan.new_bytes for plan in plans)) as advance:
             work = Work(settings, output, ids, scratch, advance)
-            taken = {plan.path: _take(plan, work) for plan in plans}
+            records = {plan.path: _take(plan, work) for plan in plans}
         plays = scan_days(tables / settings.paths.interactions.name)
         written = [
             path
@@ -110,13 +110,13 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
         ]
         # First, as the tables mean nothing without them; those that no table has yet do no harm.
         written += ids.save()
-    of_file = {plan.file: taken[plan.path] for plan in plans}
+    of_file = {plan.file: records[plan.path] for plan in plans}
     # No list is made of exposures: a replay is the same whatever they say.
     of_lists = (kind for kind in KINDS if kind in of_file and kind is not EXPOSURES)
     digests = {kind.name: of_file[kind].digest for kind in of_lists}
     note_changes(settings.paths, digests, output.earliest)
-    write_taken(settings, taken, ids.tokens)
-    written += [Path(name) for entry in taken.values() for name in entry.written]
+    write_records(settings, records, ids.tokens)
+    written += [Path(name) for entry in records.values() for name in entry.written]
     facts = facts_of(of_file, [file for file in of_file if files_given(file, settings.data) is not None])
     facts = facts.model_copy(
         update={
@@ -131,7 +131,7 @@ def _ingest(settings: LogNeeds, scratch: Path, *, force: bool) -> StepResult[Ing
     return replace(result, facts=facts.model_copy(update=remarks))
 
 
-def _take(plan: Plan, work: Work) -> Taken:
+def _take(plan: Plan, work: Work) -> IngestRecord:
     """Read what is new of a file and of its deliveries, and write its table and rejects."""
     output = work.output
     if plan.before is not None and plan.source is None and not plan.new:
@@ -159,7 +159,7 @@ def _take(plan: Plan, work: Work) -> Taken:
     return raw.with_table({**raw.counted, **size_of(known.table)}, merged, output.stamps(written))
 
 
-def _read_raw(plan: Plan, source: Source, work: Work) -> tuple[Known, Taken]:
+def _read_raw(plan: Plan, source: Source, work: Work) -> tuple[Known, IngestRecord]:
     """The raw file's rows and rejects, those of an earlier ingest included."""
     earlier = None
     kept_rejects = rejects_path(work.output.rejects, plan.path)
@@ -171,10 +171,10 @@ def _read_raw(plan: Plan, source: Source, work: Work) -> tuple[Known, Taken]:
     refuse_too_many(source, table.rejects, table.frame.height, kept_rejects, work.settings.data)
     if table.rejects.height:
         located(table.rejects, source).write_parquet(work.output.new(kept_rejects))
-    return Known.first(table.frame), taken_of(source, table.rejects)
+    return Known.first(table.frame), record_of(source, table.rejects)
 
 
-def _merge(known: Known, delivery: Delivery, work: Work) -> tuple[Known, Delivered]:
+def _merge(known: Known, delivery: Delivery, work: Work) -> tuple[Known, DeliveryRecord]:
     """The table with a delivery's rows.
 
     Too many rejects do not matter: it was accepted when it arrived.

@@ -19,10 +19,10 @@ from pipelines.ingest.formats import (
     stamp_of,
 )
 from pipelines.ingest.headers import header_of
+from pipelines.ingest.ingest_records import IngestRecord
 from pipelines.ingest.quotes import never_closed
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.several import whole_text
-from pipelines.ingest.taken import Taken
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,21 @@ class Header:
         return "row" if self.text.format.startswith("Parquet") else "line"
 
 
-def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Taken | None = None) -> Header:
+def inspect_csv(
+    path: Path, file: RawFile, form: Form, scratch: Path, known: IngestRecord | None = None
+) -> Header:
     """Read the whole file once as bytes, and its header.
 
     Args:
         file: the columns it should hold, by which its delimiter is recognised.
         scratch: the folder for copies.
-        taken: the record of its last ingest; if it only grew since, only what is new is to be read.
+        known: the record of its last ingest; if it only grew since, only what is new is to be read.
 
     Raises:
         InputError: if it is missing, empty, not text in UTF-8, not a CSV, or a quote never ends.
     """
     try:
-        return _inspected(path, file, form, scratch, taken)
+        return _inspected(path, file, form, scratch, known)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}.",
@@ -86,7 +88,7 @@ def inspect_csv(path: Path, file: RawFile, form: Form, scratch: Path, taken: Tak
         ) from None
 
 
-def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Taken | None) -> Header:
+def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, known: IngestRecord | None) -> Header:
     if not is_there(path):
         if path.is_symlink():
             raise InputError(f"{path}: a link that leads to no file.", "Put the file itself there.")
@@ -98,7 +100,7 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
         )
     stamp = stamp_of(path)
     text_file = whole_text(path, kind, form, scratch)
-    taken = None if text_file.is_copy else taken
+    known = None if text_file.is_copy else known
     with text_file.path.open("rb") as opened:
         status = os.fstat(opened.fileno())
         file = UpTo(opened, status.st_size)
@@ -106,8 +108,8 @@ def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, taken: Take
         if not text_file.by_record:
             refuse_other_formats(path, head)
         digest = hashlib.sha256()
-        start = _end_of_taken(file, taken, digest) if taken is not None else 0
-        lines_before = taken.lines if taken is not None and start else 0
+        start = _end_of_known(file, known, digest) if known is not None else 0
+        lines_before = known.lines if known is not None and start else 0
         if not start:
             file.seek(0)
             digest = hashlib.sha256()
@@ -153,16 +155,16 @@ class _Text:
     lone_returns: int
 
 
-def _end_of_taken(file: "UpTo", taken: Taken, digest: "hashlib._Hash") -> int:
+def _end_of_known(file: "UpTo", known: IngestRecord, digest: "hashlib._Hash") -> int:
     """Where the file's new rows begin; 0 unless rows were only added since the last ingest."""
     file.seek(0)
-    left = taken.size
+    left = known.size
     last_byte = b""
     while left and (block := file.read(min(BLOCK_BYTES, left))):
         digest.update(block)
         left -= len(block)
         last_byte = block[-1:]
-    return taken.size if not left and last_byte == b"\n" and digest.hexdigest() == taken.digest else 0
+    return known.size if not left and last_byte == b"\n" and digest.hexdigest() == known.digest else 0
 
 
 def _check_text(path: Path, file: "UpTo", lines_before: int, digest: "hashlib._Hash", quote: str) -> _Text:

@@ -9,11 +9,11 @@ from nightreel.core.play_days import files_by_day
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.formats import is_there
+from pipelines.ingest.ingest_records import IngestRecord
 from pipelines.ingest.mapping import files_given
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.raw_files import RAW_FILES
 from pipelines.ingest.sources import Source, source_of
-from pipelines.ingest.taken import Taken
 
 _log = get_logger(__name__)
 
@@ -30,7 +30,7 @@ class Plan:
 
     file: RawFile
     path: Path
-    before: Taken | None
+    before: IngestRecord | None
     source: Source | None
     arrived: tuple[Delivery, ...]
 
@@ -54,7 +54,7 @@ class Plan:
 def plan_files(
     paths: Mapping[RawFile, Path],
     arrived: list[Delivery],
-    before: Mapping[str, Taken],
+    before: Mapping[str, IngestRecord],
     settings: LogNeeds,
     scratch: Path,
 ) -> tuple[list[Plan], list[RawFile]]:

@@ -6,12 +6,12 @@ from nightreel.core.logs import get_logger
 from nightreel.core.settings.needs import LogNeeds
 from pipelines.ingest.deliveries import Delivery
 from pipelines.ingest.ids import HomeIds
+from pipelines.ingest.ingest_records import DeliveryRecord
 from pipelines.ingest.output import rejects_path
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.sources import scratch_folder, source_of
 from pipelines.ingest.summary import reasons
 from pipelines.ingest.tables import Table, read_table
-from pipelines.ingest.taken import Delivered
 from pipelines.ingest.work import Work
 
 _log = get_logger(__name__)
@@ -37,7 +37,7 @@ def read_delivery(
         return read_table(source, settings.data.zone, ids, lambda _bytes: None), names
 
 
-def delivered(table: Table, delivery: Delivery, work: Work, *, added: int) -> Delivered:
+def delivered(table: Table, delivery: Delivery, work: Work, *, added: int) -> DeliveryRecord:
     """Write the rejects of a delivery that is merged, and give its record.
 
     Args:
@@ -48,7 +48,7 @@ def delivered(table: Table, delivery: Delivery, work: Work, *, added: int) -> De
     status = delivery.path.stat()
     work.advance(status.st_size)
     _log.info("delivery merged", file=delivery.path.name, rows=table.frame.height, added=added)
-    return Delivered(
+    return DeliveryRecord(
         name=delivery.path.name,
         size=status.st_size,
         modified_ns=status.st_mtime_ns,

@@ -15,11 +15,11 @@ from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.csv_inspection import Header, inspect_csv
 from pipelines.ingest.decimals import COMMA, SHOWN, are_in_commas
 from pipelines.ingest.formats import Form
+from pipelines.ingest.ingest_records import IngestRecord
 from pipelines.ingest.mapping import files_given, mapped, renamed
 from pipelines.ingest.quoting import csv_rows
 from pipelines.ingest.raw_columns import Kind, RawFile
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP, present_columns
-from pipelines.ingest.taken import Taken
 from pipelines.ingest.times import AUTO, ISO, SECONDS, UNITS, recognised, shown
 
 _USUAL = {TIMESTAMP: SECONDS, LOCAL_TIME: ISO}
@@ -62,18 +62,18 @@ def scratch_folder(paths: Paths) -> Iterator[Path]:
 
 
 def source_of(
-    path: Path, file: RawFile, settings: DataSettings, scratch: Path, taken: Taken | None = None
+    path: Path, file: RawFile, settings: DataSettings, scratch: Path, known: IngestRecord | None = None
 ) -> Source:
     """Inspect a raw file or a delivery.
 
     Args:
-        taken: the record of its last ingest.
+        known: the record of its last ingest.
 
     Raises:
         InputError: if it cannot be read, lacks a column, or has times that can be read in two ways.
     """
     form, file = Form.of(settings, files_given(file, settings)), mapped(file, settings)
-    header = inspect_csv(path, file, form, scratch, taken)
+    header = inspect_csv(path, file, form, scratch, known)
     own_names = header.names
     header = replace(header, names=renamed(own_names, file, path))
     time_format, read_as = ISO, {}

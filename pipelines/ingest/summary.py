@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 from nightreel.core import columns
 from nightreel.core.steps import Facts
+from pipelines.ingest.ingest_records import IngestRecord
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.reject_columns import LINE, REASON
 from pipelines.ingest.sources import Source
 from pipelines.ingest.tables import DUPLICATE
-from pipelines.ingest.taken import Taken
 
 FILE = "file"
 _COMPUTED = (columns.WATCH_RATIO,)  # not left empty
@@ -31,7 +31,7 @@ class TableFacts(BaseModel):
     videos: int | None = None
 
     @classmethod
-    def of(cls, file: RawFile, entry: Taken) -> Self:
+    def of(cls, file: RawFile, entry: IngestRecord) -> Self:
         """The facts of the table that a raw file and its deliveries became."""
         return cls.model_validate({"table": file.table, **entry.counted})
 
@@ -59,10 +59,10 @@ def counted(rejects: pl.DataFrame) -> dict[str, int | None]:
     return {"rows": 0, "duplicates": duplicates, "rejected": rejects.height - duplicates}
 
 
-def taken_of(source: Source, rejects: pl.DataFrame) -> Taken:
+def record_of(source: Source, rejects: pl.DataFrame) -> IngestRecord:
     """The record of a raw file that was read, without the table that it became."""
     header = source.header
-    return Taken(
+    return IngestRecord(
         size=header.stamp[0],
         modified_ns=header.stamp[1],
         digest=header.digest,
@@ -111,7 +111,7 @@ def reasons(rejects: pl.DataFrame, source: Source | None = None) -> list[dict[st
     return said
 
 
-def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) -> IngestFacts:
+def facts_of(records: Mapping[RawFile, IngestRecord], given: Collection[RawFile] = ()) -> IngestFacts:
     """The report on the tables, rejected rows and missing columns.
 
     Args:
@@ -119,7 +119,7 @@ def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) ->
     """
     rejected = [
         {"file": name, **reason}
-        for file, entry in taken.items()
+        for file, entry in records.items()
         for name, why in [(file.name, entry.why), *((one.name, one.why) for one in entry.delivered)]
         for reason in why
     ]
@@ -131,12 +131,12 @@ def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) ->
             "new_or_changed": sum(one.added for one in entry.delivered),
             "last_arrived": entry.delivered[-1].arrived,
         }
-        for file, entry in taken.items()
+        for file, entry in records.items()
         if entry.delivered
     ]
     absent = [
         {"file": file.name, "columns": ", ".join(names)}
-        for file, entry in taken.items()
+        for file, entry in records.items()
         if file not in given
         and (
             names := [column.name for column in file.columns if column.name not in {*entry.names, *_COMPUTED}]
@@ -144,7 +144,8 @@ def facts_of(taken: Mapping[RawFile, Taken], given: Collection[RawFile] = ()) ->
     ]
     return IngestFacts(
         tables=[
-            TableFacts.model_validate({"table": file.table, **entry.counted}) for file, entry in taken.items()
+            TableFacts.model_validate({"table": file.table, **entry.counted})
+            for file, entry in records.items()
         ],
         rejected=rejected or None,
         deliveries=arrived or None,

@@ -11,6 +11,7 @@ from nightreel.core.errors import InputError
 from pipelines.ingest.changes import first_difference, has_changed
 from pipelines.ingest.days_written import DaySpill, DaysWritten, by_day
 from pipelines.ingest.deliveries import Delivery
+from pipelines.ingest.ingest_records import DeliveryRecord, IngestRecord
 from pipelines.ingest.merging import Known, add_plays, arrived_at
 from pipelines.ingest.output import rejects_path
 from pipelines.ingest.plan import Plan
@@ -20,13 +21,12 @@ from pipelines.ingest.refusals import ask_which_ratings, refuse_too_many
 from pipelines.ingest.reject_columns import LINE
 from pipelines.ingest.schemas import validate
 from pipelines.ingest.sources import Source
-from pipelines.ingest.summary import located, taken_of
+from pipelines.ingest.summary import located, record_of
 from pipelines.ingest.tables import distinct, read_days, with_raw_text
-from pipelines.ingest.taken import Delivered, Taken
 from pipelines.ingest.work import Work
 
 
-def take_log(plan: Plan, work: Work) -> Taken:
+def take_log(plan: Plan, work: Work) -> IngestRecord:
     """Read what is new of a log, and write the days that it belongs to and the rejects.
 
     Raises:
@@ -61,7 +61,7 @@ def take_log(plan: Plan, work: Work) -> Taken:
     return raw.with_table({**raw.counted, **size}, merged, output.stamps(written), raw_rows=days.raw_rows)
 
 
-def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Taken:
+def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> IngestRecord:
     """Put the raw file's new rows into their days, and write its rejects.
 
     What deliveries had brought of these days, and the raw file now has too, counts as the raw file's.
@@ -98,7 +98,7 @@ def _read_raw(plan: Plan, source: Source, days: DaysWritten, work: Work) -> Take
     if has_changed(settings.paths, source.file.name, source.header.digest):
         may_differ = touched if plan.before is not None else sorted({*touched, *days.present_days()})
         output.earliest |= _earliest_difference(source.file.name, may_differ, days)
-    return taken_of(source, of_file)
+    return record_of(source, of_file)
 
 
 def _distinct_plays(
@@ -116,7 +116,7 @@ def _distinct_plays(
     return distinct(rows, source.file)
 
 
-def _merge(days: DaysWritten, delivery: Delivery, work: Work) -> Delivered:
+def _merge(days: DaysWritten, delivery: Delivery, work: Work) -> DeliveryRecord:
     """Add a delivery's plays to their days.
 
     Too many rejects do not matter: it was accepted when it arrived.

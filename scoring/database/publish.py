@@ -140,7 +140,7 @@ def score_and_publish(
                 newest_play_at,
                 replay=replay,
                 show=publish or not replay,
-                arms=None if experiment is None else said_of(experiment, arms),
+                arms=None if experiment is None else experiment_json(experiment, arms),
             )
             same = same_run(connection, inputs, replay=replay, show=run.show)
         if same is not None and not force:
@@ -262,7 +262,7 @@ def _digest(
     )
 
 
-def said_of(experiment: ExperimentSettings, arms: Sequence[Arm]) -> str:
+def experiment_json(experiment: ExperimentSettings, arms: Sequence[Arm]) -> str:
     """An experiment as JSON with its models' versions; stored with a run, for a replay with the same arms."""
     said = experiment.model_dump(mode="json")
     for arm in arms:

@@ -27,7 +27,7 @@ class Shortfalls:
     of_few: int = 0
     by_caps: int = 0
 
-    def said(self, users: int, k: int) -> Iterator[str]:
+    def remarks(self, users: int, k: int) -> Iterator[str]:
         """A line for each, of so many users' lists."""
         for name, lists in sorted(self.rules.items()):
             yield f"rule {name}: could not be kept in {lists} of {users} lists"

@@ -36,7 +36,7 @@ def audit_run(
     ids = ListIds.of(settings.paths)
     found, k = Shortfalls(), settings.lists.top_k
     rows = audit_lists(connection, run_id, candidates, k, ids, arms=arms, shortfalls=found)
-    remarks = [*candidates.rules.remarks, *found.said(len(candidates.user_id), k)]
+    remarks = [*candidates.rules.remarks, *found.remarks(len(candidates.user_id), k)]
     if remarks:
         said = (
             update(recommendation_run)

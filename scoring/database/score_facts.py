@@ -31,9 +31,9 @@ class ScoreFacts(Facts):
     seconds: Mapping[str, float] | None = None
     database: str
 
-    def said(self) -> dict[str, Any]:
+    def printed(self) -> dict[str, Any]:
         """The facts in the order in which they are printed: the run first, even if it is None."""
-        return {"run_id": self.run_id, **super().said()}
+        return {"run_id": self.run_id, **super().printed()}
 
     @property
     def rows_written(self) -> int | None:

@@ -26,7 +26,7 @@ READING = (
 
 
 @dataclass(frozen=True)
-class Delivered:
+class DeliveryRecord:
     """A delivery as it was merged: its stamp and arrival, its good rows, those that were new or changed.
 
     Attributes:
@@ -52,7 +52,7 @@ class Delivered:
 
 
 @dataclass(frozen=True)
-class Taken:
+class IngestRecord:
     """A raw file as it was ingested, and the table and rejects that it and its deliveries became.
 
     Attributes:
@@ -75,7 +75,7 @@ class Taken:
     counted: dict[str, int | None]
     why: list[dict[str, Any]]
     written: dict[str, list[int]]
-    delivered: list[Delivered] = field(default_factory=list)
+    delivered: list[DeliveryRecord] = field(default_factory=list)
     raw_rows: int = 0
 
     @property
@@ -96,16 +96,16 @@ class Taken:
     def with_table(
         self,
         counted: dict[str, int | None],
-        delivered: list[Delivered],
+        delivered: list[DeliveryRecord],
         written: dict[str, list[int]],
         *,
         raw_rows: int = 0,
-    ) -> "Taken":
+    ) -> "IngestRecord":
         """The same raw file with the table that it became."""
         return replace(self, counted=counted, delivered=delivered, written=written, raw_rows=raw_rows)
 
 
-def read_taken(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, Taken]:
+def read_records(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, IngestRecord]:
     """By raw path, the record of each file ingested under these settings whose table is unchanged.
 
     Args:
@@ -115,7 +115,7 @@ def read_taken(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, Taken]:
         recorded = json.loads((settings.paths.state / _FILE).read_text(encoding="utf-8"))
         if recorded["settings"] != _settings_digest(settings, ids):
             return {}
-        found = {name: _taken(entry) for name, entry in recorded["files"].items()}
+        found = {name: _record_of_entry(entry) for name, entry in recorded["files"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {
@@ -127,18 +127,18 @@ def read_taken(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, Taken]:
     }
 
 
-def write_taken(settings: HomeNeeds, taken: Mapping[Path, Taken], ids: Mapping[str, str]) -> None:
+def write_records(settings: HomeNeeds, records: Mapping[Path, IngestRecord], ids: Mapping[str, str]) -> None:
     """Record what was ingested, once its tables are in place."""
-    files = {str(path): asdict(entry) for path, entry in taken.items()}
+    files = {str(path): asdict(entry) for path, entry in records.items()}
     with atomic_write(settings.paths.state / _FILE) as temporary:
         temporary.write_text(
             json.dumps({"settings": _settings_digest(settings, ids), "files": files}), "utf-8"
         )
 
 
-def _taken(entry: dict[str, Any]) -> Taken:
-    delivered = [Delivered(**one) for one in entry.get("delivered", [])]
-    return Taken(**{**entry, "delivered": delivered})
+def _record_of_entry(entry: dict[str, Any]) -> IngestRecord:
+    delivered = [DeliveryRecord(**one) for one in entry.get("delivered", [])]
+    return IngestRecord(**{**entry, "delivered": delivered})
 
 
 def _settings_digest(settings: HomeNeeds, ids: Mapping[str, str]) -> str:
