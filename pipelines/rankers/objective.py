@@ -138,7 +138,7 @@ def _chosen_on_matrix(
     del earlier  # some hundred megabytes that the contest does not need
     arena = arena_of_matrix(data, settings)
     if arena is None:
-        why = "small_matrix is fully observed, and too few of its users who choose settings liked anything"
+        why = "small_matrix is fully observed, and too few of its validation users liked anything"
         return Chosen(SHOWN, why, backtest=backtest)
     days = ("the tuning users of small_matrix", "its other users")
     found = contest([arena], (ranker, backtest), data, store, settings, days=days)
