@@ -68,7 +68,7 @@ filter_k = 200
 num_iterations = 60
 [lists]
 top_k = {K}
-exclude_seen = false
+exclude.seen = false
 [database]
 keep_runs = 40
 """

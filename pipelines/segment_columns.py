@@ -1,4 +1,4 @@
-"""The users' columns that the setting `[lists] segments` names, each fit to have a list for every value."""
+"""The users' columns that the setting `[lists.shared] segments` names, each fit to have a list for every value."""
 
 from collections.abc import Sequence
 
@@ -23,14 +23,14 @@ def segment_columns(users: pl.DataFrame, segments: Sequence[str]) -> dict[str, s
         if column not in names:
             known = [name for name in names if users[name].null_count() < users.height]
             raise InputError(
-                f"[lists] segments: the users have no column {segment}; they have "
+                f"[lists.shared] segments: the users have no column {segment}; they have "
                 f"{', '.join(known) or 'none'}.",
                 "Name one of them, or leave it out.",
             )
         values = users[column].drop_nulls().n_unique()
         if values > _VALUES_MAX:
             raise InputError(
-                f"[lists] segments: {segment} has {values} values, and each would have a list; at most "
+                f"[lists.shared] segments: {segment} has {values} values, and each would have a list; at most "
                 f"{_VALUES_MAX} can.",
                 "Name a column of groups, such as a range.",
             )

@@ -52,7 +52,7 @@ def ingest(settings: Settings, *, force: bool = False) -> StepResult[IngestFacts
     Raises:
         InputError: if a file or column is missing, a file is not a CSV or was cut off, or more than
             max_reject_share of a file's rows are rejected (duplicates do not count). The tables then stay as
-            they were. Or if the setting `[lists] segments` names what the users' table does not have.
+            they were. Or if the setting `[lists.shared] segments` names what the users' table does not have.
     """
     with INGEST.alone(settings), scratch_folder(settings.paths) as scratch:
         try:

@@ -93,7 +93,7 @@ def popular_list(
             if of_segment
             else f"Segments are {', '.join(names)}."
             if names
-            else "Name columns of the users in the setting [lists] segments.",
+            else "Name columns of the users in the setting [lists.shared] segments.",
         )
     return with_descriptions(settings.paths, rows, columns.VIDEO_ID)
 

@@ -443,6 +443,6 @@ def test_a_segment_that_the_users_do_not_have_is_said_before_features_are_built(
     assert ingest(home).skipped
     # The setting alone has changed: nothing is ingested anew, and it is said all the same.
     with pytest.raises(
-        InputError, match=r"\[lists\] segments: the users have no column shoe_size; they have "
+        InputError, match=r"\[lists.shared\] segments: the users have no column shoe_size; they have "
     ):
         ingest(home.changed({"lists.shared.segments": ("shoe_size",)}))

@@ -21,7 +21,7 @@ from tests.fixtures.small_log import make_log
 
 LOG = make_log(11, users=30, videos=60, plays=3_000)
 SHORT_FILTER = (
-    FEW_TREES + "lists.top_k = 12\nranker.filter_k = 3\nlists.exclude_seen = false\n"
+    FEW_TREES + "lists.top_k = 12\nranker.filter_k = 3\nlists.exclude.seen = false\n"
     "evaluation.tuning_share = 0\n"
 )
 
