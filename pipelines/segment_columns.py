@@ -1,4 +1,4 @@
-"""The users' columns that the setting `[lists.shared] segments` names, each fit to have a list for every value."""
+"""The users' columns that `[lists.shared] segments` names, each fit to have a list for every value."""
 
 from collections.abc import Sequence
 
@@ -30,8 +30,8 @@ def segment_columns(users: pl.DataFrame, segments: Sequence[str]) -> dict[str, s
         values = users[column].drop_nulls().n_unique()
         if values > _VALUES_MAX:
             raise InputError(
-                f"[lists.shared] segments: {segment} has {values} values, and each would have a list; at most "
-                f"{_VALUES_MAX} can.",
+                f"[lists.shared] segments: {segment} has {values} values, and each would have a list; "
+                f"at most {_VALUES_MAX} can.",
                 "Name a column of groups, such as a range.",
             )
     return column_of
