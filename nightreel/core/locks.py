@@ -33,16 +33,16 @@ def identity() -> str:
 
 
 @contextmanager
-def home_lock(state: Path, step: str, *, wait_s: float = HOME_WAIT_S) -> Iterator[None]:
+def home_lock(state: Path, step: str) -> Iterator[None]:
     """Be the only step that changes the home with this state folder; parts of the same step may nest.
 
     Raises:
-        BusyError: the home is not free after `wait_s`; the message says who holds it.
+        BusyError: the home is not free after HOME_WAIT_S; the message says who holds it.
     """
     if state in _held:
         yield
         return
-    with locked_file(state / "home.lock", f"is at work on this home ({step})", wait_s=wait_s):
+    with locked_file(state / "home.lock", f"is at work on this home ({step})", wait_s=HOME_WAIT_S):
         _held.add(state)
         try:
             yield

@@ -59,7 +59,7 @@ def test_an_extra_that_the_settings_want_and_that_is_missing_is_a_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
-    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_ALS_SEARCH", "approximate")
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", "popular,als_approximate")
 
     def extras() -> doctor.Finding:
         return next(finding for finding in doctor.inspect_all() if finding.inspection == "extras")

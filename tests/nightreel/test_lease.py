@@ -15,7 +15,7 @@ from nightreel.core.lease import Lease
 from nightreel.core.mirror import fetch, send
 from nightreel.core.settings import Settings
 from nightreel.core.storage import Folder
-from tests.conftest import Nightreel
+from tests.fixtures.at_once import nightreel_at_once
 from tests.fixtures.raw_log import RawLog
 
 ROOT = Path(__file__).parents[2]
@@ -98,20 +98,19 @@ def test_of_many_that_come_at_once_one_holds_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_command_that_changes_the_home_ends_with_3_while_another_machine_works_on_it(
-    tmp_path: Path, nightreel: Nightreel
+    tmp_path: Path,
 ) -> None:
     RawLog().write(tmp_path / "raw")
     at = {
         "NIGHTREEL_HOME": f"file://{tmp_path}/home",
         "NIGHTREEL_DATA_RAW_DIR": str(tmp_path / "raw"),
         "NIGHTREEL_WORK_DIR": str(tmp_path / "work"),
-        "NIGHTREEL_HOME_WAIT_S": "0",
     }
     elsewhere = Lease.acquire(Folder(f"file://{tmp_path}/home/lease"), wait_s=0.0)
-    refused = nightreel("ingest", cwd=tmp_path, **at)
-    assert refused.returncode == 3 and "works on this home" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
+    code, said = nightreel_at_once("ingest", tmp_path, **at)
+    assert code == 3 and "works on this home" in said
+    assert len(said.strip().splitlines()) == 1
     assert not (tmp_path / "home" / "home.json").exists()
     elsewhere.release()
-    assert nightreel("ingest", cwd=tmp_path, **at).returncode == 0
+    assert nightreel_at_once("ingest", tmp_path, **at)[0] == 0
     assert (tmp_path / "home" / "home.json").exists()

@@ -163,6 +163,7 @@ def wait():
     print("waits", flush=True)
     time.sleep(600)
 nightreel.operations.night.night_stages = lambda settings: [Stage("wait", wait)]
+nightreel.operations.night.STOP_WITHIN_S = 1.5
 nightreel.operations.night.main()
 """
 
@@ -201,7 +202,7 @@ def test_a_job_that_is_told_to_stop_ends_at_once_and_is_not_done(
 def test_a_job_that_nobody_watches_any_more_ends_by_itself(
     waiting: Callable[..., Forked],
 ) -> None:
-    process = waiting(NIGHTREEL_SCHEDULE_JOB_LIMIT_MINUTES="0.01", NIGHTREEL_SCHEDULE_STOP_WITHIN_S="1.5")
+    process = waiting(NIGHTREEL_SCHEDULE_JOB_LIMIT_MINUTES="0.01")
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGALRM
 
