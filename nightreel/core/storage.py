@@ -24,6 +24,17 @@ _PARTIAL = ".partial-"
 _PIECE_BYTES = 8 * 2**20
 
 
+def _s3(**options: str | None) -> "pyarrow.fs.FileSystem":
+    from pyarrow import fs
+
+    try:
+        # A small object is then sent in one request instead of three.
+        return fs.S3FileSystem(**options, allow_delayed_open=True)
+    except TypeError:
+        # Arrow 20 and earlier cannot.
+        return fs.S3FileSystem(**options)
+
+
 def is_url(text: str) -> bool:
     """Whether this is a URL rather than a path."""
     return "://" in text
@@ -54,7 +65,7 @@ class Folder:
                 # From the URL alone Arrow would ask a cloud for the bucket's region.
                 region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
                 endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-                s3 = fs.S3FileSystem(region=region, endpoint_override=endpoint)
+                s3 = _s3(region=region, endpoint_override=endpoint)
                 return s3, self.location.removeprefix("s3://").rstrip("/")
             emulator = os.environ.get("STORAGE_EMULATOR_HOST")
             if self.location.startswith("gs://") and emulator:
