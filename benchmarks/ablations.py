@@ -77,14 +77,14 @@ class WithLastFactors:
 
     def __init__(self, matrix: FeatureMatrix, at_the_end: FeatureMatrix) -> None:
         self._matrix, self._at_the_end = matrix, at_the_end
-        self._place = matrix.names.index(columns.ALS_SCORE)
+        self._als_index = matrix.names.index(columns.ALS_SCORE)
 
     def __len__(self) -> int:
         return len(self._matrix)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         block = self._matrix[rows]
-        block[:, self._place] = self._at_the_end[rows][:, self._place]
+        block[:, self._als_index] = self._at_the_end[rows][:, self._als_index]
         return block
 
 
@@ -125,10 +125,10 @@ class Reported:
         order = Order.of(self.user_id, self.video_id, scores)
         lists = RankedLists.ordered(order, self.outcomes[label])
         found = np.full((len(order.users), len(METRICS)), np.nan)
-        place = np.searchsorted(order.users, lists.users)
-        found[place, 0] = ndcg_at_k(lists, 10)
-        found[place, 1] = ndcg_at_k(lists, 100)
-        found[place, 2] = precision_at_k(lists, 10)
+        index = np.searchsorted(order.users, lists.users)
+        found[index, 0] = ndcg_at_k(lists, 10)
+        found[index, 1] = ndcg_at_k(lists, 100)
+        found[index, 2] = precision_at_k(lists, 10)
         found[:, 3] = auc_of_users(order, ascending_ranks(order, scores), self.outcomes[label].relevant)
         return found
 
@@ -161,8 +161,8 @@ class Ablations:
         yield "als_score that saw the plays", self._scores(self._fit_leaky())[0]
         yield f"label {DURATION}", self._scores(self._fit(label=DURATION))[0]
         for name, feature in ALONE.items():
-            place = self.reported.matrix.names.index(feature)
-            yield name, self.reported.matrix[slice(None)][:, place].astype(np.float64)
+            index = self.reported.matrix.names.index(feature)
+            yield name, self.reported.matrix[slice(None)][:, index].astype(np.float64)
 
     def _binned(self, matrix: Matrix) -> tuple[list[Part], Part]:
         data = self.data
@@ -235,16 +235,16 @@ def measure(ablations: Ablations) -> list[dict[str, Any]]:
             whole.setdefault(label, values)
             low, high = ablations.reported.bootstrap.intervals(values - whole[label])
             difference = np.nanmean(values - whole[label], axis=0)
-            for place, metric in enumerate(METRICS):
+            for index, metric in enumerate(METRICS):
                 records.append(
                     {
                         "system": system,
                         "label": label,
                         "metric": metric,
-                        "value": round(float(np.nanmean(values[:, place])), 5),
-                        "minus_whole": round(float(difference[place]), 5),
-                        "low": round(float(low[place]), 5),
-                        "high": round(float(high[place]), 5),
+                        "value": round(float(np.nanmean(values[:, index])), 5),
+                        "minus_whole": round(float(difference[index]), 5),
+                        "low": round(float(low[index]), 5),
+                        "high": round(float(high[index]), 5),
                     }
                 )
         print(f"{system}: {records[-len(METRICS) * len(LABELS)]['value']:.4f}", file=sys.stderr, flush=True)

@@ -153,8 +153,8 @@ class _Data:
         as_of = FeatureFrame.join(store, plays, settings.data.zone)
         seen = as_of.values(slice(None), catalogue_of(settings.data, settings.features).categorical)
         encoding = FeatureEncoding.fit(as_of.names, seen)
-        used = [place for place, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
-        names = [as_of.names[place] for place in used]
+        used = [index for index, name in enumerate(as_of.names) if name not in _NOT_PUBLISHED]
+        names = [as_of.names[index] for index in used]
 
         def matrix(frame: FeatureFrame) -> np.ndarray:
             return FeatureMatrix(frame, encoding)[slice(None)][:, used]
@@ -193,9 +193,9 @@ def _hours(instants: pl.Series, settings: Settings) -> np.ndarray:
     )
 
 
-def _with_column(matrix: np.ndarray, place: int, values: np.ndarray) -> np.ndarray:
+def _with_column(matrix: np.ndarray, index: int, values: np.ndarray) -> np.ndarray:
     copy = matrix.copy()
-    copy[:, place] = values
+    copy[:, index] = values
     return copy
 
 
@@ -234,14 +234,14 @@ def _in_sample_als(
 
 
 def _coded(keys: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct keys, ascending, and the place of each among them, int32."""
+    """The distinct keys, ascending, and the position of each among them, int32."""
     ids = keys.unique().sort()
     return ids.to_numpy(), ids.search_sorted(keys).cast(pl.Int32).to_numpy()
 
 
 def _known(ids: np.ndarray, factors: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    places = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
-    return np.where((ids[places] == asked)[:, None], factors[places], np.float32(np.nan))
+    positions = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
+    return np.where((ids[positions] == asked)[:, None], factors[positions], np.float32(np.nan))
 
 
 def _measured(protocol: str, data: _Data, settings: Settings, trees: int) -> list[Figure]:

@@ -141,8 +141,8 @@ def _start(nodes: int) -> Any:
         cluster.add_node(**node)
     cluster.wait_for_nodes()
     cores = sorted(os.sched_getaffinity(0))
-    for place, each in enumerate([cluster.head_node, *cluster.worker_nodes]):
-        _pin(each.all_processes["raylet"][0].process.pid, cores[place % len(cores)])
+    for index, each in enumerate([cluster.head_node, *cluster.worker_nodes]):
+        _pin(each.all_processes["raylet"][0].process.pid, cores[index % len(cores)])
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     return cluster

@@ -45,7 +45,7 @@ _AT = 10
 _WEEK_US = 7 * 86_400 * 1_000_000
 _GRADES = 20  # of equal width, from 0 to the top of the target
 _QUERY_ROWS_MAX = 2_000  # LightGBM takes at most 10,000
-_TRUNCATION = 50  # places for which swaps count; the lists that matter are longer than LightGBM's 30
+_TRUNCATION = 50  # ranks for which swaps count; the lists that matter are longer than LightGBM's 30
 _STOP_SHARE = 0.25  # of the plays fitted on, as many again at most say when to stop
 
 

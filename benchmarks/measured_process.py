@@ -29,7 +29,7 @@ class Measured:
 def run_measured(
     command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None
 ) -> Measured:
-    """Run a command and watch it until it ends or the time is over. environment: in the place of our own."""
+    """Run a command and watch it until it ends or the time is over. environment: instead of our own."""
     started = time.perf_counter()
     cpu_before = _cpu_seconds_of_children()
     with (

@@ -88,13 +88,13 @@ def measure(home: Path) -> tuple[list[Row], dict[str, int]]:
 
     def by_lightgbm() -> np.ndarray:
         rows = np.empty((len(candidates.video_id), len(sides.names)), dtype=np.float32)
-        for place, of_videos in sides.video_columns().items():
-            rows[:, place] = of_videos
+        for index, of_videos in sides.video_columns().items():
+            rows[:, index] = of_videos
         return np.stack([_predicted(user, rows, sides) for user in range(len(users))])
 
     def _predicted(user: int, rows: np.ndarray, sides: Sides) -> np.ndarray:
-        for place, of_user in sides.user_columns(np.array([user])).items():
-            rows[:, place] = of_user
+        for index, of_user in sides.user_columns(np.array([user])).items():
+            rows[:, index] = of_user
         rows[:, sides.als_place] = sides.als_scores(user)
         scores: np.ndarray = ranker.classifier.predict(rows, raw_score=True, num_threads=1)
         return scores

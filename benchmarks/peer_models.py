@@ -39,7 +39,7 @@ FALLBACK_DAYS = 3
 
 
 def als(factors: int) -> ModelBase:
-    """implicit's ALS."""
+    """The ALS of implicit."""
     model = AlternatingLeastSquares(
         factors=factors, regularization=10, alpha=10, iterations=15, random_state=0, num_threads=1
     )
@@ -47,12 +47,12 @@ def als(factors: int) -> ModelBase:
 
 
 def bpr() -> ModelBase:
-    """implicit's BPR with its defaults, but for 20 epochs; on one thread, or it is not deterministic."""
+    """The BPR of implicit, with its defaults, but for 20 epochs; on one thread, or it is not deterministic."""
     return ImplicitBPRWrapperModel(BayesianPersonalizedRanking(iterations=20, random_state=0, num_threads=1))
 
 
 def knn(kind: type) -> ModelBase:
-    """implicit's item neighbours."""
+    """The item neighbours of implicit."""
     return ImplicitItemKNNWrapperModel(kind(K=100, num_threads=1))
 
 

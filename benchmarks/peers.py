@@ -1,4 +1,4 @@
-"""Are nightreel's published lists better than those of other libraries' models, on the same log?
+r"""Are nightreel's published lists better than those of other libraries' models, on the same log?
 
 For each log, lists of nightreel (its own steps in a home made for this, default settings but for the label's
 threshold) and of each peer (peer_models.py), 100 videos a user, none played before; judged by what users then
@@ -9,7 +9,7 @@ one. Lists are kept in --work: --only makes some systems' anew.
 
     python benchmarks/peers.py --movielens recbole-1.2.1-py3-none-any.whl
     python benchmarks/peers.py --held-out kuairand=FOLDER
-    python benchmarks/peers.py --feed pure=FOLDER --days 20220430 20220501 \\
+    python benchmarks/peers.py --feed pure=FOLDER --days 20220430 20220501 \
         --setting "data.max_reject_share = 0.05"    # 2 % of this feed's rows have no length
     python benchmarks/peers.py --synthetic 400 1200 200000 --only nightreel
 """

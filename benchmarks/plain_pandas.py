@@ -136,10 +136,10 @@ def main() -> None:
     scores = small[["user_id", "video_id", "watch_ratio"]].copy()
     scores["classifier"] = classifier.predict_proba(test[features])[:, 1]
     scores["regressor"] = regressor.predict(test[features])
-    place = scores.groupby("user_id")["classifier"].rank(ascending=False, method="first")
+    rank = scores.groupby("user_id")["classifier"].rank(ascending=False, method="first")
     # Kept by the classifier: in the regressor's order, before all others.
     lowest = scores["regressor"].min()
-    scores["hybrid"] = np.where(place <= FILTER_K, scores["regressor"], lowest - place)
+    scores["hybrid"] = np.where(rank <= FILTER_K, scores["regressor"], lowest - rank)
     scores.to_parquet(out)
 
 

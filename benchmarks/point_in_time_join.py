@@ -1,4 +1,4 @@
-"""How long, and how much memory, does a point-in-time join take: this store, Feast's own, a bare ASOF join?
+r"""How long, and how much memory, does a point-in-time join take: this store, Feast's own, a bare ASOF join?
 
 Five views and 90 features shaped like KuaiRec's: sources of daily values, or ones like a log, a million rows
 with as many instants. Each case runs in a process of its own. Seconds are those of `get_historical_features`
@@ -9,7 +9,7 @@ DuckDB and dask stores get their entity dataframe ready in memory; this store, P
 ASOF JOIN read it from parquet within the time.
 
     python benchmarks/point_in_time_join.py                        # everything, about an hour
-    python benchmarks/point_in_time_join.py --rows 1000000 10000000 --ttl-days 0 --parquet-rows 0 \\
+    python benchmarks/point_in_time_join.py --rows 1000000 10000000 --ttl-days 0 --parquet-rows 0 \
         --stores asof polars duckdb-asof                # the store beside what can be written without one
 """
 
@@ -45,8 +45,13 @@ RESULT = Path(__file__).parent / "results" / "point_in_time_join.json"
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. shape: of the sources; ttl_days: 0 means for ever; store: or a rival of RIVALS;
-    to: arrow, parquet, or written (nothing joined).
+    """One line of the table.
+
+    Attributes:
+        shape: of the sources.
+        ttl_days: 0 means for ever.
+        store: or a rival of RIVALS.
+        to: arrow, parquet, or written (nothing joined).
     """
 
     rows: int
@@ -60,7 +65,7 @@ class Case:
 class Figures:
     """What one case took; seconds is None where it failed. error says why, or that rows were lost.
 
-    values: how many of the result's are not null, which tells whether two joined alike. imported_bytes: the
+    values: how many of the result's are not null, which tells whether two joins agree. imported_bytes: the
     process before the join.
     """
 
@@ -158,19 +163,19 @@ def measure(case: Case, folder: Path, entities: Path, runs_max: int, timeout_s: 
         peak = max(peak, done.peak_bytes)
         if done.output is None:
             return Figures(None, peak, len(seconds) + 1, done.error)
-        told = json.loads(done.output.splitlines()[-1])
-        peak = max(peak, told["peak_bytes"] or 0)
-        seconds.append(told["seconds"])
-        cpu_seconds.append(told["cpu_seconds"])
-    lost = "" if told["rows"] == case.rows else f"only {told['rows']:,} rows came back"
+        result = json.loads(done.output.splitlines()[-1])
+        peak = max(peak, result["peak_bytes"] or 0)
+        seconds.append(result["seconds"])
+        cpu_seconds.append(result["cpu_seconds"])
+    lost = "" if result["rows"] == case.rows else f"only {result['rows']:,} rows came back"
     return Figures(
         statistics.median(seconds),
         peak,
         len(seconds),
         lost,
         statistics.median(cpu_seconds),
-        told["values"],
-        told["imported_bytes"],
+        result["values"],
+        result["imported_bytes"],
     )
 
 

@@ -135,6 +135,7 @@ class Stages:
         self._begun: list[tuple[str, float, float]] = []
 
     def begin(self, stage: str) -> None:
+        """Note the start of a stage."""
         self._begun.append((stage, time.perf_counter(), time.process_time()))
 
     def taken(self) -> dict[str, Taken]:
@@ -163,7 +164,7 @@ def empty_run(connection: Connection) -> None:
 
 
 def plain_sqlite(connection: Connection, rows: pa.Table, repeats: int) -> dict[str, Taken]:
-    """executemany into the table, adbc_ingest into a copy of it in a file of its own."""
+    """Insert with executemany into the table, and with adbc_ingest into a copy of it in a file of its own."""
     names = ", ".join(rows.column_names)
     tuples = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
     raw = connection.connection.driver_connection
@@ -231,6 +232,7 @@ class Reader(threading.Thread):
         self.moment = self.taken_ms
 
     def run(self) -> None:
+        """Read users' lists until it is stopped."""
         query = text(
             "SELECT video_id, rank, score FROM latest_recommendation WHERE user_id = :user ORDER BY rank"
         )

@@ -6,7 +6,7 @@ is no log, no time, no length. Made up, each in the plainest way:
 - A positive pair is a play of ratio 2.5, as often as it stands in the file.
 - Other plays, ratio 0.5: about `others` a positive of each user, drawn from what is neither one of their
   positives for training nor in the hole. Held-out positives may be among them: nothing of these is looked at.
-- How often a video is among those others: `even`, each alike; `root`, by the square root of its positives;
+- How often a video is among those others: `even`, each the same; `root`, by the square root of its positives;
   `positives`, in proportion, so that the share of positives says nothing of a video.
 - Instants: evenly spread over the three windows in which KuaiRec was collected (dataset.md).
 - Every video is 10 s long, and its daily records count the plays of this log. No author, no upload date.
@@ -45,7 +45,7 @@ _WORTH_OF_A_POSITIVE = 100
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of places, not ids, in `Pieces.users` and `Pieces.videos`: int64, one entry a pair."""
+    """Pairs of positions, not ids, in `Pieces.users` and `Pieces.videos`: int64, one entry a pair."""
 
     user: np.ndarray
     video: np.ndarray
@@ -56,7 +56,7 @@ class Pairs:
         return Pairs(keys // videos, keys % videos)
 
     def matrix(self, users: int, videos: int) -> np.ndarray:
-        """bool [users, videos]: whether the pair is there."""
+        """Whether each pair is there: bool [users, videos]."""
         found = np.zeros((users, videos), dtype=bool)
         found[self.user, self.video] = True
         return found
@@ -109,7 +109,7 @@ def find_hole(positive: np.ndarray) -> np.ndarray:
     _, vectors = np.linalg.eigh(residual.T @ residual)
     best = np.zeros_like(positive)
     largest = 0.0
-    for vector in (sign * vectors[:, -place] for place in (1, 2, 3) for sign in (1, -1)):
+    for vector in (sign * vectors[:, -index] for index in (1, 2, 3) for sign in (1, -1)):
         videos = np.zeros(len(by_video), dtype=bool)
         videos[frequent[vector > 0]] = True
         users = np.zeros(len(by_user), dtype=bool)
@@ -171,7 +171,7 @@ def _read(path: Path) -> Pairs:
 
 
 def _placed(users: np.ndarray, videos: np.ndarray, train: Pairs, valid: Pairs) -> Pieces:
-    """Ids as places; pairs of others are left out. No hole."""
+    """Ids as positions; pairs of others are left out. No hole."""
     parts = []
     for pairs in (train, valid):
         mine = np.isin(pairs.user, users) & np.isin(pairs.video, videos)

@@ -75,7 +75,7 @@ class Figure:
 def scores_of(pieces: Pieces, users: np.ndarray) -> dict[str, np.ndarray]:
     """Every system's scores in the current home, as of the end of its log: float64 [users, videos].
 
-    users: places of the users to be ranked for.
+    users: positions of the users to be ranked for.
     """
     from feature_repo.open_store import store as open_store
     from nightreel.core.settings import load_settings
@@ -140,14 +140,14 @@ def compare(pieces: Pieces, users: np.ndarray, scores: Mapping[str, np.ndarray])
         difference = own - values[POPULARITY]
         low, high = bootstrap_intervals(own, seed=_SEED)
         difference_low, difference_high = bootstrap_intervals(difference, seed=_SEED)
-        for place, metric in enumerate(METRICS):
+        for index, metric in enumerate(METRICS):
             figures.append(
                 Figure(
                     system,
                     metric,
-                    *(round(float(x[place]), 5) for x in (own.mean(axis=0), low, high)),
+                    *(round(float(x[index]), 5) for x in (own.mean(axis=0), low, high)),
                     *(
-                        round(float(x[place]), 5)
+                        round(float(x[index]), 5)
                         for x in (difference.mean(axis=0), difference_low, difference_high)
                     ),
                 )
@@ -222,7 +222,7 @@ def main() -> None:
 
 
 def _add(run: dict[str, Any]) -> None:
-    """Write the run beside those of other assumptions, in the place of an earlier one of the same."""
+    """Write the run beside those of other assumptions, instead of an earlier one of the same."""
     runs = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.is_file() else []
     keys = ("others", "exposure", "user_share", "videos")
     runs = [old for old in runs if any(old[key] != run[key] for key in keys)] + [run]

@@ -36,7 +36,7 @@ class ScoredHome:
         return cls(model_folder, ranker, candidates, sides)
 
     def with_users(self, some: np.ndarray | slice) -> "ScoredHome":
-        """The same with some of the users only, by their places."""
+        """The same with some of the users only, by their positions."""
         all_, sides = self.candidates, self.sides
         return replace(
             self,

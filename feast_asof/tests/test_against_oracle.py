@@ -44,7 +44,7 @@ def repositories(draw: st.DrawFn) -> tuple[list[View], pd.DataFrame, list[str], 
         frame = pd.DataFrame(rows, columns=["user", "tag", "at", "made", f"{name}_value"])
         frame["event_timestamp"] = pd.to_datetime([_instant(at) for at in frame.pop("at")]).as_unit("us")
         frame["created"] = pd.to_datetime([_instant(at) for at in frame.pop("made")]).as_unit("us")
-        # Rows alike in key, time and created have no defined winner: keep one of them.
+        # Rows with the same key, time and created have no defined winner: keep one of them.
         frame = frame.drop_duplicates([*keys, "event_timestamp", *(["created"] if created else [])])
         frame[f"{name}_value"] = frame[f"{name}_value"].astype("float64")
         frame = frame.drop(columns=[column for column in ("user", "tag") if column not in keys])

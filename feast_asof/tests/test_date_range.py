@@ -43,7 +43,7 @@ def test_each_edge_counts_to_the_microsecond(tmp_path: Path) -> None:
 
 
 def test_an_empty_range_has_no_rows_and_all_columns(tmp_path: Path) -> None:
-    """To Arrow, to pandas, in batches and to parquet alike."""
+    """To Arrow, to pandas, in batches and to parquet."""
     store = open_store(tmp_path, [STATS])
     job = store.get_historical_features(
         features=["stats:score"],

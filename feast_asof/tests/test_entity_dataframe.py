@@ -1,4 +1,4 @@
-"""The caller's rows: every one comes back, in its place, with all it carried, from wherever it was read."""
+"""The caller's rows: every one comes back, in order, with all it carried, from whatever holds it."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ EXPECTED = [3.0, 1.0, 2.0, None, 3.0]
 
 
 def test_duplicates_order_and_extra_columns_are_kept(tmp_path: Path) -> None:
-    """Rows alike in key and instant, which Feast's dask store merges into one, stay as many as they were."""
+    """Rows of one key and instant, which Feast's dask store merges into one, stay as many as they were."""
     entities = pd.concat([UNORDERED, UNORDERED], ignore_index=True)
     joined = joined_as_duckdb_does(tmp_path, [STATS], entities)
     assert values(joined["score"]) == EXPECTED * 2

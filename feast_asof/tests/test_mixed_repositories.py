@@ -44,7 +44,7 @@ TABLE_TYPES = {
     "tag": [pa.string()],
     "time": [pa.timestamp("us", "UTC")],
 }
-PLACES = ["file", "folder", "partitions", "pattern", "delta", "delta vectors", "iceberg"]
+STORAGES = ["file", "folder", "partitions", "pattern", "delta", "delta vectors", "iceberg"]
 
 
 @dataclass
@@ -107,7 +107,7 @@ def _draw_view(rng: random.Random, number: int, times: list[pa.DataType]) -> Dra
         at -= at % drawn.grain_ns
         made = BASE_NS + rng.choice(OFFSETS_NS)
         made -= made % drawn.grain_ns
-        # Rows alike in key, time and created have no defined winner everywhere.
+        # Rows with the same key, time and created have no defined winner everywhere.
         if (identity := (*of.values(), at, made if drawn.created else 0)) not in seen:
             seen.add(identity)
             drawn.rows.append(Row(of, at, made, rng.choice([None, *map(float, range(9))])))
@@ -127,10 +127,10 @@ def _table(
     return pa.table(columns)
 
 
-def _types(rng: random.Random, place: str) -> dict[str, pa.DataType]:
-    if "delta" in place or place == "iceberg":
+def _types(rng: random.Random, storage: str) -> dict[str, pa.DataType]:
+    if "delta" in storage or storage == "iceberg":
         return {name: rng.choice(kinds) for name, kinds in TABLE_TYPES.items()}
-    if place == "partitions":  # Arrow writes no views there, and a decimal's name is text to it
+    if storage == "partitions":  # Arrow writes no views there, and a decimal's name is text to it
         return {"user": pa.int64(), "tag": pa.string(), "time": rng.choice(TIME_TYPES)}
     return {"user": rng.choice(WHOLE_TYPES), "tag": rng.choice(TEXT_TYPES), "time": rng.choice(TIME_TYPES)}
 
@@ -160,7 +160,7 @@ def _write_files(rng: random.Random, folder: Path, drawn: Drawn, types: dict[str
 
 
 def _write(
-    rng: random.Random, folder: Path, drawn: Drawn, place: str, types: dict[str, pa.DataType]
+    rng: random.Random, folder: Path, drawn: Drawn, storage: str, types: dict[str, pa.DataType]
 ) -> DataSource:
     mapping = {"s_at": "at", "s_made": "made", "s_value": f"{drawn.name}_value"}
     options: dict[str, Any] = {
@@ -170,16 +170,16 @@ def _write(
         "field_mapping": mapping | {f"s_{key}": key for key in drawn.keys},
     }
     path = folder / drawn.name
-    if place in ("folder", "pattern"):
+    if storage in ("folder", "pattern"):
         _write_files(rng, path, drawn, types)
-        return FileSource(path=str(path / "*.parquet" if place == "pattern" else path), **options)
+        return FileSource(path=str(path / "*.parquet" if storage == "pattern" else path), **options)
     table = _table(drawn.rows, drawn, types, pa.float64())
-    if place == "partitions" and drawn.keys:
+    if storage == "partitions" and drawn.keys:
         pq.write_to_dataset(table, str(path), partition_cols=[f"s_{drawn.keys[0]}"])
         return FileSource(path=str(path), **options)
-    if "delta" in place:
-        return _as_delta(path, table, options, vectors="vectors" in place)
-    if place == "iceberg":
+    if "delta" in storage:
+        return _as_delta(path, table, options, vectors="vectors" in storage)
+    if storage == "iceberg":
         return _as_iceberg(folder, drawn.name, table, options)
     pq.write_table(table, f"{path}.parquet")
     return FileSource(path=f"{path}.parquet", **options)
@@ -316,10 +316,10 @@ def run(seed: int, folder: Path) -> None:
     }
     views, definitions = [], []
     for number in range(rng.randint(1, 4)):
-        place = rng.choice(PLACES)
-        types = _types(rng, place)
+        storage = rng.choice(STORAGES)
+        types = _types(rng, storage)
         drawn = _draw_view(rng, number, [types["time"]])
-        definitions.append(_view(drawn, _write(rng, folder, drawn, place, types), entities))
+        definitions.append(_view(drawn, _write(rng, folder, drawn, storage, types), entities))
         views.append(drawn)
     store.apply([*entities.values(), *definitions])
     kind = rng.choice(["pandas", "polars", "chunks", "file", "folder", "sql"])

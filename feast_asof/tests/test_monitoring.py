@@ -107,7 +107,7 @@ def _plain(metric: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Equal, floats to twelve digits; of values alike in number, whose order DuckDB leaves open, in any."""
+    """Equal, floats to twelve digits; values of equal count, whose order DuckDB leaves open, in any."""
     if isinstance(ours, list) and ours and isinstance(ours[0], dict) and "value" in ours[0]:
         ours, theirs = (
             sorted(found, key=lambda one: (one["count"], one["value"])) for found in (ours, theirs)
@@ -156,7 +156,7 @@ def _numeric(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_every_metric_is_that_of_feasts_duckdb_store(tmp_path: Path) -> None:
-    """Baseline, all granularities, dates, a window without rows: returned and stored alike."""
+    """Baseline, all granularities, dates, a window without rows: both returned and stored."""
     features = {name: dtype for name, dtype in FEATURES.items() if name != "active"}
     (our_said, ours), (their_said, theirs) = (
         _run_all(_open(tmp_path / name, name, _rows(), features)) for name in (ASOF, DUCKDB)

@@ -139,18 +139,18 @@ def test_the_job_says_what_was_asked(job: AsOfRetrievalJob) -> None:
     assert metadata.max_event_timestamp == ENTITIES["event_timestamp"].max()
 
 
-@pytest.mark.parametrize("place", ["saved.parquet", "saved"])
+@pytest.mark.parametrize("target", ["saved.parquet", "saved"])
 def test_persist_writes_a_file_or_a_folder_and_overwrites_only_when_told(
-    job: AsOfRetrievalJob, tmp_path: Path, place: str
+    job: AsOfRetrievalJob, tmp_path: Path, target: str
 ) -> None:
-    """As with Feast's stores, an existing place is refused; told to overwrite, the old rows are gone."""
-    storage = SavedDatasetFileStorage(path=str(tmp_path / place))
+    """As with Feast's stores, an existing path is refused; with overwrite, the old rows are gone."""
+    storage = SavedDatasetFileStorage(path=str(tmp_path / target))
     job.persist(storage)
-    assert pq.read_table(tmp_path / place).equals(job.to_arrow())
+    assert pq.read_table(tmp_path / target).equals(job.to_arrow())
     with pytest.raises(SavedDatasetLocationAlreadyExists):
         job.persist(storage)
     job.persist(storage, allow_overwrite=True)
-    assert pq.read_table(tmp_path / place).equals(job.to_arrow())
+    assert pq.read_table(tmp_path / target).equals(job.to_arrow())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

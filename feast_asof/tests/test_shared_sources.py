@@ -74,7 +74,7 @@ def _job(store: FeatureStore, views: Sequence[FeatureView], asked: Any = ASKED, 
 
 
 def _views(path: str) -> list[FeatureView]:
-    """Of the same rows: other columns, ttl, names, keys and timestamps; only the first two find alike."""
+    """Of the same rows: other columns, ttl, names, keys and timestamps; only the first two find the same."""
     return [
         _view("plain", path, ["a"]),
         _view("alike", path, ["a", "b"]),

@@ -71,7 +71,7 @@ def test_a_row_without_created_loses_to_one_that_has_it(tmp_path: Path, reverse:
 
 
 def test_the_last_row_of_the_source_wins_where_nothing_else_decides(tmp_path: Path) -> None:
-    """Rows alike in key, instant and created have an answer that does not change from run to run."""
+    """Rows with the same key, instant and created have an answer that does not change from run to run."""
     source = rows_of(
         "user event_timestamp score", (1, "2020-07-05", 1.0), (2, "2020-07-05", 9.0), (1, "2020-07-05", 2.0)
     )

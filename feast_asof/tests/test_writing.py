@@ -46,9 +46,9 @@ def test_progress_is_told_and_other_columns_are_refused(tmp_path: Path) -> None:
     store = open_store(tmp_path, [STATS])
     view = store.get_feature_view("stats")
     table = pa.Table.from_pandas(ADDED, preserve_index=False)
-    told: list[int] = []
-    AsOfOfflineStore.offline_write_batch(store.config, view, table, told.append)
-    assert told == [2]
+    progress: list[int] = []
+    AsOfOfflineStore.offline_write_batch(store.config, view, table, progress.append)
+    assert progress == [2]
     with pytest.raises(AsOfError, match="feature view stats: rows to write have the columns score"):
         AsOfOfflineStore.offline_write_batch(store.config, view, table.select(["score"]), None)
     text = table.set_column(3, "score", pa.array(["a", "b"]))

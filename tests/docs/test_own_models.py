@@ -44,11 +44,11 @@ def _install(site: Path, version: str = "1.0") -> None:
     """What pip would lay down for the page's package."""
     site.mkdir()
     (site / "my_models.py").write_text(SOURCE + STAGE, encoding="utf-8")
-    told = site / f"my_models-{version}.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-models\nVersion: {version}\n")
+    metadata = site / f"my_models-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: my-models\nVersion: {version}\n")
     lines = re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", ENTRY_POINTS).replace('"', "")
-    (told / "entry_points.txt").write_text(lines, encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(lines, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

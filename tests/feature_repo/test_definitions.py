@@ -10,7 +10,7 @@ from feature_repo.open_store import store as open_store
 from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import make_log
 
-# Public names, so spelled out here: a renamed column breaks whoever reads it.
+# Public names, so spelled out here: a renamed column breaks its readers.
 USER_PROFILE = {
     "user_active_degree": String,
     "follow_user_num_range": String,

@@ -1,4 +1,4 @@
-"""The engine: Ray is there only for those who ask for it, and who asks without it is told what to install."""
+"""The engine: Ray is only needed where it is set, and without it the error says what to install."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from nightreel.core.settings import Settings
 from tests.fixtures.fork_server import forks
 from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
 
-# As in an environment without the extra: whoever imports Ray fails.
+# As in an environment without the extra: an import of Ray fails.
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
 
 _JOIN = (

@@ -599,8 +599,10 @@ def test_a_delivery_of_later_is_reported_and_does_not_stand_before_what_comes(
     home: Settings, nightreel: Nightreel
 ) -> None:
     _archived_by_a_wrong_clock(home)
-    told = nightreel("status", home=home.home).stdout
-    assert "after now: delivery 21310601T120000.000000Z-user_features_1.csv arrived 2131-06-01 12:00" in told
+    printed = nightreel("status", home=home.home).stdout
+    assert (
+        "after now: delivery 21310601T120000.000000Z-user_features_1.csv arrived 2131-06-01 12:00" in printed
+    )
     assert "2131-06-01" in doctor.freshness(home, datetime.now(UTC)).found
     earliest = datetime.now(UTC)
     _drop(home, "user_features_2.csv", "user_id,user_active_degree\n1,low_active\n")

@@ -110,12 +110,12 @@ def test_an_instant_and_a_model_alone_give_the_night_of_that_run_again(
     run = _run(home, 1)
     as_of, known_at = (run[name] for name in ("as_of", "known_at"))
     assert isinstance(as_of, datetime) and isinstance(known_at, datetime)
-    told = ["--as-of", as_of.isoformat(), "--model", str(run["model_version"]), "--known-at"]
-    done = nightreel("score", *told, known_at.isoformat(), "--force", home=home.home)
+    chosen = ["--as-of", as_of.isoformat(), "--model", str(run["model_version"]), "--known-at"]
+    done = nightreel("score", *chosen, known_at.isoformat(), "--force", home=home.home)
     assert done.returncode == 0, done.stderr
     assert _newest(home) == _rows(home, 1)
     # What arrived later tells, where it is let in.
-    done = nightreel("score", *told, datetime.now(UTC).isoformat(), "--force", home=home.home)
+    done = nightreel("score", *chosen, datetime.now(UTC).isoformat(), "--force", home=home.home)
     assert done.returncode == 0, done.stderr
     assert _newest(home) != _rows(home, 1)
 

@@ -76,17 +76,17 @@ class Oracle:
         return (*means, *(ended[-1][count] if ended else None for count in columns.DAILY_COUNTS))
 
     def profile(self, video: int, instant: datetime) -> tuple[Any, ...]:
-        """The last value of each attribute that a daily record told by `instant`, else, of length, a play."""
+        """The last value of each attribute that a daily record had by `instant`, else, of length, a play."""
         ended = self._ended(video, instant)
         names = (columns.AUTHOR_ID, columns.VIDEO_TYPE, columns.VISIBLE_STATUS, columns.VIDEO_DURATION)
-        told = {name: [r[name] for r in ended if r[name] is not None] for name in names}
-        if not told[columns.VIDEO_DURATION]:
-            told[columns.VIDEO_DURATION] = [
+        values = {name: [r[name] for r in ended if r[name] is not None] for name in names}
+        if not values[columns.VIDEO_DURATION]:
+            values[columns.VIDEO_DURATION] = [
                 p[columns.VIDEO_DURATION]
                 for p in self.plays
                 if p[columns.VIDEO_ID] == video and self.day(p[columns.EVENT_TIMESTAMP]) < self.day(instant)
             ]
-        return tuple(told[name][-1] if told[name] else None for name in names)
+        return tuple(values[name][-1] if values[name] else None for name in names)
 
     def _ended(self, video: int, instant: datetime) -> list[Row]:
         ended = [

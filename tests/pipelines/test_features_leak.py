@@ -117,7 +117,7 @@ def _ends_after(daily: pl.DataFrame, instant: datetime) -> pl.Series:
     return pl.Series([midnight(day + _DAY) > instant for day in daily[columns.LOCAL_DATE]], dtype=pl.Boolean)
 
 
-def _told_before(log: SmallLog, instant: datetime) -> pl.Series:
+def _known_before(log: SmallLog, instant: datetime) -> pl.Series:
     """Videos with a play, or the record of an ended day, before `instant`."""
     past = _removed(log, instant, np.random.default_rng(0))
     return (
@@ -133,10 +133,10 @@ def _with_other_texts(log: SmallLog, known: pl.Series) -> SmallLog:
 
 
 def _rows_up_to(log: SmallLog, instant: datetime) -> pl.DataFrame:
-    """Every play up to `instant`, and every user with every video told of, right then and just before."""
+    """Every play up to `instant`, and every user with every known video, right then and just before."""
     plays = log.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) <= instant).select(_KEYS)
     pairs = log.users.select(columns.USER_ID).join(
-        pl.DataFrame({columns.VIDEO_ID: _told_before(log, instant)}), how="cross"
+        pl.DataFrame({columns.VIDEO_ID: _known_before(log, instant)}), how="cross"
     )
     asked = [
         pairs.with_columns(pl.lit(when, INSTANT).alias(columns.EVENT_TIMESTAMP)).select(_KEYS)

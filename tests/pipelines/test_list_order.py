@@ -72,10 +72,10 @@ def test_als_score_helps_whom_it_has_told_of(
     for user, seen in enumerate(lists.seen):
         scores = np.where(seen, -np.inf, np.nan_to_num(lists.sides.als_scores(user), nan=-np.inf))
         liked[user, np.argsort(-scores)[:5]] = True
-    told = replace(lists, liked=liked)
-    fitted = with_fitted_order(ranker, told)
+    relabelled = replace(lists, liked=liked)
+    fitted = with_fitted_order(ranker, relabelled)
     assert fitted.order.weights[columns.ALS_SCORE] > 0
-    assert with_fitted_order(ranker, told).order == fitted.order
+    assert with_fitted_order(ranker, relabelled).order == fitted.order
     assert with_fitted_order(ranker, lists).order.only() == REGRESSOR
 
 

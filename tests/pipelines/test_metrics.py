@@ -67,9 +67,9 @@ def test_relevant_video_at_the_end_counts_from_its_place_on() -> None:
 def test_equal_scores_go_to_the_smaller_video_and_missing_scores_last() -> None:
     videos = np.array([5, 3, 4, 1])
     scores = np.array([1.0, 1.0, np.nan, np.nan])
-    for relevant_video, place in ((3, 1), (5, 2), (1, 3), (4, 4)):
+    for relevant_video, rank in ((3, 1), (5, 2), (1, 3), (4, 4)):
         ranked = RankedLists.of(np.full(4, 9), videos, scores, videos == relevant_video)
-        assert reciprocal_rank_at_k(ranked, 4).tolist() == [1 / place]
+        assert reciprocal_rank_at_k(ranked, 4).tolist() == [1 / rank]
 
 
 def test_users_without_a_relevant_video_are_counted_and_left_out() -> None:

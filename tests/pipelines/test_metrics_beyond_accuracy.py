@@ -27,13 +27,13 @@ from pipelines.metrics import (
 
 # Two users of four videos: the second has two only.
 FIRST = np.array([[0, 1, 2], [3, 0, -1]])
-PLACES = (1, 2, 3)
+LENGTHS = (1, 2, 3)
 
 
 def test_mean_of_a_property_up_to_each_place_skips_what_is_unknown() -> None:
     property_of = np.array([1.0, 3.0, np.nan, np.nan])
     np.testing.assert_allclose(
-        means_of_first(FIRST, property_of, PLACES), [[1.0, 2.0, 2.0], [np.nan, 1.0, 1.0]]
+        means_of_first(FIRST, property_of, LENGTHS), [[1.0, 2.0, 2.0], [np.nan, 1.0, 1.0]]
     )
 
 
@@ -41,7 +41,7 @@ def test_diversity_counts_pairs_of_different_categories() -> None:
     """User 1: categories a, a, b: no pair, none of one, two of three; user 2: c, a, none."""
     category = np.array([0, 0, 1, 2])
     expected = [[np.nan, 0.0, 2 / 3], [np.nan, 1.0, 1.0]]
-    np.testing.assert_allclose(category_diversity(FIRST, category, PLACES), expected)
+    np.testing.assert_allclose(category_diversity(FIRST, category, LENGTHS), expected)
 
 
 def test_diversity_is_that_of_counting_every_pair() -> None:

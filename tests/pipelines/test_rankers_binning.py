@@ -53,7 +53,7 @@ def test_plays_of_a_video_stand_together_in_order_of_time(binning: Binning) -> N
 
 def test_parts_binned_ahead_are_those_binned_one_by_one(binning: Binning) -> None:
     ahead = [_model(part) for part in binning.parts(FITTED, 4)]
-    assert ahead == [_model(binning.part(FITTED[place::4])) for place in range(4)]
+    assert ahead == [_model(binning.part(FITTED[first::4])) for first in range(4)]
 
 
 def test_columns_are_binned_as_rows_are(binning: Binning) -> None:

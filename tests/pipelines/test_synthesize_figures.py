@@ -55,8 +55,8 @@ def worlds(logs: Logs, tmp_path_factory: pytest.TempPathFactory) -> list[Logs]:
 
 def _gini(counts: np.ndarray) -> float:
     ordered = np.sort(counts)
-    places = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
-    return float(places @ ordered / (len(ordered) * ordered.sum()))
+    weights = 2 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
+    return float(weights @ ordered / (len(ordered) * ordered.sum()))
 
 
 def _between(table: pl.DataFrame, key: str) -> float:
@@ -221,13 +221,13 @@ def test_how_often_a_video_is_shown_does_not_tell_how_it_is_liked(logs: Logs) ->
 def test_times_agree_in_shanghai_but_for_a_few_wrong_clocks(logs: Logs) -> None:
     """Text and Unix time name the same instant always; their day is `date` but for some in 100,000 rows."""
     rows = logs.big.with_columns(
-        told=pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.3f"),
+        as_text=pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.3f"),
         instant=pl.from_epoch((pl.col("timestamp") * 1000).round().cast(pl.Int64), time_unit="ms"),
     )
     local = pl.col("instant").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Shanghai")
-    apart = rows.filter(local.dt.replace_time_zone(None) != pl.col("told"))
+    apart = rows.filter(local.dt.replace_time_zone(None) != pl.col("as_text"))
     assert apart.is_empty()
-    other_day = rows.filter(pl.col("told").dt.strftime("%Y%m%d").cast(pl.Int64) != pl.col("date")).height
+    other_day = rows.filter(pl.col("as_text").dt.strftime("%Y%m%d").cast(pl.Int64) != pl.col("date")).height
     assert 0 < other_day < 1e-4 * INTERACTIONS
 
 
@@ -244,11 +244,11 @@ def test_truth_tells_what_to_expect_of_every_cell(logs: Logs) -> None:
     assert cells == logs.small["user_id"].n_unique() * logs.small["video_id"].n_unique()
     joined = logs.small.join(logs.truth, on=["user_id", "video_id"])
     assert joined.height == logs.small.height
-    place = pl.col("expected_watch_ratio").rank("ordinal") * 10 // (joined.height + 1)
+    position = pl.col("expected_watch_ratio").rank("ordinal") * 10 // (joined.height + 1)
     # Expectations include plays left running, whose few rows are worth more than any tenth can show.
     usual = joined.filter(pl.col("play_duration") < 60_000)
     tenths = (
-        usual.with_columns(tenth=place)
+        usual.with_columns(tenth=position)
         .group_by("tenth")
         .agg(
             (pl.col("watch_ratio") > 1.0).mean().alias("liked"),

@@ -64,9 +64,9 @@ def test_functions_are_those_of_scipy() -> None:
 
 
 def test_a_line_is_interpolated_as_numpy_does_it() -> None:
-    places, values = (0.0, 0.25, 1.0), np.array([1.0, 2.0, 10.0])
+    points, values = (0.0, 0.25, 1.0), np.array([1.0, 2.0, 10.0])
     at = np.array([-1.0, 0.0, 0.1, 0.25, 0.7, 1.0, 2.0])
-    assert exact.interpolate(at, places, values) == pytest.approx(np.interp(at, places, values))
+    assert exact.interpolate(at, points, values) == pytest.approx(np.interp(at, points, values))
 
 
 @pytest.mark.parametrize(("trials", "chance"), [(5, 0.3), (1000, 0.001), (40, 0.9), (20_000, 0.3), (7, 0.0)])

@@ -48,7 +48,7 @@ def test_other_seed_gives_other_bytes(tmp_path: Path) -> None:
     ],
 )
 def test_any_size_works(tmp_path: Path, users: int, videos: int, interactions: int, days: int) -> None:
-    """Rows as asked for and as told, in every file; each user has one; small never meets big."""
+    """Rows as asked for and as announced, in every file; each user has one; small never meets big."""
     rows = synthesize(tmp_path, users=users, videos=videos, interactions=interactions, days=days, seed=0)
     tables = {path.name: pl.read_csv(path, infer_schema_length=None) for path in tmp_path.iterdir()}
     assert rows == {name: table.height for name, table in tables.items()}
@@ -85,15 +85,15 @@ def test_sizes_of_kuairec_are_the_default_proportions() -> None:
 
 
 def test_progress_adds_up_to_the_interactions(tmp_path: Path) -> None:
-    """Told block by block."""
-    told: list[float] = []
+    """Reported block by block."""
+    reported: list[float] = []
 
     def advance(amount: float = 1) -> None:
-        told.append(amount)
+        reported.append(amount)
 
     synthesize(tmp_path, users=150, videos=100, interactions=3_000, seed=1, on_progress=advance)
-    assert sum(told) == 3_000
-    assert len(told) > 1
+    assert sum(reported) == 3_000
+    assert len(reported) > 1
 
 
 @pytest.mark.parametrize(

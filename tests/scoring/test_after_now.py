@@ -65,9 +65,9 @@ def test_a_job_of_later_settles_no_night_and_status_says_so(
     published: Settings, nightreel: Nightreel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _plant(published, LATER - timedelta(hours=1))
-    told = nightreel("status", "--json", home=published.home, **_environment(published))
-    facts = json.loads(told.stdout)
-    assert (told.returncode, facts["state"], facts["night"]) == (1, STALE, None)
+    done = nightreel("status", "--json", home=published.home, **_environment(published))
+    facts = json.loads(done.stdout)
+    assert (done.returncode, facts["state"], facts["night"]) == (1, STALE, None)
     assert facts["after_now"] == ["job night began 2131-06-01 12:00 UTC, after now"]
     plain = nightreel("status", home=published.home, **_environment(published))
     assert "after now: job night began 2131-06-01 12:00 UTC" in plain.stdout
@@ -102,8 +102,8 @@ def test_a_run_of_later_is_not_fresh_until_a_night_was_done(published: Settings,
     jobs.begin(published, tonight)
     jobs.end(published, tonight, run_id=1)
     assert status(published, datetime.now(UTC)).state == FRESH
-    told = doctor.freshness(published, datetime.now(UTC))
-    assert told.state == "warning" and line in told.found and "clock" in told.remedy
+    finding = doctor.freshness(published, datetime.now(UTC))
+    assert finding.state == "warning" and line in finding.found and "clock" in finding.remedy
 
 
 @pytest.mark.parametrize("what", ["known_at", "newest_play_at"])

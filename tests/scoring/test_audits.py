@@ -59,8 +59,8 @@ def _with_a_hidden_video(lists: Lists, candidates: Candidates) -> Lists:
 
 def _with_a_seen_video(lists: Lists, candidates: Candidates) -> Lists:
     user = np.flatnonzero(lists.source == HYBRID)[0]
-    place = np.searchsorted(candidates.user_id, lists.user_id[user])
-    seen = candidates.video_id[~candidates.open_to(np.array([place]))[0]]
+    index = np.searchsorted(candidates.user_id, lists.user_id[user])
+    seen = candidates.video_id[~candidates.open_to(np.array([index]))[0]]
     return replace(lists, video_id=np.where(np.arange(len(lists)) == user, seen[0], lists.video_id))
 
 
@@ -72,11 +72,11 @@ def _with_too_many_of_a_group(lists: Lists, candidates: Candidates) -> Lists:
     """The second row of a user becomes another open video of the first one's group."""
     user = np.flatnonzero(lists.source == HYBRID)[0]
     mine = np.flatnonzero(lists.user_id == lists.user_id[user])
-    place = np.searchsorted(candidates.user_id, lists.user_id[user])
+    index = np.searchsorted(candidates.user_id, lists.user_id[user])
     group = candidates.caps[0].group
     of_mine = _rows_of_group(lists, candidates)[mine]
     for at, wanted in zip(mine, of_mine, strict=True):
-        others = (group == wanted) & candidates.open_to(np.array([place]))[0]
+        others = (group == wanted) & candidates.open_to(np.array([index]))[0]
         others &= ~np.isin(candidates.video_id, lists.video_id[mine])
         if wanted >= 0 and others.any():
             video = lists.video_id.copy()

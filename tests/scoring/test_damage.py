@@ -131,9 +131,11 @@ def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
         try:
             with _flipped(path, 0.5):
                 assert _nightreel("score", "--force") == 2, kind
-            told = capsys.readouterr().err.strip()
-            assert len(told.splitlines()) == 1 and f"{path.name}: not as it was written" in told, told
-            assert "is missing" in told and "un `" in told, told
+            message = capsys.readouterr().err.strip()
+            assert len(message.splitlines()) == 1 and f"{path.name}: not as it was written" in message, (
+                message
+            )
+            assert "is missing" in message and "un `" in message, message
             assert _nightreel("score") == 2, kind
             capsys.readouterr()
             (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]

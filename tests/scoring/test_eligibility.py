@@ -135,10 +135,10 @@ def test_what_was_seen_long_ago_may_be_listed_again_by_setting(home: Settings, d
 
 
 def test_videos_older_than_so_many_days_are_left_out(home: Settings) -> None:
-    """The age counts from the day of upload that was last told, else from when the video was first known."""
+    """The age counts from the last recorded day of upload, else from when the video was first known."""
     known_at = [midnight(day + timedelta(days=1)) for day in LOG.video_daily[columns.LOCAL_DATE]]
-    told = LOG.video_daily.with_columns(known_at=pl.Series(known_at)).filter(pl.col("known_at") <= AS_OF)
-    uploaded = told.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.UPLOAD_DATE))
+    records = LOG.video_daily.with_columns(known_at=pl.Series(known_at)).filter(pl.col("known_at") <= AS_OF)
+    uploaded = records.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.UPLOAD_DATE))
     young = {
         video
         for video, day in uploaded.select(columns.VIDEO_ID, columns.UPLOAD_DATE).iter_rows()
@@ -179,8 +179,8 @@ def test_caps_know_each_videos_author_and_category(home: Settings) -> None:
     first = columns.CATEGORY_LEVELS[0]
     expected = dict(LOG.video_captions.select(columns.VIDEO_ID, first).iter_rows())
     assert category.group.tolist() == [expected[video] for video in candidates.video_id.tolist()]
-    told = LOG.video_daily.filter(pl.col(columns.LOCAL_DATE) < AS_OF.astimezone(home.data.zone).date())
-    last = told.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.AUTHOR_ID))
+    records = LOG.video_daily.filter(pl.col(columns.LOCAL_DATE) < AS_OF.astimezone(home.data.zone).date())
+    last = records.sort(columns.LOCAL_DATE).group_by(columns.VIDEO_ID).agg(pl.last(columns.AUTHOR_ID))
     authors = dict(last.iter_rows())
     assert author.group.tolist() == [authors.get(video, -1) for video in candidates.video_id.tolist()]
 

@@ -1,4 +1,4 @@
-"""One writer at a time; the second one is told who writes, and a dead one stands in nobody's way."""
+"""One writer at a time; the second one learns who writes, and a dead one blocks nobody."""
 
 import os
 import subprocess

@@ -27,9 +27,9 @@ def _made_up(videos: int, seed: int) -> np.ndarray:
     return factors.astype(np.float32)
 
 
-def _close(videos: int, places: np.ndarray) -> OpenVideos:
+def _close(videos: int, positions: np.ndarray) -> OpenVideos:
     closed = np.zeros(videos, dtype=np.uint8)
-    closed[places] = 1
+    closed[positions] = 1
     return OpenVideos(np.packbits(closed), videos)
 
 

@@ -53,8 +53,8 @@ def test_groups_give_the_open_videos_of_the_most_seen_and_best_received(
     popular_at = np.random.default_rng(len(videos)).permutation(len(videos))
     counts = Counter(ids[seen & (ids >= 0)].tolist())
     wanted = sorted(
-        (place for place in np.flatnonzero(~seen).tolist() if counts[ids[place]]),
-        key=lambda place: (-counts[ids[place]], popular_at[place]),
+        (position for position in np.flatnonzero(~seen).tolist() if counts[ids[position]]),
+        key=lambda position: (-counts[ids[position]], popular_at[position]),
     )
     if seen.all():
         wanted = []  # Then all are open, and none counts as seen.

@@ -1,4 +1,4 @@
-"""The server goes away in mid-run, or the disk is full: the old list stays, and the next run is as ever."""
+"""The server goes away in mid-run, or the disk is full: the old list stays, and the next run succeeds."""
 
 import os
 import subprocess
@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_the_old_list_and_room_makes_the_next_run(
 
 
 def _whole(settings: Settings) -> None:
-    """The database's own check of itself, and a reader that opens it anew."""
+    """The database's integrity check, and a reader that opens it anew."""
     with create_engine(database_url(settings), poolclass=NullPool).connect() as connection:
         if connection.dialect.name == "sqlite":
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -211,7 +211,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(settings: Settings) -> No
 
 
 def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> None:
-    """The fence: whoever has lost the lock without noticing cannot publish."""
+    """The fence: a process that has lost its lock unnoticed cannot publish."""
     candidates = make_candidates(16)
     publish_lists(settings, candidates, make_blocks(candidates, 16, k=10))
     before = shown_rows(settings)

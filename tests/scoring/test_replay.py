@@ -64,7 +64,7 @@ def test_a_past_instant_is_stored_looked_at_and_shown_only_with_publish(
     score("--replay", "2", "--publish")
     assert {row[0] for row in shown_rows(scored)} == {3}
     assert user_list(scored, SEEN_ALL, 10) == rows
-    # Apps read a list of the past on purpose, and monitors are not told that it is last night's.
+    # Apps read a list of the past on purpose, and monitors do not hear that it is last night's.
     ageless = scored.changed({"schedule.max_data_age_hours": None})
     assert status(ageless, datetime.now(UTC)).state == REPLAY
     score_and_publish(scored)

@@ -64,10 +64,10 @@ def test_a_user_gets_as_many_candidates_as_set_none_of_them_closed(night: Night,
     retrieval = _retrieval(night, **{"retrieval.candidates": f"{nearest},popular,fresh,alike"})
     for user in range(len(candidates.user_id)):
         open_to = candidates.open_to(np.array([user]))[0]
-        places, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
-        assert len(brought_by) == len(places) and (brought_by < 2 ** len(retrieval.names)).all()
-        assert len(places) == min(16, open_to.sum())
-        assert open_to[places].all() and (np.diff(places) > 0).all()
+        positions, brought_by = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
+        assert len(brought_by) == len(positions) and (brought_by < 2 ** len(retrieval.names)).all()
+        assert len(positions) == min(16, open_to.sum())
+        assert open_to[positions].all() and (np.diff(positions) > 0).all()
 
 
 def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
@@ -77,19 +77,19 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
     user = int(np.flatnonzero(candidates.has_history)[3])
     open_to = candidates.open_to(np.array([user]))[0]
     als = sides.als_scores(user)
-    places = np.flatnonzero(open_to)
+    positions = np.flatnonzero(open_to)
 
     def chosen(source: str) -> set[int]:
         retrieval = _retrieval(night, **{"retrieval.candidates": source})
         videos, _ = retrieval.of_user(candidates.open_videos(user), sides.user_factors[user])
         return set(videos.tolist())
 
-    known = places[~np.isnan(als[places])]
+    known = positions[~np.isnan(als[positions])]
     nearest = known[np.argsort(-als[known], kind="stable")][:16]
     assert set(nearest.tolist()) <= chosen("als")
     popular = top_rated(candidates, sides)
     assert chosen("popular") == set(popular[open_to[popular]][:16].tolist())
-    newest = np.sort(about.uploaded_us[places])[::-1][:16]
+    newest = np.sort(about.uploaded_us[positions])[::-1][:16]
     fresh = list(chosen("fresh"))
     assert sorted(about.uploaded_us[fresh], reverse=True) == newest.tolist()
     seen = np.flatnonzero(~open_to)
@@ -101,10 +101,10 @@ def test_each_source_alone_gives_what_it_promises_first(night: Night) -> None:
         )
         return next(same), next(same)
 
-    by_author = sorted((likeness(video)[0] for video in places.tolist()), reverse=True)[:16]
+    by_author = sorted((likeness(video)[0] for video in positions.tolist()), reverse=True)[:16]
     alike = sorted(map(likeness, chosen("alike")), reverse=True)
     assert [of_author for of_author, _ in alike] == by_author
-    others = [likeness(video)[1] for video in places.tolist() if not likeness(video)[0]]
+    others = [likeness(video)[1] for video in positions.tolist() if not likeness(video)[0]]
     by_category = sorted(others, reverse=True)[: by_author.count(0)]
     assert sorted((of for author, of in alike if not author), reverse=True) == by_category
 

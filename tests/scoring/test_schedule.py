@@ -201,12 +201,12 @@ def _settings_with(settings: Settings, **changes: object) -> Settings:
 
 def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Settings, tmp_path: Path) -> None:
     due = now_due()
-    told = tmp_path / "told.json"
+    alert = tmp_path / "alert.json"
     short = _settings_with(
         fresh,
         **{
             "schedule.job_limit_minutes": 0.5 / 60,
-            "schedule.on_failure": SecretStr(f"cat > {told}"),
+            "schedule.on_failure": SecretStr(f"cat > {alert}"),
         },
     )
     hang = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -224,7 +224,7 @@ def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Setting
     assert time.monotonic() - began < 10
     found = record(short, Job(NIGHT, due))
     assert found["status"] == "failed" and "job_limit_minutes" in str(found["error"])
-    failure = json.loads(told.read_text())
+    failure = json.loads(alert.read_text())
     assert failure["job"] == NIGHT and "job_limit_minutes" in failure["error"]
     clock.now += timedelta(days=1)
     scheduler.tick()
@@ -431,7 +431,7 @@ def test_two_schedulers_on_one_database_run_each_night_once(
 def test_sigterm_abandons_the_job_and_the_next_start_does_it(
     start: Callable[..., Forked], tmp_path: Path
 ) -> None:
-    """And while the first one lives, a second scheduler of the same home is told so."""
+    """And while the first one lives, a second scheduler of the same home says so."""
     first = start("one", 600)
     _wait_for(lambda: len(_log(tmp_path)) == 1)
     _, said = start("one", 0).communicate(timeout=60)

@@ -89,10 +89,10 @@ def feast_rows(scored: Scored) -> np.ndarray:
 def test_composed_pairs_equal_feasts_own_rows(scored: Scored, feast_rows: np.ndarray) -> None:
     sides = scored.sides
     pairs = np.full_like(feast_rows, np.inf)
-    for place, of_videos in sides.video_columns().items():
-        pairs[..., place] = of_videos
-    for place, of_users in sides.user_columns(np.arange(len(pairs))).items():
-        pairs[..., place] = of_users[:, None]
+    for position, of_videos in sides.video_columns().items():
+        pairs[..., position] = of_videos
+    for position, of_users in sides.user_columns(np.arange(len(pairs))).items():
+        pairs[..., position] = of_users[:, None]
     for user in range(len(pairs)):
         pairs[user, :, sides.als_place] = sides.als_scores(user)
     np.testing.assert_allclose(pairs, feast_rows, rtol=1e-5, atol=1e-6)
@@ -102,12 +102,12 @@ def test_composed_pairs_equal_feasts_own_rows(scored: Scored, feast_rows: np.nda
 def test_lists_equal_a_plain_sort_of_every_candidate(scored: Scored, feast_rows: np.ndarray) -> None:
     settings, candidates = scored.settings, scored.candidates
     sources = set()
-    for place, user in enumerate(candidates.user_id.tolist()):
+    for position, user in enumerate(candidates.user_id.tolist()):
         found = scored.of(user)
-        if not candidates.has_history[place]:
+        if not candidates.has_history[position]:
             continue
-        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
-        rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
+        open_to = np.flatnonzero(candidates.open_to(np.array([position]))[0])
+        rows, videos = feast_rows[position][open_to], candidates.video_id[open_to]
         probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
         order = hybrid_order(probability, expected, videos, settings.ranker.filter_k)[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, videos[order])
@@ -137,12 +137,12 @@ def test_a_classifier_that_ties_leaves_the_filter_to_the_regressor(
     assert len(np.unique(lists.classifier_score[lists.source == HYBRID])) == 1
     if candidates != "all":
         return
-    for place, user in enumerate(scored.candidates.user_id.tolist()):
+    for position, user in enumerate(scored.candidates.user_id.tolist()):
         found = scored.of(user, lists)
-        if not scored.candidates.has_history[place]:
+        if not scored.candidates.has_history[position]:
             continue
-        open_to = np.flatnonzero(scored.candidates.open_to(np.array([place]))[0])
-        expected = scored.ranker.regress(feast_rows[place][open_to])
+        open_to = np.flatnonzero(scored.candidates.open_to(np.array([position]))[0])
+        expected = scored.ranker.regress(feast_rows[position][open_to])
         best = np.lexsort((scored.candidates.video_id[open_to], -expected))[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, scored.candidates.video_id[open_to][best])
 
@@ -156,12 +156,12 @@ def test_where_als_score_helps_the_regressor_the_sum_orders(scored: Scored, feas
     helped = replace(scored, ranker=replace(scored.ranker, order=order))
     lists, candidates = helped.again(), scored.candidates
     assert not np.array_equal(lists.video_id, scored.lists.video_id)
-    for place, user in enumerate(candidates.user_id.tolist()):
+    for position, user in enumerate(candidates.user_id.tolist()):
         found = scored.of(user, lists)
-        if not candidates.has_history[place]:
+        if not candidates.has_history[position]:
             continue
-        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
-        rows, videos = feast_rows[place][open_to], candidates.video_id[open_to]
+        open_to = np.flatnonzero(candidates.open_to(np.array([position]))[0])
+        rows, videos = feast_rows[position][open_to], candidates.video_id[open_to]
         probability, expected = scored.ranker.classify(rows), scored.ranker.regress(rows)
         ordering = helped.ranker.ordering(expected, rows[:, scored.sides.als_place])
         best = hybrid_order(probability, ordering, videos, scored.settings.ranker.filter_k)[
@@ -180,13 +180,13 @@ def test_what_is_personal_counts_as_much_as_it_is_worth(scored: Scored, feast_ro
     lists = _shrunk(scored, border).again()
     common = np.mean([scored.ranker.regress(feast_rows[user]) for user in _warm(scored)], axis=0)
     changed = 0
-    for place, user in enumerate(candidates.user_id.tolist()):
+    for position, user in enumerate(candidates.user_id.tolist()):
         found, before = scored.of(user, lists), scored.of(user)
-        if not candidates.has_history[place] or plays[place] >= border:
+        if not candidates.has_history[position] or plays[position] >= border:
             np.testing.assert_array_equal(found.video_id, before.video_id)
             continue
-        open_to = np.flatnonzero(candidates.open_to(np.array([place]))[0])
-        probability = scored.ranker.classify(feast_rows[place][open_to])
+        open_to = np.flatnonzero(candidates.open_to(np.array([position]))[0])
+        probability = scored.ranker.classify(feast_rows[position][open_to])
         videos, ordering = candidates.video_id[open_to], common[open_to]
         best = hybrid_order(probability, ordering, videos, settings.ranker.filter_k)[: settings.lists.top_k]
         np.testing.assert_array_equal(found.video_id, videos[best])
@@ -284,13 +284,13 @@ def test_a_list_is_as_long_as_there_are_videos(scored: Scored) -> None:
 def _greedy(order: list[int], caps: tuple[Cap, ...], k: int) -> list[int]:
     """The rule said plainly: a video is taken where no cap would be exceeded."""
     taken: list[int] = []
-    for place in order:
+    for position in order:
         fits = all(
-            cap.group[place] < 0 or sum(cap.group[p] == cap.group[place] for p in taken) < cap.most
+            cap.group[position] < 0 or sum(cap.group[p] == cap.group[position] for p in taken) < cap.most
             for cap in caps
         )
         if fits and len(taken) < k:
-            taken.append(place)
+            taken.append(position)
     return taken
 
 
@@ -303,16 +303,19 @@ def test_caps_pass_over_what_has_no_room_and_leave_no_list_short(scored: Scored,
     lists = capped.again(**{"ranker.filter_k": filter_k})
     everything = scored.again(**{"lists.top_k": 1000, "ranker.filter_k": 1000})
     lengths = set()
-    for place, user in enumerate(scored.candidates.user_id.tolist()):
+    for position, user in enumerate(scored.candidates.user_id.tolist()):
         found = scored.of(user, lists)
         order = np.searchsorted(scored.candidates.video_id, scored.of(user, everything).video_id)
-        places = np.searchsorted(scored.candidates.video_id, found.video_id).tolist()
-        if filter_k == 1000 or not scored.candidates.has_history[place]:
-            assert places == _greedy(order.tolist(), caps, scored.settings.lists.top_k)
-        rest = [other for other in order.tolist() if other not in places]
-        assert len(places) == scored.settings.lists.top_k or _greedy([*places, *rest], caps, 99) == places
+        positions = np.searchsorted(scored.candidates.video_id, found.video_id).tolist()
+        if filter_k == 1000 or not scored.candidates.has_history[position]:
+            assert positions == _greedy(order.tolist(), caps, scored.settings.lists.top_k)
+        rest = [other for other in order.tolist() if other not in positions]
+        assert (
+            len(positions) == scored.settings.lists.top_k
+            or _greedy([*positions, *rest], caps, 99) == positions
+        )
         assert (np.diff(found.score) <= 0).all()
-        lengths.add(len(places))
+        lengths.add(len(positions))
     assert scored.settings.lists.top_k in lengths
 
 
@@ -331,5 +334,5 @@ def test_a_model_of_other_features_is_refused(scored: Scored) -> None:
 def test_the_filter_keeps_what_a_stable_sort_would(videos: list[tuple[float, bool]], keep: int) -> None:
     probability = np.array([value for value, _ in videos])
     open_to = np.array([is_open for _, is_open in videos])
-    in_order = sorted(np.flatnonzero(open_to).tolist(), key=lambda place: -probability[place])
+    in_order = sorted(np.flatnonzero(open_to).tolist(), key=lambda position: -probability[position])
     assert best_positions(probability, open_to, keep).tolist() == sorted(in_order[:keep])

@@ -97,8 +97,8 @@ def test_the_state_is_that_of_the_list_that_is_shown(settings: Settings, nightre
     assert status(settings, now).state == FRESH
     home = {"home": settings.home, "NIGHTREEL_DATABASE_URL": settings.sqlalchemy_url}
     assert nightreel("rollback", "1", **home).returncode == 0
-    told = nightreel("status", **home)
-    assert told.returncode == 1 and told.stdout.startswith("state: stale\n"), told.stdout
+    done = nightreel("status", **home)
+    assert done.returncode == 1 and done.stdout.startswith("state: stale\n"), done.stdout
     found = doctor.freshness(settings, now)
     assert found.state == "wrong" and "the last night made run 2" in found.found
     assert "nightreel rollback 2" in found.remedy
