@@ -47,7 +47,7 @@ def als(factors: int) -> ModelBase:
 
 
 def bpr() -> ModelBase:
-    """The BPR of implicit, with its defaults, but for 20 epochs; on one thread, or it is not deterministic."""
+    """The BPR of implicit with its defaults, but 20 epochs; on one thread, or it is not deterministic."""
     return ImplicitBPRWrapperModel(BayesianPersonalizedRanking(iterations=20, random_state=0, num_threads=1))
 
 
