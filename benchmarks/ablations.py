@@ -181,6 +181,7 @@ class Ablations:
             self._parts,
             parts=len(self._parts),
             stop=self._stop,
+            fit=data.slices.fit,
             targets=targets(label, data.buckets, ratio, length, self.settings.data),
             parameters=self._parameters
             | {"feature_contri": [0.0 if name in off else 1.0 for name in data.encoding.names]},

@@ -85,5 +85,7 @@ def _drawn(users: np.ndarray, logging: np.ndarray, asked: np.ndarray, exploratio
 def _rows(user: int, videos: np.ndarray, score: np.ndarray, propensity: np.ndarray) -> Lists:
     n = len(videos)
     rank = np.arange(1, n + 1, dtype=np.int32)
-    texts = np.full(n, HYBRID), np.full(n, ""), np.full(n, "")
-    return Lists(np.full(n, user), rank, videos, score, *[score] * 3, *texts, propensity)
+    source, sources = np.full(n, HYBRID), np.full(n, "")
+    return Lists(
+        np.full(n, user), rank, videos, score, score, score, score, source, sources, propensity=propensity
+    )

@@ -164,17 +164,20 @@ def ranking_quality(home: Path) -> dict[str, float]:
     return found
 
 
+def _rows(*files: Path) -> int:
+    return sum(int(pq.read_metadata(file).num_rows) for file in files)
+
+
 def _rows_of(step: str, home: Path) -> int | None:
     data = home / "data"
     if step == "ingest":
-        return sum(pq.read_metadata(path).num_rows for path in (data / "tables").rglob("*.parquet"))
+        return _rows(*(data / "tables").rglob("*.parquet"))
     if step == "features":
-        return sum(pq.read_metadata(path).num_rows for path in (data / "features").glob("*.parquet"))
+        return _rows(*(data / "features").glob("*.parquet"))
     if step == "train":
-        plays = (data / "tables" / "interactions").glob("*/*.parquet")
-        return sum(pq.read_metadata(path).num_rows for path in plays)
+        return _rows(*(data / "tables" / "interactions").glob("*/*.parquet"))
     if step == "evaluate":
-        return pq.read_metadata(data / "tables" / "fully_observed.parquet").num_rows
+        return _rows(data / "tables" / "fully_observed.parquet")
     if step in ("score", NIGHT):
         import sqlite3
 

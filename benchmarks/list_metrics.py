@@ -23,11 +23,13 @@ class UserFigures:
 
     def mean(self) -> np.ndarray:
         """The figures over all users: float64 [METRICS]."""
-        return self.above.sum(axis=0) / self.below.sum(axis=0)
+        mean: np.ndarray = self.above.sum(axis=0) / self.below.sum(axis=0)
+        return mean
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """The figures with each user counted so many times: float64 [resamples, METRICS]."""
-        return (weights @ self.above) / (weights @ self.below)
+        means: np.ndarray = (weights @ self.above) / (weights @ self.below)
+        return means
 
 
 def user_figures(lists: pd.DataFrame, relevant: pd.DataFrame, *, micro_recall: bool) -> UserFigures:

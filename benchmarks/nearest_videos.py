@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def measure(users: np.ndarray, videos: np.ndarray, random: np.random.Generator) 
     if len(videos) <= GRAPHS_UP_TO:
         for way, build in (("hnswlib", _hnswlib), ("usearch", _usearch)):
             if importlib.util.find_spec(way):
-                search, build_s = _timed(lambda build=build: build(videos))
+                search, build_s = _timed(partial(build, videos))
                 yield measured(way, search, build_s)
     if len(videos) <= UNION:
         return
@@ -127,6 +128,7 @@ def _sources(videos: np.ndarray, nearest: NearestVideos | None, random: np.rando
         Groups.of(authors, at),
         Groups.of(categories, at),
         videos,
+        random.permutation(len(videos)),
         nearest,
     )
 

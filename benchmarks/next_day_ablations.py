@@ -35,6 +35,7 @@ from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS as CATALOGUE_GROUPS
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
+from pipelines.hashing import uniform_hash
 from pipelines.local_days import end_of_day
 from pipelines.metrics import Bootstrap, Order, Outcome, RankedLists, ndcg_at_k, recall_at_k
 from pipelines.rankers import HybridRanker
@@ -44,7 +45,7 @@ from pipelines.rankers.next_day_training import fit_next_day
 from pipelines.rankers.past_nights import ROWS_MAX, NightRows, night_rows
 from pipelines.rankers.slices import time_cuts
 from pipelines.retrieval.fits import source_names
-from pipelines.training_frame import read_plays, uniform_hash
+from pipelines.training_frame import read_plays
 
 RESULT = RESULTS / "next_day_ablations.json"
 METRICS = ("ndcg@10", "recall@20", "recall@100")

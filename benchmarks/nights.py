@@ -48,7 +48,7 @@ from synthetic.feedback import Feedback
 from synthetic.matrices import EPOCH_MS
 
 RESULT = Path(__file__).parent / "results" / "nights.json"
-WORLD = {"users": 2_000, "videos": 2_000, "interactions": 100_000, "days": 45, "seed": 7}
+WORLD: dict[str, Any] = {"users": 2_000, "videos": 2_000, "interactions": 100_000, "days": 45, "seed": 7}
 HISTORY_DAYS, K, SHOWN, ACTIVE_SHARE, EXPLORE_SHARE = 30, 20, (13, 17), 0.8, 0.3
 FEW_TREES = 1
 # Off-policy estimates rebuild what was known at the night: of every so manieth night.

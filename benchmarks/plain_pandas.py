@@ -11,6 +11,7 @@ not be known when a list is made.
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -46,13 +47,18 @@ PARAMETERS = {
 }
 
 
+def _positions(keys: "pd.Index[Any]", of: "pd.Series[Any]") -> np.ndarray:
+    positions: np.ndarray = keys.get_indexer(pd.Index(of))
+    return positions
+
+
 def als_scores(big: pd.DataFrame, small: pd.DataFrame, clip: float) -> tuple[np.ndarray, np.ndarray]:
     """Implicit ALS on all of big, scoring its own plays and those of small."""
     users = pd.Index(big["user_id"].unique())
     videos = pd.Index(big["video_id"].unique())
     confidence = big["watch_ratio"].clip(upper=clip) + 1
     matrix = csr_matrix(
-        (confidence, (users.get_indexer(big["user_id"]), videos.get_indexer(big["video_id"]))),
+        (confidence, (_positions(users, big["user_id"]), _positions(videos, big["video_id"]))),
         shape=(len(users), len(videos)),
     )
     model = AlternatingLeastSquares(
@@ -61,7 +67,7 @@ def als_scores(big: pd.DataFrame, small: pd.DataFrame, clip: float) -> tuple[np.
     model.fit(matrix, show_progress=False)
 
     def scores(frame: pd.DataFrame) -> np.ndarray:
-        user, video = users.get_indexer(frame["user_id"]), videos.get_indexer(frame["video_id"])
+        user, video = _positions(users, frame["user_id"]), _positions(videos, frame["video_id"])
         found = (model.user_factors[user] * model.item_factors[video]).sum(axis=1)
         return np.where((user >= 0) & (video >= 0), found, 0.0)
 

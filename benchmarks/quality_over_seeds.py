@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,7 +53,7 @@ HYBRID = SYSTEMS.index("hybrid")
 _TIMEOUT_S = 3_600
 
 
-def run(seed: int, level: Mapping[str, str]) -> dict[str, Any]:
+def run(seed: int, level: dict[str, str]) -> dict[str, Any]:
     """The figures of one world on one processor, as `judged` gives them."""
     sizes = [f"--{name}={getattr(DEMO, name)}" for name in ("users", "videos", "interactions", "days")]
     nightreel = str(BIN / "nightreel")
@@ -85,7 +84,7 @@ def judged() -> dict[str, dict[str, list[float]]]:
     """NDCG@10 of each system of this home, and how far the hybrid is above it: mean, low and high."""
     settings = load_settings()
     folder = model_registry.champion(settings.paths).folder
-    models = Models(HybridRanker.load(folder), None, LengthBuckets.load(folder))
+    models = Models(HybridRanker.load(folder), LengthBuckets.load(folder))
     of = trial(
         kuairec_pairs(settings.paths, settings.data), store=open_store(), models=models, settings=settings
     )

@@ -172,16 +172,12 @@ def _read(path: Path) -> Pairs:
 
 def _placed(users: np.ndarray, videos: np.ndarray, train: Pairs, valid: Pairs) -> Pieces:
     """Ids as positions; pairs of others are left out. No hole."""
-    parts = []
-    for pairs in (train, valid):
+
+    def placed(pairs: Pairs) -> Pairs:
         mine = np.isin(pairs.user, users) & np.isin(pairs.video, videos)
-        parts.append(
-            Pairs(
-                np.searchsorted(users, pairs.user[mine]),
-                np.searchsorted(videos, pairs.video[mine]),
-            )
-        )
-    return Pieces(users, videos, *parts, np.zeros((0, 0), dtype=bool))
+        return Pairs(np.searchsorted(users, pairs.user[mine]), np.searchsorted(videos, pairs.video[mine]))
+
+    return Pieces(users, videos, placed(train), placed(valid), np.zeros((0, 0), dtype=bool))
 
 
 def _lacking(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -208,8 +204,8 @@ def _others(pieces: Pieces, others: float, exposure: Exposure, random: np.random
         # The largest keys are a sample without replacement, by weight (Efraimidis and Spirakis 2006).
         keys = np.log(random.random(len(able))) / a_weight[able]
         users.append(able[np.argsort(-keys, kind="stable")[:count]])
-    video = np.repeat(np.arange(shape[1]), [len(found) for found in users])
-    return Pairs(np.concatenate(users), video)
+    videos = np.repeat(np.arange(shape[1]), [len(found) for found in users])
+    return Pairs(np.concatenate(users), videos)
 
 
 def _instants(count: int, random: np.random.Generator) -> np.ndarray:
