@@ -143,12 +143,13 @@ def replay(folder: Path, nights: int, *, explore: bool) -> dict[str, Any]:
     """All nights; what the scorecard says after each, beside the truth."""
     settings, experiment, full = prepare(folder, explore=explore)
     world, random = Feedback.of(**WORLD), np.random.default_rng(11)
-    looks, truths, policies = [], [], []
+    looks: list[dict[str, Any]] = []
+    truths, policies = [], []
     for n in range(nights):
         run_id, shown, as_of = night(settings, experiment, world, random)
         truths.append(_truth(shown))
         arm = scorecard(settings)["arms"][1]
-        looks.append(arm["against_first"]["liked"])
+        looks.append({**arm["against_first"]["liked"]})
         if explore and n % EVALUATED_EVERY == 0:
             policies.append(_policy(settings, world, full, run_id=run_id, as_of=as_of))
         build_features(settings)
