@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from synthetic import draws, exact
+from synthetic import draws, exact, loops
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -97,15 +97,18 @@ def daily_habit(random: np.random.Generator, users: int, days: int, *, sigma: fl
     return habit.astype(np.float32)
 
 
-def pick_days(random: np.random.Generator, weights: F32, habit: F32) -> I64:
-    """One day for each row, with chances weights x habit [rows, days]; a day of weight 0 is never picked."""
-    total = np.cumsum(weights * habit, axis=1, dtype=np.float32)
-    point = random.random(len(total), dtype=np.float32) * total[:, -1]
-    day = (total <= point[:, None]).sum(axis=1)
-    # Where rounding carries the point past the end, the last possible day.
-    last = weights.shape[1] - 1 - np.argmax(weights[:, ::-1] > 0, axis=1)
-    result: I64 = np.minimum(day, last)
-    return result
+def pick_days(random: np.random.Generator, weights: F32, weights_row: I64, habit: F32, habit_row: I64) -> I64:
+    """One day for each pair of rows, with chances weights x habit; a day of weight 0 is never picked.
+
+    Args:
+        weights: [any, days].
+        weights_row, habit_row: the row in `weights` and in `habit` of each pair.
+        habit: of `daily_habit`.
+    """
+    points = random.random(len(weights_row), dtype=np.float32)
+    day = np.empty(len(weights_row), dtype=np.int64)
+    loops.pick_days(weights, weights_row, habit, habit_row, points, day)
+    return day
 
 
 def time_of_day(random: np.random.Generator, user: I64, day: I64, chronotype: I64, days: int) -> I64:

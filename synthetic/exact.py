@@ -12,38 +12,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synthetic import loops
+
 F64 = npt.NDArray[np.float64]
 Values = npt.NDArray[Any] | float
 
-# The natural logarithm of 2 in two parts; the first has so few bits that whole multiples of it are exact.
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-_ONE_BY_LN2 = 1.44269504088896338700
 _SQRT_HALF = 0.70710678118654752440
 _TWO_PI = 6.28318530717958647693
 
-_EXP_TERMS = tuple(1 / math.factorial(n) for n in range(13, -1, -1))
-_LOG_TERMS = tuple(1 / (2 * n + 1) for n in range(11, -1, -1))
 _COS_TERMS = tuple((-1) ** n / math.factorial(2 * n) for n in range(15, -1, -1))
-# exp(-709) and exp(709) are still normal numbers.
-_EXP_MAX = 709.0
 
 # Rational approximation of the complementary error function, to 1.2e-7 of its value (Numerical Recipes, 6.2).
 _ERFC_TERMS = (0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807,
                -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223)  # fmt: skip
 
-# The arrays of one piece stay in the processor's cache.
-_PIECE = 32_768
-
 
 def exp(values: Values) -> F64:
     """The exponential function: e to the power of each value."""
-    return _in_pieces(_exp, values)
+    return _of_each(loops.exp_of, values)
 
 
 def log(values: Values) -> F64:
     """Natural logarithms of positive numbers."""
-    return _in_pieces(_log, values)
+    return _of_each(loops.log_of, values)
 
 
 def power(base: Values, exponent: Values) -> F64:
@@ -102,13 +93,10 @@ def mean(values: npt.NDArray[Any]) -> float:
     return float(total(values.ravel())) / values.size
 
 
-def _in_pieces(function: Callable[[F64], F64], values: Values) -> F64:
-    array = np.asarray(values)
-    flat = array.ravel()
-    result = np.empty(flat.size, dtype=np.float64)
-    for start in range(0, flat.size, _PIECE):
-        piece = slice(start, start + _PIECE)
-        result[piece] = function(flat[piece].astype(np.float64))
+def _of_each(loop: Callable[[F64, F64], None], values: Values) -> F64:
+    array = np.asarray(values, dtype=np.float64)
+    result = np.empty(array.size, dtype=np.float64)
+    loop(array.ravel(), result)
     return result.reshape(array.shape)
 
 
@@ -118,23 +106,4 @@ def _polynomial(terms: tuple[float, ...], x: F64) -> F64:
     for term in terms[1:]:
         result *= x
         result += term
-    return result
-
-
-def _exp(x: F64) -> F64:
-    x = np.clip(x, -_EXP_MAX, _EXP_MAX)
-    doublings = np.rint(x * _ONE_BY_LN2)
-    rest = (x - doublings * _LN2_HIGH) - doublings * _LN2_LOW
-    result: F64 = np.ldexp(_polynomial(_EXP_TERMS, rest), doublings.astype(np.int32))
-    return result
-
-
-def _log(x: F64) -> F64:
-    fraction, doublings = np.frexp(x)
-    small = fraction < _SQRT_HALF
-    fraction = np.where(small, fraction + fraction, fraction)
-    whole = doublings - small.astype(np.float64)
-    ratio = (fraction - 1.0) / (fraction + 1.0)
-    series = (ratio + ratio) * _polynomial(_LOG_TERMS, ratio * ratio)
-    result: F64 = whole * _LN2_HIGH + (series + whole * _LN2_LOW)
     return result

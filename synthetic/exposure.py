@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthetic import calendar, draws, exact
+from synthetic import calendar, exact, loops
 from synthetic.latent import Truth
 from synthetic.sizes import KUAIREC_INTERACTIONS, Sizes
 from synthetic.videos import Videos
@@ -105,14 +105,14 @@ def show(audience: Audience, supply: Supply, truth: Truth, random: np.random.Gen
     habit = calendar.daily_habit(random, len(first), days, sigma=_DAY_SIGMA, away=_AWAY_SHARE)
     chronotype = truth.users.chronotype[audience.users]
     user = np.repeat(np.arange(len(first)), first)
-    day = calendar.pick_days(random, supply.day_weights[video], habit[user])
+    day = calendar.pick_days(random, supply.day_weights, video, habit, user)
     local_ms = day * calendar.DAY_MS + calendar.time_of_day(random, user, day, chronotype, days)
 
     again_user = np.repeat(np.arange(len(again)), again)
     starts = np.cumsum(first) - first
     source = starts[again_user] + (random.random(len(again_user)) * first[again_user]).astype(np.int64)
-    not_before = np.arange(days)[None, :] >= day[source][:, None]
-    again_day = calendar.pick_days(random, not_before * supply.again_shares, habit[again_user])
+    not_before = np.arange(days)[None, :] >= np.arange(days)[:, None]
+    again_day = calendar.pick_days(random, not_before * supply.again_shares, day[source], habit, again_user)
     again_ms = again_day * calendar.DAY_MS + calendar.time_of_day(
         random, again_user, again_day, chronotype, days
     )
@@ -142,7 +142,7 @@ def _first_videos(
     lean = truth.users.category_exposure[audience.users][:, truth.videos.category]
     keys = supply.reach[None, :] + lean + np.float32(_TASTE_LEAN) * audience.taste
     # Adding Gumbel noise and taking the largest n keys draws n without replacement, by weight.
-    keys -= exact.log(draws.exponential(random, keys.shape)).astype(np.float32)
+    loops.add_gumbel(random.random(keys.size), keys.ravel())
     keys[np.ix_(audience.is_small_user, supply.is_small_video)] = -np.inf
     picked = [_largest(row, n) for row, n in zip(keys, first.tolist(), strict=True)]
     return np.concatenate(picked).astype(np.int64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthetic import draws, exact
+from synthetic import draws, exact, loops
 from synthetic.calendar import DAY_MS, HOUR_MS
 from synthetic.sizes import Sizes
 
@@ -26,6 +26,7 @@ BANDWIDTH_SQUARED = 3.0
 # E exp(-d^2 / 2h) = (1 + 2/h)^(-D/2) a interest, with h = BANDWIDTH_SQUARED.
 _TASTE_MEAN = INTERESTS * float(exact.power(1 + 2 / BANDWIDTH_SQUARED, -DIMENSIONS / 2))
 _TASTE_SPREAD = 0.36
+_CLOSENESS_SLOPE = np.float32(-0.5 / BANDWIDTH_SQUARED)
 
 TASTE_SCALE = 0.07
 FAN_SHARE = 0.02
@@ -93,17 +94,28 @@ def taste(truth: Truth, users: I64, *, late: bool) -> F32:
 
     Written as plain loops over the few dimensions: a matrix product's last bits depend on its threads.
     """
+    interests, weights = _interests(truth, users, late=late)
+    total = np.zeros((len(interests), len(truth.videos.position)), dtype=np.float32)
+    loops.add_closeness(interests, weights, truth.videos.position.T.copy(), _CLOSENESS_SLOPE, total)
+    return _scaled(total)
+
+
+def taste_of_pairs(truth: Truth, users: I64, seat: I64, videos: I64, *, late: bool) -> F32:
+    """What `taste` gives for some pairs alone: of the users at the positions `seat`, and these videos."""
+    interests, weights = _interests(truth, users, late=late)
+    total = np.zeros(len(seat), dtype=np.float32)
+    loops.add_pair_closeness(
+        interests, weights, truth.videos.position.T.copy(), _CLOSENESS_SLOPE, seat, videos, total
+    )
+    return _scaled(total)
+
+
+def _interests(truth: Truth, users: I64, *, late: bool) -> tuple[F32, F32]:
     interests = (truth.users.late_interests if late else truth.users.early_interests)[users]
-    weights = truth.users.interest_weights[users]
-    position = truth.videos.position
-    total = np.zeros((len(interests), len(position)), dtype=np.float32)
-    for interest in range(INTERESTS):
-        distance = np.zeros_like(total)
-        for dimension in range(DIMENSIONS):
-            difference = interests[:, interest, dimension, None] - position[None, :, dimension]
-            distance += difference * difference
-        closeness = exact.exp(distance * np.float32(-0.5 / BANDWIDTH_SQUARED)).astype(np.float32)
-        total += weights[:, interest, None] * closeness
+    return interests, truth.users.interest_weights[users]
+
+
+def _scaled(total: F32) -> F32:
     return (total - np.float32(_TASTE_MEAN)) * np.float32(TASTE_SCALE / _TASTE_SPREAD)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from nightreel.core import columns
 from nightreel.core.logs import Advance
 from synthetic import calendar, draws, exposure, watching
-from synthetic.latent import Truth, appeal, taste
+from synthetic.latent import Truth, appeal, taste, taste_of_pairs
 from synthetic.sizes import FIRST_DAY, KUAIREC_DAYS, Sizes
 from synthetic.videos import Videos
 
@@ -77,14 +77,13 @@ def write_big(path: Path, world: World, plays: I64, advance: Advance | None) -> 
             repeats = draws.binomial(random, plays[users], exposure.DUPLICATE_SHARE)
             repeats = np.minimum(repeats, plays[users] - 1)
             distinct = plays[users] - repeats
-            early, late = taste(truth, users, late=False), taste(truth, users, late=True)
+            early = taste(truth, users, late=False)
             audience = exposure.Audience(users, distinct, is_small_user[users], early)
             shown = exposure.show(audience, supply, truth, random)
             order = np.lexsort((shown.video, shown.local_ms, shown.user))
             seat, video, local_ms = shown.user[order], shown.video[order], shown.local_ms[order]
-            liking = appeal(
-                truth, users[seat], video, early=early[seat, video], late=late[seat, video], local_ms=local_ms
-            )
+            late = taste_of_pairs(truth, users, seat, video, late=True)
+            liking = appeal(truth, users[seat], video, early=early[seat, video], late=late, local_ms=local_ms)
             liking += truth.videos.placement[video]
             chance = chances_of(world, watching.CASUAL, users[seat], video, liking)
             play_ms = watching.draw_play_ms(watching.CASUAL, chance, random)
@@ -135,13 +134,13 @@ def _small_block(
     column = np.tile(np.arange(len(world.small_videos)), len(users))
     seat = np.repeat(np.arange(len(users)), len(world.small_videos))
     habit = calendar.daily_habit(random, len(users), days, sigma=_SMALL_DAY_SIGMA, away=0.02)
-    day = calendar.pick_days(random, weights[column], habit[seat])
+    day = calendar.pick_days(random, weights, column, habit, seat)
     local_ms = day * calendar.DAY_MS + calendar.time_of_day(
         random, seat, day, truth.users.chronotype[users], days
     )
     order = np.lexsort((column, local_ms, seat))
     seat, video, local_ms = seat[order], world.small_videos[column[order]], local_ms[order]
-    early, late = taste(truth, users, late=False)[seat, video], taste(truth, users, late=True)[seat, video]
+    early, late = (taste_of_pairs(truth, users, seat, video, late=late) for late in (False, True))
     liking = appeal(truth, users[seat], video, early=early, late=late, local_ms=local_ms)
     chance = chances_of(world, watching.ATTENTIVE, users[seat], video, liking)
     play_ms = watching.draw_play_ms(watching.ATTENTIVE, chance, random)
