@@ -29,6 +29,7 @@ from benchmarks.measured_process import machine
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import biased_fits
+from pipelines.collaborative.log import Log
 
 RESULT = Path(__file__).parent / "results" / "als_size.json"
 KUAIREC_PLAYS, KUAIREC_USERS, KUAIREC_VIDEOS = 12_530_806, 7_176, 10_728
@@ -54,7 +55,7 @@ def run(plays: int) -> dict[str, float]:
     cutoffs = [START + timedelta(days=14), START + timedelta(days=15)]
     spent = []
     started = time.process_time()
-    for _ in biased_fits(frame, cutoffs, settings):
+    for _ in biased_fits(Log.of(frame, cutoffs), settings):
         spent.append(time.process_time() - started)
         started = time.process_time()
     return {

@@ -18,17 +18,18 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
 from nightreel.core.logs import progress
-from nightreel.core.play_days import digests_of_days, files_by_day, read_days, rows_of
+from nightreel.core.play_days import digests_of_days, files_by_day, rows_of
 from nightreel.core.settings import DataSettings, FeatureSettings, Settings
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import Fit
+from pipelines.collaborative.log import Log
 from pipelines.collaborative.past import Past, digests_of_pasts
 from pipelines.known import require_tables
 from pipelines.local_days import INSTANT, NEVER, start_of_day
 
-__all__ = ["FACTORS", "Fit", "before_first_refit", "build_factors", "refit_cutoffs"]
+__all__ = ["FACTORS", "Fit", "Log", "before_first_refit", "build_factors", "refit_cutoffs"]
 
 # Share of the plays that must be new for a refit: KuaiRec was collected in three windows, and between them
 # there are weeks with a handful of plays, from which nothing is learnt.
@@ -70,10 +71,11 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     done = past.fit_at(cutoffs[kept - 1]) if kept else None
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
     with progress("ALS", total=len(cutoffs) - kept) as advance:
-        read = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
         # Where nothing is fitted, the log is not read.
-        plays = read_days(list(files.values()), read) if kept < len(cutoffs) else None
-        for fit in biased_fits(plays, cutoffs, settings, done) if plays is not None else ():
+        log = Log.read(list(files.values()), cutoffs) if kept < len(cutoffs) else None
+        new = biased_fits(log, settings, done) if log is not None else ()
+        del log  # a fit lets go of it once it is grouped
+        for fit in new:
             users.append(
                 _source(columns.USER_ID, fit.user_ids, columns.USER_FACTOR, fit.user_factors, fit.cutoff)
             )

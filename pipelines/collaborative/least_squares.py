@@ -13,6 +13,8 @@ import numpy as np
 from scipy.linalg.lapack import sposv
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from nightreel.core.compiled import compiled
+
 # Regularization of a bias, in plays: far weaker than that of the factors, as a bias is a single number.
 BIAS_REGULARIZATION = 5.0
 _BLOCKS_A_THREAD = 8
@@ -35,9 +37,10 @@ class Plays:
     @classmethod
     def grouped(cls, rows: np.ndarray, others: np.ndarray, targets: np.ndarray) -> "Plays":
         """Group plays, given in order of time, by `rows` (int32 from 0, without a gap)."""
-        order = np.argsort(rows, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows))])
-        return cls(starts, others[order], targets[order])
+        starts = np.append(0, np.cumsum(np.bincount(rows)))
+        grouped = cls(starts, np.empty_like(others), np.empty_like(targets))
+        _deal(rows, others, targets, starts[:-1].copy(), grouped.others, grouped.targets)
+        return grouped
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,23 @@ class Side:
         """This side with zeros for the rows that are new: nothing is known of them yet."""
         new = rows - len(self.biases)
         return Side(np.pad(self.factors, ((0, new), (0, 0))), np.pad(self.biases, (0, new)))
+
+
+@compiled
+def _deal(
+    rows: np.ndarray,
+    others: np.ndarray,
+    targets: np.ndarray,
+    following: np.ndarray,
+    dealt_others: np.ndarray,
+    dealt_targets: np.ndarray,
+) -> None:
+    """Write each play to where its row's next one goes: a stable sort that counts."""
+    for play in range(len(rows)):
+        to = following[rows[play]]
+        dealt_others[to] = others[play]
+        dealt_targets[to] = targets[play]
+        following[rows[play]] = to + 1
 
 
 def solve(

@@ -10,7 +10,7 @@ import pytest
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
-from pipelines.collaborative import Fit, biased_als, build_factors, refit_cutoffs
+from pipelines.collaborative import Fit, Log, biased_als, build_factors, refit_cutoffs
 from pipelines.collaborative.biased_als import biased_fits
 from pipelines.collaborative.fits import REFIT_ITERATIONS
 from pipelines.local_days import INSTANT, NEVER
@@ -29,6 +29,10 @@ def _settings(home: Path, **changes: object) -> Settings:
     return settings_for(home, **changes)
 
 
+def _log(cutoffs: list[datetime]) -> Log:
+    return Log.of(LOG.interactions, cutoffs)
+
+
 def _same(one: list[Fit], other: list[Fit]) -> bool:
     """Bit for bit, ids and cutoffs included."""
     return len(one) == len(other) and all(
@@ -45,11 +49,9 @@ CUTOFFS = [_midnight(day) for day in (3, 5, 7)]
 
 
 def test_two_fits_are_equal_bit_for_bit_whatever_the_threads(tmp_path: Path) -> None:
-    one, two, three = (
-        list(biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, threads=n))) for n in (1, 1, 3)
-    )
+    one, two, three = (list(biased_fits(_log(CUTOFFS), _settings(tmp_path, threads=n))) for n in (1, 1, 3))
     assert _same(one, two) and _same(one, three)
-    other_seed = list(biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, seed=1)))
+    other_seed = list(biased_fits(_log(CUTOFFS), _settings(tmp_path, seed=1)))
     assert not _same(one, other_seed)
 
 
@@ -57,7 +59,7 @@ def test_two_fits_are_equal_bit_for_bit_whatever_the_threads(tmp_path: Path) -> 
 def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, late: timedelta) -> None:
     """A new user and a new video come with it; the fits up to the cutoff stay, the one after changes."""
     settings = _settings(tmp_path)
-    whole = list(biased_fits(LOG.interactions, CUTOFFS, settings))
+    whole = list(biased_fits(_log(CUTOFFS), settings))
     more = LOG.interactions.head(60).with_columns(
         pl.lit(CUTOFFS[1] + late, INSTANT).alias(columns.EVENT_TIMESTAMP),
         pl.int_range(-1, 59).cast(pl.Int64).alias(columns.USER_ID),
@@ -66,9 +68,9 @@ def test_no_fit_depends_on_a_play_at_or_after_its_cutoff(tmp_path: Path, late: t
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
     removed = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFFS[1] + late)
-    after = list(biased_fits(added, CUTOFFS, settings))
+    after = list(biased_fits(Log.of(added, CUTOFFS), settings))
     assert _same(after[:2], whole[:2]) and not _same(after[2:], whole[2:])
-    assert _same(list(biased_fits(removed, CUTOFFS[:2], settings)), whole[:2])
+    assert _same(list(biased_fits(Log.of(removed, CUTOFFS[:2]), settings)), whole[:2])
 
 
 def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
@@ -78,12 +80,12 @@ def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
         pl.lit(77_777, pl.Int64).alias(columns.USER_ID),
     )
     added = LOG.with_interactions(pl.concat([LOG.interactions, more])).interactions
-    first, second, _ = biased_fits(added, CUTOFFS, settings)
+    first, second, _ = biased_fits(Log.of(added, CUTOFFS), settings)
     assert 77_777 not in first.user_ids and 77_777 in second.user_ids
 
 
 def test_a_row_for_everyone_with_an_earlier_play_and_for_nobody_else(tmp_path: Path) -> None:
-    for fit in biased_fits(LOG.interactions, CUTOFFS, _settings(tmp_path, **{"features.als_factors": 7})):
+    for fit in biased_fits(_log(CUTOFFS), _settings(tmp_path, **{"features.als_factors": 7})):
         before = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < fit.cutoff)
         assert fit.user_ids.tolist() == before[columns.USER_ID].unique().sort().to_list()
         assert fit.video_ids.tolist() == before[columns.VIDEO_ID].unique().sort().to_list()
@@ -117,7 +119,7 @@ def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, monkeypatch: pyt
     plays, likes, hole = _tastes()
     monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 2.0)
     settings = _settings(tmp_path, **{"features.als_factors": 8})
-    for fit in biased_fits(plays, [_midnight(2), _midnight(5)], settings):
+    for fit in biased_fits(Log.of(plays, [_midnight(2), _midnight(5)]), settings):
         scores = fit.user_factors @ fit.video_factors.T
         liked, not_liked = scores[hole & likes], scores[hole & ~likes]
         assert (liked[:, None] > not_liked).mean() > 0.95
@@ -128,7 +130,7 @@ def test_a_refit_starts_from_the_last_factors(tmp_path: Path, monkeypatch: pytes
 
     def last_fit(cutoffs: list[datetime], rounds: int) -> list[Fit]:
         monkeypatch.setattr(biased_als, "FIRST_ITERATIONS", rounds)
-        return list(biased_fits(LOG.interactions, cutoffs, _settings(tmp_path)))[-1:]
+        return list(biased_fits(_log(cutoffs), _settings(tmp_path)))[-1:]
 
     end = CUTOFFS[1] + timedelta(microseconds=500)
     assert LOG.interactions.filter(
@@ -216,8 +218,8 @@ def test_no_plays_at_all_is_an_error_with_a_remedy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("done", [0, 1, 2])
 def test_going_on_from_a_fit_gives_the_bits_of_fitting_all(tmp_path: Path, done: int) -> None:
     settings = _settings(tmp_path)
-    whole = list(biased_fits(LOG.interactions, CUTOFFS, settings))
-    assert _same(list(biased_fits(LOG.interactions, CUTOFFS, settings, whole[done])), whole[done + 1 :])
+    whole = list(biased_fits(_log(CUTOFFS), settings))
+    assert _same(list(biased_fits(_log(CUTOFFS), settings, whole[done])), whole[done + 1 :])
 
 
 def _factors(settings: Settings) -> tuple[pl.DataFrame, pl.DataFrame]:
