@@ -78,7 +78,7 @@ def evaluate(settings: Settings, *, force: bool = False) -> StepResult[EvaluateF
     of_days: NextDayFacts | None = None
     fit: dict[str, Any] | None = None
     of_protocols: dict[str, ProtocolFacts] = {}
-    judged = next_day(settings.paths, settings.data, models.buckets, model.version)
+    judged = next_day(settings, models.buckets, model.version)
     if judged is not None:
         found += _of_next_day(judged, settings)
         tables_written.append(settings.paths.evaluation / f"{NEXT_DAY}.csv")

@@ -14,12 +14,12 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.settings import DataSettings, Paths
-from nightreel.core.settings.needs import RankerNeeds
+from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.backtest_files import DEPTH, HYBRID, Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LengthBuckets, is_liked, labels_of
 from pipelines.local_days import INSTANT
 from pipelines.metrics import exposure_weights
-from pipelines.training_frame import scan_plays
+from pipelines.user_sample import UserSample
 
 NEXT_DAY = "next_day"
 ANY_PLAY = "any"
@@ -100,15 +100,16 @@ class NextDay:
         return lists
 
 
-def next_day(paths: Paths, settings: DataSettings, buckets: LengthBuckets, model: str) -> NextDay | None:
+def next_day(settings: FitNeeds, buckets: LengthBuckets, model: str) -> NextDay | None:
     """The judged days; None if the backtest has no lists of this model."""
-    backtest = Backtest.load(paths)
+    backtest = Backtest.load(settings.paths)
     if backtest is None or backtest.model != model or not backtest.days:
         return None
-    plays = _plays(paths, backtest)
-    firsts = _first_plays(paths, plays)
+    log = UserSample.of(settings).scan(settings.paths)
+    plays = _plays(log, backtest)
+    firsts = _first_plays(log, plays)
     days = tuple(
-        _judged(day, plays.filter(pl.col(_ON_DAY) == number), firsts, buckets, settings)
+        _judged(day, plays.filter(pl.col(_ON_DAY) == number), firsts, buckets, settings.data)
         for number, day in enumerate(backtest.days)
     )
     return NextDay(backtest, days)
@@ -139,7 +140,7 @@ def day_facts(found: NextDay, settings: DataSettings) -> list[Mapping[str, Any]]
     return rows
 
 
-def _plays(paths: Paths, backtest: Backtest) -> pl.DataFrame:
+def _plays(log: pl.LazyFrame, backtest: Backtest) -> pl.DataFrame:
     """The plays of the judged days, of the evaluated users, with the day of each."""
     stamp = pl.col(columns.EVENT_TIMESTAMP)
     on_day = pl.lit(None, dtype=pl.Int32)
@@ -147,16 +148,15 @@ def _plays(paths: Paths, backtest: Backtest) -> pl.DataFrame:
         is_in = stamp.is_between(_instant(day.as_of), _instant(day.until), closed="left")
         on_day = pl.when(is_in).then(pl.lit(number, dtype=pl.Int32)).otherwise(on_day)
     first = min(day.as_of for day in backtest.days)
-    plays = scan_plays(paths).filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
+    plays = log.filter(stamp >= _instant(first)).with_columns(on_day.alias(_ON_DAY))
     return plays.drop_nulls(_ON_DAY).collect(engine="streaming")
 
 
-def _first_plays(paths: Paths, plays: pl.DataFrame) -> pl.DataFrame:
+def _first_plays(log: pl.LazyFrame, plays: pl.DataFrame) -> pl.DataFrame:
     """When each pair of these plays was first played in the whole log: user_id, video_id, first."""
     own = plays.lazy().select(_PAIR).unique()
     return (
-        scan_plays(paths)
-        .select(*_PAIR, columns.EVENT_TIMESTAMP)
+        log.select(*_PAIR, columns.EVENT_TIMESTAMP)
         .join(own, on=_PAIR, how="semi")
         .group_by(_PAIR)
         .agg(pl.col(columns.EVENT_TIMESTAMP).min().alias("first"))

@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.settings import DataSettings, EvaluationSettings, Paths
-from nightreel.core.settings.needs import RankerNeeds
+from nightreel.core.settings import EvaluationSettings
+from nightreel.core.settings.needs import FitNeeds, RankerNeeds
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.slices import time_cuts
+from pipelines.rankers.slices import days_of_table, time_cuts
 from pipelines.training_frame import PLAY_COLUMNS, choose_settings, scan_plays
+from pipelines.user_sample import UserSample
 
 KUAIREC = "kuairec"
 IMPRESSIONS = "impressions"
@@ -38,7 +39,8 @@ class Pairs:
     Attributes:
         as_of: the instant of the features, UTC.
         catalogue: the number of videos that a user's pairs are drawn from.
-        history: the plays before as_of, in order of time; read lazily, since they are most of the data.
+        history: the plays before as_of of the users who count, in order of time; read lazily where these are
+            all users, since they are most of the data.
     """
 
     protocol: str
@@ -59,33 +61,33 @@ def protocol_pairs(settings: RankerNeeds, model: ModelVersion) -> Iterator[Pairs
         InputError: if ingest has not run.
     """
     if settings.paths.table("fully_observed").is_file():
-        yield kuairec_pairs(settings.paths, settings.data)
+        yield kuairec_pairs(settings)
     # A champion of newer settings may have trained beyond today's cut: then only what it has not seen counts.
     seen_until = datetime.fromisoformat(model.manifest["data"]["holdout_from"])
-    yield impression_pairs(max(holdout_from(settings), seen_until), settings.paths)
+    yield impression_pairs(max(holdout_from(settings), seen_until), settings)
 
 
 def holdout_from(settings: RankerNeeds) -> datetime:
     """When the holdout of today's settings begins. Raises InputError where ingest has not run."""
-    instants = scan_plays(settings.paths).select(columns.EVENT_TIMESTAMP).collect().to_series()
-    return time_cuts(instants, settings.data, settings.evaluation).holdout_from
+    days = days_of_table(settings.paths.interactions)
+    return time_cuts(days, settings.data, settings.evaluation).holdout_from
 
 
-def kuairec_pairs(paths: Paths, settings: DataSettings) -> Pairs:
+def kuairec_pairs(settings: FitNeeds) -> Pairs:
     """The fully observed pairs, as of the end of the last play's day."""
-    plays = scan_plays(paths)
     pairs = pl.read_parquet(
-        paths.table("fully_observed"),
+        settings.paths.table("fully_observed"),
         columns=[name for name in PLAY_COLUMNS if name != columns.EVENT_TIMESTAMP],
     )
-    last = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().to_series()
-    end = ends_of_days(last, settings.zone)[0]
-    return Pairs(KUAIREC, end, _once(pairs), pairs[columns.VIDEO_ID].n_unique(), plays)
+    newest = scan_plays(settings.paths).select(pl.col(columns.EVENT_TIMESTAMP).max())
+    end = ends_of_days(newest.collect(engine="streaming").to_series(), settings.data.zone)[0]
+    history = UserSample.of(settings).scan(settings.paths)
+    return Pairs(KUAIREC, end, _once(pairs), pairs[columns.VIDEO_ID].n_unique(), history)
 
 
-def impression_pairs(cut: datetime, paths: Paths) -> Pairs:
-    """What each user was shown from `cut` on, as of then."""
-    plays = scan_plays(paths)
+def impression_pairs(cut: datetime, settings: FitNeeds) -> Pairs:
+    """What each user of the sample was shown from `cut` on, as of then."""
+    plays = UserSample.of(settings).scan(settings.paths)
     is_before = pl.col(columns.EVENT_TIMESTAMP) < pl.lit(cut, dtype=INSTANT)
     rows = _once(plays.filter(~is_before).drop(columns.EVENT_TIMESTAMP).collect())
     catalogue = plays.select(pl.col(columns.VIDEO_ID).n_unique()).collect().item()

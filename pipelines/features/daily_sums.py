@@ -8,10 +8,9 @@ first whose file has another digest than when it was summed: who plays a video f
 the days before.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
 from pathlib import Path
 
 import polars as pl
@@ -75,16 +74,17 @@ class DailySums:
         durations = plays.select(columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_DURATION)
         return cls(users, videos, durations)._tidy()
 
-    def plus(self, later: "DailySums") -> "DailySums":
-        """These and the sums of later plays."""
+    @classmethod
+    def together(cls, parts: Sequence["DailySums"]) -> "DailySums":
+        """The sums of all plays, from those of consecutive parts."""
         users, videos = (
             pl.concat(frames).group_by(key, columns.EVENT_TIMESTAMP).agg(pl.col(_SUMMED).sum())
             for frames, key in (
-                ((self.users, later.users), columns.USER_ID),
-                ((self.videos, later.videos), columns.VIDEO_ID),
+                ([part.users for part in parts], columns.USER_ID),
+                ([part.videos for part in parts], columns.VIDEO_ID),
             )
         )
-        return DailySums(users, videos, pl.concat([self.durations, later.durations]))._tidy()
+        return cls(users, videos, pl.concat([part.durations for part in parts]))._tidy()
 
     def _tidy(self) -> "DailySums":
         last = self.durations.group_by(columns.VIDEO_ID, columns.EVENT_TIMESTAMP).agg(
@@ -122,7 +122,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         starts = [len(before) + sum(map(len, parts[:at])) for at in range(len(parts))]
         tasks = [(days[:start], part, settings.data) for start, part in zip(starts, parts, strict=True)]
         sums += run_all(settings.cluster, _sums_after, tasks)
-    total = reduce(DailySums.plus, sums)
+    total = DailySums.together(sums)
     with atomic_write(folder, checksum=True) as temporary:
         temporary.mkdir()
         frames = (total.users, total.videos, total.durations)

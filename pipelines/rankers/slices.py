@@ -1,12 +1,16 @@
 """Which plays fit the models, which stop them early, and which are held out: ranges in time."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from pathlib import Path
+from statistics import median
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, EvaluationSettings
 from pipelines.local_days import ends_of_days, start_of_day
 
@@ -39,23 +43,29 @@ class Cuts:
         return Slices(slice(0, stop), slice(stop, holdout), slice(holdout, len(instants)))
 
 
-def plays_by_day(instants: pl.Series, zone: ZoneInfo) -> dict[date, int]:
-    """The number of plays on each local day, ascending; days with hardly any plays are left out.
+def usual_days(plays_of_days: Mapping[date, int]) -> dict[date, int]:
+    """The days, ascending, without those that have hardly any plays."""
+    some = {day: plays for day, plays in sorted(plays_of_days.items()) if plays}
+    least = _SHARE_OF_MEDIAN_DAY * median(some.values()) if some else 0
+    return {day: plays for day, plays in some.items() if plays >= least}
 
-    Args:
-        instants: of all plays, UTC, in any order.
-    """
-    counts = ends_of_days(instants, zone).rename("end").value_counts().sort("end")
-    days = counts.filter(pl.col("count") >= _SHARE_OF_MEDIAN_DAY * pl.col("count").median())
-    return {end.astimezone(zone).date() - timedelta(days=1): plays for end, plays in days.iter_rows()}
+
+def days_of_table(interactions: Path) -> list[date]:
+    """The log's local days, as `log_days` finds them in all of its plays; no play is read."""
+    return list(usual_days({day: rows_of([path]) for day, path in files_by_day(interactions).items()}))
 
 
 def log_days(instants: pl.Series, zone: ZoneInfo) -> list[date]:
-    """The log's local days, as `plays_by_day` has them."""
-    return list(plays_by_day(instants, zone))
+    """The local days of plays at these instants (UTC, in any order), as `usual_days` has them."""
+    counts = ends_of_days(instants, zone).rename("end").value_counts()
+    return list(
+        usual_days(
+            {end.astimezone(zone).date() - timedelta(days=1): plays for end, plays in counts.iter_rows()}
+        )
+    )
 
 
-def time_cuts(instants: pl.Series, data: DataSettings, evaluation: EvaluationSettings) -> Cuts:
+def time_cuts(days: Sequence[date], data: DataSettings, evaluation: EvaluationSettings) -> Cuts:
     """Where to cut the log into fit, early stopping and holdout.
 
     The last `holdout_days` days are held out, or the last `backtest_days` if those are more, so that no model
@@ -63,12 +73,11 @@ def time_cuts(instants: pl.Series, data: DataSettings, evaluation: EvaluationSet
     with hardly any plays do not count, and a short log holds out fewer.
 
     Args:
-        instants: of all plays, UTC, ascending.
+        days: the log's, from `days_of_table` or `log_days`.
 
     Raises:
         InputError: if the log has fewer than three days.
     """
-    days = log_days(instants, data.zone)
     held_out = min(max(evaluation.holdout_days, evaluation.backtest_days), (len(days) - 1) // 2)
     if held_out < 1:
         raise InputError(

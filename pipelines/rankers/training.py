@@ -99,6 +99,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
         liked_share=classes.liked_share,
         classifier_learns=version.manifest["classifier_learns"],
         **{name: version.manifest[name] for name in ("objective", "why", "trees", "order", "metrics")},
+        remarks=tuple(data.sample.remarks()) or None,
         importances=_printed(ranker),
     )
     outputs = (*sorted(version.folder.iterdir()), pointer)
@@ -153,6 +154,7 @@ def _manifest(ranker: HybridRanker, data: TrainingData, settings: RankerNeeds) -
             "last_play": instants[-1].isoformat(),
             "early_stopping_from": cuts.stop_from.isoformat(),
             "holdout_from": cuts.holdout_from.isoformat(),
+            "users_share": data.sample.share,
             "users": plays[columns.USER_ID].n_unique(),
             "videos": plays[columns.VIDEO_ID].n_unique(),
             **_counts(data.slices),

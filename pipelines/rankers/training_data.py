@@ -17,8 +17,9 @@ from pipelines.known import table_files
 from pipelines.labels import NO_BUCKETS, LengthBuckets, Targets, targets
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.rankers.matrix import FeatureMatrix
-from pipelines.rankers.slices import Cuts, Slices, time_cuts
-from pipelines.training_frame import FeatureFrame, read_plays
+from pipelines.rankers.slices import Cuts, Slices, days_of_table, time_cuts
+from pipelines.training_frame import FeatureFrame
+from pipelines.user_sample import UserSample
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class TrainingData:
     """The plays in order of time, each with its features and its targets.
 
     Attributes:
-        plays: from `read_plays`, of the sampled users.
+        plays: of the users who count, in order of time.
+        cuts: of the whole log.
+        sample: the users who count.
         buckets: fitted on slices.fit alone.
     """
 
@@ -38,6 +41,7 @@ class TrainingData:
     buckets: LengthBuckets
     targets: Targets
     matrix: FeatureMatrix
+    sample: UserSample
 
     @property
     def video_id(self) -> np.ndarray:
@@ -51,8 +55,9 @@ class TrainingData:
         Raises:
             InputError: on too short a log.
         """
-        plays = read_plays(settings.paths)
-        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation)
+        sample = UserSample.of(settings)
+        plays = sample.read(settings.paths)
+        cuts = time_cuts(days_of_table(settings.paths.interactions), settings.data, settings.evaluation)
         slices = cuts.slices(plays[columns.EVENT_TIMESTAMP])
         frame = FeatureFrame.join(store, plays, settings.data.zone)
         seen = frame.values(slices.fit, catalogue_of(settings.data, settings.features).categorical)
@@ -63,7 +68,7 @@ class TrainingData:
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
         play_targets = targets(settings.data.label, buckets, ratio, length, settings.data)
         matrix = FeatureMatrix(frame, encoding)
-        return cls(plays, cuts, slices, frame, encoding, buckets, play_targets, matrix)
+        return cls(plays, cuts, slices, frame, encoding, buckets, play_targets, matrix, sample)
 
 
 def source_files(settings: FeatureNeeds) -> tuple[Path, ...]:

@@ -161,5 +161,5 @@ class Objective:
 
 def _pairs(settings: RankerNeeds) -> Pairs:
     if settings.paths.table("fully_observed").is_file():
-        return kuairec_pairs(settings.paths, settings.data)
-    return impression_pairs(holdout_from(settings), settings.paths)
+        return kuairec_pairs(settings)
+    return impression_pairs(holdout_from(settings), settings)

@@ -19,9 +19,9 @@ from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, contents_file, lists_file
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets
 from pipelines.model_registry import ModelVersion
-from pipelines.model_rows.tonight import read_plays
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.objective import NEXT_DAY, has_backtest, objective_of
+from pipelines.user_sample import UserSample
 from scoring.backtest.night import PastNight, PastNights
 from scoring.backtest.shared import make_shared
 from scoring.backtest.systems import Systems, all_systems
@@ -76,7 +76,8 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     trained_before = _trained_before(model)
     known = settings.changed({"lists.exclude.seen": True, "lists.exclude.seen_days": None})
     ranker = HybridRanker.load(model.folder, threads=settings.threads)
-    plays, buckets = read_plays(settings.paths), LengthBuckets.load(model.folder)
+    sample, buckets = UserSample.of(settings), LengthBuckets.load(model.folder)
+    plays = sample.read(settings.paths)
     nights = PastNights(plays, ranker.encoding, trained_before, known, owner)
     systems, remarks = all_systems(plays, ranker, model, known.data, known.retrieval)
     names = tuple(name for together in systems for name in together.names)
@@ -93,7 +94,7 @@ def backtest(settings: Settings, *, force: bool = False) -> StepResult[BacktestF
     sampled = tuple(name for together in systems if together.sampled for name in together.names)
     if all(day.sampled_users == day.users for day in nights.days):
         sampled = ()
-    remarks = [*nights.remarks, *remarks, *_of_some_users(sampled, nights.days)]
+    remarks = [*sample.remarks(), *nights.remarks, *remarks, *_of_some_users(sampled, nights.days)]
     contents = Backtest(
         model.version, trained_before, names if files else (), sampled, nights.days, tuple(remarks)
     )

@@ -9,16 +9,16 @@ import polars as pl
 from feast import FeatureStore
 
 from feature_repo.open_store import store as open_store
-from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.memory import give_back_memory
 from nightreel.core.settings.needs import NightNeeds
 from pipelines.backtest_files import DEPTH, BacktestDay, sampled_share
-from pipelines.local_days import INSTANT, end_of_day, start_of_day
+from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.sides import Sides, sides_as_of
-from pipelines.rankers.slices import log_days
+from pipelines.rankers.slices import days_of_table
+from pipelines.user_sample import UserSample
 from scoring.lists.candidates import Candidates
 from scoring.lists.eligibility import NOBODY, find_candidates
 from scoring.lists.next_day import night_of
@@ -34,7 +34,7 @@ class PastNight:
     """One day of the backtest: what was known at its start, and what is fitted on it.
 
     Attributes:
-        plays: the whole log; only plays before the day are used.
+        plays: of the users who count; only plays before the day are used.
         settings: as for publishing.
         whole: for a night of `sampled`, the night of all users.
     """
@@ -115,16 +115,17 @@ class PastNights:
         """Find the nights that the log has.
 
         Args:
-            plays: as `read_plays` returns them.
+            plays: of the users who count (`UserSample`), in order of time; nobody else gets a list.
             trained_before: no ranker has seen a play from this instant on.
             rules: the owner's; each night keeps to those in force at its start.
         """
         self._owner = replace(NOBODY, rules=rules)
         self._plays, self._encoding, self._settings = plays, encoding, settings
+        self._sample = UserSample.of(settings)
         self._store = open_store()
         self.remarks: list[str] = []
         zone = settings.data.zone
-        days = log_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), zone)
+        days = days_of_table(settings.paths.interactions)
         honest = [day for day in days if start_of_day(day, zone) >= trained_before]
         honest = honest[-settings.evaluation.backtest_days :]
         if len(honest) < settings.evaluation.backtest_days:
@@ -160,6 +161,7 @@ class PastNights:
             except InputError as error:
                 self.remarks.append(f"{day}: no lists. {error}")
                 continue
+            candidates = candidates.of_users(self._sample.holds(candidates.user_id))
             user_id, most = candidates.user_id, BACKTEST_USERS
             judged = BacktestDay(
                 day,

@@ -247,7 +247,7 @@ def test_without_fully_observed_pairs_the_impressions_protocol_stands_alone(tmp_
 
 def test_the_original_is_reproduced_with_its_leaks_and_without(settings: Settings) -> None:
     size = Size(plays=1000, trees=10)
-    found = [*as_published(kuairec_pairs(settings.paths, settings.data), open_store(), settings, size)]
+    found = [*as_published(kuairec_pairs(settings), open_store(), settings, size)]
     original = [vars(figure) for own in found for figure in own]
     assert {r["protocol"] for r in original} == {
         "as-published",

@@ -10,7 +10,7 @@ from nightreel.core import columns
 from nightreel.core.errors import BusyError, InputError
 from nightreel.core.settings import Settings, load_settings
 from pipelines.hashing import uniform_hash
-from pipelines.rankers.slices import time_cuts
+from pipelines.rankers.slices import log_days, time_cuts
 from pipelines.training_frame import read_plays
 from pipelines.tuning import tune
 from pipelines.tuning.objective import Measured, Objective
@@ -131,7 +131,8 @@ def test_outcomes_of_reported_users_and_of_the_holdout_reach_no_trial(settings: 
     measured = Objective.prepare(settings).measure({"ranker.lightgbm.learning_rate": 0.2}, "")
     observed = _fully_observed()
     plays = read_plays(settings.paths)
-    since = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation).holdout_from
+    days = log_days(plays[columns.EVENT_TIMESTAMP], settings.data.zone)
+    since = time_cuts(days, settings.data, settings.evaluation).holdout_from
     users = observed[columns.USER_ID].to_numpy().astype(np.uint64)
     chooses = pl.Series(uniform_hash(users, settings.seed + 1) < settings.evaluation.tuning_share)
     assert 0 < chooses.sum() < len(chooses)

@@ -7,6 +7,7 @@ as a user's number of plays, have moved little since then.
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write, fingerprint
 from nightreel.core.errors import InputError
+from nightreel.core.play_days import files_by_day, rows_of
 from nightreel.core.settings import DataSettings, Paths
 from nightreel.core.settings.needs import FitNeeds
 from nightreel.core.steps import Facts, Step, StepResult
@@ -24,8 +26,7 @@ from nightreel.operations.drift.samples import Column, Sample
 from pipelines import model_registry
 from pipelines.local_days import end_of_day, start_of_day
 from pipelines.model_registry import ModelVersion
-from pipelines.rankers.slices import plays_by_day
-from pipelines.training_frame import scan_plays
+from pipelines.rankers.slices import usual_days
 
 # Above this a distribution has moved: the usual reading of the index.
 MOVED = 0.25
@@ -102,9 +103,16 @@ def record_drift(settings: FitNeeds, now: datetime | None = None) -> StepResult[
 
 def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[date, int]:
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
-    stamp = pl.col(columns.EVENT_TIMESTAMP)
-    instants = scan_plays(paths).select(stamp).filter(stamp < now).collect()[columns.EVENT_TIMESTAMP]
-    return plays_by_day(instants, settings.zone)
+    counts = {}
+    for day, path in files_by_day(paths.interactions).items():
+        # Of days that have ended no play is read.
+        counts[day] = rows_of([path]) if end_of_day(day, settings.zone) <= now else _plays_before(path, now)
+    return usual_days(counts)
+
+
+def _plays_before(path: Path, now: datetime) -> int:
+    early = pl.scan_parquet(path).filter(pl.col(columns.EVENT_TIMESTAMP) < now)
+    return int(early.select(pl.len()).collect().item())
 
 
 def _training(settings: FitNeeds, version: ModelVersion) -> _Training:
