@@ -139,7 +139,7 @@ class Ablations:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data = TrainingData.join(open_store(), settings)
-        self.reported = Reported.of(kuairec_pairs(settings.paths, settings.data), self.data, settings)
+        self.reported = Reported.of(kuairec_pairs(settings), self.data, settings)
         self._fitted = range(self.data.slices.fit.start, self.data.slices.fit.stop)
         self._parameters = common_parameters(settings, len(self._fitted))
         self._parts, self._stop = self._binned(self.data.matrix)

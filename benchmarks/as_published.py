@@ -376,7 +376,7 @@ def main() -> None:
     os.environ["NIGHTREEL_HOME"] = str(chosen.home.resolve())
     settings = load_settings()
     size = Size(chosen.plays, chosen.trees)
-    found = as_published(kuairec_pairs(settings.paths, settings.data), open_store(), settings, size)
+    found = as_published(kuairec_pairs(settings), open_store(), settings, size)
     print_table(rows_of([figure for own in found for figure in own]))
 
 

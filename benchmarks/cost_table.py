@@ -21,6 +21,7 @@ if __package__ in {None, ""}:
 
 from benchmarks.pair_scoring import GRID, PAIRS, RESULTS
 from benchmarks.point_in_time_join import KUAIREC_ROWS
+from pipelines.user_sample import PLAYS_MAX
 
 # Bytes.
 PLAY_BYTES = 40
@@ -120,7 +121,7 @@ def _results(name: str) -> Any:
 
 
 def core_seconds(size: Size, rates: Rates, *, union: bool) -> dict[str, float]:
-    """Of each step of a night; of training, once a week, on a sample of 100 million plays at most."""
+    """Of each step of a night; of training, once a week, on the plays of some users where they are many."""
     if union:
         scored = min(CANDIDATE_K, size.videos)
         user_ns = scored * rates.pair_ns * rates.trees + _found_s(size.videos, rates) * 1e9
@@ -129,7 +130,7 @@ def core_seconds(size: Size, rates: Rates, *, union: bool) -> dict[str, float]:
     # The regressor, of about as many trees, sees what the filter keeps.
     user_ns += FILTER_K * rates.pair_ns * rates.trees
     listed = size.users * TOP_K
-    trained = min(size.plays, 10**8)
+    trained = min(size.plays, PLAYS_MAX)
     return {
         "ingest": size.new_plays / rates.ingested_rows,
         "features": size.new_plays / rates.feature_plays,

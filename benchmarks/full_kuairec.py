@@ -44,6 +44,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 USERS, VIDEOS, INTERACTIONS, DAYS = 7_176, 10_728, 12_530_806, 63
 SMALL_USERS, SMALL_VIDEOS = 1_411, 3_327
+SEED = 20200705
+# The command has no option for the size of small_matrix.
+_SYNTHESIZE = """
+import json, sys
+from pathlib import Path
+from synthetic import synthesize
+synthesize(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+"""
 # 40,000 videos for ten times the users.
 VIDEOS_EXPONENT = 0.5716
 STEPS = ("ingest", "features", "feast apply", "train", "evaluate", "score")
@@ -91,17 +99,25 @@ def run_step(run: str, step: str, home: Path) -> Row:
 
 def make_raw(home: Path, scale: float) -> None:
     """A synthetic KuaiRec at this scale of users and rows; nothing to do where it was made before."""
-    videos = round(VIDEOS * max(scale, 1.0) ** VIDEOS_EXPONENT)
-    command = [
-        *(str(Path(sys.executable).parent / "nightreel"), "synthesize", "--home", str(home)),
-        *("--users", str(round(USERS * scale)), "--videos", str(videos), "--days", str(DAYS)),
-        *("--interactions", str(round(INTERACTIONS * scale))),
-    ]
+    raw = home / "raw"
+    if (raw / "big_matrix.csv").is_file():
+        return
+    sizes = {
+        "users": round(USERS * scale),
+        "videos": round(VIDEOS * max(scale, 1.0) ** VIDEOS_EXPONENT),
+        "interactions": round(INTERACTIONS * scale),
+        "days": DAYS,
+        "seed": SEED,
+    }
     if scale > 1:
-        command += ["--small-users", str(SMALL_USERS), "--small-videos", str(SMALL_VIDEOS)]
-    made = run_measured(command, timeout_s=TIMEOUT_S)
+        sizes |= {"small_users": SMALL_USERS, "small_videos": SMALL_VIDEOS}
+    made = run_measured([sys.executable, "-c", _SYNTHESIZE, str(raw), json.dumps(sizes)], timeout_s=TIMEOUT_S)
     if made.output is None:
         raise SystemExit(made.error)
+    print(
+        f"synthesize x {scale:g}: {made.seconds:.0f} s, {made.cpu_seconds:.0f} CPU s, "
+        f"{made.peak_bytes / MEBIBYTE:,.0f} MiB"
+    )
 
 
 def without_last_day(raw: Path, folder: Path, last_day: Path) -> None:

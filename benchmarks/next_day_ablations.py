@@ -43,7 +43,7 @@ from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import CLASSIFIER, LAMBDAMART, REGRESSOR, SOURCES, mean_of_sources
 from pipelines.rankers.next_day_training import fit_next_day
 from pipelines.rankers.past_nights import ROWS_MAX, NightRows, night_rows
-from pipelines.rankers.slices import time_cuts
+from pipelines.rankers.slices import days_of_table, time_cuts
 from pipelines.retrieval.fits import source_names
 from pipelines.training_frame import read_plays
 
@@ -100,7 +100,8 @@ class _Split:
     @classmethod
     def of(cls, settings: Settings, rows_max: int) -> "_Split":
         plays = read_plays(settings.paths)
-        cuts = time_cuts(plays[columns.EVENT_TIMESTAMP], settings.data, settings.evaluation)
+        days = days_of_table(settings.paths.interactions)
+        cuts = time_cuts(days, settings.data, settings.evaluation)
         encoding = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1).encoding
         until = end_of_day(cuts.last_day, settings.data.zone)
         rows = night_rows(plays, store(), encoding, until, settings, rows_max=rows_max)

@@ -85,9 +85,7 @@ def judged() -> dict[str, dict[str, list[float]]]:
     settings = load_settings()
     folder = model_registry.champion(settings.paths).folder
     models = Models(HybridRanker.load(folder), LengthBuckets.load(folder))
-    of = trial(
-        kuairec_pairs(settings.paths, settings.data), store=open_store(), models=models, settings=settings
-    )
+    of = trial(kuairec_pairs(settings), store=open_store(), models=models, settings=settings)
     outcome = Outcome.of(of.user_id, of.targets["ratio"].liked, None, 10)
     values = np.column_stack(
         [
