@@ -20,7 +20,7 @@ from pipelines.ingest.csv_inspection import Header
 from pipelines.ingest.formats import BLOCK_BYTES, COPY_AGAIN
 from pipelines.ingest.line_numbers import NO_SPANS, LineNumbers
 from pipelines.ingest.quotes import opening_line
-from pipelines.ingest.reject_columns import LINE, REJECT_SCHEMA
+from pipelines.ingest.reject_columns import LINE, RAW, REJECT_SCHEMA
 
 _LINE_FEED = ord("\n")
 
@@ -57,26 +57,30 @@ def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
             yield batch
 
 
-def lines_of(header: Header, asked: pl.Series) -> list[str]:
+def lines_of(header: Header, asked: pl.Series) -> pl.Series:
     """The text of these lines, ascending, without their ends. Only of files where a line is a row."""
     numbers = asked.to_numpy()
-    found: list[str] = []
+    # Python's own strings are of one block at a time: they take twice as much memory.
+    found = [pl.Series(RAW, dtype=pl.String)]
+    done = 0
     with header.text.path.open("rb") as file:
         file.seek(header.start)
         begin = header.lines_before + 1  # the line on which a block begins
         rest = b""
-        while len(found) < len(numbers) and (block := file.read(BLOCK_BYTES) or (rest and b"\n")):
+        while done < len(numbers) and (block := file.read(BLOCK_BYTES) or (rest and b"\n")):
             text = rest + block
             ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _LINE_FEED)
             starts = np.concatenate([[0], ends + 1])
-            positions = numbers[len(found) : np.searchsorted(numbers, begin + len(ends))] - begin
-            found += [
+            positions = numbers[done : np.searchsorted(numbers, begin + len(ends))] - begin
+            lines = [
                 text[start:end].rstrip(b"\r").decode("utf-8")
                 for start, end in zip(starts[positions].tolist(), ends[positions].tolist(), strict=True)
             ]
+            found.append(pl.Series(RAW, lines, dtype=pl.String))
+            done += len(lines)
             begin += len(ends)
             rest = text[starts[-1] :]
-    return found
+    return pl.concat(found)
 
 
 def _batches(path: Path, header: Header) -> Iterator[TextBatch]:

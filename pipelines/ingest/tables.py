@@ -20,7 +20,7 @@ from pipelines.ingest.mapping import with_values
 from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP
-from pipelines.ingest.reject_columns import LINE, RAW, REASON, REJECT_SCHEMA
+from pipelines.ingest.reject_columns import LINE, REASON, REJECT_SCHEMA
 from pipelines.ingest.schemas import schema_of, validate
 from pipelines.ingest.sources import Source
 from pipelines.local_days import INSTANT
@@ -154,7 +154,7 @@ def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[
     names, delimiter = source.header.names, source.header.delimiter
     key = key_index(source.file, names)
     numbers = spans.select(pl.int_ranges(LINE, pl.col(LINE) + pl.col("breaks") + 1).explode()).to_series()
-    texts = lines_of(source.header, numbers.drop_nulls())
+    texts = lines_of(source.header, numbers.drop_nulls()).to_list()
     found: list[tuple[int, str, str]] = []
     records = []
     done = 0
@@ -252,7 +252,7 @@ def with_raw_text(repeated: pl.DataFrame, source: Source) -> pl.DataFrame:
         return pl.DataFrame(schema=REJECT_SCHEMA)
     if not header.has_quotes and not header.lone_returns:
         rows = repeated.sort(LINE)
-        return rows.with_columns(pl.Series(RAW, lines_of(header, rows[LINE])))
+        return rows.with_columns(lines_of(header, rows[LINE]))
     found = [
         batch.rows.join(repeated, on=LINE, how="inner").select(LINE, REASON, raw_text(header.names))
         for batch in read_batches(path, header)

@@ -247,7 +247,7 @@ def test_another_night_keeps_the_fits_whose_plays_are_the_same(tmp_path: Path) -
 
 
 def test_a_play_that_comes_late_makes_the_fits_after_it_new(tmp_path: Path) -> None:
-    made, anew = (_settings(tmp_path / name, "biased") for name in ("made", "anew"))
+    made, anew = (_settings(tmp_path / name) for name in ("made", "anew"))
     instants = LOG.interactions[columns.EVENT_TIMESTAMP]
     late = instants.search_sorted(_midnight(4), side="left")
     LOG.with_interactions(LOG.interactions[:late].vstack(LOG.interactions[late + 1 :])).write(made)

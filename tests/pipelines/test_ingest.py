@@ -123,7 +123,7 @@ def test_the_text_of_duplicates_is_found_wherever_blocks_of_the_file_end(
         for module in (csv_inspection, csv_reading):
             patch.setattr(module, "BLOCK_BYTES", block_bytes)
         header = csv_inspection.inspect_csv(made.data.raw_dir / BIG, BIG_MATRIX, Form(), tmp_path)
-        assert csv_reading.lines_of(header, rows) == [
+        assert csv_reading.lines_of(header, rows).to_list() == [
             BIG_ROWS[0],
             BIG_ROWS[0],
             BIG_ROWS[1],
