@@ -102,7 +102,7 @@ class Shard:
 
 def solved(*parts: np.ndarray) -> np.ndarray:
     """Factors and bias of each video of a block, from all shards' sums: float32 [videos, size + 1]."""
-    both = np.sum(parts, axis=0, dtype=np.float32)
+    both = np.stack(parts).sum(axis=0, dtype=np.float32)
     size = both.shape[1] - 2
     ridge = np.diag(np.append(np.full(size, REGULARIZATION_PLAYS), BIAS_REGULARIZATION)).astype(np.float32)
     found = np.empty((len(both), size + 1), dtype=np.float32)
@@ -140,9 +140,10 @@ def sharded(log: Log, settings: Settings, shards: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     found = np.empty((len(of_user), size + 1), dtype=np.float32)
     spent = []
-    for own, actor in zip(members, actors, strict=True):
-        users, cpu = ray.get(actor.factors.remote())
-        found[own] = np.column_stack([users.factors, users.biases])
+    for member, actor in zip(members, actors, strict=True):
+        of_users: Side
+        of_users, cpu = ray.get(actor.factors.remote())
+        found[member] = np.column_stack([of_users.factors, of_users.biases])
         spent.append(round(cpu, 1))
     matrices = len(log.videos.ids) * (size + 2) ** 2 * 4 * shards
     return {
