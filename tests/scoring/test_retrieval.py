@@ -184,5 +184,5 @@ def test_a_run_of_sources_passes_every_audit_and_is_another_run_than_that_of_all
 def test_unknown_sources_are_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
     monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", value)
-    with pytest.raises(InputError, match="als, popular, fresh, alike"):
+    with pytest.raises(InputError, match="als, als_approximate, popular, fresh, alike"):
         load_settings()
