@@ -33,7 +33,7 @@ if __package__ in {None, ""}:
 from benchmarks.measured_process import machine
 from benchmarks.scored_home import ScoredHome
 from nightreel.core.catalogue.formulas import products_with
-from nightreel.core.settings import CANDIDATE_SOURCES, load_settings
+from nightreel.core.settings import load_settings
 from pipelines.model_rows.ordering import best_positions
 from scoring.lists.candidates import OpenVideos
 from scoring.lists.groups import Groups
@@ -121,7 +121,7 @@ def _sources(videos: np.ndarray, nearest: NearestVideos | None, random: np.rando
     authors = random.integers(0, int(len(videos) * AUTHORS_A_VIDEO), len(videos))
     categories = random.integers(0, CATEGORIES, len(videos))
     return Retrieval(
-        CANDIDATE_SOURCES,
+        ("als" if nearest is None else "als_approximate", "popular", "fresh", "alike"),
         UNION,
         popular,
         random.permutation(len(videos)),
