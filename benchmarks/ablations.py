@@ -183,7 +183,6 @@ class Ablations:
             stop=self._stop,
             fit=data.slices.fit,
             targets=targets(label, data.buckets, ratio, length, self.settings.data),
-            fit=data.slices.fit,
             parameters=self._parameters
             | {"feature_contri": [0.0 if name in off else 1.0 for name in data.encoding.names]},
             encoding=data.encoding,
