@@ -31,13 +31,11 @@ class ProcessResult:
     why: StopReason
 
 
-def run_limited(
-    command: Sequence[str], *, limit_s: float, stop: Event, stop_within_s: float = STOP_WITHIN_S
-) -> ProcessResult:
+def run_limited(command: Sequence[str], *, limit_s: float, stop: Event) -> ProcessResult:
     """Run the command until it ends, `limit_s` seconds have passed, or `stop` is set.
 
     In the last two cases it gets SIGTERM, and is killed with its child processes if it has not ended after
-    `stop_within_s` seconds.
+    STOP_WITHIN_S.
     """
     process = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + limit_s
@@ -47,7 +45,7 @@ def run_limited(
                 return ProcessResult(process.wait(timeout=_POLL_S), StopReason.ENDED)
             if stop.is_set() or time.monotonic() >= deadline:
                 why = StopReason.STOPPED if stop.is_set() else StopReason.LIMIT
-                return ProcessResult(_end(process, stop_within_s), why)
+                return ProcessResult(_end(process, STOP_WITHIN_S), why)
     finally:
         # Whatever the process has left behind goes too.
         _signal_group(process, signal.SIGKILL)

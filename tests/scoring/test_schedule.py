@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from nightreel.core.errors import BusyError
 from nightreel.core.settings import Settings
-from nightreel.operations import jobs
+from nightreel.operations import jobs, supervise
 from nightreel.operations import schedule as schedule_module
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.schedule import Scheduler
@@ -199,7 +199,10 @@ def _settings_with(settings: Settings, **changes: object) -> Settings:
     return settings.changed(changes)
 
 
-def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(fresh: Settings, tmp_path: Path) -> None:
+def test_a_hung_job_is_ended_at_its_limit_and_the_next_night_runs(
+    fresh: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "STOP_WITHIN_S", 0.5)
     due = now_due()
     alert = tmp_path / "alert.json"
     short = _settings_with(
