@@ -19,7 +19,7 @@ from pipelines.collaborative.fits import (
     REGULARIZATION_PLAYS,
     Fit,
 )
-from pipelines.collaborative.least_squares import Plays, Side, solve
+from pipelines.collaborative.least_squares import Plays, Side, counted, solve
 from pipelines.collaborative.log import Log
 
 # Of als_factors dimensions, one carries the user's bias and one the video's.
@@ -39,18 +39,19 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
         log: is let go of once it is grouped; a caller who keeps it as well pays for both.
         done: the fit of one of the cutoffs to continue from; only later ones are fitted.
     """
-    cutoffs, users, videos = log.cutoffs, log.users, log.videos
+    cutoffs, ends, users, videos = log.cutoffs, log.ends, log.users, log.videos
     targets = np.clip(log.ratios, 0, settings.data.watch_ratio_clip)
     np.log1p(targets, out=targets)
+    del log
     by_user = Plays.grouped(users.rows, videos.rows, targets)
     by_video = Plays.grouped(videos.rows, users.rows, targets)
     counts = [
-        tuple(np.bincount(keys.rows[:end], minlength=keys.known[at]) for keys in (users, videos))
-        for at, end in enumerate(log.ends)
+        tuple(counted(keys.rows[:end], keys.known[at]) for keys in (users, videos))
+        for at, end in enumerate(ends)
     ]
-    means = [float(targets[:end].mean(dtype=np.float64)) for end in log.ends]
+    means = [float(targets[:end].mean(dtype=np.float64)) for end in ends]
     users, videos = replace(users, rows=_NO_ROWS), replace(videos, rows=_NO_ROWS)
-    del log, targets
+    del targets
     size = settings.features.als_factors - BIAS_DIMENSIONS
     iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
     strength, threads = REGULARIZATION_PLAYS, settings.threads

@@ -18,6 +18,7 @@ from nightreel.core.compiled import compiled
 # Regularization of a bias, in plays: far weaker than that of the factors, as a bias is a single number.
 BIAS_REGULARIZATION = 5.0
 _BLOCKS_A_THREAD = 8
+_COUNTED_AT_A_TIME = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Plays:
     @classmethod
     def grouped(cls, rows: np.ndarray, others: np.ndarray, targets: np.ndarray) -> "Plays":
         """Group plays, given in order of time, by `rows` (int32 from 0, without a gap)."""
-        starts = np.append(0, np.cumsum(np.bincount(rows)))
+        starts = np.append(0, np.cumsum(counted(rows, 0)))
         grouped = cls(starts, np.empty_like(others), np.empty_like(targets))
         _deal(rows, others, targets, starts[:-1].copy(), grouped.others, grouped.targets)
         return grouped
@@ -60,6 +61,17 @@ class Side:
         """This side with zeros for the rows that are new: nothing is known of them yet."""
         new = rows - len(self.biases)
         return Side(np.pad(self.factors, ((0, new), (0, 0))), np.pad(self.biases, (0, new)))
+
+
+def counted(rows: np.ndarray, least: int) -> np.ndarray:
+    """How often each of these whole numbers occurs: int64, of at least so many numbers from 0 on.
+
+    Counted a piece at a time, as NumPy makes wider numbers of all that it is given.
+    """
+    found = np.zeros(max(least, int(rows.max(initial=-1)) + 1), dtype=np.int64)
+    for start in range(0, len(rows), _COUNTED_AT_A_TIME):
+        found += np.bincount(rows[start : start + _COUNTED_AT_A_TIME], minlength=len(found))
+    return found
 
 
 @compiled
