@@ -16,12 +16,14 @@ from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+from pydantic import Field
 
 from feast_asof import AsOfOfflineStore, AsOfRetrievalJob
 from feast_asof.entities import Entities
 from feast_asof.sql_entities import is_sql, run_sql
 from feast_asof.times import Instants
 from feature_repo.home import current_settings
+from feature_repo.online_rows import OnlineRows
 from nightreel.core import columns
 from nightreel.core.ids import Ids
 
@@ -33,12 +35,15 @@ class HomeAsOfOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
 
     Attributes:
         codes: whether entity rows hold codes instead of ids; only nightreel's own steps set it.
+        known: what the online store has already, of which the newest rows are not handed out again; only
+            nightreel's own materialization sets it.
     """
 
     type: Literal["feature_repo.offline_store.HomeAsOfOfflineStore"] = (
         "feature_repo.offline_store.HomeAsOfOfflineStore"
     )
     codes: bool = False
+    known: OnlineRows | None = Field(default=None, exclude=True)
 
 
 class JobByIds(AsOfRetrievalJob):
@@ -100,11 +105,19 @@ class HomeAsOfOfflineStore(AsOfOfflineStore):
 
     @staticmethod
     def pull_latest_from_table_or_query(
-        config: RepoConfig, data_source: DataSource, *arguments: Any, **more: Any
+        config: RepoConfig, data_source: DataSource, join_key_columns: list[str], *arguments: Any, **more: Any
     ) -> RetrievalJob:
-        """As the as-of store, by ids."""
-        job = AsOfOfflineStore.pull_latest_from_table_or_query(config, data_source, *arguments, **more)
-        return by_ids(config, job)
+        """As the as-of store, by ids, and without what the online store is known to have."""
+        job = by_ids(
+            config,
+            AsOfOfflineStore.pull_latest_from_table_or_query(
+                config, data_source, join_key_columns, *arguments, **more
+            ),
+        )
+        known = getattr(config.offline_store, "known", None)
+        if known is None:
+            return job
+        return rows_as_job(config, known.new(data_source.name, join_key_columns, job.to_arrow()))
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -129,9 +142,13 @@ def by_ids(config: RepoConfig, job: RetrievalJob) -> RetrievalJob:
     if not ids.keys() & set(table.column_names):
         return job
     renamed = table.rename_columns([_code(name) if name in ids else name for name in table.column_names])
-    named = _with_ids(renamed, ids)
-    times = Instants(np.zeros(named.num_rows, dtype=np.int64), "us")
-    return AsOfRetrievalJob(config, Entities("rows of a source", named, time_column=None, times=times))
+    return rows_as_job(config, _with_ids(renamed, ids))
+
+
+def rows_as_job(config: RepoConfig, rows: pa.Table) -> RetrievalJob:
+    """Rows of a source as Feast asks for them."""
+    times = Instants(np.zeros(rows.num_rows, dtype=np.int64), "us")
+    return AsOfRetrievalJob(config, Entities("rows of a source", rows, time_column=None, times=times))
 
 
 def _code(key: str) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import files_below, is_lost, require_as_written
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import day_file, files_by_day, require_plays, scan_days, table_exists
+from nightreel.core.play_days import day_file, files_by_day, newest_in, require_plays, table_exists
 from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
@@ -51,13 +51,10 @@ def require_tables(tables: Iterable[Path]) -> None:
 
 def last_arrival(paths: Paths) -> datetime:
     """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
-    arrivals = [ALWAYS_KNOWN]
-    records = (pl.scan_parquet(_require(paths.table(name))) for name in _RECORDS)
-    for table in (scan_days(paths.interactions), *records):
-        if columns.CREATED_TIMESTAMP in table.collect_schema():
-            newest = table.select(pl.col(columns.CREATED_TIMESTAMP).max()).collect().item()
-            arrivals += [newest] if newest is not None else []
-    return max(arrivals)
+    records = [_require(paths.table(name)) for name in _RECORDS]
+    files = (*require_plays(paths.interactions), *records)
+    arrivals = (newest_in(path, columns.CREATED_TIMESTAMP) for path in files)
+    return max([ALWAYS_KNOWN, *(one for one in arrivals if one is not None)])
 
 
 def known_now(paths: Paths, settings: DataSettings) -> datetime:
@@ -98,14 +95,15 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
 
 def newest_play(paths: Paths, as_of: datetime, known_at: datetime) -> datetime | None:
     """When the newest play before `as_of` that had arrived by `known_at` happened; None without any."""
-    plays = scan_days(paths.interactions)
-    if columns.CREATED_TIMESTAMP in plays.collect_schema():
-        plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
     stamp = pl.col(columns.EVENT_TIMESTAMP)
-    newest: datetime | None = (
-        plays.filter(stamp < pl.lit(as_of, dtype=INSTANT)).select(stamp.max()).collect().item()
-    )
-    return newest
+    for path in reversed(require_plays(paths.interactions)):
+        plays = pl.scan_parquet(path).filter(stamp < pl.lit(as_of, dtype=INSTANT))
+        if columns.CREATED_TIMESTAMP in plays.collect_schema():
+            plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
+        newest: datetime | None = plays.select(stamp.max()).collect().item()
+        if newest is not None:
+            return newest
+    return None
 
 
 def write_tables_as_of(known_at: datetime, paths: Paths, target: Paths) -> None:

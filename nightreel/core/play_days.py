@@ -5,7 +5,7 @@ of, and leaves the others alone (docs/decisions/day-partitions.md).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,6 +77,24 @@ def read_days(files: list[Path], names: Sequence[str]) -> pl.DataFrame:
 def rows_of(files: Iterable[Path]) -> int:
     """The number of plays of some days."""
     return sum(pq.read_metadata(path).num_rows for path in files)
+
+
+def newest_in(path: Path, column: str) -> datetime | None:
+    """The latest of a file's instants in a column: from the file's statistics, without reading a row.
+
+    None if there is none, or no such column; a file without statistics is read.
+    """
+    metadata = pq.read_metadata(path)
+    names = metadata.schema.names
+    if column not in names or not metadata.num_rows:
+        return None
+    at = names.index(column)
+    of_groups = [metadata.row_group(group).column(at).statistics for group in range(metadata.num_row_groups)]
+    if all(one is not None and one.has_min_max for one in of_groups):
+        newest: datetime = max(one.max for one in of_groups)
+        return newest
+    found: datetime | None = pl.scan_parquet(path).select(pl.col(column).max()).collect().item()
+    return found
 
 
 def digests_of_days(interactions: Path) -> dict[date, str]:

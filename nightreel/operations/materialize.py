@@ -5,6 +5,8 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 
+from feature_repo.home import HomeSqliteOnlineStoreConfig
+from feature_repo.online_rows import OnlineRows
 from feature_repo.open_store import store as open_store
 from nightreel.core.checksums import require_as_written
 from nightreel.core.disk import full_disk_named
@@ -12,6 +14,8 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.local_days import ALWAYS_KNOWN
 from scoring.lists.eligibility import default_as_of
+
+_KEPT = "online_rows"
 
 
 def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
@@ -28,10 +32,20 @@ def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
     require_as_written(sources)
     attempt.begin()
     store = open_store(codes=False)
+    # Another store, of the user's choice, gets all rows each time.
+    is_ours = isinstance(store.config.online_store, HomeSqliteOnlineStoreConfig) and hasattr(
+        store.config.offline_store, "known"
+    )
+    known = OnlineRows(settings.paths.state / _KEPT, settings.paths.online_store) if is_ours else None
+    if known is not None:
+        known.begin()
+        store.config.offline_store.known = known
     with full_disk_named(settings.paths.online_store), warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        # Everything, not only what is new: a source may have been written again for days gone by.
+        # Of all days, not only of new ones: a source may have been written again for days gone by.
         store.materialize(start_date=ALWAYS_KNOWN, end_date=as_of)
+    if known is not None:
+        known.keep()
     return attempt.finished(sources, wrote, Facts(), outputs=())
 
 

@@ -28,12 +28,13 @@ from nightreel.core.play_days import (
     unchanged_days,
 )
 from nightreel.core.settings import DataSettings
-from nightreel.core.settings.needs import FeatureNeeds
+from nightreel.core.settings.needs import FeatureNeeds, LogNeeds
 from pipelines.features.pieces import number_of_pieces
 from pipelines.features.recorded_days import recorded_days, write_record
 from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, end_of_day, ends_of_days
 
+_FOLDER = "daily_sums"
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
 SETTINGS = {"data.time_zone", "data.like_threshold", "data.long_view_s", "data.watch_ratio_clip"}
@@ -102,7 +103,7 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
 
     Days are summed from the first on that differs from those of the last time.
     """
-    folder = settings.paths.state / "daily_sums"
+    folder = settings.paths.state / _FOLDER
     decisive = fingerprint(settings=settings.chosen(SETTINGS))
     digests = digests_of_days(interactions)
     files = [*_files(folder), *SeenPairs.files(folder)]
@@ -131,6 +132,32 @@ def daily_sums(interactions: Path, settings: FeatureNeeds, *, force: bool = Fals
         seen.write(temporary)
         write_record(temporary, decisive, digests)
     return total
+
+
+@dataclass(frozen=True)
+class KeptDays:
+    """What is kept of the first days of the table, none of which has changed since."""
+
+    days: tuple[date, ...]
+    folder: Path
+
+    @classmethod
+    def of(cls, settings: LogNeeds) -> "KeptDays | None":
+        """None if nothing is kept, or if one of the days is another by now."""
+        folder = settings.paths.state / _FOLDER
+        files = [*_files(folder), *SeenPairs.files(folder)]
+        known = recorded_days(folder, fingerprint(settings=settings.chosen(SETTINGS)), files)
+        kept = unchanged_days(known, digests_of_days(settings.paths.interactions))
+        return cls(tuple(kept), folder) if known and len(kept) == len(known) else None
+
+    def pairs(self) -> SeenPairs:
+        """Which users have played which videos on these days."""
+        return SeenPairs.read(self.folder)
+
+    def plays_of_users(self) -> pl.DataFrame:
+        """user_id and the number of its `plays` on these days."""
+        users = pl.scan_parquet(_files(self.folder)[0])
+        return users.group_by(columns.USER_ID).agg(pl.col(PLAYS).sum()).collect()
 
 
 def _sums_of(paths: list[Path], seen: SeenPairs, settings: DataSettings) -> DailySums:

@@ -1,7 +1,7 @@
 """A run's rows into a table and back, as Arrow tables, as fast as the database can."""
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -95,10 +95,18 @@ class StoredRows:
     schema: pa.Schema
 
     @classmethod
-    def of(cls, table: Table, run_id: int, ids: ListIds) -> "StoredRows":
-        """All columns of a table of lists but the run's id."""
+    def of(cls, table: Table, run_id: int, ids: ListIds, only: Collection[str] | None = None) -> "StoredRows":
+        """The columns of a table of lists but the run's id.
+
+        Args:
+            only: by default all; at least the key and the rank.
+        """
         is_text = {name: of_column.is_text for name, of_column in ids_by_column(ids).items()}
-        read = [column for column in table.columns if column.name != columns.RUN_ID]
+        read = [
+            column
+            for column in table.columns
+            if column.name != columns.RUN_ID and (only is None or column.name in only)
+        ]
         types = [
             (pa.large_string() if is_text[column.name] else pa.int64())
             if isinstance(column.type, Id)

@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import URL, Connection, Text, bindparam, func, select
@@ -67,6 +68,25 @@ def run_lists(connection: Connection, run_id: int, ids: ListIds = INTEGERS) -> G
     with closing(whole_lists(connection, stored)) as blocks:
         for rows in blocks:
             yield _by_code(rows, ids)
+
+
+def run_columns(
+    connection: Connection, run_id: int, ids: ListIds, names: Sequence[str]
+) -> Generator[pl.DataFrame, None, None]:
+    """The same rows with some columns only, texts with their nulls, and without ids that the home lacks.
+
+    Args:
+        names: user_id, rank and video_id among them.
+    """
+    stored = StoredRows.of(recommendation, run_id, ids, names)
+    with closing(whole_lists(connection, stored)) as blocks:
+        for rows in blocks:
+            codes = {
+                name: _codes(of_name, rows[name])
+                for name, of_name in ((columns.USER_ID, ids.user), (columns.VIDEO_ID, ids.video))
+            }
+            frame = pl.DataFrame(rows).with_columns(**{name: pl.Series(code) for name, code in codes.items()})
+            yield frame.filter(pl.col(name) != UNKNOWN for name in codes).select(names)
 
 
 def no_lists() -> Lists:

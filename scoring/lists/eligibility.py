@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,11 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import require_plays
+from nightreel.core.play_days import newest_in, require_plays
 from nightreel.core.settings import DataSettings, ListSettings, Paths
 from nightreel.core.settings.needs import ListNeeds, NightNeeds
+from pipelines.features.past_plays import PastPlays
+from pipelines.features.seen_pairs import SeenPairs
 from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.model_rows.listable import FIRST_KNOWN, first_known
 from scoring.lists.candidates import About, Candidates, Cap, no_seen
@@ -95,8 +98,11 @@ def find_candidates(
     """
     videos = _listable_videos(settings, store, as_of, exclusions.blocklist, profiles_at or as_of)
     video_id = videos[columns.VIDEO_ID].to_numpy()
-    before = partial(_plays_before, play_batches(settings.paths, plays, batch_rows), as_of)
-    active = _distinct(user for (user,) in before(columns.USER_ID))
+    past = PastPlays.of(settings, as_of) if plays is None else None
+    kept = past.kept.pairs() if past is not None and past.kept is not None else SeenPairs()
+    rest = past.rest if past is not None else ()
+    before = partial(_plays_before, play_batches(settings.paths, plays, batch_rows, rest), as_of)
+    active = np.union1d(kept.user_ids, _distinct(user for (user,) in before(columns.USER_ID)))
     if not len(active):
         raise InputError(
             f"as-of {as_of.isoformat()}: no interaction is earlier.",
@@ -106,14 +112,22 @@ def find_candidates(
     user_id = np.setdiff1d(np.union1d(users[columns.USER_ID].to_numpy(), active), exclusions.skip_user)
     if not len(user_id):
         raise InputError("Every user is to be skipped.", "Take some out of the table skip_user.")
+
+    def played_since(since: datetime | None) -> np.ndarray:
+        found = no_seen(len(user_id), len(video_id)) if since is not None else kept.of(user_id, video_id)
+        # The kept pairs do not say when.
+        files = rest if since is None or plays is not None else _newer_files(settings.paths, since)
+        batches = play_batches(settings.paths, plays, batch_rows, files)
+        asked = (columns.USER_ID, columns.VIDEO_ID)
+        _add_played(found, _plays_before(batches, as_of, *asked, since=since), user_id, video_id)
+        return found
+
     days = settings.lists.exclude.seen_days
-    seen = no_seen(len(user_id), len(video_id))
+    seen, played = no_seen(len(user_id), len(video_id)), None
     if settings.lists.exclude.seen:
-        since = None if days is None else as_of - timedelta(days=days)
-        seen = _played(before(columns.USER_ID, columns.VIDEO_ID, since=since), user_id, video_id)
-    played = None
+        seen = played_since(None if days is None else as_of - timedelta(days=days))
     if settings.notes_repeats and not (settings.lists.exclude.seen and days is None):
-        played = _played(before(columns.USER_ID, columns.VIDEO_ID), user_id, video_id)
+        played = played_since(None)
     return Candidates(
         user_id,
         np.isin(user_id, active),
@@ -127,9 +141,14 @@ def find_candidates(
     )
 
 
-def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_id: np.ndarray) -> np.ndarray:
-    """A bit for each of these users and videos that is among the plays: uint8 [users, videos / 8]."""
-    found = no_seen(len(user_id), len(video_id))
+def _add_played(
+    found: np.ndarray, plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_id: np.ndarray
+) -> None:
+    """Set the bit of each of these users and videos that is among the plays.
+
+    Args:
+        found: uint8 [users, videos / 8], changed in place.
+    """
     for user, video in plays:
         position = np.searchsorted(video_id, video)
         row = np.searchsorted(user_id, user)
@@ -137,7 +156,6 @@ def _played(plays: Iterable[tuple[np.ndarray, ...]], user_id: np.ndarray, video_
         position, row = position[listable], row[listable]
         # unpackbits has the first video in the highest bit.
         np.bitwise_or.at(found, (row, position >> 3), (128 >> (position & 7)).astype(np.uint8))
-    return found
 
 
 def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
@@ -212,6 +230,12 @@ def _listable_videos(
     return listable
 
 
+def _newer_files(paths: Paths, instant: datetime) -> list[Path]:
+    """The files of the days that have a play of this instant or later."""
+    newest = ((path, newest_in(path, columns.EVENT_TIMESTAMP)) for path in require_plays(paths.interactions))
+    return [path for path, last in newest if last is not None and last >= instant]
+
+
 def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
     found: np.ndarray = np.zeros(0, dtype=np.int64)
     for batch in batches:
@@ -220,15 +244,22 @@ def _distinct(batches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def play_batches(
-    paths: Paths, plays: pl.DataFrame | None = None, batch_rows: int = _BATCH_ROWS
+    paths: Paths,
+    plays: pl.DataFrame | None = None,
+    batch_rows: int = _BATCH_ROWS,
+    files: Sequence[Path] | None = None,
 ) -> Callable[[Sequence[str]], Iterator[pl.DataFrame]]:
-    """A function that reads columns of the interactions in batches, from memory or from their table."""
+    """A function that reads columns of the interactions in batches, from memory or from their table.
+
+    Args:
+        files: of some days, in order; by default of all.
+    """
 
     def batches(names: Sequence[str]) -> Iterator[pl.DataFrame]:
         if plays is not None:
             yield from plays.select(names).iter_slices(batch_rows)
             return
-        for path in require_plays(paths.interactions):
+        for path in require_plays(paths.interactions) if files is None else files:
             for batch in pq.ParquetFile(path).iter_batches(batch_rows, columns=list(names)):
                 yield pl.DataFrame(batch)
 

@@ -11,15 +11,16 @@ from nightreel.core import columns
 from nightreel.core.ids import ListIds
 from pipelines.labels import LengthBuckets
 from pipelines.uploads import FRESH_DAYS
+from scoring.database.loading import run_columns
 from scoring.database.tables import recommendation
 from scoring.outcomes.arms import figures_of_arms
+from scoring.outcomes.before import Before
 from scoring.outcomes.exposures import Exposures
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN, Log
 from scoring.outcomes.windows import ShownRun
 
 HITS = (PLAYED, LIKED)
 _DEPTHS = (10, 20)
-_ROWS_AT_A_TIME = 200_000
 _READ = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, columns.SOURCE, columns.CANDIDATE_SOURCES)
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _CELL = (columns.SOURCE, "rank_from", "segment")
@@ -29,13 +30,15 @@ _SUMS = (
     pl.len().cast(pl.Int64).alias("listed"),
     *(pl.col(name).fill_null(0).cast(pl.Int64).sum() for name in (SHOWN, PLAYED, LIKED, "watch_ms")),
 )
-_SCHEMA = {
-    columns.USER_ID: pl.Int64,
-    columns.RANK: pl.Int64,
-    columns.VIDEO_ID: pl.Int64,
-    columns.SOURCE: pl.String,
-    columns.CANDIDATE_SOURCES: pl.String,
-}
+_SCHEMA = pl.Schema(
+    {
+        columns.USER_ID: pl.Int64,
+        columns.RANK: pl.Int64,
+        columns.VIDEO_ID: pl.Int64,
+        columns.SOURCE: pl.String,
+        columns.CANDIDATE_SOURCES: pl.String,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def count(
         exposures: what was displayed of it; None if that is not known.
     """
     run = shown.run
-    before = log.before(run.as_of, run.known_at)
+    before = Before(log.settings, run.as_of, run.known_at)
     buckets = log.buckets(run.model_version, before)
     pairs = log.pairs(plays, buckets)
     ids = ListIds.of(log.settings.paths)
@@ -116,23 +119,9 @@ def _users(connection: Connection, run_id: int, ids: ListIds) -> pl.DataFrame:
 
 def _parts(connection: Connection, run_id: int, ids: ListIds) -> Iterator[pl.DataFrame]:
     """A run's rows, some at a time; those of users and videos that the home does not know are left out."""
-    query = (
-        select(*(recommendation.c[name] for name in _READ))
-        .where(recommendation.c[columns.RUN_ID] == run_id)
-        .execution_options(yield_per=_ROWS_AT_A_TIME)
-    )
-    for part in connection.execute(query).partitions():
-        rows = [tuple(row) for row in part]
-        if ids.user.is_text or ids.video.is_text:
-            users = ids.user.codes_of(dict.fromkeys(row[0] for row in rows))
-            videos = ids.video.codes_of(dict.fromkeys(row[2] for row in rows))
-            keys = [(ids.user.key(row[0]), ids.video.key(row[2])) for row in rows]
-            rows = [
-                (users[user], rank, videos[video], *said)
-                for (user, video), (_, rank, _, *said) in zip(keys, rows, strict=True)
-                if user in users and video in videos
-            ]
-        yield pl.DataFrame(rows, _SCHEMA, orient="row")
+    yield pl.DataFrame(schema=_SCHEMA)
+    for part in run_columns(connection, run_id, ids, _READ):
+        yield part.cast(_SCHEMA)
 
 
 class _Rows:

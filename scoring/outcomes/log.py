@@ -11,7 +11,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import scan_days, table_exists
+from nightreel.core.play_days import newest_in, require_plays, scan_days, table_exists
 from nightreel.core.settings.needs import NightNeeds
 from pipelines import model_registry
 from pipelines.cold_users import COLD_PLAYS
@@ -19,6 +19,7 @@ from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from pipelines.uploads import upload_days
 from scoring.lists.popularity import LikedPlays
+from scoring.outcomes.before import Before
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)
@@ -48,8 +49,9 @@ class Log:
     @cached_property
     def newest(self) -> datetime | None:
         """When the newest play happened (UTC)."""
-        newest: datetime | None = self.plays.select(_STAMP.max()).collect().item()
-        return newest
+        files = require_plays(self.settings.paths.interactions)
+        newest = (newest_in(path, columns.EVENT_TIMESTAMP) for path in files)
+        return max((one for one in newest if one is not None), default=None)
 
     def within(self, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
         """The plays in these spans, each from its first instant to before its last."""
@@ -63,21 +65,14 @@ class Log:
         ]
         return self.plays.filter(is_in).select(names).collect()
 
-    def before(self, as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:
-        """The plays that happened before `as_of` and had arrived by `known_at`."""
-        known = self.plays.filter(_at(as_of) > _STAMP)
-        if known_at is not None and columns.CREATED_TIMESTAMP in self.plays.collect_schema():
-            known = known.filter(pl.col(columns.CREATED_TIMESTAMP) <= _at(known_at))
-        return known
-
-    def buckets(self, model_version: str, before: pl.LazyFrame) -> LengthBuckets:
+    def buckets(self, model_version: str, before: Before) -> LengthBuckets:
         """The length buckets that define a liked play: those of the run's model, or fitted if it is gone."""
         if self.settings.data.label == RATIO:
             return NO_BUCKETS
         try:
             return LengthBuckets.load(model_registry.find(self.settings.paths, model_version).folder)
         except (InputError, OSError):
-            known = before.select(columns.WATCH_RATIO, columns.VIDEO_DURATION).collect()
+            known = before.plays.select(columns.WATCH_RATIO, columns.VIDEO_DURATION).collect()
             return LengthBuckets.fit(*(known[name].to_numpy() for name in known.columns))
 
     def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
@@ -90,17 +85,16 @@ class Log:
             .agg(pl.col(LIKED).any(), pl.col(columns.PLAY_DURATION).cast(pl.Int64).sum().alias("watch_ms"))
         )
 
-    def segments(self, users: pl.DataFrame, before: pl.LazyFrame) -> pl.DataFrame:
+    def segments(self, users: pl.DataFrame, before: Before) -> pl.DataFrame:
         """Each user's segment by plays so far: new (none), cold (fewer than COLD_PLAYS) or warm."""
-        counts = before.group_by(columns.USER_ID).agg(pl.len().alias("n")).collect()
         n = pl.col("n").fill_null(0)
         segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < COLD_PLAYS).then(pl.lit(COLD))
-        known = users.join(counts, on=columns.USER_ID, how="left")
+        known = users.join(before.plays_of_users(), on=columns.USER_ID, how="left")
         return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
 
-    def videos_known(self, before: pl.LazyFrame, as_of: datetime) -> int:
+    def videos_known(self, before: Before, as_of: datetime) -> int:
         """Number of videos that had been played, or had a daily record, by then."""
-        parts = [before.select(columns.VIDEO_ID)]
+        parts = [before.video_ids().lazy()]
         daily = self.settings.paths.table("video_daily")
         if daily.is_file():
             today = as_of.astimezone(self.settings.data.zone).date()
@@ -115,7 +109,7 @@ class Log:
         return upload_days(self.settings.paths).select(columns.VIDEO_ID, age).collect()
 
     def popular_ranks(
-        self, pairs: pl.DataFrame, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets
+        self, pairs: pl.DataFrame, before: Before, as_of: datetime, buckets: LengthBuckets
     ) -> pl.DataFrame:
         """The ranks that the pairs would have had in lists of the last day's most liked videos.
 
@@ -141,15 +135,15 @@ class Log:
         ranked = both.with_columns((pl.col(_POSITION) + 1 - seen_before).alias(columns.RANK))
         return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
 
-    def _popular_order(self, before: pl.LazyFrame, as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
+    def _popular_order(self, before: Before, as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
         """video_id and position from 0 of the videos liked on the log's last day before an instant."""
-        newest: datetime | None = before.select(_STAMP.max()).collect().item()
+        newest = before.newest()
         empty = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _POSITION: pl.Int64})
         if newest is None:
             return empty
         # The last day that had ended may be the one before that of the newest play.
         names = [columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO, columns.VIDEO_DURATION]
-        last = before.filter(_at(newest - timedelta(days=3)) <= _STAMP).select(names).collect()
+        last = before.plays.filter(_at(newest - timedelta(days=3)) <= _STAMP).select(names).collect()
         liked = LikedPlays.count(last, self.settings.data, buckets)
         value = liked.of_last(1, as_of)
         order = np.argsort(-value, kind="stable")
@@ -158,16 +152,18 @@ class Log:
         return pl.DataFrame(found, schema=empty.schema)
 
     def _seen(
-        self, asked: pl.DataFrame, order: pl.DataFrame, before: pl.LazyFrame, as_of: datetime
+        self, asked: pl.DataFrame, order: pl.DataFrame, before: Before, as_of: datetime
     ) -> pl.DataFrame:
         if not self.settings.lists.exclude.seen:
             return asked.select(*_PAIR, _POSITION).clear()
-        if self.settings.lists.exclude.seen_days is not None:
-            since = as_of - timedelta(days=self.settings.lists.exclude.seen_days)
-            before = before.filter(_at(since) <= _STAMP)
-        users = asked.select(columns.USER_ID).unique()
-        of_users = before.select(_PAIR).join(users.lazy(), on=columns.USER_ID, how="semi")
-        return of_users.join(order.lazy(), on=columns.VIDEO_ID).unique().collect()
+        days = self.settings.lists.exclude.seen_days
+        if days is None:
+            pairs = before.pairs_of(asked[columns.USER_ID], order[columns.VIDEO_ID])
+        else:
+            users = asked.select(columns.USER_ID).unique()
+            recent = before.plays.filter(_at(as_of - timedelta(days=days)) <= _STAMP).select(_PAIR)
+            pairs = recent.join(users.lazy(), on=columns.USER_ID, how="semi").unique().collect()
+        return pairs.join(order, on=columns.VIDEO_ID)
 
 
 def _at(instant: datetime) -> pl.Expr:

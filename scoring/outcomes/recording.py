@@ -24,6 +24,7 @@ from scoring.database.tables import (
     list_night,
     list_outcome,
     list_reach,
+    recommendation_run,
 )
 from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
@@ -80,9 +81,12 @@ def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepRe
             exclusive_lock(sql_engine(settings)) as writing,
             writing.begin(),
         ):
+            kept = set(writing.execute(select(recommendation_run.c[columns.RUN_ID])).scalars())
             for shown, inputs, figures in counted:
-                recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
-                _write(writing, shown, figures, recorded)
+                # Of one that was removed meanwhile, not all rows may have been counted.
+                if shown.run.run_id in kept:
+                    recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
+                    _write(writing, shown, figures, recorded)
             _prune(writing)
     with reading(settings) as connection:
         remarks = alarms(connection)

@@ -32,6 +32,7 @@ from scoring.lists.eligibility import NOBODY
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
 from scoring.lists.rules.exploration import EXPLORE_AFTER, EXPLORE_AMONG, EXPLORE_TEMPERATURE, Exploration
+from scoring.outcomes.before import Before
 from scoring.outcomes.exposures import exposures_of
 from scoring.outcomes.log import LIKED, Log
 from scoring.outcomes.windows import shown_runs
@@ -156,7 +157,8 @@ def drawn_under(settings: Settings, version: str, *, run_id: int | None, now: da
         if not len(drawn.user):
             raise InputError(f"Run {run.run_id}: no drawn row was displayed.", "Wait until some are.")
     plays = log.within(shown.spans) if exposures is None else exposures.plays
-    pairs = log.pairs(plays, log.buckets(run.model_version, log.before(run.as_of, run.known_at)))
+    before = Before(settings, run.as_of, run.known_at)
+    pairs = log.pairs(plays, log.buckets(run.model_version, before))
     return Judged(run.run_id, drawn, _rewards(drawn, pairs))
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from feature_repo.home import REPOSITORY
+from feature_repo.home import REPOSITORY, HomeSqliteOnlineStore
 from feature_repo.open_store import store as open_store
 from feature_repo.views import VIEWS
 from nightreel.core import columns
 from nightreel.core.settings import Settings
+from nightreel.operations.materialize import materialize
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
@@ -105,3 +107,37 @@ def test_online_equals_offline_at_the_instant_up_to_which_it_was_filled(home: Se
     second = _assert_same(home, LATER)
     for name in (columns.USER_AGG_INTERACTIONS, columns.VIDEO_AGG_VIEWS, columns.ALS_SCORE):
         assert first[name] != second[name], name
+
+
+def _rows_written(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Rows that are written to the online store from now on, by view."""
+    written: dict[str, int] = {}
+    write = HomeSqliteOnlineStore.online_write_batch
+
+    def noting(self: Any, config: Any, table: Any, data: list[Any], progress: Any) -> None:
+        written[table.name] = written.get(table.name, 0) + len(data)
+        write(self, config, table, data, progress)
+
+    monkeypatch.setattr(HomeSqliteOnlineStore, "online_write_batch", noting)
+    return written
+
+
+def test_a_night_writes_only_the_rows_that_differ(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is the same as if all had been written, and all is where another has written there."""
+    materialize(home, NOON)
+    _assert_same(home, NOON)
+    written = _rows_written(monkeypatch)
+    materialize(home, LATER)
+    assert "video_text" not in written and "user_profile" not in written
+    assert 0 < written["user_activity"] <= len(LOG.users)
+    _assert_same(home, LATER)
+    written.clear()
+    materialize(home, NOON)
+    _assert_same(home, NOON)
+    assert "video_text" not in written
+    with sqlite3.connect(home.paths.online_store) as other:
+        other.execute("DELETE FROM nightreel_video_text")
+    written.clear()
+    materialize(home, LATER)
+    _assert_same(home, LATER)
+    assert written["video_text"] == LOG.video_captions.height

@@ -85,8 +85,8 @@ class Gathering:
         """A column's values at the positions."""
         numbers = _numbers(column.type)
         if not len(self._unknown) or numbers is None or column.null_count or not len(column):
-            return pc.take(column, self._rows, memory_pool=POOL)
-        values = pc.take(column, self._any_rows, memory_pool=POOL).buffers()[1]
+            return pc.take(column, self._rows, boundscheck=False, memory_pool=POOL)
+        values = pc.take(column, self._any_rows, boundscheck=False, memory_pool=POOL).buffers()[1]
         # No value of another row lies hidden below a null.
         np.frombuffer(values, numbers)[self._unknown] = 0
         nulls = self._rows.buffers()[0]

@@ -1,0 +1,41 @@
+"""What had been played before an instant: of days that features keep the pairs of, the log is not read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from nightreel.core import columns
+from nightreel.core.play_days import files_by_day, newest_in
+from nightreel.core.settings.needs import LogNeeds
+from pipelines.features.daily_sums import KeptDays
+
+
+@dataclass(frozen=True)
+class PastPlays:
+    """The plays before an instant.
+
+    Attributes:
+        kept: of days whose plays all count; None if nothing is kept of them.
+        rest: the files of the other days, in order, of which some plays may count.
+    """
+
+    kept: KeptDays | None
+    rest: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, settings: LogNeeds, as_of: datetime, known_at: datetime | None = None) -> "PastPlays":
+        """Of the home's log. known_at: by default plays count whenever they have arrived."""
+        files = files_by_day(settings.paths.interactions)
+        kept = KeptDays.of(settings)
+        if kept is None or not all(_counts(files[day], as_of, known_at) for day in kept.days):
+            return cls(None, tuple(files.values()))
+        return cls(kept, tuple(path for day, path in files.items() if day not in set(kept.days)))
+
+
+def _counts(path: Path, as_of: datetime, known_at: datetime | None) -> bool:
+    """Whether all plays of a day happened before, and had arrived."""
+    arrived = newest_in(path, columns.CREATED_TIMESTAMP)
+    if known_at is not None and arrived is not None and arrived > known_at:
+        return False
+    happened = newest_in(path, columns.EVENT_TIMESTAMP)
+    return happened is None or happened < as_of

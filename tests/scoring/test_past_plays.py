@@ -1,0 +1,95 @@
+"""What had been played before an instant is what the log says, however much of it features have kept."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from nightreel.core import columns, play_days
+from nightreel.core.settings import Settings
+from pipelines.features import build_aggregates
+from pipelines.features.seen_pairs import SeenPairs
+from scoring.outcomes.before import Before
+from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
+
+LOG = make_log(8, users=6, videos=10, plays=120, days=6)
+PLAYS = LOG.interactions.height
+_PAIR = [columns.USER_ID, columns.VIDEO_ID]
+
+
+def _assert_is_of_the_log(settings: Settings, plays: pl.DataFrame, as_of: datetime) -> None:
+    earlier = plays.filter(pl.col(columns.EVENT_TIMESTAMP) < as_of)
+    before = Before(settings, as_of, None)
+    assert dict(before.plays_of_users().rows()) == dict(earlier.group_by("user_id").len().rows())
+    assert set(before.video_ids()[columns.VIDEO_ID]) == set(earlier[columns.VIDEO_ID])
+    users, videos = LOG.users[columns.USER_ID], LOG.interactions[columns.VIDEO_ID]
+    assert set(before.pairs_of(users, videos).rows()) == set(
+        earlier.filter(pl.col(columns.USER_ID).is_in(users.implode())).select(_PAIR).rows()
+    )
+    assert before.newest() == earlier[columns.EVENT_TIMESTAMP].max()
+
+
+@hypothesis_settings(max_examples=12, deadline=None)
+@given(night_of=st.lists(st.integers(0, 2), min_size=PLAYS, max_size=PLAYS), hours=st.integers(-150, 30))
+def test_before_an_instant_is_what_the_log_says(
+    tmp_path_factory: pytest.TempPathFactory, night_of: list[int], hours: int
+) -> None:
+    """Asked before features are built of a night's plays, late ones among them, and after."""
+    settings = settings_for(tmp_path_factory.mktemp("past"))
+    arrived = pl.Series(night_of)
+    as_of = midnight(FIRST_DAY + timedelta(days=6)) + timedelta(hours=hours)
+    for night in range(3):
+        known = LOG.interactions.filter(arrived <= night)
+        if known.height:
+            LOG.with_interactions(known).write(settings)
+            _assert_is_of_the_log(settings, known, as_of)
+            build_aggregates(settings)
+            _assert_is_of_the_log(settings, known, as_of)
+
+
+def test_kept_days_are_not_read(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of days that were over and are as they were, no play is looked at again."""
+    settings = settings_for(tmp_path_factory.mktemp("kept"))
+    last = midnight(FIRST_DAY + timedelta(days=5))
+    stamp = pl.col(columns.EVENT_TIMESTAMP)
+    LOG.with_interactions(LOG.interactions.filter(stamp < last)).write(settings)
+    build_aggregates(settings)
+    LOG.write(settings)
+    read: list[str] = []
+    scan = pl.scan_parquet
+
+    def noting(source: object, **options: object) -> pl.LazyFrame:
+        read.extend(str(path) for path in (source if isinstance(source, list) else [source]))
+        return scan(source, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pl, "scan_parquet", noting)
+    before = Before(settings, last, None)
+    before.plays_of_users(), before.video_ids()
+    days = {path.parent.name for path in play_days.require_plays(settings.paths.interactions)}
+    read_days = {day for day in days if any(day in path for path in read)}
+    assert read_days == {max(days)}
+
+
+@pytest.mark.parametrize("width", [1, 10**12])
+def test_pairs_are_the_same_for_ids_near_and_far(width: int) -> None:
+    """Ids that lie close together are looked up, others are searched for."""
+    random = np.random.default_rng(3)
+    users, videos = random.integers(0, 40, 500) * width, random.integers(-30, 30, 500) * width
+    seen, known = SeenPairs(), set()
+    for start in range(0, 500, 100):
+        part = slice(start, start + 100)
+        first = seen.add(pl.Series(users[part]), pl.Series(videos[part]))
+        for user, video, is_first in zip(users[part], videos[part], first, strict=True):
+            assert is_first == ((user, video) not in known)
+            known.add((user, video))
+    of_users, of_videos = np.arange(-2, 45) * width, np.arange(-40, 40, 3) * width
+    bits = np.unpackbits(seen.of(of_users, of_videos), axis=1, count=len(of_videos))
+    expected = [[(user, video) in known for video in of_videos] for user in of_users]
+    np.testing.assert_array_equal(bits.astype(bool), expected)
+    assert seen.user_ids.tolist() == sorted({user for user, _ in known})
