@@ -3,13 +3,14 @@
 import numpy as np
 
 from nightreel.core import columns
+from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.pair_ranker import PairRanker
 
 _BLOCK_USERS = 32
 
 
-def means_over_users(pairs: PairRanker, users: np.ndarray) -> np.ndarray:
+def means_over_users(pairs: PairRanker, users: np.ndarray, threads: int = 1) -> np.ndarray:
     """The mean over some users of the score that orders each video.
 
     Args:
@@ -18,12 +19,21 @@ def means_over_users(pairs: PairRanker, users: np.ndarray) -> np.ndarray:
     Returns:
         float64 [videos].
     """
+
+    def orderings(some: np.ndarray) -> list[np.ndarray]:
+        grids = pairs.block(some).regressed_grid()
+        return [
+            pairs.ranker.ordering(own, own_als)
+            for _, als, regressed in grids
+            for own_als, own in zip(als, regressed, strict=True)
+        ]
+
     total = np.zeros(len(pairs.sides.video_factors))
-    for start in range(0, len(users), _BLOCK_USERS):
-        for _, als, regressed in pairs.block(users[start : start + _BLOCK_USERS]).regressed_grid():
-            # User after user, so that the sum does not depend on how many are asked for at a time.
-            for own_als, own in zip(als, regressed, strict=True):
-                total += pairs.ranker.ordering(own, own_als)
+    blocks = (users[start : start + _BLOCK_USERS] for start in range(0, len(users), _BLOCK_USERS))
+    for found in made_in_order(orderings, blocks, threads):
+        # User after user, so that the sum depends neither on blocks nor on threads.
+        for ordering in found:
+            total += ordering
     return total / max(len(users), 1)
 
 

@@ -42,7 +42,7 @@ class HybridLists:
             return None
         users = averaged_users(self.candidates, self.settings.seed)
         if self.retrieval is None:
-            return means_over_users(self.ranker, users)
+            return means_over_users(self.ranker, users, self.settings.threads)
         total, count = np.zeros((2, len(self.candidates.video_id)))
         for user in users.tolist():
             pairs = self._retrieved(self.retrieval, user)
