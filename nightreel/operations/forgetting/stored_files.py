@@ -19,7 +19,7 @@ from pipelines.ingest.reject_columns import RAW, REASON
 
 _TEXTS = (".json", ".jsonl", ".html", ".csv", ".txt", ".log", ".toml")
 # What is made again from tables and lists when it is needed, and holds rows of single users.
-_FOLDERS_MADE_AGAIN = ("shared", "replay", "dry-run", "features_from_postgresql")
+_FOLDERS_MADE_AGAIN = ("shared", "replay", "dry-run", "features_from_postgresql", "state/online_rows")
 # Records of who was forgotten when, without the user.
 RECORDS = "forgotten"
 MADE_AGAIN = "folders that are made again"
