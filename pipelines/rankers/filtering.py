@@ -41,7 +41,9 @@ def hybrid_order(
         int64 [candidates].
     """
     well = np.zeros(len(video_id), dtype=np.int64) if received is None else received
-    by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
+    by_classifier = np.arange(len(video_id))
+    if filter_k < len(video_id):
+        by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
     by_ordering = np.lexsort((video_id[kept], -well[kept], -classifier_score[kept], -ordering[kept]))
     return np.concatenate([kept[by_ordering], rest])

@@ -20,6 +20,7 @@ import lightgbm as lgb
 import numpy as np
 
 from pipelines.model_rows.sides import Sides
+from pipelines.rankers.borders import Borders
 from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
 from pipelines.rankers.tree_loops import (
     DE_BRUIJN,
@@ -27,7 +28,6 @@ from pipelines.rankers.tree_loops import (
     add_grid,
     add_pairs,
     fill_tables,
-    interval_numbers,
 )
 
 
@@ -69,7 +69,7 @@ class _Intervals:
     """The features of pairs, each cut where an answer about it changes.
 
     Attributes:
-        borders: float64 of each feature, ascending.
+        borders: of each feature.
         asked: int64 [trees, 1 + features], of how many of them a tree asks, and of which.
         leaves: uint64 [features, trees, intervals], leaves open in each; the one after the last border is for
             larger values, the next for unknown ones.
@@ -78,7 +78,7 @@ class _Intervals:
         class_counts: int64 [features, trees].
     """
 
-    borders: tuple[np.ndarray, ...]
+    borders: tuple[Borders, ...]
     asked: np.ndarray
     leaves: np.ndarray
     class_masks: np.ndarray
@@ -109,13 +109,13 @@ class _Intervals:
             for tree, start in enumerate(classes.starts[:-1].tolist()):
                 of_tree = classes.masks[start : classes.starts[tree + 1]]
                 masks[feature, tree, : len(of_tree)] = of_tree
-        return cls(tuple(borders), asked, leaves, masks, numbers, counts)
+        return cls(tuple(map(Borders.of, borders)), asked, leaves, masks, numbers, counts)
 
     def numbers(self, pair_values: Sequence[np.ndarray]) -> np.ndarray:
         """The interval of each value: uint32 [features, ...]. pair_values: float32 [...] of each feature."""
         found = np.empty((len(self.borders), *pair_values[0].shape), dtype=np.uint32)
         for feature, (borders, values) in enumerate(zip(self.borders, pair_values, strict=True)):
-            interval_numbers(borders, np.ascontiguousarray(values).ravel(), found[feature].reshape(-1))
+            borders.intervals(values, found[feature])
         return found
 
 

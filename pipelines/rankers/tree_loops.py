@@ -16,31 +16,56 @@ TOP_BITS = np.uint64(58)
 # the processor, and of pairs, what a tree says of the videos is read once for many.
 _TILE_VIDEOS, _TILE_PAIRS = 2_048, 32_768
 _TILE_ROWS = 256
+# So few borders are compared with a value one by one.
+_FEW_BORDERS = 4
 
 
 @compiled
-def interval_numbers(borders: np.ndarray, values: np.ndarray, out: np.ndarray) -> None:
+def cells(values: np.ndarray, low: float, scale: float, count: int, out: np.ndarray) -> None:
+    """The cell of each value, for cells of one width side by side; ascending with the value.
+
+    Args:
+        values: float64, none of them NaN.
+        low: where the first cell begins; smaller values are in it too, and large ones in the last.
+        scale: cells per unit.
+        out: int64 [values].
+    """
+    for at in range(len(values)):
+        out[at] = int(min(max((values[at] - low) * scale, 0.0), count - 1.0))
+
+
+@compiled
+def interval_numbers(
+    borders: np.ndarray, before: np.ndarray, low: float, scale: float, values: np.ndarray, out: np.ndarray
+) -> None:
     """The interval of each value: how many borders are below it, and for NaN one more than there are borders.
+
+    Few borders lie in the cell of a value, so that a step or two from those before it are enough.
 
     Args:
         borders: float64, ascending.
+        before: int64 [cells], how many borders are in the cells before each.
+        low, scale: of `cells`.
         values: float32 [values].
         out: uint32 [values].
     """
+    last = len(before) - 1.0
+    if len(borders) <= _FEW_BORDERS:
+        for at in range(len(values)):
+            value, found = np.float64(values[at]), uint32(0)
+            for border in borders:
+                found += uint32(border < value)
+            out[at] = len(borders) + 1 if np.isnan(value) else found
+        return
     for at in range(len(values)):
         value = np.float64(values[at])
         if np.isnan(value):
             out[at] = len(borders) + 1
             continue
-        # Without a branch, as a processor would guess each second one wrong.
-        first, size = 0, len(borders)
-        while size > 1:
-            half = size >> 1
-            first += half * (borders[first + half - 1] < value)
-            size -= half
-        if size == 1:
-            first += borders[first] < value
-        out[at] = first
+        found = before[int(min(max((value - low) * scale, 0.0), last))]
+        while found < len(borders) and borders[found] < value:
+            found += 1
+        out[at] = found
 
 
 @compiled

@@ -8,6 +8,7 @@ import pytest
 
 from nightreel.core.errors import InputError
 from pipelines.model_rows.sides import Side, Sides
+from pipelines.rankers.borders import Borders
 from pipelines.rankers.pair_forest import PairForest
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
 
@@ -136,3 +137,24 @@ def test_a_model_that_learnt_nothing_scores_all_alike() -> None:
     forest = PairForest.of(model, sides)
     scores = forest.grid(forest.of_users(np.arange(3)), rows[:, 5].reshape(3, 4))
     np.testing.assert_array_equal(scores.ravel(), model.predict(rows, raw_score=True))
+
+
+@pytest.mark.parametrize(
+    "borders",
+    [
+        [],
+        [0.5],
+        [-1.0, *map(float, range(30))],
+        [-1e300, 0.0, 1e-35, 1.0, 1.0000000001, 1e300],
+        [-np.inf, -2.0, 0.25, 0.5, 3.0, np.inf],
+        list(np.random.default_rng(1).normal(0.7, 0.2, 150)),
+    ],
+)
+def test_the_interval_of_a_value_is_the_number_of_borders_below_it(borders: list[float]) -> None:
+    ascending = np.sort(borders)
+    near = np.concatenate([ascending, np.random.default_rng(2).normal(0.7, 0.5, 400), [0.0, np.inf, -np.inf]])
+    values = np.nextafter(near.clip(-1e38, 1e38).astype(np.float32), np.float32(1))
+    found = np.empty(len(values) + 1, dtype=np.uint32)
+    Borders.of(ascending).intervals(np.append(values, np.float32(np.nan)), found)
+    assert found[-1] == len(borders) + 1
+    np.testing.assert_array_equal(found[:-1], np.searchsorted(ascending, values.astype(np.float64)))
