@@ -33,7 +33,7 @@ def _assert_is_of_the_log(settings: Settings, plays: pl.DataFrame, as_of: dateti
     assert before.newest() == earlier[columns.EVENT_TIMESTAMP].max()
 
 
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=5, deadline=None)
 @given(night_of=st.lists(st.integers(0, 2), min_size=PLAYS, max_size=PLAYS), hours=st.integers(-150, 30))
 def test_before_an_instant_is_what_the_log_says(
     tmp_path_factory: pytest.TempPathFactory, night_of: list[int], hours: int
