@@ -33,6 +33,7 @@ PERSONAL = (
     "item_knn",
     "item_knn_bm25",
     "next_played",
+    "sequence",
     columns.ALS_SCORE,
 )
 

@@ -81,9 +81,15 @@ def _scores(name: str, past: Past, arrays, *, users: int = 0, cold: int = 0) -> 
 
 
 @pytest.fixture
+def untrained(monkeypatch):
+    """No step is taken, so that JAX has nothing to compile, which takes it seconds."""
+    for name in ("FULL", "WARM"):
+        monkeypatch.setattr(night, name, Budget(steps=0, epochs=0, every=1, patience=1))
+
+
+@pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(night, "FULL", Budget(steps=2, epochs=2, every=1, patience=2))
-    monkeypatch.setattr(night, "WARM", Budget(steps=2, epochs=2, every=1, patience=2))
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ def _before(past: Past, days: int) -> Past:
     return dataclasses.replace(past, cutoff=cutoff, _chosen={}, **parts)
 
 
-def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(settings, short, of_use):
+def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(settings, untrained, of_use):
     past = _log()
     for days in (4, 2):
         fitted_arrays(_before(past, days), settings, ("sequence",))
@@ -110,7 +116,7 @@ def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(se
     assert np.array_equal(begun["video"], found.params["video"])
 
 
-def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(settings, short, of_use):
+def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(settings, untrained, of_use):
     """As in a replay of a night from which a play arrived later, or once a user was forgotten."""
     past = _log()
     fitted_arrays(_before(past, 2), settings, ("sequence",))
@@ -119,7 +125,7 @@ def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(s
     assert EarlierNight.newest(dataclasses.replace(past, _chosen={}, **parts), settings) is None
 
 
-def test_a_night_that_lists_no_better_than_popularity_is_not_used(settings, short, capfd):
+def test_a_night_that_lists_no_better_than_popularity_is_not_used(settings, untrained, capfd):
     """Everyone likes the same videos, so nothing is better than that."""
     past = _log()
     same = dataclasses.replace(
@@ -207,7 +213,7 @@ def test_a_refit_is_the_same_to_the_last_bit(settings, short):
 
 
 def test_a_video_without_a_play_enters_by_its_author_and_a_user_without_one_by_popularity(
-    settings, short, of_use
+    settings, untrained, of_use
 ):
     """Half of the users like author 0's videos, the others author 1's; each has one without a play."""
     half = VIDEOS // 2

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.retrieval.sequence.items import ItemFacts
 from pipelines.retrieval.sequence.model import LENGTH, Params, encode, video_vectors
-from pipelines.retrieval.sequence.timelines import gap_codes
+from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,24 @@ class Scorer:
         wait = np.full(last.shape[1:], gap_codes(np.array([wait_us]))[0])
         state = encode(np, self.params, self.vectors, last, wait=wait)[0, -1]
         found: np.ndarray = self.vectors @ state + self.bias
+        return found
+
+    def of_several(self, plays: Timelines, stops: np.ndarray, wait_us: np.ndarray) -> np.ndarray:
+        """The same for several users at once, which is cheaper and may differ in the last bits.
+
+        Args:
+            stops: int64 [users], the position after each one's last play, who has at least one.
+
+        Returns:
+            float32 [users, videos].
+        """
+        starts = np.maximum(plays.starts[np.searchsorted(plays.starts, stops) - 1], stops - LENGTH)
+        length = int((stops - starts).max())
+        # What stands after a user's last play is seen by none before it.
+        index = np.minimum(starts[:, None] + np.arange(length), stops[:, None] - 1)
+        tokens = np.stack([of[index] for of in (plays.video, plays.outcome, plays.gap, plays.hour)])
+        wait = np.repeat(gap_codes(wait_us)[:, None], length, axis=1)
+        states = encode(np, self.params, self.vectors, tokens, wait=wait)
+        last = states[np.arange(len(stops)), stops - starts - 1]
+        found: np.ndarray = last @ self.vectors.T + self.bias
         return found

@@ -11,7 +11,7 @@ from pipelines.retrieval.sequence.timelines import Timelines
 
 _DAY_US = 86_400_000_000
 _USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 500, 100, 0.5, 0.2
-_DEPTH = 10
+_DEPTH, _BLOCK_USERS = 10, 64
 _HALF_LIVES_DAYS = (2.0, 7.0, None)
 _GAIN = 1 / np.log2(np.arange(2, _DEPTH + 2))
 _IDEAL = np.append(0.0, np.cumsum(_GAIN))
@@ -79,22 +79,26 @@ class StopDay:
         instants = plays.at_us[borders[chosen]] if begins_us is None else np.full(len(chosen), begins_us)
         return cls(borders, chosen, instants, relevant, name, new_only)
 
-    def ndcg(self, plays: Timelines, scores: Callable[[int], np.ndarray]) -> float:
+    def ndcg(self, plays: Timelines, scores: Callable[[slice], np.ndarray]) -> float:
         """The mean NDCG@10 of lists of all videos, where `new_only` is set without those played before.
 
         Args:
-            scores: of all videos, for the user of an index.
+            scores: of all videos, for the users of a range: [users, videos]; they are written over.
         """
         found = []
-        for index, (user, relevant) in enumerate(zip(self.users.tolist(), self.relevant, strict=True)):
-            own = scores(index).copy()
-            if self.new_only:
-                own[plays.video[plays.starts[user] : self.borders[user]]] = -np.inf
-            depth = min(_DEPTH, len(own))
-            best = np.argpartition(-own, depth - 1)[:depth]
-            best = best[np.argsort(-own[best], kind="stable")]
-            gain = (np.isin(best, relevant) * _GAIN[:depth]).sum()
-            found.append(gain / _IDEAL[min(len(relevant), _DEPTH)])
+        for start in range(0, len(self.users), _BLOCK_USERS):
+            block = slice(start, min(start + _BLOCK_USERS, len(self.users)))
+            of_block = scores(block)
+            for own, user, relevant in zip(
+                of_block, self.users[block].tolist(), self.relevant[block], strict=True
+            ):
+                if self.new_only:
+                    own[plays.video[plays.starts[user] : self.borders[user]]] = -np.inf
+                depth = min(_DEPTH, len(own))
+                best = np.argpartition(-own, depth - 1)[:depth]
+                best = best[np.argsort(-own[best], kind="stable")]
+                gain = (np.isin(best, relevant) * _GAIN[:depth]).sum()
+                found.append(gain / _IDEAL[min(len(relevant), _DEPTH)])
         return float(np.mean(found)) if found else 0.0
 
     def popularity(self, plays: Timelines, videos: int) -> tuple[float, float | None]:
@@ -103,7 +107,11 @@ class StopDay:
         found = []
         for half_life in _HALF_LIVES_DAYS:
             count = liked_before(plays, self.borders, until_us, half_life, videos)
-            found.append((self.ndcg(plays, lambda _, count=count: count), half_life))  # type: ignore[misc]
+
+            def of_all(block: slice, count: np.ndarray = count) -> np.ndarray:
+                return np.tile(count, (block.stop - block.start, 1))
+
+            found.append((self.ndcg(plays, of_all), half_life))
         return max(found, key=lambda one: one[0])
 
 

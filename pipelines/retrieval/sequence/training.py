@@ -127,14 +127,12 @@ def _loss(params: Params, key: Any, batch: Any) -> Any:
 
 
 def ndcg_of(params: Params, plays: Timelines, items: ItemFacts, stop: StopDay) -> float:
-    """By the code that scores a night, one user after the other."""
+    """NDCG@10 on the stop day."""
     scorer = Scorer.of(params, items)
 
-    def scores(index: int) -> np.ndarray:
-        user = stop.users[index]
-        own = slice(plays.starts[user], stop.borders[user])
-        tokens = np.array([plays.video[own], plays.outcome[own], plays.gap[own], plays.hour[own]])
-        return scorer.scores(tokens, int(stop.instant_us[index] - plays.at_us[own.stop - 1]))
+    def scores(block: slice) -> np.ndarray:
+        stops = stop.borders[stop.users[block]]
+        return scorer.of_several(plays, stops, stop.instant_us[block] - plays.at_us[stops - 1])
 
     return stop.ndcg(plays, scores)
 
