@@ -9,6 +9,7 @@ RANDOM = "random"
 POPULARITY_BY_VIEWS = "popularity_by_views"
 POPULARITY_BY_ENGAGEMENT = "popularity_by_engagement"
 ALS = "als"
+TRANSFORMER = "transformer"
 CLASSIFIER = "classifier"
 REGRESSOR = "regressor"
 HYBRID = "hybrid"
@@ -23,6 +24,7 @@ def in_order(scores: Mapping[str, np.ndarray]) -> list[str]:
         POPULARITY_BY_VIEWS,
         POPULARITY_BY_ENGAGEMENT,
         ALS,
+        TRANSFORMER,
         CLASSIFIER,
         REGRESSOR,
         HYBRID,

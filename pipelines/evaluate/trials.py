@@ -23,9 +23,11 @@ from pipelines.evaluate.system_names import (
     POPULARITY_BY_VIEWS,
     RANDOM,
     REGRESSOR,
+    TRANSFORMER,
     TRUTH,
     in_order,
 )
+from pipelines.evaluate.transformer import transformer_scores
 from pipelines.labels import DURATION, Label, LengthBuckets, Targets, labels_of, targets
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.model_rows.ordering import received
@@ -112,6 +114,9 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
     scores = {RANDOM: np.random.default_rng(settings.seed).random(len(user_id))}
     of_models, plays = _of_features_and_models(pairs, store, models, settings.data, settings.threads)
     scores |= of_models
+    transformer = transformer_scores(pairs, settings)
+    if transformer is not None:
+        scores[TRANSFORMER] = transformer
     is_tuning = pairs.is_tuning(settings.evaluation, settings.seed)
     if is_tuning.all():
         is_tuning = np.zeros(len(is_tuning), dtype=bool)

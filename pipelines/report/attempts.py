@@ -15,9 +15,9 @@ _HYBRID = "Hybrid"
 _ATTEMPTS = (
     ("0 Popularity", "popularity_1_day", "popularity_by_engagement"),
     ("1 ALS", "source_als", "als"),
-    ("2 Transformer", "source_sequence", None),
-    ("3 Classifier", None, "classifier"),
-    ("4 Regressor", None, "regressor"),
+    ("2 Transformer", "source_sequence", "transformer"),
+    ("3 Classifier", "classifier", "classifier"),
+    ("4 Regressor", "regressor", "regressor"),
     (_HYBRID, "hybrid", "hybrid"),
 )
 
@@ -49,7 +49,7 @@ def attempts_blocks(figures: pl.DataFrame, label: str) -> list[Block]:
         for title, of_lists, of_pairs in _ATTEMPTS
     ]
     note = (
-        "The transformer is measured where `sequence` is among `[retrieval] sources`, on lists of past days; "
-        "a classifier or regressor alone where pairs are put in order."
+        "The transformer is measured where `sequence` is among `[retrieval] sources` and beats popularity on "
+        "its stop day. Of past days, one on which it does not has no list of it, which counts as 0."
     )
     return [Table(f"Attempts 0 to 4 and the hybrid ({label})", rows if known else [], _HYBRID, note)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from nightreel.core.checksums import is_usable
 from nightreel.core.settings import Paths
-from pipelines.report.blocks import Block, Charts, Paragraph
+from pipelines.report.blocks import Block, Charts, Fold, Paragraph, Table
 from pipelines.report.charts import Axis, Line, lines
 from pipelines.report.numerals import count, number
 from pipelines.retrieval.registry import file_name
@@ -56,4 +56,10 @@ def curve_blocks(path: Path | None) -> list[Block]:
             y_end="worse",
         )
         charts.append(loss)
-    return [Paragraph(said), Charts(charts)]
+    looks = [
+        {"steps": count(int(step)), "loss": number(of_step), "NDCG@10": number(value)}
+        for step, of_step, value in zip(steps, losses, ndcg, strict=True)
+    ]
+    note = "The loss is the mean since the look before."
+    table = Table("Looks at the stop day", looks, looks[best]["steps"], note)
+    return [Paragraph(said), Charts(charts), Fold("Every look at the stop day", [table])]

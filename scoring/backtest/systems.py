@@ -1,4 +1,4 @@
-"""What makes lists of past nights, by the names of the tables: the hybrid, popularity, each source alone."""
+"""What makes lists of past nights, by name: the hybrid, each model alone, popularity, each source alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from pipelines.rankers.filtering import filter_size
 from pipelines.rankers.next_day import NextDayRanker
 from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, has_backtest, objective_of
 from pipelines.retrieval.fits import source_names
+from scoring.backtest.models import MODELS, lists_of_models, lists_of_shown_models
 from scoring.backtest.night import PastNight
 from scoring.backtest.sources import lists_of_sources
 from scoring.lists.candidates import Candidates
@@ -70,6 +71,7 @@ def all_systems(
         name = HYBRID_OF.format(objective)
         names = (HYBRID, name) if objective == published else (name,)
         found.append(_same(names, hybrids[objective], sampled=objective != published))
+    found.append(_models(ranker, model, published))
     liked = LikedPlays.count(plays, data, LengthBuckets.load(model.folder))
     found += [_same((name,), _popularity(value, liked)) for name, value in POPULARITIES.items()]
     alone = {SOURCE_ALONE.format(name): name for name in source_names(retrieval)}
@@ -79,6 +81,14 @@ def all_systems(
         return lists_of_sources(night, of_names)
 
     return [*found, Systems(tuple(alone), sources, sampled=True)], remarks
+
+
+def _models(ranker: HybridRanker, model: ModelVersion, published: str) -> Systems:
+    """Classifier and regressor alone, those of the published lists."""
+    if published != NEXT_DAY or not has_backtest(model.folder):
+        return Systems(MODELS, lambda night, asked: lists_of_shown_models(night, ranker, asked), sampled=True)
+    of_next_day = NextDayRanker.load(model.folder, BACKTEST)
+    return Systems(MODELS, lambda night, asked: lists_of_models(night, of_next_day, asked), sampled=True)
 
 
 def _same(

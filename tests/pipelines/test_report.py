@@ -325,8 +325,15 @@ def test_the_curve_of_the_transformer_says_whether_it_is_used(tmp_path: Path) ->
     for popularity, said in ((0.2, "It is used."), (0.4, "does not beat popularity on its stop day")):
         path = tmp_path / "sequence.npz"
         np.savez(path, curve=curve, popularity=np.array(popularity), used=np.array(popularity < 0.3))
-        text, charts = curve_blocks(path)
-        assert isinstance(text, Paragraph) and isinstance(charts, Charts)
+        text, charts, looks = curve_blocks(path)
+        assert isinstance(text, Paragraph) and isinstance(charts, Charts) and isinstance(looks, Fold)
+        (table,) = looks.blocks
+        assert isinstance(table, Table) and table.main == "50"
+        assert [list(row.values()) for row in table.rows] == [
+            ["0", "–", "0.1000"],
+            ["50", "3.0000", "0.3000"],
+            ["100", "2.5000", "0.2000"],
+        ]
         assert "kept is step 50, with NDCG@10 of 0.3000" in text.text and said in text.text
         assert [len(chart.strokes[0].dots) for chart in charts.charts] == [3, 2]
 

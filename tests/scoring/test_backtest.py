@@ -31,7 +31,10 @@ LOG = scoring_log()
 JUDGED = [FIRST_DAY + timedelta(days=day) for day in range(DAYS - 3, DAYS)]
 POPULARITIES = ["popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"]
 SOURCES = [f"source_{name}" for name in Settings(home=Path()).retrieval.sources.split(",")]
-SYSTEMS = ["hybrid", "hybrid_shown", *POPULARITIES, *SOURCES]
+MODELS = ["classifier", "regressor"]
+WHOLE = ["hybrid", "hybrid_shown", *POPULARITIES]
+COMPARED = [*MODELS, *SOURCES]
+SYSTEMS = [*WHOLE, *COMPARED]
 PAIR = [columns.USER_ID, columns.VIDEO_ID]
 
 
@@ -312,7 +315,7 @@ def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
     evaluate(settings)
     found, differences, total = 0, 0, 0
     for day, said in zip(JUDGED, _contents(settings)["days"], strict=True):
-        for system in SYSTEMS[: -len(SOURCES)]:
+        for system in WHOLE:
             assert _lists(settings, day, system).equals(before[day, system]), system
         users = before[day, "hybrid"][columns.USER_ID].unique().sort()
         drawn = uniform_hash(users.to_numpy().astype(np.uint64), settings.seed)
@@ -320,7 +323,7 @@ def test_systems_that_are_only_compared_have_lists_and_figures_of_some_users(
         chosen = users.filter(pl.Series(drawn < said["sampled_share"]))
         assert 0 < len(chosen) <= said["sampled_users"] == 10 < len(users) <= said["users"]
         own = pl.col(columns.USER_ID).is_in(chosen.implode())
-        for system in SOURCES:
+        for system in COMPARED:
             assert _lists(settings, day, system).equals(before[day, system].filter(own)), system
         liked = _new_plays(day).filter("liked", own)
         hits, hybrid = (

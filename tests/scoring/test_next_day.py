@@ -304,6 +304,22 @@ def test_the_hybrid_of_shown_pairs_is_that_of_a_model_of_this_objective(
     assert found.join(published, on=columns.USER_ID, how="semi").equals(published)
 
 
+def test_a_model_alone_orders_all_candidates(home: Settings, backtested: Backtest) -> None:
+    day = backtested.days[-1]
+    folder = model_registry.champion(home.paths).folder
+    for model in ("classifier", "regressor"):
+        alone = dataclasses.replace(
+            NextDayRanker.load(folder, BACKTEST), order=Blend.alone(model), shrinkage=Shrinkage()
+        )
+        lists = _lists(home, day.as_of, ranker_of=lambda _, alone=alone: alone, **{"ranker.filter_k": 1_000})
+        own = np.isin(lists.source, [HYBRID])
+        expected = pl.DataFrame(
+            {name: getattr(lists, name)[own] for name in (columns.USER_ID, columns.RANK, columns.VIDEO_ID)}
+        )
+        found = _of_day(home, day, model).filter(pl.col(columns.RANK) <= home.lists.top_k)
+        assert found.join(expected, on=columns.USER_ID, how="semi").equals(expected)
+
+
 def test_a_backtest_reads_the_log_once_whatever_its_days(
     home: Settings, backtested: Backtest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ lists.shared.popular_k = 8
 lists.shared.segments = ["user_active_degree"]
 """
 SYSTEMS = (
-    *("hybrid", "hybrid_next_day", "hybrid_shown"),
+    *("hybrid", "hybrid_next_day", "hybrid_shown", "classifier", "regressor"),
     *("popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"),
     *(f"source_{name}" for name in SOURCES),
 )
