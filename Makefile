@@ -9,7 +9,7 @@ TEST_WORKERS ?= 3
 PEERS ?= --synthetic 700 1000 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-ray install-dev demo test tests test-slow durations check docs format lock peers clean
+.PHONY: help install install-ray install-sequence install-dev demo test tests test-slow durations check docs format lock peers clean
 
 help:  ## List these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,11 @@ $(VENV)/.installed-ray: $(VENV)/.python requirements-ray.lock pyproject.toml fea
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-sequence: $(VENV)/.python requirements-sequence.lock pyproject.toml feast_asof/pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-sequence.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml feast_asof/pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ./feast_asof --editable .
@@ -37,6 +42,8 @@ $(VENV)/.installed-dev: $(VENV)/.python requirements-dev.lock pyproject.toml fea
 install: $(VENV)/.installed  ## Make .venv with the pinned packages
 
 install-ray: $(VENV)/.installed-ray  ## The same, with Ray and faiss, for what outgrows one machine
+
+install-sequence: $(VENV)/.installed-sequence  ## The same, with JAX, for the candidate source `sequence`
 
 install-dev: $(VENV)/.installed-dev  ## The same, with what the tests need
 
@@ -75,7 +82,8 @@ lock: $(VENV)/.python  ## Resolve the lock files again
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra ray --extra search -c requirements.lock -o requirements-ray.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra sequence -c requirements.lock -o requirements-sequence.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package feast-asof --no-header pyproject.toml --extra build --extra ray --extra search --extra dev -c requirements.lock -c requirements-ray.lock -c requirements-sequence.lock -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header benchmarks/requirements-peers.in -o benchmarks/requirements-peers.lock
 
 $(PEERS_VENV)/.installed: benchmarks/requirements-peers.lock

@@ -1,22 +1,18 @@
 """Writes licences.md: every package of the lock files with its version and licence, from its metadata.
 
 `python docs/licences.py`, in an environment made from requirements-dev.lock; what only development needs is
-not listed. What the extra `sequence` needs is in no lock file but that one. Packages for other systems stand
-there too, without a licence: their metadata is not here.
+not listed. Packages for other systems stand there too, without a licence: their metadata is not here.
 """
 
 import re
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 FOLDER = Path(__file__).resolve().parent
-LOCKS = [FOLDER.parent / name for name in ("requirements.lock", "requirements-ray.lock")]
-_DEV_LOCK = FOLDER.parent / "requirements-dev.lock"
-_EXTRA = "sequence"
+LOCKS = [
+    FOLDER.parent / name
+    for name in ("requirements.lock", "requirements-ray.lock", "requirements-sequence.lock")
+]
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(\s*;)?", flags=re.MULTILINE)
 _CLASSIFIER = "License :: OSI Approved :: "
 
@@ -24,32 +20,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 def locked() -> dict[str, tuple[str, bool]]:
     """Version of each package of the lock files, and whether only some systems get it."""
     pins = (pin for lock in LOCKS for pin in _PIN.finditer(lock.read_text(encoding="utf-8")))
-    found = {pin[1]: (pin[2], bool(pin[3])) for pin in pins}
-    needed = of_extra()
-    for pin in _PIN.finditer(_DEV_LOCK.read_text(encoding="utf-8")):
-        if pin[1] in needed:
-            # Of several versions, for several Pythons, the first.
-            found.setdefault(pin[1], (pin[2], bool(pin[3])))
-    return found
-
-
-def of_extra() -> set[str]:
-    """All that the extra needs, of what is installed."""
-    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    waiting, found = list(project["optional-dependencies"][_EXTRA]), set[str]()
-    while waiting:
-        needed = Requirement(waiting.pop())
-        name = canonicalize_name(needed.name)
-        if name in found or not _is_needed(needed):
-            continue
-        found.add(name)
-        waiting += metadata.requires(name) or ()
-    return found
-
-
-def _is_needed(needed: Requirement) -> bool:
-    """Whether this system needs it, where no extra asks for it."""
-    return needed.marker is None or needed.marker.evaluate({"extra": ""})
+    return {pin[1]: (pin[2], bool(pin[3])) for pin in pins}
 
 
 def licence(name: str) -> str | None:

@@ -42,10 +42,26 @@ _DRIVERS = {
 }
 
 
+# The candidate source that goes without where its packages are not installed, and its extra.
+SEQUENCE = "sequence"
+WITHOUT_SEQUENCE = "the candidate source sequence is left out: JAX is not installed"
+INSTALL_SEQUENCE = f"Install the extra: `pip install 'nightreel[{SEQUENCE}]'`."
+
+
 def required_extras(settings: LogNeeds) -> list[str]:
-    """Names of the extras that these settings need."""
+    """Names of the extras that these settings need, or would use."""
     source = _source_kind(settings.data)
-    return [*(required.extra for required in _required(settings)), *([source] if source in _DRIVERS else [])]
+    sources = settings.value("retrieval.sources").split(",")
+    return [
+        *(required.extra for required in _required(settings)),
+        *([source] if source in _DRIVERS else []),
+        *([SEQUENCE] if SEQUENCE in sources else []),
+    ]
+
+
+def has_sequence() -> bool:
+    """Whether the packages of the source `sequence` are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jax", "optax"))
 
 
 def require_source_driver(kind: str) -> None:

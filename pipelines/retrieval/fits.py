@@ -1,6 +1,5 @@
 """Fits every chosen source at a cutoff, and keeps what was learnt for the next use of the same plays."""
 
-import importlib.util
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +12,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.checksums import is_usable
+from nightreel.core.extras import INSTALL_SEQUENCE, SEQUENCE, WITHOUT_SEQUENCE, has_sequence
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import DataSettings, RetrievalSettings
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.local_days import start_of_day
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES, file_name, source_of
-from pipelines.retrieval.sequence.source import NAME as SEQUENCE
 from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
 _CUTOFFS_KEPT = 40
@@ -32,8 +31,8 @@ _log = get_logger(__name__)
 def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
     """The sources that the settings name, in their order, without `sequence` where JAX is not installed."""
     names = tuple(settings.sources.split(","))
-    if SEQUENCE in names and importlib.util.find_spec("jax") is None:
-        _log.warning("source sequence is left out: install the extra, `pip install 'nightreel[sequence]'`")
+    if SEQUENCE in names and not has_sequence():
+        _log.warning(f"{WITHOUT_SEQUENCE}. {INSTALL_SEQUENCE}")
         return tuple(name for name in names if name != SEQUENCE)
     return names
 

@@ -46,7 +46,10 @@ def test_each_package_is_in_one_wheel_and_nightreels_names_the_other(tmp_path: P
     assert asof.specifier.contains(str(_project("feast-asof")["version"]))
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-ray.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements.lock", "requirements-ray.lock", "requirements-sequence.lock", "requirements-dev.lock"],
+)
 def test_the_locked_versions_are_those_that_both_accept(lock: str) -> None:
     """What installs the one from a lock file installs the other beside it."""
     text = (ROOT / lock).read_text(encoding="utf-8")

@@ -47,7 +47,12 @@ def test_no_licence_would_bind_those_who_use_nightreel() -> None:
 
 
 def test_every_pin_has_hashes() -> None:
-    for lock in ("requirements.lock", "requirements-ray.lock", "requirements-dev.lock"):
+    for lock in (
+        "requirements.lock",
+        "requirements-ray.lock",
+        "requirements-sequence.lock",
+        "requirements-dev.lock",
+    ):
         text = (ROOT / lock).read_text(encoding="utf-8")
         pins = re.findall(r"^[A-Za-z0-9][^\n]*==.*?(?=^\S|\Z)", text, flags=re.MULTILINE | re.DOTALL)
         assert len(pins) > 50

@@ -68,6 +68,11 @@ def test_an_extra_that_the_settings_want_and_that_is_missing_is_a_finding(
     monkeypatch.setitem(sys.modules, "faiss", None)
     assert extras().state == "wrong"
     assert "nightreel[search]" in extras().remedy
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_CANDIDATES", "all")
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_SOURCES", "als,sequence")
+    assert (extras().state, extras().found) == ("ok", "sequence")
+    monkeypatch.setattr("nightreel.operations.doctor.installation.has_sequence", lambda: False)
+    assert extras().state == "warning" and "nightreel[sequence]" in extras().remedy
 
 
 def test_published_lists_are_fresh(settings: Settings) -> None:

@@ -11,7 +11,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from nightreel.core.extras import require_extras, required_extras
+from nightreel.core.extras import (
+    INSTALL_SEQUENCE,
+    SEQUENCE,
+    WITHOUT_SEQUENCE,
+    has_sequence,
+    require_extras,
+    required_extras,
+)
 from nightreel.core.settings.needs import LogNeeds
 from nightreel.operations.doctor.finding import Finding
 
@@ -95,4 +102,7 @@ def _installed(name: str) -> str | None:
 def extras(settings: LogNeeds) -> Finding:
     """Whether the extras that the settings need are installed. Raises InputError if not."""
     require_extras(settings)
-    return Finding("extras", "ok", ", ".join(required_extras(settings)) or "none needed")
+    needed = required_extras(settings)
+    if SEQUENCE in needed and not has_sequence():
+        return Finding("extras", "warning", WITHOUT_SEQUENCE, INSTALL_SEQUENCE)
+    return Finding("extras", "ok", ", ".join(needed) or "none needed")
