@@ -4,6 +4,7 @@ Every figure is a quotient of sums over users: NDCG and precision have 1 a user 
 users; recall has either 1 (a mean over users) or the user's relevant videos (micro recall, over all pairs).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,11 +77,12 @@ def pooled(parts: list[UserFigures]) -> UserFigures:
 
 
 def table(
-    systems: dict[str, UserFigures], ours: str, *, seed: int = 0
+    systems: dict[str, UserFigures], ours: str, *, apart: Collection[str] = (), seed: int = 0
 ) -> dict[str, dict[str, dict[str, object]]]:
     """By system and metric: value and 95 % bootstrap interval over users.
 
-    Under "difference": `ours` less the best other system of each metric, on the same resamples.
+    Under "difference": `ours` less the best other system of each metric, on the same resamples; those `apart`
+    are no such systems.
     """
     random = np.random.default_rng(seed)
     users = len(next(iter(systems.values())).user)
@@ -91,7 +93,7 @@ def table(
         name: {metric: _row(mean[name][i], drawn[name][:, i]) for i, metric in enumerate(METRICS)}
         for name in systems
     }
-    peers = [name for name in systems if name != ours]
+    peers = [name for name in systems if name not in (ours, *apart)]
     if ours in systems and peers:
         result["difference"] = {}
         for i, metric in enumerate(METRICS):

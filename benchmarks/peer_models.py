@@ -103,6 +103,13 @@ def two_stage(*, by_day: bool) -> ModelBase:
     )
 
 
+def sasrec(*, by_day: bool) -> ModelBase:
+    """RecTools' SASRec; PyTorch is imported only where it is asked for."""
+    from benchmarks.peer_sasrec import stopped_sasrec
+
+    return stopped_sasrec(by_day=by_day)
+
+
 def models(*, by_day: bool) -> dict[str, Callable[[], ModelBase]]:
     """The RecTools models by the name that tables show. by_day: the log is a feed."""
     return {
@@ -114,6 +121,7 @@ def models(*, by_day: bool) -> dict[str, Callable[[], ModelBase]]:
         "kNN TF-IDF": partial(knn, TFIDFRecommender),
         "kNN BM25": partial(knn, BM25Recommender),
         "PureSVD 32": partial(PureSVDModel, factors=32),
+        "SASRec": partial(sasrec, by_day=by_day),
         "two stages": partial(two_stage, by_day=by_day),
     }
 
