@@ -175,7 +175,7 @@ def _seen(paths: list[Path]) -> SeenPairs:
     seen = SeenPairs()
     for part in in_parts(paths):
         pairs = read_days(part, _PAIR)
-        seen.add(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
+        seen.mark(pairs[columns.USER_ID], pairs[columns.VIDEO_ID])
     return seen
 
 

@@ -64,15 +64,28 @@ class SeenPairs:
         """
         if user_id.is_empty():
             return pl.Series(dtype=pl.Boolean)
-        user, video = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
-        self._grow()
+        user, video = self._codes_of(user_id, video_id)
         first = pl.Series(user * len(self._videos.ids) + video).is_first_distinct().to_numpy(writable=True)
         at = np.flatnonzero(first)
-        row, byte, bit = user[at], video[at] >> 3, (1 << (video[at] & 7)).astype(np.uint8)
+        row, byte, bit = user[at], video[at] >> 3, _bit(video[at])
         known = (self._bits[row, byte] & bit) != 0
-        np.bitwise_or.at(self._bits, (row, byte), bit)
+        self._set(user[at], video[at])
         first[at[known]] = False
         return pl.Series(first)
+
+    def mark(self, user_id: pl.Series, video_id: pl.Series) -> None:
+        """Add plays of which nobody asks whether they are the first."""
+        if not user_id.is_empty():
+            self._set(*self._codes_of(user_id, video_id))
+
+    def _codes_of(self, user_id: pl.Series, video_id: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+        codes = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
+        self._grow()
+        return codes
+
+    def _set(self, user: np.ndarray, video: np.ndarray) -> None:
+        # NumPy has a fast loop for one dimension alone.
+        np.bitwise_or.at(self._bits.reshape(-1), user * self._bits.shape[1] + (video >> 3), _bit(video))
 
     @property
     def user_ids(self) -> np.ndarray:
@@ -107,6 +120,12 @@ class SeenPairs:
             grown = np.zeros(shape, dtype=np.uint8)
             grown[: now[0], : now[1]] = self._bits
             self._bits = grown
+
+
+def _bit(video: np.ndarray) -> np.ndarray:
+    """The bit of each video in its byte."""
+    bit: np.ndarray = (1 << (video & 7)).astype(np.uint8)
+    return bit
 
 
 class _Codes:
