@@ -3,6 +3,12 @@
 pytest names a test file by its folders and makes modules of those that are not imported yet.
 """
 
+import os
+
+# As `nightreel.cli` sets them before NumPy is imported: spinning threads take a third of a small home's time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Before anything imports Feast: as in the command, without its checks of types, which take a third of what
 # small homes take. feast_asof's own tests run in a session of their own, with them.
 import feature_repo  # noqa: F401  isort: skip

@@ -16,7 +16,6 @@ from nightreel.core import columns
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
 CREATED = columns.CREATED_TIMESTAMP
-_FROM_THE_START = pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Known:
     @classmethod
     def first(cls, table: pl.DataFrame) -> "Known":
         """Rows of the raw file, known from the start."""
-        stamped = table.with_columns(_FROM_THE_START.alias(CREATED))
+        stamped = table.with_columns(_from_the_start().alias(CREATED))
         return cls(stamped, stamped.clear())
 
     @classmethod
@@ -47,11 +46,11 @@ class Known:
 
     def of_raw_file(self) -> pl.DataFrame:
         """Plays of the raw file, without created_timestamp."""
-        return self.table.filter(pl.col(CREATED) == _FROM_THE_START).drop(CREATED)
+        return self.table.filter(pl.col(CREATED) == _from_the_start()).drop(CREATED)
 
     def delivered(self) -> pl.DataFrame:
         """The rows that deliveries brought."""
-        return self.table.filter(pl.col(CREATED) > _FROM_THE_START)
+        return self.table.filter(pl.col(CREATED) > _from_the_start())
 
     def versions(self) -> pl.DataFrame:
         """Every row that the table has or had."""
@@ -119,3 +118,8 @@ def with_records(
     table = pl.concat([known.table.join(new, on=key, how="anti"), new]).sort(key)
     superseded = pl.concat([known.superseded, replaced]).sort(*key, CREATED)
     return Known(table, superseded), new.height
+
+
+def _from_the_start() -> pl.Expr:
+    """Made when it is used: a literal of an instant starts Polars' threads, and an import should not."""
+    return pl.lit(ALWAYS_KNOWN, dtype=INSTANT)
