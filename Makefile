@@ -53,6 +53,9 @@ demo: $(VENV)/.installed  ## Synthetic data, features, training, lists: all of i
 test: $(VENV)/.installed-dev  ## Lint, types, import contract and all tests that are not slow
 	$(MAKE) --jobs=2 check tests
 
+# Where no bytecode may be written, each process that a test starts compiles our modules.
+tests test-slow durations: export PYTHONDONTWRITEBYTECODE =
+
 # One process checks types, which the other cores need not wait for.
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=25 tests

@@ -196,7 +196,7 @@ _anywhere = given(
 )
 
 
-@_examples(max_examples=8)
+@_examples(max_examples=4)
 @_anywhere
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
 @example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2)
