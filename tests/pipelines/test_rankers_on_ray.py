@@ -9,7 +9,6 @@ import pytest
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
-from pipelines.rankers.on_ray import dealt
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import make_scored_home, scoring_log
 
@@ -30,6 +29,8 @@ def test_a_version_is_registered_with_both_models_and_what_made_them(
 
 
 def test_each_row_has_one_worker_and_each_worker_an_even_share_of_each_part() -> None:
+    from pipelines.rankers.on_ray import dealt  # Ray takes 2 s to import
+
     fitted, parts = range(7, 1_008), 4
     shares = [dealt(fitted, parts, worker, 3) for worker in range(3)]
     assert sorted(np.concatenate(shares).tolist()) == list(fitted)

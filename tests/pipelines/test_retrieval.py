@@ -19,10 +19,9 @@ from pipelines.retrieval import biased_als
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past, ids_and_codes
 from pipelines.retrieval.registry import SOURCES
-from pipelines.retrieval.sequence import night
 from pipelines.retrieval.sequence.stop_day import StopDay
-from pipelines.retrieval.sequence.training import Budget
 from pipelines.retrieval.sources import Catalogue
+from tests.fixtures.short_training import limit_training
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight, settings_for
 
 LOG = make_log(5, users=40, videos=60, plays=3_000).interactions
@@ -33,7 +32,7 @@ MICROSECOND = timedelta(microseconds=1)
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     # What is promised of a transformer here does not depend on how long it trains.
-    monkeypatch.setattr(night, "FULL", Budget(steps=4, epochs=4, every=2, patience=4))
+    limit_training(monkeypatch, steps=4, epochs=4, every=2, patience=4)
     monkeypatch.setattr(StopDay, "popularity", lambda self, plays, videos: (-1.0, None))
     return settings_for(tmp_path)
 

@@ -14,7 +14,6 @@ from pipelines.retrieval.fits import fitted_arrays, source_names
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
-from pipelines.retrieval.sequence import night
 from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts, item_facts
@@ -22,8 +21,8 @@ from pipelines.retrieval.sequence.model import LENGTH, encode, video_vectors
 from pipelines.retrieval.sequence.start import initial
 from pipelines.retrieval.sequence.stop_day import StopDay
 from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES, Timelines
-from pipelines.retrieval.sequence.training import Budget
 from pipelines.retrieval.sources import Catalogue
+from tests.fixtures.short_training import limit_training
 from tests.fixtures.small_log import FIRST_DAY, midnight, settings_for
 
 VIDEOS, USERS, PLAYS = 12, 300, 30
@@ -84,12 +83,12 @@ def _scores(name: str, past: Past, arrays, *, users: int = 0, cold: int = 0) -> 
 def untrained(monkeypatch):
     """No step is taken, so that JAX has nothing to compile, which takes it seconds."""
     for name in ("FULL", "WARM"):
-        monkeypatch.setattr(night, name, Budget(steps=0, epochs=0, every=1, patience=1))
+        limit_training(monkeypatch, name, steps=0, epochs=0, every=1, patience=1)
 
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(night, "FULL", Budget(steps=2, epochs=2, every=1, patience=2))
+    limit_training(monkeypatch, steps=2, epochs=2, every=1, patience=2)
 
 
 @pytest.fixture
@@ -147,7 +146,7 @@ def test_without_jax_the_source_is_absent_and_a_line_says_how_to_have_it(setting
 @pytest.mark.slow
 def test_it_finds_what_follows_the_last_two_plays_and_item_knn_does_not(settings, monkeypatch):
     """Of 400 pairs of last plays each is followed by another video; nine in ten of them are found."""
-    monkeypatch.setattr(night, "FULL", Budget(steps=600, epochs=200, every=100, patience=6))
+    limit_training(monkeypatch, steps=600, epochs=200, every=100, patience=6)
     video, follows = _played(videos=20, plays=LENGTH)
     past = _past(video)
 

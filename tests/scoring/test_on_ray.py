@@ -27,7 +27,6 @@ from scoring.database import night_lists
 from scoring.database.connection import reading, sql_engine
 from scoring.database.list_rules import add_rule
 from scoring.database.new_run import NewRun
-from scoring.database.on_ray import ListsOnRay
 from scoring.database.publish import score_and_publish
 from scoring.database.runs import publish_written, require_unpublished
 from scoring.database.schema import upgrade
@@ -185,6 +184,8 @@ class _Night:
         users = replace(sides.users, values=sides.users.values[rows])
         self.sides: Sides = replace(sides, users=users, user_factors=sides.user_factors[rows])
         work = work_of_shown(self.candidates, self.sides, model.folder, settings)
+        from scoring.database.on_ray import ListsOnRay  # Ray takes 2 s to import
+
         self.lists = ListsOnRay(work, _on_ray(settings), "night")
         self._local = score_users(self.candidates, self.sides, ranker, settings)
 
