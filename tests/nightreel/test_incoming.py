@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -523,10 +523,8 @@ _play = st.tuples(
 _record = st.tuples(st.integers(10, 12), st.sampled_from(["20200705", "2020-07-06"]), st.integers(0, 2))
 
 
-@hypothesis_settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
+_Nights = list[tuple[list[tuple[int, ...]], list[tuple[int, str, int]]]]
+_any_nights = given(
     nights=st.lists(
         st.tuples(
             st.lists(_play, max_size=4), st.lists(_record, max_size=3, unique_by=lambda r: (r[0], r[1]))
@@ -536,12 +534,26 @@ _record = st.tuples(st.integers(10, 12), st.sampled_from(["20200705", "2020-07-0
     ),
     grows=st.lists(st.booleans(), min_size=4, max_size=4),
 )
+
+
+@hypothesis_settings(max_examples=4, deadline=None)
+@_any_nights
 def test_tables_are_the_same_night_by_night_or_at_once_and_as_a_plain_loop_has_them(
-    tmp_path_factory: pytest.TempPathFactory,
-    nights: list[tuple[list[tuple[int, ...]], list[tuple[int, str, int]]]],
-    grows: list[bool],
+    tmp_path_factory: pytest.TempPathFactory, nights: _Nights, grows: list[bool]
 ) -> None:
-    home = _make(tmp_path_factory.mktemp("home"))
+    _assert_tables_are_the_same(_make(tmp_path_factory.mktemp("home")), nights, grows)
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=60, deadline=None)
+@_any_nights
+def test_tables_of_sixty_sequences_of_nights_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, nights: _Nights, grows: list[bool]
+) -> None:
+    _assert_tables_are_the_same(_make(tmp_path_factory.mktemp("home")), nights, grows)
+
+
+def _assert_tables_are_the_same(home: Settings, nights: _Nights, grows: list[bool]) -> None:
     header = "user_id,video_id,play_duration,video_duration,timestamp,watch_ratio\n"
     log = home.data.raw_dir / "big_matrix.csv"
     log.write_text(header + "9,10,1,2,1593999999,0.5\n")

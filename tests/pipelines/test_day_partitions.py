@@ -95,15 +95,30 @@ def test_a_home_of_one_file_is_read_once_more_and_then_kept_by_day(
     assert not old.exists()
 
 
-@hypothesis_settings(max_examples=12, deadline=None)
-@given(
+_any_nights = given(
     night_of=st.lists(st.integers(0, 2), min_size=LOG.interactions.height, max_size=LOG.interactions.height)
 )
+
+
+@hypothesis_settings(max_examples=5, deadline=None)
+@_any_nights
 def test_features_of_any_nights_are_those_of_all_plays_at_once(
     tmp_path_factory: pytest.TempPathFactory, night_of: list[int]
 ) -> None:
     """Each play arrives on some night, late or not: every source is the same to the last bit."""
-    folder = tmp_path_factory.mktemp("nights")
+    _assert_same_sources(tmp_path_factory.mktemp("nights"), night_of)
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=60, deadline=None)
+@_any_nights
+def test_features_of_sixty_divisions_into_nights_are_those_of_all_plays_at_once(
+    tmp_path_factory: pytest.TempPathFactory, night_of: list[int]
+) -> None:
+    _assert_same_sources(tmp_path_factory.mktemp("nights"), night_of)
+
+
+def _assert_same_sources(folder: Path, night_of: list[int]) -> None:
     made, anew = settings_for(folder / "made"), settings_for(folder / "anew")
     arrived = pl.Series(night_of)
     for night in range(3):

@@ -227,7 +227,7 @@ _FIELD = st.text(st.sampled_from("a,\"\n 字[]'#\u2028"), max_size=12)
 
 # Many texts at a time: reading the six other files takes longer than reading these.
 @given(texts=st.lists(st.tuples(_FIELD, _FIELD), min_size=1, max_size=60))
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=6, deadline=None)
 def test_captions_are_read_as_python_csv_reads_them(
     tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str]]
 ) -> None:
