@@ -130,16 +130,21 @@ def test_a_second_run_skips_every_step_and_changes_nothing(demo_home: Path, nigh
     assert _lists(demo_home) == before
 
 
-def _make_home(folder: Path, nightreel) -> Path:  # type: ignore[no-untyped-def]
-    folder.mkdir()
-    done = nightreel("synthesize", *SMALL, home=folder)
+@pytest.fixture(scope="module")
+def small_home(tmp_path_factory: pytest.TempPathFactory, nightreel) -> Path:  # type: ignore[no-untyped-def]
+    """A home with the raw files of a small log, to be copied."""
+    home = tmp_path_factory.mktemp("small")
+    done = nightreel("synthesize", *SMALL, home=home)
     assert done.returncode == 0, done.stderr
-    return folder
+    return home
 
 
-def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
-    homes = [_make_home(tmp_path / name, nightreel) for name in ("one", "two")]
+def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(  # type: ignore[no-untyped-def]
+    small_home: Path, tmp_path: Path, nightreel
+) -> None:
+    homes = [tmp_path / name for name in ("one", "two")]
     for home in homes:
+        shutil.copytree(small_home, home)
         # One of the processes is fresh, so that sets have another order.
         done = nightreel("run", home=home, fresh=home is homes[0])
         assert done.returncode == 0, done.stderr
@@ -154,9 +159,11 @@ def _keep(folder: Path, names: Iterable[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def test_steps_one_by_one_on_own_data_with_the_fewest_files(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
-    home = _make_home(tmp_path / "own", nightreel)
-    raw = tmp_path / "logs"
+def test_steps_one_by_one_on_own_data_with_the_fewest_files(  # type: ignore[no-untyped-def]
+    small_home: Path, tmp_path: Path, nightreel
+) -> None:
+    home, raw = tmp_path / "own", tmp_path / "logs"
+    shutil.copytree(small_home, home)
     (home / "raw").rename(raw)
     _keep(
         raw,
