@@ -24,10 +24,9 @@ from pipelines.evaluate.trials import Models, trial
 from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets
 from pipelines.rankers import HybridRanker, train
-from pipelines.retrieval.sequence import night
 from pipelines.retrieval.sequence.stop_day import StopDay
-from pipelines.retrieval.sequence.training import Budget
 from tests.fixtures.feature_home import make_feature_home
+from tests.fixtures.short_training import limit_training
 from tests.fixtures.small_log import make_log
 
 LOG = make_log(7, users=30, videos=40, plays=3_000)
@@ -213,7 +212,7 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_file(settings: 
 
 def _scores(settings: Settings, patch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     # How long a transformer trains, and whether it is of use, is no matter here.
-    patch.setattr(night, "FULL", Budget(steps=0, epochs=0, every=1, patience=1))
+    limit_training(patch, steps=0, epochs=0, every=1, patience=1)
     patch.setattr(StopDay, "popularity", lambda self, plays, videos: (-1.0, None))
     model = model_registry.champion(settings.paths)
     (impressions,) = [pairs for pairs in protocol_pairs(settings, model) if pairs.protocol == "impressions"]
