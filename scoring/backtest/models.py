@@ -24,7 +24,7 @@ def lists_of_models(
     """Each user's candidates of objective `next_day`, all of them in the order of each model alone.
 
     Yields:
-        Blocks of users: model -> user_id, rank, video_id. Ties go to the video rated higher by all users.
+        Blocks of users: model -> user_id, rank, video_id.
     """
     made, candidates = night.night, night.candidates
     ranker.require_features(made.names)
@@ -38,9 +38,11 @@ def lists_of_models(
         rows = made.rows(user_id, instants, users, open_to, at_least=night.settings.lists.top_k)
         video = made.sides_video[rows.video]
         found = {}
+        # What decides where the model ties, the last first: as for the published lists.
+        ties = (video, -received[video], -ranker.raw(CLASSIFIER, rows.features))
         for model in MODELS:
             if model in asked:
-                order = np.lexsort((video, -received[video], -ranker.raw(model, rows.features), rows.user))
+                order = np.lexsort((*ties, -ranker.raw(model, rows.features), rows.user))
                 found[model] = _first(user_id[rows.user], candidates.video_id[video[order]], night.depth)
         return found
 
