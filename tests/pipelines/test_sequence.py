@@ -115,6 +115,22 @@ def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(se
     assert np.array_equal(begun["video"], found.params["video"])
 
 
+def test_a_night_begins_anew_where_what_the_last_one_had_learnt_is_worse(
+    settings, untrained, of_use, monkeypatch, capfd
+):
+    """As on a log whose users or videos have changed: here what was learnt is turned round."""
+    past = _log()
+    fitted_arrays(_before(past, 2), settings, ("sequence",))
+    continued = EarlierNight.continued
+
+    def turned(self, *rest):
+        return {name: -values for name, values in continued(self, *rest).items()}
+
+    monkeypatch.setattr(EarlierNight, "continued", turned)
+    assert SOURCES["sequence"].fit(past, settings)["curve"][0, 2] > 0
+    assert "scratch" in "".join(capfd.readouterr()).splitlines()[-1]
+
+
 def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(settings, untrained, of_use):
     """As in a replay of a night from which a play arrived later, or once a user was forgotten."""
     past = _log()

@@ -31,6 +31,7 @@ class TrainedNight:
     Attributes:
         curve: as of `Trained`. popularity: NDCG@10 of the best list for all. stop_day: what both are of.
         popular: float32 [videos], the liked plays of that list.
+        is_warm: whether training began from an earlier night.
     """
 
     params: Mapping[str, np.ndarray]
@@ -38,6 +39,7 @@ class TrainedNight:
     popularity: float
     popular: np.ndarray
     stop_day: str
+    is_warm: bool
 
 
 def trained_night(
@@ -57,22 +59,25 @@ def trained_night(
     begins_us = int(stop.instant_us.min()) if len(stop.users) else past.cutoff_us
     then = log_popular(stop.borders, begins_us)
     fresh = initial(items, _liked(past, plays, stop, videos, seed), seed)
-    if earlier is None:
-        starts = [
-            {**fresh, "bias": share * then, "of_popularity": np.array(share, dtype=np.float32)}
-            for share in _OF_POPULARITY
-        ]
-    else:
-        starts = [earlier.continued(fresh, items, then)]
-    params = max(starts, key=lambda one: ndcg_of(one, plays, items, stop))
-    batches = Batches(plays, stop.borders, seed, None if earlier is None else earlier.cutoff_us)
-    budget = FULL if earlier is None else WARM
+    starts = [
+        {**fresh, "bias": share * then, "of_popularity": np.array(share, dtype=np.float32)}
+        for share in _OF_POPULARITY
+    ]
+    # A log may change so much that what a night had learnt is worse than to begin anew.
+    if earlier is not None:
+        starts.insert(0, earlier.continued(fresh, items, then))
+    found = [ndcg_of(one, plays, items, stop) for one in starts]
+    params = starts[int(np.argmax(found))]
+    is_warm = earlier is not None and params is starts[0]
+    since_us = earlier.cutoff_us if earlier is not None and is_warm else None
+    batches = Batches(plays, stop.borders, seed, since_us)
+    budget = WARM if is_warm else FULL
     trained = train(params, plays, items, batches=batches, stop=stop, budget=budget, seed=seed)
     # What has become popular since is known at the cutoff.
     now = log_popular(plays.starts[1:], past.cutoff_us)
     moved = dict(trained.params)
     moved["bias"] = moved["bias"] + moved["of_popularity"] * (now - then)
-    return TrainedNight(moved, trained.curve, popularity, np.expm1(now), stop.name)
+    return TrainedNight(moved, trained.curve, popularity, np.expm1(now), stop.name, is_warm)
 
 
 def _liked(past: Past, plays: Timelines, stop: StopDay, videos: int, seed: int) -> csr_matrix:

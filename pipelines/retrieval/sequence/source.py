@@ -41,12 +41,13 @@ class Sequence:
         earlier = EarlierNight.newest(past, settings)
         night = trained_night(past, items, earlier, settings)
         best = float(night.curve[:, 2].max())
+        begun = f"the night of {earlier.cutoff:%Y-%m-%d}" if earlier and night.is_warm else "scratch"
         said = {
             "cutoff": past.cutoff.isoformat(),
             "ndcg_at_10": round(best, 4),
             "popularity": round(night.popularity, 4),
             "judged_by": night.stop_day,
-            "begun_from": "scratch" if earlier is None else f"the night of {earlier.cutoff:%Y-%m-%d}",
+            "begun_from": begun,
         }
         is_used = best > night.popularity
         if is_used:
