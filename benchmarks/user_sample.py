@@ -1,7 +1,8 @@
 """What does it cost to train on some of the users, as a log that is longer than memory is trained on?
 
-Trains the rankers of a home with all of its plays and with fewer, and judges each on the same rows: the
-hold-out of all users, and the fully observed matrix. Seconds are of the processor, for join, trees and order.
+Judges a home's champion, which has learnt from all of its plays, and rankers that are trained on fewer, on
+the same rows: the hold-out of all users, and the fully observed matrix. Seconds are of the processor, for
+join, trees and order.
 
     python benchmarks/user_sample.py --home benchmarks/work/1
     python benchmarks/user_sample.py --home benchmarks/work/1 --plays 6000000 1200000
@@ -24,7 +25,7 @@ from feast import FeatureStore
 from benchmarks.measured_process import machine
 from feature_repo.open_store import store as open_store
 from nightreel.core.settings import Settings, load_settings
-from pipelines import user_sample
+from pipelines import model_registry, user_sample
 from pipelines.evaluate.protocols import kuairec_pairs
 from pipelines.evaluate.trials import Models, trial
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
@@ -36,7 +37,7 @@ from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrin
 from pipelines.rankers.training_data import TrainingData
 
 RESULT = Path(__file__).parent / "results" / "user_sample.json"
-PLAYS = (16_000_000, 6_000_000, 1_200_000)
+PLAYS = (6_000_000, 1_200_000)
 _EVERY_PLAY = sys.maxsize
 
 
@@ -82,17 +83,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--home", type=Path, required=True, help="with features, and definitions applied")
+    parser.add_argument("--home", type=Path, required=True, help="with features and a champion")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--plays", type=int, nargs="+", default=list(PLAYS))
     arguments = parser.parse_args()
     os.environ["NIGHTREEL_HOME"] = str(arguments.home.resolve())
     settings, store = load_settings(), open_store()
+    trained = [fitted(plays, store, settings) for plays in arguments.plays]
+    champion = model_registry.champion(settings.paths)
+    facts = {"plays": "all", "users": champion.manifest["data"]["users"]}
+    rankers = [(HybridRanker.load(champion.folder, threads=settings.threads), facts), *trained]
+    user_sample.PLAYS_MAX = _EVERY_PLAY
+    data = TrainingData.join(store, settings)
     rows = []
-    for plays in arguments.plays:
-        ranker, facts = fitted(plays, store, settings)
-        user_sample.PLAYS_MAX = _EVERY_PLAY
-        rows.append(facts | judged(ranker, TrainingData.join(store, settings), store, settings))
+    for ranker, facts in rankers:
+        rows.append(facts | judged(ranker, data, store, settings))
         print(rows[-1], flush=True)
     result = {"machine": machine("polars", "lightgbm", "feast"), "rows": rows}
     arguments.result.write_text(json.dumps(result, indent=1) + "\n")
