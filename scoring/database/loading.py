@@ -27,7 +27,6 @@ _TEXTS = (columns.SOURCE, columns.CANDIDATE_SOURCES, columns.RULE, columns.ARM)
 _NAMES = (columns.USER_ID, columns.RANK, columns.VIDEO_ID, *_FLOATS, *_TEXTS)
 # The code of an id that the home does not know: of none.
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
-_NO_TEXT: Final = pa.scalar(None, pa.string())
 
 
 def ready_lists(url: URL, run_id: int, lists: Lists, ids: ListIds = INTEGERS) -> ReadyRows:
@@ -55,7 +54,8 @@ def _outward(ids: Ids, codes: np.ndarray) -> pa.Array:
 
 def _text_or_null(values: np.ndarray) -> pa.Array:
     texts = pa.array(values, pa.string())
-    return pc.if_else(pc.equal(texts, ""), _NO_TEXT, texts)
+    # Made here: the first scalar imports pandas, which `status` does without.
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
 def run_lists(connection: Connection, run_id: int, ids: ListIds = INTEGERS) -> Generator[Lists, None, None]:

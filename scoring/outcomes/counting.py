@@ -14,7 +14,6 @@ from pipelines.uploads import FRESH_DAYS
 from scoring.database.loading import run_columns
 from scoring.database.tables import recommendation
 from scoring.outcomes.arms import figures_of_arms
-from scoring.outcomes.before import Before
 from scoring.outcomes.exposures import Exposures
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN, Log
 from scoring.outcomes.windows import ShownRun
@@ -70,6 +69,9 @@ def count(
         plays: those in the run's spans.
         exposures: what was displayed of it; None if that is not known.
     """
+    # Imported here: it takes the features' libraries, which `status` does without.
+    from scoring.outcomes.before import Before
+
     run = shown.run
     before = Before(log.settings, run.as_of, run.known_at)
     buckets = log.buckets(run.model_version, before)

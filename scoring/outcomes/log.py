@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,9 @@ from pipelines.labels import NO_BUCKETS, RATIO, LengthBuckets, is_liked
 from pipelines.local_days import INSTANT
 from pipelines.uploads import upload_days
 from scoring.lists.popularity import LikedPlays
-from scoring.outcomes.before import Before
+
+if TYPE_CHECKING:
+    from scoring.outcomes.before import Before
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
 _STAMP = pl.col(columns.EVENT_TIMESTAMP)
@@ -65,7 +67,7 @@ class Log:
         ]
         return self.plays.filter(is_in).select(names).collect()
 
-    def buckets(self, model_version: str, before: Before) -> LengthBuckets:
+    def buckets(self, model_version: str, before: "Before") -> LengthBuckets:
         """The length buckets that define a liked play: those of the run's model, or fitted if it is gone."""
         if self.settings.data.label == RATIO:
             return NO_BUCKETS
@@ -85,14 +87,14 @@ class Log:
             .agg(pl.col(LIKED).any(), pl.col(columns.PLAY_DURATION).cast(pl.Int64).sum().alias("watch_ms"))
         )
 
-    def segments(self, users: pl.DataFrame, before: Before) -> pl.DataFrame:
+    def segments(self, users: pl.DataFrame, before: "Before") -> pl.DataFrame:
         """Each user's segment by plays so far: new (none), cold (fewer than COLD_PLAYS) or warm."""
         n = pl.col("n").fill_null(0)
         segment = pl.when(n == 0).then(pl.lit(NEW)).when(n < COLD_PLAYS).then(pl.lit(COLD))
         known = users.join(before.plays_of_users(), on=columns.USER_ID, how="left")
         return known.select(columns.USER_ID, segment.otherwise(pl.lit(WARM)).alias("segment"))
 
-    def videos_known(self, before: Before, as_of: datetime) -> int:
+    def videos_known(self, before: "Before", as_of: datetime) -> int:
         """Number of videos that had been played, or had a daily record, by then."""
         parts = [before.video_ids().lazy()]
         daily = self.settings.paths.table("video_daily")
@@ -109,7 +111,7 @@ class Log:
         return upload_days(self.settings.paths).select(columns.VIDEO_ID, age).collect()
 
     def popular_ranks(
-        self, pairs: pl.DataFrame, before: Before, as_of: datetime, buckets: LengthBuckets
+        self, pairs: pl.DataFrame, before: "Before", as_of: datetime, buckets: LengthBuckets
     ) -> pl.DataFrame:
         """The ranks that the pairs would have had in lists of the last day's most liked videos.
 
@@ -135,7 +137,7 @@ class Log:
         ranked = both.with_columns((pl.col(_POSITION) + 1 - seen_before).alias(columns.RANK))
         return ranked.filter(pl.col("is_seen") == 0).select(columns.USER_ID, LIKED, columns.RANK)
 
-    def _popular_order(self, before: Before, as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
+    def _popular_order(self, before: "Before", as_of: datetime, buckets: LengthBuckets) -> pl.DataFrame:
         """video_id and position from 0 of the videos liked on the log's last day before an instant."""
         newest = before.newest()
         empty = pl.DataFrame(schema={columns.VIDEO_ID: pl.Int64, _POSITION: pl.Int64})
@@ -152,7 +154,7 @@ class Log:
         return pl.DataFrame(found, schema=empty.schema)
 
     def _seen(
-        self, asked: pl.DataFrame, order: pl.DataFrame, before: Before, as_of: datetime
+        self, asked: pl.DataFrame, order: pl.DataFrame, before: "Before", as_of: datetime
     ) -> pl.DataFrame:
         if not self.settings.lists.exclude.seen:
             return asked.select(*_PAIR, _POSITION).clear()

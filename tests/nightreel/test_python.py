@@ -15,6 +15,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from pydantic import BaseModel
 
 import nightreel
 from nightreel.core.ids import Ids
@@ -153,7 +154,8 @@ def test_a_home_gives_what_its_commands_show(shown: dict[str, Any], nightreel: N
     settings = json.loads(nightreel("settings", "--json", home=home.path).stdout)
     for row in settings:
         if row["from"] == "file":
-            assert str(home.settings.value(row["setting"])) == row["value"]
+            value = home.settings.value(row["setting"])
+            assert (value.model_dump_json() if isinstance(value, BaseModel) else str(value)) == row["value"]
 
 
 def test_the_next_days_plays_are_merged_and_pandas_will_do(shown: dict[str, Any]) -> None:
