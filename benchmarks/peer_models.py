@@ -155,10 +155,13 @@ def peer_lists(name: str, plays: pd.DataFrame, users: np.ndarray, *, by_day: boo
     spare = int(others.user_id.value_counts().max()) if len(others) else 0
     model = models(by_day=by_day)[name]()
     model.fit(data)
-    lists = model.recommend(users=known, dataset=data, k=DEPTH + spare, filter_viewed=True)
+    # SASRec passes over users with too few plays.
+    lists = model.recommend(
+        users=known, dataset=data, k=DEPTH + spare, filter_viewed=True, on_unsupported_targets="ignore"
+    )
     lists = lists.rename(columns={Columns.Item: "video_id"})[["user_id", "video_id", "rank"]]
+    unknown = np.setdiff1d(users, lists.user_id)
     lists = _without_played(lists, plays)
-    unknown = np.setdiff1d(users, known)
     if not len(unknown):
         return lists
     order = most_liked(plays, FALLBACK_DAYS if by_day else None)

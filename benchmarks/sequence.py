@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import polars as pl
+
 from benchmarks.full_kuairec import MEBIBYTE, RESULTS, ROOT, TIMEOUT_S, make_raw, run_step
 from benchmarks.measured_process import machine, run_measured
 from nightreel.core import columns
 from nightreel.core.settings import load_settings
-from pipelines.local_days import INSTANT, end_of_day
-from pipelines.rankers.slices import log_days
+from pipelines.local_days import INSTANT, ends_of_days
 from pipelines.retrieval.fits import fitted_arrays
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.source import NAME
 from pipelines.training_frame import read_plays
 
 NIGHTS = {"from scratch": 1, "the night after": 0}
+# Of all plays, a day with fewer is none of the log's own.
+DAY_SHARE = 0.001
 
 
 def main() -> None:
@@ -78,10 +80,10 @@ def fit(days: int) -> dict[str, Any]:
     """Fit the source as of so many days before the end of the log."""
     settings = load_settings()
     plays = read_plays(settings.paths)
-    zone = settings.data.zone
-    # A few plays are stamped days after all others.
-    last_day = log_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), zone)[-1]
-    past = Past.of(plays, end_of_day(last_day - timedelta(days=days), zone), settings.data)
+    # A few plays are stamped outside the days of all others; half of the days here have only such plays.
+    ends = ends_of_days(plays[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.data.zone).rename("end")
+    of_days = ends.value_counts().filter(pl.col("count") >= DAY_SHARE * len(ends)).sort("end")
+    past = Past.of(plays, of_days["end"][-1 - days], settings.data)
     del plays
     arrays = fitted_arrays(past, settings, (NAME,))[NAME]
     curve = arrays["curve"]
