@@ -160,8 +160,14 @@ def peer_lists(name: str, plays: pd.DataFrame, users: np.ndarray, *, by_day: boo
         users=known, dataset=data, k=DEPTH + spare, filter_viewed=True, on_unsupported_targets="ignore"
     )
     lists = lists.rename(columns={Columns.Item: "video_id"})[["user_id", "video_id", "rank"]]
+    return with_unknown_users(_without_played(lists, plays), plays, users, by_day=by_day)
+
+
+def with_unknown_users(
+    lists: pd.DataFrame, plays: pd.DataFrame, users: np.ndarray, *, by_day: bool
+) -> pd.DataFrame:
+    """The lists of a model, and the one list for all for users whom it does not know."""
     unknown = np.setdiff1d(users, lists.user_id)
-    lists = _without_played(lists, plays)
     if not len(unknown):
         return lists
     order = most_liked(plays, FALLBACK_DAYS if by_day else None)

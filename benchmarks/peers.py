@@ -34,7 +34,7 @@ from benchmarks.list_metrics import METRICS, UserFigures, pooled, table, user_fi
 from benchmarks.measured_process import machine
 from benchmarks.nightreel_home import FEATURE_STEPS, ROOT, make_home, nightreel_lists, run_in_home, run_steps
 from benchmarks.peer_logs import PeerTask
-from benchmarks.peer_models import DEPTH, names, peer_lists
+from benchmarks.peer_models import DEPTH, names, peer_lists, with_unknown_users
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
 OURS, ALONE = "nightreel", "sequence alone"
@@ -55,6 +55,7 @@ def figures_of(task: PeerTask, chosen: argparse.Namespace) -> dict[str, UserFigu
                 lists = nightreel_lists(task, work / "home", chosen.nightreel, chosen.setting)
             elif system == ALONE:
                 lists = lists_of_transformer(task, work / "home-alone", chosen.nightreel, chosen.setting)
+                lists = with_unknown_users(lists, task.plays, users, by_day=task.by_day)
             else:
                 lists = peer_lists(system, task.plays, users, by_day=task.by_day)
             kept.parent.mkdir(parents=True, exist_ok=True)
