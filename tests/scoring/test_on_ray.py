@@ -22,7 +22,7 @@ from nightreel.core.settings.experiments import ArmSettings
 from pipelines import model_registry
 from pipelines.model_rows.sides import Sides, sides_as_of
 from pipelines.rankers import HybridRanker, train
-from pipelines.rankers.objective import NEXT_DAY, objective_of
+from pipelines.rankers.objective import NEXT_DAY, SHOWN, objective_of
 from scoring.database import night_lists
 from scoring.database.connection import reading, sql_engine
 from scoring.database.list_rules import add_rule
@@ -94,26 +94,6 @@ def test_the_table_is_that_of_the_local_engine_and_no_part_is_left(cluster: Any,
     # What made the lists is no part of what they depend on.
     assert score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True).skipped
     assert score_and_publish(settings, as_of=AS_OF, publish=True).skipped
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_rule_and_an_arm_give_the_local_engine_s_table(cluster: Any, settings: Settings) -> None:
-    """Each arm is work of its own on the cluster; a rule moves rows of both."""
-    arms = {"a": ArmSettings(share=0.5), "b": ArmSettings(share=0.5, settings={"lists.diversity": 0.5})}
-    settings = settings.changed({"experiments.salt": "spring", "experiments.arms": arms})
-    score_and_publish(settings, as_of=AS_OF, publish=True)
-    without = shown_lists(settings)
-    add_rule(settings, OwnerRule(0, BOOST, VIDEO, str(without[3][2]), strength=50.0))
-    score_and_publish(settings, as_of=AS_OF, publish=True)
-    expected = shown_lists(settings)
-    with pytest.MonkeyPatch.context() as patch:
-        # So that nothing but the cluster can have made the lists.
-        patch.setattr(night_lists, "lists_of_model", None)
-        score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
-    assert shown_lists(settings) == expected != without
-    texts = {one for row in expected for one in row if isinstance(one, str)}
-    assert texts >= {"a", "b", "boost:1", "diversity"}
-    assert _parts(settings) == []
 
 
 @pytest.mark.slow
@@ -254,16 +234,34 @@ def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings
         yield settings
 
 
-def test_lists_of_the_next_day_are_those_of_the_local_engine(
-    cluster: Any, next_day_home: Settings, tmp_path: Path
+@pytest.mark.parametrize(
+    ("which", "objective"), [pytest.param("home", SHOWN, marks=pytest.mark.slow), ("next_day_home", NEXT_DAY)]
+)
+def test_lists_with_a_rule_and_an_arm_are_those_of_the_local_engine(
+    cluster: Any, which: str, objective: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    settings = next_day_home.changed({"cluster.shared_dir": str(tmp_path / "shared"), "threads": 2})
-    assert objective_of(model_registry.champion(settings.paths)) == NEXT_DAY
+    """Each arm is work of its own on the cluster; a rule moves rows of both."""
+    arms = {"a": ArmSettings(share=0.5), "b": ArmSettings(share=0.5, settings={"lists.diversity": 0.5})}
+    settings = request.getfixturevalue(which).changed(
+        {
+            "cluster.shared_dir": str(tmp_path / "shared"),
+            "database.url": SecretStr(f"sqlite:///{tmp_path / 'lists.sqlite'}"),
+            "experiments.arms": arms,
+            "experiments.salt": "spring",
+            "threads": 2,
+        }
+    )
+    assert objective_of(model_registry.champion(settings.paths)) == objective
+    score_and_publish(settings, as_of=AS_OF, publish=True)
+    without = shown_lists(settings)
+    add_rule(settings, OwnerRule(0, BOOST, VIDEO, str(without[3][2]), strength=50.0))
     score_and_publish(settings, as_of=AS_OF, publish=True)
     expected = shown_lists(settings)
     with pytest.MonkeyPatch.context() as patch:
         # So that nothing but the cluster can have made the lists.
         patch.setattr(night_lists, "lists_of_model", None)
         score_and_publish(_on_ray(settings), as_of=AS_OF, publish=True, force=True)
-    assert expected and shown_lists(settings) == expected
+    assert shown_lists(settings) == expected != without
+    texts = {one for row in expected for one in row if isinstance(one, str)}
+    assert texts >= {"a", "b", "boost:1", "diversity"}
     assert _parts(settings) == []
