@@ -131,6 +131,18 @@ def test_a_night_begins_anew_where_what_the_last_one_had_learnt_is_worse(
     assert "scratch" in "".join(capfd.readouterr()).splitlines()[-1]
 
 
+def test_the_night_after_learns_from_the_day_that_judged_the_night_before(settings, of_use, monkeypatch):
+    """Of what is new, that day is all that it may learn from: the day since judges it."""
+    from pipelines.retrieval.sequence import night
+
+    past = _log()
+    for name in ("FULL", "WARM"):
+        limit_training(monkeypatch, name, steps=9 * (name == "WARM"), epochs=1, every=1, patience=9)
+    monkeypatch.setattr(night, "ndcg_of", lambda *_: 0.0)
+    fitted_arrays(_before(past, 1), settings, ("sequence",))
+    assert SOURCES["sequence"].fit(past, settings)["curve"][-1, 0] > 1
+
+
 def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(settings, untrained, of_use):
     """As in a replay of a night from which a play arrived later, or once a user was forgotten."""
     past = _log()
@@ -138,6 +150,12 @@ def test_a_night_never_goes_on_from_one_that_knew_a_play_that_is_not_known_now(s
     kept = np.arange(len(past)) != 5
     parts = {name: getattr(past, name)[kept] for name in ("user", "video", "at_us", "liked", "amount")}
     assert EarlierNight.newest(dataclasses.replace(past, _chosen={}, **parts), settings) is None
+
+
+def test_training_that_ends_between_two_looks_ends_with_a_look(settings, monkeypatch):
+    """As of a small log, whose passes are fewer steps than that: else nothing would be kept of them."""
+    limit_training(monkeypatch, steps=3, epochs=3, every=2, patience=2)
+    assert SOURCES["sequence"].fit(_log(), settings)["curve"][:, 0].tolist() == [0, 2, 3]
 
 
 def test_a_night_that_lists_no_better_than_popularity_is_not_used(settings, untrained, capfd):

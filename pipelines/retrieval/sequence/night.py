@@ -22,6 +22,7 @@ FULL = Budget(steps=2_000, epochs=200, every=50, patience=4)
 WARM = Budget(steps=300, epochs=20, every=25, patience=2)
 # How much the logarithm of a video's popularity may count where training begins.
 _OF_POPULARITY = (0.2, 0.5, 1.0, 2.0)
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def trained_night(
     found = [ndcg_of(one, plays, items, stop) for one in starts]
     params = starts[int(np.argmax(found))]
     is_warm = earlier is not None and params is starts[0]
-    since_us = earlier.cutoff_us if earlier is not None and is_warm else None
+    # The last day before its cutoff judged it, and is new too; the one since judges tonight.
+    since_us = earlier.cutoff_us - _DAY_US if earlier is not None and is_warm else None
     batches = Batches(plays, stop.borders, seed, since_us)
     budget = WARM if is_warm else FULL
     trained = train(params, plays, items, batches=batches, stop=stop, budget=budget, seed=seed)

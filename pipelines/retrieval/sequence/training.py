@@ -8,6 +8,7 @@ many a sample, each of which stands for as many as it is drawn more seldom than 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import jax
@@ -71,26 +72,33 @@ def train(
     state, mean = _optimizer().init(padded), jax.tree.map(jnp.copy, padded)
     key = jax.random.key(seed)
     best, best_params, waited = ndcg_of(params, plays, items, stop), params, 0
-    curve, losses, steps = [(0.0, np.nan, best)], [], 0
-    for _ in range(budget.epochs if batches else 0):
-        for batch in batches.epoch():
-            parts = {field.name: getattr(batch, field.name) for field in fields(Batch)}
-            padded, mean, state, loss = _step(
-                padded, mean, state, jax.random.fold_in(key, steps), facts | parts
-            )
-            losses.append(loss)
-            steps += 1
-            if steps % budget.every == 0:
-                now = _unpadded(mean, sizes)
-                ndcg = ndcg_of(now, plays, items, stop)
-                curve.append((float(steps), float(np.mean([float(one) for one in losses])), ndcg))
-                _log.debug("sequence: a look at the stop day", steps=steps, loss=curve[-1][1], ndcg=ndcg)
-                losses.clear()
-                waited += 1
-                if ndcg > best:
-                    best, best_params, waited = ndcg, now, 0
-            if steps >= budget.steps or waited >= budget.patience:
-                return Trained(best_params, np.array(curve, dtype=np.float32))
+    curve, steps = [(0.0, np.nan, best)], 0
+    losses: list[Any] = []
+
+    def look() -> None:
+        nonlocal best, best_params, waited
+        now = _unpadded(mean, sizes)
+        ndcg = ndcg_of(now, plays, items, stop)
+        curve.append((float(steps), float(np.mean([float(one) for one in losses])), ndcg))
+        _log.debug("sequence: a look at the stop day", steps=steps, loss=curve[-1][1], ndcg=ndcg)
+        losses.clear()
+        waited += 1
+        if ndcg > best:
+            best, best_params, waited = ndcg, now, 0
+
+    epochs = (batches.epoch() for _ in range(budget.epochs if batches else 0))
+    for batch in islice(chain.from_iterable(epochs), budget.steps):
+        parts = {field.name: getattr(batch, field.name) for field in fields(Batch)}
+        padded, mean, state, loss = _step(padded, mean, state, jax.random.fold_in(key, steps), facts | parts)
+        losses.append(loss)
+        steps += 1
+        if steps % budget.every == 0:
+            look()
+            if waited >= budget.patience:
+                break
+    # A small log's passes may be fewer steps than there are between two looks.
+    if steps % budget.every:
+        look()
     return Trained(best_params, np.array(curve, dtype=np.float32))
 
 
