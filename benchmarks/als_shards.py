@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ import polars as pl
 import ray
 from scipy.linalg.lapack import sposv
 
+from benchmarks.als_size import KUAIREC_PLAYS, KUAIREC_USERS, KUAIREC_VIDEOS, START, as_plays
 from benchmarks.measured_process import machine
-from nightreel.core import columns
 from nightreel.core.settings import Settings
 from pipelines.collaborative.biased_als import BIAS_DIMENSIONS, biased_fits
 from pipelines.collaborative.fits import FIRST_ITERATIONS, REGULARIZATION_PLAYS
@@ -39,8 +39,6 @@ from pipelines.collaborative.log import Log
 from pipelines.hashing import uniform_hash
 
 RESULT = Path(__file__).parent / "results" / "als_shards.json"
-KUAIREC_PLAYS, KUAIREC_USERS, KUAIREC_VIDEOS = 12_530_806, 7_176, 10_728
-START = datetime(2020, 7, 5, tzinfo=UTC)
 BLOCK_VIDEOS = 2_000
 
 
@@ -52,15 +50,8 @@ def random_plays(plays: int) -> pl.DataFrame:
     tastes = random.normal(0, 0.4, (users, 8)), random.normal(0, 0.4, (videos, 8))
     liking = (tastes[0][user] * tastes[1][video]).sum(axis=1)
     seconds = np.sort(random.integers(0, 14 * 86_400, plays))
-    return pl.DataFrame(
-        {
-            columns.USER_ID: user,
-            columns.VIDEO_ID: video,
-            columns.EVENT_TIMESTAMP: pl.Series(seconds * 1_000_000).cast(pl.Datetime("us", "UTC"))
-            + (START - datetime(1970, 1, 1, tzinfo=UTC)),
-            columns.WATCH_RATIO: np.exp(liking + random.normal(0, 0.5, plays)).astype(np.float32),
-        }
-    )
+    ratio = np.exp(liking + random.normal(0, 0.5, plays)).astype(np.float32)
+    return as_plays(user, video, seconds, ratio)
 
 
 class Shard:

@@ -36,19 +36,29 @@ KUAIREC_PLAYS, KUAIREC_USERS, KUAIREC_VIDEOS = 12_530_806, 7_176, 10_728
 START = datetime(2020, 7, 5, tzinfo=UTC)
 
 
+def as_plays(user: np.ndarray, video: np.ndarray, seconds: np.ndarray, ratio: np.ndarray) -> pl.DataFrame:
+    """Plays as ALS reads them. seconds: of each play since START, ascending; ratio: float32."""
+    return pl.DataFrame(
+        {
+            columns.USER_ID: user,
+            columns.VIDEO_ID: video,
+            columns.EVENT_TIMESTAMP: pl.Series(seconds * 1_000_000).cast(pl.Datetime("us", "UTC"))
+            + (START - datetime(1970, 1, 1, tzinfo=UTC)),
+            columns.WATCH_RATIO: ratio,
+        }
+    )
+
+
 def run(plays: int) -> dict[str, float]:
     """Fit twice in this process."""
     random = np.random.default_rng(5)
     share = plays / KUAIREC_PLAYS
     seconds = np.sort(random.integers(0, 14 * 86_400, plays))
-    frame = pl.DataFrame(
-        {
-            columns.USER_ID: random.integers(0, max(2, int(KUAIREC_USERS * share)), plays),
-            columns.VIDEO_ID: random.integers(0, max(2, int(KUAIREC_VIDEOS * share)), plays),
-            columns.EVENT_TIMESTAMP: pl.Series(seconds * 1_000_000).cast(pl.Datetime("us", "UTC"))
-            + (START - datetime(1970, 1, 1, tzinfo=UTC)),
-            columns.WATCH_RATIO: random.random(plays, dtype=np.float32) * 3,
-        }
+    frame = as_plays(
+        random.integers(0, max(2, int(KUAIREC_USERS * share)), plays),
+        random.integers(0, max(2, int(KUAIREC_VIDEOS * share)), plays),
+        seconds,
+        random.random(plays, dtype=np.float32) * 3,
     )
     before = _peak_bytes()
     settings = Settings.model_validate({"home": Path(), "threads": 1})

@@ -32,10 +32,10 @@ if __package__ in {None, ""}:
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from benchmarks.measured_process import machine, run_measured
 from benchmarks.night_costs import measure_nights
+from nightreel.core.play_days import rows_of
 from nightreel.core.settings import Settings
 from pipelines.metrics import RankedLists, ndcg_at_k
 from pipelines.training_frame import choose_settings
@@ -146,7 +146,7 @@ def plain_pandas(raw: Path, home: Path) -> Row:
     out = home / "plain_pandas.parquet"
     command = [sys.executable, str(Path(__file__).with_name("plain_pandas.py")), str(raw), str(out)]
     measured = run_measured(command, timeout_s=TIMEOUT_S)
-    rows = pq.read_metadata(out).num_rows if measured.output is not None else None
+    rows = rows_of([out]) if measured.output is not None else None
     return Row(
         "plain pandas",
         "fit and predict",
@@ -180,20 +180,16 @@ def ranking_quality(home: Path) -> dict[str, float]:
     return found
 
 
-def _rows(*files: Path) -> int:
-    return sum(int(pq.read_metadata(file).num_rows) for file in files)
-
-
 def _rows_of(step: str, home: Path) -> int | None:
     data = home / "data"
     if step == "ingest":
-        return _rows(*(data / "tables").rglob("*.parquet"))
+        return rows_of((data / "tables").rglob("*.parquet"))
     if step == "features":
-        return _rows(*(data / "features").glob("*.parquet"))
+        return rows_of((data / "features").glob("*.parquet"))
     if step == "train":
-        return _rows(*(data / "tables" / "interactions").glob("*/*.parquet"))
+        return rows_of((data / "tables" / "interactions").glob("*/*.parquet"))
     if step == "evaluate":
-        return _rows(data / "tables" / "fully_observed.parquet")
+        return rows_of([data / "tables" / "fully_observed.parquet"])
     if step in ("score", NIGHT):
         import sqlite3
 

@@ -29,11 +29,9 @@ from pipelines import model_registry, user_sample
 from pipelines.evaluate.protocols import kuairec_pairs
 from pipelines.evaluate.trials import Models, trial
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
-from pipelines.rankers.boosting import fit_rankers
 from pipelines.rankers.holdout import Holdout
 from pipelines.rankers.hybrid import HybridRanker
-from pipelines.rankers.list_order import PastLists, with_fitted_order
-from pipelines.rankers.shown_shrinkage import lists_of_matrix, with_fitted_shrinkage
+from pipelines.rankers.training import fit_shown
 from pipelines.rankers.training_data import TrainingData
 
 RESULT = Path(__file__).parent / "results" / "user_sample.json"
@@ -46,17 +44,7 @@ def fitted(plays: int, store: FeatureStore, settings: Settings) -> tuple[HybridR
     user_sample.PLAYS_MAX = plays
     started = time.process_time()
     data = TrainingData.join(store, settings)
-    ranker = fit_rankers(
-        data.matrix,
-        data.targets,
-        data.slices,
-        video_id=data.video_id,
-        encoding=data.encoding,
-        settings=settings,
-    )
-    past = PastLists.of(data, store, settings)
-    ranker = with_fitted_order(ranker, past)
-    ranker = with_fitted_shrinkage(ranker, lists_of_matrix(data, store, settings) or past)
+    ranker = fit_shown(data, store, settings)
     return ranker, {
         "plays": data.plays.height,
         "users": data.plays["user_id"].n_unique(),

@@ -13,7 +13,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import files_below, is_lost, require_as_written
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import day_file, files_by_day, newest_in, require_plays, table_exists
+from nightreel.core.play_days import day_file, files_by_day, newest_of, require_plays, table_exists
 from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.changes import changed_since
 from pipelines.ingest.deliveries import delivered_after, deliveries
@@ -53,8 +53,7 @@ def last_arrival(paths: Paths) -> datetime:
     """When the newest row of the tables arrived; ALWAYS_KNOWN where none was delivered."""
     records = [_require(paths.table(name)) for name in _RECORDS]
     files = (*require_plays(paths.interactions), *records)
-    arrivals = (newest_in(path, columns.CREATED_TIMESTAMP) for path in files)
-    return max([ALWAYS_KNOWN, *(one for one in arrivals if one is not None)])
+    return newest_of(files, columns.CREATED_TIMESTAMP) or ALWAYS_KNOWN
 
 
 def known_now(paths: Paths, settings: DataSettings) -> datetime:
@@ -93,14 +92,23 @@ def deliveries_after(settings: DataSettings, now: datetime) -> list[str]:
     ]
 
 
-def newest_play(paths: Paths, as_of: datetime, known_at: datetime) -> datetime | None:
-    """When the newest play before `as_of` that had arrived by `known_at` happened; None without any."""
-    stamp = pl.col(columns.EVENT_TIMESTAMP)
+def plays_before(files: list[Path], as_of: datetime, known_at: datetime | None) -> pl.LazyFrame:
+    """The plays of some days, at least one, that happened before `as_of` and had arrived by `known_at`.
+
+    known_at: if it is None, plays count whenever they arrived.
+    """
+    plays = pl.scan_parquet(files, hive_partitioning=False)
+    conditions = [pl.col(columns.EVENT_TIMESTAMP) < pl.lit(as_of, dtype=INSTANT)]
+    if known_at is not None and columns.CREATED_TIMESTAMP in plays.collect_schema():
+        conditions.append(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
+    return plays.filter(*conditions)
+
+
+def newest_play(paths: Paths, as_of: datetime, known_at: datetime | None) -> datetime | None:
+    """When the newest of the plays of `plays_before` happened (UTC); None if there are none."""
     for path in reversed(require_plays(paths.interactions)):
-        plays = pl.scan_parquet(path).filter(stamp < pl.lit(as_of, dtype=INSTANT))
-        if columns.CREATED_TIMESTAMP in plays.collect_schema():
-            plays = plays.filter(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(known_at, dtype=INSTANT))
-        newest: datetime | None = plays.select(stamp.max()).collect().item()
+        plays = plays_before([path], as_of, known_at)
+        newest: datetime | None = plays.select(pl.col(columns.EVENT_TIMESTAMP).max()).collect().item()
         if newest is not None:
             return newest
     return None

@@ -97,6 +97,12 @@ def newest_in(path: Path, column: str) -> datetime | None:
     return found
 
 
+def newest_of(files: Iterable[Path], column: str) -> datetime | None:
+    """The latest of several files' instants in a column, as `newest_in`; None if none has one."""
+    newest = (newest_in(path, column) for path in files)
+    return max((one for one in newest if one is not None), default=None)
+
+
 def digests_of_days(interactions: Path) -> dict[date, str]:
     """The digest of each day's file, which ingest keeps beside it; of one without, it is computed."""
     found = files_by_day(interactions)

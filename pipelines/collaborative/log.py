@@ -14,10 +14,9 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.play_days import in_parts, read_days, rows_of
+from pipelines.id_codes import IdCodes
 
 _READ = (columns.USER_ID, columns.VIDEO_ID, columns.EVENT_TIMESTAMP, columns.WATCH_RATIO)
-# Of fewer ids than this a table over their span is small anyway.
-_SPAN_MIN = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Log:
         for part in parts:
             frame = part()
             for keys in coded:
-                keys.place(frame[keys.name], start)
+                keys.assign(frame[keys.name], start)
             start += frame.height
         users, videos = (keys.known_at(len(cutoffs)) for keys in coded)
         return cls(tuple(cutoffs), tuple(ends.tolist()), users, videos, ratios)
@@ -114,6 +113,7 @@ class _Coded:
     def __init__(self, name: str, plays: int) -> None:
         self.name = name
         self._first = pl.DataFrame(schema={name: pl.Int64, "window": pl.Int64})
+        self._codes = IdCodes(np.zeros(0, dtype=np.int64))
         self._rows = np.empty(plays, dtype=np.int32)
 
     def meet(self, keys: pl.Series, window: pl.Series) -> None:
@@ -125,28 +125,16 @@ class _Coded:
     def sort(self) -> None:
         """Decide on the rows, once all keys were met."""
         self._first = self._first.sort("window", self.name)
+        self._codes = IdCodes(self._first[self.name].to_numpy())
 
-    def place(self, keys: pl.Series, start: int) -> None:
+    def assign(self, keys: pl.Series, start: int) -> None:
         """Give these plays, which stand from `start` on, the rows of their keys, all of which were met."""
-        self._rows[start : start + len(keys)] = _positions(self._first[self.name].to_numpy(), keys.to_numpy())
+        self._rows[start : start + len(keys)] = self._codes.known(keys.to_numpy())[0]
 
     def known_at(self, cutoffs: int) -> Keys:
         """The keys, once all plays have their rows."""
         known = np.searchsorted(self._first["window"].to_numpy(), np.arange(cutoffs), side="right")
-        return Keys(self._first[self.name].to_numpy(), self._rows, known.tolist())
-
-
-def _positions(ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """The position of each key among distinct ids in any order: by a table where they lie close together."""
-    lowest, highest = int(ids.min()), int(ids.max())
-    if highest - lowest < max(_SPAN_MIN, len(keys)):
-        table = np.zeros(highest - lowest + 1, dtype=np.int32)
-        table[ids - lowest] = np.arange(len(ids))
-        near: np.ndarray = table[keys - lowest]
-        return near
-    order = np.argsort(ids)
-    found: np.ndarray = order[np.searchsorted(ids, keys, sorter=order)]
-    return found
+        return Keys(self._codes.ids, self._rows, known.tolist())
 
 
 def _reader(days: list[Path]) -> Callable[[], pl.DataFrame]:

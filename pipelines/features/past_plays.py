@@ -29,7 +29,8 @@ class PastPlays:
         kept = KeptDays.of(settings)
         if kept is None or not all(_counts(files[day], as_of, known_at) for day in kept.days):
             return cls(None, tuple(files.values()))
-        return cls(kept, tuple(path for day, path in files.items() if day not in set(kept.days)))
+        days = frozenset(kept.days)
+        return cls(kept, tuple(path for day, path in files.items() if day not in days))
 
 
 def _counts(path: Path, as_of: datetime, known_at: datetime | None) -> bool:

@@ -10,14 +10,12 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from pipelines.id_codes import IdCodes
 
 _BITS = "bits"
 # Users whose bits are unpacked at a time.
 _USERS_AT_A_TIME = 512
 _SLACK = 1.1
-_NO_CODE = -1
-# A table of codes is at most so wide: beyond, ids are searched for.
-_WIDTH_MIN, _WIDTH_PER_ID = 1 << 20, 4
 _NOBODY = np.zeros(0, dtype=np.int64)
 
 
@@ -25,7 +23,7 @@ class SeenPairs:
     """The pairs so far. Codes of users and videos follow the order in which they came."""
 
     def __init__(self) -> None:
-        self._users, self._videos = _Codes(_NOBODY), _Codes(_NOBODY)
+        self._users, self._videos = IdCodes(_NOBODY), IdCodes(_NOBODY)
         self._bits = np.zeros((0, 0), dtype=np.uint8)
 
     @classmethod
@@ -34,7 +32,7 @@ class SeenPairs:
         found = cls()
         rows = pl.read_parquet(folder / "seen.parquet")
         videos = pl.read_parquet(folder / "seen_videos.parquet")[columns.VIDEO_ID]
-        found._users, found._videos = _Codes(rows[columns.USER_ID].to_numpy()), _Codes(videos.to_numpy())
+        found._users, found._videos = IdCodes(rows[columns.USER_ID].to_numpy()), IdCodes(videos.to_numpy())
         flat = np.frombuffer(b"".join(rows[_BITS]), dtype=np.uint8)
         found._bits = flat.reshape(rows.height, -1).copy() if rows.height else found._bits
         return found
@@ -126,56 +124,3 @@ def _bit(video: np.ndarray) -> np.ndarray:
     """The bit of each video in its byte."""
     bit: np.ndarray = (1 << (video & 7)).astype(np.uint8)
     return bit
-
-
-class _Codes:
-    """A whole number for each id, from 0 in the order in which they come.
-
-    Where ids lie close together, as KuaiRec's do, a table has the code of each: a search of millions takes
-    twenty times as long as looking them up.
-    """
-
-    def __init__(self, ids: np.ndarray) -> None:
-        self.ids = ids
-        self._table: np.ndarray | None = None
-        self._first = 0
-
-    def of(self, ids: np.ndarray) -> np.ndarray:
-        """The codes of ids; new ones get the next."""
-        self._cover(ids)
-        if self._table is None:
-            new = np.setdiff1d(ids, self.ids)
-        else:
-            is_new = np.zeros(len(self._table), dtype=bool)
-            is_new[ids - self._first] = True
-            new = np.flatnonzero(is_new & (self._table == _NO_CODE)) + self._first
-            self._table[new - self._first] = np.arange(len(self.ids), len(self.ids) + len(new))
-        self.ids = np.concatenate([self.ids, new])
-        return self.known(ids)[0]
-
-    def known(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of ids, another's for one without; and which of them have one."""
-        if not len(self.ids):
-            return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=bool)
-        self._cover(ids)
-        if self._table is not None:
-            codes = self._table[ids - self._first]
-            return np.maximum(codes, 0).astype(np.int64), codes != _NO_CODE
-        order = np.argsort(self.ids)
-        at = np.searchsorted(self.ids, ids, sorter=order)
-        codes = order[np.minimum(at, len(order) - 1)]
-        return codes, self.ids[codes] == ids
-
-    def _cover(self, ids: np.ndarray) -> None:
-        """Have a table of these ids and of the known ones, if it need not be large."""
-        both = [some for some in (self.ids, ids) if len(some)]
-        if not both:
-            return
-        first, last = min(int(some.min()) for some in both), max(int(some.max()) for some in both)
-        if self._table is not None and self._first <= first and last < self._first + len(self._table):
-            return
-        width = last - first + 1
-        is_small = width <= _WIDTH_MIN + _WIDTH_PER_ID * sum(map(len, both))
-        self._table, self._first = (np.full(width, _NO_CODE, dtype=np.int32) if is_small else None), first
-        if self._table is not None:
-            self._table[self.ids - first] = np.arange(len(self.ids))

@@ -78,7 +78,7 @@ def train(settings: Settings, *, force: bool = False) -> StepResult[TrainFacts]:
     classes.warn(settings.data, settings.ranker)
     if settings.ranker.objective == SHOWN or not data.targets.liked.any():
         classes.require_something_to_learn(settings.data, settings.ranker)
-    ranker = _with_order(_fit(data, settings), data, store, settings)
+    ranker = fit_shown(data, store, settings)
     holdout = Holdout.of(data)
     chosen = choose_objective(data, store, ranker, settings)
     if chosen.objective == SHOWN:
@@ -112,10 +112,9 @@ def _matrix(paths: Paths) -> list[Path]:
     return [path] if path.is_file() else []
 
 
-def _with_order(
-    ranker: HybridRanker, data: TrainingData, store: FeatureStore, settings: RankerNeeds
-) -> HybridRanker:
-    """The ranker with its order and its shrinkage, fitted on past lists."""
+def fit_shown(data: TrainingData, store: FeatureStore, settings: RankerNeeds) -> HybridRanker:
+    """Fit the rankers of objective `shown`, and their order and shrinkage on past lists."""
+    ranker = _fit(data, settings)
     past = PastLists.of(data, store, settings)
     matrix = lists_of_matrix(data, store, settings) if is_fully_observed(settings.paths) else None
     return with_fitted_shrinkage(with_fitted_order(ranker, past), matrix or past)

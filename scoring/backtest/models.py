@@ -39,10 +39,12 @@ def lists_of_models(
         video = made.sides_video[rows.video]
         found = {}
         # What decides where the model ties, the last first: as for the published lists.
-        ties = (video, -received[video], -ranker.raw(CLASSIFIER, rows.features))
+        classified = ranker.raw(CLASSIFIER, rows.features)
+        ties = (video, -received[video], -classified)
         for model in MODELS:
             if model in asked:
-                order = np.lexsort((*ties, -ranker.raw(model, rows.features), rows.user))
+                raw = classified if model == CLASSIFIER else ranker.raw(model, rows.features)
+                order = np.lexsort((*ties, -raw, rows.user))
                 found[model] = _first(user_id[rows.user], candidates.video_id[video[order]], night.depth)
         return found
 

@@ -15,7 +15,7 @@ from feast import FeatureStore
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import newest_in, require_plays
+from nightreel.core.play_days import newest_in, newest_of, require_plays
 from nightreel.core.settings import DataSettings, ListSettings, Paths
 from nightreel.core.settings.needs import ListNeeds, NightNeeds
 from pipelines.features.past_plays import PastPlays
@@ -43,14 +43,10 @@ _BATCH_ROWS = 262_144  # of interactions in memory at a time
 
 def default_as_of(paths: Paths, settings: DataSettings, now: datetime) -> datetime:
     """The end of the interactions' last local day, or `now` if that is earlier."""
-    # The last day may have lost its only plays, of a user who was forgotten.
-    for path in reversed(require_plays(paths.interactions)):
-        last = pl.scan_parquet(path).select(pl.col(columns.EVENT_TIMESTAMP).max()).collect()
-        if last.item() is not None:
-            break
-    else:
+    newest = newest_of(require_plays(paths.interactions), columns.EVENT_TIMESTAMP)
+    if newest is None:
         raise InputError(f"{paths.interactions}: no interactions.", "Ingest a log first.")
-    end: datetime = ends_of_days(last[columns.EVENT_TIMESTAMP], settings.zone)[0]
+    end: datetime = ends_of_days(pl.Series([newest], dtype=INSTANT), settings.zone)[0]
     return min(end, now)
 
 

@@ -14,10 +14,9 @@ from nightreel.core.settings.needs import LogNeeds
 from pipelines.features.daily_sums import PLAYS
 from pipelines.features.past_plays import PastPlays
 from pipelines.features.seen_pairs import SeenPairs
-from pipelines.local_days import INSTANT
+from pipelines.known import newest_play, plays_before
 
 _PAIR = (columns.USER_ID, columns.VIDEO_ID)
-_STAMP = pl.col(columns.EVENT_TIMESTAMP)
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,7 @@ class Before:
 
     def newest(self) -> datetime | None:
         """When the last of them happened (UTC); None if there are none."""
-        for path in reversed(require_plays(self.settings.paths.interactions)):
-            newest: datetime | None = self._of([path]).select(_STAMP.max()).collect().item()
-            if newest is not None:
-                return newest
-        return None
+        return newest_play(self.settings.paths, self.as_of, self.known_at)
 
     def plays_of_users(self) -> pl.DataFrame:
         """user_id and the number of its plays, `n`."""
@@ -79,10 +74,4 @@ class Before:
 
     def _of(self, files: list[Path]) -> pl.LazyFrame:
         """Those of some days."""
-        if not files:
-            return self.plays.clear()
-        plays = pl.scan_parquet(files, hive_partitioning=False)
-        counts = [pl.lit(self.as_of, dtype=INSTANT) > _STAMP]
-        if self.known_at is not None and columns.CREATED_TIMESTAMP in plays.collect_schema():
-            counts.append(pl.col(columns.CREATED_TIMESTAMP) <= pl.lit(self.known_at, dtype=INSTANT))
-        return plays.filter(*counts)
+        return plays_before(files, self.as_of, self.known_at) if files else self.plays.clear()

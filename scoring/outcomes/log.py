@@ -11,7 +11,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
-from nightreel.core.play_days import newest_in, require_plays, scan_days, table_exists
+from nightreel.core.play_days import newest_of, require_plays, scan_days, table_exists
 from nightreel.core.settings.needs import NightNeeds
 from pipelines import model_registry
 from pipelines.cold_users import COLD_PLAYS
@@ -51,9 +51,7 @@ class Log:
     @cached_property
     def newest(self) -> datetime | None:
         """When the newest play happened (UTC)."""
-        files = require_plays(self.settings.paths.interactions)
-        newest = (newest_in(path, columns.EVENT_TIMESTAMP) for path in files)
-        return max((one for one in newest if one is not None), default=None)
+        return newest_of(require_plays(self.settings.paths.interactions), columns.EVENT_TIMESTAMP)
 
     def within(self, spans: Sequence[tuple[datetime, datetime]]) -> pl.DataFrame:
         """The plays in these spans, each from its first instant to before its last."""

@@ -12,7 +12,7 @@ from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts
 from pipelines.retrieval.sequence.start import initial
-from pipelines.retrieval.sequence.stop_day import StopDay, liked_before
+from pipelines.retrieval.sequence.stop_day import DAY_US, StopDay, liked_before
 from pipelines.retrieval.sequence.timelines import Timelines
 from pipelines.retrieval.sequence.training import Budget, ndcg_of, train
 from pipelines.retrieval.sources import PLAYS_MAX
@@ -22,7 +22,6 @@ FULL = Budget(steps=2_000, epochs=200, every=50, patience=4)
 WARM = Budget(steps=300, epochs=20, every=25, patience=2)
 # How much the logarithm of a video's popularity may count where training begins.
 _OF_POPULARITY = (0.2, 0.5, 1.0, 2.0)
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def trained_night(
     params = starts[int(np.argmax(found))]
     is_warm = earlier is not None and params is starts[0]
     # The last day before its cutoff judged it, and is new too; the one since judges tonight.
-    since_us = earlier.cutoff_us - _DAY_US if earlier is not None and is_warm else None
+    since_us = earlier.cutoff_us - DAY_US if earlier is not None and is_warm else None
     batches = Batches(plays, stop.borders, seed, since_us)
     budget = WARM if is_warm else FULL
     trained = train(params, plays, items, batches=batches, stop=stop, budget=budget, seed=seed)

@@ -9,7 +9,7 @@ from pipelines.hashing import uniform_hash
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.timelines import Timelines
 
-_DAY_US = 86_400_000_000
+DAY_US = 86_400_000_000
 _USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 500, 100, 0.5, 0.2
 _DEPTH, _BLOCK_USERS = 10, 64
 _HALF_LIVES_DAYS = (2.0, 7.0, None)
@@ -44,10 +44,10 @@ class StopDay:
         Args:
             new_only: whether lists leave out what the user had played.
         """
-        begins_us = past.cutoff_us - _DAY_US
+        begins_us = past.cutoff_us - DAY_US
         if len(past):
             # A log may have ended before the cutoff.
-            begins_us -= max(0, past.cutoff_us - 1 - int(past.at_us[-1])) // _DAY_US * _DAY_US
+            begins_us -= max(0, past.cutoff_us - 1 - int(past.at_us[-1])) // DAY_US * DAY_US
         row = np.repeat(np.arange(len(past.user_id)), np.diff(plays.starts))
         before = np.bincount(row[plays.at_us < begins_us], minlength=len(past.user_id))
         day = cls._after(plays, plays.starts[:-1] + before, begins_us, "the last day", new_only=new_only)
@@ -120,6 +120,6 @@ def liked_before(
 ) -> np.ndarray:
     """The liked plays of each video before users' borders, fading until an instant: float64 [videos]."""
     likes = plays.likes[plays.likes < np.repeat(borders, np.diff(plays.starts))[plays.likes]]
-    age_days = np.maximum(0, until_us - plays.at_us[likes]) / _DAY_US
+    age_days = np.maximum(0, until_us - plays.at_us[likes]) / DAY_US
     faded = None if half_life_days is None else 0.5 ** (age_days / half_life_days)
     return np.bincount(plays.video[likes], faded, minlength=videos).astype(np.float64)
