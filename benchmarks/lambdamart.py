@@ -167,7 +167,7 @@ def compare(pairs: Pairs, booster: lgb.Booster, models: Models, settings: Settin
     )
     als = als_scores_of_pairs(sides, user, video)
     own = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
-    outcome = Outcome.of(made.user_id, made.targets[settings.data.label].liked, None, _AT)
+    outcome = Outcome.of(made.user_id, made.targets[settings.data.targets.label].liked, None, _AT)
     found = {
         name: ndcg_at_k(RankedLists.ordered(Order.of(made.user_id, made.video_id, scores), outcome), _AT)
         for name, scores in ((HYBRID, made.scores[HYBRID]), ("lambdamart", own))

@@ -213,7 +213,7 @@ TEXT: Step[TextFacts] = Step(
     does="Express the videos' texts as numbers.",
     reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
     writes=lambda settings: (settings.paths.feature_source(columns.VIDEO_TEXT),),
-    settings=("data.time_zone", "seed", "features.als_refit_days", "features.als_factors"),
+    settings=("data.time_zone", "seed", "features.als.refit_days", "features.als.factors"),
     facts=TextFacts,
     run=lambda settings, request: build_text(settings, force=request.force),
 )

@@ -160,7 +160,7 @@ def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
                 columns.VIDEO_ID: int(made.video_id[pair]),
                 "length_s": float(made.videos.length_s[made.video[pair]]),
                 columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.targets[settings.label].liked[pair]),
+                "liked": bool(made.targets[settings.targets.label].liked[pair]),
             }
             for rank, pair in enumerate(order, start=1)
         ]
@@ -194,7 +194,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
         ]
         for label in labels_of(settings)
     }
-    liked = made.targets[settings.label].liked
+    liked = made.targets[settings.targets.label].liked
     return ProtocolFacts(
         ranks=RANKED[pairs.protocol],
         features_as_of=pairs.as_of.isoformat(),
@@ -231,7 +231,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "seed",
         "data.time_zone",
         *LABEL_SETTINGS,
-        "data.watch_ratio_clip",
+        "data.targets.watch_ratio_clip",
         "evaluation.tuning_share",
         "evaluation.holdout_days",
         "evaluation.backtest_days",

@@ -241,8 +241,8 @@ class Measuring:
             for label, area in zip(labels, areas, strict=True):
                 if area is not None:
                     yield self._single(label, system, "auc", area)
-        targets = self._trial.targets[self._settings.data.label]
-        own = self._settings.data.label
+        targets = self._trial.targets[self._settings.data.targets.label]
+        own = self._settings.data.targets.label
         if system == CLASSIFIER:
             found = reliability(scores, targets.liked)
             yield self._single(own, system, "expected_calibration_error", found.expected_error)

@@ -128,7 +128,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         _Tuning(
             user_id[is_tuning],
             video_id[is_tuning],
-            play_targets[settings.data.label].liked[is_tuning],
+            play_targets[settings.data.targets.label].liked[is_tuning],
             plays[is_tuning],
         ),
         {system: values[is_tuning] for system, values in scores.items()},
@@ -149,7 +149,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
         catalogue=pairs.catalogue,
     )
     counting = [system for system, weight in tuned.blend.weights.items() if weight]
-    reported[BLEND] = tuned.blend.scores(_components(reported, settings.data.label, counting))
+    reported[BLEND] = tuned.blend.scores(_components(reported, settings.data.targets.label, counting))
     truth = _truth(rows, settings.data)
     if truth is not None:
         reported[TRUTH] = truth[kept]
@@ -201,7 +201,9 @@ def _tuned(
         for k in _filters(catalogue, settings.ranker, settings.lists)
     }
     blended = [system for system in _BLENDED if system in scores]
-    blend = tuned_blend(_components(scores, settings.data.label, blended), {CLASSIFIER}, tuning.quality)
+    blend = tuned_blend(
+        _components(scores, settings.data.targets.label, blended), {CLASSIFIER}, tuning.quality
+    )
     return Tuned(blend, filters, len(np.unique(tuning.user_id)))
 
 

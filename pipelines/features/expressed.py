@@ -150,7 +150,7 @@ EXPRESSED: Step[ViewFacts] = Step(
     writes=lambda settings: tuple(
         settings.paths.feature_source(view.name) for view in _views(settings.data, settings.features)
     ),
-    settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),
+    settings=("data.time_zone", "data.targets.like_threshold", "data.targets.long_view_s"),
     facts=ViewFacts,
     run=lambda settings, request: build_expressed(settings, force=request.force),
 )

@@ -102,8 +102,10 @@ class Classes:
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
-            label = "" if data.label == RATIO else f"[data] label = {RATIO} and "
-            remedy = f"Set {label}[data] like_threshold below {self.highest:.4g}, or check watch_ratio."
+            label = "" if data.targets.label == RATIO else f"[data.targets] label = {RATIO} and "
+            remedy = (
+                f"Set {label}[data.targets] like_threshold below {self.highest:.4g}, or check watch_ratio."
+            )
         elif ranker.objective == "shown":
             remedy = "Set [ranker] objective = next_day, which learns from more, or check watch_ratio."
         else:
@@ -122,6 +124,6 @@ def _has_both_classes(liked: np.ndarray) -> bool:
 
 def _rule(settings: DataSettings) -> str:
     """The setting that says which plays are liked, as in the file."""
-    if settings.label == RATIO:
-        return f"[data] like_threshold = {settings.like_threshold:g}"
-    return f"[data] label = {settings.label}"
+    if settings.targets.label == RATIO:
+        return f"[data.targets] like_threshold = {settings.targets.like_threshold:g}"
+    return f"[data.targets] label = {settings.targets.label}"

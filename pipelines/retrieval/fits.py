@@ -23,7 +23,7 @@ from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
 _CUTOFFS_KEPT = 40
 # Settings that a fit depends on, beside its plays and the label that says which are liked.
-_DECISIVE = ("seed", "features.als_factors")
+_DECISIVE = ("seed", "features.als.factors")
 
 _log = get_logger(__name__)
 

@@ -47,8 +47,8 @@ class Past:
         """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
         before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
         ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        buckets = buckets_for(settings.label, ratio, length)
-        outcome = targets(settings.label, buckets, ratio, length, settings)
+        buckets = buckets_for(settings.targets.label, ratio, length)
+        outcome = targets(settings.targets.label, buckets, ratio, length, settings)
         user_id, user = ids_and_codes(before[columns.USER_ID].to_numpy())
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         return cls(

@@ -37,7 +37,7 @@ _SETTINGS = (
     *LIST_SETTINGS,
     *LABEL_SETTINGS,
     "seed",
-    "features.als_factors",
+    "features.als.factors",
     "evaluation.backtest_days",
 )
 

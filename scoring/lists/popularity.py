@@ -41,7 +41,7 @@ class LikedPlays:
         parts = []
         for batch in plays.iter_slices(_BATCH_ROWS):
             ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-            liked = is_liked(settings.label, buckets, ratio, length, settings)
+            liked = is_liked(settings.targets.label, buckets, ratio, length, settings)
             ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
             rows = batch.select(columns.VIDEO_ID).with_columns(ends.alias("end"), pl.Series("liked", liked))
             parts.append(rows.group_by("end", columns.VIDEO_ID).agg(pl.col("liked").sum().cast(pl.Int64)))

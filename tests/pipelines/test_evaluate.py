@@ -344,7 +344,7 @@ def test_models_are_judged_by_their_own_predictions(records: list[dict[str, Any]
 def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(
-            tmp_path / "home", LOG, patch, more_settings=MODELS + "data.label = 'duration'\n"
+            tmp_path / "home", LOG, patch, more_settings=MODELS + "data.targets.label = 'duration'\n"
         )
         train(settings)
         facts = evaluate(settings).summary["impressions"]

@@ -34,7 +34,7 @@ LIKED_ABOVE = 0.6
 LOG = make_log(3, users=10, videos=20, plays=600)
 INSTANT = pl.Datetime("us", "UTC")
 _MORE = (
-    f'features.modules = ["my_features.py"]\ndata.like_threshold = {LIKED_ABOVE}\n'
+    f'features.modules = ["my_features.py"]\ndata.targets.like_threshold = {LIKED_ABOVE}\n'
     "ranker.lightgbm.num_iterations = 12\nranker.lightgbm.min_data_in_leaf = 5\n"
     "evaluation.holdout_days = 2\nevaluation.backtest_days = 1\n"
 )

@@ -34,7 +34,7 @@ from tests.fixtures.tables import read_table
 USER = 7_716_253_849
 SETTINGS = (
     "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
-    "features.als_factors = 4\nthreads = 1\n"
+    "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\ndatabase.keep_runs = 3\n"
 )
 

@@ -229,7 +229,7 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
 
 def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: Settings) -> None:
     """Few plays are liked here, so that many videos tie for the last of a source's room."""
-    changes: dict[str, object] = {"data.like_threshold": 6.0, "lists.exclude.seen": False}
+    changes: dict[str, object] = {"data.targets.like_threshold": 6.0, "lists.exclude.seen": False}
     lists = _lists(home, CUT, length=40, **changes)
     alone = _Alone(home.changed(changes), CUT)
     decided = set()

@@ -37,7 +37,7 @@ def own_views(settings: FeatureSettings, taken: Sequence[View]) -> tuple[View, .
     """
     found: dict[str, tuple[str, list[Feature]]] = {}
     names = {name: "nightreel" for view in taken for name in view.names} | dict.fromkeys(_reserved(), "a key")
-    for named in settings.modules:
+    for named in settings.own_modules:
         for feature in _features(named):
             _check(feature, named)
             if feature.name in names:

@@ -73,6 +73,31 @@ class FileFormat(Section):
         return ",".join(names)
 
 
+class TargetSettings(Section):
+    """What the rankers learn of a play."""
+
+    like_threshold: float = Field(
+        default=1.0,
+        description="a play is liked when watch_ratio exceeds this, or what stands for it in a log of "
+        "another layout; the default is 3.5 for ratings, 0 for weights and 0.5 for events",
+        ge=0,
+    )
+    long_view_s: float | None = Field(
+        default=None,
+        description="a play of at least so many seconds is liked too, whatever its watch_ratio; by default "
+        "the ratio alone counts",
+        gt=0,
+    )
+    label: Literal["ratio", "duration"] = Field(
+        default="ratio",
+        description="what a liked play is: `ratio`, as the two keys above say; `duration`, one whose "
+        "watch_ratio is in the highest fifth among videos of similar length",
+    )
+    watch_ratio_clip: float = Field(
+        default=5.0, description="the regressor's target is watch_ratio, at most this", gt=0
+    )
+
+
 class DataSettings(Section):
     """Raw files, and what a liked play is."""
 
@@ -98,25 +123,8 @@ class DataSettings(Section):
     format: FileFormat = Field(
         default=FileFormat(), description="How the files are written; what is not set is recognised."
     )
-    like_threshold: float = Field(
-        default=1.0,
-        description="A play is liked when watch_ratio exceeds this, or what stands for it in a log of "
-        "another layout; where that is a rating, the default is 3.5, of a weight 0, of events 0.5.",
-        ge=0,
-    )
-    long_view_s: float | None = Field(
-        default=None,
-        description="A play of at least so many seconds is liked too, whatever its watch_ratio; by default "
-        "the ratio alone counts.",
-        gt=0,
-    )
-    watch_ratio_clip: float = Field(
-        default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
-    )
-    label: Literal["ratio", "duration"] = Field(
-        default="ratio",
-        description="What the rankers learn: watch_ratio above like_threshold, or among the highest fifth "
-        "of the plays of videos of like length.",
+    targets: TargetSettings = Field(
+        default=TargetSettings(), description="Which plays are liked, and what the regressor learns."
     )
     log: LogLayout | None = Field(
         default=None,
@@ -137,13 +145,15 @@ class DataSettings(Section):
     def _follow_from_log(self) -> "DataSettings":
         if self.log is None:
             return self
-        if "like_threshold" not in self.model_fields_set:
-            # Settings are frozen for others.
-            object.__setattr__(self, "like_threshold", self.log.like_threshold)
+        if "like_threshold" not in self.targets.model_fields_set:
+            # Settings are frozen for others. A copy, as the default is one object for all.
+            object.__setattr__(self, "targets", self.targets.model_copy())
+            object.__setattr__(self.targets, "like_threshold", self.log.like_threshold)
         needs = "of plays whose play_time and length [data.columns] names"
-        if self.label == "duration" and not self.has_lengths:
+        if self.targets.label == "duration" and not self.has_lengths:
             raise ValueError(f'label = "duration" is {needs}; set label = "ratio"')
-        if self.long_view_s is not None and not (self.has_lengths and self.log.columns.value is None):
+        has_ratios = self.has_lengths and self.log.columns.value is None
+        if self.targets.long_view_s is not None and not has_ratios:
             raise ValueError(f"long_view_s is {needs}, and no rating, weight or event; do not set it")
         return self
 

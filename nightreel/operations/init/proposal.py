@@ -38,12 +38,14 @@ class Draft:
         data: the rest of the section.
         notes: for people.
         form: the section's table `format`.
+        targets: the section's table `targets`.
     """
 
     top: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     form: dict[str, Any] = field(default_factory=dict)
+    targets: dict[str, Any] = field(default_factory=dict)
 
 
 def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
@@ -242,9 +244,9 @@ def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Aske
             threshold = ask(
                 f"Ratings go up to {highest:g}. Above which is a play liked?", "like-threshold", []
             )
-            draft.top["watch_ratio_clip"] = highest
+            draft.targets["watch_ratio_clip"] = highest
     if threshold is not None:
-        draft.top["like_threshold"] = _number("like-threshold", threshold)
+        draft.targets["like_threshold"] = _number("like-threshold", threshold)
 
 
 def _worth(text: str) -> dict[str, float]:
