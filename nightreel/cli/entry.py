@@ -80,7 +80,7 @@ def _written_to() -> list[Path]:
 
 def _keep_list_readable() -> None:
     from nightreel.core.settings import load_settings
-    from scoring.database.connection import keep_readable
+    from scoring.database.sqlite_journal import keep_readable
 
     with suppress(NightreelError):
         keep_readable(load_settings())

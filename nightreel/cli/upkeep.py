@@ -117,8 +117,8 @@ app.add_typer(database, name="db")
 def upgrade_database(as_json: AsJson = False, home: Home = None) -> None:
     """Bring the database's schema to this version of nightreel; nothing is lost."""
     from nightreel.core import printing
-    from scoring.database.connection import database_url, masked
     from scoring.database.schema import upgrade_database as step
+    from scoring.database.url import database_url, masked
 
     settings = command_settings()
     before, now = step(settings)

@@ -10,9 +10,11 @@ from sqlalchemy import Connection, Row, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
 from scoring.database.tables import DONE, FAILED, RUNNING, job_run
+from scoring.database.url import database_exists, database_url
 
 NIGHT, RETRAIN = "night", "retrain"
 ATTEMPTS_MAX = 3

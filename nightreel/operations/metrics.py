@@ -16,8 +16,9 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import recorded_version
+from scoring.database.url import database_exists
 from scoring.outcomes.card import ArmFacts
 from scoring.outcomes.scorecard import Night, arms_of_nights, as_facts, newest_judged, nights
 

@@ -31,7 +31,8 @@ from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.metrics import served_metrics
 from nightreel.operations.status import HEARTBEAT_S, beat, status
 from nightreel.operations.supervise import ProcessResult, StopReason, run_limited
-from scoring.database.connection import DatabaseAwayError, keep_readable
+from scoring.database.failures import DatabaseAwayError
+from scoring.database.sqlite_journal import keep_readable
 from scoring.database.writer import sole_scheduler
 
 TICK_S = 5

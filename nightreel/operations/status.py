@@ -16,10 +16,11 @@ from nightreel.operations.after_now import records_after
 from nightreel.operations.due import last_due, next_due
 from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
 from pipelines.known import deliveries_after
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.kept_runs import shown_run
 from scoring.database.schema import recorded_version, require_current
 from scoring.database.tables import DONE, FAILED
+from scoring.database.url import database_exists
 from scoring.outcomes.scorecard import alarms
 
 FRESH = "fresh"  # the list of the last night that was due is there

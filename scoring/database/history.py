@@ -7,11 +7,13 @@ from sqlalchemy import Connection, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.kept_runs import require_lists
 from scoring.database.runs import show
 from scoring.database.schema import require_current, upgrade
 from scoring.database.tables import STORED, published_run, recommendation_run
+from scoring.database.url import database_url
 from scoring.database.writer import exclusive_lock
 
 _key = recommendation_run.c[columns.RUN_ID]

@@ -13,10 +13,12 @@ from nightreel.core.ids import Ids
 from nightreel.core.log_layout import user_column
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
 from scoring.database.exclusions import read_rules
+from scoring.database.failures import translate_errors
 from scoring.database.schema import require_current, upgrade_database
 from scoring.database.tables import list_rule
+from scoring.database.url import database_url
 from scoring.lists.rules.owner import (
     AT_MOST,
     AUTHOR,

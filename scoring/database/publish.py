@@ -24,8 +24,9 @@ from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since
 from pipelines.labels import LengthBuckets
 from pipelines.repeat_discount import with_fitted_discount
-from scoring.database.connection import database_url, masked, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
 from scoring.database.exclusions import read_exclusions
+from scoring.database.failures import translate_errors
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_runs import same_run
 from scoring.database.list_inputs import list_files, list_inputs
@@ -39,6 +40,7 @@ from scoring.database.schema import upgrade
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.shared_lists import shortages
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
+from scoring.database.url import database_url, masked
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import Arm, arms_of_night
 from scoring.lists.eligibility import Exclusions

@@ -26,9 +26,10 @@ from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from pipelines.features import build_features
 from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import SCHEMA_VERSION, recorded_version
 from scoring.database.tables import FAILED, RUNNING, recommendation_run
+from scoring.database.url import database_exists
 from scoring.lists.eligibility import default_as_of
 
 FOLDER = "replay"

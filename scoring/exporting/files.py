@@ -15,13 +15,14 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import StepResult
-from scoring.database.connection import database_url, masked, reading
+from scoring.database.connection import reading
 from scoring.database.id_columns import Id, are_text
 from scoring.database.kept_runs import require_lists, run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.shared_lists import TABLES, whole_lists
 from scoring.database.show_shared import require_kind
 from scoring.database.tables import recommendation
+from scoring.database.url import database_url, masked
 from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import CHANGE, Rows, changes, lists_by_user
 

@@ -14,7 +14,8 @@ from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS
-from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.schema import upgrade_if_there
 from scoring.database.tables import (
     list_arm,
@@ -26,6 +27,7 @@ from scoring.database.tables import (
     list_reach,
     recommendation_run,
 )
+from scoring.database.url import database_url, masked
 from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
 from scoring.outcomes.exposures import Exposures, exposure_table, exposures_of

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Table, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
+from scoring.database.url import database_exists
 from scoring.outcomes.arms import arms_over_nights
 from scoring.outcomes.card import ArmFacts, NightFacts, Scorecard
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN

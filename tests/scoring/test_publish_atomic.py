@@ -114,7 +114,7 @@ def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
     before = shown_rows(settings)
-    monkeypatch.setattr("scoring.database.connection._READERS_WAIT_S", 0.3)
+    monkeypatch.setattr("scoring.database.sqlite_journal._READERS_WAIT_S", 0.3)
     app = sqlite3.connect(settings.paths.sqlite, isolation_level=None)
     app.execute("BEGIN")
     assert app.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0] == len(before)

@@ -24,7 +24,9 @@ from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_f
 from nightreel.operations.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
 from pipelines import model_registry
 from pipelines.ingest.ids import forget_id
-from scoring.database.connection import database_exists, database_url, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
+from scoring.database.url import database_exists, database_url
 from scoring.database.writer import sole_job
 
 _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
