@@ -26,9 +26,10 @@ from nightreel.core.logs import progress
 from nightreel.core.printing import print_table
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import Pairs, protocol_pairs
 from pipelines.evaluate.system_names import HYBRID
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.labels import LengthBuckets, Targets
 from pipelines.metrics import Order, Outcome, RankedLists, bootstrap_intervals, ndcg_at_k
 from pipelines.model_rows.encoding import FeatureEncoding

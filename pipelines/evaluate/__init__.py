@@ -24,11 +24,12 @@ from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
+from pipelines.evaluate.pair_scores import Models, truth_file
 from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.repeat_fit import fit_repeat_discount
 from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.system_names import HYBRID
-from pipelines.evaluate.trials import Models, Trial, trial, truth_file
+from pipelines.evaluate.trials import Trial, trial
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker

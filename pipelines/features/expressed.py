@@ -19,7 +19,8 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.facts import ViewFacts
 from pipelines.features.kept_values import can_be_kept, kept_values
-from pipelines.features.over_days import VISIBLE, from_values_of_days, over_days, visible_from
+from pipelines.features.over_days import from_values_of_days, over_days, visible_from
+from pipelines.features.points import VISIBLE
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 

@@ -14,7 +14,8 @@ from nightreel.core.catalogue.entries import GROUPS, Entity
 from nightreel.core.checksums import require_as_written
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.daily_sums import LIKED, is_liked
-from pipelines.features.over_days import VISIBLE, visible_from
+from pipelines.features.over_days import visible_from
+from pipelines.features.points import VISIBLE
 
 _KEY_KNOWN = "key_known"
 _CELL = "cell"

@@ -19,8 +19,9 @@ from nightreel.core.settings import Settings, load_settings
 from nightreel.core.steps import StepResult
 from pipelines import model_registry
 from pipelines.evaluate import evaluate
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import kuairec_pairs, protocol_pairs
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets
 from pipelines.rankers import HybridRanker, train
