@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nightreel.core.instants import DAY_US
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -43,7 +45,7 @@ from pipelines.rankers.training_data import TrainingData
 
 _PLAYS = 500_000
 _AT = 10
-_WEEK_US = 7 * 86_400 * 1_000_000
+_WEEK_US = 7 * DAY_US
 _GRADES = 20  # of equal width, from 0 to the top of the target
 _QUERY_ROWS_MAX = 2_000  # LightGBM takes at most 10,000
 _TRUNCATION = 50  # ranks for which swaps count; the lists that matter are longer than LightGBM's 30

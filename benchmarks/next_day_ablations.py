@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nightreel.core.instants import unix_us
+
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -108,7 +110,7 @@ class _Split:
         if rows is None:
             sys.exit(f"{settings.home}: no candidate of a past night was liked.")
         train = rows.before(cuts.holdout_from)
-        later = rows.is_validation & (rows.until_us > round(cuts.holdout_from.timestamp() * 1_000_000))
+        later = rows.is_validation & (rows.until_us > unix_us(cuts.holdout_from))
         if train is not None and len(np.unique(rows.group[later])) >= _LATE_NIGHTS_MIN:
             return cls(train, _some(rows, later))
         others = _some(rows, ~rows.is_validation)

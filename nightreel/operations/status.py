@@ -10,6 +10,7 @@ from typing import Any
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.clock import SKEW, is_future
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations.after_now import records_after
@@ -139,7 +140,7 @@ def _state_of_list(
         # Its list was made, and someone went back to an older one: nothing is waited for.
         return STALE
     failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
-    before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - timedelta(microseconds=1))
+    before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - MICROSECOND)
     has_time = now < last + timedelta(minutes=settings.schedule.job_limit_minutes)
     return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
 

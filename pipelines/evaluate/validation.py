@@ -64,25 +64,26 @@ class ValidationPairs:
 
 
 def tuned_on(
-    tuning: "ValidationPairs",
+    pairs: ValidationPairs,
     scores: Mapping[str, np.ndarray],
     ranker: HybridRanker,
     catalogue: int,
     settings: RankerNeeds,
 ) -> Tuned:
-    """What the tuning users choose.
+    """What the validation users choose.
 
     Args:
-        scores: of their pairs.
+        scores: of their pairs, by system.
+        catalogue: the number of videos that lists are chosen from.
     """
     filters = {
-        k: tuning.quality(
+        k: pairs.quality(
             hybrid_of_pairs(
-                tuning.user_id,
-                tuning.video_id,
+                pairs.user_id,
+                pairs.video_id,
                 scores,
                 ranker,
-                plays=tuning.plays,
+                plays=pairs.plays,
                 filter_k=k,
                 catalogue=catalogue,
             )
@@ -90,10 +91,8 @@ def tuned_on(
         for k in _filters(catalogue, settings.ranker, settings.lists)
     }
     blended = [system for system in _BLENDED if system in scores]
-    blend = tuned_blend(
-        components(scores, settings.data.targets.label, blended), {CLASSIFIER}, tuning.quality
-    )
-    return Tuned(blend, filters, len(np.unique(tuning.user_id)))
+    blend = tuned_blend(components(scores, settings.data.targets.label, blended), {CLASSIFIER}, pairs.quality)
+    return Tuned(blend, filters, len(np.unique(pairs.user_id)))
 
 
 def _filters(catalogue: int, ranker: RankerSettings, lists: ListSettings) -> list[int]:

@@ -10,11 +10,11 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
+from nightreel.core.instants import DAY_US, unix_us
 from nightreel.core.settings import DataSettings
 from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
 
-_EPOCH_US = 1_000_000
 # Of fewer ids than this a table over their span is small anyway.
 _SPAN_MIN = 1_000_000
 
@@ -68,11 +68,11 @@ class Past:
     @property
     def cutoff_us(self) -> int:
         """The cutoff in microseconds since 1970 UTC."""
-        return round(self.cutoff.timestamp() * _EPOCH_US)
+        return unix_us(self.cutoff)
 
     def age_days(self, rows: np.ndarray) -> np.ndarray:
         """The age at the cutoff, in days, of the plays that a bool [plays] selects: float64."""
-        found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / (86_400 * _EPOCH_US)
+        found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / DAY_US
         return found
 
     def pairs(self, rows: np.ndarray | slice = slice(None)) -> csr_matrix:
