@@ -1,6 +1,7 @@
 """The runs and the scheduled jobs, as tables and as the chart of how long nights took."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
@@ -72,11 +73,9 @@ def with_lists(runs: list[dict[str, Any]], run_id: int | None) -> dict[str, Any]
 
 def read_jobs(connection: Connection) -> list[dict[str, Any]]:
     """The newest scheduled jobs, newest first."""
-    jobs = [row._asdict() for name in (NIGHT, RETRAIN) for row in latest_jobs(connection, name, _JOBS_MAX)]
-    for job in jobs:
-        stages = json.loads(job["stages"] or "{}")
-        job["stage_seconds"] = _by_stage({name: facts.get("seconds") for name, facts in stages.items()})
-    return sorted(jobs, key=lambda job: job["due_at"], reverse=True)[:_JOBS_MAX]
+    jobs = [job for name in (NIGHT, RETRAIN) for job in latest_jobs(connection, name, _JOBS_MAX)]
+    newest = sorted(jobs, key=lambda job: job.due_at, reverse=True)[:_JOBS_MAX]
+    return [{**vars(job), "stage_seconds": _by_stage(job.seconds)} for job in newest]
 
 
 def runs_table(runs: list[dict[str, Any]]) -> Table:
@@ -101,5 +100,5 @@ def seconds_chart(runs: list[dict[str, Any]]) -> Bars | None:
     )
 
 
-def _by_stage(seconds: dict[str, float | None]) -> str:
+def _by_stage(seconds: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if value is not None)

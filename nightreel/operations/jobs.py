@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings.needs import DatabaseNeeds
@@ -28,6 +28,26 @@ class Job:
 
     name: str
     due_at: datetime
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A row of `job_run`.
+
+    Attributes:
+        seconds: of each stage that was begun; None where they are unknown.
+    """
+
+    job: str
+    due_at: datetime
+    status: str
+    attempts: int
+    started_at: datetime
+    ended_at: datetime | None
+    run_id: int | None
+    seconds: Mapping[str, float | None]
+    remarks: str | None
+    error: str | None
 
 
 def is_open(settings: DatabaseNeeds, job: Job, now: datetime | None = None) -> bool:
@@ -126,14 +146,17 @@ def forget(settings: DatabaseNeeds, job: Job) -> None:
         connection.execute(job_run.delete().where(job_run.c.job == job.name, job_run.c.due_at == job.due_at))
 
 
-def latest_jobs(
-    connection: Connection, name: str, limit: int, *, by: datetime | None = None
-) -> Sequence[Row[Any]]:
+def latest_jobs(connection: Connection, name: str, limit: int, *, by: datetime | None = None) -> list[JobRun]:
     """The job's last runs, newest first; with `by`, only those that were due and began by this instant."""
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
     if by is not None:
         query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
-    return connection.execute(query).all()
+    found = [row._asdict() for row in connection.execute(query)]
+    return [JobRun(**row, seconds=_seconds(row.pop("stages"))) for row in found]
+
+
+def _seconds(stages: str | None) -> dict[str, float | None]:
+    return {name: facts.get("seconds") for name, facts in json.loads(stages or "{}").items()}
 
 
 def check_readable(settings: DatabaseNeeds) -> None:
