@@ -4,6 +4,7 @@
 the days before the holdout. Other users and later days, which are reported, have no part.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Paths
+from nightreel.core.settings import Paths, RetrievalSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
@@ -61,6 +62,27 @@ class Chosen:
 def objective_of(model: ModelVersion) -> str:
     """The objective of a version; versions from before there was a choice have `shown`."""
     return str(model.manifest.get("objective", SHOWN))
+
+
+def settings_without_effect(objectives: Collection[str], settings: RetrievalSettings) -> list[str]:
+    """A line for each setting of candidates that was changed, and that no objective of tonight's lists reads.
+
+    Args:
+        objectives: of the models that make the lists.
+    """
+    default, remarks = RetrievalSettings(), []
+    if SHOWN not in objectives and settings.candidates != default.candidates:
+        remarks.append(
+            "[retrieval] candidates has no effect on these lists: the model is of objective next_day, whose "
+            "candidates [retrieval] sources names."
+        )
+    changed = [name for name in ("sources", "source_k") if getattr(settings, name) != getattr(default, name)]
+    if NEXT_DAY not in objectives and changed:
+        remarks.append(
+            f"[retrieval] {' and '.join(changed)} {'have' if len(changed) > 1 else 'has'} no effect on these "
+            "lists: the model is of objective shown, whose candidates [retrieval] candidates names."
+        )
+    return remarks
 
 
 def has_backtest(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since
 from pipelines.labels import LengthBuckets
+from pipelines.rankers.objective import objective_of, settings_without_effect
 from pipelines.repeat_discount import with_fitted_discount
 from scoring.database.connection import sql_engine
 from scoring.database.exclusions import read_exclusions
@@ -192,7 +193,8 @@ def score_and_publish(
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
     for remark in written.remarks:
         _log.warning("lists lack what was asked", run_id=written.run_id, reason=remark)
-    remarks = [*changes, *written.remarks, *shortages(written.shared)]
+    unread = settings_without_effect({objective_of(arm.model) for arm in arms}, settings.retrieval)
+    remarks = [*changes, *written.remarks, *shortages(written.shared), *unread]
     if not run.show:
         remarks.append(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "

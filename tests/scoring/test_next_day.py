@@ -14,14 +14,14 @@ import pytest
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import RetrievalSettings, Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
-from pipelines.rankers.objective import BACKTEST, NEXT_DAY
+from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, settings_without_effect
 from pipelines.rankers.past_nights import night_rows
 from pipelines.rankers.shrinkage import Shrinkage
 from pipelines.rankers.training_data import TrainingData
@@ -117,6 +117,16 @@ def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
     assert model.manifest["why"]
     for prefix in (NEXT_DAY, BACKTEST):
         assert NextDayRanker.load(model.folder, prefix).names
+
+
+def test_a_setting_that_the_models_objective_does_not_read_is_named(home: Settings) -> None:
+    changed = home.changed({"retrieval.candidates": "als,popular", "retrieval.sources": "als,ease"}).retrieval
+    (line,) = settings_without_effect({NEXT_DAY}, changed)
+    assert "[retrieval] candidates has no effect" in line
+    (line,) = settings_without_effect({SHOWN}, changed)
+    assert "[retrieval] sources and source_k have no effect" in line
+    assert not settings_without_effect({SHOWN, NEXT_DAY}, changed)
+    assert not settings_without_effect({SHOWN}, RetrievalSettings())
 
 
 def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings) -> None:
