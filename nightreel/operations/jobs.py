@@ -151,8 +151,12 @@ def latest_jobs(connection: Connection, name: str, limit: int, *, by: datetime |
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
     if by is not None:
         query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
-    found = [row._asdict() for row in connection.execute(query)]
-    return [JobRun(**row, seconds=_seconds(row.pop("stages"))) for row in found]
+    return [_job_run(row._asdict()) for row in connection.execute(query)]
+
+
+def _job_run(row: dict[str, Any]) -> JobRun:
+    seconds = _seconds(row.pop("stages"))
+    return JobRun(**row, seconds=seconds)
 
 
 def _seconds(stages: str | None) -> dict[str, float | None]:

@@ -34,7 +34,7 @@ LIKED_ABOVE = 0.6
 LOG = make_log(3, users=10, videos=20, plays=600)
 INSTANT = pl.Datetime("us", "UTC")
 _MORE = (
-    f'features.modules = ["my_features.py"]\ndata.targets.like_threshold = {LIKED_ABOVE}\n'
+    f'features.modules = ["pair_views", "my_features.py"]\ndata.targets.like_threshold = {LIKED_ABOVE}\n'
     "ranker.lightgbm.num_iterations = 12\nranker.lightgbm.min_data_in_leaf = 5\n"
     "evaluation.holdout_days = 2\nevaluation.backtest_days = 1\n"
 )
@@ -232,7 +232,7 @@ def test_what_is_wrong_is_said_in_a_line(settings: Settings, tmp_path: Path, tex
     module = tmp_path / "wrong.py"
     head = "import polars as pl\nfrom nightreel.core.catalogue import Feature\nfeatures = [Feature"
     module.write_text((head + text if text.startswith("(") else text), encoding="utf-8")
-    changed = settings.changed({"features.modules": (str(module),)})
+    changed = settings.changed({"features.modules": ("pair_views", str(module))})
     with pytest.raises(InputError, match=said) as caught:
         build_expressed(changed)
     assert "wrong.py" in str(caught.value) and "\n" not in str(caught.value)
