@@ -143,7 +143,7 @@ def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Path
             if Path(source.path) != expected:
                 raise InputError(
                     f"{where}: the view {view.name} reads {source.path}, this home's file is {expected}.",
-                    "Run `cd feature_repo && feast apply` with the home that is meant.",
+                    "Run `cd feature_repo && feast apply` with the right home.",
                 )
 
 

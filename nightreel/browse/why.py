@@ -113,7 +113,7 @@ def why_page(
 def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: str) -> None:
     if last_arrival(paths) > known_at:
         raise InputError(
-            f"Run {run_id}: deliveries have arrived since; what it knew has to be made again.",
+            f"Run {run_id}: deliveries have arrived since, so what it knew must be made again.",
             f"Run `{command}`, which does so.",
         )
 
@@ -121,7 +121,7 @@ def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: s
 def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
     """The explanation, or a remark that there is no list to explain."""
     if not _one_at_a_time.acquire(timeout=_WAIT_S):
-        raise BusyError("Others ask for reasons too.", "Ask again in a minute.")
+        raise BusyError("Other requests for reasons are being answered.", "Ask again in a minute.")
     try:
         # Feast takes seconds to import, and only this page needs it.
         from feature_repo.home import working_on

@@ -93,7 +93,7 @@ def export(
 
         if lists is not Lists.users:
             if since is not None:
-                raise InputError("--since: only of the lists of users.", "Leave it out.")
+                raise InputError("--since: only for the lists of users.", "Leave it out.")
             report_step(
                 lambda: export_shared(settings, file, run_id, lists.value), "export", changes_home=False
             )
@@ -103,7 +103,7 @@ def export(
     if lists is not Lists.users:
         raise InputError(f"--lists {lists.value}: only with a file.", "Name one, like lists.parquet.")
     if since is not None:
-        raise InputError("--since: only with a file.", "Elsewhere all lists of a run come at once.")
+        raise InputError("--since: only with a file.", "Elsewhere all lists of a run are exported at once.")
     if to == "feast":
         import_feast()
         from scoring.exporting.feast import export_to_feast

@@ -84,7 +84,7 @@ def score(
 
         if instant or known or model:
             raise InputError(
-                "--replay: the run itself says as of when, with which model.", "Leave the rest out."
+                "--replay: the run itself fixes the instant and the model.", "Leave the rest out."
             )
         night = night_of(settings, replay)
         instant, model, known = night.as_of, night.model_version, night.known_at

@@ -95,14 +95,14 @@ def add(
     items = {"video": video, "author": author, "category": category}
     named = {name: item for name, item in items.items() if item is not None}
     if len(named) != 1:
-        raise InputError(f"{kind}: of one thing.", "Name it with --video, --author or --category.")
+        raise InputError(f"{kind}: applies to one thing.", "Name it with --video, --author or --category.")
     ((item_kind, item),) = named.items()
     if (rows if kind == PIN else rank) is not None:
         raise InputError(f"{kind}: a pin has a --rank, a quota --rows.", "Write the other one.")
     column, equals, value = (segment or "").partition("=")
     if segment is not None and not (column and equals):
         raise InputError(
-            f"--segment {segment}: no column and value.", "Write it like user_active_degree=full."
+            f"--segment {segment}: not a column and a value.", "Write it like user_active_degree=full."
         )
     rule = OwnerRule(
         0,

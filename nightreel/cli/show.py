@@ -71,7 +71,7 @@ def show(
     if user_id is None:
         rows = _shared_rows(related, segment, limit, run_id)
         if why is not None:
-            raise InputError("--why: only with USER_ID.", "Name the user whose list it is of.")
+            raise InputError("--why: only with USER_ID.", "Name the user whose list it is about.")
     elif segment is not None:
         raise InputError("--segment: only with --popular.", "Leave it out.")
     elif why is not None:

@@ -66,9 +66,9 @@ class Points:
         for feature in features:
             values = daily[feature.name]
             if not (values.dtype.is_integer() or values.dtype.is_temporal() or values.dtype == pl.Boolean):
-                where = where_declared(view)
+                where = f"{where_declared(view)}: feature {feature.name!r}"
                 raise InputError(
-                    f"{where}: feature {feature.name!r}: {values.dtype} is not whole to combine.",
+                    f"{where}: {values.dtype} is not a whole number, so it cannot be combined.",
                     "Leave combine out, or round the values to whole numbers.",
                 )
             if feature.combine == "sum":

@@ -94,7 +94,7 @@ def _delivery(path: Path) -> Delivery | str:
     try:
         arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
     except ValueError:
-        return f"its name begins with {match[1]}, which is no instant"
+        return f"its name begins with {match[1]}, which is not an instant"
     if not path.is_file():
         return "a link to nothing" if path.is_symlink() and not path.exists() else "not a file"
     return Delivery(path, kind, arrived)

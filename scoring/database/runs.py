@@ -156,7 +156,7 @@ def require_unpublished(connection: Connection, run_id: int) -> None:
     ).scalar()
     if status != RUNNING:
         raise NightreelError(
-            f"Run {run_id} is not being written any more: it was ended by another process.",
+            f"Run {run_id} is no longer being written: another process ended it.",
             "Run `nightreel score`.",
         )
 

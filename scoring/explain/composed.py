@@ -76,7 +76,7 @@ class NightOfUser:
         user = int(np.searchsorted(every.user_id, user_id))
         if user == len(every.user_id) or every.user_id[user] != user_id:
             raise InputError(
-                f"User {user_id}: not among the users of run {run.run_id} any more.",
+                f"User {user_id}: no longer among the users of run {run.run_id}.",
                 "Choose another user, or a later run.",
             )
         ranker = HybridRanker.load(model.folder, threads=settings.threads)

@@ -127,7 +127,9 @@ def export_shared(
 
 def _require_name(file: Path) -> None:
     if file.suffix.lower() not in _WRITERS:
-        raise InputError(f"{file}: none of {', '.join(_WRITERS)}.", "Name the file like lists.csv.")
+        raise InputError(
+            f"{file}: its ending is not one of {', '.join(_WRITERS)}.", "Name the file like lists.csv."
+        )
     if file.is_dir():
         raise InputError(f"{file}: a folder.", "Name a file.")
     if not file.parent.is_dir():

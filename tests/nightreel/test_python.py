@@ -185,7 +185,7 @@ def test_what_cannot_be_used_is_refused_in_a_line(shown: dict[str, Any], tmp_pat
         home.ingest(_plays(5).head(0))
     with pytest.raises(error, match="The frame has column user_id twice"):
         home.ingest(pd.concat([_plays(5).to_pandas()] * 2, axis=1)[["user_id", "rating"]])
-    with pytest.raises(error, match="no dataframe"):
+    with pytest.raises(error, match="not a dataframe"):
         home.ingest(object())
     with pytest.raises(error, match="no such folder"):
         nightreel.open(tmp_path / "nowhere")

@@ -206,14 +206,14 @@ BAD: list[tuple[str, str]] = [
     ("('author', entity='user', description='x', value=pl.len())]", "there already"),
     ("('A b', entity='user', description='x', value=pl.len())]", "not a name"),
     ("('a', entity='cat', description='x', value=pl.len())]", "no entity 'cat'"),
-    ("('a', entity='user', description='x', value=3)]", "no Polars expression"),
+    ("('a', entity='user', description='x', value=3)]", "not a Polars expression"),
     ("('a', entity='user', description='', value=pl.len())]", "no description"),
     ("('a', entity='user', description='x', value=pl.len(), days=0)]", "days is 0"),
     (
         "('a', entity='user', description='x', value=pl.len(), table='x')]",
         "no rows in the table",
     ),
-    ("('a', entity='user', description='x', value=pl.len(), type='string')]", "text is no number"),
+    ("('a', entity='user', description='x', value=pl.len(), type='string')]", "text is not a number"),
     (
         "('a', entity='user', description='x', value=pl.len(), view='user_profile')]",
         "has a view user_profile",
@@ -222,7 +222,7 @@ BAD: list[tuple[str, str]] = [
     ("('a', entity='user', description='x', value=pl.col('watch_ratio'))]", "several values"),
     (
         "('a', entity='user', description='x', value=pl.col('watch_ratio').sum(), combine='sum')]",
-        "not whole",
+        "not a whole number",
     ),
 ]
 

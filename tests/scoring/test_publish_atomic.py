@@ -221,7 +221,7 @@ def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> No
         with sql_engine(settings).begin() as connection:
             connection.exec_driver_sql("UPDATE recommendation_run SET status = 'failed' WHERE run_id = 2")
 
-    with pytest.raises(NightreelError, match="ended by another process"):
+    with pytest.raises(NightreelError, match="another process"):
         publish_lists(settings, candidates, usurped(), NIGHT + timedelta(days=1))
     assert shown_rows(settings) == before
 

@@ -59,7 +59,9 @@ class FileFormat(Section):
             try:
                 codecs.lookup(value)
             except (LookupError, ValueError) as error:
-                raise ValueError(f"{value!r} is no known encoding; use a name like gbk or latin-1") from error
+                raise ValueError(
+                    f"{value!r} is not a known encoding; use a name like gbk or latin-1"
+                ) from error
         return value
 
     @field_validator("text_ids")

@@ -65,7 +65,7 @@ class SharedLists(Section):
                 raise ValueError("a column is named twice")
             if columns.OVERALL in names:
                 raise ValueError(
-                    f"`{columns.OVERALL}` is the name of the list for all; there is always that one"
+                    f"`{columns.OVERALL}` is the name of the list for everyone, which is always made"
                 )
         return value
 

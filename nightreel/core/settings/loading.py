@@ -131,7 +131,7 @@ def require_home(settings: MirrorNeeds, *, may_be_new: bool = False) -> None:
         return
     raise InputError(
         f"{home}: a file, not a folder." if home.exists() else f"{home}: no such folder.",
-        "Name the home with --home or NIGHTREEL_HOME, or make the folder.",
+        "Name the home with --home or NIGHTREEL_HOME, or create the folder.",
     )
 
 
@@ -151,7 +151,7 @@ def file_values() -> tuple[Path | None, dict[str, Any]]:
     try:
         return file, with_new_names(tomllib.loads(file.read_text(encoding="utf-8")), file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not valid TOML: {error}.", "Mend the file, or remove it.") from None
+        raise InputError(f"{file}: not valid TOML: {error}.", "Fix the file, or remove it.") from None
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

@@ -39,5 +39,5 @@ class RankerSettings(Section):
     def _known_last_stage(cls, value: str | None) -> str | None:
         if value is not None and value not in own_names(RANKERS):
             known = ", ".join(own_names(RANKERS)) or "none"
-            raise ValueError(f"{value!r}: no installed package brings it ({RANKERS}; there are: {known})")
+            raise ValueError(f"{value!r}: no installed package provides it ({RANKERS}; there are: {known})")
         return value

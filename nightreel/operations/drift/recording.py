@@ -125,7 +125,9 @@ def _training(settings: FitNeeds, version: ModelVersion) -> _Training:
     end = datetime.fromisoformat(version.manifest["data"]["holdout_from"])
     sample = Sample.of(end - timedelta(days=_TRAINING_DAYS), end, version, settings)
     if not sample.plays:
-        raise InputError(f"No play is left of the days that trained model {version.version}.", "Train again.")
+        raise InputError(
+            f"No plays are left of the days that model {version.version} was trained on.", "Train again."
+        )
     found = {
         column.name: Distribution.of(column.values, is_categorical=column.is_categorical, units=column.units)
         for column in sample.columns

@@ -58,7 +58,8 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     if settings.home_url is not None or settings.data.raw_url is not None:
         raise InputError(
             "forget: home and raw files behind a URL are not searched.",
-            "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
+            "Fetch them to this machine's disk, forget there, and put them back; older versions of objects "
+            "remain.",
         )
     ids = Ids.of(settings.paths, columns.USER_ID)
     given = ids.given(str(user_id))

@@ -55,7 +55,7 @@ def _first(folder: Path, name: str, patterns: Mapping[str, str]) -> tuple[str, l
         if found:
             return layout, found
     raise InputError(
-        f"{folder}: no {' or '.join(patterns)}, as {name} has.", "Name the folder that its files lie in."
+        f"{folder}: no {' or '.join(patterns)}, as {name} has.", "Name the folder with its files."
     )
 
 

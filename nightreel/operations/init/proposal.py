@@ -63,12 +63,12 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     if len(sample.names) == 1:
         raise InputError(
             f"{log}: one column, {sample.names[0][:_SHOWN]}; a log has user, item and time in each row.",
-            "Where a sign that is not recognised stands between columns, give --delimiter.",
+            "If an unusual character separates the columns, give --delimiter.",
         )
     named = _columns(sample, given, ask)
     if objects := [name for name in named.values() if name in sample.nested]:
         raise InputError(
-            f"{log}: column {objects[0]} holds objects or lists.", "Write what is in them as columns."
+            f"{log}: column {objects[0]} holds objects or lists.", "Write their contents as columns."
         )
     if twice := [name for name in named.values() if sample.names.count(name) > 1]:
         raise InputError(f"{log}: column {twice[0]} is named twice.", "Rename or remove one of the two.")
@@ -107,7 +107,7 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     for option, roles in (("worth", ("event",)), ("length_unit", _LENGTHS)):
         if option in given and not any(role in named for role in roles):
             raise InputError(
-                f"--{option.replace('_', '-')}: no column says that of a play.",
+                f"--{option.replace('_', '-')}: no column has that for a play.",
                 f"Leave it out, or name the column: --{roles[0].replace('_', '-')}.",
             )
     return draft
@@ -117,7 +117,7 @@ def _require_choices(given: Mapping[str, str]) -> None:
     for option, choices in _CHOICES.items():
         if option in given and given[option] not in choices:
             raise InputError(
-                f"--{option.replace('_', '-')} {given[option]}: none of {', '.join(choices)}.",
+                f"--{option.replace('_', '-')} {given[option]}: not one of {', '.join(choices)}.",
                 "Give one of them.",
             )
 
