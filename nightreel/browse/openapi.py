@@ -91,8 +91,8 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
         "/scorecard",
         "What was made of each night's lists, as `nightreel scorecard --json` has it.",
         (
-            ("days", "query", "integer", "Nights of so many days, up to the last."),
-            ("replays", "query", "boolean", "Nights that were made again later, which no app read."),
+            ("days", "query", "integer", "How many days of nights, up to the last."),
+            ("replays", "query", "boolean", "Show nights that were made again later, which no app read."),
         ),
         {"nights": "array", "alarms": "array"},
     ),

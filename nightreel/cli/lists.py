@@ -26,7 +26,10 @@ def compare(
     other_id: Annotated[
         int | None,
         typer.Argument(
-            metavar="[OTHER]", max=RUN_ID_MAX, show_default="the one that apps read", help="Another."
+            metavar="[OTHER]",
+            max=RUN_ID_MAX,
+            show_default="the one that apps read",
+            help="The run to compare it with.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -61,7 +64,7 @@ def export(
             metavar="RUN_ID",
             max=RUN_ID_MAX,
             show_default="all lists",
-            help="Write only lists that differ from those of this run, and whose users are gone.",
+            help="Write only lists that differ from those of this run, and users who no longer have one.",
         ),
     ] = None,
     to: Annotated[
@@ -142,10 +145,10 @@ def rollback(
 @app.command(context_settings=ANY_ID)
 def forget(
     user_id: Annotated[
-        str, typer.Argument(help="The user to forget, as the log names them; this cannot be undone.")
+        str, typer.Argument(help="The user to forget, by the id in the log; this cannot be undone.")
     ],
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")
+        bool, typer.Option("--retrain", help="Train again without them, and remove the earlier models.")
     ] = False,
     as_json: StepJson = False,
     home: Home = None,
@@ -162,7 +165,7 @@ def forget(
 @app.command()
 def browse(
     host: Annotated[
-        str, typer.Option(help="Address to serve on; another than this machine's own lets others read.")
+        str, typer.Option(help="Address to serve on; any but this machine's own lets others read.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve.")] = 1,

@@ -23,7 +23,7 @@ def show(
         typer.Argument(
             metavar="USER_ID",
             show_default="none",
-            help="The user whose list to show, as the log names them.",
+            help="The user whose list to show, by the id in the log.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
@@ -61,7 +61,7 @@ def show(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show a user's list, a video's related ones or what is popular: each row with where it came from."""
+    """Show a user's list, a video's related videos or what is popular, each row with its source."""
     from nightreel.core import printing
     from scoring.database.show import user_list
 

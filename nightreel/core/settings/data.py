@@ -23,22 +23,22 @@ class FileFormat(Section):
 
     delimiter: str | None = Field(
         default=None,
-        description="what stands between the columns of CSV files, e.g. `;` or `::`",
+        description="the character between the columns of CSV files, e.g. `;` or `::`",
         min_length=1,
     )
     decimal: Literal[".", ","] | None = Field(
         default=None,
-        description="what stands before the decimals of numbers; recognised: a point, or a comma where that "
+        description="the character before the decimals of numbers; recognised: a point, or a comma if that "
         "does not separate columns and the first rows of a column have it",
     )
     encoding: str | None = Field(
         default=None,
-        description="of text files, e.g. `gbk`; recognised: UTF-8, or UTF-16 where a file says so",
+        description="encoding of text files, e.g. `gbk`; recognised: UTF-8, or UTF-16 with its mark",
     )
     quote: str | None = Field(
         default=None,
-        description="what stands around fields of CSV files that hold a delimiter, e.g. `'`; empty: nothing, "
-        "and a quote is a character like others; recognised: `\"`, or `'` where all fields have it",
+        description="the quote around fields of CSV files that contain a delimiter, e.g. `'`; empty: none, "
+        "quotes are ordinary characters; recognised: `\"`, or `'` if all fields have it",
         max_length=1,
     )
     time: TimeFormat = Field(
@@ -49,7 +49,7 @@ class FileFormat(Section):
     text_ids: str = Field(
         default=AUTO_IDS,
         description="which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
-        "music, tag with commas between, or `none`; recognised in the first load, and kept",
+        "music, tag separated by commas, or `none`; recognised in the first load, and kept",
     )
 
     @field_validator("encoding")
@@ -71,7 +71,7 @@ class FileFormat(Section):
         of_ids = not set(names) - set(TEXT_IDS) and len(set(names)) == len(names)
         if names not in ([AUTO_IDS], [NO_TEXT_IDS]) and not of_ids:
             known = ", ".join(TEXT_IDS)
-            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, with commas between")
+            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, separated by commas")
         return ",".join(names)
 
 
@@ -80,13 +80,13 @@ class TargetSettings(Section):
 
     like_threshold: float = Field(
         default=1.0,
-        description="a play is liked when watch_ratio exceeds this, or what stands for it in a log of "
-        "another layout; the default is 3.5 for ratings, 0 for weights and 0.5 for events",
+        description="a play is liked when watch_ratio, or its counterpart in a log of another layout, "
+        "exceeds this; the default is 3.5 for ratings, 0 for weights and 0.5 for events",
         ge=0,
     )
     long_view_s: float | None = Field(
         default=None,
-        description="a play of at least so many seconds is liked too, whatever its watch_ratio; by default "
+        description="a play of at least this many seconds is liked too, whatever its watch_ratio; by default "
         "the ratio alone counts",
         gt=0,
     )
@@ -123,7 +123,8 @@ class DataSettings(Section):
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )
     format: FileFormat = Field(
-        default=FileFormat(), description="How the files are written; what is not set is recognised."
+        default=FileFormat(),
+        description="How the files are written; keys that are not set are recognised from the files.",
     )
     targets: TargetSettings = Field(
         default=TargetSettings(), description="Which plays are liked, and what the regressor learns."

@@ -25,7 +25,7 @@ class FeatureSettings(Section):
     modules: tuple[str, ...] = Field(
         default=(),
         description="Your own Python modules with features: names, or paths of files relative to the home; "
-        "in the environment with commas between. `pair_views` among them builds nightreel's own Feast views "
+        "in the environment separated by commas. `pair_views` among them builds nightreel's own Feast views "
         "of a user with an author, a category, a tag and a length, for models of your own: nightreel's "
         "rankers compute what they need of these as they read the plays.",
     )

@@ -84,8 +84,8 @@ def require_searchable(paths: Paths, settings: DataSettings, person: Person) -> 
             )
         if file.name == SOCIAL_NETWORK.name:
             raise InputError(
-                f"{path}: lists of friends that are not a CSV file in UTF-8 with commas, so the user would stay "
-                "in them.",
+                f"{path}: lists of friends that are not a CSV file in UTF-8 with commas, so the user would "
+                "stay in them.",
                 "Replace it by such a file, then forget again; nothing was removed.",
             )
         if _has_users(file):
