@@ -147,7 +147,7 @@ def _named_by(rows: NightRows, source: str, settings: Settings) -> np.ndarray:
 
 
 def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray]]:
-    """Each system's name and its scores of the test's rows, -inf where the video is no candidate."""
+    """Each system's name and its scores of the test's rows, -inf if the video is not a candidate."""
     train, test = split.train, split.test
     whole, _ = fit_next_day(train, settings.seed, settings.threads)
     yield "all of it", whole.ordering(test.features, whole.probability(test.features))
@@ -174,7 +174,7 @@ def _refitted(
     split: _Split, left_out: set[str], candidates: list[np.ndarray], order: Blend, settings: Settings
 ) -> np.ndarray:
     train = split.train
-    # As in training: examples of whose candidates none was liked tell nothing.
+    # As in training: examples in which no candidate was liked say nothing.
     has_liked = np.bincount(train.group, train.liked & candidates[0]) > 0
     chosen = candidates[0] & has_liked[train.group]
     rows = _without(_some(train, chosen), left_out)

@@ -152,7 +152,7 @@ def _shown(views: dict[str, tuple[str, ...]]) -> str:
 
 
 def fill_tables(settings: FeatureNeeds) -> None:
-    """Where the offline store's tables lie in PostgreSQL, bring them to what the home's parquet has."""
+    """If the offline store's tables are in PostgreSQL, bring them up to date with the home's parquet."""
     if features_in_postgresql():
         from feature_repo import postgresql
 
@@ -162,7 +162,7 @@ def fill_tables(settings: FeatureNeeds) -> None:
 
 
 def _is_remote(store: FeatureStore) -> bool:
-    """Whether registry and online store are not this home's own."""
+    """Whether the registry or the online store is another home's."""
     return bool(store.config.registry.registry_type == "sql")
 
 

@@ -82,7 +82,7 @@ class Backtest:
 
     @classmethod
     def load(cls, paths: Paths) -> "Backtest | None":
-        """What `save` wrote; None where nothing was."""
+        """What `save` wrote; None if it wrote nothing."""
         path = contents_file(paths)
         if not path.is_file():
             return None

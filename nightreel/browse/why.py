@@ -67,7 +67,7 @@ class WhyPage:
 
 
 def why_address(user: object, video: object, run: int) -> str:
-    """The address of the page that says why a user's list has a video, or has not."""
+    """The address of the page that says why a user's list has a video, or why it does not."""
     return "/why?" + urlencode({"user": str(user), "video": str(video), "run": run})
 
 
@@ -82,7 +82,7 @@ def why_page(
 ) -> WhyPage:
     """Explain the video of the user's list.
 
-    Raises InputError where there is no such run or the home has not what it was made of any more,
+    Raises InputError if there is no such run or the home no longer has what it was made from,
     NightreelError where that cannot be read.
     """
     with reading(settings) as connection:

@@ -36,7 +36,7 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     No fit depends on plays, users or videos that come after its cutoff.
 
     Args:
-        log: is let go of once it is grouped; a caller who keeps it as well pays for both.
+        log: is released once it is grouped; a caller that keeps it as well pays for both.
         done: the fit of one of the cutoffs to continue from; only later ones are fitted.
     """
     cutoffs, ends, users, videos = log.cutoffs, log.ends, log.users, log.videos

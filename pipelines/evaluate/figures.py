@@ -225,7 +225,7 @@ class Measuring:
             yield Figure(self._trial.protocol, label, system, metric, k, part, mean, low, high, users)
 
     def _of_catalogue(self, system: str, first: np.ndarray) -> Iterator[Figure]:
-        """What all lists together show of the catalogue."""
+        """How much of the catalogue all lists together show."""
         listed = np.where(first >= 0, self._trial.video[first], -1)
         for k in CUTOFFS:
             exposure = exposures(listed, len(self._trial.videos.video_id), k)

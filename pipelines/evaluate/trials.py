@@ -43,7 +43,7 @@ class Trial:
     Attributes:
         video: int, the index of each pair's video in `videos`.
         kind: int8, index in KINDS: the pair was watched before, the video never by anyone, or neither.
-        scores: system -> float64; NaN, where a system knows nothing of a pair, ranks last.
+        scores: system -> float64; NaN, for a pair that a system knows nothing about, ranks last.
         targets: those of the pairs, by label.
         plays: int64, the number of earlier plays of each user (`users`, ascending).
     """

@@ -1,6 +1,6 @@
 """What users and videos are, with each change from when it was known.
 
-User and caption files bear no time. What the first load has of them counts as always known; what a delivery
+User and caption files have no times. What the first load has of them counts as always known; what a delivery
 changed, from the instant at which it arrived, so that no earlier play sees it.
 """
 

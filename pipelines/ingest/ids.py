@@ -153,7 +153,7 @@ def _declared(settings: DataSettings) -> tuple[str, ...]:
 
 
 def remedy_for(settings: DataSettings, reason: str) -> str:
-    """What to do where rows are rejected for ids that are no integers; empty for another reason."""
+    """What to do if rows are rejected because their ids are not integers; empty for another reason."""
     column = reason.removeprefix("column ").split(":")[0]
     if settings.log is not None and settings.log.maps_plays:
         mapped = settings.log.columns
@@ -166,9 +166,9 @@ def remedy_for(settings: DataSettings, reason: str) -> str:
 
 
 def _are_text(values: Sequence[str]) -> bool:
-    """Whether ids are no signed integers: words, or unsigned ones of 64 bits, and more than a few bad rows.
+    """Whether ids are not signed integers, but words or unsigned ones of 64 bits, in more than a few bad rows.
 
-    What is written like a number, such as 5.5 or 9.9E+15, is no sign of words.
+    Text that looks like a number, such as 5.5 or 9.9E+15, does not count as words.
     """
     found = pl.Series(ID, values, dtype=pl.String).str.strip_chars()
     found = found.filter(found != "")

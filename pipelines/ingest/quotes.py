@@ -1,6 +1,6 @@
 """Finds rows that a quote swallowed: a field that opens with a quote on one line and ends lines later.
 
-A caption may have line breaks within quotes. But where what follows the closing quote is no comma, or where a
+A caption may have line breaks within quotes. But if the closing quote is not followed by a comma, or where a
 line within looks like a row of its own, a quote was left open and took the rows between with it.
 """
 

@@ -3,7 +3,7 @@
 A classifier of one class says the same of every video, and a filter by it keeps whatever comes first. So it
 learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
 it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
-to learn; `next_day` still tells what is played from what is not.
+to learn; `next_day` can still tell what is played from what is not.
 """
 
 from dataclasses import dataclass

@@ -137,7 +137,7 @@ def _advice(found: Headline | None) -> str:
         if found.observed is not None and name == "next_day":
             return (
                 "What to do: decide what the lists are for. Their order was chosen on the fully observed "
-                "pairs, which say what users like if it is shown; to foretell what they play next of what "
+                "pairs, which say what users like if it is shown; to predict what they play next out of what "
                 f'the app shows, set objective = "{name}" and run `nightreel train --force`: its rankers '
                 f"find {number(found.objective.value)} of it, these {number(found.published.value)}."
             )

@@ -21,7 +21,7 @@ _key = recommendation_run.c[columns.RUN_ID]
 
 
 class RunFields(TypedDict):
-    """What is said of a run, beside its id and whether apps read it.
+    """What is known of a run, besides its id and whether apps read it.
 
     Attributes:
         stages: JSON, seconds by stage.

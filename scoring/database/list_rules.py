@@ -130,7 +130,7 @@ def _require_rule(rule: OwnerRule) -> None:
 
 
 def _require_known(paths: Paths, rule: OwnerRule) -> None:
-    """A later delivery may bring the item; a text that is no id, or names no column, is refused."""
+    """A later delivery may bring the item; a text that is not an id, or names no column, is refused."""
     if rule.item_kind in (VIDEO, AUTHOR):
         column = {VIDEO: columns.VIDEO_ID, AUTHOR: columns.AUTHOR_ID}[rule.item_kind]
         Ids.of(paths, column).given(rule.item)

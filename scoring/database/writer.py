@@ -102,7 +102,7 @@ def _locked_transaction(engine: Engine, key: int, does: str) -> Iterator[None]:
             raise _busy(connection, key, does) from None
         yield
         with suppress(SQLAlchemyError):
-            # The work is done; a lock that was lost before that is no failure.
+            # The work is done; a lock that was lost meanwhile is not a failure.
             transaction.rollback()
 
 

@@ -69,7 +69,7 @@ class NightOfUser:
         """
         store, as_of = open_store(), run.as_of
         known_at = run.known_at or ALWAYS_KNOWN
-        # As for publishing: what bears no time of its own is used as soon as it has arrived.
+        # As for publishing: what has no time of its own is used as soon as it has arrived.
         profiles_at = known_at if last_arrival(settings.paths) > as_of else as_of
         log = read_plays(settings.paths)
         every = find_candidates(settings, store, as_of, exclusions, profiles_at=profiles_at, plays=log)

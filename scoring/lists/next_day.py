@@ -251,7 +251,7 @@ class NextDayScoring:
         )
 
     def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:
-        """Those shorter than `length` go on with what lists of that length have besides."""
+        """Lists shorter than `length` continue with the other rows of lists of that length."""
         short = np.flatnonzero([len(found) < self.length for found in lists])
         if self.length <= self.settings.lists.top_k or not len(short):
             return lists

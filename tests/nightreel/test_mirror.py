@@ -1,4 +1,4 @@
-"""A home behind a URL, on a real S3 server: another machine goes on from it, and a crash does no harm."""
+"""A home behind a URL, on a real S3 server: another machine continues from it, and a crash does no harm."""
 
 import json
 import os

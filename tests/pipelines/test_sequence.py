@@ -1,4 +1,4 @@
-"""The transformer goes on from an earlier night, is used only where it helps, and is absent without JAX."""
+"""The transformer continues from an earlier night, is used only where it helps, and is absent without JAX."""
 
 import dataclasses
 import sys

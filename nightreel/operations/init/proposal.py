@@ -17,7 +17,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
 _FEW, _LONG, _SHOWN = 20, 25, 30
-# What options that are no columns may be.
+# The values of options that do not name a column.
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "length_unit": tuple(MS_PER_UNIT),
     "value": ("play_time", *VALUES, "none"),

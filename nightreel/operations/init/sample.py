@@ -55,7 +55,7 @@ class Sample:
     Attributes:
         has_header: whether the file names its columns.
         delimiter: of CSV.
-        encoding: where it is no UTF-8.
+        encoding: if it is not UTF-8.
         in_commas: columns of numbers with decimal commas.
         nested: columns that hold objects or lists.
     """

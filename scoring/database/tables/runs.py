@@ -44,7 +44,7 @@ recommendation_run = Table(
     Column("inputs", String(64), nullable=False),
     # JSON: seconds by stage.
     Column("stages", Text),
-    # By when all had arrived that the run used; none for runs of before there was such a column.
+    # The latest arrival that the run used; none for runs from before this column existed.
     Column("known_at", UtcTimestamp),
     Column("newest_play_at", UtcTimestamp),
     # Made of the past on purpose; it never counts as a night's list.
@@ -170,7 +170,7 @@ job_run = Table(
     Column(columns.RUN_ID, Integer),
     # JSON: seconds by stage.
     Column("stages", Text),
-    # What went on without: files set aside, a champion kept.
+    # What the job did without: files set aside, a champion kept.
     Column("remarks", Text),
     Column("error", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),
