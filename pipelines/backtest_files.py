@@ -94,7 +94,7 @@ class Backtest:
                 datetime.fromisoformat(day["until"]),
                 day["users"],
                 day["videos"],
-                # Of an older nightreel, every list was of all users.
+                # From an older nightreel: every list was of all users.
                 day.get("sampled_share", 1.0),
                 day.get("sampled_users", day["users"]),
             )

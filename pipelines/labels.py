@@ -84,7 +84,7 @@ class LengthBuckets:
         borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
         for position, ratios in enumerate(self.ratios):
             rows = order[borders[position] : borders[position + 1]]
-            # Where quantiles are tied (many plays of ratio 0), the highest counts, as for "not above".
+            # If quantiles are tied (many plays with ratio 0), the highest counts, as for "not above".
             last = np.append(ratios[1:] != ratios[:-1], True)
             found[rows] = np.interp(watch_ratio[rows], ratios[last], _GRID[last])
         return found

@@ -143,7 +143,7 @@ def text_features(
         there was too little text to learn from.
     """
     stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
-    # Of texts that arrived before the cutoff, the last is in force at it.
+    # Among texts that arrived before the cutoff, the last one is in force at the cutoff.
     documents = documents.with_columns(stamp.alias(columns.EVENT_TIMESTAMP)).unique(
         [key, columns.EVENT_TIMESTAMP], keep="last", maintain_order=True
     )

@@ -17,7 +17,7 @@ _ALSO = {
 }
 _KEYS = (columns.USER_ID, columns.VIDEO_ID, "timestamp")
 _RATING = "rating"
-# Where there is no play time: a length that leaves ratings by halves whole, and a play that is liked.
+# Without play times: a length by which ratings in halves stay whole numbers, and a play that is liked.
 _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 

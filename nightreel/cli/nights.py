@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nightreel.core.steps import StepResult
     from scoring.database.score_facts import ScoreFacts
 
-# Of the settings, those that a demo takes from the environment.
+# The settings that a demo takes from the environment.
 _SECTIONS_OF_LISTS = ("features", "retrieval", "ranker", "lists", "evaluation")
 
 

@@ -34,7 +34,7 @@ _REACH: Mapping[str, tuple[str, Literal["share_list", "share_popularity", "low",
 }
 
 
-# Of an arm: what it means, and its name among the facts of an arm, or of its difference to the first one.
+# For an arm: the meaning, and the name among the facts of an arm or of its difference from the first one.
 _ARMS: Mapping[
     str, tuple[str, Literal["users", "played", "liked", "reached", "reached_liked", "sample_ratio_p"]]
 ] = {

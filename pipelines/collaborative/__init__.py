@@ -71,7 +71,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     done = past.fit_at(cutoffs[kept - 1]) if kept else None
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
     with progress("ALS", total=len(cutoffs) - kept) as advance:
-        # Where nothing is fitted, the log is not read.
+        # If nothing is fitted, the log is not read.
         log = Log.read(list(files.values()), cutoffs) if kept < len(cutoffs) else None
         new = biased_fits(log, settings, done) if log is not None else ()
         del log  # a fit lets go of it once it is grouped

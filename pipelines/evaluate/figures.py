@@ -178,7 +178,7 @@ class Measuring:
         repeated = repeats(listed, listed.shape[1])
         for k in CUTOFFS:
             found.add(ANY_LABEL, "short_list", k, ALL, (lengths < k).astype(np.float64))
-            # Where whole lists repeat nothing, neither do their beginnings.
+            # If whole lists repeat nothing, neither do their beginnings.
             again = repeats(listed, k) if repeated.any() else repeated
             found.add(ANY_LABEL, "repeats", k, ALL, again.astype(np.float64))
 

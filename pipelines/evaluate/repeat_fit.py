@@ -20,7 +20,7 @@ from pipelines.hashing import uniform_hash
 from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, save_fit
 
 VALUES = (0.1, 0.2, 0.35, 0.5)
-# Of all values together: each has its part of it.
+# For all values together, which share it equally.
 _ALPHA = 0.05
 _USERS_MAX = 20_000
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]

@@ -32,7 +32,7 @@ SITTING_GAP = timedelta(minutes=30)
 MOST_PLAYED, MOST_LIKED = "most_played_1_day", "most_liked_1_day"
 _CUTOFFS = {RELATED: (10, 20), POPULAR: (10, 20, 100)}
 _LIKED, _NEXT = "liked", "next"
-# Of a segment with more values there are no figures a value.
+# A segment with more values has no figures for each value.
 _VALUES_MAX = 20
 
 

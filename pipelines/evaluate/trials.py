@@ -138,7 +138,7 @@ def trial(pairs: Pairs, *, store: FeatureStore, models: Models, settings: Ranker
 def _kinds(pairs: Pairs) -> np.ndarray:
     """Each pair's index in KINDS: int8 [pairs]."""
     own = pairs.rows.select(_PAIR).lazy()
-    # Of a long history, first what is of these pairs at all.
+    # From a long history, first keep what belongs to these pairs at all.
     watched = pairs.history.select(_PAIR).join(own, on=_PAIR, how="semi").unique()
     known = pairs.history.select(columns.VIDEO_ID).unique()
     rows = (

@@ -80,7 +80,7 @@ class Points:
         return found
 
     def _windows(self, rows: pl.DataFrame, days: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Of each point the first of the rows that it is made of, and the first after them.
+        """For each point, the first of the rows that it is made of, and the first row after them.
 
         Args:
             rows: sorted by key and VISIBLE.

@@ -87,7 +87,7 @@ def video_profile(
     categories = _changes(captions, columns.VIDEO_ID, [*columns.CATEGORY_LEVELS, *by_items])
     return (
         pl.concat([_with_known(categories, changes), _with_known(changes, categories)], how="diagonal")
-        # Where both happen at one instant, the two rows are the same.
+        # If both happen at one instant, the two rows are the same.
         .unique([columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
         .with_columns(
             pl.coalesce(said, name).alias(name) for name, said in zip(of_items, by_items, strict=True)

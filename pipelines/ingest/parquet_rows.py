@@ -66,7 +66,7 @@ def parquet_dataset(path: Path, files: list[Path]) -> "ds.Dataset":
 
 
 def _parts(files: list[Path]) -> tuple[tuple[int, int, Path], ...]:
-    """Of several files, the row on which each begins."""
+    """For several files, the row at which each begins."""
     begins, found = 1, []
     for file in files if len(files) > 1 else ():
         found.append((begins, 0, file))

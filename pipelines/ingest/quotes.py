@@ -52,7 +52,7 @@ def opening_line(record: str, line: int, delimiter: str = ",") -> int:
 
 
 def never_closed(lines: Iterable[bytes], fields: int, delimiter: str = ",") -> int:
-    """Of a text with an odd number of quotes, the line (from 1) of the one that is probably never closed.
+    """In a text with an odd number of quotes, the line (from 1) of the quote that is probably never closed.
 
     The first quote that opens a text with a whole row in it, or else the last that opens one.
     """

@@ -70,7 +70,7 @@ class Classes:
 
     @property
     def classifier_learns(self) -> str:
-        """Of the plays: whether they are `liked`, or their `amount` where that says nothing."""
+        """What it learns of the plays: whether they are `liked`, or their `amount` if that says nothing."""
         return "amount" if self.is_missing_one else "liked"
 
     @property

@@ -46,7 +46,7 @@ class Contest:
     next_day: float
 
     def facts(self) -> dict[str, object]:
-        """As the manifest has it."""
+        """As in the manifest."""
         return {
             "chosen_on": self.chosen_on,
             "judged_on": self.judged_on,

@@ -153,7 +153,7 @@ def _tree(fields: Mapping[str, str]) -> Tree:
             raise InputError(
                 "The model treats zeros as unknown values.", "Run `nightreel train` to make another."
             )
-        # Where a model has seen no unknown value, it takes one for 0.
+        # A model that has seen no unknown value treats one as 0.
         is_left = bool(decision & _DEFAULT_LEFT) if missing == _MISSING_IS_NAN else threshold >= 0
         splits.append(
             Split(

@@ -27,8 +27,8 @@ from pipelines.rankers.training_data import TrainingData
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
-# Where a matrix asks, the next day's rankers compete and stand in the backtest, and mostly no more: users of
-# each past night that teach them, and rows in all.
+# With a fully observed matrix, the next day's rankers only compete and take part in the backtest: how many
+# users of each past night train them, and how many rows in all.
 _CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
 
 
@@ -101,7 +101,7 @@ def choose_objective(
     if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
     is_auto = settings.ranker.objective == "auto"
-    # Where every play is liked, only what is not played can teach what is not liked.
+    # If every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.targets.liked[data.slices.fit].all())
     if is_auto and is_fully_observed(settings.paths) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)

@@ -40,7 +40,7 @@ LABEL_TITLES = {
     "ratio": "Label ratio: watch_ratio above the threshold",
     "duration": "Label duration: above the quantile of plays of videos of like length",
 }
-# Of the curves; the tables have every system.
+# The systems of the curves; the tables have every system.
 _DRAWN = ("random", "popularity_by_engagement", "als", "hybrid", "truth")
 _SHORT = {"hybrid": "Hybrid", "popularity_by_engagement": "Popularity", "als": "ALS alone"}
 _MAIN = system_title(HYBRID)

@@ -86,7 +86,7 @@ def _fitted(name: str, path: Path, past: Past, settings: SourceNeeds) -> Arrays:
             with np.load(path) as stored:
                 return dict(stored)
         except (OSError, ValueError, EOFError, BadZipFile):
-            # Of an older nightreel, without a checksum.
+            # From an older nightreel, without a checksum.
             _log.warning("cannot be read, so it is made again", file=str(path))
     arrays = source_of(name).fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from nightreel.core.settings import DataSettings
 from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
 
-# Of fewer ids than this a table over their span is small anyway.
+# For fewer ids than this, a table over their span is small anyway.
 _SPAN_MIN = 1_000_000
 
 

@@ -37,9 +37,9 @@ from scoring.lists.rows import Lists
 
 # Users of a part: enough parts for many cores, few enough that files and transactions cost little.
 _PART_USERS, _PARTS = 1_024, 64
-# Of a core: a node of one core has room for both.
 # Connections that load into PostgreSQL at the same time: more hardly load faster.
 _LOADERS = 4
+# Shares of a core: a node with one core has room for both.
 _SCORE_CPUS, _LOAD_CPUS = 0.75, 0.25
 
 

@@ -19,7 +19,7 @@ from scoring.database.list_rows import Described, ListRow
 from scoring.database.schema import require_current
 from scoring.database.tables import ROW_FIELDS, recommendation
 
-# Of a statement: SQLite knows 32,766 parameters at most.
+# In one statement: SQLite allows 32,766 parameters.
 _USERS_AT_A_TIME = 10_000
 _DESCRIBED = tuple(Described.__annotations__)
 _UNKNOWN = dict.fromkeys(_DESCRIBED)

@@ -21,7 +21,7 @@ from scoring.database.shared_lists import TABLES
 from scoring.database.show import with_descriptions
 from scoring.database.tables import popular_recommendation, related_recommendation, shared_list_run
 
-# Of a statement: SQLite knows 32,766 parameters at most.
+# In one statement: SQLite allows 32,766 parameters.
 _VIDEOS_AT_A_TIME = 10_000
 _SETTING = {RELATED: "[lists.shared] related_k", POPULAR: "[lists.shared] popular_k"}
 _related, _popular = related_recommendation.c, popular_recommendation.c

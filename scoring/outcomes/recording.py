@@ -85,7 +85,7 @@ def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepRe
         ):
             kept = set(writing.execute(select(recommendation_run.c[columns.RUN_ID])).scalars())
             for shown, inputs, figures in counted:
-                # Of one that was removed meanwhile, not all rows may have been counted.
+                # A run that was removed meanwhile may not have been counted completely.
                 if shown.run.run_id in kept:
                     recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
                     _write(writing, shown, figures, recorded)
@@ -105,7 +105,7 @@ def _digest(
     exposures: Exposures | None,
     log_until: datetime | None,
 ) -> str:
-    """Of all that a run's figures come from, and of how far the log has come in its spans."""
+    """A digest of all that a run's figures come from, and of how far the log has come in its spans."""
     frames = [plays] if exposures is None else [plays, exposures.rows, exposures.plays]
     return fingerprint(
         spans=[(str(start), str(end)) for start, end in shown.spans],

@@ -137,7 +137,7 @@ def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False)
         if chosen:
             first = chosen[-1].facts["shown_from"] - timedelta(days=days)
             chosen = [night for night in chosen if night.facts["shown_from"] > first]
-        # Of all nights: the intervals hold at every look where each look knows how many there were before.
+        # Of all nights: the intervals hold at every look only if each look knows how many came before it.
         arms = arms_of_nights(connection, every, shown=not replays)
     facts = [as_facts(night) for night in reversed(chosen)]
     return Scorecard(days=days, alarms=said, arms=arms, nights=facts)

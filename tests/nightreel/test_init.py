@@ -316,7 +316,7 @@ def test_a_log_without_header_may_have_times_of_any_kind(home: Path) -> None:
         ({"value": "fun"}, "not one of play_time, watch_ratio"),
         ({"length_unit": "hours"}, "not one of milliseconds"),
         ({"worth": "like=1"}, "--worth: no column has that for a play.*--event"),
-        ({"encoding": "klingon"}, "the file is not of it"),
+        ({"encoding": "klingon"}, "the file is not in this encoding"),
     ],
 )
 def test_options_that_say_nothing_are_refused(home: Path, given: dict[str, str], said: str) -> None:

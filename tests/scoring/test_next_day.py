@@ -199,7 +199,7 @@ class _Alone:
         self.has_all = candidates.rewatch(slice(None))
 
     def _by_reception(self, settings: Settings, as_of) -> np.ndarray:
-        """Of each video how well all users had received it: its share of liked plays, then its views."""
+        """How well all users had received each video: its share of liked plays, then its views."""
         source = pl.read_parquet(settings.paths.feature_source(columns.VIDEO_ENGAGEMENT))
         names = [columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS]
         last = source.filter(pl.col(columns.EVENT_TIMESTAMP) <= as_of).sort(columns.EVENT_TIMESTAMP)

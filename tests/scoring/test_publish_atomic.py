@@ -109,7 +109,7 @@ def test_while_a_run_is_written_readers_see_the_old_list(settings: Settings) -> 
 def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of SQLite, which is not in WAL mode between two publishes."""
+    """On SQLite, which is not in WAL mode between two publishes."""
     settings = Settings.model_validate({"home": tmp_path, "lists.top_k": 10})
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))

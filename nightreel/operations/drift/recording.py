@@ -105,7 +105,7 @@ def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[d
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     counts = {}
     for day, path in files_by_day(paths.interactions).items():
-        # Of days that have ended no play is read.
+        # No play of a day that has ended is read.
         counts[day] = rows_of([path]) if end_of_day(day, settings.zone) <= now else _plays_before(path, now)
     return usual_days(counts)
 

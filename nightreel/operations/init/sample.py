@@ -162,7 +162,7 @@ def _of_query(query: str) -> Sample:
 
 
 def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
-    """Of several: of Parquet with the columns that folders like `date=2024-03-01` are."""
+    """A sample of several files; folders like `date=2024-03-01` around Parquet become columns."""
     if path.is_dir():
         require_parquet(path, files)
     if not all(head_of(one).startswith(PARQUET) for one in files):
@@ -175,7 +175,7 @@ def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
 
 
 def _of_lake(path: Path) -> Sample:
-    """Of a Delta or Iceberg table."""
+    """A sample of a Delta or Iceberg table."""
     _, parts = lake_rows(path)
     first = next((part for part in parts if part.height), None)
     if first is None:

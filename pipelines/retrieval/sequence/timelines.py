@@ -23,7 +23,7 @@ def outcome_codes(amount: np.ndarray, liked: np.ndarray) -> np.ndarray:
 def gap_codes(gap_us: np.ndarray) -> np.ndarray:
     """The logarithm to base 2 of a time in seconds: int32, below GAPS; the last stands for unknown."""
     seconds = np.maximum(gap_us, 0) // SECOND_US
-    # Of a float64 this is exact, so it is the same on every processor.
+    # For a float64 this is exact, so it is the same on every processor.
     exponent = np.frexp(seconds.astype(np.float64))[1]
     found: np.ndarray = np.minimum(exponent, GAPS - 2).astype(np.int32)
     return found
