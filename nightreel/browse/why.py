@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from nightreel.browse.damage import damage_in_words
-from nightreel.browse.history import read_runs
+from nightreel.browse.history import PageRun, read_runs
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
@@ -57,7 +57,7 @@ class WhyPage:
     is_missing: the user has no list in the run.
     """
 
-    runs: list[dict[str, Any]]
+    runs: list[PageRun]
     found: "Explanation | None" = None
     video: dict[str, Any] = field(default_factory=dict)
     features: Table | None = None
