@@ -21,9 +21,9 @@ _SECONDS = "How long each stage took."
 _RUN_COLUMNS = (
     Column(columns.RUN_ID, "Run", "The run's number; it leads to users with a list in it.", "run"),
     Column("said", "Status", "published: made for apps; shown: apps read it now; stored: kept, not shown."),
-    Column("audit", "Audit", "Whether the checks before publishing were passed."),
+    Column("audit", "Audit", "Whether it passed the checks before publishing."),
     Column("as_of", "As of, UTC", "The instant whose knowledge the lists were made with.", "instant"),
-    Column("published_at", "Published, UTC", "Since when apps could read it.", "instant"),
+    Column("published_at", "Published, UTC", "When apps could first read it.", "instant"),
     Column("model_version", "Model", "The version of the models that scored."),
     Column("users", "Users", "How many users have a list.", "number"),
     Column("rows", "Rows", "Rows of all lists together.", "number"),
@@ -37,7 +37,7 @@ _JOB_COLUMNS = (
     Column("attempts", "Tries", "How often it was begun.", "number"),
     Column("ended_at", "Ended, UTC", "When its last try ended.", "instant"),
     Column("stage_seconds", "Seconds by stage", _SECONDS),
-    Column("remarks", "Remarks", "What went on without, such as files in quarantine."),
+    Column("remarks", "Remarks", "What the job did without, such as files in quarantine."),
     Column("error", "Why not", "Why it failed."),
 )
 

@@ -33,7 +33,7 @@ from scoring.database.tables import recommendation
 
 ROWS_MAX = 200
 _NEARBY = 8
-_WHY = Column("why", "Why", "What brought it, and which features move its scores most.", "link")
+_WHY = Column("why", "Why", "Which sources named it, and which features move its scores most.", "link")
 _LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 
@@ -89,7 +89,7 @@ class PageData:
             CAPTION,
             Column("now_said", f"Rank in {now}", f"The rank in run {now}'s list.", "number"),
             Column("before_said", f"Rank in {before}", f"The rank in run {before}'s list.", "number"),
-            Column("change", "Change", f"What became of it from run {before} to run {now}."),
+            Column("change", "Change", f"How its rank changed from run {before} to run {now}."),
         )
         return table("changes", f"Run {now} beside run {before}", chosen, self.changes, run=now)
 

@@ -38,13 +38,13 @@ _run, _user, _video, _rank = (
 )
 _FEATURE_COLUMNS = (
     Column("feature", "Feature", "Its name in the catalogue of features."),
-    Column("value", "Value", "As of the run; as the rankers read it."),
-    Column("meaning", "Meaning", "What the catalogue says of it."),
+    Column("value", "Value", "As of the run, as the rankers read it."),
+    Column("meaning", "Meaning", "Its meaning, from the catalogue."),
 )
 _RUN_COLUMNS = (
     Column(columns.RUN_ID, "Run", "A run whose lists are kept.", "run"),
     Column("as_of", "As of, UTC", "The instant whose knowledge the lists were made with.", "instant"),
-    Column("lists", "Lists with it", "Of the lists that were looked at.", "number"),
+    Column("lists", "Lists with it", "How many of the lists that were looked at have it.", "number"),
     Column("looked", "Lists looked at", "The first ones by user id.", "number"),
     Column("best", "Best rank", "The smallest rank among them.", "number"),
 )

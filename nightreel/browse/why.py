@@ -35,14 +35,14 @@ _FEATURES = (
     Column("feature", "Feature", "Its name in the catalogue of features."),
     Column("value", "Value", "As the model read it, as of the run.", "number"),
     Column("contribution", "Contribution", "What it adds to the model's raw score of this pair.", "number"),
-    Column("meaning", "Meaning", "What the catalogue says of it."),
+    Column("meaning", "Meaning", "Its meaning, from the catalogue."),
 )
 _NEARBY = (
     VIDEO,
     PICTURE,
     CAPTION,
     CATEGORY,
-    Column("by", "Near by", "By what the two are alike: ALS factors, caption, or liked by the same users."),
+    Column("by", "Near by", "How the two are alike: ALS factors, caption, or liked by the same users."),
     Column("nearness", "Nearness", "How near the two are; comparable within one kind only.", "score"),
     Column("played_at", "Played, UTC", "When the user last played it before the run.", "instant"),
     Column(columns.WATCH_RATIO, "Watched", "Time played as a share of the video's length.", "percent"),

@@ -32,7 +32,7 @@ def in_words(found: Status, data: DataSettings, schedule: ScheduleSettings, now:
     problem, command = _problem(found, data, schedule, now, shown)
     lines = [f"{problem} {reads}".strip()]
     for remarks, words, look in (
-        (facts.get("out_of_band"), "What users made of the last lists is unusual", "nightreel scorecard"),
+        (facts.get("out_of_band"), "The outcome of the last lists is unusual", "nightreel scorecard"),
         (facts.get("after_now"), "A clock was wrong", "nightreel doctor"),
     ):
         if remarks:
