@@ -162,7 +162,7 @@ def _chosen_on_matrix(
     if arena is None:
         why = "small_matrix is fully observed, and too few of its validation users liked anything"
         return Chosen(SHOWN, why, backtest=backtest)
-    days = ("the tuning users of small_matrix", "its other users")
+    days = ("the validation users of small_matrix", "its other users")
     found = contest([arena], (ranker, backtest), data, store, settings, days=days)
     if found.next_day <= found.shown:
         return Chosen(SHOWN, str(found), backtest=backtest, contest=found)
