@@ -8,14 +8,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from feast import ValueType
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
+from feast.infra.online_stores.helpers import extract_text_and_num
+from feast.type_map import python_values_to_proto_values
 
-from feature_repo.home import REPOSITORY, HomeSqliteOnlineStore
+from feature_repo import online_columns, online_engine
+from feature_repo.home import REPOSITORY
+from feature_repo.online_columns import stored_values
 from feature_repo.open_store import store as open_store
 from feature_repo.views import VIEWS
 from nightreel.core import columns
 from nightreel.core.settings import Settings
 from nightreel.operations.materialize import materialize
+from pipelines.local_days import ALWAYS_KNOWN
 from tests.fixtures.feature_home import every_feature, make_feature_home
 from tests.fixtures.fork_server import forks
 from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
@@ -113,14 +121,67 @@ def test_online_equals_offline_at_the_instant_up_to_which_it_was_filled(home: Se
 def _rows_written(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Rows that are written to the online store from now on, by view."""
     written: dict[str, int] = {}
-    write = HomeSqliteOnlineStore.online_write_batch
+    write = online_columns.write_rows
 
-    def noting(self: Any, config: Any, table: Any, data: list[Any], progress: Any) -> None:
-        written[table.name] = written.get(table.name, 0) + len(data)
-        write(self, config, table, data, progress)
+    def noting(connection: Any, table: str, view: Any, rows: pa.Table, version: int) -> None:
+        written[view.name] = written.get(view.name, 0) + len(rows)
+        write(connection, table, view, rows, version)
 
-    monkeypatch.setattr(HomeSqliteOnlineStore, "online_write_batch", noting)
+    monkeypatch.setattr(online_engine, "write_rows", noting)
     return written
+
+
+def _materialized(home: Settings, instant: datetime) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of an online store that is filled anew, by table."""
+    with sqlite3.connect(home.paths.online_store) as opened:
+        tables = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            opened.execute(f"DELETE FROM {table}")
+    open_store().materialize(ALWAYS_KNOWN, instant)
+    with sqlite3.connect(home.paths.online_store) as opened:
+        return {
+            table: opened.execute(f"SELECT * FROM {table} ORDER BY entity_key, feature_name").fetchall()
+            for table in tables
+        }
+
+
+def test_the_store_holds_what_feast_itself_writes(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row of every view, byte for byte."""
+    ours = _materialized(home, NOON)
+    monkeypatch.setattr(
+        online_engine.HomeComputeEngine, "_materialize_one", LocalComputeEngine._materialize_one
+    )
+    assert _materialized(home, NOON) == ours
+    assert sum(map(len, ours.values())) > 1_000
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0.0, -0.0, 0.1, None, float("nan"), float("inf"), 3e-45], pa.float32()),
+        pa.array([0, -1, 2**31 - 1, -(2**31), 7, 7], pa.int32()),
+        pa.array([0, -1, 2**63 - 1, -(2**63), 2**53 + 1], pa.int64()),
+        pa.array([3, None, 0], pa.int64()),
+        pa.array(["", "a", None, "日本", "a"]),
+        pa.array([[0.5, 1.0], [2.0, -0.0], None, [3.0, 4.0]], pa.list_(pa.float32())),
+        pa.array([0, 1_600_000_000_000_000, None], pa.timestamp("us", "UTC")),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_value_is_stored_as_feast_stores_it(column: pa.Array) -> None:
+    """Zeros, numbers that are none, the ends of each type and what is unknown."""
+    kinds = {
+        pa.float32(): ValueType.FLOAT,
+        pa.int32(): ValueType.INT32,
+        pa.int64(): ValueType.INT64,
+        pa.string(): ValueType.STRING,
+        pa.list_(pa.float32()): ValueType.FLOAT_LIST,
+        pa.timestamp("us", "UTC"): ValueType.UNIX_TIMESTAMP,
+    }
+    protos = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), kinds[column.type])
+    values, texts = stored_values(pa.chunked_array([column]), kinds[column.type])
+    assert list(values) == [proto.SerializeToString() for proto in protos]
+    assert list(texts) == [extract_text_and_num(proto, False)[0] for proto in protos]
 
 
 def test_a_night_writes_only_the_rows_that_differ(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
