@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.compiled import compiled
 from pipelines.id_codes import IdCodes
 
 _BITS = "bits"
@@ -62,28 +63,19 @@ class SeenPairs:
         """
         if user_id.is_empty():
             return pl.Series(dtype=pl.Boolean)
-        user, video = self._codes_of(user_id, video_id)
-        first = pl.Series(user * len(self._videos.ids) + video).is_first_distinct().to_numpy(writable=True)
-        at = np.flatnonzero(first)
-        row, byte, bit = user[at], video[at] >> 3, _bit(video[at])
-        known = (self._bits[row, byte] & bit) != 0
-        self._set(user[at], video[at])
-        first[at[known]] = False
-        return pl.Series(first)
+        return pl.Series(self._first(user_id, video_id))
 
     def mark(self, user_id: pl.Series, video_id: pl.Series) -> None:
         """Add plays of which nobody asks whether they are the first."""
         if not user_id.is_empty():
-            self._set(*self._codes_of(user_id, video_id))
+            self._first(user_id, video_id)
 
-    def _codes_of(self, user_id: pl.Series, video_id: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        codes = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
+    def _first(self, user_id: pl.Series, video_id: pl.Series) -> np.ndarray:
+        user, video = self._users.of(user_id.to_numpy()), self._videos.of(video_id.to_numpy())
         self._grow()
-        return codes
-
-    def _set(self, user: np.ndarray, video: np.ndarray) -> None:
-        # NumPy has a fast loop for one dimension alone.
-        np.bitwise_or.at(self._bits.reshape(-1), user * self._bits.shape[1] + (video >> 3), _bit(video))
+        first = np.empty(len(user_id), dtype=np.bool_)
+        _set(self._bits, user, video, first)
+        return first
 
     @property
     def user_ids(self) -> np.ndarray:
@@ -120,7 +112,17 @@ class SeenPairs:
             self._bits = grown
 
 
-def _bit(video: np.ndarray) -> np.ndarray:
-    """The bit of each video in its byte."""
-    bit: np.ndarray = (1 << (video & 7)).astype(np.uint8)
-    return bit
+@compiled
+def _set(bits: np.ndarray, user: np.ndarray, video: np.ndarray, first: np.ndarray) -> None:
+    """Set the bit of each play's pair; `first` becomes whether it was not set before.
+
+    Args:
+        bits: uint8 [users, videos / 8], changed in place.
+        user, video: the codes of each play's pair.
+        first: bool [plays], filled in place.
+    """
+    for play in range(len(first)):
+        row, byte, bit = user[play], video[play] >> 3, np.uint8(1 << (video[play] & 7))
+        known = bits[row, byte]
+        first[play] = not known & bit
+        bits[row, byte] = known | bit
