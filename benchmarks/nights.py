@@ -58,8 +58,9 @@ SETTINGS = f"""
 threads = 1
 [data]
 max_reject_share = 0.01
-[features.als]
-factors = 8
+[features]
+als_factors = 8
+als_iterations = 5
 [ranker]
 objective = "shown"
 filter_k = 200

@@ -47,7 +47,7 @@ class IdCodes:
         return codes, self.ids[codes] == ids
 
     def _cover(self, ids: np.ndarray) -> None:
-        """Make a table of these ids and of the known ones, if it can be small."""
+        """Have a table of these ids and of the known ones, if it need not be large."""
         both = [some for some in (self.ids, ids) if len(some)]
         if not both:
             return

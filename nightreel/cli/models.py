@@ -26,7 +26,7 @@ def models(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def promote(
-    version: Annotated[str, typer.Argument(help="The version, as listed by `nightreel models`.")],
+    version: Annotated[str, typer.Argument(help="The version, as `nightreel models` names it.")],
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

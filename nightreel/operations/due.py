@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from nightreel.core.cron import cron_triggers, next_fire
-from nightreel.core.instants import MICROSECOND
 
 # A clock change moves the wall by less than this.
 _SLACK = timedelta(hours=4)
@@ -52,7 +51,7 @@ def _dues(cron: str, zone: ZoneInfo, first: datetime, last: datetime | None) -> 
         if fires is None or (end is not None and fires > end):
             return
         yield fires.replace(tzinfo=zone, fold=0).astimezone(UTC)
-        wall = fires + MICROSECOND
+        wall = fires + timedelta(microseconds=1)
 
 
 def _wall(instant: datetime, zone: ZoneInfo) -> datetime:

@@ -1,7 +1,6 @@
 """Tables of side files that are missing, derived from the plays, so that no later step lacks a table.
 
-Each row carries the arrival of the plays that it was derived from, so that a replay sees the counts that
-were known.
+Each row bears the arrival of the plays that it was derived from: a replay sees the counts of what it knew.
 """
 
 from zoneinfo import ZoneInfo

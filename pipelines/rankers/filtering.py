@@ -45,7 +45,10 @@ def hybrid_order(
     if filter_k < len(video_id):
         by_classifier = np.lexsort((video_id, -well, -ordering, -classifier_score))
     kept, rest = by_classifier[:filter_k], by_classifier[filter_k:]
-    by_ordering = np.lexsort((video_id[kept], -well[kept], -classifier_score[kept], -ordering[kept]))
+    by_ordering = np.argsort(-ordering[kept], kind="stable")
+    best_first = ordering[kept[by_ordering]]
+    if not (best_first[1:] < best_first[:-1]).all():
+        by_ordering = np.lexsort((video_id[kept], -well[kept], -classifier_score[kept], -ordering[kept]))
     return np.concatenate([kept[by_ordering], rest])
 
 

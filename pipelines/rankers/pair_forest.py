@@ -27,6 +27,7 @@ from pipelines.rankers.tree_loops import (
     TOP_BITS,
     add_grid,
     add_pairs,
+    add_runs,
     fill_tables,
 )
 
@@ -178,24 +179,12 @@ class PairForest:
         of_pairs, classes = self.of_pairs, self.classes
         users = np.ascontiguousarray(users)
         total = np.zeros((users.shape[1], self.videos.shape[1]))
-        tables = np.empty((users.shape[1], int(self._table_starts[-1])))
-        fill_tables(
-            users,
-            classes.masks,
-            classes.starts,
-            of_pairs.asked,
-            of_pairs.class_masks,
-            of_pairs.class_counts,
-            self.values,
-            self._table_starts,
-            tables,
-        )
         add_grid(
             users,
             self.videos,
             classes.numbers,
             self._table_starts,
-            tables,
+            self._tables(users),
             of_pairs.asked,
             of_pairs.leaves,
             of_pairs.class_numbers,
@@ -221,6 +210,27 @@ class PairForest:
             float64 [pairs].
         """
         total = np.zeros(len(user))
+        runs = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
+        if len(user) * len(self.trees) > len(runs) * self._table_starts[-1]:
+            # A table has fewer entries than are looked up in it.
+            of_runs = np.ascontiguousarray(users[:, user[runs]])
+            add_runs(
+                of_runs,
+                np.append(runs, len(user)),
+                self.videos,
+                video.astype(np.uint32),
+                self.classes.numbers,
+                self._table_starts,
+                self._tables(of_runs),
+                self.of_pairs.asked,
+                self.of_pairs.leaves,
+                self.of_pairs.class_numbers,
+                self.of_pairs.class_counts,
+                self.of_pairs.numbers(pair_values),
+                self.values,
+                total,
+            )
+            return total
         add_pairs(
             np.ascontiguousarray(users),
             user.astype(np.uint32),
@@ -234,9 +244,26 @@ class PairForest:
         )
         return total
 
+    def _tables(self, users: np.ndarray) -> np.ndarray:
+        """What each tree adds, to be looked up: float64 [users, entries]. users: uint64 [trees, users]."""
+        of_pairs, classes = self.of_pairs, self.classes
+        tables = np.empty((users.shape[1], int(self._table_starts[-1])))
+        fill_tables(
+            users,
+            classes.masks,
+            classes.starts,
+            of_pairs.asked,
+            of_pairs.class_masks,
+            of_pairs.class_counts,
+            self.values,
+            self._table_starts,
+            tables,
+        )
+        return tables
+
     @cached_property
     def _table_starts(self) -> np.ndarray:
-        """Where the entries of each tree begin in what `grid` looks up: int64 [trees + 1]."""
+        """Where the entries of each tree begin in a user's table: int64 [trees + 1]."""
         of_pairs = self.of_pairs
         trees = np.arange(len(self.trees))
         first = of_pairs.class_counts[of_pairs.asked[:, 1], trees]

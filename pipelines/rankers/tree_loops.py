@@ -204,6 +204,59 @@ def add_pairs(
 
 
 @compiled
+def add_runs(
+    users: np.ndarray,
+    starts: np.ndarray,
+    videos: np.ndarray,
+    video: np.ndarray,
+    class_numbers: np.ndarray,
+    table_starts: np.ndarray,
+    tables: np.ndarray,
+    asked: np.ndarray,
+    intervals: np.ndarray,
+    interval_numbers: np.ndarray,
+    interval_counts: np.ndarray,
+    numbers: np.ndarray,
+    values: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Add what all trees say of some pairs, user after user, to `total`.
+
+    Arguments that are not listed are as in `add_grid`.
+
+    Args:
+        users: uint64 [trees, runs], of the user of each run.
+        starts: int64 [runs + 1], where each user's pairs begin.
+        video: uint32 [pairs], each pair's column in `videos`.
+        tables: from `fill_tables` for these users.
+        numbers: uint32 [features, pairs].
+        total: float64 [pairs], changed in place.
+    """
+    for run in range(len(starts) - 1):
+        own_video, out = video[starts[run] : starts[run + 1]], total[starts[run] : starts[run + 1]]
+        for tree in range(len(users)):
+            table = tables[run, table_starts[tree] : table_starts[tree + 1]]
+            own = class_numbers[tree]
+            if asked[tree, 0] == 0:
+                for pair in range(len(out)):
+                    out[pair] += table[own[own_video[pair]]]
+            elif asked[tree, 0] == 1:
+                feature = asked[tree, 1]
+                number = numbers[feature, starts[run] : starts[run + 1]]
+                class_of, width = interval_numbers[feature, tree], uint32(interval_counts[feature, tree])
+                for pair in range(len(out)):
+                    entry = uint32(uint32(own[own_video[pair]]) * width + class_of[number[pair]])
+                    out[pair] += table[entry]
+            else:
+                for pair in range(len(out)):
+                    leaf = users[tree, run] & videos[tree, own_video[pair]]
+                    for n in range(asked[tree, 0]):
+                        feature = asked[tree, 1 + n]
+                        leaf &= intervals[feature, tree, numbers[feature, starts[run] + pair]]
+                    out[pair] += values[tree, (leaf * DE_BRUIJN) >> TOP_BITS]
+
+
+@compiled
 def add_rows(
     rows: np.ndarray,
     starts: np.ndarray,

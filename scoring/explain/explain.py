@@ -90,8 +90,7 @@ def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator
     videos: Sequence[int | str] = ids.video.outward([int(one.video_id) for one in nearby])
     captions = descriptions(paths, videos)
     for one, video in zip(nearby, videos, strict=True):
-        known = captions.get(video)
-        yield replace(one, video_id=video, caption=None if known is None else known["caption"])
+        yield replace(one, video_id=video, caption=captions.get(video, {}).get(columns.CAPTION))
 
 
 def _named(feature: Contribution, paths: Paths) -> Contribution:
