@@ -105,7 +105,7 @@ def solved(*parts: np.ndarray) -> np.ndarray:
 
 def sharded(log: Log, settings: Settings, shards: int) -> dict[str, Any]:
     """One fit by shards, its factors in the order of the log's rows."""
-    targets = np.log1p(np.clip(log.ratios, 0, settings.data.watch_ratio_clip))
+    targets = np.log1p(np.clip(log.ratios, 0, settings.data.targets.watch_ratio_clip))
     mean = float(targets.mean(dtype=np.float64))
     of_user = np.minimum(
         (uniform_hash(log.users.ids.astype(np.uint64), 9) * shards).astype(np.int64), shards - 1
@@ -119,7 +119,7 @@ def sharded(log: Log, settings: Settings, shards: int) -> dict[str, Any]:
         rows = of_user[log.users.rows] == shard
         own = (local[log.users.rows[rows]], log.videos.rows[rows], targets[rows])
         actors.append(ray.remote(num_cpus=1)(Shard).remote(*own, len(log.videos.ids)))
-    size = settings.features.als_factors - BIAS_DIMENSIONS
+    size = settings.features.als.factors - BIAS_DIMENSIONS
     videos = Side.random(len(log.videos.ids), size, np.random.default_rng(settings.seed))
     ray.get([actor.solve_users.remote(videos, mean) for actor in actors])
     started = time.perf_counter()

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nightreel.core.instants import DAY_US
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,9 +28,10 @@ from nightreel.core.logs import progress
 from nightreel.core.printing import print_table
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import Pairs, protocol_pairs
 from pipelines.evaluate.system_names import HYBRID
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.labels import LengthBuckets, Targets
 from pipelines.metrics import Order, Outcome, RankedLists, bootstrap_intervals, ndcg_at_k
 from pipelines.model_rows.encoding import FeatureEncoding
@@ -42,7 +45,7 @@ from pipelines.rankers.training_data import TrainingData
 
 _PLAYS = 500_000
 _AT = 10
-_WEEK_US = 7 * 86_400 * 1_000_000
+_WEEK_US = 7 * DAY_US
 _GRADES = 20  # of equal width, from 0 to the top of the target
 _QUERY_ROWS_MAX = 2_000  # LightGBM takes at most 10,000
 _TRUNCATION = 50  # ranks for which swaps count; the lists that matter are longer than LightGBM's 30
@@ -167,7 +170,7 @@ def compare(pairs: Pairs, booster: lgb.Booster, models: Models, settings: Settin
     )
     als = als_scores_of_pairs(sides, user, video)
     own = scores_of_pairs(booster, sides, user, video, als, threads=settings.threads)
-    outcome = Outcome.of(made.user_id, made.targets[settings.data.label].liked, None, _AT)
+    outcome = Outcome.of(made.user_id, made.targets[settings.data.targets.label].liked, None, _AT)
     found = {
         name: ndcg_at_k(RankedLists.ordered(Order.of(made.user_id, made.video_id, scores), outcome), _AT)
         for name, scores in ((HYBRID, made.scores[HYBRID]), ("lambdamart", own))

@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nightreel.core.instants import unix_us
+
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -108,7 +110,7 @@ class _Split:
         if rows is None:
             sys.exit(f"{settings.home}: no candidate of a past night was liked.")
         train = rows.before(cuts.holdout_from)
-        later = rows.is_validation & (rows.until_us > round(cuts.holdout_from.timestamp() * 1_000_000))
+        later = rows.is_validation & (rows.until_us > unix_us(cuts.holdout_from))
         if train is not None and len(np.unique(rows.group[later])) >= _LATE_NIGHTS_MIN:
             return cls(train, _some(rows, later))
         others = _some(rows, ~rows.is_validation)
@@ -145,7 +147,7 @@ def _named_by(rows: NightRows, source: str, settings: Settings) -> np.ndarray:
 
 
 def _scores(split: _Split, settings: Settings) -> Iterator[tuple[str, np.ndarray]]:
-    """Each system's name and its scores of the test's rows, -inf where the video is no candidate."""
+    """Each system's name and its scores of the test's rows, -inf if the video is not a candidate."""
     train, test = split.train, split.test
     whole, _ = fit_next_day(train, settings.seed, settings.threads)
     yield "all of it", whole.ordering(test.features, whole.probability(test.features))
@@ -172,7 +174,7 @@ def _refitted(
     split: _Split, left_out: set[str], candidates: list[np.ndarray], order: Blend, settings: Settings
 ) -> np.ndarray:
     train = split.train
-    # As in training: examples of whose candidates none was liked tell nothing.
+    # As in training: examples in which no candidate was liked say nothing.
     has_liked = np.bincount(train.group, train.liked & candidates[0]) > 0
     chosen = candidates[0] & has_liked[train.group]
     rows = _without(_some(train, chosen), left_out)

@@ -58,9 +58,8 @@ SETTINGS = f"""
 threads = 1
 [data]
 max_reject_share = 0.01
-[features]
-als_factors = 8
-als_iterations = 5
+[features.als]
+factors = 8
 [ranker]
 objective = "shown"
 filter_k = 200

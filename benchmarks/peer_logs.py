@@ -53,7 +53,7 @@ def held_out(name: str, raw: Path, like_threshold: float) -> PeerTask:
         raw,
         plays,
         _new_pairs(liked, plays),
-        {"data.like_threshold": like_threshold},
+        {"data.targets.like_threshold": like_threshold},
         by_day=False,
         known=pairs if is_full else None,
     )
@@ -79,7 +79,7 @@ def feed_day(name: str, raw: Path, day: int, work: Path) -> PeerTask:
     daily = pd.read_csv(raw / "item_daily_features.csv")
     daily[daily.date < day].to_csv(cut / "item_daily_features.csv", index=False)
     relevant = _new_pairs(log[(log.date == day) & log.liked], plays)
-    label = {"data.like_threshold": FEED_RATIO, "data.long_view_s": LONG_VIEW_MS / 1_000}
+    label = {"data.targets.like_threshold": FEED_RATIO, "data.targets.long_view_s": LONG_VIEW_MS / 1_000}
     return PeerTask(name, cut, plays, relevant, label, by_day=True)
 
 

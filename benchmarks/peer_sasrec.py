@@ -1,4 +1,4 @@
-"""RecTools' SASRec as a peer: trained until the last liked play of some users is no longer foretold better.
+"""RecTools' SASRec as a peer: trained until it no longer predicts the last liked play of some users better.
 
 Runs in the environment of `make peers`, as peer_models.py does; PyTorch is imported only for this peer.
 """

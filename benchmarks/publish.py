@@ -43,11 +43,12 @@ if __package__ in {None, ""}:
 
 from benchmarks.measured_process import machine
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, sql_engine
+from scoring.database.connection import sql_engine
 from scoring.database.new_run import NewRun
 from scoring.database.postgresql_copy import encoded
 from scoring.database.runs import publish
 from scoring.database.schema import upgrade
+from scoring.database.url import database_url
 from scoring.database.writer import exclusive_lock
 from scoring.lists.candidates import Candidates, no_seen
 from scoring.lists.rows import HYBRID, Lists

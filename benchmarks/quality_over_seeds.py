@@ -30,8 +30,9 @@ from feature_repo.open_store import store as open_store
 from nightreel.core.settings import load_settings
 from nightreel.operations.synthetic_home import DEMO
 from pipelines import model_registry
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import kuairec_pairs
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.labels import LengthBuckets
 from pipelines.metrics import Order, Outcome, RankedLists, bootstrap_intervals, ndcg_at_k
 from pipelines.rankers import HybridRanker

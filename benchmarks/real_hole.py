@@ -40,7 +40,7 @@ from scoring.database.schema import upgrade
 from scoring.database.tables import blocklist
 
 RESULT = RESULTS / "real_hole.json"
-SETTINGS = "data.like_threshold = 2.0\nschedule.max_data_age_hours = 0\nlists.top_k = 20\n"
+SETTINGS = "data.targets.like_threshold = 2.0\nschedule.max_data_age_hours = 0\nlists.top_k = 20\n"
 USERS, VIDEOS = 1_411, 3_327
 METRICS = ("ndcg@20", "precision@20")
 _DEPTH = 20

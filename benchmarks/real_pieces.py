@@ -186,7 +186,7 @@ def _lacking(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _others(pieces: Pieces, others: float, exposure: Exposure, random: np.random.Generator) -> Pairs:
-    """Pairs that were no positives, about `others` a positive entry of each user, each pair once.
+    """Pairs that were not positive, about `others` a positive entry of each user, each pair once.
 
     How many a video has is not left to chance, which would blur its share of positives: it is what is to be
     expected where every user draws by the videos' weights from what is open to them.

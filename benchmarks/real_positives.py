@@ -45,7 +45,7 @@ from pipelines.metrics import (
 RESULT = Path(__file__).parent / "results" / "real_positives.json"
 STEPS = ("ingest", "features", "feast apply", "train")
 # Like the positives: watched at least twice over.
-SETTINGS = 'data.like_threshold = 2.0\nranker.objective = "shown"\n'
+SETTINGS = 'data.targets.like_threshold = 2.0\nranker.objective = "shown"\n'
 POPULARITY = "popularity_by_positives"
 METRICS = {
     "precision@10": (precision_at_k, 10),

@@ -26,8 +26,9 @@ from benchmarks.measured_process import machine
 from feature_repo.open_store import store as open_store
 from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry, user_sample
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import kuairec_pairs
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.metrics import Order, Outcome, RankedLists, ndcg_at_k
 from pipelines.rankers.holdout import Holdout
 from pipelines.rankers.hybrid import HybridRanker

@@ -78,7 +78,7 @@ def steps_page() -> str:
         "`nightreel run`, `nightreel evaluate`, the night and the training of `nightreel schedule` do these",
         "steps in this order.",
         "A step whose inputs and settings have not changed is skipped; `--force` does it anyway. A night",
-        "that fails in an optional step goes on, with a remark. The last column is the step in the code.",
+        "that fails in an optional step continues, with a remark. The last column is the step in the code.",
         "",
         "| step | what it does | run | evaluate | night | training | in the code |",
         "|---" * 7 + "|",

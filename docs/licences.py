@@ -1,7 +1,7 @@
 """Writes licences.md: every package of the lock files with its version and licence, from its metadata.
 
 `python docs/licences.py`, in an environment made from requirements-dev.lock; what only development needs is
-not listed. Packages for other systems stand there too, without a licence: their metadata is not here.
+not listed. Packages for other systems are, without a licence: their metadata is not installed here.
 """
 
 import re

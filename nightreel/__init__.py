@@ -1,6 +1,6 @@
 """nightreel's Python API (docs/python.md); its subpackages hold the command line, operations and settings.
 
-The names below are imported when they are first used, so that `import nightreel` takes no time;
+The names below are imported when they are first used, so that `import nightreel` is fast;
 `__init__.pyi` lists them for type checkers.
 """
 

@@ -82,7 +82,7 @@ class Backtest:
 
     @classmethod
     def load(cls, paths: Paths) -> "Backtest | None":
-        """What `save` wrote; None where nothing was."""
+        """What `save` wrote; None if it wrote nothing."""
         path = contents_file(paths)
         if not path.is_file():
             return None
@@ -94,7 +94,7 @@ class Backtest:
                 datetime.fromisoformat(day["until"]),
                 day["users"],
                 day["videos"],
-                # Of an older nightreel, every list was of all users.
+                # From an older nightreel: every list was of all users.
                 day.get("sampled_share", 1.0),
                 day.get("sampled_users", day["users"]),
             )

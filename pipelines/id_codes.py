@@ -47,7 +47,7 @@ class IdCodes:
         return codes, self.ids[codes] == ids
 
     def _cover(self, ids: np.ndarray) -> None:
-        """Have a table of these ids and of the known ones, if it need not be large."""
+        """Make a table of these ids and of the known ones, if it can be small."""
         both = [some for some in (self.ids, ids) if len(some)]
         if not both:
             return

@@ -5,7 +5,7 @@ rows of the first load count as known from the start.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +13,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import files_below, is_lost, require_as_written
 from nightreel.core.errors import InputError
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.play_days import day_file, files_by_day, newest_of, require_plays, table_exists
 from nightreel.core.settings import DataSettings, Paths
 from pipelines.ingest.changes import changed_since
@@ -69,7 +70,7 @@ def known_now(paths: Paths, settings: DataSettings) -> datetime:
         if one.file.table in (BIG_MATRIX.table, *_RECORDS) and one.arrived > newest
     ]
     if waiting:
-        return max(newest, min(now, waiting[0] - timedelta(microseconds=1)))
+        return max(newest, min(now, waiting[0] - MICROSECOND))
     return max(newest, now)
 
 

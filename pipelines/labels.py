@@ -20,10 +20,10 @@ Label = Literal["ratio", "duration"]
 RATIO: Label = "ratio"
 DURATION: Label = "duration"
 LABELS: tuple[Label, ...] = (RATIO, DURATION)
-# The settings that decide the label, for the record of each step that reads it.
 # As in Kuaishou's own study of duration bias: of videos of like length, the highest fifth is liked.
 LIKE_QUANTILE = 0.8
-LABEL_SETTINGS = ("data.label", "data.like_threshold", "data.long_view_s")
+# What decides the label, for the record of each step that reads it.
+LABEL_SETTINGS = ("data.targets.label", "data.targets.like_threshold", "data.targets.long_view_s")
 
 
 def labels_of(settings: DataSettings) -> tuple[Label, ...]:
@@ -84,7 +84,7 @@ class LengthBuckets:
         borders = np.searchsorted(bucket[order], np.arange(len(self.ratios) + 1))
         for position, ratios in enumerate(self.ratios):
             rows = order[borders[position] : borders[position + 1]]
-            # Where quantiles are tied (many plays of ratio 0), the highest counts, as for "not above".
+            # If quantiles are tied (many plays with ratio 0), the highest counts, as for "not above".
             last = np.append(ratios[1:] != ratios[:-1], True)
             found[rows] = np.interp(watch_ratio[rows], ratios[last], _GRID[last])
         return found
@@ -128,10 +128,10 @@ def is_liked(
 ) -> np.ndarray:
     """Whether each play is liked by a label: bool [plays]."""
     if label == RATIO:
-        liked: np.ndarray = watch_ratio > settings.like_threshold
-        if settings.long_view_s is not None:
+        liked: np.ndarray = watch_ratio > settings.targets.like_threshold
+        if settings.targets.long_view_s is not None:
             played_ms = np.rint(watch_ratio.astype(np.float64) * video_duration_ms)
-            liked |= played_ms >= settings.long_view_s * 1_000
+            liked |= played_ms >= settings.targets.long_view_s * 1_000
         return liked
     thresholds = buckets.thresholds(LIKE_QUANTILE)[buckets.bucket(video_duration_ms)]
     above: np.ndarray = watch_ratio > thresholds
@@ -153,6 +153,6 @@ def targets(
     """
     liked = is_liked(label, buckets, watch_ratio, video_duration_ms, settings)
     if label == RATIO:
-        clip = settings.watch_ratio_clip
+        clip = settings.targets.watch_ratio_clip
         return Targets(liked, np.clip(watch_ratio, 0.0, clip).astype(np.float32), clip)
     return Targets(liked, buckets.quantiles(watch_ratio, video_duration_ms), 1.0)

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from nightreel.core.instants import MICROSECOND
+
 INSTANT = pl.Datetime("us", "UTC")
 ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
 NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
 
-_MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +40,7 @@ def ends_of_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     start = first.astimezone(zone).date() - timedelta(days=1)
     days = (last.astimezone(zone).date() - start).days + 3
     borders = np.array(
-        [(start_of_day(start + timedelta(days=n), zone) - _EPOCH) // _MICROSECOND for n in range(days)],
+        [(start_of_day(start + timedelta(days=n), zone) - _EPOCH) // MICROSECOND for n in range(days)],
         dtype=np.int64,
     )
     position = np.searchsorted(borders, instants.cast(INSTANT).to_physical().to_numpy(), side="right")

@@ -143,7 +143,7 @@ def text_features(
         there was too little text to learn from.
     """
     stamp = pl.max_horizontal(columns.CREATED_TIMESTAMP, pl.lit(cutoff, dtype=INSTANT))
-    # Of texts that arrived before the cutoff, the last is in force at it.
+    # Among texts that arrived before the cutoff, the last one is in force at the cutoff.
     documents = documents.with_columns(stamp.alias(columns.EVENT_TIMESTAMP)).unique(
         [key, columns.EVENT_TIMESTAMP], keep="last", maintain_order=True
     )
@@ -213,7 +213,7 @@ TEXT: Step[TextFacts] = Step(
     does="Express the videos' texts as numbers.",
     reads=lambda settings: (settings.paths.interactions, *map(settings.paths.table, _TABLES)),
     writes=lambda settings: (settings.paths.feature_source(columns.VIDEO_TEXT),),
-    settings=("data.time_zone", "seed", "features.als_refit_days", "features.als_factors"),
+    settings=("data.time_zone", "seed", "features.als.refit_days", "features.als.factors"),
     facts=TextFacts,
     run=lambda settings, request: build_text(settings, force=request.force),
 )

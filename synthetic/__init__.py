@@ -1,4 +1,4 @@
-"""A KuaiRec-shaped data set with a known truth, to any size: for the demo, the tests and the benchmarks."""
+"""A KuaiRec-shaped data set with a known truth, of any size: for the demo, the tests and the benchmarks."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""item_daily_features.csv: what the whole app did with each video each day, from its first day on.
+"""item_daily_features.csv: each video's counts in the whole app on each day, from its first day on.
 
-Counts follow a video's fame, which fades, and have KuaiRec's heavy tails; how well a video is liked shows
-in its rates only.
+Counts follow a video's popularity, which fades, and have KuaiRec's heavy tails; how well a video is liked
+shows only in its rates.
 """
 
 from pathlib import Path

@@ -120,7 +120,7 @@ def _scaled(total: F32) -> F32:
 
 
 def mean_appeal(truth: Truth) -> float:
-    """What taste, quality, level and liking of categories come to on average, over a sample of the users."""
+    """The average effect of taste, quality, level and liking of categories, over a sample of the users."""
     users = np.arange(0, len(truth.users.level), max(1, len(truth.users.level) // _CENTRE_USERS))
     liking = truth.users.category_liking[users][:, truth.videos.category]
     mean = exact.mean(taste(truth, users, late=False) + liking)

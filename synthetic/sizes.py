@@ -65,12 +65,12 @@ class Sizes:
         if interactions < users:
             raise InputError(
                 f"synthesize: {interactions} interactions are too few for {users} users.",
-                "Give at least one a user.",
+                "Give at least one per user.",
             )
         if interactions > users * ROWS_PER_USER_MAX:
             raise InputError(
                 f"synthesize: {interactions} interactions are too many for {users} users.",
-                f"Give at most {ROWS_PER_USER_MAX} a user.",
+                f"Give at most {ROWS_PER_USER_MAX} per user.",
             )
         if small_users is None:
             small_users = max(1, round(users * KUAIREC_SMALL_USERS / KUAIREC_USERS))

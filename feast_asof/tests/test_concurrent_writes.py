@@ -49,7 +49,7 @@ def test_rows_of_processes_that_write_at_once_are_all_kept(tmp_path: Path) -> No
 
 
 def test_a_writer_that_is_killed_leaves_what_it_had_written_and_stops_nobody(tmp_path: Path) -> None:
-    """kill -9 in the middle: every row whose write had returned is there, once; the next writer goes on."""
+    """kill -9 in the middle: every row whose write had returned is there, once; the next writer continues."""
     store = open_store(tmp_path, [STATS])
     writer = _start(tmp_path, 1, 100_000)
     assert writer.stdout is not None

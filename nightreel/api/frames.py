@@ -17,7 +17,7 @@ _ALSO = {
 }
 _KEYS = (columns.USER_ID, columns.VIDEO_ID, "timestamp")
 _RATING = "rating"
-# Where there is no play time: a length that leaves ratings by halves whole, and a play that is liked.
+# Without play times: a length by which ratings in halves stay whole numbers, and a play that is liked.
 _LENGTH_MS, _STARS_LIKED_ABOVE, _LIKED = 7_000, 3.5, 2.0
 
 
@@ -30,13 +30,13 @@ def polars_of(frame: Any) -> pl.DataFrame:
         found = _converted(frame)
     except Exception as error:  # each library raises its own
         raise InputError(
-            f"{type(frame).__name__}: no dataframe that can be read: {error}.",
+            f"{type(frame).__name__}: not a dataframe that can be read: {error}.",
             "Give a frame of pandas, Polars or Arrow.",
         ) from error
     unread = [name for name, kind in found.schema.items() if kind == pl.Object]
     if unread:
         raise InputError(
-            f"{type(frame).__name__}, column {unread[0]}: objects that are no plain values.",
+            f"{type(frame).__name__}, column {unread[0]}: objects that are not plain values.",
             "Give numbers, texts, UUIDs or times.",
         )
     return found
@@ -102,7 +102,7 @@ def _named(frame: pl.DataFrame, needed: tuple[str, ...]) -> pl.DataFrame:
             if other is None:
                 raise InputError(
                     f"The frame has no column {name}; it has {given}.",
-                    f"Rename the one that is meant to {name}.",
+                    f"Rename the right one to {name}.",
                 )
             frame = frame.rename({other: name})
     return frame

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
-from scoring.database.history import RUN_FIELDS
+from scoring.database.history import run_facts
 from scoring.database.schema import require_current
 from scoring.database.show_shared import popular_rows, related_rows
 from scoring.database.tables import published_run, recommendation, recommendation_run
@@ -148,10 +148,10 @@ def _run(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:
     return _run_said(found, shown)
 
 
-def _run_said(run: Any, shown: int | None) -> dict[str, Any]:
-    facts = {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
-    rest = {name: run[name] for name in RUN_FIELDS if name != "stages"}
-    return facts | rest | {"seconds": json.loads(run["stages"] or "{}")}
+def _run_said(run: RowMapping, shown: int | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {**run_facts(run, shown)}
+    stages = facts.pop("stages")
+    return facts | {"seconds": json.loads(stages or "{}")}
 
 
 def _lists(settings: DatabaseNeeds, given: Mapping[str, str]) -> dict[str, Any]:

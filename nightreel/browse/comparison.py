@@ -1,12 +1,10 @@
 """The page that compares the lists of two runs, over many users."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from nightreel.browse.history import read_runs, shown_id, with_lists
+from nightreel.browse.history import PageRun, read_runs, shown_id, with_lists
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
-from nightreel.core import columns
 from nightreel.core.settings.needs import PageNeeds
 from scoring.database.compare import Comparison, compare
 from scoring.database.connection import reading
@@ -27,9 +25,9 @@ _WANTED = (
 class ComparisonPage:
     """The page's contents; `facts` are those of `nightreel compare`, None until two runs are chosen."""
 
-    runs: list[dict[str, Any]]
-    run: dict[str, Any] | None
-    other: dict[str, Any] | None
+    runs: list[PageRun]
+    run: PageRun | None
+    other: PageRun | None
     facts: Comparison | None
     is_sample: bool
     entered: Table | None = None
@@ -49,15 +47,15 @@ def comparison_page(settings: PageNeeds, run_id: int | None, other_id: int | Non
         runs = read_runs(connection)
         shown = shown_id(connection)
     run = with_lists(runs, shown if run_id is None else run_id)
-    having = [one for one in runs if one["has_lists"] and one is not run]
-    before = [one for one in having if run is not None and one[columns.RUN_ID] < run[columns.RUN_ID]]
+    having = [one for one in runs if one.has_lists and one is not run]
+    before = [one for one in having if run is not None and one.run_id < run.run_id]
     other = with_lists(runs, other_id) if other_id is not None else next(iter([*before, *having]), None)
     if run is None or other is None:
         return ComparisonPage(runs, run, other, None, False, remark=_remark(run_id, run, other_id))
-    ids = (run[columns.RUN_ID], other[columns.RUN_ID])
+    ids = (run.run_id, other.run_id)
     facts = compare(settings, *ids, videos=_VIDEOS, users_max=USERS_MAX)
     describe(settings.paths, settings.browse, [*facts["entered"], *facts["left"]])
-    most = max(run["users"] or 0, other["users"] or 0)
+    most = max(run.users or 0, other.users or 0)
     return ComparisonPage(
         runs,
         run,
@@ -71,7 +69,7 @@ def comparison_page(settings: PageNeeds, run_id: int | None, other_id: int | Non
     )
 
 
-def _remark(run_id: int | None, run: dict[str, Any] | None, other_id: int | None) -> str:
+def _remark(run_id: int | None, run: PageRun | None, other_id: int | None) -> str:
     if run is None and run_id is not None:
         return f"There is no run {run_id} with lists: it failed, was pruned, or never was."
     if other_id is not None:

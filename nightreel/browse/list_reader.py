@@ -12,8 +12,9 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, text
 
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_url, sqlite_file, translate_errors
+from scoring.database.failures import translate_errors
 from scoring.database.tables import ROW_FIELDS
+from scoring.database.url import database_url, sqlite_file
 
 _OF_USER = """FROM (
   SELECT * FROM recommendation WHERE run_id = {run} AND user_id = :user ORDER BY rank LIMIT :most

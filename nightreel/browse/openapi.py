@@ -46,7 +46,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
     ),
     (
         "/lists",
-        "The lists of a page of users, by id; `next` is the address of the page after it.",
+        "The lists of a page of users, by id; `next` is the address of the next page.",
         (_RUN, _LIMIT, ("after", "query", "string", "Users after this id.")),
         {
             "run_id": "integer",
@@ -66,7 +66,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
     ),
     (
         "/popular",
-        "What is popular, for all or for users with one value of a segment.",
+        "What is popular, for everyone or for users with one value of a segment.",
         (
             ("segment", "query", "string", "A column of the users; by default `overall`."),
             ("value", "query", "string", "One of its values."),
@@ -82,7 +82,7 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
     ),
     (
         "/runs",
-        "Runs, newest first; `next` is the address of the page after it.",
+        "Runs, newest first; `next` is the address of the next page.",
         (_LIMIT, ("before", "query", "integer", "Runs before this one.")),
         {"runs": [_RUN_FIELDS], "next": ["string", "null"]},
     ),
@@ -91,8 +91,8 @@ _OPERATIONS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...], dict[s
         "/scorecard",
         "What was made of each night's lists, as `nightreel scorecard --json` has it.",
         (
-            ("days", "query", "integer", "Nights of so many days, up to the last."),
-            ("replays", "query", "boolean", "Nights that were made again later, which no app read."),
+            ("days", "query", "integer", "How many days of nights, up to the last."),
+            ("replays", "query", "boolean", "Show nights that were made again later, which no app read."),
         ),
         {"nights": "array", "alarms": "array"},
     ),

@@ -136,7 +136,7 @@ def _users(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int,
         require_current(connection)
         runs = read_runs(connection)
         run = with_lists(runs, shown_id(connection) if run_id is None else run_id)
-        found = None if run is None else users_page(connection, run[columns.RUN_ID], after)
+        found = None if run is None else users_page(connection, run.run_id, after)
     values = {"runs": runs, "run": run, "found": found, "remark": _NO_RUN if run is None else ""}
     return "users.html", 404 if run is None else 200, values
 
@@ -147,7 +147,7 @@ def _random(settings: DatabaseNeeds, given: Mapping[str, str]) -> tuple[str, int
         require_current(connection)
         run = with_lists(read_runs(connection), shown_id(connection) if run_id is None else run_id)
         ids = Ids.of(settings.paths, columns.USER_ID)
-        user = None if run is None else random_user(connection, ids, run[columns.RUN_ID])
+        user = None if run is None else random_user(connection, ids, run.run_id)
     of_run = "" if run_id is None else f"&run={run_id}"
     # A redirect escapes what an address may not have, but not what means something in it.
     return "", 303, {"to": "/users" if user is None else f"/?user={quote(str(user), safe='')}{of_run}"}

@@ -23,8 +23,8 @@ def given_id(paths: Paths, parameters: Mapping[str, str], name: str) -> int | st
     text = parameters.get(name, "").strip()
     if len(text.encode()) > ID_BYTES_MAX or "\0" in text:
         raise InputError(
-            f"{name}: {text[:40]!r} is no id: it has a NUL, or more than {ID_BYTES_MAX} bytes.",
-            "Write the id as the log has it.",
+            f"{name}: {text[:40]!r} is not an id: it has a NUL, or more than {ID_BYTES_MAX} bytes.",
+            "Write the id as in the log.",
         )
     column = columns.VIDEO_ID if name == "video" else columns.USER_ID
     return Ids.of(paths, column).given(text) if text else None

@@ -72,10 +72,10 @@ def _liked(paths: Paths, settings: DataSettings, plays: pl.DataFrame, model_vers
     """Yes or no; None where it cannot be said."""
     needed = (columns.WATCH_RATIO, columns.VIDEO_DURATION)
     has_lengths = columns.VIDEO_DURATION in plays.columns
-    if columns.WATCH_RATIO not in plays.columns or not (has_lengths or settings.label == RATIO):
+    if columns.WATCH_RATIO not in plays.columns or not (has_lengths or settings.targets.label == RATIO):
         return [None] * plays.height
     try:
-        folder = None if settings.label == RATIO else model_registry.find(paths, model_version).folder
+        folder = None if settings.targets.label == RATIO else model_registry.find(paths, model_version).folder
         buckets = NO_BUCKETS if folder is None else LengthBuckets.load(folder)
     except (NightreelError, OSError):
         return [None] * plays.height
@@ -83,7 +83,7 @@ def _liked(paths: Paths, settings: DataSettings, plays: pl.DataFrame, model_vers
         plays[name].fill_null(0).to_numpy() if name in plays.columns else plays[needed[0]].to_numpy() * 0
         for name in needed
     )
-    found = is_liked(settings.label, buckets, ratio, length, settings)
+    found = is_liked(settings.targets.label, buckets, ratio, length, settings)
     return ["yes" if one else "no" for one in found.tolist()]
 
 

@@ -17,7 +17,7 @@ _AT_ALL_LOOKS = "To the first arm; the intervals of all nights hold together, wi
 _HOURS = "Hours that listed videos were played, each play in full."
 _BEFORE_REACH = (
     Column(columns.RUN_ID, "Run", "The run whose lists were shown.", "number"),
-    Column("shown_from", "Shown from, UTC", "Since when apps read it.", "instant"),
+    Column("shown_from", "Shown from, UTC", "When apps began to read it.", "instant"),
     Column("users", "Users", "Users with a list.", "number"),
     Column("active_users", "Active", "Of these, who played anything while it was shown.", "number"),
 )
@@ -27,8 +27,8 @@ _AFTER_REACH = (
     Column("liked", "Liked", "Listed rows that their user liked then.", "number"),
     Column("hours", "Hours", _HOURS, "number"),
     Column("fresh_said", "Fresh", "Share of the rows whose video was at most 7 days old then.", "number"),
-    Column("coverage_said", "Coverage", "Share of all known videos that some list had.", "number"),
-    Column("remarks", "Remark", "What lies outside the band of the nights before."),
+    Column("coverage_said", "Coverage", "Share of all known videos that are in some list.", "number"),
+    Column("remarks", "Remark", "Figures outside the band of earlier nights."),
 )
 _CELLS = (
     SOURCE,
@@ -42,26 +42,41 @@ _CELLS = (
 )
 
 _ARMS = (
-    Column("arm", "Arm", "Of the experiment; the first is the one compared with."),
-    Column("share", "Share", "Of the users, by the settings.", "number"),
-    Column("users", "Users", "With a list in the newest night.", "number"),
+    Column("arm", "Arm", "The arm of the experiment; the first one is the baseline."),
+    Column("share", "Share", "Of the users, as set.", "number"),
+    Column("users", "Users", "Users with a list in the newest night.", "number"),
     Column("model", "Model", "The version that makes its lists."),
     Column("nights", "Nights", "Judged nights of this experiment.", "number"),
     Column("reached", "Played any", "Share of active users who played something of their list.", "number"),
     Column("liked", "Liked any", "Share of active users who liked something of their list.", "number"),
     Column("rows played", "Rows played", "Per active user and night.", "number"),
     Column("rows liked", "Rows liked", "Per active user and night.", "number"),
-    Column("liked against first", "Liked any, difference", "To the first arm, in points, 95 %.", "number"),
-    Column("rows played against first", "Rows played, difference", "To the first arm, 95 %.", "number"),
+    Column(
+        "liked against first",
+        "Liked any, difference",
+        "From the first arm, in points, with its 95 % interval.",
+        "number",
+    ),
+    Column(
+        "rows played against first",
+        "Rows played, difference",
+        "From the first arm, with its 95 % interval.",
+        "number",
+    ),
     Column("rows liked against first", "Rows liked, difference", _AT_ALL_LOOKS, "number"),
-    Column("remark", "Remark", "Whether users are as the shares say."),
+    Column("remark", "Remark", "Whether users are split as the shares say."),
 )
 _POSITIONS = (
-    Column("position", "Position", "At which the app displayed the row; beyond 100 together.", "number"),
+    Column(
+        "position",
+        "Position",
+        "The position at which the app displayed the row; all beyond 100 together.",
+        "number",
+    ),
     Column("shown", "Shown", "Listed rows that were displayed there.", "number"),
     Column("played", "Played", "Of these, what their user played within a day of it.", "number"),
     Column("liked", "Liked", "Of these, what their user liked.", "number"),
-    Column("played_said", "Played of shown", "The share.", "number"),
+    Column("played_said", "Played of shown", "Rows played, as a share of those shown.", "number"),
 )
 
 

@@ -26,7 +26,7 @@ def serve(settings: Settings, host: str, port: int, *, workers: int = 1) -> None
         listening.close()
         raise InputError(
             f"--host {host}: others could read every user's list, and there is no password.",
-            "Set NIGHTREEL_BROWSE_PASSWORD, or serve this machine alone and use a tunnel "
+            "Set NIGHTREEL_BROWSE_PASSWORD, or serve only this machine and use a tunnel "
             f"(`ssh -L {port}:127.0.0.1:{port} HOST`).",
         )
     hosts = (*_OF_THIS_MACHINE, address) if is_local else ("*",)
@@ -80,7 +80,9 @@ def _work_in_processes(
             if process.pid is not None:
                 process.terminate()
                 process.join()
-    raise NightreelError("A serving process ended unasked.", "Look at what it said before; then serve again.")
+    raise NightreelError(
+        "A serving process ended unexpectedly.", "See what it printed before, then serve again."
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -89,7 +91,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except socket.gaierror:
         raise InputError(
-            f"--host {host}: no such address.", "Use 127.0.0.1, or one of this machine."
+            f"--host {host}: no such address.", "Use 127.0.0.1, or an address of this machine."
         ) from None
     except OSError as error:
         raise BusyError(

@@ -1,11 +1,10 @@
 """The lists that are not a user's: a video's related ones, and the page of what is popular."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
-from nightreel.browse.history import read_runs, shown_id, with_lists
+from nightreel.browse.history import PageRun, read_runs, shown_id, with_lists
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, RANK, SCORES, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
@@ -52,8 +51,8 @@ class PopularPage:
         chosen: one of them.
     """
 
-    runs: list[dict[str, Any]]
-    run: dict[str, Any] | None
+    runs: list[PageRun]
+    run: PageRun | None
     segments: list[tuple[str, str]]
     chosen: str
     videos: Table | None
@@ -74,7 +73,7 @@ def popular_page(settings: PageNeeds, run_id: int | None, chosen: str) -> Popula
         if run is None:
             remark = "There is no such run with lists: it failed, was pruned, or never was."
             return PopularPage(runs, None, [], chosen, None, remark)
-        number = run[columns.RUN_ID]
+        number = run.run_id
         known = popular_segments(connection, number)
         rows = popular_rows(connection, number, _POPULAR_MAX, segment=segment, value=value)
     segments = [

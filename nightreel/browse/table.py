@@ -75,19 +75,19 @@ SCORES = (
     Column(
         columns.CLASSIFIER_SCORE,
         "Classifier",
-        "How probable the first model thinks it that the user likes the video; it chooses what is ordered.",
+        "The first model's probability that the user likes the video; it decides what is ordered.",
         "score",
     ),
     Column(
         columns.REGRESSOR_SCORE,
         "Regressor",
-        "What the second model expects of the user's watching; it orders what the classifier kept.",
+        "How much the second model expects the user to watch; it orders what the classifier kept.",
         "score",
     ),
     Column(
         columns.ALS_SCORE,
         "ALS",
-        "How near the user's taste and the video are by who watched what (product of ALS factors).",
+        "How well the video fits the user's taste, judged by who watched what (product of ALS factors).",
         "score",
     ),
 )
@@ -99,11 +99,11 @@ SOURCE = Column(
 MOVED_BY = Column(
     columns.RULE,
     "Moved by",
-    "What put the row there, where it was not the model's order: a rule of `nightreel rules list`, by its "
+    "What moved the row, if it is not in the model's order: a rule of `nightreel rules list`, by its "
     "number, repeats, diversity or a draw.",
 )
 CANDIDATES = Column(
     columns.CANDIDATE_SOURCES,
     "Candidate sources",
-    "Which sources of candidates brought the video.",
+    "Which candidate sources named the video.",
 )

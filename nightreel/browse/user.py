@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from nightreel.browse.history import read_jobs, read_runs, shown_id, with_lists
+from nightreel.browse.history import PageRun, read_jobs, read_runs, shown_id, with_lists
 from nightreel.browse.plays import PLAY_COLUMNS, last_plays, plays_before
 from nightreel.browse.table import (
     CANDIDATES,
@@ -33,7 +33,7 @@ from scoring.database.tables import recommendation
 
 ROWS_MAX = 200
 _NEARBY = 8
-_WHY = Column("why", "Why", "What brought it, and which features move its scores most.", "link")
+_WHY = Column("why", "Why", "Which sources named it, and which features move its scores most.", "link")
 _LIST = (RANK, VIDEO, PICTURE, CAPTION, CATEGORY, *SCORES, SOURCE, CANDIDATES)
 
 
@@ -51,10 +51,10 @@ class PageData:
     """The page's contents; `remark` says what the request asks for and does not exist."""
 
     asked: UserRequest
-    runs: list[dict[str, Any]]
+    runs: list[PageRun]
     jobs: list[dict[str, Any]]
-    run: dict[str, Any] | None = None
-    other: dict[str, Any] | None = None
+    run: PageRun | None = None
+    other: PageRun | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     plays: list[dict[str, Any]] = field(default_factory=list)
     unlisted: list[dict[str, Any]] = field(default_factory=list)
@@ -83,18 +83,18 @@ class PageData:
 
     def changes_table(self) -> Table:
         """Each video of either list with its rank in both."""
-        now, before = self._run_id(), (self.other or {}).get(columns.RUN_ID)
+        now, before = self._run_id(), None if self.other is None else self.other.run_id
         chosen = (
             VIDEO,
             CAPTION,
             Column("now_said", f"Rank in {now}", f"The rank in run {now}'s list.", "number"),
             Column("before_said", f"Rank in {before}", f"The rank in run {before}'s list.", "number"),
-            Column("change", "Change", f"What became of it from run {before} to run {now}."),
+            Column("change", "Change", f"How its rank changed from run {before} to run {now}."),
         )
         return table("changes", f"Run {now} beside run {before}", chosen, self.changes, run=now)
 
     def _run_id(self) -> int | None:
-        return None if self.run is None else int(self.run[columns.RUN_ID])
+        return None if self.run is None else self.run.run_id
 
 
 def page_data(settings: PageNeeds, asked: UserRequest) -> PageData:
@@ -113,24 +113,24 @@ def page_data(settings: PageNeeds, asked: UserRequest) -> PageData:
         if found.run is not None and asked.user is not None:
             _read_user(connection, settings, found, found.run, asked.user)
         if found.run is not None and not found.rows:
-            found.users = users_from(connection, found.run[columns.RUN_ID], asked.user, _NEARBY)
+            found.users = users_from(connection, found.run.run_id, asked.user, _NEARBY)
     found.remark = _remark(found)
     describe(settings.paths, settings.browse, [*found.rows, *found.plays, *found.unlisted, *found.changes])
     return found
 
 
 def _read_user(
-    connection: Connection, settings: ListNeeds, found: PageData, run: dict[str, Any], user: int | str
+    connection: Connection, settings: ListNeeds, found: PageData, run: PageRun, user: int | str
 ) -> None:
     found.rows = _list(connection, run, user)
-    plays = plays_before(settings.paths, user, run["as_of"])
-    found.plays = last_plays(connection, settings, user, plays, run["model_version"])
+    plays = plays_before(settings.paths, user, run.as_of)
+    found.plays = last_plays(connection, settings, user, plays, run.model_version)
     if not found.rows:
         return
     listed = {row[columns.VIDEO_ID] for row in found.rows}
-    found.unlisted = unlisted(connection, settings.lists, run[columns.RUN_ID], listed, plays)
-    link_to_why(found.rows, user, run[columns.RUN_ID], "why")
-    link_to_why(found.unlisted, user, run[columns.RUN_ID], "why not")
+    found.unlisted = unlisted(connection, settings.lists, run.run_id, listed, plays)
+    link_to_why(found.rows, user, run.run_id, "why")
+    link_to_why(found.unlisted, user, run.run_id, "why not")
     if found.other is not None:
         found.changes = _changes(_list(connection, found.other, user), found.rows)
 
@@ -146,15 +146,15 @@ def _remark(found: PageData) -> str:
     if asked.other is not None and found.other is None:
         return f"There is no run {asked.other} with lists to compare with."
     if asked.user is not None and not found.rows:
-        return f"User {asked.user} has no list in run {found.run[columns.RUN_ID]}."
+        return f"User {asked.user} has no list in run {found.run.run_id}."
     return ""
 
 
-def _list(connection: Connection, run: dict[str, Any], user: int | str) -> list[dict[str, Any]]:
+def _list(connection: Connection, run: PageRun, user: int | str) -> list[dict[str, Any]]:
     query = (
         select(recommendation)
         .where(
-            recommendation.c[columns.RUN_ID] == run[columns.RUN_ID],
+            recommendation.c[columns.RUN_ID] == run.run_id,
             recommendation.c[columns.USER_ID] == user,
         )
         .order_by(recommendation.c.rank)

@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from nightreel.browse.charts import Bars, Lines, bars, lines
-from nightreel.browse.history import read_runs, shown_id, with_lists
+from nightreel.browse.history import PageRun, read_runs, shown_id, with_lists
 from nightreel.browse.shared_lists import related_table
 from nightreel.browse.table import RANK, SCORES, SOURCE, USER, Column, Table, table
 from nightreel.browse.videos import describe
@@ -38,13 +38,13 @@ _run, _user, _video, _rank = (
 )
 _FEATURE_COLUMNS = (
     Column("feature", "Feature", "Its name in the catalogue of features."),
-    Column("value", "Value", "As of the run; as the rankers read it."),
-    Column("meaning", "Meaning", "What the catalogue says of it."),
+    Column("value", "Value", "As of the run, as the rankers read it."),
+    Column("meaning", "Meaning", "Its meaning, from the catalogue."),
 )
 _RUN_COLUMNS = (
     Column(columns.RUN_ID, "Run", "A run whose lists are kept.", "run"),
     Column("as_of", "As of, UTC", "The instant whose knowledge the lists were made with.", "instant"),
-    Column("lists", "Lists with it", "Of the lists that were looked at.", "number"),
+    Column("lists", "Lists with it", "How many of the lists that were looked at have it.", "number"),
     Column("looked", "Lists looked at", "The first ones by user id.", "number"),
     Column("best", "Best rank", "The smallest rank among them.", "number"),
 )
@@ -62,8 +62,8 @@ class VideoPage:
     """
 
     video: dict[str, Any]
-    run: dict[str, Any] | None
-    runs: list[dict[str, Any]]
+    run: PageRun | None
+    runs: list[PageRun]
     is_known: bool = False
     after: int | str | None = None
     looked_to: int | str | None = None
@@ -97,12 +97,12 @@ def video_page(
         found = VideoPage(about, run, runs, is_known=bool(about["caption"]), after=after)
         if run is None:
             return found
-        _read_lists(connection, found, run[columns.RUN_ID])
+        _read_lists(connection, found, run.run_id)
         _read_history(connection, found)
-        found.related = related_table(connection, settings.paths, settings.browse, run[columns.RUN_ID], video)
-    facts = _features(settings, video, run["as_of"])
+        found.related = related_table(connection, settings.paths, settings.browse, run.run_id, video)
+    facts = _features(settings, video, run.as_of)
     found.features = table("features", "Features as of this run", _FEATURE_COLUMNS, facts)
-    found.days = _curve(settings.paths, settings.data, video, run["as_of"])
+    found.days = _curve(settings.paths, settings.data, video, run.as_of)
     found.is_known = found.is_known or bool(facts) or found.days is not None or found.lists > 0
     found.is_known |= bool(found.related.rows)
     # In lists further on there may be one that has it.
@@ -150,15 +150,15 @@ def _user_after(connection: Connection, within: list[Any], rows: int) -> int | s
 def _read_history(connection: Connection, found: VideoPage) -> None:
     """In how many lists of each run that is kept, oldest first: since when it is listed."""
     rows = []
-    for run in reversed([one for one in found.runs if one["has_lists"]]):
-        within = [_run == run[columns.RUN_ID]]
+    for run in reversed([one for one in found.runs if one.has_lists]):
+        within = [_run == run.run_id]
         end = _user_after(connection, within, _ROWS_OF_OTHERS)
         if end is not None:
             within.append(_user <= end)
         looked = connection.execute(select(func.count()).where(*within, _rank == 1)).scalar_one()
         having = (*within, _video == found.video[columns.VIDEO_ID])
         lists, best = connection.execute(select(func.count(), func.min(_rank)).where(*having)).one()
-        rows.append(run | {"lists": lists, "best": best, "looked": looked})
+        rows.append({**vars(run), "lists": lists, "best": best, "looked": looked})
     title = "Since when: the runs that are kept, oldest first"
     found.history = table("history", title, _RUN_COLUMNS, rows)
 

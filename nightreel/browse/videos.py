@@ -1,6 +1,6 @@
 """What stands beside a video's id wherever it is shown: caption, categories, and perhaps a picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,9 +15,9 @@ def describe(paths: Paths, settings: BrowseSettings, rows: Iterable[dict[str, An
     videos = sorted({row[columns.VIDEO_ID] for row in shown})
     described = descriptions(paths, videos) if videos else {}
     for row in shown:
-        names = described.get(row[columns.VIDEO_ID], {})
-        row["caption"] = names.get(columns.CAPTION) or ""
-        row["category"] = " / ".join(names[name] for name in columns.CATEGORY_NAMES if names.get(name))
+        known: Mapping[str, object] = described.get(row[columns.VIDEO_ID]) or {}
+        row["caption"] = known.get(columns.CAPTION) or ""
+        row["category"] = " / ".join(str(known[name]) for name in columns.CATEGORY_NAMES if known.get(name))
         row["picture"] = picture_url(settings, row[columns.VIDEO_ID])
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from nightreel.browse.damage import damage_in_words
-from nightreel.browse.history import read_runs
+from nightreel.browse.history import PageRun, read_runs
 from nightreel.browse.table import CAPTION, CATEGORY, PICTURE, VIDEO, Column, Table, table
 from nightreel.browse.videos import describe
 from nightreel.core import columns
@@ -35,14 +35,14 @@ _FEATURES = (
     Column("feature", "Feature", "Its name in the catalogue of features."),
     Column("value", "Value", "As the model read it, as of the run.", "number"),
     Column("contribution", "Contribution", "What it adds to the model's raw score of this pair.", "number"),
-    Column("meaning", "Meaning", "What the catalogue says of it."),
+    Column("meaning", "Meaning", "Its meaning, from the catalogue."),
 )
 _NEARBY = (
     VIDEO,
     PICTURE,
     CAPTION,
     CATEGORY,
-    Column("by", "Near by", "By what the two are alike: ALS factors, caption, or liked by the same users."),
+    Column("by", "Near by", "How the two are alike: ALS factors, caption, or liked by the same users."),
     Column("nearness", "Nearness", "How near the two are; comparable within one kind only.", "score"),
     Column("played_at", "Played, UTC", "When the user last played it before the run.", "instant"),
     Column(columns.WATCH_RATIO, "Watched", "Time played as a share of the video's length.", "percent"),
@@ -57,7 +57,7 @@ class WhyPage:
     is_missing: the user has no list in the run.
     """
 
-    runs: list[dict[str, Any]]
+    runs: list[PageRun]
     found: "Explanation | None" = None
     video: dict[str, Any] = field(default_factory=dict)
     features: Table | None = None
@@ -67,7 +67,7 @@ class WhyPage:
 
 
 def why_address(user: object, video: object, run: int) -> str:
-    """The address of the page that says why a user's list has a video, or has not."""
+    """The address of the page that says why a user's list has a video, or why it does not."""
     return "/why?" + urlencode({"user": str(user), "video": str(video), "run": run})
 
 
@@ -82,7 +82,7 @@ def why_page(
 ) -> WhyPage:
     """Explain the video of the user's list.
 
-    Raises InputError where there is no such run or the home has not what it was made of any more,
+    Raises InputError if there is no such run or the home no longer has what it was made from,
     NightreelError where that cannot be read.
     """
     with reading(settings) as connection:
@@ -113,7 +113,7 @@ def why_page(
 def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: str) -> None:
     if last_arrival(paths) > known_at:
         raise InputError(
-            f"Run {run_id}: deliveries have arrived since; what it knew has to be made again.",
+            f"Run {run_id}: deliveries have arrived since, so what it knew must be made again.",
             f"Run `{command}`, which does so.",
         )
 
@@ -121,7 +121,7 @@ def _require_no_replay(paths: Paths, run_id: int, known_at: datetime, command: s
 def _explained(settings: Settings, user: int | str, video: int | str, run_id: int) -> "Explanation | str":
     """The explanation, or a remark that there is no list to explain."""
     if not _one_at_a_time.acquire(timeout=_WAIT_S):
-        raise BusyError("Others ask for reasons too.", "Ask again in a minute.")
+        raise BusyError("Other requests for reasons are being answered.", "Ask again in a minute.")
     try:
         # Feast takes seconds to import, and only this page needs it.
         from feature_repo.home import working_on

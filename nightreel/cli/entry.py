@@ -49,7 +49,7 @@ def _run() -> int | str | None:
             _keep_list_readable()
         return error.exit_code
     except KeyboardInterrupt:
-        print_error("stopped. What was finished stays; the same command goes on from there.")
+        print_error("stopped. What was finished stays; the same command continues from there.")
         return 130
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does.
@@ -80,7 +80,7 @@ def _written_to() -> list[Path]:
 
 def _keep_list_readable() -> None:
     from nightreel.core.settings import load_settings
-    from scoring.database.connection import keep_readable
+    from scoring.database.sqlite_journal import keep_readable
 
     with suppress(NightreelError):
         keep_readable(load_settings())

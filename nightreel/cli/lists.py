@@ -26,7 +26,10 @@ def compare(
     other_id: Annotated[
         int | None,
         typer.Argument(
-            metavar="[OTHER]", max=RUN_ID_MAX, show_default="the one that apps read", help="Another."
+            metavar="[OTHER]",
+            max=RUN_ID_MAX,
+            show_default="the one that apps read",
+            help="The run to compare it with.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -61,7 +64,7 @@ def export(
             metavar="RUN_ID",
             max=RUN_ID_MAX,
             show_default="all lists",
-            help="Write only lists that differ from those of this run, and whose users are gone.",
+            help="Write only lists that differ from those of this run, and users who no longer have one.",
         ),
     ] = None,
     to: Annotated[
@@ -93,7 +96,7 @@ def export(
 
         if lists is not Lists.users:
             if since is not None:
-                raise InputError("--since: only of the lists of users.", "Leave it out.")
+                raise InputError("--since: only for the lists of users.", "Leave it out.")
             report_step(
                 lambda: export_shared(settings, file, run_id, lists.value), "export", changes_home=False
             )
@@ -103,7 +106,7 @@ def export(
     if lists is not Lists.users:
         raise InputError(f"--lists {lists.value}: only with a file.", "Name one, like lists.parquet.")
     if since is not None:
-        raise InputError("--since: only with a file.", "Elsewhere all lists of a run come at once.")
+        raise InputError("--since: only with a file.", "Elsewhere all lists of a run are exported at once.")
     if to == "feast":
         import_feast()
         from scoring.exporting.feast import export_to_feast
@@ -142,10 +145,10 @@ def rollback(
 @app.command(context_settings=ANY_ID)
 def forget(
     user_id: Annotated[
-        str, typer.Argument(help="The user to forget, as the log names them; this cannot be undone.")
+        str, typer.Argument(help="The user to forget, by the id in the log; this cannot be undone.")
     ],
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train anew without them, and remove the models before.")
+        bool, typer.Option("--retrain", help="Train again without them, and remove the earlier models.")
     ] = False,
     as_json: StepJson = False,
     home: Home = None,
@@ -162,7 +165,7 @@ def forget(
 @app.command()
 def browse(
     host: Annotated[
-        str, typer.Option(help="Address to serve on; another than this machine's own lets others read.")
+        str, typer.Option(help="Address to serve on; any but this machine's own lets others read.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free one.")] = 8380,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that serve.")] = 1,

@@ -26,7 +26,7 @@ def models(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def promote(
-    version: Annotated[str, typer.Argument(help="The version, as `nightreel models` names it.")],
+    version: Annotated[str, typer.Argument(help="The version, as listed by `nightreel models`.")],
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

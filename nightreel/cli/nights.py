@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nightreel.core.steps import StepResult
     from scoring.database.score_facts import ScoreFacts
 
-# Of the settings, those that a demo takes from the environment.
+# The settings that a demo takes from the environment.
 _SECTIONS_OF_LISTS = ("features", "retrieval", "ranker", "lists", "evaluation")
 
 
@@ -44,7 +44,7 @@ def score(
             "--model",
             metavar="VERSION",
             show_default="the champion",
-            help="Model that scores; with --as-of and what `nightreel runs` tells, a night again.",
+            help="Model that scores; with --as-of and what `nightreel runs` prints, it makes a night again.",
         ),
     ] = None,
     known_at: Annotated[
@@ -84,7 +84,7 @@ def score(
 
         if instant or known or model:
             raise InputError(
-                "--replay: the run itself says as of when, with which model.", "Leave the rest out."
+                "--replay: the run itself fixes the instant and the model.", "Leave the rest out."
             )
         night = night_of(settings, replay)
         instant, model, known = night.as_of, night.model_version, night.known_at
@@ -116,7 +116,7 @@ def backfill(
     first: Annotated[
         str, typer.Option("--from", metavar="DAY", help="First day whose lists are made, e.g. 2020-08-15.")
     ],
-    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last such day.")],
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day whose lists are made.")],
     model: Annotated[
         str | None,
         typer.Option(
@@ -131,13 +131,13 @@ def backfill(
     verbose: Verbose = False,
     force: Force = False,
 ) -> None:
-    """Make the lists of past nights as they would have been known then; stored and counted, never shown."""
+    """Make the lists of past nights from what was known then; they are stored and counted, never shown."""
     settings = engine_settings()
     days = parse_day(first, "--from"), parse_day(last, "--to")
     import_feast()
     from nightreel.operations.backfill import backfill as step
 
-    # The duration of another number of days is no estimate.
+    # How long another number of days took says nothing of these.
     name = f"backfill of {(days[1] - days[0]).days + 1} days"
     report_step(lambda: step(settings, *days, model_version=model, force=force), name)
 
@@ -165,11 +165,14 @@ def schedule(
         bool, typer.Option("--once", help="Run the nightly job now, and exit with its code.")
     ] = False,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="With --once: train instead, and promote if not worse.")
+        bool,
+        typer.Option(
+            "--retrain", help="With --once: train instead, and promote the model if it is not worse."
+        ),
     ] = False,
     home: Home = None,
 ) -> None:
-    """Run the nightly job, and the training where it is set, whenever due; in the foreground."""
+    """Run the nightly job, and training if it is scheduled, whenever due; in the foreground."""
     from nightreel.operations import jobs
     from nightreel.operations.night import command
     from nightreel.operations.schedule import run_once
@@ -192,7 +195,7 @@ def demo(
     verbose: Verbose = False,
     force: Force = False,
 ) -> None:
-    """Make a small KuaiRec-shaped data set and do everything with it, then show one user's list."""
+    """Make a small KuaiRec-shaped data set, run every step on it, and show one user's list."""
     from nightreel.core import printing
     from nightreel.core.settings import SETTINGS_FILE
     from nightreel.operations import synthetic_home

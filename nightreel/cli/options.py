@@ -59,7 +59,7 @@ StepJson = Annotated[
 ]
 
 
-Force = Annotated[bool, typer.Option("--force", help="Redo the work even where nothing has changed.")]
+Force = Annotated[bool, typer.Option("--force", help="Do the work even if nothing has changed.")]
 
 
 # What the columns of both databases hold.
@@ -85,9 +85,7 @@ AsOf = Annotated[
 ]
 
 
-Publish = Annotated[
-    bool, typer.Option("--publish", help="Show the lists to apps even where they are a replay.")
-]
+Publish = Annotated[bool, typer.Option("--publish", help="Show the lists to apps even if they are a replay.")]
 
 
 RunId = Annotated[

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 @app.command()
 def scorecard(
     days: Annotated[
-        int, typer.Option(min=1, max=36_500, help="Nights of so many days, up to the last.")
+        int, typer.Option(min=1, max=36_500, help="How many days of nights, up to the last.")
     ] = 30,
     replays: Annotated[
-        bool, typer.Option("--replays", help="Nights that were made again later, which no app read.")
+        bool, typer.Option("--replays", help="Show nights that were made again later, which no app read.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Count first what has been played since; each night does.")
+        bool, typer.Option("--update", help="First count what has been played since, as each night does.")
     ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Report what users made of each night's lists: how many they reached, beside yesterday's popularity."""
+    """Report how each night's lists did: how many users they reached, beside yesterday's popularity."""
     from nightreel.core import printing
     from scoring.outcomes.scorecard import as_rows, rows_of_arms
     from scoring.outcomes.scorecard import scorecard as step
@@ -53,15 +53,15 @@ def scorecard(
 @app.command()
 def drift(
     every: Annotated[
-        bool, typer.Option("--all", help="Every feature, not only what has moved since training.")
+        bool, typer.Option("--all", help="Show every feature, not only what has moved since training.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Compare first the newest day; each night does.")
+        bool, typer.Option("--update", help="First compare the newest day, as each night does.")
     ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Say how far the newest day's features, scores and plays are from those that trained the champion."""
+    """Say how the newest day's features, scores and plays differ from those that trained the champion."""
     from nightreel.core import printing
     from nightreel.operations.drift.stored import nights
 

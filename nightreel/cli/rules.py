@@ -11,7 +11,7 @@ from nightreel.cli.running import command_settings
 from nightreel.core.errors import InputError
 
 rules = typer.Typer(
-    help="Keep the rules that lists follow beside the model's order (docs/rules.md).",
+    help="Manage the rules that change the model's order (docs/rules.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -40,29 +40,32 @@ def list_rules(as_json: AsJson = False, home: Home = None) -> None:
 def add(
     kind: Annotated[str, typer.Argument(help="pin, boost, demote, at_least or at_most.")],
     video: Annotated[
-        str | None, typer.Option(metavar="ID", show_default="none", help="Of this video.")
+        str | None, typer.Option(metavar="ID", show_default="none", help="For this video.")
     ] = None,
     author: Annotated[
-        str | None, typer.Option(metavar="ID", show_default="none", help="Of the videos of this author.")
+        str | None, typer.Option(metavar="ID", show_default="none", help="For the videos of this author.")
     ] = None,
     category: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             show_default="none",
-            help="Of the videos of this category of the first level, by name or number.",
+            help="For the videos of this first-level category, by name or number.",
         ),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(show_default="none", help="Of a pin: where it stands, from 1.")
+        int | None, typer.Option(show_default="none", help="For a pin: its rank, from 1.")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(show_default="none", help="Of at_least and at_most: how many of a list.")
+        int | None,
+        typer.Option(show_default="none", help="For at_least and at_most: how many rows of a list."),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
-            "--by", show_default="none", help="Of a boost: 2 halves the position; a demotion doubles."
+            "--by",
+            show_default="none",
+            help="For a boost, 2 halves the position; for a demotion it doubles it.",
         ),
     ] = None,
     segment: Annotated[
@@ -75,19 +78,23 @@ def add(
     ] = None,
     valid_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="INSTANT", show_default="now", help="For lists as of this on."),
+        typer.Option(
+            "--from", metavar="INSTANT", show_default="now", help="For lists as of this instant or later."
+        ),
     ] = None,
     valid_until: Annotated[
         str | None,
-        typer.Option("--until", metavar="INSTANT", show_default="for ever", help="For lists before this."),
+        typer.Option(
+            "--until", metavar="INSTANT", show_default="for ever", help="For lists as of an earlier instant."
+        ),
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(show_default="none", help="Why, for those who read the rules.")
+        str | None, typer.Option(show_default="none", help="The reason, for people who read the rules.")
     ] = None,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Add a rule; lists follow it from the next run on."""
+    """Add a rule, which applies from the next run on."""
     from nightreel.core import printing
     from scoring.database.list_rules import add_rule
     from scoring.lists.rules.owner import PIN, OwnerRule
@@ -95,14 +102,14 @@ def add(
     items = {"video": video, "author": author, "category": category}
     named = {name: item for name, item in items.items() if item is not None}
     if len(named) != 1:
-        raise InputError(f"{kind}: of one thing.", "Name it with --video, --author or --category.")
+        raise InputError(f"{kind}: applies to one thing.", "Name it with --video, --author or --category.")
     ((item_kind, item),) = named.items()
     if (rows if kind == PIN else rank) is not None:
         raise InputError(f"{kind}: a pin has a --rank, a quota --rows.", "Write the other one.")
     column, equals, value = (segment or "").partition("=")
     if segment is not None and not (column and equals):
         raise InputError(
-            f"--segment {segment}: no column and value.", "Write it like user_active_degree=full."
+            f"--segment {segment}: not a column and a value.", "Write it like user_active_degree=full."
         )
     rule = OwnerRule(
         0,
@@ -124,7 +131,9 @@ def add(
 
 @rules.command()
 def remove(
-    rule: Annotated[int, typer.Argument(min=1, max=RUN_ID_MAX, help="Its number, as `rules list` has it.")],
+    rule: Annotated[
+        int, typer.Argument(min=1, max=RUN_ID_MAX, help="Its number, as printed by `rules list`.")
+    ],
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:

@@ -166,6 +166,6 @@ def note_timing(step: str, seconds: float, *, also_short: bool = False) -> None:
     known = _timings()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # of the process so far
     known[step] = {"seconds": round(seconds, 1), "process_peak_mb": peak_mb}
-    # The step is done, and what is said of its seconds is no reason to fail; a home may be read-only.
+    # The step is done, and a failure to note its seconds must not fail it; a home may be read-only.
     with suppress(DiskFullError, OSError), atomic_write(path) as temporary:
         temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The commands that show lists, and the runs that they are of."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,9 @@ from nightreel.cli.options import ANY_ID, ID_MAX, AsJson, Home, RunId
 from nightreel.cli.root import app
 from nightreel.cli.running import command_settings, import_feast
 from nightreel.core.errors import InputError
+
+if TYPE_CHECKING:
+    from scoring.database.list_rows import PopularRow, RelatedRow
 
 _SELDOM = ("rule", "propensity", "arm")
 
@@ -19,7 +23,7 @@ def show(
         typer.Argument(
             metavar="USER_ID",
             show_default="none",
-            help="The user whose list to show, as the log names them.",
+            help="The user whose list to show, by the id in the log.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=ID_MAX, help="Rows to show.")] = 10,
@@ -57,16 +61,17 @@ def show(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Show a user's list, a video's related ones or what is popular: each row with where it came from."""
+    """Show a user's list, a video's related videos or what is popular, each row with its source."""
     from nightreel.core import printing
     from scoring.database.show import user_list
 
     if (user_id is not None) + (related is not None) + popular != 1:
         raise InputError("show: USER_ID, --related VIDEO_ID or --popular.", "Name one of them.")
+    rows: Sequence[Mapping[str, Any]]
     if user_id is None:
         rows = _shared_rows(related, segment, limit, run_id)
         if why is not None:
-            raise InputError("--why: only with USER_ID.", "Name the user whose list it is of.")
+            raise InputError("--why: only with USER_ID.", "Name the user whose list it is about.")
     elif segment is not None:
         raise InputError("--segment: only with --popular.", "Leave it out.")
     elif why is not None:
@@ -79,12 +84,14 @@ def show(
     else:
         # Columns of what few homes use are shown only if they hold something.
         empty = [name for name in _SELDOM if all(row.get(name) is None for row in rows)]
-        printing.print_table([{name: row[name] for name in row if name not in empty} for row in rows])
+        printing.print_table(
+            [{name: value for name, value in row.items() if name not in empty} for row in rows]
+        )
 
 
 def _shared_rows(
     related: str | None, segment: str | None, limit: int, run_id: int | None
-) -> list[dict[str, Any]]:
+) -> "Sequence[RelatedRow | PopularRow]":
     """Rows of the lists that are not a user's."""
     from scoring.database.show_shared import popular_list, related_list
 
@@ -133,4 +140,6 @@ def runs(as_json: AsJson = False, home: Home = None) -> None:
     elif not rows:
         print("no runs yet")
     else:
-        printing.print_table([{name: row[name] for name in row if name != "stages"} for row in rows])
+        printing.print_table(
+            [{name: value for name, value in row.items() if name != "stages"} for row in rows]
+        )

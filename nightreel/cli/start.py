@@ -42,7 +42,7 @@ def init(
         typer.Option(
             metavar="LOG",
             show_default="PATH",
-            help="The same as PATH. A query is put to the database of NIGHTREEL_DATA_SOURCE_URL.",
+            help="The same as PATH. A query is sent to the database of NIGHTREEL_DATA_SOURCE_URL.",
         ),
     ] = None,
     example: Annotated[
@@ -66,12 +66,14 @@ def init(
         ),
     ] = None,
     worth: Annotated[
-        str | None, typer.Option(show_default="asked for", help="Of events, like `like=1,click=0.3,skip=0`.")
+        str | None,
+        typer.Option(show_default="asked for", help="Weights of events, like `like=1,click=0.3,skip=0`."),
     ] = None,
     length_unit: Annotated[
         str | None,
         typer.Option(
-            show_default="by the name, else asked for", help="Of play time: milliseconds, seconds or minutes."
+            show_default="by the name, else asked for",
+            help="Unit of the play time: milliseconds, seconds or minutes.",
         ),
     ] = None,
     like_threshold: Annotated[
@@ -80,20 +82,26 @@ def init(
     ] = None,
     time_format: Annotated[
         str | None,
-        typer.Option(show_default="recognised", help="As the key `time` of the setting [data] format."),
+        typer.Option(show_default="recognised", help="How times are written, as in [data.format] time."),
     ] = None,
     time_zone: Annotated[
         str | None,
-        typer.Option(show_default="UTC, or asked for", help="Where days begin, and of times without a zone."),
+        typer.Option(
+            show_default="UTC, or asked for",
+            help="The time zone in which days begin, also for times without a zone.",
+        ),
     ] = None,
     delimiter: Annotated[
-        str | None, typer.Option(show_default="recognised", help="What stands between columns of the plays.")
+        str | None,
+        typer.Option(show_default="recognised", help="The character between columns of the plays."),
     ] = None,
     decimal: Annotated[
         str | None,
-        typer.Option(show_default="recognised", help="What stands before decimals: a point or a comma."),
+        typer.Option(show_default="recognised", help="The character before decimals: a point or a comma."),
     ] = None,
-    encoding: Annotated[str | None, typer.Option(show_default="recognised", help="Of the file.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(show_default="recognised", help="Encoding of the file.")
+    ] = None,
     users: Annotated[
         str | None, typer.Option(metavar="LOG", show_default="none", help="Users' profiles: a file or query.")
     ] = None,
@@ -105,13 +113,11 @@ def init(
     watermark: Annotated[
         str | None, _column("what only grows, of plays by a query: later nights ask for more")
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: what may be two things is an error.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: ambiguity is an error.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a nightreel.toml.")] = False,
     home: Home = None,
 ) -> None:
-    """Look at a log of any layout, show ten rows as they are understood, and write nightreel.toml."""
+    """Look at a log of any layout, show ten rows as nightreel understands them, and write nightreel.toml."""
     import os
 
     from nightreel.core import printing

@@ -86,16 +86,16 @@ def train(
 def tune(
     trials: Annotated[int, typer.Option(min=1, help="Trials of the whole study, over all runs.")] = 40,
     minutes: Annotated[
-        float, typer.Option(min=0, help="No trial is begun that would not end within so many minutes.")
+        float, typer.Option(min=0, help="Start no trial that would not end within this many minutes.")
     ] = 30.0,
     write: Annotated[
-        bool, typer.Option("--write", help="Put the best settings into nightreel.toml.")
+        bool, typer.Option("--write", help="Write the best settings to nightreel.toml.")
     ] = False,
     as_json: StepJson = False,
     home: Home = None,
     verbose: Verbose = False,
 ) -> None:
-    """Search the rankers' settings that rank best on this data; goes on where it was stopped."""
+    """Search for the rankers' settings that rank best on these data; continues where it was stopped."""
     settings = command_settings()
     import_feast()
     from pipelines.tuning import tune as step

@@ -12,7 +12,7 @@ from nightreel.cli.running import command_settings
 
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """Say whether apps read last night's list, of data not too old; exit with 1 where they do not."""
+    """Say whether apps read last night's list, made from recent data; exit with 1 if they do not."""
     from nightreel.core import printing
     from nightreel.operations.status import NOT_FRESH
     from nightreel.operations.status import status as find_status
@@ -106,7 +106,10 @@ def show_settings(as_json: AsJson = False, home: Home = None) -> None:
 
 
 database = typer.Typer(
-    help="Keep the database of the lists.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    help="Manage the database of the lists.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 
@@ -115,10 +118,10 @@ app.add_typer(database, name="db")
 
 @database.command(name="upgrade")
 def upgrade_database(as_json: AsJson = False, home: Home = None) -> None:
-    """Bring the database's schema to this version of nightreel; nothing is lost."""
+    """Upgrade the database's schema to this version of nightreel; nothing is lost."""
     from nightreel.core import printing
-    from scoring.database.connection import database_url, masked
     from scoring.database.schema import upgrade_database as step
+    from scoring.database.url import database_url, masked
 
     settings = command_settings()
     before, now = step(settings)

@@ -168,7 +168,7 @@ def _plain(error: BaseException) -> NightreelError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return NightreelError(
-        f"Ray: {lines[-1].strip().rstrip('.')}.", "`nightreel --debug ...` shows all of it."
+        f"Ray: {lines[-1].strip().rstrip('.')}.", "`nightreel --debug ...` shows the whole message."
     )
 
 

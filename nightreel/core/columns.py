@@ -89,8 +89,8 @@ RECENT_DAYS: Final = (1, 3, 7)
 TEXT_DIMENSIONS: Final = 50
 USER_TEXT_FEATURES: Final = tuple(f"user_text_{i}" for i in range(16))
 TEXT_FEATURES: Final = tuple(f"tfidf_{i}" for i in range(TEXT_DIMENSIONS))
-USER_FACTOR: Final = "user_factor"  # list<float32>, als_factors long
-VIDEO_FACTOR: Final = "video_factor"  # list<float32>, als_factors long
+USER_FACTOR: Final = "user_factor"  # list<float32>, [features.als] factors long
+VIDEO_FACTOR: Final = "video_factor"  # list<float32>, [features.als] factors long
 ALS_SCORE: Final = "als_score"
 
 # Request-time features.

@@ -37,7 +37,7 @@ def cron_triggers(cron: str) -> tuple[CronTrigger, ...]:
 def require_coming(cron: str) -> None:
     """Raise ValueError, with the reason, for an expression that is invalid or never due."""
     if next_fire(cron_triggers(cron), _EPOCH) is None:
-        raise ValueError(f"{cron!r}: never comes; no month that it names has such a day")
+        raise ValueError(f"{cron!r}: never occurs: no month that it names has such a day")
 
 
 def next_fire(triggers: Sequence[CronTrigger], wall: datetime) -> datetime | None:

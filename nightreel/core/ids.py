@@ -113,7 +113,7 @@ class Ids:
         except OSError as error:
             raise NightreelError(
                 f"{self.file}: {error.strerror}, and the {self.name} ids are text.",
-                "Put it there: it is a part of the home.",
+                "Restore it: it is part of the home.",
             ) from None
         return _mapping(self.file, status.st_size, status.st_mtime_ns)
 

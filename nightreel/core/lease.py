@@ -93,7 +93,7 @@ class Lease:
         if not is_in_time or not self._is_there() or self._newest() > self.number:
             raise NightreelError(
                 f"{self.folder.location}: this machine's lease on the home has run out, so nothing is sent.",
-                "Run this again: it begins with the state that another machine may have sent meanwhile.",
+                "Run this again: it starts from the state that another machine may have sent meanwhile.",
             )
 
     def keep(self) -> None:

@@ -68,7 +68,7 @@ class Files(_Table):
         for path in paths if isinstance(paths, list | tuple) else ():
             if isinstance(path, str) and path.startswith(SQL):
                 if len(paths) > 1:
-                    raise ValueError("a query stands alone, and not in a list")
+                    raise ValueError("a query cannot be part of a list")
                 continue
             if isinstance(path, str) and (BETWEEN_PATHS in path or not path.strip()):
                 raise ValueError(f"{path!r}: give several files as a list, and no file with ', ' in its name")
@@ -148,7 +148,7 @@ class Columns(_Table):
         if len(values) > 1:
             raise ValueError(f"{' and '.join(values)}: name one, which holds a play's value")
         if self.play_time is not None and self.length is None and not values:
-            raise ValueError("play_time without length says not how much was played: name length too")
+            raise ValueError("play_time without length does not say how much was played: name length too")
         return self
 
     @property

@@ -139,7 +139,7 @@ def _fetch_file(remote: Folder, entry: _Entry, file: Path) -> None:
         if not entry["object"].endswith(f".{_digest(temporary)}"):
             raise NightreelError(
                 f"{remote.location}/{entry['object']}: not as it was sent (its digest differs).",
-                f"Restore it from a backup; or remove {_MANIFEST} there: the next run makes the home anew.",
+                f"Restore it from a backup; or remove {_MANIFEST} there: the next run makes the home again.",
             )
         os.utime(temporary, ns=(entry["mtime_ns"], entry["mtime_ns"]))
         temporary.replace(file)

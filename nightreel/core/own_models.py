@@ -33,7 +33,7 @@ def load_own(group: str, name: str) -> Any:
     point = _found(group).get(name)
     if point is None:
         raise InputError(
-            f"{name}: no installed package brings it (entry points {group}).",
+            f"{name}: no installed package provides it (entry points {group}).",
             "Install the package, or take the name out of the settings.",
         )
     try:
@@ -41,7 +41,7 @@ def load_own(group: str, name: str) -> Any:
     except Exception as error:  # another's code may raise anything
         raise InputError(
             f"{name}: {point.value} cannot be imported: {type(error).__name__}: {error}.",
-            "Repair the package that brings it, or take the name out of the settings.",
+            "Repair the package that provides it, or take the name out of the settings.",
         ) from error
 
 

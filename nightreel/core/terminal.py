@@ -43,7 +43,7 @@ def guard_streams() -> None:
     """Handle errors of standard output and standard error for the rest of this process.
 
     Characters that the encoding lacks are replaced. If standard output cannot be written, StandardOutputError
-    is raised; if standard error cannot, work goes on.
+    is raised; if standard error cannot, work continues.
     """
     sys.stdout = _guarded(sys.stdout, _Output)
     sys.stderr = _guarded(sys.stderr, _Remarks)
@@ -86,7 +86,7 @@ def _output_named() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # the reader has gone away, as `| head` does, which is no failure
+        raise  # the reader has gone away, as `| head` does, which is not a failure
     except OSError as error:
         raise StandardOutputError(
             f"Standard output could not be written: {error.strerror}.",

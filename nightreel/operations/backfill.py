@@ -18,11 +18,12 @@ from nightreel.operations.due import next_due
 from pipelines import model_registry
 from pipelines.local_days import start_of_day
 from pipelines.model_registry import ModelVersion
-from scoring.database.connection import database_exists, database_url, masked, reading
+from scoring.database.connection import reading
 from scoring.database.publish import score_and_publish
 from scoring.database.schema import recorded_version, upgrade_if_there
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import STORED, list_night, recommendation_run
+from scoring.database.url import database_exists, database_url, masked
 from scoring.outcomes import record_outcomes
 
 # More than any backfill has, so that none of its nights is pruned by a later one.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from nightreel.core.cron import cron_triggers, next_fire
+from nightreel.core.instants import MICROSECOND
 
 # A clock change moves the wall by less than this.
 _SLACK = timedelta(hours=4)
@@ -51,7 +52,7 @@ def _dues(cron: str, zone: ZoneInfo, first: datetime, last: datetime | None) -> 
         if fires is None or (end is not None and fires > end):
             return
         yield fires.replace(tzinfo=zone, fold=0).astimezone(UTC)
-        wall = fires + timedelta(microseconds=1)
+        wall = fires + MICROSECOND
 
 
 def _wall(instant: datetime, zone: ZoneInfo) -> datetime:

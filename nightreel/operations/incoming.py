@@ -42,7 +42,7 @@ from pipelines.ingest.tables import DUPLICATE
 from pipelines.ingest.unread import printable, shortened, unread_deliveries
 from pipelines.known import deliveries_after
 
-# What reading a file may raise; the night then goes on with the other files.
+# What reading a file may raise; the night then continues with the other files.
 _BAD_FILE = (
     NightreelError,
     OSError,

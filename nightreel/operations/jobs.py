@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer, upgrade_database
 from scoring.database.tables import DONE, FAILED, RUNNING, job_run
+from scoring.database.url import database_exists, database_url
 
 NIGHT, RETRAIN = "night", "retrain"
 ATTEMPTS_MAX = 3
@@ -26,6 +28,26 @@ class Job:
 
     name: str
     due_at: datetime
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A row of `job_run`.
+
+    Attributes:
+        seconds: of each stage that was begun; None where they are unknown.
+    """
+
+    job: str
+    due_at: datetime
+    status: str
+    attempts: int
+    started_at: datetime
+    ended_at: datetime | None
+    run_id: int | None
+    seconds: Mapping[str, float | None]
+    remarks: str | None
+    error: str | None
 
 
 def is_open(settings: DatabaseNeeds, job: Job, now: datetime | None = None) -> bool:
@@ -124,14 +146,21 @@ def forget(settings: DatabaseNeeds, job: Job) -> None:
         connection.execute(job_run.delete().where(job_run.c.job == job.name, job_run.c.due_at == job.due_at))
 
 
-def latest_jobs(
-    connection: Connection, name: str, limit: int, *, by: datetime | None = None
-) -> Sequence[Row[Any]]:
+def latest_jobs(connection: Connection, name: str, limit: int, *, by: datetime | None = None) -> list[JobRun]:
     """The job's last runs, newest first; with `by`, only those that were due and began by this instant."""
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
     if by is not None:
         query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
-    return connection.execute(query).all()
+    return [_job_run(row._asdict()) for row in connection.execute(query)]
+
+
+def _job_run(row: dict[str, Any]) -> JobRun:
+    seconds = _seconds(row.pop("stages"))
+    return JobRun(**row, seconds=seconds)
+
+
+def _seconds(stages: str | None) -> dict[str, float | None]:
+    return {name: facts.get("seconds") for name, facts in json.loads(stages or "{}").items()}
 
 
 def check_readable(settings: DatabaseNeeds) -> None:

@@ -42,7 +42,7 @@ def materialize(settings: Settings, as_of: datetime) -> StepResult[Facts]:
         store.config.offline_store.known = known
     with full_disk_named(settings.paths.online_store), warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
-        # Of all days, not only of new ones: a source may have been written again for days gone by.
+        # Of all days, not only of new ones: a source may have been written again for past days.
         store.materialize(start_date=ALWAYS_KNOWN, end_date=as_of)
     if known is not None:
         known.keep()

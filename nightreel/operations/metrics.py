@@ -14,10 +14,11 @@ from prometheus_client.registry import Collector
 
 from nightreel.core.errors import NightreelError
 from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
-from nightreel.operations.jobs import NIGHT
 from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, status
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import recorded_version
+from scoring.database.tables import FAILED
+from scoring.database.url import database_exists
 from scoring.outcomes.card import ArmFacts
 from scoring.outcomes.scorecard import Night, arms_of_nights, as_facts, newest_judged, nights
 
@@ -33,7 +34,7 @@ _REACH: Mapping[str, tuple[str, Literal["share_list", "share_popularity", "low",
 }
 
 
-# Of an arm: what it means, and its name among the facts of an arm, or of its difference to the first one.
+# For an arm: the meaning, and the name among the facts of an arm or of its difference from the first one.
 _ARMS: Mapping[
     str, tuple[str, Literal["users", "played", "liked", "reached", "reached_liked", "sample_ratio_p"]]
 ] = {
@@ -65,7 +66,7 @@ class StatusCollector(Collector):
             yield from _gauge("database_up", _UP, 0)
             return
         yield from _gauge("database_up", _UP, 1)
-        shown, night = found.facts["shown"] or {}, found.facts[NIGHT] or {}
+        shown, night = found.facts["shown"], found.facts["night"]
         for name, meaning, value in (
             ("list_fresh", "1 where the list that is due is there.", found.state == FRESH),
             ("list_due", "1 where tonight's list still has time.", found.state == DUE),
@@ -87,23 +88,27 @@ class StatusCollector(Collector):
             (
                 "newest_play_timestamp_seconds",
                 "When the newest play of the list happened.",
-                shown.get("newest_play_at"),
+                shown and shown["newest_play_at"],
             ),
-            ("run_id", "The run that apps read.", shown.get("run_id")),
-            ("published_timestamp_seconds", "When it was published.", shown.get("published_at")),
-            ("as_of_timestamp_seconds", "The instant that it was made of.", shown.get("as_of")),
-            ("users", "Users with a list.", shown.get("users")),
-            ("rows", "Rows of the lists.", shown.get("rows")),
+            ("run_id", "The run that apps read.", shown and shown["run_id"]),
+            ("published_timestamp_seconds", "When it was published.", shown and shown["published_at"]),
+            ("as_of_timestamp_seconds", "The instant as of which it was made.", shown and shown["as_of"]),
+            ("users", "Users with a list.", shown and shown["users"]),
+            ("rows", "Rows of the lists.", shown and shown["rows"]),
             ("next_due_timestamp_seconds", "The next night's.", found.facts["next_due"]),
             (
                 "night_ok",
                 "1 where the last night's job did not fail.",
-                night.get("status") != "failed",
+                night is None or night["status"] != FAILED,
             ),
         ):
             yield from _gauge(name, meaning, value)
         yield from _outcomes(self._settings)
-        of_stages = [((stage,), seconds) for stage, seconds in (night.get("seconds") or {}).items()]
+        of_stages = [
+            ((stage,), seconds)
+            for stage, seconds in ({} if night is None else night["seconds"]).items()
+            if seconds is not None
+        ]
         yield from _gauges("stage_seconds", "Seconds of each stage of the last night.", ("stage",), of_stages)
 
 

@@ -33,7 +33,10 @@ from nightreel.operations.after_now import found_after
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.stages import Outcome, Stage, run_stages
 from nightreel.operations.supervise import STOP_WITHIN_S
-from scoring.database.connection import database_url, keep_readable, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
+from scoring.database.sqlite_journal import keep_readable
+from scoring.database.url import database_url
 from scoring.database.writer import sole_job
 
 _STOPPED = 128 + signal.SIGTERM

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -27,11 +26,13 @@ from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations import jobs
 from nightreel.operations.alerts import report_failure
 from nightreel.operations.due import latest_due
+from nightreel.operations.heartbeat import HEARTBEAT_S, Beat, write_beat
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.metrics import served_metrics
-from nightreel.operations.status import HEARTBEAT_S, beat, status
+from nightreel.operations.status import status
 from nightreel.operations.supervise import ProcessResult, StopReason, run_limited
-from scoring.database.connection import DatabaseAwayError, keep_readable
+from scoring.database.failures import DatabaseAwayError
+from scoring.database.sqlite_journal import keep_readable
 from scoring.database.writer import sole_scheduler
 
 TICK_S = 5
@@ -153,18 +154,19 @@ class Scheduler:
     def beat(self) -> None:
         """Write the heartbeat file."""
         doing = self.doing
-        facts: dict[str, Any] = {
+        said: Beat = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "doing": None if doing is None else doing.name,
+            "state": "unknown",
         }
         try:
-            said = status(self._settings, self._now())
-            facts |= {"state": said.state, "out_of_band": said.facts.get("out_of_band", [])}
+            found = status(self._settings, self._now())
+            said["state"], said["out_of_band"] = found.state, found.facts.get("out_of_band", [])
         except NightreelError as error:
-            facts |= {"state": "unknown", "error": str(error)}
+            said["error"] = str(error)
         keep_readable(self._settings)
-        beat(self._settings.paths, facts)
+        write_beat(self._settings.paths, said)
 
 
 def _error(settings: ScheduleSettings, ended: ProcessResult) -> str:

@@ -10,7 +10,7 @@ from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.logs import get_logger
 from nightreel.core.settings import Paths
 from nightreel.core.steps import Facts, StepResult
-from scoring.database.connection import DatabaseAwayError
+from scoring.database.failures import DatabaseAwayError
 
 RETRY_WAIT_S = 10.0
 # Five minutes in all: longer than a database takes to start anew, shorter than a failure should stay unknown.

@@ -1,25 +1,25 @@
 """Whether last night's list is there, for people, monitors and the heartbeat file."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NotRequired, TypedDict
 
-from nightreel.core import columns
-from nightreel.core.artefacts import atomic_write
-from nightreel.core.clock import SKEW, is_future
-from nightreel.core.settings import Paths
+from sqlalchemy import Row
+
+from nightreel.core.clock import is_future
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings.needs import ScheduleNeeds
 from nightreel.operations.after_now import records_after
 from nightreel.operations.due import last_due, next_due
-from nightreel.operations.jobs import NIGHT, RETRAIN, latest_jobs
+from nightreel.operations.heartbeat import Heartbeat, read_heartbeat
+from nightreel.operations.jobs import NIGHT, RETRAIN, JobRun, latest_jobs
 from pipelines.known import deliveries_after
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.kept_runs import shown_run
 from scoring.database.schema import recorded_version, require_current
 from scoring.database.tables import DONE, FAILED
+from scoring.database.url import database_exists
 from scoring.outcomes.scorecard import alarms
 
 FRESH = "fresh"  # the list of the last night that was due is there
@@ -28,26 +28,61 @@ STALE = "stale"  # a night that was due has left no list, or another list than i
 STALE_DATA = "stale data"  # the list is there, but its newest play is older than max_data_age_hours
 REPLAY = "replay"  # apps read a replay that was published on purpose, not the last night's list
 NOT_FRESH = (STALE, STALE_DATA, REPLAY)
-HEARTBEAT_S = 15
-_JOB_SHOWN = ("due_at", "status", columns.RUN_ID, "attempts", "started_at", "ended_at", "remarks", "error")
-_RUN_SHOWN = (
-    columns.RUN_ID,
-    "replay",
-    "as_of",
-    "newest_play_at",
-    "model_version",
-    "published_at",
-    "users",
-    "rows",
-)
+
+
+class ShownRun(TypedDict):
+    """The run that apps read."""
+
+    run_id: int
+    replay: bool
+    as_of: datetime
+    newest_play_at: datetime | None
+    model_version: str
+    published_at: datetime
+    users: int | None
+    rows: int | None
+
+
+class JobFacts(TypedDict):
+    """The last time that a job was due; `seconds` are of its stages."""
+
+    due_at: datetime
+    status: str
+    run_id: int | None
+    attempts: int
+    started_at: datetime
+    ended_at: datetime | None
+    remarks: str | None
+    error: str | None
+    seconds: Mapping[str, float | None]
+
+
+class StatusFacts(TypedDict):
+    """What `nightreel status --json` prints; its keys are public.
+
+    Attributes:
+        retrain: only where training is scheduled.
+        after_now: records dated after now, if there are any.
+        out_of_band: unusual outcomes of the last lists, if there are any.
+    """
+
+    state: str
+    last_due: datetime | None
+    next_due: datetime | None
+    shown: ShownRun | None
+    night: JobFacts | None
+    retrain: NotRequired[JobFacts | None]
+    scheduler: Heartbeat | None
+    after_now: NotRequired[list[str]]
+    out_of_band: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
 class Status:
-    """One of the states above, and the JSON-able facts (except for instants) that it follows from."""
+    """One of the states above, and the facts that it follows from."""
 
     state: str
-    facts: Mapping[str, Any]
+    facts: StatusFacts
 
 
 def status(settings: ScheduleNeeds, now: datetime) -> Status:
@@ -57,8 +92,9 @@ def status(settings: ScheduleNeeds, now: datetime) -> Status:
         InputError: the database has another schema version.
         NightreelError: the database cannot be read.
     """
-    shown: Mapping[str, Any] | None = None
-    jobs: dict[str, list[Mapping[str, Any]]] = {NIGHT: [], RETRAIN: []}
+    shown: ShownRun | None = None
+    nights: list[JobRun] = []
+    retrainings: list[JobRun] = []
     future: list[str] = []
     out_of_band: list[str] = []
     if database_exists(settings):
@@ -66,27 +102,25 @@ def status(settings: ScheduleNeeds, now: datetime) -> Status:
             if recorded_version(connection) is not None:
                 require_current(connection)
                 run = shown_run(connection)
-                shown = None if run is None else run._asdict()
-                jobs = {
-                    name: [row._asdict() for row in latest_jobs(connection, name, 20, by=now)]
-                    for name in jobs
-                }
+                shown = None if run is None else _shown(run)
+                nights = latest_jobs(connection, NIGHT, 20, by=now)
+                retrainings = latest_jobs(connection, RETRAIN, 1, by=now)
                 future = records_after(connection, now)
                 out_of_band = alarms(connection)
     zone = settings.zone_of_schedule
     last = last_due(settings.schedule.cron, zone, now)
-    facts: dict[str, Any] = {
-        "state": _state(settings, now, last, shown, jobs[NIGHT]),
+    facts: StatusFacts = {
+        "state": _state(settings, now, last, shown, nights),
         "last_due": last,
         "next_due": next_due(settings.schedule.cron, zone, now),
-        "shown": None if shown is None else {name: shown[name] for name in _RUN_SHOWN},
-        NIGHT: _shown_job(jobs[NIGHT]),
+        "shown": shown,
+        "night": _newest(nights),
+        "scheduler": (heartbeat := read_heartbeat(settings.paths, now)),
     }
     if settings.schedule.retrain is not None:
-        facts[RETRAIN] = _shown_job(jobs[RETRAIN])
-    facts["scheduler"] = beat_said = read_heartbeat(settings.paths, now)
-    if beat_said is not None and is_future(datetime.fromisoformat(beat_said["at"]), now):
-        future.append(f"the scheduler's heartbeat says {beat_said['at']}, after now")
+        facts["retrain"] = _newest(retrainings)
+    if heartbeat is not None and is_future(datetime.fromisoformat(heartbeat["at"]), now):
+        future.append(f"the scheduler's heartbeat says {heartbeat['at']}, after now")
     future += deliveries_after(settings.data, now)
     if future:
         facts["after_now"] = future
@@ -99,8 +133,8 @@ def _state(
     settings: ScheduleNeeds,
     now: datetime,
     last: datetime | None,
-    shown: Mapping[str, Any] | None,
-    nights: list[Mapping[str, Any]],
+    shown: ShownRun | None,
+    nights: list[JobRun],
 ) -> str:
     if shown is None:
         return STALE
@@ -121,8 +155,8 @@ def _state_of_list(
     settings: ScheduleNeeds,
     now: datetime,
     last: datetime | None,
-    shown: Mapping[str, Any],
-    nights: list[Mapping[str, Any]],
+    shown: ShownRun,
+    nights: list[JobRun],
 ) -> str:
     if last is None:
         return FRESH
@@ -137,47 +171,45 @@ def _state_of_list(
     if _done_since(nights, last):
         # Its list was made, and someone went back to an older one: nothing is waited for.
         return STALE
-    failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
-    before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - timedelta(microseconds=1))
+    failed = any(night.due_at == last and night.status == FAILED for night in nights)
+    before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - MICROSECOND)
     has_time = now < last + timedelta(minutes=settings.schedule.job_limit_minutes)
     return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
 
 
-def _done_since(nights: list[Mapping[str, Any]], due: datetime) -> list[Mapping[str, Any]]:
-    return [night for night in nights if night["status"] == DONE and night["started_at"] >= due]
+def _done_since(nights: list[JobRun], due: datetime) -> list[JobRun]:
+    return [night for night in nights if night.status == DONE and night.started_at >= due]
 
 
-def _is_shown(night: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
+def _is_shown(night: JobRun, shown: ShownRun) -> bool:
     """Whether apps read the list that a night made or found unchanged."""
-    return night[columns.RUN_ID] in (None, shown[columns.RUN_ID])
+    return night.run_id in (None, shown["run_id"])
 
 
-def _shown_job(jobs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _shown(run: Row[Any]) -> ShownRun:
+    return {
+        "run_id": run.run_id,
+        "replay": run.replay,
+        "as_of": run.as_of,
+        "newest_play_at": run.newest_play_at,
+        "model_version": run.model_version,
+        "published_at": run.published_at,
+        "users": run.users,
+        "rows": run.rows,
+    }
+
+
+def _newest(jobs: list[JobRun]) -> JobFacts | None:
     if not jobs:
         return None
-    stages = json.loads(jobs[0]["stages"] or "{}")
-    seconds = {name: facts.get("seconds") for name, facts in stages.items()}
-    return {name: jobs[0][name] for name in _JOB_SHOWN} | {"seconds": seconds}
-
-
-def heartbeat_file(paths: Paths) -> Path:
-    """The file in which the scheduler says that it is alive."""
-    return paths.state / "heartbeat.json"
-
-
-def beat(paths: Paths, facts: Mapping[str, Any]) -> None:
-    """Write the heartbeat file atomically."""
-    with atomic_write(heartbeat_file(paths)) as temporary:
-        text = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, default=str)
-        temporary.write_text(text, encoding="utf-8")
-
-
-def read_heartbeat(paths: Paths, now: datetime) -> dict[str, Any] | None:
-    """The scheduler's last heartbeat, and whether it is recent enough for the scheduler to be alive."""
-    try:
-        said: dict[str, Any] = json.loads(heartbeat_file(paths).read_text(encoding="utf-8"))
-        age = now - datetime.fromisoformat(said["at"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    # What is said of after now is of a clock that was wrong.
-    return said | {"alive": -SKEW <= age < timedelta(seconds=4 * HEARTBEAT_S)}
+    return {
+        "due_at": jobs[0].due_at,
+        "status": jobs[0].status,
+        "run_id": jobs[0].run_id,
+        "attempts": jobs[0].attempts,
+        "started_at": jobs[0].started_at,
+        "ended_at": jobs[0].ended_at,
+        "remarks": jobs[0].remarks,
+        "error": jobs[0].error,
+        "seconds": jobs[0].seconds,
+    }

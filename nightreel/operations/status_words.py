@@ -1,13 +1,18 @@
 """The status as sentences for someone woken by it: what apps read, what is wrong, what to type next."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from nightreel.core import columns
 from nightreel.core.settings import DataSettings, ScheduleSettings
-from nightreel.operations.jobs import NIGHT
-from nightreel.operations.status import DUE, FRESH, REPLAY, STALE_DATA, Status
+from nightreel.operations.status import (
+    DUE,
+    FRESH,
+    REPLAY,
+    STALE_DATA,
+    JobFacts,
+    ShownRun,
+    Status,
+    StatusFacts,
+)
 from scoring.database.tables import DONE, FAILED, RUNNING
 
 _ONCE = "nightreel schedule --once"
@@ -17,21 +22,21 @@ _LOOK = "nightreel status"
 def in_words(found: Status, data: DataSettings, schedule: ScheduleSettings, now: datetime) -> list[str]:
     """Two or three lines: the state, the reason, and `Next:` with a command."""
     facts = found.facts
-    shown: Mapping[str, Any] | None = facts["shown"]
+    shown = facts["shown"]
     if shown is None:
         return _nothing_yet(facts)
     reads = (
-        f"Apps read run {shown[columns.RUN_ID]}: {shown['users'] or 0:,} users, with what was known at "
+        f"Apps read run {shown['run_id']}: {shown['users'] or 0:,} users, with what was known at "
         f"{_instant(shown['as_of'])}, published {_ago(now - shown['published_at'])}."
     )
     problem, command = _problem(found, data, schedule, now, shown)
     lines = [f"{problem} {reads}".strip()]
-    for name, words, look in (
-        ("out_of_band", "What users made of the last lists is unusual", "nightreel scorecard"),
-        ("after_now", "A clock was wrong", "nightreel doctor"),
+    for remarks, words, look in (
+        (facts.get("out_of_band"), "The outcome of the last lists is unusual", "nightreel scorecard"),
+        (facts.get("after_now"), "A clock was wrong", "nightreel doctor"),
     ):
-        if facts.get(name):
-            lines.append(f"{words}: {'; '.join(facts[name])}.")
+        if remarks:
+            lines.append(f"{words}: {'; '.join(remarks)}.")
             command = command or look
     if command:
         return [*lines, f"Next: {command}"]
@@ -42,8 +47,8 @@ def in_words(found: Status, data: DataSettings, schedule: ScheduleSettings, now:
     return [*lines, f"Next: nothing to do.{until}"]
 
 
-def _nothing_yet(facts: Mapping[str, Any]) -> list[str]:
-    night = facts[NIGHT]
+def _nothing_yet(facts: StatusFacts) -> list[str]:
+    night = facts["night"]
     if night is not None and night["status"] == RUNNING:
         return ["Apps have no list yet; the first is being made.", f"Next: wait, then {_LOOK}"]
     if night is not None and night["status"] == FAILED:
@@ -55,18 +60,19 @@ def _nothing_yet(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _problem(
-    found: Status, data: DataSettings, schedule: ScheduleSettings, now: datetime, shown: Mapping[str, Any]
+    found: Status, data: DataSettings, schedule: ScheduleSettings, now: datetime, shown: ShownRun
 ) -> tuple[str, str]:
     """What is wrong, and what to type; both empty where nothing is."""
-    night = found.facts[NIGHT]
+    night = found.facts["night"]
     if found.state == FRESH:
         return "All is well.", ""
     if found.state == DUE:
-        until = found.facts["last_due"] + timedelta(minutes=schedule.job_limit_minutes)
         doing = "is being made" if night is not None and night["status"] == RUNNING else "is due"
-        return f"All is well so far: tonight's list {doing}, and has time until {_instant(until)}.", (
-            f"wait, then {_LOOK}"
-        )
+        last = found.facts["last_due"]
+        assert last is not None, "a night that is due was due at an instant"
+        until = _instant(last + timedelta(minutes=schedule.job_limit_minutes))
+        problem = f"All is well so far: tonight's list {doing}, and has time until {until}."
+        return problem, f"wait, then {_LOOK}"
     if found.state == REPLAY:
         return "Apps read a replay that was published on purpose, not last night's list.", _ONCE
     if found.state == STALE_DATA:
@@ -79,20 +85,14 @@ def _problem(
     return _why_stale(found.facts, night, shown)
 
 
-def _why_stale(
-    facts: Mapping[str, Any], night: Mapping[str, Any] | None, shown: Mapping[str, Any]
-) -> tuple[str, str]:
+def _why_stale(facts: StatusFacts, night: JobFacts | None, shown: ShownRun) -> tuple[str, str]:
     old = "Apps read an old list."
     scheduler = facts["scheduler"]
     lives = scheduler is not None and scheduler["alive"]
     last = facts["last_due"]
     is_of_last = night is not None and last is not None and night["due_at"] >= last
-    if (
-        night is not None
-        and night["status"] == DONE
-        and night[columns.RUN_ID] not in (None, shown[columns.RUN_ID])
-    ):
-        made = night[columns.RUN_ID]
+    if night is not None and night["status"] == DONE and night["run_id"] not in (None, shown["run_id"]):
+        made = night["run_id"]
         return f"{old} The last night made run {made}, and someone went back.", f"nightreel rollback {made}"
     if night is not None and is_of_last and night["status"] == RUNNING and lives:
         tries = f", try {night['attempts']}" if night["attempts"] > 1 else ""

@@ -71,7 +71,7 @@ def build_factors(settings: Settings, *, force: bool = False) -> StepResult[Fact
     done = past.fit_at(cutoffs[kept - 1]) if kept else None
     users, videos = ([_rows_of(source, cutoffs[:kept])] if kept else [] for source in wrote)
     with progress("ALS", total=len(cutoffs) - kept) as advance:
-        # Where nothing is fitted, the log is not read.
+        # If nothing is fitted, the log is not read.
         log = Log.read(list(files.values()), cutoffs) if kept < len(cutoffs) else None
         new = biased_fits(log, settings, done) if log is not None else ()
         del log  # a fit lets go of it once it is grouped
@@ -105,7 +105,7 @@ def _sources(settings: DatabaseNeeds) -> tuple[Path, Path]:
 def refit_cutoffs(
     plays_of_days: Mapping[date, int], data: DataSettings, features: FeatureSettings
 ) -> list[datetime]:
-    """When ALS is refitted: at every als_refit_days-th local midnight, counted from the first play's day.
+    """When ALS is refitted: at a local midnight every `refit_days` days, counted from the first play's day.
 
     A midnight is left out where hardly any play is new since the last cutoff (_NEW_SHARE), or where there are
     too few plays yet (_PLAYS_A_FACTOR); only the past decides. The end of the last play's day is the last
@@ -122,8 +122,8 @@ def refit_cutoffs(
         raise InputError("interactions: the table has no rows.", "Ingest a log with plays.")
     first_day = days[0]
     cutoffs: list[datetime] = []
-    least = features.als_factors * _PLAYS_A_FACTOR + 1
-    for later in count(features.als_refit_days, features.als_refit_days):
+    least = features.als.factors * _PLAYS_A_FACTOR + 1
+    for later in count(features.als.refit_days, features.als.refit_days):
         refit_day = first_day + timedelta(days=later)
         if refit_day > days[-1] + timedelta(days=1):
             break
@@ -163,12 +163,12 @@ FACTORS: Step[FactorFacts] = Step(
     writes=_sources,
     # Exactly what decides the factors: threads do not, nor how the nearest videos are searched for.
     settings=(
-        "features.als_factors",
-        "features.als_refit_days",
+        "features.als.factors",
+        "features.als.refit_days",
         "data.time_zone",
         "seed",
-        "data.watch_ratio_clip",
-        "data.like_threshold",
+        "data.targets.watch_ratio_clip",
+        "data.targets.like_threshold",
     ),
     facts=FactorFacts,
     run=lambda settings, request: build_factors(settings, force=request.force),

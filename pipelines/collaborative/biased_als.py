@@ -22,7 +22,7 @@ from pipelines.collaborative.fits import (
 from pipelines.collaborative.least_squares import Plays, Side, counted, solve
 from pipelines.collaborative.log import Log
 
-# Of als_factors dimensions, one carries the user's bias and one the video's.
+# Of the factors' dimensions, one carries the user's bias and one the video's.
 BIAS_DIMENSIONS = 2
 _NO_ROWS = np.zeros(0, dtype=np.int32)
 
@@ -36,11 +36,11 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     No fit depends on plays, users or videos that come after its cutoff.
 
     Args:
-        log: is let go of once it is grouped; a caller who keeps it as well pays for both.
+        log: is released once it is grouped; a caller that keeps it as well pays for both.
         done: the fit of one of the cutoffs to continue from; only later ones are fitted.
     """
     cutoffs, ends, users, videos = log.cutoffs, log.ends, log.users, log.videos
-    targets = np.clip(log.ratios, 0, settings.data.watch_ratio_clip)
+    targets = np.clip(log.ratios, 0, settings.data.targets.watch_ratio_clip)
     np.log1p(targets, out=targets)
     del log
     by_user = Plays.grouped(users.rows, videos.rows, targets)
@@ -52,7 +52,7 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     means = [float(targets[:end].mean(dtype=np.float64)) for end in ends]
     users, videos = replace(users, rows=_NO_ROWS), replace(videos, rows=_NO_ROWS)
     del targets
-    size = settings.features.als_factors - BIAS_DIMENSIONS
+    size = settings.features.als.factors - BIAS_DIMENSIONS
     iterations = FIRST_ITERATIONS if done is None else REFIT_ITERATIONS
     strength, threads = REGULARIZATION_PLAYS, settings.threads
     if done is None:

@@ -1,7 +1,7 @@
 """Fits of earlier nights that still hold: a fit is used again where the plays that it saw are the same.
 
 The days before each cutoff have a digest; the fits before the first cutoff whose digest differs are read back
-from the sources, and fitting goes on from the last of them. The result is that of fitting all anew.
+from the sources, and fitting continues from the last of them. The result is that of fitting everything again.
 """
 
 import hashlib

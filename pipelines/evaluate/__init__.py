@@ -24,11 +24,12 @@ from pipelines.evaluate.figures import ALL, CUTOFFS, Figure, Measuring
 from pipelines.evaluate.next_day import NEXT_DAY, NextDay, inputs, next_day
 from pipelines.evaluate.next_day_facts import facts as next_day_facts
 from pipelines.evaluate.next_day_figures import all_figures
+from pipelines.evaluate.pair_scores import Models, truth_file
 from pipelines.evaluate.protocols import RANKED, Pairs, protocol_pairs
 from pipelines.evaluate.repeat_fit import fit_repeat_discount
 from pipelines.evaluate.shared_lists import shared_figures
 from pipelines.evaluate.system_names import HYBRID
-from pipelines.evaluate.trials import Models, Trial, trial, truth_file
+from pipelines.evaluate.trials import Trial, trial
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS, LengthBuckets, labels_of
 from pipelines.rankers import HybridRanker
@@ -160,7 +161,7 @@ def _samples(made: Trial, settings: DataSettings) -> list[dict[str, Any]]:
                 columns.VIDEO_ID: int(made.video_id[pair]),
                 "length_s": float(made.videos.length_s[made.video[pair]]),
                 columns.WATCH_RATIO: float(made.watch_ratio[pair]),
-                "liked": bool(made.targets[settings.label].liked[pair]),
+                "liked": bool(made.targets[settings.targets.label].liked[pair]),
             }
             for rank, pair in enumerate(order, start=1)
         ]
@@ -194,7 +195,7 @@ def _facts(pairs: Pairs, made: Trial, own: list[Figure], settings: DataSettings)
         ]
         for label in labels_of(settings)
     }
-    liked = made.targets[settings.label].liked
+    liked = made.targets[settings.targets.label].liked
     return ProtocolFacts(
         ranks=RANKED[pairs.protocol],
         features_as_of=pairs.as_of.isoformat(),
@@ -231,7 +232,7 @@ EVALUATE: Step[EvaluateFacts] = Step(
         "seed",
         "data.time_zone",
         *LABEL_SETTINGS,
-        "data.watch_ratio_clip",
+        "data.targets.watch_ratio_clip",
         "evaluation.tuning_share",
         "evaluation.holdout_days",
         "evaluation.backtest_days",

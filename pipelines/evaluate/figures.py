@@ -178,7 +178,7 @@ class Measuring:
         repeated = repeats(listed, listed.shape[1])
         for k in CUTOFFS:
             found.add(ANY_LABEL, "short_list", k, ALL, (lengths < k).astype(np.float64))
-            # Where whole lists repeat nothing, neither do their beginnings.
+            # If whole lists repeat nothing, neither do their beginnings.
             again = repeats(listed, k) if repeated.any() else repeated
             found.add(ANY_LABEL, "repeats", k, ALL, again.astype(np.float64))
 
@@ -225,7 +225,7 @@ class Measuring:
             yield Figure(self._trial.protocol, label, system, metric, k, part, mean, low, high, users)
 
     def _of_catalogue(self, system: str, first: np.ndarray) -> Iterator[Figure]:
-        """What all lists together show of the catalogue."""
+        """How much of the catalogue all lists together show."""
         listed = np.where(first >= 0, self._trial.video[first], -1)
         for k in CUTOFFS:
             exposure = exposures(listed, len(self._trial.videos.video_id), k)
@@ -241,8 +241,8 @@ class Measuring:
             for label, area in zip(labels, areas, strict=True):
                 if area is not None:
                     yield self._single(label, system, "auc", area)
-        targets = self._trial.targets[self._settings.data.label]
-        own = self._settings.data.label
+        targets = self._trial.targets[self._settings.data.targets.label]
+        own = self._settings.data.targets.label
         if system == CLASSIFIER:
             found = reliability(scores, targets.liked)
             yield self._single(own, system, "expected_calibration_error", found.expected_error)

@@ -28,14 +28,14 @@ _PRINTED = (
 def facts(found: NextDay, own: Sequence[Figure], settings: DataSettings) -> NextDayFacts:
     """The verdict first: a reader sees at once whether the published lists beat yesterday's popularity."""
     labels = [
-        settings.label,
-        *(label for label in labels_of(settings) if label != settings.label),
+        settings.targets.label,
+        *(label for label in labels_of(settings) if label != settings.targets.label),
         ANY_PLAY,
     ]
     backtest = found.backtest
-    remarks = [*backtest.remarks, *_days_without_likes(found, settings.label)]
+    remarks = [*backtest.remarks, *_days_without_likes(found, settings.targets.label)]
     return NextDayFacts(
-        verdict=verdict(own, settings.label, found.cutoffs),
+        verdict=verdict(own, settings.targets.label, found.cutoffs),
         by_label={label: _table(own, label, found) for label in labels},
         days=day_facts(found, settings),
         rankers_trained_before=backtest.trained_before.isoformat(),

@@ -20,7 +20,7 @@ from pipelines.hashing import uniform_hash
 from pipelines.repeat_discount import REPEAT_NIGHTS, REPEAT_RANKS, save_fit
 
 VALUES = (0.1, 0.2, 0.35, 0.5)
-# Of all values together: each has its part of it.
+# For all values together, which share it equally.
 _ALPHA = 0.05
 _USERS_MAX = 20_000
 _PAIR = [columns.USER_ID, columns.VIDEO_ID]
@@ -91,7 +91,7 @@ def _hits(found: NextDay, settings: RankerNeeds, discount: float) -> pl.DataFram
         ordered = ordered.sort(columns.USER_ID, "position", columns.RANK)
         first = ordered.group_by(columns.USER_ID, maintain_order=True).head(REPEAT_RANKS).select(_PAIR)
         if n >= REPEAT_NIGHTS:
-            liked = judged.of_label(settings.data.label).select(_PAIR)
+            liked = judged.of_label(settings.data.targets.label).select(_PAIR)
             of_night = first.join(liked.with_columns(hit=1), on=_PAIR, how="left")
             hits.append(of_night.group_by(columns.USER_ID).agg(pl.col("hit").sum()))
         listed = pl.concat([state, first.with_columns(pl.lit(1, dtype=pl.Int64).alias(_NIGHTS))])

@@ -32,7 +32,7 @@ SITTING_GAP = timedelta(minutes=30)
 MOST_PLAYED, MOST_LIKED = "most_played_1_day", "most_liked_1_day"
 _CUTOFFS = {RELATED: (10, 20), POPULAR: (10, 20, 100)}
 _LIKED, _NEXT = "liked", "next"
-# Of a segment with more values there are no figures a value.
+# A segment with more values has no figures for each value.
 _VALUES_MAX = 20
 
 
@@ -160,7 +160,7 @@ def _plays(day: BacktestDay, paths: Paths, settings: DataSettings, buckets: Leng
     begin, end = (pl.lit(one, dtype=INSTANT) for one in (day.as_of, day.until))
     plays = scan_plays(paths).filter(stamp >= begin, stamp < end).collect(engine="streaming")
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = pl.Series(_LIKED, is_liked(settings.label, buckets, ratio, length, settings))
+    liked = pl.Series(_LIKED, is_liked(settings.targets.label, buckets, ratio, length, settings))
     return plays.select(columns.USER_ID, columns.VIDEO_ID, stamp, liked)
 
 
@@ -192,7 +192,7 @@ def _figures(kind: str, asked: Sequence[_Asked], settings: DataSettings, seed: i
     cutoffs = [k for k in _CUTOFFS[kind] if k <= depth] or [_CUTOFFS[kind][0]]
     for system in dict.fromkeys(one.system for one in asked):
         own = [one for one in asked if one.system == system]
-        for label in (settings.label, ANY_PLAY):
+        for label in (settings.targets.label, ANY_PLAY):
             for part, rows in _parts(own, label):
                 for metric, k, above, below in _sums(kind, rows, users, cutoffs):
                     drawn = bootstrap.sums(np.column_stack([above, below]))
@@ -245,7 +245,7 @@ def _sums(
 def _facts(own: Sequence[Figure], settings: DataSettings) -> SharedFacts:
     """How many users are behind the figures, and a table per label: each system's over all days."""
     tables: dict[str, list[dict[str, Any]]] = {}
-    for label in (settings.label, ANY_PLAY):
+    for label in (settings.targets.label, ANY_PLAY):
         rows: dict[str, dict[str, Any]] = {}
         for figure in own:
             if (figure.label, figure.slice) == (label, ALL):

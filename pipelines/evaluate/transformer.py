@@ -3,6 +3,7 @@
 import numpy as np
 
 from nightreel.core import columns
+from nightreel.core.instants import unix_us
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.evaluate.protocols import Pairs
 from pipelines.retrieval.fits import fitted_arrays, last_cutoff, source_names
@@ -37,7 +38,7 @@ def transformer_scores(pairs: Pairs, settings: SourceNeeds) -> np.ndarray | None
     unknown = np.full(len(catalogue), -1, dtype=np.int64)
     source = SOURCES[NAME].over(arrays, Catalogue(catalogue, position, unknown, unknown, unknown, unknown))
     plays, borders = PlaysByUser(past), np.append(starts, len(video))
-    instant_us = round(pairs.as_of.timestamp() * 1_000_000)
+    instant_us = unix_us(pairs.as_of)
     found = np.empty(len(video))
     for start in range(0, len(users), _BLOCK_USERS):
         of_block = users[start : start + _BLOCK_USERS]

@@ -129,9 +129,9 @@ AGGREGATES: Step[ViewFacts] = Step(
     writes=_sources_of_views,
     settings=(
         "data.time_zone",
-        "data.like_threshold",
-        "data.long_view_s",
-        "data.watch_ratio_clip",
+        "data.targets.like_threshold",
+        "data.targets.long_view_s",
+        "data.targets.watch_ratio_clip",
     ),
     facts=ViewFacts,
     run=lambda settings, request: build_aggregates(settings, force=request.force),

@@ -37,7 +37,12 @@ from pipelines.local_days import INSTANT, end_of_day, ends_of_days
 _FOLDER = "daily_sums"
 PLAYS, LIKED, RATIO, NEW_PAIR = "plays", "liked", "ratio", "new_pair"
 RATIO_UNIT = 1_000_000
-SETTINGS = {"data.time_zone", "data.like_threshold", "data.long_view_s", "data.watch_ratio_clip"}
+SETTINGS = {
+    "data.time_zone",
+    "data.targets.like_threshold",
+    "data.targets.long_view_s",
+    "data.targets.watch_ratio_clip",
+}
 _COLUMNS = (
     columns.USER_ID,
     columns.VIDEO_ID,
@@ -201,7 +206,7 @@ def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl
         pl.lit(1, dtype=pl.Int64).alias(PLAYS),
         seen.add(plays[columns.USER_ID], plays[columns.VIDEO_ID]).alias(NEW_PAIR),
         is_liked(ratio, settings).alias(LIKED),
-        (ratio.clip(0, settings.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
+        (ratio.clip(0, settings.targets.watch_ratio_clip) * RATIO_UNIT).round().cast(pl.Int32).alias(RATIO),
         columns.PLAY_DURATION,
         columns.VIDEO_DURATION,
     )
@@ -209,10 +214,10 @@ def _stamped(plays: pl.DataFrame, seen: SeenPairs, settings: DataSettings) -> pl
 
 def is_liked(ratio: pl.Expr, settings: DataSettings) -> pl.Expr:
     """Whether a play counts as liked: by its watch_ratio, or by how long it lasted."""
-    above = ratio > settings.like_threshold
-    if settings.long_view_s is None:
+    above = ratio > settings.targets.like_threshold
+    if settings.targets.long_view_s is None:
         return above
-    return above | (pl.col(columns.PLAY_DURATION) >= settings.long_view_s * 1_000)
+    return above | (pl.col(columns.PLAY_DURATION) >= settings.targets.long_view_s * 1_000)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -19,7 +19,8 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
 from pipelines.features.facts import ViewFacts
 from pipelines.features.kept_values import can_be_kept, kept_values
-from pipelines.features.over_days import VISIBLE, from_values_of_days, over_days, visible_from
+from pipelines.features.over_days import from_values_of_days, over_days, visible_from
+from pipelines.features.points import VISIBLE
 from pipelines.known import read_known, require_tables
 from pipelines.local_days import ALWAYS_KNOWN, INSTANT
 
@@ -150,7 +151,7 @@ EXPRESSED: Step[ViewFacts] = Step(
     writes=lambda settings: tuple(
         settings.paths.feature_source(view.name) for view in _views(settings.data, settings.features)
     ),
-    settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),
+    settings=("data.time_zone", "data.targets.like_threshold", "data.targets.long_view_s"),
     facts=ViewFacts,
     run=lambda settings, request: build_expressed(settings, force=request.force),
 )

@@ -1,7 +1,6 @@
 """The plays that expressions aggregate, with the groups of their videos: read once for all views of a run."""
 
 from collections.abc import Collection, Iterator
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -12,9 +11,11 @@ from nightreel.core import columns
 from nightreel.core.catalogue import View
 from nightreel.core.catalogue.entries import GROUPS, Entity
 from nightreel.core.checksums import require_as_written
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.daily_sums import LIKED, is_liked
-from pipelines.features.over_days import VISIBLE, visible_from
+from pipelines.features.over_days import visible_from
+from pipelines.features.points import VISIBLE
 
 _KEY_KNOWN = "key_known"
 _CELL = "cell"
@@ -110,9 +111,7 @@ class ExpressedPlays:
             .drop_nulls()
             .collect()
         )
-        days = visible_from(
-            values[columns.EVENT_TIMESTAMP] - timedelta(microseconds=1), self._settings.data.zone
-        )
+        days = visible_from(values[columns.EVENT_TIMESTAMP] - MICROSECOND, self._settings.data.zone)
         changes = (
             values.with_columns(days.alias(_KEY_KNOWN))
             .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)

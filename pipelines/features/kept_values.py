@@ -10,7 +10,8 @@ from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.play_days import digests_of_days, files_by_day, in_parts
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.expressed_plays import ExpressedPlays, roots_of
-from pipelines.features.over_days import VISIBLE, is_of_single_days, values_of_days
+from pipelines.features.over_days import is_of_single_days, values_of_days
+from pipelines.features.points import VISIBLE
 from pipelines.features.recorded_days import recorded_days, write_record
 
 _VALUES = "values.parquet"

@@ -1,6 +1,6 @@
 """What users and videos are, with each change from when it was known.
 
-User and caption files bear no time. What the first load has of them counts as always known; what a delivery
+User and caption files have no times. What the first load has of them counts as always known; what a delivery
 changed, from the instant at which it arrived, so that no earlier play sees it.
 """
 
@@ -87,7 +87,7 @@ def video_profile(
     categories = _changes(captions, columns.VIDEO_ID, [*columns.CATEGORY_LEVELS, *by_items])
     return (
         pl.concat([_with_known(categories, changes), _with_known(changes, categories)], how="diagonal")
-        # Where both happen at one instant, the two rows are the same.
+        # If both happen at one instant, the two rows are the same.
         .unique([columns.VIDEO_ID, columns.EVENT_TIMESTAMP])
         .with_columns(
             pl.coalesce(said, name).alias(name) for name, said in zip(of_items, by_items, strict=True)

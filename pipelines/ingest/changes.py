@@ -1,6 +1,6 @@
 """When raw files changed after their first load, since a replay cannot leave out what they then brought.
 
-Rows of a raw file count as known from the start, whenever they were written there; only deliveries bear the
+Rows of a raw file count as known from the start, whenever they were written there; only deliveries carry the
 instant of their arrival. So what is known of a night whose raw files have since changed is not all that is
 read for it, and a replay says so, unless only plays have changed that happened later.
 """

@@ -119,7 +119,7 @@ def _reasons(column: RawColumn, text: pl.Series, values: pl.Series, time_format:
     found = []
     unread = values.is_null() & text.is_not_null()
     if unread.any():
-        # Other programs' words for a missing value are no errors if it may be missing.
+        # Other programs' words for a missing value are not errors if the value is optional.
         if column.kind is not Kind.ID:
             unread = unread & ~text.str.strip_chars().is_in(NO_NUMBER)
         found.append(reason_where(text, unread, column.shown, _problem(column, text, time_format)))

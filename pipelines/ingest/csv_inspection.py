@@ -91,7 +91,7 @@ def inspect_csv(
 def _inspected(path: Path, kind: RawFile, form: Form, scratch: Path, known: IngestRecord | None) -> Header:
     if not is_there(path):
         if path.is_symlink():
-            raise InputError(f"{path}: a link that leads to no file.", "Put the file itself there.")
+            raise InputError(f"{path}: a link to a file that does not exist.", "Put the file itself there.")
         if path.exists():
             raise InputError(f"{path}: not a file.", "Put a CSV file there.")
         raise InputError(

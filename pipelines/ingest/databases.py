@@ -217,7 +217,7 @@ def _connected(url: URL) -> Iterator[Connection]:
 
 
 def _from_sqlalchemy(request: QueryRequest, connection: Connection) -> Iterator[pa.Table]:
-    """By a cursor of the server where it has them."""
+    """By a cursor of the server, if it has them."""
     statement = text(request.asked.replace(":", r"\:"))
     if request.last is not None:
         column = connection.dialect.identifier_preparer.quote(request.watermark or "")

@@ -1,7 +1,7 @@
 """The table of a log while ingest adds to it: only the days that new rows belong to are read and written."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,13 +11,13 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import is_usable
 from nightreel.core.errors import NightreelError
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.play_days import day_file, files_by_day
 from pipelines.ingest.output import Output
 from pipelines.ingest.reject_columns import LINE
 from pipelines.local_days import ends_of_days
 
 _DAY = "local day"
-_MICROSECOND = timedelta(microseconds=1)
 # Rows of a raw file that wait in memory before they are put on disk, by day.
 ROWS_IN_MEMORY = 2_000_000
 _KEYS = (columns.USER_ID, columns.VIDEO_ID)
@@ -38,7 +38,7 @@ def by_day(plays: pl.DataFrame, zone: ZoneInfo) -> Iterator[tuple[date, pl.DataF
     """The plays of each local day that has some, in order of the days; rows keep their order."""
     if plays.is_empty():
         return
-    ends = ends_of_days(plays[columns.EVENT_TIMESTAMP], zone) - _MICROSECOND
+    ends = ends_of_days(plays[columns.EVENT_TIMESTAMP], zone) - MICROSECOND
     marked = plays.with_columns(ends.dt.convert_time_zone(zone.key).dt.date().alias(_DAY))
     for part in marked.sort(_DAY, maintain_order=True).partition_by(_DAY, maintain_order=True):
         yield part[_DAY][0], part.drop(_DAY)

@@ -7,10 +7,11 @@ instant is part of a file's name: one rename both archives it and says when it a
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nightreel.core.clock import SKEW, is_future
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings import DataSettings
 from pipelines.ingest.formats import files_of
 from pipelines.ingest.mapping import files_given, raw_paths
@@ -26,7 +27,6 @@ _ARCHIVED = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(.+)", re.DOTALL)
 # File systems allow 255; the rest is for what is added to names, such as those of rejects.
 _NAME_BYTES_MAX = 200
 _DIGEST_CHARACTERS = 8
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _delivery(path: Path) -> Delivery | str:
     try:
         arrived = datetime.strptime(match[1], _INSTANT).replace(tzinfo=UTC)
     except ValueError:
-        return f"its name begins with {match[1]}, which is no instant"
+        return f"its name begins with {match[1]}, which is not an instant"
     if not path.is_file():
         return "a link to nothing" if path.is_symlink() and not path.exists() else "not a file"
     return Delivery(path, kind, arrived)
@@ -103,7 +103,7 @@ def _delivery(path: Path) -> Delivery | str:
 def next_arrival(raw_dir: Path, now: datetime) -> datetime:
     """The instant of a delivery that arrives now: later than that of every other that had arrived by now."""
     arrived = [delivery.arrived for delivery in deliveries(raw_dir) if not is_future(delivery.arrived, now)]
-    return max([now, *(instant + _MICROSECOND for instant in arrived)])
+    return max([now, *(instant + MICROSECOND for instant in arrived)])
 
 
 def delivered_after(raw_dir: Path, now: datetime) -> list[Delivery]:

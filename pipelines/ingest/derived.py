@@ -1,6 +1,7 @@
 """Tables of side files that are missing, derived from the plays, so that no later step lacks a table.
 
-Each row bears the arrival of the plays that it was derived from: a replay sees the counts of what it knew.
+Each row carries the arrival of the plays that it was derived from, so that a replay sees the counts that
+were known.
 """
 
 from zoneinfo import ZoneInfo

@@ -113,7 +113,7 @@ class IdIndex:
         rows = np.arange(len(hashed))
         while len(rows):
             free = rows[self._table[slots[rows]] == NONE]
-            # Of several rows for one slot, one stays in it.
+            # If several rows want one slot, one of them stays in it.
             self._table[slots[free]] = first + free
             rows = rows[self._table[slots[rows]] != first + rows]
             slots[rows] = self._after(slots[rows])

@@ -73,7 +73,7 @@ class HomeIds:
         return cls(settings, {name: Codes() for name in there}, is_new=is_new)
 
     def recognise(self, sources: Iterable[Source]) -> None:
-        """Where this is a first load and `text_ids` is `auto`: which ids are text, by the first rows."""
+        """In a first load with `text_ids = "auto"`, decide by the first rows which ids are text."""
         if not self._is_new:
             return
         for source in sources:
@@ -115,7 +115,7 @@ class HomeIds:
 
     @property
     def tokens(self) -> dict[str, str]:
-        """Of each name whose ids are text, what its codes are known by: other codes have another token."""
+        """For each name whose ids are text, a token of its codes: other codes have another token."""
         return {name: codes.token for name, codes in sorted(self._codes.items())}
 
     @property
@@ -153,7 +153,7 @@ def _declared(settings: DataSettings) -> tuple[str, ...]:
 
 
 def remedy_for(settings: DataSettings, reason: str) -> str:
-    """What to do where rows are rejected for ids that are no integers; empty for another reason."""
+    """What to do if rows are rejected because their ids are not integers; empty for another reason."""
     column = reason.removeprefix("column ").split(":")[0]
     if settings.log is not None and settings.log.maps_plays:
         mapped = settings.log.columns
@@ -166,9 +166,9 @@ def remedy_for(settings: DataSettings, reason: str) -> str:
 
 
 def _are_text(values: Sequence[str]) -> bool:
-    """Whether ids are no signed integers: words, or unsigned ones of 64 bits, and more than a few bad rows.
+    """Whether ids are words, or unsigned integers of 64 bits, in more than a few bad rows.
 
-    What is written like a number, such as 5.5 or 9.9E+15, is no sign of words.
+    Text that looks like a number, such as 5.5 or 9.9E+15, does not count as words.
     """
     found = pl.Series(ID, values, dtype=pl.String).str.strip_chars()
     found = found.filter(found != "")

@@ -80,7 +80,7 @@ class IngestRecord:
 
     @property
     def rows(self) -> int:
-        """Of the table."""
+        """Rows of the table."""
         return self.counted["rows"] or 0
 
     def is_same(self, path: Path) -> bool:
@@ -106,7 +106,7 @@ class IngestRecord:
 
 
 def read_records(settings: HomeNeeds, ids: Mapping[str, str]) -> dict[str, IngestRecord]:
-    """By raw path, the record of each file ingested under these settings whose table is unchanged.
+    """The record of each file ingested under these settings whose table is unchanged, by its raw path.
 
     Args:
         ids: by name of the text ids, a token of their codes.

@@ -27,7 +27,7 @@ def json_lines(text: Path, path: Path, scratch: Path) -> Text:
                     raise InputError(
                         f"{path}, line {number}: the file ends in the middle of a row.", COPY_AGAIN
                     )
-                bad.append((number, "is no JSON object", line.decode("utf-8", "replace").rstrip("\r\n")))
+                bad.append((number, "is not a JSON object", line.decode("utf-8", "replace").rstrip("\r\n")))
             rows.writerow([_field((record or {}).get(name)) for name in names])
     return Text(made, True, tuple(names), True, ",", tuple(bad), "JSON lines")
 

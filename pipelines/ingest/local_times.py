@@ -105,11 +105,11 @@ def naive_times(text: pl.Series) -> pl.Series:
 
 
 def _no_local_time(text: pl.Series) -> pl.Expr:
-    """What is wrong with each text that is no local time: a Unix time stands in the wrong column."""
+    """What is wrong with each text that is not a local time: a Unix time is in the wrong column."""
     number = floats(text)
     words = pl.lit(f"is not {Kind.LOCAL_TIME.value}")
     for unit, least in reversed(UNIX_UNITS.items()):
         advice = "" if unit == "seconds" else ", as seconds"
-        said = f"is no local time but Unix {unit}: put them in column {TIMESTAMP}{advice}"
+        said = f"is not a local time but Unix {unit}: put them in column {TIMESTAMP}{advice}"
         words = pl.when((number >= least) & number.is_finite()).then(pl.lit(said)).otherwise(words)
     return words

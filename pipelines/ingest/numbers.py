@@ -8,6 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
+from nightreel.core.instants import SECOND_US
 from pipelines.ingest.raw_columns import FIRST_DAY
 from pipelines.local_days import INSTANT
 
@@ -16,7 +17,6 @@ IN_EXPONENTS = "is in exponent notation and may have lost digits: write all of t
 _WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
 _PARTS = r"^([+-]?[0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]{1,2}))?$"
 _EXPONENT = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+$"
-_SECOND_US = 1_000_000
 
 
 def whole_numbers(text: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -75,4 +75,4 @@ def seconds(text: pl.Series, latest: datetime, per_second: float = 1) -> pl.Seri
         fraction = text.str.extract(r"\.(\d*)[eE]", 1).fill_null("").str.len_chars()
         exact = ~marked | (fraction >= scale).fill_null(value=False)
         values = pl.select(pl.when(exact).then(values)).to_series()
-    return (values * _SECOND_US).round().cast(pl.Int64).cast(INSTANT).alias(text.name)
+    return (values * SECOND_US).round().cast(pl.Int64).cast(INSTANT).alias(text.name)

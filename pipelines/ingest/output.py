@@ -47,7 +47,7 @@ class Output:
                 made = new / path.relative_to(now)
                 made.parent.mkdir(parents=True, exist_ok=True)
                 return made
-        raise ValueError(f"{path} is no file of tables or rejects")
+        raise ValueError(f"{path} is not a file of tables or rejects")
 
     def known(self, file: RawFile) -> Known:
         """The file's present table."""

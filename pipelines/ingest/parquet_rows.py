@@ -43,7 +43,7 @@ def require_parquet(path: Path, files: list[Path]) -> None:
     other = next((one for one in files if not head_of(one).startswith(PARQUET)), None)
     if other is not None:
         raise InputError(
-            f"{other}: no Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
+            f"{other}: not a Parquet file.", f"Only Parquet is read from a folder: move it out of {path}."
         )
 
 
@@ -66,7 +66,7 @@ def parquet_dataset(path: Path, files: list[Path]) -> "ds.Dataset":
 
 
 def _parts(files: list[Path]) -> tuple[tuple[int, int, Path], ...]:
-    """Of several files, the row on which each begins."""
+    """For several files, the row at which each begins."""
     begins, found = 1, []
     for file in files if len(files) > 1 else ():
         found.append((begins, 0, file))
@@ -87,7 +87,7 @@ def lake_text(path: Path, scratch: Path) -> Text:
         # Whatever the package of such tables raises.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path}: a table that cannot be read: {first}", "Mend it, or name another."
+            f"{path}: a table that cannot be read: {first}", "Repair it, or name another."
         ) from None
     return Text(made, True, tuple(names), True, ",", (), f"Parquet, {str(lake_kind(path)).capitalize()}")
 

@@ -1,6 +1,6 @@
 """Finds rows that a quote swallowed: a field that opens with a quote on one line and ends lines later.
 
-A caption may have line breaks within quotes. But where what follows the closing quote is no comma, or where a
+A caption may have line breaks within quotes. But if the closing quote is not followed by a comma, or where a
 line within looks like a row of its own, a quote was left open and took the rows between with it.
 """
 
@@ -52,7 +52,7 @@ def opening_line(record: str, line: int, delimiter: str = ",") -> int:
 
 
 def never_closed(lines: Iterable[bytes], fields: int, delimiter: str = ",") -> int:
-    """Of a text with an odd number of quotes, the line (from 1) of the one that is probably never closed.
+    """In a text with an odd number of quotes, the line (from 1) of the quote that is probably never closed.
 
     The first quote that opens a text with a whole row in it, or else the last that opens one.
     """

@@ -204,8 +204,8 @@ def find_raw_folder(raw_dir: Path) -> Path:
         found = [one for one in folders if one != raw_dir / INCOMING and _is_there(one)]
         if len(found) > 1:
             raise InputError(
-                f"{raw_dir}: {asked} stands in {found[0].name} and in {found[1].name} below it.",
-                "Set [data] raw_dir to the one folder that is meant.",
+                f"{raw_dir}: {asked} is in {found[0].name} and in {found[1].name} below it.",
+                "Set [data] raw_dir to the right one of these folders.",
             )
         if found:
             return found[0]

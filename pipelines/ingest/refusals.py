@@ -25,10 +25,10 @@ def ask_which_ratings(source: Source, highest: float, settings: DataSettings) ->
     if settings.log is None or settings.log.columns.rating is None:
         return
     stars = 5
-    if highest > stars and "like_threshold" not in settings.model_fields_set:
+    if highest > stars and "like_threshold" not in settings.targets.model_fields_set:
         raise InputError(
             f"{source.path}: ratings of up to {highest:g}. Above which is a play liked?",
-            f"Set [data] like_threshold, like like_threshold = {highest * 0.7:g}, and "
+            f"Set [data.targets] like_threshold, like like_threshold = {highest * 0.7:g}, and "
             f"watch_ratio_clip = {highest:g}.",
         )
 

@@ -52,7 +52,7 @@ def recognised(values: Sequence[str], usual: str, path: Path, column: str) -> st
     found = " and ".join(_SHOWN[one] for one, _ in counts.most_common(2))
     raise InputError(
         f"{path}, column {column}: are these times {found}? Some look like the one, some like the other.",
-        f'Set [data.format] time = "{best}", or the other one, and rows that are not of it are rejected.',
+        f'Set [data.format] time = "{best}" or the other one; rows written differently are rejected.',
     )
 
 

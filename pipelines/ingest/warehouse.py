@@ -58,7 +58,7 @@ def _fetch(file: RawFile, query: str, paths: Paths, settings: DataSettings) -> l
         if target.is_file() and new.read_bytes() == target.read_bytes():
             return []
         if not found.rows:
-            raise InputError(f"{file.table}: the query of [data] answers no rows.", "Correct the query.")
+            raise InputError(f"{file.table}: the query of [data] returns no rows.", "Correct the query.")
         new.replace(target)
         state.save(found)
         return [target]

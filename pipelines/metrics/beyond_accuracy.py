@@ -43,7 +43,7 @@ def category_diversity(first: np.ndarray, category: np.ndarray, cutoffs: Sequenc
     """
     users = len(first)
     categories = int(category.max(initial=-1)) + 1
-    # Where no video is listed, the category is one more, which is not counted.
+    # Empty rows of a list get a category of their own, which is not counted.
     codes = np.append(category, categories)[first] + np.arange(users)[:, None] * (categories + 1)
     listed = np.zeros((users, categories + 1))
     same = np.zeros((users, len(cutoffs)))

@@ -7,7 +7,7 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.settings import DataSettings, Paths
-from pipelines.local_days import INSTANT
+from pipelines.local_days import INSTANT, ends_of_days
 
 FIRST_KNOWN = "first_known"
 
@@ -24,11 +24,8 @@ def first_known(paths: Paths, settings: DataSettings, as_of: datetime) -> pl.Laz
         pl.scan_parquet(paths.feature_source(view)).select(columns.VIDEO_ID, stamp)
         for view in (columns.VIDEO_DAILY_POPULARITY, columns.VIDEO_ENGAGEMENT)
     ]
-    uploaded = (
-        pl.col(columns.UPLOAD_DATE)
-        .dt.convert_time_zone(settings.zone.key)
-        .dt.offset_by("1d")
-        .dt.convert_time_zone("UTC")
+    uploaded = pl.col(columns.UPLOAD_DATE).map_batches(
+        lambda days: ends_of_days(days, settings.zone), return_dtype=INSTANT
     )
     profiles = pl.scan_parquet(paths.feature_source(columns.VIDEO_PROFILE))
     described = profiles.filter(pl.col(columns.UPLOAD_DATE).is_not_null()).select(

@@ -237,7 +237,7 @@ class Night:
 def _of_scores(
     listable: np.ndarray, own: np.ndarray, user: np.ndarray, by_reception: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pair how far its score is above the user's mean, in deviations, and its log rank from 0.
+    """How far each pair's score is above the user's mean, in deviations, and its log rank from 0.
 
     Args:
         listable: [users, listable videos].

@@ -26,7 +26,7 @@ from pipelines.model_rows.ordering import received
 from pipelines.model_rows.pair_table import PairTable, pair_tables
 from pipelines.pair_keys import is_of_pairs
 
-# Of files that bear no time: known once they have arrived.
+# From files that have no times: known once they have arrived.
 _WITHOUT_TIME = frozenset(
     {*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES, *columns.CATEGORY_LEVELS, *columns.TEXT_FEATURES}
 )
@@ -212,7 +212,7 @@ def _entities(user_id: np.ndarray, video_id: np.ndarray, as_of: datetime) -> pa.
         .with_columns(
             instant.alias(columns.EVENT_TIMESTAMP),
             instant.alias(columns.INTERACTION_TIMESTAMP),
-            # What a user has with groups of videos is no feature of either side.
+            # What a user has with groups of videos is a feature of neither side.
             *(pl.lit(None, dtype=pl.Int64).alias(group.join_key) for group in GROUPS),
         )
         .to_arrow()
@@ -236,7 +236,7 @@ def _side(
     parts: Mapping[str, slice],
     rows: int,
 ) -> Side:
-    """jobs: of what bears a time of its own, and of what bears none."""
+    """jobs: of what has a time of its own, and of what has none."""
     encoded: list[np.ndarray] = []
     found = []
     for view, in_pair in parts.items():

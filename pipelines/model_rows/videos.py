@@ -5,12 +5,12 @@ import numpy as np
 from nightreel.core import columns
 from nightreel.core.catalogue.formulas import VIDEO_PRIOR_PLAYS, days_between, shrunk_share
 from nightreel.core.catalogue.night import OF_VIDEO_IN_FEAST, WINDOWS_DAYS
+from nightreel.core.instants import DAY_US
 from pipelines.model_rows.sides import Sides
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sources import Catalogue
 
 _USUAL_RATIO = 0.5
-_DAY_US = 86_400_000_000
 
 
 def video_features(
@@ -32,7 +32,7 @@ def video_features(
     found: dict[str, np.ndarray] = {}
     for window, days in WINDOWS_DAYS.items():
         # Plays are in order of time: the recent ones are a slice, not a copy.
-        since_us = past.cutoff_us - (days or 0) * _DAY_US
+        since_us = past.cutoff_us - (days or 0) * DAY_US
         recent = slice(0 if days is None else int(np.searchsorted(past.at_us, since_us)), None)
         shown = np.bincount(past.video[recent], minlength=videos)
         liked = np.bincount(past.video[recent][past.liked[recent]], minlength=videos)

@@ -193,7 +193,7 @@ def common_parameters(settings: RankerNeeds, rows: int) -> dict[str, Any]:
     # Codes with hundreds of values (onehot_feat3, author_id) are learnt by heart unless each needs support of
     # many plays; a small log has few to ask for.
     shrinkage = min(max(rows / 700, 20.0), _CATEGORY_PLAYS)
-    # Where there are parts, a tree sees a sample of the plays anyway.
+    # If there are parts, a tree sees a sample of the plays anyway.
     bagging = {"bagging_fraction": 0.7, "bagging_freq": 1} if rows <= TREE_ROWS else {}
     ours = bagging | {
         "lambda_l1": 0.05,

@@ -3,7 +3,7 @@
 A classifier of one class says the same of every video, and a filter by it keeps whatever comes first. So it
 learns from the amounts then, as the regressor does: where no play reaches `like_threshold`, those nearest to
 it still differ from the others. Where the amounts are all the same too, the objective `shown` has nothing
-to learn; `next_day` still tells what is played from what is not.
+to learn; `next_day` can still tell what is played from what is not.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Classes:
 
     @property
     def classifier_learns(self) -> str:
-        """Of the plays: whether they are `liked`, or their `amount` where that says nothing."""
+        """What it learns of the plays: whether they are `liked`, or their `amount` if that says nothing."""
         return "amount" if self.is_missing_one else "liked"
 
     @property
@@ -102,8 +102,10 @@ class Classes:
         if self.highest <= 0:
             remedy = "Check watch_ratio, or play_duration, in the log."
         elif not self.liked:
-            label = "" if data.label == RATIO else f"[data] label = {RATIO} and "
-            remedy = f"Set {label}[data] like_threshold below {self.highest:.4g}, or check watch_ratio."
+            label = "" if data.targets.label == RATIO else f"[data.targets] label = {RATIO} and "
+            remedy = (
+                f"Set {label}[data.targets] like_threshold below {self.highest:.4g}, or check watch_ratio."
+            )
         elif ranker.objective == "shown":
             remedy = "Set [ranker] objective = next_day, which learns from more, or check watch_ratio."
         else:
@@ -122,6 +124,6 @@ def _has_both_classes(liked: np.ndarray) -> bool:
 
 def _rule(settings: DataSettings) -> str:
     """The setting that says which plays are liked, as in the file."""
-    if settings.label == RATIO:
-        return f"[data] like_threshold = {settings.like_threshold:g}"
-    return f"[data] label = {settings.label}"
+    if settings.targets.label == RATIO:
+        return f"[data.targets] like_threshold = {settings.targets.like_threshold:g}"
+    return f"[data.targets] label = {settings.targets.label}"

@@ -46,7 +46,7 @@ class Contest:
     next_day: float
 
     def facts(self) -> dict[str, object]:
-        """As the manifest has it."""
+        """As in the manifest."""
         return {
             "chosen_on": self.chosen_on,
             "judged_on": self.judged_on,
@@ -135,7 +135,7 @@ def arenas_of_days(data: TrainingData, settings: FitNeeds) -> list[tuple[str, Ar
 
 def _liked(plays: pl.DataFrame, data: TrainingData, settings: DataSettings) -> pl.DataFrame:
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = targets(settings.label, data.buckets, ratio, length, settings).liked
+    liked = targets(settings.targets.label, data.buckets, ratio, length, settings).liked
     return plays.filter(pl.Series(liked)).select(_PAIR).unique(_PAIR, maintain_order=True).sort(_PAIR)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
+from nightreel.core.instants import unix_us
 from nightreel.core.settings import RankerSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.metrics import RankedLists, ndcg_at_k
@@ -136,7 +137,7 @@ def next_day_lists(
     """
     night = night_as_of(plays, arena.as_of, sides, arena.listable, settings)
     found = []
-    as_of_us = round(arena.as_of.timestamp() * 1_000_000)
+    as_of_us = unix_us(arena.as_of)
 
     def rows_of(users: np.ndarray) -> Rows:
         instants = np.full(len(users), as_of_us)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.instants import DAY_US, SECOND_US, unix_us
 from nightreel.core.settings import DataSettings
 from nightreel.core.settings.needs import FitNeeds
 from pipelines.hashing import uniform_hash
@@ -56,7 +57,7 @@ def examples_of_nights(
     for day in days[::-1][:nights].tolist():
         begins = np.searchsorted(end_us, day, side="left")
         cutoff = start_of_window(day, settings.data)
-        cutoff_us = round(cutoff.timestamp() * 1_000_000)
+        cutoff_us = unix_us(cutoff)
         if begins < _PLAYS_MIN:
             break
         of_day = slice(begins, int(np.searchsorted(end_us, day, side="right")))
@@ -84,7 +85,7 @@ def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
     """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
     borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
     cutoffs = sorted({start_of_window(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
-    cutoff_us = np.array([round(cutoff.timestamp() * 1_000_000) for cutoff in cutoffs])
+    cutoff_us = np.array([unix_us(cutoff) for cutoff in cutoffs])
     order = np.lexsort((past.at_us, end_us, past.user))
     frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
         "user", "end", maintain_order=True
@@ -94,7 +95,7 @@ def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
     )
     user = past.user_id[sittings["user"].to_numpy()]
     ends = sittings["end"].to_numpy()
-    drawn = uniform_hash((user * 1_000_003 + ends // 86_400_000_000).astype(np.uint64), seed)
+    drawn = uniform_hash((user * 1_000_003 + ends // DAY_US).astype(np.uint64), seed)
     lengths = sittings["at"].list.len().to_numpy()
     split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
     at = sittings.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))
@@ -111,5 +112,5 @@ def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int)
 
 def start_of_window(end_us: int, settings: DataSettings) -> datetime:
     """The beginning of the local day that ends at an instant."""
-    end = datetime.fromtimestamp(end_us / 1_000_000, UTC)
+    end = datetime.fromtimestamp(end_us / SECOND_US, UTC)
     return start_of_day(end.astimezone(settings.zone).date() - timedelta(days=1), settings.zone)

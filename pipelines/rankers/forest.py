@@ -128,8 +128,8 @@ def _tree(fields: Mapping[str, str]) -> Tree:
     leaves = int(fields["num_leaves"])
     if leaves > LEAVES_MAX or fields.get("is_linear", "0") != "0":
         raise InputError(
-            f"A tree of the model has {leaves} leaves; {LEAVES_MAX} constant ones are the most.",
-            "Set leaves, and run `nightreel train` again.",
+            f"A tree of the model has {leaves} leaves; at most {LEAVES_MAX} constant ones are supported.",
+            "Lower [ranker.lightgbm] num_leaves, and run `nightreel train` again.",
         )
     values = _numbers(fields["leaf_value"])
     if leaves == 1:
@@ -151,9 +151,9 @@ def _tree(fields: Mapping[str, str]) -> Tree:
         is_categorical = bool(decision & _CATEGORICAL)
         if missing == _MISSING_IS_ZERO and not is_categorical:
             raise InputError(
-                "The model takes zeros for unknown values.", "Run `nightreel train` to make another."
+                "The model treats zeros as unknown values.", "Run `nightreel train` to make another."
             )
-        # Where a model has seen no unknown value, it takes one for 0.
+        # A model that has seen no unknown value treats one as 0.
         is_left = bool(decision & _DEFAULT_LEFT) if missing == _MISSING_IS_NAN else threshold >= 0
         splits.append(
             Split(

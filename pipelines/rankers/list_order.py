@@ -152,7 +152,7 @@ class PastLists:
         return helped if gain.mean() > by_chance and by_inverse.sum() > 0 else regressor
 
     def _kept(self, pairs: PairRanker, well: np.ndarray, start: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Of each user of a block, what the filter keeps: user, video, and what orders it."""
+        """What the filter keeps for each user of a block: user, video, and what orders it."""
         users = np.arange(start, min(start + _BLOCK_USERS, len(self.seen)))
         block = pairs.block(users)
         for part, als, probability in block.classified():

@@ -4,6 +4,7 @@
 the days before the holdout. Other users and later days, which are reported, have no part.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
-from nightreel.core.settings import Paths
+from nightreel.core.settings import Paths, RetrievalSettings
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.local_days import end_of_day
 from pipelines.model_registry import ModelVersion
@@ -26,8 +27,8 @@ from pipelines.rankers.training_data import TrainingData
 SHOWN, NEXT_DAY, BACKTEST = "shown", "next_day", "backtest"
 # A table with more of its pairs than this counts as fully observed; KuaiRec's has 99.6 %.
 _FULL_SHARE = 0.5
-# Where a matrix asks, the next day's rankers compete and stand in the backtest, and mostly no more: users of
-# each past night that teach them, and rows in all.
+# With a fully observed matrix, the next day's rankers only compete and take part in the backtest: how many
+# users of each past night train them, and how many rows in all.
 _CONTEST_USERS, _CONTEST_ROWS = 1_000, 300_000
 
 
@@ -63,6 +64,27 @@ def objective_of(model: ModelVersion) -> str:
     return str(model.manifest.get("objective", SHOWN))
 
 
+def settings_without_effect(objectives: Collection[str], settings: RetrievalSettings) -> list[str]:
+    """A line for each setting of candidates that was changed, and that no objective of tonight's lists reads.
+
+    Args:
+        objectives: of the models that make the lists.
+    """
+    default, remarks = RetrievalSettings(), []
+    if SHOWN not in objectives and settings.candidates != default.candidates:
+        remarks.append(
+            "[retrieval] candidates has no effect on these lists: the model is of objective next_day, whose "
+            "candidates [retrieval] sources names."
+        )
+    changed = [name for name in ("sources", "source_k") if getattr(settings, name) != getattr(default, name)]
+    if NEXT_DAY not in objectives and changed:
+        remarks.append(
+            f"[retrieval] {' and '.join(changed)} {'have' if len(changed) > 1 else 'has'} no effect on these "
+            "lists: the model is of objective shown, whose candidates [retrieval] candidates names."
+        )
+    return remarks
+
+
 def has_backtest(folder: Path) -> bool:
     """Whether a version has rankers that were trained before the days of the backtest."""
     return (folder / f"{BACKTEST}.json").is_file()
@@ -79,7 +101,7 @@ def choose_objective(
     if settings.ranker.objective == SHOWN:
         return Chosen(SHOWN, "objective = shown")
     is_auto = settings.ranker.objective == "auto"
-    # Where every play is liked, only what is not played can teach what is not liked.
+    # If every play is liked, only what is not played can teach what is not liked.
     only_liked = bool(data.targets.liked[data.slices.fit].all())
     if is_auto and is_fully_observed(settings.paths) and not only_liked:
         return _chosen_on_matrix(data, store, ranker, settings)
@@ -140,7 +162,7 @@ def _chosen_on_matrix(
     if arena is None:
         why = "small_matrix is fully observed, and too few of its validation users liked anything"
         return Chosen(SHOWN, why, backtest=backtest)
-    days = ("the tuning users of small_matrix", "its other users")
+    days = ("the validation users of small_matrix", "its other users")
     found = contest([arena], (ranker, backtest), data, store, settings, days=days)
     if found.next_day <= found.shown:
         return Chosen(SHOWN, str(found), backtest=backtest, contest=found)

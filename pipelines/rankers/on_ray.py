@@ -34,7 +34,7 @@ from pipelines.rankers.matrix import FeatureMatrix
 from pipelines.rankers.slices import Slices
 from pipelines.rankers.training_data import TrainingData
 
-# Of a core: beside each worker there is room for what looks after it.
+# Share of a core, so that beside each worker there is room for the process that supervises it.
 _WORKER_CPUS = 0.75
 _RETRIES = 2
 

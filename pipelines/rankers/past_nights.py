@@ -15,6 +15,7 @@ import polars as pl
 from feast import FeatureStore
 
 from nightreel.core import columns
+from nightreel.core.instants import unix_us
 from nightreel.core.logs import progress
 from nightreel.core.memory import give_back_memory
 from nightreel.core.settings.needs import FitNeeds, RankerNeeds
@@ -73,7 +74,7 @@ class NightRows:
 
     def before(self, instant: datetime) -> "NightRows | None":
         """The rows of examples that ended by an instant; None where none of their candidates was liked."""
-        early = self.until_us <= round(instant.timestamp() * 1_000_000)
+        early = self.until_us <= unix_us(instant)
         if not self.liked[early].any():
             return None
         return replace(

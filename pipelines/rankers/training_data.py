@@ -66,7 +66,7 @@ class TrainingData:
         # Fitted whatever the label is: the evaluation reports both.
         has_lengths = settings.data.has_lengths
         buckets = LengthBuckets.fit(ratio[slices.fit], length[slices.fit]) if has_lengths else NO_BUCKETS
-        play_targets = targets(settings.data.label, buckets, ratio, length, settings.data)
+        play_targets = targets(settings.data.targets.label, buckets, ratio, length, settings.data)
         matrix = FeatureMatrix(frame, encoding)
         return cls(plays, cuts, slices, frame, encoding, buckets, play_targets, matrix, sample)
 

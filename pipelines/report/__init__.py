@@ -63,7 +63,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     records = json.loads(text)
     figures = pl.DataFrame(records, infer_schema_length=None)
     facts = EVALUATE.last_facts(settings)
-    found = headline(figures, facts, settings.data.label)
+    found = headline(figures, facts, settings.data.targets.label)
     now = record_of(
         found,
         figures,
@@ -75,7 +75,7 @@ def report(settings: Settings, *, force: bool = False) -> StepResult[ReportFacts
     said = verdict(found, now, before[-1] if before else None)
     content = Content(
         figures=figures,
-        label=settings.data.label,
+        label=settings.data.targets.label,
         headline=found,
         verdict=said,
         records=[*before, now],
@@ -105,8 +105,8 @@ def _pages(settings: DatabaseNeeds) -> tuple[Path, ...]:
 
 # What figures mean depends on these: reports that differ in them are not compared.
 _ASKED = {
-    "data.like_threshold",
-    "data.long_view_s",
+    "data.targets.like_threshold",
+    "data.targets.long_view_s",
     "data.time_zone",
 }
 # A report may be passed on, so it says nothing of the machine that made it.
@@ -115,7 +115,6 @@ _PLACES = {
     "home_url",
     "data.raw_dir",
     "data.raw_url",
-    "work_dir",
     "cluster.shared_dir",
     "features.modules",
     "database.url",
@@ -172,7 +171,7 @@ REPORT: Step[ReportFacts] = Step(
     does="Write the last evaluation as one page, with JSON and CSV beside it.",
     reads=lambda settings: (settings.paths.evaluation, settings.paths.models, settings.paths.retrieval),
     writes=_pages,
-    # The page shows every setting that is no path: `report` itself counts them among its inputs.
+    # The page shows every setting that is not a path: `report` itself counts them among its inputs.
     settings=(),
     facts=ReportFacts,
     run=lambda settings, request: report(settings, force=request.force),

@@ -18,5 +18,5 @@ def verdict_line(settings: LogNeeds) -> str:
         return "Whether the lists are better than yesterday's popularity is not known: nothing was evaluated."
     text = file.read_text(encoding="utf-8")
     figures = pl.DataFrame(json.loads(text), infer_schema_length=None)
-    found = headline(figures, EVALUATE.last_facts(settings), settings.data.label)
+    found = headline(figures, EVALUATE.last_facts(settings), settings.data.targets.label)
     return verdict(found, record_of(found, figures, digest="", model="", settings={}), None).is_better

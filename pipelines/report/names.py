@@ -21,34 +21,35 @@ GLOSSARY: Mapping[str, str] = {
     "system": "Something that makes lists: what is published, popularity, a source alone, one model alone.",
     "hybrid": "What nightreel publishes: candidates from several sources, put in order by a classifier and "
     "a regressor.",
-    "popularity": "One list for everybody. Yesterday's: the videos most liked the day before. By engagement: "
-    "the share of plays that were liked, drawn towards the mean where there are few plays.",
-    "source": "A candidate source alone, its own order as the list: recent likes, ALS, EASE, item kNN.",
+    "popularity": "One list for everyone. Yesterday's: the videos most liked on the day before. By "
+    "engagement: the share of plays that were liked, shrunk towards the mean if there are few.",
+    "source": "A candidate source by itself, with its own order as the list: recent likes, "
+    "ALS, EASE, item kNN.",
     "ALS": "Alternating least squares: a user and a video have 64 numbers each, whose product is the score.",
-    "blend": "A weighted sum of all scores, its weights chosen on users that are not reported here.",
-    "truth": "On synthetic data: the order that made the data. No system can be better.",
+    "blend": "A weighted sum of all scores; the weights are chosen on users who are not reported here.",
+    "truth": "On synthetic data: the order that generated the data. No system can be better.",
     "random": "Videos in random order.",
     "liked": "A play that counts as a success. By label ratio: watched for longer than like_threshold times "
     "the video's length, or for long_view_s seconds. By label duration: watched for longer than most plays "
     "of videos of similar length.",
     "interval": "In brackets: 95 % of 1,000 resamples of the users lie between these two. A difference is "
-    "more than chance where its interval leaves out 0.",
-    "share found": "Of all liked plays of a day, the share whose video stands in the first K of its user's "
+    "more than chance if its interval excludes 0.",
+    "share found": "Of all liked plays of a day, the share whose video is in the first K of its user's "
     "list (micro_recall in the files).",
     "recall": "The same share for each user, averaged over users.",
     "precision": "Of the first K of a list, the share that is liked.",
     "hit rate": "The share of users with at least one liked video in the first K.",
-    "NDCG": "How near to the top the liked videos stand: 1 when all of them come first. Graded: by how much "
+    "NDCG": "How near the top the liked videos are: 1 if all of them come first. Graded: by how much "
     "they were watched.",
     "MAP": "Mean average precision: precision at each liked video of the list, averaged.",
     "MRR": "One over the position of the first liked video.",
-    "AUC": "How often a liked video is scored above another one; gauc: within each user.",
+    "AUC": "How often a liked video is scored above one that is not; gauc: within each user.",
     "inverse exposure": "Each liked video counts by the inverse of how many users played it that day, so "
     "that lists are not rewarded for what everybody is shown anyway.",
-    "coverage": "The share of the catalogue that stands in any list.",
-    "Gini": "How unequally videos are listed: 0 where all are listed equally often, near 1 where few are.",
+    "coverage": "The share of the catalogue that is in any list.",
+    "Gini": "How unequally videos are listed: 0 if all are listed equally often, near 1 if only a few are.",
     "novelty": "How few users had watched a listed video: the mean of -log2 of their share.",
-    "slice": "A part of the users or videos for which figures are given apart.",
+    "slice": "A part of the users or videos that has its own figures.",
     "calibration": "Whether videos given a probability of 0.7 are liked in 70 % of cases; brier and "
     "expected_calibration_error are 0 at best.",
     "mae, rmse": "By how much the regressor's prediction of watch_ratio is off, absolute and squared.",

@@ -69,9 +69,9 @@ def main_table(figures: pl.DataFrame, facts: NextDayFacts | None, found: Headlin
     remarks = [Paragraph(remark) for remark in (facts.remarks if facts is not None else None) or ()]
     return [
         Paragraph(
-            "Every system lists, from the whole catalogue, what each user had not played at the start of "
-            "each day; relevant is what was then played for the first time and liked. Nothing that ranks "
-            "here saw these days."
+            "Every system lists videos of the whole catalogue that the user had not played at the start of "
+            "each day; relevant is what was then played for the first time and liked. No ranker here was "
+            "trained on these days."
         ),
         *remarks,
         Beside(table, chart),
@@ -91,7 +91,7 @@ def details(figures: pl.DataFrame, facts: NextDayFacts | None) -> list[Block]:
     for number, label in enumerate(labels):
         part: list[Block] = [block for k in ks for block in _at(whole, label, k, is_open=k == ks[0])]
         part.append(
-            Fold(f"Differences to the published lists ({label})", [_differences(whole, label, ks[0])])
+            Fold(f"Differences from the published lists ({label})", [_differences(whole, label, ks[0])])
         )
         for day in [one for one in distinct(own, "slice") if one != ALL]:
             of_day = _systems(own.filter(pl.col("slice") == day), label, ks[0], _PLAIN)
@@ -104,7 +104,7 @@ def details(figures: pl.DataFrame, facts: NextDayFacts | None) -> list[Block]:
             "report.csv, beside this page, has every figure; here each day is at the first depth only."
         ),
         *blocks,
-        Table("What each day was judged by", [] if facts is None else facts.days),
+        Table("What each day is judged by", [] if facts is None else facts.days),
     ]
 
 
@@ -180,7 +180,7 @@ def _systems(rows: pl.DataFrame, label: str, k: int, metrics: tuple[str, ...]) -
 
 
 def _differences(whole: pl.DataFrame, label: str, k: int) -> Table:
-    """Those whose interval leaves out 0 are marked."""
+    """Those whose interval excludes 0 are marked."""
     rows: dict[str, dict[str, Any]] = {}
     own = whole.filter(pl.col("label") == label, pl.col("k") == k)
     for metric in (*_PLAIN, *_WEIGHTED):
@@ -192,4 +192,4 @@ def _differences(whole: pl.DataFrame, label: str, k: int) -> Table:
     return Table(f"Minus the published lists, at {k} ({label})", list(rows.values()), note=STARS)
 
 
-STARS = "* The interval leaves out 0: more than chance."
+STARS = "* The interval excludes 0: more than chance."

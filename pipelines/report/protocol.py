@@ -40,7 +40,7 @@ LABEL_TITLES = {
     "ratio": "Label ratio: watch_ratio above the threshold",
     "duration": "Label duration: above the quantile of plays of videos of like length",
 }
-# Of the curves; the tables have every system.
+# The systems of the curves; the tables have every system.
 _DRAWN = ("random", "popularity_by_engagement", "als", "hybrid", "truth")
 _SHORT = {"hybrid": "Hybrid", "popularity_by_engagement": "Popularity", "als": "ALS alone"}
 _MAIN = system_title(HYBRID)
@@ -86,7 +86,7 @@ def _filters(facts: ProtocolFacts) -> Table:
     row = {f"filter_k {k}": value for k, value in tried.items()}
     has_any = bool(tried) and bool(facts.users_that_chose_settings)
     return Table(
-        "The hybrid by filter_k, mean of NDCG@10 and @100 of the tuning users", [row] if has_any else []
+        "The hybrid by filter_k, mean of NDCG@10 and @100 of the validation users", [row] if has_any else []
     )
 
 
@@ -137,7 +137,7 @@ def _at_k(own: pl.DataFrame, metric: str, name: str, label: str) -> Table:
 
 
 def _versus_hybrid(own: pl.DataFrame, label: str) -> Table:
-    """Paired differences to the hybrid at 10; those whose interval leaves out 0 are marked."""
+    """Paired differences from the hybrid at 10; those whose interval excludes 0 are marked."""
     rows = []
     for system in distinct(own, "system"):
         row: dict[str, Any] = {"system": system_title(system)}

@@ -59,7 +59,7 @@ def run_blocks(
         Table("Training", trained),
         Table("Stages", timed),
         Heading("Settings"),
-        Table("Every setting that is no path, its value and where it came from", settings),
+        Table("Every setting that is not a path, its value and where it came from", settings),
     ]
 
 

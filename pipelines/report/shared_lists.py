@@ -15,7 +15,7 @@ from pipelines.report.tables import distinct
 _KINDS = {
     RELATED: (
         "Related videos",
-        "A hit is a user's next play of the same sitting in the list of the video before it. Compared with "
+        "A hit: the list of a video contains the user's next play in the same session. Compared with "
         "what was played most the day before.",
     ),
     POPULAR: (

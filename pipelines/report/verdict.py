@@ -77,7 +77,7 @@ def _against(found: Headline) -> str:
     ]
     known = [(rival, words) for rival, words in rivals if rival is not None]
     if not known:
-        return "beside nothing that it could be compared with"
+        return "not compared with anything"
     parts = [f"{_WORDS[rival.outcome]} {words} ({_lead(rival)})" for rival, words in known]
     outcomes = [rival.outcome for rival, _ in known]
     joint = " and " if len(set(outcomes)) == 1 else ", but "
@@ -137,7 +137,7 @@ def _advice(found: Headline | None) -> str:
         if found.observed is not None and name == "next_day":
             return (
                 "What to do: decide what the lists are for. Their order was chosen on the fully observed "
-                "pairs, which say what users like if it is shown; to foretell what they play next of what "
+                "pairs, which say what users like if it is shown; to predict what they play next out of what "
                 f'the app shows, set objective = "{name}" and run `nightreel train --force`: its rankers '
                 f"find {number(found.objective.value)} of it, these {number(found.published.value)}."
             )
@@ -152,10 +152,10 @@ def _advice(found: Headline | None) -> str:
         )
     if 0 in outcomes:
         return (
-            "What to do: publish on, and judge more days (backtest_days, holdout_days) before you count on a "
-            "gain, as what is seen here may be chance."
+            "What to do: keep publishing, and judge more days (backtest_days, holdout_days) before you "
+            "count on a gain, as this one may be chance."
         )
-    return "What to do: nothing; publish on, and read the next report."
+    return "What to do: nothing; keep publishing, and read the next report."
 
 
 def _best_rival(found: Headline) -> str:

@@ -20,14 +20,14 @@ _FACTORS = "factors"
 
 
 class Als:
-    """Implicit ALS with `als_factors` factors."""
+    """Implicit ALS with `[features.als] factors` dimensions."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit the factors of videos: `factors` float32 [videos, factors]."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
         with implicit_alone():
             model = AlternatingLeastSquares(
-                factors=settings.features.als_factors,
+                factors=settings.features.als.factors,
                 regularization=_REGULARIZATION,
                 alpha=_CONFIDENCE,
                 iterations=_ITERATIONS,

@@ -21,12 +21,12 @@ _FACTORS, _BIASES, _MEAN, _REGULARIZATION = "factors", "biases", "mean", "regula
 
 
 class BiasedAls:
-    """`als_factors` dimensions, two of them biases, fitted on log(1 + watch_ratio)."""
+    """`[features.als] factors` dimensions, two of them biases, fitted on log(1 + watch_ratio)."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit `factors`, float32 [videos, factors], `biases`, float32 [videos], and two scalars."""
         some = past.of_some_users(PLAYS_MAX, settings.seed)
-        size, videos = settings.features.als_factors - BIAS_DIMENSIONS, len(some.video_id)
+        size, videos = settings.features.als.factors - BIAS_DIMENSIONS, len(some.video_id)
         video_side = Side.random(videos, size, np.random.default_rng(settings.seed))
         target = np.log1p(some.amount)
         mean = float(target.mean(dtype=np.float64)) if len(some) else 0.0

@@ -17,7 +17,7 @@ _USERS, _VIDEOS = "users", "videos"
 
 
 class Bpr:
-    """BPR with `als_factors` factors and implicit's other defaults."""
+    """BPR with `[features.als] factors` dimensions and implicit's other defaults."""
 
     def fit(self, past: Past, settings: SourceNeeds) -> Arrays:
         """Fit `videos`, float32 [videos, factors + 1], and `users`, which maps likes to user factors."""
@@ -25,7 +25,7 @@ class Bpr:
         liked = some.pairs(some.liked)
         with implicit_alone():
             model = BayesianPersonalizedRanking(
-                factors=settings.features.als_factors,
+                factors=settings.features.als.factors,
                 iterations=_EPOCHS,
                 num_threads=1,
                 random_state=settings.seed,

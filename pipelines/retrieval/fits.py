@@ -23,7 +23,7 @@ from pipelines.retrieval.sources import PLAYS_MAX, Arrays
 
 _CUTOFFS_KEPT = 40
 # Settings that a fit depends on, beside its plays and the label that says which are liked.
-_DECISIVE = ("seed", "features.als_factors")
+_DECISIVE = ("seed", "features.als.factors")
 
 _log = get_logger(__name__)
 
@@ -86,7 +86,7 @@ def _fitted(name: str, path: Path, past: Past, settings: SourceNeeds) -> Arrays:
             with np.load(path) as stored:
                 return dict(stored)
         except (OSError, ValueError, EOFError, BadZipFile):
-            # Of an older nightreel, without a checksum.
+            # From an older nightreel, without a checksum.
             _log.warning("cannot be read, so it is made again", file=str(path))
     arrays = source_of(name).fit(past, settings)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from nightreel.core.instants import DAY_US
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
 
 # How fast a liked play, and any play, fades with each later one; and what is too faint to count.
 _LIKED_DECAY, _PLAYED_DECAY, _FAINT = 0.95, 0.98, 0.01
-_DAY_US = 86_400_000_000
 _PRIOR_LIKES, _PRIOR_PLAYS = 3.0, 10.0
 
 
@@ -107,7 +107,7 @@ class PlaysByUser:
         some = lengths > 0
         last = self._order[stop[some] - 1]
         since = np.full(len(user_id), np.nan)
-        since[some] = (instant_us[some] - past.at_us[last]) / _DAY_US
+        since[some] = (instant_us[some] - past.at_us[last]) / DAY_US
         with np.errstate(invalid="ignore"):
             watched = amounts / np.where(some, lengths, np.nan)
         return Histories(

@@ -45,7 +45,7 @@ class OtherPython:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"{self._script}: {error}.", "Name an interpreter that is there.") from None
+            raise InputError(f"{self._script}: {error}.", "Name an interpreter that exists.") from None
         if done.returncode or not lists.is_file():
             said = " ".join(done.stderr.split())[-_SAID_MAX:]
             raise InputError(

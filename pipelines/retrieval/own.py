@@ -78,7 +78,7 @@ class OwnSource:
             raise self._refused(f"its recommend() gives no column {', '.join(absent)}")
         rows: pl.DataFrame = recommended.select(_NEEDED).with_columns(pl.col("score").cast(pl.Float64))
         if not rows["score"].is_finite().fill_null(False).all():
-            raise self._refused("its recommend() gives a score that is no number")
+            raise self._refused("its recommend() gives a score that is not a number")
         for name, known in ((columns.USER_ID, past.user_id), (columns.VIDEO_ID, past.video_id)):
             unknown = rows.filter(~pl.col(name).is_in(known.tolist()))
             if unknown.height:

@@ -10,12 +10,12 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
+from nightreel.core.instants import DAY_US, unix_us
 from nightreel.core.settings import DataSettings
 from pipelines.hashing import uniform_hash
 from pipelines.labels import buckets_for, targets
 
-_EPOCH_US = 1_000_000
-# Of fewer ids than this a table over their span is small anyway.
+# For fewer ids than this, a table over their span is small anyway.
 _SPAN_MIN = 1_000_000
 
 
@@ -47,8 +47,8 @@ class Past:
         """Take the plays before the cutoff from a table in order of time, as `read_plays` gives it."""
         before = plays.head(plays[columns.EVENT_TIMESTAMP].search_sorted(cutoff, side="left"))
         ratio, length = (before[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        buckets = buckets_for(settings.label, ratio, length)
-        outcome = targets(settings.label, buckets, ratio, length, settings)
+        buckets = buckets_for(settings.targets.label, ratio, length)
+        outcome = targets(settings.targets.label, buckets, ratio, length, settings)
         user_id, user = ids_and_codes(before[columns.USER_ID].to_numpy())
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         return cls(
@@ -68,11 +68,11 @@ class Past:
     @property
     def cutoff_us(self) -> int:
         """The cutoff in microseconds since 1970 UTC."""
-        return round(self.cutoff.timestamp() * _EPOCH_US)
+        return unix_us(self.cutoff)
 
     def age_days(self, rows: np.ndarray) -> np.ndarray:
         """The age at the cutoff, in days, of the plays that a bool [plays] selects: float64."""
-        found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / (86_400 * _EPOCH_US)
+        found: np.ndarray = (self.cutoff_us - self.at_us[rows]) / DAY_US
         return found
 
     def pairs(self, rows: np.ndarray | slice = slice(None)) -> csr_matrix:

@@ -14,6 +14,7 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
+from nightreel.core.instants import DAY_US, unix_us
 from pipelines.hashing import uniform_hash
 from pipelines.local_days import INSTANT
 from pipelines.retrieval.past import ids_and_codes
@@ -23,7 +24,6 @@ _STEPS_MAX, _PAIRS_MAX = 30, 10_000_000
 _DECAY, _HALF_LIFE_DAYS, _DAMPING, _SHRINK_PLAYS = 0.9, 7, 0.1, 20.0
 # Weights are whole numbers of this part of a play, so that their sums are the same in any order.
 _UNIT = 1_000_000
-_DAY_US = 86_400_000_000
 _PLAY = [columns.USER_ID, columns.EVENT_TIMESTAMP, columns.VIDEO_ID]
 
 
@@ -52,7 +52,7 @@ class PlayedTogether:
         video_id, video = ids_and_codes(before[columns.VIDEO_ID].to_numpy())
         user = before[columns.USER_ID].to_numpy()
         at_us = before[columns.EVENT_TIMESTAMP].dt.timestamp("us").to_numpy()
-        age_days = (round(cutoff.timestamp() * 1_000_000) - at_us) // _DAY_US
+        age_days = (unix_us(cutoff) - at_us) // DAY_US
         faded = np.array([0.5 ** (age / _HALF_LIFE_DAYS) for age in range(int(age_days.max(initial=0)) + 1)])
         newness = faded[age_days]
         steps = min(_STEPS_MAX, max(1, _PAIRS_MAX // max(len(user), 1)), max(len(user) - 1, 0))

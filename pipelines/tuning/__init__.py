@@ -37,7 +37,7 @@ class TuneFacts(Facts):
 def tune(settings: Settings, *, trials: int, minutes: float, write: bool = False) -> StepResult[TuneFacts]:
     """Make trials of the rankers' settings, and write the study's table and its best settings.
 
-    The study goes on where it was stopped.
+    The study continues where it was stopped.
 
     Args:
         trials: of the whole study.

@@ -94,11 +94,11 @@ class Objective:
         pairs = _pairs(settings)
         rows = pairs.rows.filter(pl.Series(pairs.is_tuning(settings.evaluation, settings.seed)))
         ratio, length = (rows[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = targets(settings.data.label, data.buckets, ratio, length, settings.data).liked
+        liked = targets(settings.data.targets.label, data.buckets, ratio, length, settings.data).liked
         if not liked.any():
             raise InputError(
                 "No user who chooses settings has a liked video.",
-                "Set a larger [evaluation] tuning_share, lower [data] like_threshold, or ingest more.",
+                "Raise [evaluation] tuning_share, lower [data.targets] like_threshold, or ingest more.",
             )
         keys = rows.select(columns.USER_ID, columns.VIDEO_ID)
         asked = keys.with_columns(pl.lit(pairs.as_of, dtype=INSTANT).alias(columns.EVENT_TIMESTAMP))

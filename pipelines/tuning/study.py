@@ -1,4 +1,4 @@
-"""A study: trials drawn by TPE, kept in a journal, so that a stopped study goes on where it was.
+"""A study: trials drawn by TPE, kept in a journal, so that a stopped study continues where it was.
 
 Trial n is drawn from the seed, n and the trials before it alone: stopped or not, a study ends the same.
 Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization (NeurIPS 2011); Optuna's sampler.

@@ -28,7 +28,7 @@ from scoring.backtest.systems import Systems, all_systems
 from scoring.backtest.writing import is_made, remove_others, write_lists
 from scoring.database.exclusions import owner_rules
 from scoring.database.list_inputs import list_files, list_inputs
-from scoring.database.publish import LIST_SETTINGS, SHARED_LIST_SETTINGS
+from scoring.database.run_digest import LIST_SETTINGS, SHARED_LIST_SETTINGS
 
 __all__ = ["BACKTEST", "backtest"]
 
@@ -37,7 +37,7 @@ _SETTINGS = (
     *LIST_SETTINGS,
     *LABEL_SETTINGS,
     "seed",
-    "features.als_factors",
+    "features.als.factors",
     "evaluation.backtest_days",
 )
 

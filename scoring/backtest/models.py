@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.instants import unix_us
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.rankers import HybridRanker
 from pipelines.rankers.next_day import CLASSIFIER, REGRESSOR, NextDayRanker
@@ -15,7 +16,6 @@ from scoring.lists.score import score_users
 
 MODELS = (CLASSIFIER, REGRESSOR)
 _BLOCK_USERS = 64
-_US = 1_000_000
 
 
 def lists_of_models(
@@ -33,7 +33,7 @@ def lists_of_models(
     def block(start: int) -> Mapping[str, pl.DataFrame]:
         users = np.arange(start, min(start + _BLOCK_USERS, len(candidates.user_id)))
         user_id = candidates.user_id[users]
-        instants = np.full(len(users), round(night.day.as_of.timestamp() * _US))
+        instants = np.full(len(users), unix_us(night.day.as_of))
         open_to = candidates.open_to(users)
         rows = made.rows(user_id, instants, users, open_to, at_least=night.settings.lists.top_k)
         video = made.sides_video[rows.video]

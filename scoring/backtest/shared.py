@@ -10,7 +10,7 @@ from pipelines.backtest_files import POPULAR, RELATED, shared_file
 from pipelines.labels import LengthBuckets
 from scoring.backtest.night import PastNight
 from scoring.backtest.writing import is_made, write_shared
-from scoring.database.publish import SHARED_LIST_SETTINGS
+from scoring.database.run_digest import SHARED_LIST_SETTINGS
 from scoring.lists.shared.night import shared_lists
 
 

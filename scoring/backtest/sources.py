@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.instants import unix_us
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night
 from pipelines.model_rows.ordering import best_positions
 from scoring.backtest.night import PastNight
 
 _BLOCK_USERS = 256
-_US = 1_000_000
 
 
 def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Mapping[str, pl.DataFrame]]:
@@ -30,7 +30,7 @@ def lists_of_sources(night: PastNight, names: Mapping[str, str]) -> Iterator[Map
     def block(start: int) -> Mapping[str, pl.DataFrame]:
         users = slice(start, min(start + _BLOCK_USERS, len(candidates.user_id)))
         user_id = candidates.user_id[users]
-        instants = np.full(len(user_id), round(night.day.as_of.timestamp() * _US))
+        instants = np.full(len(user_id), unix_us(night.day.as_of))
         histories = made.plays.histories(user_id, instants, made.plays_columns, len(made.catalogue))
         seen = np.unpackbits(candidates.seen[users], axis=1, count=len(candidates.video_id))
         opened = np.zeros((len(user_id), len(made.catalogue)), dtype=bool)

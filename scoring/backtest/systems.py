@@ -111,7 +111,7 @@ def _popularity(
 
 
 def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
-    """The lists of `score`; beyond top_k they go on with what longer lists would have had."""
+    """The lists of `score`; beyond top_k they continue with what longer lists would have had."""
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
         settings, depth = night.settings, night.depth
@@ -137,7 +137,7 @@ def _shown(ranker: HybridRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]
 
 
 def _next_day(ranker: NextDayRanker) -> Callable[[PastNight], Iterator[pl.DataFrame]]:
-    """The lists of `score`, which go on beyond top_k."""
+    """The lists of `score`, which continue beyond top_k."""
 
     def make(night: PastNight) -> Iterator[pl.DataFrame]:
         length = max(night.settings.lists.top_k, night.depth)

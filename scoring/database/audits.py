@@ -102,7 +102,7 @@ def _full_lists(part: Part) -> None:
     if wrong.any():
         first = np.flatnonzero(wrong)[0]
         raise AuditError(
-            f"audit `full lists`: {wrong.sum()} users have not as many rows as there are videos for them; "
+            f"audit `full lists`: {wrong.sum()} users do not have as many rows as there are videos for them; "
             f"the first is user {named(part.ids.user, part.expected[first])}, with {rows[first]} rows "
             f"instead of {part.most[first]}.",
             REMEDY,

@@ -17,10 +17,10 @@ from sqlalchemy import URL, Connection, Table
 
 from nightreel.core import columns
 from nightreel.core.ids import ListIds
-from scoring.database.connection import sqlite_file
 from scoring.database.id_columns import Id, ids_by_column
 from scoring.database.postgresql_copy import HEADER, TRAILER, decoded, encoded
 from scoring.database.sqlite_staging import STAGED, StagedRows, fetched
+from scoring.database.url import sqlite_file
 
 _ROWS_AT_A_TIME = 65_536
 _TYPES = {int: pa.int32(), float: pa.float64(), str: pa.large_string()}

@@ -80,7 +80,7 @@ def compare(
             find(connection, other.run_id, users_max or 0),
         )
         if is_sample:
-            # Where both samples have few users in common, those of the first are looked up in the second.
+            # If the samples have few users in common, those of the first are looked up in the second.
             second = np.union1d(second, first[_have_list(connection, other.run_id, first)])
         both = np.intersect1d(first, second)
         found = _Agreement()

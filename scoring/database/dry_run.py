@@ -17,14 +17,8 @@ from nightreel.core.locks import locked_file
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import DatabaseNeeds, NightNeeds
 from nightreel.core.steps import StepResult
-from scoring.database.connection import (
-    database_exists,
-    database_url,
-    masked,
-    reading,
-    sql_engine,
-    translate_errors,
-)
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.kept_runs import last_night
 from scoring.database.schema import recorded_version, require_current, upgrade_database
 from scoring.database.score_facts import ScoreFacts
@@ -39,6 +33,7 @@ from scoring.database.tables import (
     shared_list_run,
     skip_user,
 )
+from scoring.database.url import database_exists, database_url, masked
 
 FOLDER = "dry-run"
 _ROWS_AT_A_TIME = 50_000

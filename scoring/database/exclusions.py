@@ -8,9 +8,10 @@ from sqlalchemy import Column, Connection, select
 from nightreel.core import columns
 from nightreel.core.ids import Ids, ListIds
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import SCHEMA_VERSION, recorded_version
 from scoring.database.tables import blocklist, list_rule, skip_user
+from scoring.database.url import database_exists
 from scoring.lists.eligibility import Exclusions
 from scoring.lists.rules.owner import OwnerRule
 

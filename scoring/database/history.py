@@ -1,38 +1,58 @@
 """The runs in the database, and the way back to an earlier one."""
 
-from typing import Any
+from datetime import datetime
+from typing import TypedDict, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.kept_runs import require_lists
 from scoring.database.runs import show
 from scoring.database.schema import require_current, upgrade
 from scoring.database.tables import STORED, published_run, recommendation_run
+from scoring.database.url import database_url
 from scoring.database.writer import exclusive_lock
 
 _key = recommendation_run.c[columns.RUN_ID]
-# What is said of a run, beside its id and whether apps read it.
-RUN_FIELDS = (
-    "status",
-    "replay",
-    "as_of",
-    "known_at",
-    "model_version",
-    "started_at",
-    "published_at",
-    "users",
-    "rows",
-    "k",
-    "stages",
-    "error",
-)
 
 
-def list_runs(settings: DatabaseNeeds) -> list[dict[str, Any]]:
+class RunFields(TypedDict):
+    """What is known of a run, besides its id and whether apps read it.
+
+    Attributes:
+        stages: JSON, seconds by stage.
+        error: why a run has failed.
+    """
+
+    status: str
+    replay: bool
+    as_of: datetime
+    known_at: datetime | None
+    model_version: str
+    started_at: datetime
+    published_at: datetime | None
+    users: int | None
+    rows: int | None
+    k: int
+    stages: str | None
+    error: str | None
+
+
+class RunFacts(RunFields):
+    """A row of `nightreel runs`; its keys are public."""
+
+    run_id: int
+    shown: bool
+
+
+RUN_FIELDS = tuple(RunFields.__annotations__)
+
+
+def list_runs(settings: DatabaseNeeds) -> list[RunFacts]:
     """Every kept run, newest first; `shown` says whether apps read it.
 
     Raises:
@@ -42,11 +62,13 @@ def list_runs(settings: DatabaseNeeds) -> list[dict[str, Any]]:
         require_current(connection)
         shown = connection.execute(select(published_run.c[columns.RUN_ID])).scalar()
         found = connection.execute(select(recommendation_run).order_by(_key.desc())).mappings().all()
-    return [
-        {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
-        | {name: run[name] for name in RUN_FIELDS}
-        for run in found
-    ]
+    return [run_facts(run, shown) for run in found]
+
+
+def run_facts(run: RowMapping, shown: int | None) -> RunFacts:
+    """What is said of a row of recommendation_run, where apps read the run `shown`."""
+    facts = {columns.RUN_ID: run[columns.RUN_ID], "shown": run[columns.RUN_ID] == shown}
+    return cast(RunFacts, facts | {name: run[name] for name in RUN_FIELDS})
 
 
 def rollback(settings: DatabaseNeeds, run_id: int) -> int | None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import Ids, ListIds
-from scoring.database.connection import SQLITE
+from scoring.database.url import SQLITE
 
 _TEXT, _BIGINT = "TEXT", "BIGINT"
 _INTEGER = "^(0|-?[1-9][0-9]{0,18})$"

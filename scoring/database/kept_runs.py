@@ -88,7 +88,7 @@ def require_lists(connection: Connection, run_id: int) -> Row[Any]:
         raise InputError(f"Run {run_id} is not complete: it is {run.status}.", remedy)
     any_row = select(recommendation.c.rank).where(recommendation.c[columns.RUN_ID] == run_id).limit(1)
     if connection.execute(any_row).first() is None:
-        raise InputError(f"Run {run_id} has no rows any more.", remedy)
+        raise InputError(f"Run {run_id} no longer has any rows.", remedy)
     return run
 
 

@@ -24,7 +24,7 @@ def in_line_with_last(what: str, now: int, before: int, min_share: float) -> Non
     if now < min_share * before:
         raise AuditError(
             f"audit `{what} in line with the last run`: {now} {what}, the last run had {before}; at least "
-            f"{min_share:.0%} of that are asked (setting [database.audits] min_share_of_last_run).",
+            f"{min_share:.0%} of that are required (setting [database.audits] min_share_of_last_run).",
             REMEDY,
         )
 

@@ -13,10 +13,12 @@ from nightreel.core.ids import Ids
 from nightreel.core.log_layout import user_column
 from nightreel.core.settings import Paths
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
 from scoring.database.exclusions import read_rules
+from scoring.database.failures import translate_errors
 from scoring.database.schema import require_current, upgrade_database
 from scoring.database.tables import list_rule
+from scoring.database.url import database_url
 from scoring.lists.rules.owner import (
     AT_MOST,
     AUTHOR,
@@ -95,7 +97,9 @@ def remove_rule(settings: DatabaseNeeds, rule_id: int) -> None:
         require_current(connection)
     with translate_errors(database_url(settings)), sql_engine(settings).begin() as connection:
         if not connection.execute(delete(list_rule).where(list_rule.c.rule_id == rule_id)).rowcount:
-            raise InputError(f"Rule {rule_id}: there is none.", "`nightreel rules list` has their numbers.")
+            raise InputError(
+                f"Rule {rule_id}: there is no such rule.", "`nightreel rules list` has their numbers."
+            )
 
 
 def _require_rule(rule: OwnerRule) -> None:
@@ -103,7 +107,8 @@ def _require_rule(rule: OwnerRule) -> None:
         raise InputError(f"{rule.kind}: no kind of rule.", f"Write one of {', '.join(KINDS)}.")
     if rule.item_kind not in ITEM_KINDS or (rule.kind == PIN and rule.item_kind != VIDEO):
         raise InputError(
-            f"{rule.kind} of a {rule.item_kind}: there is no such rule.", "A pin is of a video, with --video."
+            f"{rule.kind} of a {rule.item_kind}: there is no such rule.",
+            "A pin is for a video: give --video.",
         )
     moves = rule.kind in (BOOST, DEMOTE)
     strength = rule.strength
@@ -118,19 +123,19 @@ def _require_rule(rule: OwnerRule) -> None:
     if not moves and (strength is not None or rule.number is None or not least <= rule.number <= _NUMBER_MAX):
         raise InputError(
             f"{rule.kind}: needs a number of {least} to {_NUMBER_MAX}, and no strength.",
-            "Write --rank 3 of a pin, --rows 3 of a quota.",
+            "Write --rank 3 for a pin, --rows 3 for a quota.",
         )
     if rule.valid_from is not None and rule.valid_until is not None and rule.valid_from >= rule.valid_until:
         raise InputError(f"{rule.kind}: it ends before it begins.", "Swap --from and --until.")
 
 
 def _require_known(paths: Paths, rule: OwnerRule) -> None:
-    """A later delivery may bring the item; a text that is no id, or names no column, is refused."""
+    """A later delivery may bring the item; a text that is not an id, or names no column, is refused."""
     if rule.item_kind in (VIDEO, AUTHOR):
         column = {VIDEO: columns.VIDEO_ID, AUTHOR: columns.AUTHOR_ID}[rule.item_kind]
         Ids.of(paths, column).given(rule.item)
     if rule.item_kind == CATEGORY and not rule.item.strip():
-        raise InputError("category '': no category has no name.", "Write its name, or its number.")
+        raise InputError("category '': every category has a name.", "Write its name, or its number.")
     users = paths.table("users")
     if rule.segment is not None and users.is_file():
         names = pl.scan_parquet(users).collect_schema().names()

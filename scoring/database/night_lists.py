@@ -50,7 +50,7 @@ def lists_of_night(
     Raises:
         InputError: an arm has no user.
     """
-    # What bears no time of its own, such as who a user is, is used as soon as it has arrived.
+    # What has no time of its own, such as who a user is, is used as soon as it has arrived.
     profiles_at = known_at if last_arrival(home.paths) > instant else None
     every = find_candidates(home, store, instant, exclusions, profiles_at=profiles_at)
     at = np.zeros(len(every.user_id), dtype=np.int64)

@@ -25,19 +25,21 @@ from nightreel.core.logs import progress
 from nightreel.core.settings.needs import DatabaseNeeds, RankerNeeds
 from nightreel.core.storage import Folder
 from scoring.database.audits import finite_scores
-from scoring.database.connection import POSTGRESQL, database_url, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.loading import ready_lists
 from scoring.database.runs import require_unpublished
 from scoring.database.tables import recommendation
+from scoring.database.url import POSTGRESQL, database_url
 from scoring.lists.own_sources import refuse_on_ray
 from scoring.lists.parts import Common, Work
 from scoring.lists.rows import Lists
 
 # Users of a part: enough parts for many cores, few enough that files and transactions cost little.
 _PART_USERS, _PARTS = 1_024, 64
-# Of a core: a node of one core has room for both.
 # Connections that load into PostgreSQL at the same time: more hardly load faster.
 _LOADERS = 4
+# Shares of a core: a node with one core has room for both.
 _SCORE_CPUS, _LOAD_CPUS = 0.75, 0.25
 
 

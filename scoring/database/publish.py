@@ -3,29 +3,29 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
 from feature_repo.open_store import store as open_store
-from nightreel.core.artefacts import fingerprint, fingerprint_of_files
+from nightreel.core.artefacts import fingerprint
 from nightreel.core.extras import require_extras
 from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger, progress
 from nightreel.core.settings import Settings
 from nightreel.core.settings.experiments import ExperimentSettings
-from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Step, StepResult
 from pipelines import model_registry
 from pipelines.known import last_arrival, newest_play, raw_changes_since
 from pipelines.labels import LengthBuckets
+from pipelines.rankers.objective import objective_of, settings_without_effect
 from pipelines.repeat_discount import with_fitted_discount
-from scoring.database.connection import database_url, masked, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
 from scoring.database.exclusions import read_exclusions
+from scoring.database.failures import translate_errors
 from scoring.database.id_columns import fit_ids
 from scoring.database.kept_runs import same_run
 from scoring.database.list_inputs import list_files, list_inputs
@@ -33,40 +33,21 @@ from scoring.database.new_run import NewRun
 from scoring.database.night_lists import lists_of_night
 from scoring.database.repeats import read_repeats
 from scoring.database.replay import as_known_at, moment_of
+from scoring.database.run_digest import LIST_SETTINGS, digest_of_run
 from scoring.database.runs import note_stages, publish_written
 from scoring.database.runs import publish as publish_lists
 from scoring.database.schema import upgrade
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.shared_lists import shortages
 from scoring.database.tables import OF_IDS, PUBLISHED, STORED
+from scoring.database.url import database_url, masked
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import Arm, arms_of_night
-from scoring.lists.eligibility import Exclusions
 from scoring.lists.parts import Work
 from scoring.lists.rows import Lists
 from scoring.lists.shared.night import shared_lists
 
 _log = get_logger(__name__)
-
-# What lists that are not a user's depend on, beside their inputs.
-SHARED_LIST_SETTINGS = ("lists.shared",)
-# The same of all lists.
-LIST_SETTINGS = (
-    "data.time_zone",
-    "seed",
-    "lists.top_k",
-    "ranker.filter_k",
-    "retrieval.candidates",
-    "lists.exclude",
-    "lists.max_per",
-    "retrieval.sources",
-    "retrieval.source_k",
-    "ranker.last_stage",
-    "lists.diversity",
-    "lists.repeat_discount",
-    "lists.explore_share",
-    *SHARED_LIST_SETTINGS,
-)
 
 
 def score_and_publish(
@@ -131,7 +112,7 @@ def score_and_publish(
             newest_play_at = newest_play(settings.paths, instant, known_at)
             # A list that did not say how new its plays are is made again.
             knew = {"newest_play": newest_play_at, "known_at": known_at if moment.knew_less else None}
-            inputs = _digest(settings, read, arms, instant, exclusions, knew=knew)
+            inputs = digest_of_run(settings, read, arms, instant, exclusions, knew=knew)
             run = NewRun(
                 instant,
                 model.version,
@@ -212,7 +193,8 @@ def score_and_publish(
         _log.warning("not the same as then", run_id=written.run_id, reason=remark)
     for remark in written.remarks:
         _log.warning("lists lack what was asked", run_id=written.run_id, reason=remark)
-    remarks = [*changes, *written.remarks, *shortages(written.shared)]
+    unread = settings_without_effect({objective_of(arm.model) for arm in arms}, settings.retrieval)
+    remarks = [*changes, *written.remarks, *shortages(written.shared), *unread]
     if not run.show:
         remarks.append(
             f"This is a replay: apps do not see it; look at it with `nightreel show USER --run "
@@ -235,31 +217,6 @@ def score_and_publish(
         remarks=tuple(remarks) or None,
     )
     return SCORE.done((*read, model.folder), (masked(url),), facts)
-
-
-def _digest(
-    settings: NightNeeds,
-    read: tuple[Path, ...],
-    arms: Sequence[Arm],
-    instant: datetime,
-    exclusions: Exclusions,
-    *,
-    knew: Mapping[str, datetime | None],
-) -> str:
-    return fingerprint(
-        knew=dict(knew),
-        files=fingerprint_of_files(read),
-        model=arms[0].model.version,
-        arms=[[one.name, one.share, one.model.version, dict(one.changes)] for one in arms],
-        as_of=instant.isoformat(),
-        settings=SCORE.settings_in(settings),
-        exclusions={
-            "blocklist": exclusions.blocklist.tolist(),
-            "skip_user": exclusions.skip_user.tolist(),
-            "repeats": None if exclusions.repeats is None else exclusions.repeats.after_run,
-            "rules": [vars(rule) for rule in exclusions.rules if rule.is_in_force(instant)],
-        },
-    )
 
 
 def experiment_json(experiment: ExperimentSettings, arms: Sequence[Arm]) -> str:

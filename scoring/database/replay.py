@@ -26,9 +26,10 @@ from nightreel.core.settings.needs import DatabaseNeeds, ScheduleNeeds
 from pipelines.features import build_features
 from pipelines.known import known_now, last_arrival, write_tables_as_of
 from pipelines.local_days import ALWAYS_KNOWN
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import SCHEMA_VERSION, recorded_version
 from scoring.database.tables import FAILED, RUNNING, recommendation_run
+from scoring.database.url import database_exists
 from scoring.lists.eligibility import default_as_of
 
 FOLDER = "replay"
@@ -63,9 +64,9 @@ def moment_of(
     if as_of is not None and known_at is None:
         known_at = known_at_of(settings, instant, model_version)
     known = known_now(settings.paths, settings.data)
-    # Where nothing arrived since, what was known then is what is known.
+    # If nothing has arrived since, what was known then is what is known.
     knew_less = known_at is not None and known_at < last_arrival(settings.paths)
-    # An as-of of this very minute is no replay, though some seconds have passed since.
+    # An as-of of this very minute is not a replay, though some seconds have passed since.
     earlier = as_of is not None and instant < default_as_of(settings.paths, settings.data, now - SKEW)
     # What arrives after now is not known, whatever instant was named.
     return Moment(instant, min(known_at or known, known), knew_less, earlier or knew_less)

@@ -48,7 +48,7 @@ def rules_kept(part: Part, k: int) -> Counter[str]:
     _names(part)
     lists = part.lists
     wrong = ~(np.isnan(lists.propensity) | ((lists.propensity > 0) & (lists.propensity <= 1)))
-    fail("propensities", wrong, lists, part.ids, "rows have a propensity that is no probability")
+    fail("propensities", wrong, lists, part.ids, "rows have a propensity that is not a probability")
     broken: Counter[str] = Counter()
     for rule in part.candidates.rules.rules:
         users = np.flatnonzero(rule.is_for(part.expected))

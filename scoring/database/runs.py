@@ -19,7 +19,7 @@ from nightreel.core.ids import ListIds
 from nightreel.core.logs import get_logger
 from nightreel.core.settings.needs import PublishNeeds
 from scoring.database.audits import Arms, finite_scores
-from scoring.database.connection import POSTGRESQL, translate_errors
+from scoring.database.failures import translate_errors
 from scoring.database.loading import ready_lists
 from scoring.database.new_run import NewRun, Published
 from scoring.database.pruning import prune
@@ -36,6 +36,7 @@ from scoring.database.tables import (
     published_run,
     recommendation_run,
 )
+from scoring.database.url import POSTGRESQL
 from scoring.lists.candidates import Candidates
 from scoring.lists.rows import Lists, in_batches
 from scoring.lists.shared.rows import SharedList
@@ -155,7 +156,7 @@ def require_unpublished(connection: Connection, run_id: int) -> None:
     ).scalar()
     if status != RUNNING:
         raise NightreelError(
-            f"Run {run_id} is not being written any more: it was ended by another process.",
+            f"Run {run_id} is no longer being written: another process ended it.",
             "Run `nightreel score`.",
         )
 

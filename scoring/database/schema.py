@@ -8,9 +8,11 @@ from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.ids import ListIds
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.id_columns import fit_ids
 from scoring.database.tables import OF_IDS, metadata
+from scoring.database.url import database_exists, database_url
 from scoring.database.writer import exclusive_lock
 
 SCHEMA_VERSION = 9

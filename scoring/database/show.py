@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from sqlalchemy import Connection, select
@@ -15,17 +15,19 @@ from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
 from scoring.database.kept_runs import run_or_shown
+from scoring.database.list_rows import Described, ListRow
 from scoring.database.schema import require_current
 from scoring.database.tables import ROW_FIELDS, recommendation
 
-# Of a statement: SQLite knows 32,766 parameters at most.
+# In one statement: SQLite allows 32,766 parameters.
 _USERS_AT_A_TIME = 10_000
-_DESCRIBED = (columns.CAPTION, *columns.CATEGORY_NAMES)
+_DESCRIBED = tuple(Described.__annotations__)
+_UNKNOWN = dict.fromkeys(_DESCRIBED)
 
 
 def user_list(
     settings: DatabaseNeeds, user_id: int | str, limit: int, *, run_id: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[ListRow]:
     """The first `limit` rows of the user's list, by rank.
 
     Args:
@@ -52,13 +54,13 @@ def user_list(
             f"User {user_id} has no list: not in the user file, and without a play when it was made.",
             "Choose another user, or run `nightreel score` after the user's first play.",
         )
-    return with_descriptions(settings.paths, rows, columns.VIDEO_ID)
+    return cast(list[ListRow], with_descriptions(settings.paths, rows, columns.VIDEO_ID))
 
 
 def with_descriptions(paths: Paths, rows: list[dict[str, Any]], video: str) -> list[dict[str, Any]]:
     """The rows with caption and categories of the video in column `video`; None if unknown."""
     described = descriptions(paths, [row[video] for row in rows])
-    return [row | described.get(row[video], dict.fromkeys(_DESCRIBED)) for row in rows]
+    return [{**row, **described.get(row[video], _UNKNOWN)} for row in rows]
 
 
 def lists_of_users(
@@ -108,7 +110,7 @@ def _rows(connection: Connection, run_id: int, user_id: int | str, limit: int) -
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def descriptions(paths: Paths, video_ids: Sequence[int | str]) -> dict[int | str, dict[str, Any]]:
+def descriptions(paths: Paths, video_ids: Sequence[int | str]) -> dict[int | str, Described]:
     """Caption and categories by video id (as in the log); empty without a caption table."""
     captions = paths.table("video_captions")
     if not captions.is_file():
@@ -117,7 +119,7 @@ def descriptions(paths: Paths, video_ids: Sequence[int | str]) -> dict[int | str
     codes = ids.codes_of(video_ids)
     found = pl.scan_parquet(captions).filter(pl.col(columns.VIDEO_ID).is_in(list(codes.values())))
     rows = read(found.select(columns.VIDEO_ID, *_DESCRIBED), captions).to_dicts()
-    of_codes = {row.pop(columns.VIDEO_ID): row for row in rows}
+    of_codes = {row.pop(columns.VIDEO_ID): cast(Described, row) for row in rows}
     return {one: of_codes[codes[key]] for one in video_ids if codes.get(key := ids.key(one)) in of_codes}
 
 

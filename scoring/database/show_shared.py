@@ -1,7 +1,7 @@
 """The lists that are not a user's, for people and for Python: a video's related ones, and popular ones."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from sqlalchemy import Connection, Row, Select, select
@@ -15,12 +15,13 @@ from pipelines.backtest_files import POPULAR, RELATED
 from scoring.database.connection import reading
 from scoring.database.id_columns import as_stored, schema_of
 from scoring.database.kept_runs import run_or_shown
+from scoring.database.list_rows import PopularRow, RelatedRow
 from scoring.database.schema import require_current
 from scoring.database.shared_lists import TABLES
 from scoring.database.show import with_descriptions
 from scoring.database.tables import popular_recommendation, related_recommendation, shared_list_run
 
-# Of a statement: SQLite knows 32,766 parameters at most.
+# In one statement: SQLite allows 32,766 parameters.
 _VIDEOS_AT_A_TIME = 10_000
 _SETTING = {RELATED: "[lists.shared] related_k", POPULAR: "[lists.shared] popular_k"}
 _related, _popular = related_recommendation.c, popular_recommendation.c
@@ -28,7 +29,7 @@ _related, _popular = related_recommendation.c, popular_recommendation.c
 
 def related_list(
     settings: DatabaseNeeds, video_id: int | str, limit: int, *, run_id: int | None = None
-) -> list[dict[str, Any]]:
+) -> list[RelatedRow]:
     """The first `limit` videos related to a video, by rank, with captions and categories.
 
     Args:
@@ -48,7 +49,7 @@ def related_list(
             "nothing is played with it or has a text like its.",
             "Choose another video.",
         )
-    return with_descriptions(settings.paths, rows, columns.RELATED_VIDEO_ID)
+    return cast(list[RelatedRow], with_descriptions(settings.paths, rows, columns.RELATED_VIDEO_ID))
 
 
 def related_rows(
@@ -74,7 +75,7 @@ def popular_list(
     segment: str = columns.OVERALL,
     value: str = "",
     run_id: int | None = None,
-) -> list[dict[str, Any]]:
+) -> list[PopularRow]:
     """The first `limit` popular videos, for all users or one segment's value, with captions and categories.
 
     Raises:
@@ -95,7 +96,7 @@ def popular_list(
             if names
             else "Name columns of the users in the setting [lists.shared] segments.",
         )
-    return with_descriptions(settings.paths, rows, columns.VIDEO_ID)
+    return cast(list[PopularRow], with_descriptions(settings.paths, rows, columns.VIDEO_ID))
 
 
 def popular_rows(

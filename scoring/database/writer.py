@@ -16,8 +16,10 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from nightreel.core.errors import BusyError
 from nightreel.core.locks import locked_file
-from scoring.database.connection import enter_wal_mode, sqlite_file, translate_errors
+from scoring.database.failures import translate_errors
+from scoring.database.sqlite_journal import enter_wal_mode
 from scoring.database.sqlite_staging import remove_leftovers
+from scoring.database.url import sqlite_file
 
 _REMEDY = "Wait until it has ended, or end it; then run this again."
 # Numbers for the database, as PostgreSQL wants them.
@@ -100,7 +102,7 @@ def _locked_transaction(engine: Engine, key: int, does: str) -> Iterator[None]:
             raise _busy(connection, key, does) from None
         yield
         with suppress(SQLAlchemyError):
-            # The work is done; a lock that was lost before that is no failure.
+            # The work is done; a lock that was lost meanwhile is not a failure.
             transaction.rollback()
 
 

@@ -69,14 +69,14 @@ class NightOfUser:
         """
         store, as_of = open_store(), run.as_of
         known_at = run.known_at or ALWAYS_KNOWN
-        # As for publishing: what bears no time of its own is used as soon as it has arrived.
+        # As for publishing: what has no time of its own is used as soon as it has arrived.
         profiles_at = known_at if last_arrival(settings.paths) > as_of else as_of
         log = read_plays(settings.paths)
         every = find_candidates(settings, store, as_of, exclusions, profiles_at=profiles_at, plays=log)
         user = int(np.searchsorted(every.user_id, user_id))
         if user == len(every.user_id) or every.user_id[user] != user_id:
             raise InputError(
-                f"User {user_id}: not among the users of run {run.run_id} any more.",
+                f"User {user_id}: no longer among the users of run {run.run_id}.",
                 "Choose another user, or a later run.",
             )
         ranker = HybridRanker.load(model.folder, threads=settings.threads)

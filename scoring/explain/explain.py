@@ -90,7 +90,8 @@ def _outward(nearby: tuple[Nearby, ...], ids: ListIds, paths: Paths) -> Iterator
     videos: Sequence[int | str] = ids.video.outward([int(one.video_id) for one in nearby])
     captions = descriptions(paths, videos)
     for one, video in zip(nearby, videos, strict=True):
-        yield replace(one, video_id=video, caption=captions.get(video, {}).get(columns.CAPTION))
+        known = captions.get(video)
+        yield replace(one, video_id=video, caption=None if known is None else known["caption"])
 
 
 def _named(feature: Contribution, paths: Paths) -> Contribution:

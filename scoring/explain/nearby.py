@@ -63,11 +63,11 @@ def nearby_played(
 def _played(plays: pl.DataFrame, user_id: int, video_id: int, settings: DataSettings) -> pl.DataFrame:
     """Each video that the user had played, but the one asked about, with its last play; newest first."""
     ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    buckets = buckets_for(settings.label, ratio, length)
+    buckets = buckets_for(settings.targets.label, ratio, length)
     own = plays.filter(pl.col(columns.USER_ID) == user_id, pl.col(columns.VIDEO_ID) != video_id)
     own = own.unique(columns.VIDEO_ID, keep="last", maintain_order=True).reverse().head(_PLAYED_MAX)
     ratio, length = (own[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-    liked = is_liked(settings.label, buckets, ratio, length, settings)
+    liked = is_liked(settings.targets.label, buckets, ratio, length, settings)
     return own.with_columns(pl.Series("liked", liked))
 
 

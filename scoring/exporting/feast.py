@@ -78,7 +78,7 @@ def export_to_feast(
 
 
 def _parts(connection: Connection, run_id: int, before: set[Any]) -> Iterator[list[dict[str, Any]]]:
-    """Users and their lists, some at a time; those of before who have none come last."""
+    """Users and their lists, some at a time; those who have lost theirs come last."""
     part: list[dict[str, Any]] = []
     for user, (rows,) in lists_by_user(connection, (run_id,)):
         before.discard(user)

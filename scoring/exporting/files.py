@@ -15,13 +15,14 @@ from nightreel.core.artefacts import atomic_write
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.core.steps import StepResult
-from scoring.database.connection import database_url, masked, reading
+from scoring.database.connection import reading
 from scoring.database.id_columns import Id, are_text
 from scoring.database.kept_runs import require_lists, run_or_shown
 from scoring.database.schema import require_current
 from scoring.database.shared_lists import TABLES, whole_lists
 from scoring.database.show_shared import require_kind
 from scoring.database.tables import recommendation
+from scoring.database.url import database_url, masked
 from scoring.exporting.facts import ExportFacts
 from scoring.exporting.reading import CHANGE, Rows, changes, lists_by_user
 
@@ -126,7 +127,9 @@ def export_shared(
 
 def _require_name(file: Path) -> None:
     if file.suffix.lower() not in _WRITERS:
-        raise InputError(f"{file}: none of {', '.join(_WRITERS)}.", "Name the file like lists.csv.")
+        raise InputError(
+            f"{file}: its ending is not one of {', '.join(_WRITERS)}.", "Name the file like lists.csv."
+        )
     if file.is_dir():
         raise InputError(f"{file}: a folder.", "Name a file.")
     if not file.parent.is_dir():

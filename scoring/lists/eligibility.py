@@ -155,7 +155,7 @@ def _add_played(
 
 
 def _caps(settings: ListSettings, videos: pl.DataFrame) -> tuple[Cap, ...]:
-    """The caps that are set; a negative id, KuaiRec's word for unknown, is no group."""
+    """The caps that are set; a negative id, KuaiRec's word for unknown, is not a group."""
     asked = (
         ("[lists.max_per] author", settings.max_per.author, columns.AUTHOR_ID),
         ("[lists.max_per] category", settings.max_per.category, columns.CATEGORY_LEVELS[0]),

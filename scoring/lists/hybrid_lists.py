@@ -119,7 +119,7 @@ class HybridLists:
         return self._stages(one, (*pairs, classifier), regressor)
 
     def _stages(self, user: int, filtered: Filtered, regressor: np.ndarray) -> Stages:
-        """Of a user, a position in the candidates, all that decides how some videos are ordered."""
+        """All that decides how some videos are ordered for a user, a position in the candidates."""
         videos, als, _, _ = filtered
         return Stages(*filtered, regressor, self._ordering(user, videos, regressor, als))
 

@@ -55,7 +55,7 @@ def _reordered(block: Lists, stage: LastStage, ranker: RankerSettings, lists: Li
     if scores.shape != (len(block),) or not np.isfinite(scores).all():
         raise InputError(
             f"Last stage {ranker.last_stage}: it gave {scores.shape} scores for {len(block)} rows, "
-            "or one that is no number.",
+            "or one that is not a number.",
             "Repair it, or unset [ranker] last_stage.",
         )
     order = np.lexsort((block.rank, -scores, block.user_id))

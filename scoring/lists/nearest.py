@@ -58,7 +58,7 @@ class NearestVideos:
         import faiss
 
         closed = open_videos.videos - len(open_videos)
-        # Of those looked at as large a share is closed as of all.
+        # As large a share of the videos looked at is closed as of all videos.
         looked_at = _LOOKED_AT * most * self.index.ntotal / max(self.index.ntotal - closed, 1)
         requested = int(np.ceil(looked_at * self.index.nlist / self.index.ntotal))
         probes = min(max(_PROBES_MIN, requested), self.index.nlist)

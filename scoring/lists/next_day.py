@@ -13,6 +13,7 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue.entries import GROUPS
+from nightreel.core.instants import unix_us
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.blocks import made_in_order
 from pipelines.model_rows.night import Night, Rows
@@ -128,7 +129,7 @@ class NextDayScoring:
     ) -> "NextDayScoring":
         """Prepare; arguments and errors are those of `next_day_lists`."""
         ranker.require_features(night.names)
-        as_of_us = round(as_of.timestamp() * 1_000_000)
+        as_of_us = unix_us(as_of)
         received = night.sides.received()
         scoring = cls(candidates, night, received, ranker, as_of_us, settings, length or settings.lists.top_k)
         scoring = replace(scoring, common=scoring.means_over_users())
@@ -250,7 +251,7 @@ class NextDayScoring:
         )
 
     def _continued(self, users: np.ndarray, lists: list[Lists]) -> list[Lists]:
-        """Those shorter than `length` go on with what lists of that length have besides."""
+        """Lists shorter than `length` continue with the other rows of lists of that length."""
         short = np.flatnonzero([len(found) < self.length for found in lists])
         if self.length <= self.settings.lists.top_k or not len(short):
             return lists

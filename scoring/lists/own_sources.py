@@ -33,7 +33,7 @@ def refuse_on_ray(retrieval: RetrievalSettings, ranker: RankerSettings) -> None:
     ]
     if own:
         raise InputError(
-            f"{', '.join(own)}: models of one's own score in this process, not on Ray.",
+            f"{', '.join(own)}: own models score in this process, not on Ray.",
             'Set engine = "local", or take them out of candidates and last_stage.',
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from nightreel.core import columns
+from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings import DataSettings
 from pipelines.backtest_files import YESTERDAY
 from pipelines.labels import LengthBuckets, is_liked
@@ -18,7 +19,6 @@ HALF_LIFE_DAYS = 3
 _BLOCK_USERS = 1024
 _BATCH_ROWS = 262_144
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LikedPlays:
         parts = []
         for batch in plays.iter_slices(_BATCH_ROWS):
             ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-            liked = is_liked(settings.label, buckets, ratio, length, settings)
+            liked = is_liked(settings.targets.label, buckets, ratio, length, settings)
             ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
             rows = batch.select(columns.VIDEO_ID).with_columns(ends.alias("end"), pl.Series("liked", liked))
             parts.append(rows.group_by("end", columns.VIDEO_ID).agg(pl.col("liked").sum().cast(pl.Int64)))
@@ -76,7 +76,7 @@ def faded_weights(ends_us: np.ndarray, as_of: datetime) -> np.ndarray:
     Args:
         ends_us: int64, microseconds since 1970 UTC, none after the instant.
     """
-    day_us = timedelta(days=1) // _MICROSECOND
+    day_us = timedelta(days=1) // MICROSECOND
     age_days = np.rint((_us(as_of) - ends_us) / day_us)
     weights: np.ndarray = 0.5 ** (age_days / HALF_LIFE_DAYS)
     return weights
@@ -142,4 +142,4 @@ def _first_unseen(
 
 
 def _us(instant: datetime) -> int:
-    return (instant - _EPOCH) // _MICROSECOND
+    return (instant - _EPOCH) // MICROSECOND

@@ -22,7 +22,7 @@ from scoring.outcomes.log import LIKED
 ALPHA = 0.05
 # Below it, the arms do not have the users that the shares promise: some users are misassigned or lost.
 MISMATCH_ALPHA = 0.001
-# Of an arm's active users: those who played, who liked something of their list; rows played, rows liked.
+# For an arm's active users: how many played or liked something from their list; rows played, rows liked.
 FIGURES = ("reached", "reached_liked", "played", "liked")
 
 
@@ -114,7 +114,7 @@ def _mean(row: Mapping[str, Any], figure: str) -> float:
 
 
 def _variance(row: Mapping[str, Any], figure: str) -> float:
-    """Of the mean over active users; never 0, as few users may all do the same."""
+    """The variance of the mean over active users; never 0, as a few users may all do the same."""
     n, total = row["active_users"], row[figure]
     squares = row.get(f"{figure}_squared", total)
     # One user of each kind more, as for the intervals of shares.

@@ -198,7 +198,7 @@ class _Rows:
 def _by_position(
     exposures: Exposures, displayed: pl.DataFrame, log: Log, buckets: LengthBuckets
 ) -> list[dict[str, Any]]:
-    """Of each position: listed rows displayed there, and those whose play followed such a display.
+    """For each position: listed rows displayed there, and those whose play followed such a display.
 
     A row that was displayed at several positions counts at each; its plays at the last one before them.
     """

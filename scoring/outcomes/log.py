@@ -67,7 +67,7 @@ class Log:
 
     def buckets(self, model_version: str, before: "Before") -> LengthBuckets:
         """The length buckets that define a liked play: those of the run's model, or fitted if it is gone."""
-        if self.settings.data.label == RATIO:
+        if self.settings.data.targets.label == RATIO:
             return NO_BUCKETS
         try:
             return LengthBuckets.load(model_registry.find(self.settings.paths, model_version).folder)
@@ -78,7 +78,7 @@ class Log:
     def pairs(self, plays: pl.DataFrame, buckets: LengthBuckets) -> pl.DataFrame:
         """Each played pair: user_id, video_id, liked, and watch_ms over all its plays."""
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(self.settings.data.label, buckets, ratio, length, self.settings.data)
+        liked = is_liked(self.settings.data.targets.label, buckets, ratio, length, self.settings.data)
         return (
             plays.with_columns(pl.Series(LIKED, liked))
             .group_by(_PAIR)

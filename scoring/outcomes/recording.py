@@ -14,7 +14,8 @@ from nightreel.core.settings.needs import NightNeeds
 from nightreel.core.steps import Facts, Step, StepResult
 from pipelines.known import table_files
 from pipelines.labels import LABEL_SETTINGS
-from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.schema import upgrade_if_there
 from scoring.database.tables import (
     list_arm,
@@ -26,6 +27,7 @@ from scoring.database.tables import (
     list_reach,
     recommendation_run,
 )
+from scoring.database.url import database_url, masked
 from scoring.database.writer import exclusive_lock
 from scoring.outcomes.counting import Figures, count
 from scoring.outcomes.exposures import Exposures, exposure_table, exposures_of
@@ -83,7 +85,7 @@ def record_outcomes(settings: NightNeeds, now: datetime | None = None) -> StepRe
         ):
             kept = set(writing.execute(select(recommendation_run.c[columns.RUN_ID])).scalars())
             for shown, inputs, figures in counted:
-                # Of one that was removed meanwhile, not all rows may have been counted.
+                # A run that was removed meanwhile may not have been counted completely.
                 if shown.run.run_id in kept:
                     recorded = {"inputs": inputs, "log_until": log.newest, "recorded_at": now}
                     _write(writing, shown, figures, recorded)
@@ -103,7 +105,7 @@ def _digest(
     exposures: Exposures | None,
     log_until: datetime | None,
 ) -> str:
-    """Of all that a run's figures come from, and of how far the log has come in its spans."""
+    """A digest of all that a run's figures come from, and of how far the log has come in its spans."""
     frames = [plays] if exposures is None else [plays, exposures.rows, exposures.plays]
     return fingerprint(
         spans=[(str(start), str(end)) for start, end in shown.spans],

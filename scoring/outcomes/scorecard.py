@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Table, select
 from nightreel.core import columns
 from nightreel.core.errors import InputError
 from nightreel.core.settings.needs import DatabaseNeeds
-from scoring.database.connection import database_exists, reading
+from scoring.database.connection import reading
 from scoring.database.schema import require_current
 from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
+from scoring.database.url import database_exists
 from scoring.outcomes.arms import arms_over_nights
 from scoring.outcomes.card import ArmFacts, NightFacts, Scorecard
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN
@@ -136,7 +137,7 @@ def scorecard(settings: DatabaseNeeds, *, days: int = 30, replays: bool = False)
         if chosen:
             first = chosen[-1].facts["shown_from"] - timedelta(days=days)
             chosen = [night for night in chosen if night.facts["shown_from"] > first]
-        # Of all nights: the intervals hold at every look where each look knows how many there were before.
+        # Of all nights: the intervals hold at every look only if each look knows how many came before it.
         arms = arms_of_nights(connection, every, shown=not replays)
     facts = [as_facts(night) for night in reversed(chosen)]
     return Scorecard(days=days, alarms=said, arms=arms, nights=facts)

@@ -73,7 +73,7 @@ def snips(logged: Logged) -> Estimate:
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan, 0.0)
     value = float((weight * logged.reward).sum()) / total
-    # Of the ratio of two means, to first order: its residuals.
+    # The residuals of a ratio of two means, to first order.
     residual = weight * (logged.reward - value) / (total / len(weight))
     around = _estimate(residual, logged)
     return Estimate(

@@ -21,12 +21,13 @@ from pipelines import model_registry
 from pipelines.local_days import ALWAYS_KNOWN
 from pipelines.model_registry import ModelVersion
 from pipelines.rankers.filtering import filter_size
-from scoring.database.connection import database_url, masked, reading
+from scoring.database.connection import reading
 from scoring.database.kept_runs import run_or_shown
 from scoring.database.loading import read_lists
 from scoring.database.night_lists import lists_of_night
 from scoring.database.replay import as_known_at
 from scoring.database.schema import require_current
+from scoring.database.url import database_url, masked
 from scoring.lists.arms import Arm
 from scoring.lists.eligibility import NOBODY
 from scoring.lists.parts import Work

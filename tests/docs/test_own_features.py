@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "own-features.md"
 NAMES = ["user_plays_3d", "video_completed_7d", "user_category_plays"]
 VIEWS = {"own_user", "own_video", "own_user_first_level_category"}
 SETTINGS = (
-    'ranker.objective = "shown"\nfeatures.als_factors = 4\n'
+    'ranker.objective = "shown"\nfeatures.als.factors = 4\n'
     "ranker.lightgbm.num_iterations = 10\nranker.lightgbm.min_data_in_leaf = 20\n"
     "schedule.max_data_age_hours = 0\n"
 )

@@ -10,8 +10,7 @@ import numpy as np
 
 README = Path(__file__).parents[2] / "README.md"
 SMALL = {
-    "NIGHTREEL_FEATURES_ALS_FACTORS": "4",
-    "NIGHTREEL_FEATURES_ALS_REFIT_DAYS": "3",
+    "NIGHTREEL_FEATURES_ALS": '{"factors": 4, "refit_days": 3}',
     "NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "5",
     "NIGHTREEL_RANKER_LIGHTGBM_MIN_DATA_IN_LEAF": "5",
     "NIGHTREEL_RETRIEVAL_SOURCES": "recent_2d,item_knn",

@@ -19,7 +19,7 @@ from tests.fixtures.published_home import NIGHT as AN_INSTANT
 from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 
 SETTINGS = """ranker.lightgbm.num_iterations = 10
-features.als_factors = 4
+features.als.factors = 4
 threads = 1
 lists.top_k = 5
 ranker.filter_k = 20

@@ -261,7 +261,7 @@ def test_what_events_are_worth_and_times_may_be_written_short(home: Path) -> Non
     [
         ("log.csv", b"", "the file is empty"),
         ("log.csv", b"user,item,time\n", "no rows"),
-        ("log.csv", bytes(range(32)) * 40, "no text and no Parquet"),
+        ("log.csv", bytes(range(32)) * 40, "neither text nor Parquet"),
         ("log.xlsx", b"PK\x03\x04" + bytes(900), "a zip archive .or an Excel workbook."),
         ("log.csv", b"user\n1\n2\n", "one column, user;.*give --delimiter"),
         ("log.csv", b"user^item^time\n1^2^1700000000\n", "one column.*give --delimiter"),
@@ -271,7 +271,11 @@ def test_what_events_are_worth_and_times_may_be_written_short(home: Path) -> Non
         ("log.json", b'[{"user": 1, "item": 2, "time": 1700000000}]', "one JSON array"),
         ("log.jsonl", b'{"user": 1}\n[1]\n"x"\n7\n', "no JSON lines"),
         ("log.jsonl", b'{"user": {"id": 1}, "item": 2, "time": 1700000000}\n', "user holds objects or lists"),
-        ("log", b"user,item,time\n1,2,1700000000\n", "no Parquet file. Only Parquet is read from a folder"),
+        (
+            "log",
+            b"user,item,time\n1,2,1700000000\n",
+            "not a Parquet file. Only Parquet is read from a folder",
+        ),
     ],
 )
 def test_what_is_no_log_is_refused_in_a_line(home: Path, name: str, content: bytes, said: str) -> None:
@@ -306,13 +310,13 @@ def test_a_log_without_header_may_have_times_of_any_kind(home: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"decimal": ";"}, "--decimal ;: none of"),
+        ({"decimal": ";"}, "--decimal ;: not one of"),
         ({"delimiter": ""}, "--delimiter: empty"),
-        ({"time_format": "klingon"}, "none of auto, iso"),
-        ({"value": "fun"}, "none of play_time, watch_ratio"),
-        ({"length_unit": "hours"}, "none of milliseconds"),
-        ({"worth": "like=1"}, "--worth: no column says that of a play.*--event"),
-        ({"encoding": "klingon"}, "the file is not of it"),
+        ({"time_format": "klingon"}, "not one of auto, iso"),
+        ({"value": "fun"}, "not one of play_time, watch_ratio"),
+        ({"length_unit": "hours"}, "not one of milliseconds"),
+        ({"worth": "like=1"}, "--worth: no column has that for a play.*--event"),
+        ({"encoding": "klingon"}, "the file is not in this encoding"),
     ],
 )
 def test_options_that_say_nothing_are_refused(home: Path, given: dict[str, str], said: str) -> None:

@@ -104,7 +104,7 @@ def test_a_command_that_changes_the_home_ends_with_3_while_another_machine_works
     at = {
         "NIGHTREEL_HOME": f"file://{tmp_path}/home",
         "NIGHTREEL_DATA_RAW_DIR": str(tmp_path / "raw"),
-        "NIGHTREEL_WORK_DIR": str(tmp_path / "work"),
+        "XDG_CACHE_HOME": str(tmp_path / "work"),
     }
     elsewhere = Lease.acquire(Folder(f"file://{tmp_path}/home/lease"), wait_s=0.0)
     code, said = nightreel_at_once("ingest", tmp_path, **at)

@@ -1,4 +1,4 @@
-"""A home behind a URL, on a real S3 server: another machine goes on from it, and a crash does no harm."""
+"""A home behind a URL, on a real S3 server: another machine continues from it, and a crash does no harm."""
 
 import json
 import os
@@ -45,9 +45,9 @@ def test_every_step_works_on_a_home_and_raw_files_in_s3(
         **environment,
         "NIGHTREEL_HOME": f"s3://{s3.BUCKET}/home",
         "NIGHTREEL_DATA_RAW_DIR": f"s3://{s3.BUCKET}/raw",
-        "NIGHTREEL_WORK_DIR": str(tmp_path / "work"),
+        "XDG_CACHE_HOME": str(tmp_path / "work"),
         "NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "5",
-        "NIGHTREEL_FEATURES_ALS_FACTORS": "4",
+        "NIGHTREEL_FEATURES_ALS": '{"factors": 4}',
         "NIGHTREEL_LISTS_TOP_K": "5",
     }
     size = ["--users", "60", "--videos", "80", "--interactions", "4000", "--days", "12"]
@@ -166,10 +166,10 @@ def test_a_url_is_taken_for_home_and_raw_dir_from_the_environment(
 ) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", url)
     monkeypatch.setenv("NIGHTREEL_DATA_RAW_DIR", f"{url}/raw")
-    monkeypatch.setenv("NIGHTREEL_WORK_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     settings = load_settings()
     assert settings.home_url == url and settings.data.raw_url == f"{url}/raw"
-    assert settings.home.parent == tmp_path and settings.data.raw_dir == settings.home / "raw"
+    assert settings.home.parent == tmp_path / "nightreel" and settings.data.raw_dir == settings.home / "raw"
 
 
 def test_places_that_are_none_are_one_line(tmp_path: Path) -> None:

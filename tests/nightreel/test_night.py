@@ -29,7 +29,7 @@ from tests.fixtures.synthetic_home import make_synthetic_home
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
 SETTINGS = (
     "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
-    "features.als_factors = 4\nthreads = 1\n"
+    "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\n"
 )
 

@@ -114,19 +114,41 @@ def test_settings_that_are_now_keys_of_a_table_mean_what_they_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nightreel.toml").write_text(
-        "max_per_author = 2\n[lists]\nexclude_seen_days = 5\nsegments = ['taste']\n[data]\ndecimal = ','\n"
+        "max_per_author = 2\nals_factors = 8\n[lists]\nexclude_seen_days = 5\nsegments = ['taste']\n"
+        "[data]\ndecimal = ','\nlabel = 'duration'\n[features]\nals_refit_days = 3\n"
     )
     monkeypatch.setenv("NIGHTREEL_LISTS_EXCLUDE_SEEN", "false")
     monkeypatch.setenv("NIGHTREEL_DATA_DELIMITER", ";")
+    monkeypatch.setenv("NIGHTREEL_LIKE_THRESHOLD", "2")
     settings = load_settings({"lists.exclude.advertisements": True})
     assert settings.lists.max_per.author == 2 and settings.lists.shared.segments == ("taste",)
     excluded = settings.lists.exclude
     assert (excluded.seen, excluded.seen_days, excluded.advertisements) == (False, 5, True)
     assert (settings.data.format.delimiter, settings.data.format.decimal) == (";", ",")
+    assert (settings.data.targets.label, settings.data.targets.like_threshold) == ("duration", 2.0)
+    assert (settings.features.als.factors, settings.features.als.refit_days) == (8, 3)
     done = _nightreel("settings", cwd=tmp_path)
     (line,) = done.stderr.splitlines()
     assert "`[lists] exclude_seen_days` is now `[lists.exclude] seen_days`" in line
     assert "NIGHTREEL_LISTS_EXCLUDE_SEEN is now NIGHTREEL_LISTS_EXCLUDE, in JSON" in line
+
+
+def test_a_dropped_setting_that_acted_is_an_error_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nightreel.toml"
+    file.write_text('[retrieval]\nals_search = "exact"\n[features]\npair_views = false\n')
+    load_settings()
+    file.write_text('[retrieval]\nals_search = "approximate"\n')
+    with pytest.raises(InputError, match=r"\[retrieval\] als_search.*Write `als_approximate` instead"):
+        load_settings()
+    file.write_text("pair_views = true\n")
+    with pytest.raises(InputError, match=r'Add "pair_views" to \[features\] modules'):
+        load_settings()
+    file.unlink()
+    monkeypatch.setenv("NIGHTREEL_RETRIEVAL_ALS_SEARCH", "approximate")
+    with pytest.raises(InputError, match=r"NIGHTREEL_RETRIEVAL_ALS_SEARCH.*Write `als_approximate`"):
+        load_settings()
 
 
 def test_what_has_new_names_warns_of_nothing(tmp_path: Path) -> None:

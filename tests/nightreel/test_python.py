@@ -26,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 FIT, HOME = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
 SMALL = """ranker.objective = "shown"
 ranker.lightgbm.num_iterations = 10
-features.als_factors = 4
+features.als.factors = 4
 lists.top_k = 10
 lists.shared.related_k = 5
 data.time_zone = "UTC"
@@ -126,7 +126,7 @@ def test_fit_gives_lists_from_frames_alone(shown: dict[str, Any]) -> None:
 def test_any_columns_of_profiles_become_features() -> None:
     users = pl.DataFrame({"user_id": range(1, 41), "age": range(20, 60), "city": ["Köln", "Łódź"] * 20})
     items = pd.DataFrame({"item_id": range(61), "genre": ["a", "b", "c"] * 20 + ["a"], "votes": range(61)})
-    small = {"ranker.objective": "shown", "ranker.lightgbm.num_iterations": 5, "features.als_factors": 4}
+    small = {"ranker.objective": "shown", "ranker.lightgbm.num_iterations": 5, "features.als.factors": 4}
     declared = {"data.user_columns": {"age": "categorical"}}
     with nightreel.fit(_plays(1_500), users=users, items=items, settings=small | declared) as fitted:
         (manifest,) = (fitted.home.path / "data" / "models").glob("*/manifest.json")
@@ -185,7 +185,7 @@ def test_what_cannot_be_used_is_refused_in_a_line(shown: dict[str, Any], tmp_pat
         home.ingest(_plays(5).head(0))
     with pytest.raises(error, match="The frame has column user_id twice"):
         home.ingest(pd.concat([_plays(5).to_pandas()] * 2, axis=1)[["user_id", "rating"]])
-    with pytest.raises(error, match="no dataframe"):
+    with pytest.raises(error, match="not a dataframe"):
         home.ingest(object())
     with pytest.raises(error, match="no such folder"):
         nightreel.open(tmp_path / "nowhere")

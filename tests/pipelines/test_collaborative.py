@@ -85,7 +85,7 @@ def test_a_play_a_microsecond_before_the_cutoff_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_row_for_everyone_with_an_earlier_play_and_for_nobody_else(tmp_path: Path) -> None:
-    for fit in biased_fits(_log(CUTOFFS), _settings(tmp_path, **{"features.als_factors": 7})):
+    for fit in biased_fits(_log(CUTOFFS), _settings(tmp_path, **{"features.als.factors": 7})):
         before = LOG.interactions.filter(pl.col(columns.EVENT_TIMESTAMP) < fit.cutoff)
         assert fit.user_ids.tolist() == before[columns.USER_ID].unique().sort().to_list()
         assert fit.video_ids.tolist() == before[columns.VIDEO_ID].unique().sort().to_list()
@@ -118,7 +118,7 @@ def _tastes() -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
 def test_pairs_never_played_are_ranked_by_taste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plays, likes, hole = _tastes()
     monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 2.0)
-    settings = _settings(tmp_path, **{"features.als_factors": 8})
+    settings = _settings(tmp_path, **{"features.als.factors": 8})
     for fit in biased_fits(Log.of(plays, [_midnight(2), _midnight(5)]), settings):
         scores = fit.user_factors @ fit.video_factors.T
         liked, not_liked = scores[hole & likes], scores[hole & ~likes]
@@ -148,11 +148,11 @@ def test_a_change_of_the_factors_fits_anew(tmp_path: Path) -> None:
     assert build_factors(settings).skipped
     # How the nearest videos are searched for is no matter of the fits.
     assert build_factors(settings.changed({"retrieval.candidates": "als_approximate"})).skipped
-    settings = settings.changed({"features.als_factors": 5})
+    settings = settings.changed({"features.als.factors": 5})
     assert not build_factors(settings).skipped
     source = pl.read_parquet(settings.paths.feature_source(columns.USER_FACTORS))
     assert source.schema[columns.USER_FACTOR] == pl.List(pl.Float32)
-    assert source[columns.USER_FACTOR].list.len().unique().to_list() == [settings.features.als_factors]
+    assert source[columns.USER_FACTOR].list.len().unique().to_list() == [settings.features.als.factors]
 
 
 def _instants(*plays: tuple[float, int]) -> pl.Series:
@@ -167,14 +167,14 @@ def _refits(instants: pl.Series, settings: Settings) -> list[datetime]:
 
 
 def test_refits_stand_at_local_midnights_so_many_days_apart(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, **{"features.als_refit_days": 3})
+    settings = settings_for(tmp_path, **{"features.als.refit_days": 3})
     plays = _instants((0.5, 200), (3.5, 3), (6.5, 3), (8.2, 3))
     assert _refits(plays, settings) == [_midnight(3), _midnight(6), _midnight(9)]
 
 
 def test_no_refit_before_there_are_enough_plays(tmp_path: Path) -> None:
     """Four factors want more than 128 plays; a play at the midnight itself belongs to the next fit."""
-    settings = settings_for(tmp_path, **{"features.als_refit_days": 2})
+    settings = settings_for(tmp_path, **{"features.als.refit_days": 2})
     plays = _instants((0.5, 100), (3.0, 28), (4.0, 1), (11.0, 2))
     assert _refits(plays, settings) == [_midnight(6), _midnight(12)]
 
@@ -183,13 +183,13 @@ def test_no_refit_before_there_are_enough_plays(tmp_path: Path) -> None:
 def test_no_refit_where_fewer_than_one_play_in_a_hundred_is_new(
     tmp_path: Path, new: int, refits: list[int]
 ) -> None:
-    settings = settings_for(tmp_path, **{"features.als_refit_days": 7})
+    settings = settings_for(tmp_path, **{"features.als.refit_days": 7})
     plays = _instants((0.0, 200), (8.0, new), (14.5, 1))
     assert _refits(plays, settings) == [_midnight(day) for day in refits]
 
 
 def test_the_end_of_the_last_day_is_the_last_refit_that_counts(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, **{"features.als_refit_days": 7})
+    settings = settings_for(tmp_path, **{"features.als.refit_days": 7})
     for last_day in (6.9, 7 - 1e-9, 7.0, 13.0 - 1e-9):
         assert _refits(_instants((0.0, 200), (last_day, 9)), settings) == [_midnight(7)]
     assert _refits(_instants((0.0, 200), (3.0, 9)), settings) == [NEVER]

@@ -17,8 +17,8 @@ from pipelines.ingest import ingest
 from pipelines.model_rows.listable import known_videos
 
 TOML = """time_zone = "UTC"
-features.als_refit_days = 3
-features.als_factors = 3
+features.als.refit_days = 3
+features.als.factors = 3
 [data]
 plays = "plays.csv"
 [data.columns]

@@ -19,8 +19,9 @@ from nightreel.core.settings import Settings, load_settings
 from nightreel.core.steps import StepResult
 from pipelines import model_registry
 from pipelines.evaluate import evaluate
+from pipelines.evaluate.pair_scores import Models
 from pipelines.evaluate.protocols import kuairec_pairs, protocol_pairs
-from pipelines.evaluate.trials import Models, trial
+from pipelines.evaluate.trials import trial
 from pipelines.hashing import uniform_hash
 from pipelines.labels import LengthBuckets
 from pipelines.rankers import HybridRanker, train
@@ -344,7 +345,7 @@ def test_models_are_judged_by_their_own_predictions(records: list[dict[str, Any]
 def test_trained_on_the_other_label_both_are_reported(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         settings = make_feature_home(
-            tmp_path / "home", LOG, patch, more_settings=MODELS + "data.label = 'duration'\n"
+            tmp_path / "home", LOG, patch, more_settings=MODELS + "data.targets.label = 'duration'\n"
         )
         train(settings)
         facts = evaluate(settings).summary["impressions"]

@@ -97,10 +97,10 @@ class Oracle:
         return sorted(ended, key=lambda r: r[columns.LOCAL_DATE])
 
     def _liked(self, play: Row) -> Fraction:
-        return Fraction(play[columns.WATCH_RATIO] > self.settings.data.like_threshold)
+        return Fraction(play[columns.WATCH_RATIO] > self.settings.data.targets.like_threshold)
 
     def _ratio(self, play: Row) -> Fraction:
-        return Fraction(min(play[columns.WATCH_RATIO], self.settings.data.watch_ratio_clip))
+        return Fraction(min(play[columns.WATCH_RATIO], self.settings.data.targets.watch_ratio_clip))
 
     def _smoothed(self, own: list[Fraction], usual: list[Fraction]) -> float:
         weight = Fraction(SMOOTHING_PLAYS)
@@ -266,11 +266,13 @@ def test_features_are_skipped_where_done_and_made_anew_after_a_change(tmp_path: 
     assert build_features(settings).skipped
     assert not build_features(settings, force=True).skipped
     assert {path: path.read_bytes() for path in files} == files
-    assert not build_features(settings.changed({"data.like_threshold": 2.0})).skipped
+    assert not build_features(settings.changed({"data.targets.like_threshold": 2.0})).skipped
     engagement = settings.paths.feature_source(columns.VIDEO_ENGAGEMENT)
     by_threshold = engagement.read_bytes()
     assert by_threshold != files[engagement]
-    assert not build_features(settings.changed({"data.like_threshold": 2.0, "data.long_view_s": 3.0})).skipped
+    assert not build_features(
+        settings.changed({"data.targets.like_threshold": 2.0, "data.targets.long_view_s": 3.0})
+    ).skipped
     assert engagement.read_bytes() != by_threshold
     LOG.with_interactions(LOG.interactions.head(300)).write(settings)
     assert not build_features(settings).skipped
@@ -283,7 +285,7 @@ def test_the_views_of_pairs_are_there_while_they_are_asked_for(tmp_path: Path) -
     pairs = {view.name for view in BUILTIN.stored if view.is_of_pairs}
     assert pairs
     for asked, expected in ((False, every - pairs), (True, every), (False, every - pairs)):
-        build_features(settings.changed({"features.pair_views": asked}))
+        build_features(settings.changed({"features.modules": ("pair_views",) if asked else ()}))
         assert {path.stem for path in settings.paths.features.glob("*.parquet")} == expected
 
 

@@ -222,7 +222,7 @@ def _assert_nothing_changes(
     home: Settings, where: tuple[int, datetime], change: Change, refit_days: int
 ) -> None:
     seed, instant = where
-    settings = home.changed({"features.als_refit_days": refit_days})
+    settings = home.changed({"features.als.refit_days": refit_days})
     log = _log(seed)
     rows = _rows_up_to(log, instant)
     _sources_of(log, settings)
@@ -257,7 +257,7 @@ def test_no_feature_changes_with_the_rows_own_outcome(home: Settings, seed: int)
 
 def test_what_happened_a_microsecond_before_a_days_end_is_known_at_its_end(home: Settings) -> None:
     """The other side of the border, so that the tests above cannot hold by features that know nothing."""
-    settings = home.changed({"features.als_refit_days": 1})
+    settings = home.changed({"features.als.refit_days": 1})
     log, end = _log(0), midnight(FIRST_DAY + 4 * _DAY)
     rows = _rows_up_to(log, end).filter(pl.col(columns.EVENT_TIMESTAMP) == end)
     new_user = pl.lit(_NEW_ID, pl.Int64).alias(columns.USER_ID)

@@ -371,7 +371,7 @@ def test_a_log_that_grew_gives_what_reading_it_whole_gives(
     for name in (BIG, DAILY, CAPTIONS):
         raw.files[name] = "".join(line + "\n" for line in grown[name].split("\n")[: -1 - cut_rows])
     if cut_rows > 1:
-        # In the midst of a quoted text there is no row to go on from.
+        # In the middle of a quoted text there is no row to continue from.
         raw.files[CAPTIONS] = grown[CAPTIONS].split("150,")[0]
     made = _ingested(raw, tmp_path / "grown", **{"data.max_reject_share": 0.9})
     raw.files = grown

@@ -49,7 +49,7 @@ def test_the_duration_target_is_the_share_of_like_plays_below(tmp_path: Path) ->
 
 def test_the_clip_and_the_threshold_are_settings(tmp_path: Path) -> None:
     settings = Settings.model_validate(
-        {"home": tmp_path, "data.like_threshold": 2.0, "data.watch_ratio_clip": 3.0}
+        {"home": tmp_path, "data.targets.like_threshold": 2.0, "data.targets.watch_ratio_clip": 3.0}
     )
     found = targets(
         RATIO, LengthBuckets.fit(np.ones(1), np.ones(1)), np.array([2.0, 2.5, 9.0]), np.ones(3), settings.data
@@ -69,7 +69,7 @@ def test_a_long_view_is_liked_whatever_its_ratio(tmp_path: Path) -> None:
             RATIO, few, ratio, length, Settings.model_validate({"home": tmp_path, **changed}).data
         ).liked.tolist()
 
-    assert liked(**{"data.long_view_s": 18}) == [True, False, True, False, True]
+    assert liked(**{"data.targets.long_view_s": 18}) == [True, False, True, False, True]
     assert liked() == [False, False, False, False, True]
 
 

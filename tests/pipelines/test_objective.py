@@ -108,7 +108,7 @@ def test_a_fully_observed_matrix_is_asked_by_its_tuning_users_alone(tmp_path: Pa
         settings, said = _trained(tmp_path / name, log, of)
         manifest = model_registry.champion(settings.paths).manifest
         found.append(manifest["contest"] | {"shrinkage": manifest["shrinkage"]})
-        assert "the tuning users of small_matrix" in said["why"]
+        assert "the validation users of small_matrix" in said["why"]
         shown, next_day = (found[-1]["ndcg"][side] for side in ("shown", "next_day"))
         assert said["objective"] == ("next_day" if next_day > shown else "shown")
         assert has_backtest(model_registry.champion(settings.paths).folder)

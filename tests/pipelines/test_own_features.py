@@ -34,7 +34,7 @@ LIKED_ABOVE = 0.6
 LOG = make_log(3, users=10, videos=20, plays=600)
 INSTANT = pl.Datetime("us", "UTC")
 _MORE = (
-    f'features.modules = ["my_features.py"]\ndata.like_threshold = {LIKED_ABOVE}\n'
+    f'features.modules = ["pair_views", "my_features.py"]\ndata.targets.like_threshold = {LIKED_ABOVE}\n'
     "ranker.lightgbm.num_iterations = 12\nranker.lightgbm.min_data_in_leaf = 5\n"
     "evaluation.holdout_days = 2\nevaluation.backtest_days = 1\n"
 )
@@ -206,14 +206,14 @@ BAD: list[tuple[str, str]] = [
     ("('author', entity='user', description='x', value=pl.len())]", "there already"),
     ("('A b', entity='user', description='x', value=pl.len())]", "not a name"),
     ("('a', entity='cat', description='x', value=pl.len())]", "no entity 'cat'"),
-    ("('a', entity='user', description='x', value=3)]", "no Polars expression"),
+    ("('a', entity='user', description='x', value=3)]", "not a Polars expression"),
     ("('a', entity='user', description='', value=pl.len())]", "no description"),
     ("('a', entity='user', description='x', value=pl.len(), days=0)]", "days is 0"),
     (
         "('a', entity='user', description='x', value=pl.len(), table='x')]",
         "no rows in the table",
     ),
-    ("('a', entity='user', description='x', value=pl.len(), type='string')]", "text is no number"),
+    ("('a', entity='user', description='x', value=pl.len(), type='string')]", "text is not a number"),
     (
         "('a', entity='user', description='x', value=pl.len(), view='user_profile')]",
         "has a view user_profile",
@@ -222,7 +222,7 @@ BAD: list[tuple[str, str]] = [
     ("('a', entity='user', description='x', value=pl.col('watch_ratio'))]", "several values"),
     (
         "('a', entity='user', description='x', value=pl.col('watch_ratio').sum(), combine='sum')]",
-        "not whole",
+        "not a whole number",
     ),
 ]
 
@@ -232,7 +232,7 @@ def test_what_is_wrong_is_said_in_a_line(settings: Settings, tmp_path: Path, tex
     module = tmp_path / "wrong.py"
     head = "import polars as pl\nfrom nightreel.core.catalogue import Feature\nfeatures = [Feature"
     module.write_text((head + text if text.startswith("(") else text), encoding="utf-8")
-    changed = settings.changed({"features.modules": (str(module),)})
+    changed = settings.changed({"features.modules": ("pair_views", str(module))})
     with pytest.raises(InputError, match=said) as caught:
         build_expressed(changed)
     assert "wrong.py" in str(caught.value) and "\n" not in str(caught.value)

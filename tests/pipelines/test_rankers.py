@@ -77,16 +77,16 @@ def _trees(text: str) -> str:
 
 def test_both_models_predict_what_they_were_asked_to(ranker: HybridRanker, settings: Settings) -> None:
     unseen = MATRIX[SLICES.holdout]
-    liked = RATIO[SLICES.holdout] > settings.data.like_threshold
+    liked = RATIO[SLICES.holdout] > settings.data.targets.like_threshold
     probability = ranker.classify(unseen)
     assert ((probability > 0) & (probability < 1)).all()
     assert ((probability > 0.5) == liked).mean() > 0.85
-    clipped = np.minimum(RATIO[SLICES.holdout], settings.data.watch_ratio_clip)
+    clipped = np.minimum(RATIO[SLICES.holdout], settings.data.targets.watch_ratio_clip)
     assert np.corrcoef(ranker.regress(unseen), clipped)[0, 1] > 0.8
 
 
 def test_ratios_above_the_clip_count_as_the_clip(ranker: HybridRanker, settings: Settings) -> None:
-    extreme = np.where(settings.data.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
+    extreme = np.where(settings.data.targets.watch_ratio_clip < RATIO, np.float32(500.0), RATIO)
     assert (extreme != RATIO).any()
     assert _texts(_fit(_wanted(extreme), settings)) == _texts(ranker)
 
@@ -229,9 +229,9 @@ def test_a_log_in_parts_is_learnt_as_well_as_whole(ranker: HybridRanker, setting
     in_parts = _fit(_wanted(RATIO), settings)
     unseen, clipped = (
         MATRIX[SLICES.holdout],
-        np.minimum(RATIO[SLICES.holdout], settings.data.watch_ratio_clip),
+        np.minimum(RATIO[SLICES.holdout], settings.data.targets.watch_ratio_clip),
     )
-    liked = RATIO[SLICES.holdout] > settings.data.like_threshold
+    liked = RATIO[SLICES.holdout] > settings.data.targets.like_threshold
     assert ((in_parts.classify(unseen) > 0.5) == liked).mean() > 0.85
     errors = [np.abs(model.regress(unseen) - clipped).mean() for model in (in_parts, ranker)]
     assert errors[0] < 1.25 * errors[1]

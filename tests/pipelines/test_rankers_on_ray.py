@@ -60,7 +60,7 @@ def test_the_models_are_nearly_as_good_as_the_local_ones(
     # And so many plays that the models use all their trees: where they stop early, the first of two splits
     # that are worth the same decides how many trees there are.
     (home / "nightreel.toml").write_text(
-        "features.als_factors = 8\nranker.lightgbm.num_iterations = 40\nthreads = 1\n"
+        "features.als.factors = 8\nranker.lightgbm.num_iterations = 40\nthreads = 1\n"
     )
     size = ["--users", "2000", "--videos", "1000", "--interactions", "1200000", "--days", "20"]
     for step in (["synthesize", *size], ["ingest"], ["features"]):

@@ -52,7 +52,7 @@ def test_manifest_says_what_the_model_is_and_what_it_saw(settings: Settings, res
     assert data["holdout_from"] == "2020-07-10T16:00:00+00:00"
     assert data["fit"] + data["early_stopping"] + data["holdout"] == plays.height
     assert (data["users"], data["videos"]) == (30, plays[columns.VIDEO_ID].n_unique())
-    assert manifest["settings"]["data.like_threshold"] == 1.0
+    assert manifest["settings"]["data.targets.like_threshold"] == 1.0
     assert set(manifest["metrics"]) == {
         "hybrid_ndcg_at_10",
         "classifier_auc",
@@ -158,7 +158,7 @@ def test_where_every_play_or_none_is_liked_training_says_so_and_the_regressor_le
     threshold: float, share: str, settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shutil.copytree(settings.home, tmp_path, dirs_exist_ok=True)
-    changed = settings.changed({"home": tmp_path, "data.like_threshold": threshold})
+    changed = settings.changed({"home": tmp_path, "data.targets.like_threshold": threshold})
     result = train(changed, force=True)
     assert result.summary["liked_share"] == (0.0 if threshold > 0 else 1.0)
     said = "".join(capsys.readouterr())

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 PIECES = Path(__file__).parents[3] / "shared" / "kuairec" / "real"
 # Enough to tell the systems apart, and little enough for every run of the tests.
 USER_SHARE, VIDEOS, OTHERS = 0.1, 800, 3.0
-SMALL = "ranker.lightgbm.num_iterations = 60\nfeatures.als_factors = 16\n"
+SMALL = "ranker.lightgbm.num_iterations = 60\nfeatures.als.factors = 16\n"
 
 
 @pytest.fixture(scope="module")

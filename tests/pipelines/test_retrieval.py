@@ -77,7 +77,7 @@ def test_a_source_is_the_same_whatever_happens_from_the_cutoff_on(name, settings
 
 @pytest.mark.parametrize("name", RETRIEVAL_SOURCES)
 def test_where_nothing_was_liked_a_source_has_finite_scores(name, settings):
-    scores = _scores(name, LOG, settings.changed({"data.like_threshold": 500.0}))
+    scores = _scores(name, LOG, settings.changed({"data.targets.like_threshold": 500.0}))
     assert scores.shape[0] == LOG.filter(pl.col(columns.EVENT_TIMESTAMP) < CUTOFF)[columns.USER_ID].n_unique()
     assert np.isfinite(scores).all()
 
@@ -159,7 +159,7 @@ def test_biased_als_tells_what_was_disliked_from_what_was_not_shown(settings, mo
         }
     ).cast(LOG.schema)
     monkeypatch.setattr(biased_als, "REGULARIZATION_PLAYS", 1.0)
-    few = settings.changed({"features.als_factors": 8})
+    few = settings.changed({"features.als.factors": 8})
     scores = _scores("biased_als", played, few)[user, video]
     own = [scores[~shown & (user == one) & liked] for one in range(60) for liked in (is_liked, ~is_liked)]
     assert all(yes.min() > no.max() for yes, no in zip(own[::2], own[1::2], strict=True))

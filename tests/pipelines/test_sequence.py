@@ -1,4 +1,4 @@
-"""The transformer goes on from an earlier night, is used only where it helps, and is absent without JAX."""
+"""The transformer continues from an earlier night, is used only where it helps, and is absent without JAX."""
 
 import dataclasses
 import sys
@@ -132,7 +132,7 @@ def test_a_night_begins_anew_where_what_the_last_one_had_learnt_is_worse(
 
 
 def test_the_night_after_learns_from_the_day_that_judged_the_night_before(settings, of_use, monkeypatch):
-    """Of what is new, that day is all that it may learn from: the day since judges it."""
+    """That day is all of what is new that it may learn from: the day since then judges it."""
     from pipelines.retrieval.sequence import night
 
     past = _log()

@@ -21,7 +21,7 @@ CUTOFF = midnight(FIRST_DAY + timedelta(days=7))
 
 
 def _settings(home: Path, **changes: object) -> Settings:
-    return settings_for(home, **{"features.als_refit_days": 6, **changes})
+    return settings_for(home, **{"features.als.refit_days": 6, **changes})
 
 
 def _text(log: SmallLog, settings: Settings) -> pl.DataFrame:
@@ -194,7 +194,7 @@ def test_another_night_without_new_texts_keeps_the_source(tmp_path: Path) -> Non
 
 def test_a_log_without_enough_plays_for_a_refit_has_no_text_that_a_row_sees(tmp_path: Path) -> None:
     """Nor factors: both wait for the first refit, and where there is none the join gives null."""
-    settings = _settings(tmp_path, **{"features.als_factors": 64})
+    settings = _settings(tmp_path, **{"features.als.factors": 64})
     LOG.write(settings)
     build_features(settings)
     for view in (columns.VIDEO_TEXT, columns.USER_FACTORS, columns.VIDEO_FACTORS):

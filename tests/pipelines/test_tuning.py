@@ -1,4 +1,4 @@
-"""Tuning: a study goes on where it was stopped, is measured on users who choose only, and is put to use."""
+"""Tuning: a study continues where it was stopped, is measured on validation users only, and is put to use."""
 
 from pathlib import Path
 

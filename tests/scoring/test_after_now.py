@@ -12,12 +12,13 @@ from nightreel.core.settings import Settings
 from nightreel.core.steps import StepResult
 from nightreel.operations import doctor, jobs, schedule
 from nightreel.operations.due import last_due
+from nightreel.operations.heartbeat import read_heartbeat, write_beat
 from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.metrics import metrics_text
 from nightreel.operations.night import run_job
 from nightreel.operations.schedule import Scheduler, _ticking, wake
 from nightreel.operations.stages import Stage
-from nightreel.operations.status import DUE, FRESH, STALE, beat, read_heartbeat, status
+from nightreel.operations.status import DUE, FRESH, STALE, status
 from scoring.database.connection import reading, sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.score_facts import ScoreFacts
@@ -149,7 +150,7 @@ def test_a_night_reports_what_is_of_later_and_is_kept_among_many_such(published:
 
 def test_a_heartbeat_of_later_is_no_sign_of_life(settings: Settings) -> None:
     upgrade_database(settings)
-    beat(settings.paths, {"pid": 1})
+    write_beat(settings.paths, {"pid": 1, "host": "", "doing": None, "state": FRESH})
     now = datetime.now(UTC)
     before = read_heartbeat(settings.paths, now - timedelta(days=365))
     assert before is not None and not before["alive"]

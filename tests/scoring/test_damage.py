@@ -28,7 +28,7 @@ from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 from tests.fixtures.tables import read_table
 
 SETTINGS = """ranker.lightgbm.num_iterations = 10
-features.als_factors = 4
+features.als.factors = 4
 threads = 1
 lists.top_k = 5
 ranker.filter_k = 20

@@ -134,7 +134,7 @@ def test_a_schedule_that_never_comes_is_refused(
     name: str, cron: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, cron)
-    with pytest.raises(InputError, match="never comes"):
+    with pytest.raises(InputError, match="never occurs"):
         load_settings()
 
 

@@ -211,7 +211,7 @@ def _videos(lists: pl.DataFrame) -> Iterator[tuple[int, tuple[int, ...]]]:
 def test_what_cannot_be_exported_says_why(home: Settings, tmp_path: Path, nightreel: Nightreel) -> None:
     with pytest.raises(InputError, match="no such run"):
         export(home, tmp_path / "lists.csv", 1, since=9)
-    with pytest.raises(InputError, match=r"none of \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(InputError, match=r"not one of \.csv, \.jsonl, \.parquet"):
         export(home, tmp_path / "lists.txt", 1)
     with pytest.raises(NightreelError, match=r"redis://:\*\*\*@127\.0\.0\.1:1/0: .*stay as they were"):
         export_to_redis(home, "redis://:secret@127.0.0.1:1/0", "lists", None)

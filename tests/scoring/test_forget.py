@@ -34,7 +34,7 @@ from tests.fixtures.tables import read_table
 USER = 7_716_253_849
 SETTINGS = (
     "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
-    "features.als_factors = 4\nthreads = 1\n"
+    "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\ndatabase.keep_runs = 3\n"
 )
 
@@ -112,7 +112,7 @@ def test_no_file_of_the_home_has_the_user_any_more(
     (record,) = (home.paths.data / "forgotten").iterdir()
     removed = json.loads(record.read_text())["removed"]
     assert removed["rows of lists"] == 10 and removed["archived rows"] == 1 and removed["raw rows"] > 100
-    # What is made again of the raw files brings nothing back, and the home goes on.
+    # What is made again of the raw files brings nothing back, and the home still works.
     assert nightreel("ingest", home=tmp_path).returncode == 0
     again = nightreel("run", home=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -61,7 +61,7 @@ def test_the_figures_of_the_hybrid_are_those_of_the_published_lists(home: Settin
     lists = _published(home)
     assert lists["rank"].max() == home.lists.top_k > home.ranker.filter_k
     observed = pl.read_parquet(home.paths.table("fully_observed"))
-    liked = observed.with_columns(liked=pl.col(columns.WATCH_RATIO) > home.data.like_threshold)
+    liked = observed.with_columns(liked=pl.col(columns.WATCH_RATIO) > home.data.targets.like_threshold)
     judged = lists.join(liked, on=[columns.USER_ID, columns.VIDEO_ID], maintain_order="left")
     top = judged.filter(pl.col("rank") <= 10)
     discount = pl.col("liked") / (pl.col("rank") + 1).log(2)

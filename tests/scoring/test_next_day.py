@@ -14,14 +14,14 @@ import pytest
 
 from feature_repo.open_store import store as open_store
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import RetrievalSettings, Settings
 from pipelines import model_registry
 from pipelines.backtest_files import Backtest, BacktestDay, lists_file
 from pipelines.model_rows.sides import sides_as_of
 from pipelines.rankers import HybridRanker, train
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.next_day import NextDayRanker
-from pipelines.rankers.objective import BACKTEST, NEXT_DAY
+from pipelines.rankers.objective import BACKTEST, NEXT_DAY, SHOWN, settings_without_effect
 from pipelines.rankers.past_nights import night_rows
 from pipelines.rankers.shrinkage import Shrinkage
 from pipelines.rankers.training_data import TrainingData
@@ -119,6 +119,16 @@ def test_the_version_says_its_objective_and_keeps_the_rankers_of_the_backtest(
         assert NextDayRanker.load(model.folder, prefix).names
 
 
+def test_a_setting_that_the_models_objective_does_not_read_is_named(home: Settings) -> None:
+    changed = home.changed({"retrieval.candidates": "als,popular", "retrieval.sources": "als,ease"}).retrieval
+    (line,) = settings_without_effect({NEXT_DAY}, changed)
+    assert "[retrieval] candidates has no effect" in line
+    (line,) = settings_without_effect({SHOWN}, changed)
+    assert "[retrieval] sources and source_k have no effect" in line
+    assert not settings_without_effect({SHOWN, NEXT_DAY}, changed)
+    assert not settings_without_effect({SHOWN}, RetrievalSettings())
+
+
 def test_every_user_has_a_whole_list_of_what_they_had_not_played(home: Settings) -> None:
     lists = _published(home)
     candidates = find_candidates(home, open_store(), _as_of(home))
@@ -189,7 +199,7 @@ class _Alone:
         self.has_all = candidates.rewatch(slice(None))
 
     def _by_reception(self, settings: Settings, as_of) -> np.ndarray:
-        """Of each video how well all users had received it: its share of liked plays, then its views."""
+        """How well all users had received each video: its share of liked plays, then its views."""
         source = pl.read_parquet(settings.paths.feature_source(columns.VIDEO_ENGAGEMENT))
         names = [columns.VIDEO_AGG_LIKED_SHARE, columns.VIDEO_AGG_VIEWS]
         last = source.filter(pl.col(columns.EVENT_TIMESTAMP) <= as_of).sort(columns.EVENT_TIMESTAMP)
@@ -229,7 +239,7 @@ def test_rows_name_the_sources_among_whose_best_their_video_is(home: Settings) -
 
 def test_what_a_source_scores_alike_is_taken_by_how_well_it_was_received(home: Settings) -> None:
     """Few plays are liked here, so that many videos tie for the last of a source's room."""
-    changes: dict[str, object] = {"data.like_threshold": 6.0, "lists.exclude.seen": False}
+    changes: dict[str, object] = {"data.targets.like_threshold": 6.0, "lists.exclude.seen": False}
     lists = _lists(home, CUT, length=40, **changes)
     alone = _Alone(home.changed(changes), CUT)
     decided = set()

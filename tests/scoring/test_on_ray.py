@@ -218,7 +218,7 @@ def test_a_run_that_has_ended_takes_no_rows_of_a_late_loader(settings: Settings)
     published = score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"]
     with (
         sql_engine(settings).begin() as connection,
-        pytest.raises(NightreelError, match=f"Run {published} is not being written any more"),
+        pytest.raises(NightreelError, match=f"Run {published} is no longer being written"),
     ):
         require_unpublished(connection, published)
 

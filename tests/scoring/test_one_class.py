@@ -79,12 +79,16 @@ def test_without_two_classes_train_says_so_and_the_filter_follows_what_is_watche
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = _home(tmp_path / "home", monkeypatch, ratio, "shown")
-    trained = nightreel("train", home=settings.home, NIGHTREEL_DATA_LIKE_THRESHOLD=threshold)
+    trained = nightreel(
+        "train", home=settings.home, NIGHTREEL_DATA_TARGETS=f'{{"like_threshold": {threshold}}}'
+    )
     assert trained.returncode == 0, trained.stderr
     said = trained.stdout + trained.stderr
     assert f"liked plays are {share}" in said and f"like_threshold = {threshold}" in said
     assert _trained(settings)["classifier_learns"] == "amount"
-    scored = nightreel("score", home=settings.home, NIGHTREEL_DATA_LIKE_THRESHOLD=threshold)
+    scored = nightreel(
+        "score", home=settings.home, NIGHTREEL_DATA_TARGETS=f'{{"like_threshold": {threshold}}}'
+    )
     assert scored.returncode == 0, scored.stderr
     rows = _published(settings)
     assert rows["classifier_score"].n_unique() > 20
@@ -102,8 +106,8 @@ def all_alike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     ("objective", "threshold", "share", "remedy"),
     [
         ("shown", "1", "100.000%", "Set [ranker] objective = next_day"),
-        ("auto", "3", "0.000%", "Set [data] like_threshold below 2"),
-        ("next_day", "3", "0.000%", "Set [data] like_threshold below 2"),
+        ("auto", "3", "0.000%", "Set [data.targets] like_threshold below 2"),
+        ("next_day", "3", "0.000%", "Set [data.targets] like_threshold below 2"),
     ],
 )
 def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy(
@@ -112,7 +116,7 @@ def test_where_nothing_can_be_learnt_train_refuses_with_the_share_and_the_remedy
     done = nightreel(
         "train",
         home=all_alike.home,
-        NIGHTREEL_DATA_LIKE_THRESHOLD=threshold,
+        NIGHTREEL_DATA_TARGETS=f'{{"like_threshold": {threshold}}}',
         NIGHTREEL_RANKER_OBJECTIVE=objective,
     )
     assert done.returncode == 2, done.stdout + done.stderr

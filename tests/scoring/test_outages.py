@@ -15,9 +15,11 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings import Settings
 from nightreel.core.steps import StepResult
 from nightreel.operations.stages import RETRY_WAIT_S, Outcome, Stage, run_stages
-from scoring.database.connection import DatabaseAwayError, database_url, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import DatabaseAwayError, translate_errors
 from scoring.database.score_facts import ScoreFacts
 from scoring.database.tables import recommendation_run
+from scoring.database.url import database_url
 from scoring.database.writer import exclusive_lock
 from scoring.lists.rows import Lists
 from tests.fixtures.lists import make_blocks, make_candidates

@@ -54,7 +54,7 @@ def test_before_an_instant_is_what_the_log_says(
 def test_kept_days_are_not_read(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of days that were over and are as they were, no play is looked at again."""
+    """No play is read again of days that were over and have not changed."""
     settings = settings_for(tmp_path_factory.mktemp("kept"))
     last = midnight(FIRST_DAY + timedelta(days=5))
     stamp = pl.col(columns.EVENT_TIMESTAMP)

@@ -16,7 +16,8 @@ from sqlalchemy import make_url
 
 from nightreel.core.errors import BusyError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import sql_engine, translate_errors
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.writer import exclusive_lock, sole_job
 from tests.fixtures.fork_server import forks
 from tests.fixtures.published_home import publish_small_lists, shown_rows

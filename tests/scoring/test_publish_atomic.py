@@ -109,12 +109,12 @@ def test_while_a_run_is_written_readers_see_the_old_list(settings: Settings) -> 
 def test_a_readers_transaction_holds_up_a_publish_only_for_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of SQLite, which is in no WAL mode between two publishes."""
+    """On SQLite, which is not in WAL mode between two publishes."""
     settings = Settings.model_validate({"home": tmp_path, "lists.top_k": 10})
     candidates = make_candidates(5)
     publish_lists(settings, candidates, make_blocks(candidates, 5, k=10))
     before = shown_rows(settings)
-    monkeypatch.setattr("scoring.database.connection._READERS_WAIT_S", 0.3)
+    monkeypatch.setattr("scoring.database.sqlite_journal._READERS_WAIT_S", 0.3)
     app = sqlite3.connect(settings.paths.sqlite, isolation_level=None)
     app.execute("BEGIN")
     assert app.execute("SELECT count(*) FROM latest_recommendation").fetchone()[0] == len(before)
@@ -221,7 +221,7 @@ def test_a_run_that_another_process_ended_is_not_shown(settings: Settings) -> No
         with sql_engine(settings).begin() as connection:
             connection.exec_driver_sql("UPDATE recommendation_run SET status = 'failed' WHERE run_id = 2")
 
-    with pytest.raises(NightreelError, match="ended by another process"):
+    with pytest.raises(NightreelError, match="another process"):
         publish_lists(settings, candidates, usurped(), NIGHT + timedelta(days=1))
     assert shown_rows(settings) == before
 

@@ -137,7 +137,7 @@ def test_a_row_names_the_sources_that_give_its_video_when_each_is_asked_alone(ni
             rows = zip(lists.video_id[own].tolist(), lists.candidate_sources[own].tolist(), strict=True)
             for video, names in rows:
                 at = int(np.searchsorted(candidates.video_id, video))
-                # Alone, a source that finds too little is made up by the popular ones.
+                # If a source alone finds too little, popular videos fill its list.
                 if name in names.split(","):
                     assert at in videos
                 elif at in videos:

@@ -9,8 +9,9 @@ import pytest
 
 from nightreel.core.disk import DiskFullError
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, translate_errors
+from scoring.database.failures import translate_errors
 from scoring.database.sqlite_staging import StagedRows
+from scoring.database.url import database_url
 from tests.fixtures.fork_server import forks
 from tests.fixtures.published_home import publish_small_lists
 

@@ -14,10 +14,11 @@ from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
 from nightreel.operations import doctor, jobs
 from nightreel.operations.due import last_due
+from nightreel.operations.heartbeat import read_heartbeat
 from nightreel.operations.jobs import NIGHT, Job
 from nightreel.operations.metrics import metrics_text, served_metrics
 from nightreel.operations.schedule import Scheduler
-from nightreel.operations.status import DUE, FRESH, STALE, read_heartbeat, status
+from nightreel.operations.status import DUE, FRESH, STALE, status
 from scoring.database.connection import sql_engine
 from scoring.database.schema import upgrade_database
 from scoring.database.tables import recommendation_run

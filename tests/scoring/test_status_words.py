@@ -39,7 +39,7 @@ CASES = [
     ),
     Case(
         FRESH,
-        "What users made of the last lists is unusual: reach fell.",
+        "The outcome of the last lists is unusual: reach fell.",
         "Next: nightreel scorecard",
         more={"out_of_band": ["reach fell"]},
     ),

@@ -9,9 +9,11 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from nightreel.core.errors import InputError, NightreelError
 from nightreel.core.settings import Settings
-from scoring.database.connection import database_url, masked, reading, sql_engine, translate_errors
+from scoring.database.connection import reading, sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.schema import SCHEMA_VERSION, recorded_version, upgrade
 from scoring.database.tables import recommendation, recommendation_run
+from scoring.database.url import database_url, masked
 from scoring.database.writer import exclusive_lock
 
 _RUN = {

@@ -124,7 +124,7 @@ def _can_be_measured(source: ParquetSource, name: str, kind: str) -> bool:
 
 
 def _numbers(column: pa.Array, *, what: str) -> NDArray[np.float64]:
-    """The column's values as floats, without nulls. Raises AsOfError where they are no numbers."""
+    """The column's values as floats, without nulls. Raises AsOfError if they are not numbers."""
     try:
         floats = pc.cast(column.drop_null(), pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -48,7 +48,7 @@ def read_text(column: pa.Array, *, what: str) -> pa.Array:
     """
     texts = column.cast(pa.large_string())
     if pc.any(pc.match_substring_regex(texts, CLOCK_WORD)).as_py():
-        raise AsOfError(f"{what}: not timestamps: 'now' and 'today' are no times.")
+        raise AsOfError(f"{what}: not timestamps: 'now' and 'today' are not times.")
     aware = pc.match_substring_regex(texts, HAS_OFFSET)
     # One call for both kinds would read a text without an offset in the offset of the text before it.
     parsed = [

@@ -245,10 +245,10 @@ def _factors(view: str, feature: str, entity: str) -> View:
             Feature(
                 feature,
                 entity,
-                "als_factors numbers.",
+                "[features.als] factors numbers.",
                 type="floats",
                 kind="embedding",
-                how="ALS on growing windows, refitted every als_refit_days",
+                how="ALS on growing windows, refitted every [features.als] refit_days",
                 ranked=False,
             ),
         ),

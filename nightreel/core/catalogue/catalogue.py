@@ -53,7 +53,7 @@ class Catalogue:
                 yield view, feature
 
 
-# Of nightreel itself, whatever a home adds.
+# nightreel's own, whatever a home adds.
 BUILTIN = Catalogue(builtin.VIEWS)
 
 

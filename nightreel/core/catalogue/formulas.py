@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-DAY_US = 86_400_000_000
+from nightreel.core.instants import DAY_US
+
 # How many plays the prior counts for in the share of a video, and in that of a user with a group of videos.
 VIDEO_PRIOR_PLAYS, GROUP_PRIOR_PLAYS = 10.0, 5.0
 # Where ranges of video_duration begin: most short videos last 5 to 20 s.

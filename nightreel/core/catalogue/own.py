@@ -37,7 +37,7 @@ def own_views(settings: FeatureSettings, taken: Sequence[View]) -> tuple[View, .
     """
     found: dict[str, tuple[str, list[Feature]]] = {}
     names = {name: "nightreel" for view in taken for name in view.names} | dict.fromkeys(_reserved(), "a key")
-    for named in settings.modules:
+    for named in settings.own_modules:
         for feature in _features(named):
             _check(feature, named)
             if feature.name in names:
@@ -107,7 +107,7 @@ def _module(named: str) -> ModuleType:
         # Whatever a user's module raises is reported in one line, with the position in it.
         raise InputError(
             f"[features] modules: {named}{_line_of(error, named)}: {_said(error)}.",
-            "Mend the module, or correct the setting.",
+            "Fix the module, or correct the setting.",
         ) from None
 
 
@@ -145,7 +145,9 @@ def _check(feature: Feature, named: str) -> None:
     where = f"{named}: feature {feature.name!r}"
     tables = _TABLES_OF.get(feature.entity)
     if not isinstance(feature.name, str) or not _NAME.fullmatch(feature.name):
-        raise InputError(f"{where}: not a name.", "Use small letters, digits and _, a letter first.")
+        raise InputError(
+            f"{where}: not a name.", "Use lower-case letters, digits and _, beginning with a letter."
+        )
     if tables is None:
         raise InputError(f"{where}: no entity {feature.entity!r}.", f"It is one of {', '.join(_TABLES_OF)}.")
     if feature.table not in tables:
@@ -154,7 +156,9 @@ def _check(feature: Feature, named: str) -> None:
             f"Use one of {', '.join(tables)}.",
         )
     if not isinstance(feature.value, pl.Expr):
-        raise InputError(f"{where}: its value is no Polars expression.", "Write value=pl.len(), or like it.")
+        raise InputError(
+            f"{where}: its value is not a Polars expression.", "Write value=pl.len(), for example."
+        )
     if not feature.description.strip():
         raise InputError(f"{where}: no description.", "Say what it means in a sentence.")
     for said, allowed, what in (
@@ -166,8 +170,10 @@ def _check(feature: Feature, named: str) -> None:
             shown = ", ".join(str(one) for one in allowed)
             raise InputError(f"{where}: {what} is {said!r}.", f"It is one of {shown}.")
     if feature.type == "string" and feature.kind != "categorical":
-        raise InputError(f"{where}: text is no number.", 'Set kind="categorical".')
+        raise InputError(f"{where}: text is not a number.", 'Set kind="categorical".')
     if feature.days is not None and not (isinstance(feature.days, int) and 1 <= feature.days <= _DAYS_MAX):
         raise InputError(f"{where}: days is {feature.days!r}.", f"It is from 1 to {_DAYS_MAX}, or None.")
     if feature.view and not _NAME.fullmatch(feature.view):
-        raise InputError(f"{where}: {feature.view!r} is no name of a view.", "Use small letters, digits, _.")
+        raise InputError(
+            f"{where}: {feature.view!r} is not a name for a view.", "Use lower-case letters, digits and _."
+        )

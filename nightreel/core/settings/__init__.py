@@ -27,7 +27,7 @@ from nightreel.core.settings.paths import Paths
 from nightreel.core.settings.ranker import RankerSettings
 from nightreel.core.settings.retrieval import CANDIDATE_SOURCES, RETRIEVAL_SOURCES, RetrievalSettings
 from nightreel.core.settings.schedule import ScheduleSettings
-from nightreel.core.settings.settings import WORK_DIR, Settings
+from nightreel.core.settings.settings import Settings
 from nightreel.core.settings.urls import URL_SCHEMES, masked_url, parsed_url, url_of, working_folder
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "RETRIEVAL_SOURCES",
     "SETTINGS_FILE",
     "URL_SCHEMES",
-    "WORK_DIR",
     "ArmSettings",
     "BrowseSettings",
     "ClusterSettings",

@@ -13,13 +13,13 @@ class BrowseSettings(Section):
     password: SecretStr | None = Field(
         default=None,
         description="Password that the pages and the API of `nightreel browse` ask for, with any user name; "
-        "needed where it serves others than this machine. Set it in the environment.",
+        "required if it serves other machines. Set it in the environment.",
         min_length=8,
     )
     thumbnail_url: str | None = Field(
         default=None,
         description="Address of a video's picture, e.g. `https://cdn.example.com/{video_id}.jpg`, which the "
-        "pages show and the browser fetches; not set: no pictures.",
+        "browser loads; not set: no pictures.",
     )
 
     @field_validator("thumbnail_url")

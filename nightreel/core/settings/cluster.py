@@ -17,7 +17,7 @@ class ClusterSettings(Section):
     ray_address: str | None = Field(
         default=None,
         description="Address of the Ray cluster, e.g. `10.0.0.5:6379`, or `auto` on one of its machines; not "
-        "set: Ray is started on this machine for the step.",
+        "set: the step starts Ray on this machine.",
     )
     shared_dir: str | None = Field(
         default=None,

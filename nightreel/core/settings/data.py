@@ -23,22 +23,22 @@ class FileFormat(Section):
 
     delimiter: str | None = Field(
         default=None,
-        description="what stands between the columns of CSV files, e.g. `;` or `::`",
+        description="the character between the columns of CSV files, e.g. `;` or `::`",
         min_length=1,
     )
     decimal: Literal[".", ","] | None = Field(
         default=None,
-        description="what stands before the decimals of numbers; recognised: a point, or a comma where that "
+        description="the character before the decimals of numbers; recognised: a point, or a comma if that "
         "does not separate columns and the first rows of a column have it",
     )
     encoding: str | None = Field(
         default=None,
-        description="of text files, e.g. `gbk`; recognised: UTF-8, or UTF-16 where a file says so",
+        description="encoding of text files, e.g. `gbk`; recognised: UTF-8, or UTF-16 with its mark",
     )
     quote: str | None = Field(
         default=None,
-        description="what stands around fields of CSV files that hold a delimiter, e.g. `'`; empty: nothing, "
-        "and a quote is a character like others; recognised: `\"`, or `'` where all fields have it",
+        description="the quote around fields of CSV files that contain a delimiter, e.g. `'`; empty: none, "
+        "quotes are ordinary characters; recognised: `\"`, or `'` if all fields have it",
         max_length=1,
     )
     time: TimeFormat = Field(
@@ -49,7 +49,7 @@ class FileFormat(Section):
     text_ids: str = Field(
         default=AUTO_IDS,
         description="which ids are text (words, UUIDs, integers above 2^63-1): names of user, video, author, "
-        "music, tag with commas between, or `none`; recognised in the first load, and kept",
+        "music, tag separated by commas, or `none`; recognised in the first load, and kept",
     )
 
     @field_validator("encoding")
@@ -59,7 +59,9 @@ class FileFormat(Section):
             try:
                 codecs.lookup(value)
             except (LookupError, ValueError) as error:
-                raise ValueError(f"{value!r} is no known encoding; use a name like gbk or latin-1") from error
+                raise ValueError(
+                    f"{value!r} is not a known encoding; use a name like gbk or latin-1"
+                ) from error
         return value
 
     @field_validator("text_ids")
@@ -69,8 +71,33 @@ class FileFormat(Section):
         of_ids = not set(names) - set(TEXT_IDS) and len(set(names)) == len(names)
         if names not in ([AUTO_IDS], [NO_TEXT_IDS]) and not of_ids:
             known = ", ".join(TEXT_IDS)
-            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, with commas between")
+            raise ValueError(f"{value!r}: write `auto`, `none`, or some of {known}, separated by commas")
         return ",".join(names)
+
+
+class TargetSettings(Section):
+    """What the rankers learn of a play."""
+
+    like_threshold: float = Field(
+        default=1.0,
+        description="a play is liked when watch_ratio, or its counterpart in a log of another layout, "
+        "exceeds this; the default is 3.5 for ratings, 0 for weights and 0.5 for events",
+        ge=0,
+    )
+    long_view_s: float | None = Field(
+        default=None,
+        description="a play of at least this many seconds is liked too, whatever its watch_ratio; by default "
+        "the ratio alone counts",
+        gt=0,
+    )
+    label: Literal["ratio", "duration"] = Field(
+        default="ratio",
+        description="what a liked play is: `ratio`, as the two keys above say; `duration`, one whose "
+        "watch_ratio is in the highest fifth among videos of similar length",
+    )
+    watch_ratio_clip: float = Field(
+        default=5.0, description="the regressor's target is watch_ratio, at most this", gt=0
+    )
 
 
 class DataSettings(Section):
@@ -96,27 +123,11 @@ class DataSettings(Section):
         default=0.01, description="Largest share of a file's rows that ingest may reject.", ge=0, le=1
     )
     format: FileFormat = Field(
-        default=FileFormat(), description="How the files are written; what is not set is recognised."
+        default=FileFormat(),
+        description="How the files are written; keys that are not set are recognised from the files.",
     )
-    like_threshold: float = Field(
-        default=1.0,
-        description="A play is liked when watch_ratio exceeds this, or what stands for it in a log of "
-        "another layout; where that is a rating, the default is 3.5, of a weight 0, of events 0.5.",
-        ge=0,
-    )
-    long_view_s: float | None = Field(
-        default=None,
-        description="A play of at least so many seconds is liked too, whatever its watch_ratio; by default "
-        "the ratio alone counts.",
-        gt=0,
-    )
-    watch_ratio_clip: float = Field(
-        default=5.0, description="The regressor's target is watch_ratio, at most this.", gt=0
-    )
-    label: Literal["ratio", "duration"] = Field(
-        default="ratio",
-        description="What the rankers learn: watch_ratio above like_threshold, or among the highest fifth "
-        "of the plays of videos of like length.",
+    targets: TargetSettings = Field(
+        default=TargetSettings(), description="Which plays are liked, and what the regressor learns."
     )
     log: LogLayout | None = Field(
         default=None,
@@ -137,13 +148,15 @@ class DataSettings(Section):
     def _follow_from_log(self) -> "DataSettings":
         if self.log is None:
             return self
-        if "like_threshold" not in self.model_fields_set:
-            # Settings are frozen for others.
-            object.__setattr__(self, "like_threshold", self.log.like_threshold)
+        if "like_threshold" not in self.targets.model_fields_set:
+            # Settings are frozen for others. A copy, as the default is one object for all.
+            object.__setattr__(self, "targets", self.targets.model_copy())
+            object.__setattr__(self.targets, "like_threshold", self.log.like_threshold)
         needs = "of plays whose play_time and length [data.columns] names"
-        if self.label == "duration" and not self.has_lengths:
+        if self.targets.label == "duration" and not self.has_lengths:
             raise ValueError(f'label = "duration" is {needs}; set label = "ratio"')
-        if self.long_view_s is not None and not (self.has_lengths and self.log.columns.value is None):
+        has_ratios = self.has_lengths and self.log.columns.value is None
+        if self.targets.long_view_s is not None and not has_ratios:
             raise ValueError(f"long_view_s is {needs}, and no rating, weight or event; do not set it")
         return self
 

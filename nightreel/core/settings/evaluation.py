@@ -14,12 +14,12 @@ class EvaluationSettings(Section):
     backtest_days: int = Field(
         default=3,
         description="Last days of the interactions whose lists are made as they would have been published, "
-        "and judged by what was played that day (protocol `next_day`); the holdout covers them.",
+        "and judged by what was played on that day (protocol `next_day`); the holdout covers them.",
         ge=1,
     )
     tuning_share: float = Field(
         default=0.2,
-        description="Share of the evaluated users, by hash, that choose the blend; the others are reported.",
+        description="Share of the evaluated users, by hash, who choose the blend; figures are of the others.",
         ge=0,
         lt=1,
     )

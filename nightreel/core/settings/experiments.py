@@ -55,7 +55,7 @@ class ExperimentSettings(Section):
 
     salt: str | None = Field(
         default=None,
-        description="What users are hashed with into arms; another one draws them anew.",
+        description="Hashed with each user's id to choose the arm; another salt assigns users anew.",
         min_length=1,
     )
     arms: Mapping[str, ArmSettings] = Field(
@@ -76,7 +76,7 @@ class ExperimentSettings(Section):
         if wrong:
             raise ValueError(f"arm {wrong[0]!r}: write it in a-z, 0-9, _ and -, at most 64")
         if len(value) == 1 or len(value) > _ARMS_MAX:
-            raise ValueError(f"arms: there are {len(value)}, and may be 2 to {_ARMS_MAX}")
+            raise ValueError(f"arms: there are {len(value)}; there may be 2 to {_ARMS_MAX}")
         return value
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class ExperimentSettings(Section):
             raise ValueError("salt: arms need one")
         total = math.fsum(arm.share for arm in self.arms.values())
         if abs(total - 1) > 1e-9:
-            raise ValueError(f"the shares of the arms add up to {total:g}, and not to 1")
+            raise ValueError(f"the shares of the arms add up to {total:g}, not to 1")
         return self
 
     def notes_repeats(self, lists: ListSettings) -> bool:

@@ -70,12 +70,12 @@ class LightgbmTable(BaseModel):
 class LightgbmSettings(LightgbmTable):
     """Parameters of all rankers; the listed ones have nightreel's own defaults."""
 
-    num_iterations: int = Field(default=120, description="Most trees of each ranker.", ge=1)
+    num_iterations: int = Field(default=120, description="Largest number of trees of each ranker.", ge=1)
     early_stopping_round: int = Field(
-        default=40, description="Stop when the holdout has not improved for so many trees.", ge=1
+        default=40, description="Stop when the holdout has not improved for this many trees.", ge=1
     )
     learning_rate: float = Field(
-        default=0.0935, description="How much of each tree's answer the classifier takes.", gt=0, le=1
+        default=0.0935, description="How much of each tree's answer the classifier adds.", gt=0, le=1
     )
     # The lists' kernel walks a tree by 64 bits, one a leaf.
     num_leaves: int = Field(default=27, description="Leaves of a tree.", ge=2, le=64)
@@ -83,7 +83,9 @@ class LightgbmSettings(LightgbmTable):
     feature_fraction: float = Field(
         default=0.471, description="Share of the features, drawn anew, that a tree may use.", gt=0, le=1
     )
-    lambda_l2: float = Field(default=24.1, description="Weight that pulls a leaf's answer to zero.", ge=0)
+    lambda_l2: float = Field(
+        default=24.1, description="Weight that pulls a leaf's answer towards zero.", ge=0
+    )
 
 
 class RegressorSettings(LightgbmTable):

@@ -13,14 +13,14 @@ class Exclusions(Section):
 
     seen: bool = Field(default=True, description="videos that the user has watched")
     seen_days: int | None = Field(
-        default=None, description="watched videos may be listed again after so many days", ge=1
+        default=None, description="watched videos may be listed again after this many days", ge=1
     )
     not_public: bool = Field(
         default=True, description="videos whose last known visible_status is not `public`"
     )
     advertisements: bool = Field(default=False, description="videos whose video_type is `AD`")
     max_age_days: int | None = Field(
-        default=None, description="videos uploaded more than so many days ago", ge=1
+        default=None, description="videos uploaded more than this many days ago", ge=1
     )
 
 
@@ -50,7 +50,7 @@ class SharedLists(Section):
     )
     segments: tuple[str, ...] = Field(
         default=(),
-        description="columns of the users table, e.g. `user_active_degree`; each of their values has a list "
+        description="columns of the users table, e.g. `user_active_degree`; each of their values gets a list "
         "of popular videos too",
     )
 
@@ -65,7 +65,7 @@ class SharedLists(Section):
                 raise ValueError("a column is named twice")
             if columns.OVERALL in names:
                 raise ValueError(
-                    f"`{columns.OVERALL}` is the name of the list for all; there is always that one"
+                    f"`{columns.OVERALL}` is the name of the list for everyone, which is always made"
                 )
         return value
 
@@ -78,20 +78,20 @@ class ListSettings(Section):
     max_per: Caps = Field(default=Caps(), description="Most videos of a kind in a list; not set: any number.")
     diversity: float = Field(
         default=0.0,
-        description="Weight of the next row's likeness (text, category) to the rows before it against its "
-        "position in the order (maximal marginal relevance); 0: none.",
+        description="Weight of a row's likeness (text, category) to the rows above it, against its position "
+        "in the order (maximal marginal relevance); 0: none.",
         ge=0,
         lt=1,
     )
     repeat_discount: Annotated[float, Field(ge=0, lt=1)] | Literal["fitted"] = Field(
         default=0.0,
-        description="A video that stood in the first 20 rows for 3 nights and was not played has its "
-        "position divided by 1 less this, once more for each further night; 0: none; `fitted`: what "
-        "`nightreel evaluate` finds to gain (docs/rules.md).",
+        description="If a video was in the first 20 rows for 3 nights and was not played, its position is "
+        "divided by 1 minus this, and once more for each further night; 0: none; `fitted`: the value that "
+        "`nightreel evaluate` finds (docs/rules.md).",
     )
     explore_share: float = Field(
         default=0.0,
-        description="Share of a list's rows after the tenth that are drawn by chance from the next 50 of the "
+        description="Share of a list's rows after the tenth that are drawn at random from the next 50 of the "
         "order, with their probability in the column `propensity`; 0: none.",
         ge=0,
         le=1,
@@ -102,7 +102,7 @@ class ListSettings(Section):
     )
     in_feast: bool = Field(
         default=False,
-        description="Each night also puts the lists into Feast's view `user_recommendation` and its online "
+        description="Each night also writes the lists to Feast's view `user_recommendation` and its online "
         "store, as `nightreel export --to feast` does.",
     )
 

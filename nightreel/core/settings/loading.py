@@ -22,7 +22,7 @@ from nightreel.core.settings.names import (
 from nightreel.core.settings.needs import MirrorNeeds
 from nightreel.core.settings.old_names import warn_once, with_new_names
 from nightreel.core.settings.paths import Paths
-from nightreel.core.settings.settings import WORK_DIR, Settings
+from nightreel.core.settings.settings import Settings
 from nightreel.core.settings.sources import (
     environment,
     from_environment,
@@ -94,7 +94,7 @@ def _with_whole_paths(loaded: Settings, file: Path | None, *, is_raw_in_file: bo
     home_url = url_of(loaded.home)
     if home_url is not None:
         updates["home_url"] = home_url
-        home = working_folder(home_url, loaded.work_dir)
+        home = working_folder(home_url, environment())
     else:
         home = (base / loaded.home.expanduser()).resolve()
     if "data.raw_dir" in by_environment:
@@ -131,7 +131,7 @@ def require_home(settings: MirrorNeeds, *, may_be_new: bool = False) -> None:
         return
     raise InputError(
         f"{home}: a file, not a folder." if home.exists() else f"{home}: no such folder.",
-        "Name the home with --home or NIGHTREEL_HOME, or make the folder.",
+        "Name the home with --home or NIGHTREEL_HOME, or create the folder.",
     )
 
 
@@ -141,8 +141,7 @@ def file_values() -> tuple[Path | None, dict[str, Any]]:
     home = read.get(_HOME)
     if home:
         url = url_of(Path(home))
-        work_dir = Path(read.get(f"{ENVIRONMENT_PREFIX}WORK_DIR") or WORK_DIR)
-        folder = Path(home).expanduser().resolve() if url is None else working_folder(url, work_dir)
+        folder = Path(home).expanduser().resolve() if url is None else working_folder(url, read)
         candidate = folder / SETTINGS_FILE
         file = candidate if candidate.is_file() else None
     else:
@@ -152,7 +151,7 @@ def file_values() -> tuple[Path | None, dict[str, Any]]:
     try:
         return file, with_new_names(tomllib.loads(file.read_text(encoding="utf-8")), file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not valid TOML: {error}.", "Mend the file, or remove it.") from None
+        raise InputError(f"{file}: not valid TOML: {error}.", "Fix the file, or remove it.") from None
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

@@ -79,7 +79,7 @@ def sections(settings: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 @cache
 def keys_of_tables(settings: type[BaseModel]) -> Mapping[str, Setting]:
-    """By dotted name each key of a setting that is a table: `lists.exclude.seen` -> `lists.exclude`."""
+    """Every key of a setting that is a table, by its dotted name: `lists.exclude.seen` -> `lists.exclude`."""
     return {f"{name}.{key}": one for name, one in every_setting(settings).items() for key in one.keys}
 
 

@@ -27,10 +27,6 @@ MOVED: Mapping[str, str] = {
             "source_url",
             "time_zone",
             "max_reject_share",
-            "like_threshold",
-            "long_view_s",
-            "watch_ratio_clip",
-            "label",
         )
     },
     "data": "data",
@@ -39,12 +35,9 @@ MOVED: Mapping[str, str] = {
     "data.raw_url": "data.raw_dir",
     "feature_modules": "features.modules",
     **{
-        name: f"features.{name}"
-        for name in (
-            "pair_views",
-            "als_factors",
-            "als_refit_days",
-        )
+        old: f"features.als.{name}"
+        for name in ("factors", "refit_days")
+        for old in (f"als_{name}", f"features.als_{name}")
     },
     "retrieval_sources": "retrieval.sources",
     **{name: f"retrieval.{name}" for name in ("source_k", "candidates")},
@@ -79,6 +72,7 @@ MOVED: Mapping[str, str] = {
             "max_data_age_hours",
         )
     },
+    **_of_tables("data", "targets", ("like_threshold", "long_view_s", "label", "watch_ratio_clip")),
     **_of_tables("data", "format", ("delimiter", "decimal", "encoding", "quote", "text_ids")),
     "time_format": "data.format.time",
     "data.time_format": "data.format.time",
@@ -118,6 +112,7 @@ _FROM_SECTIONS: Mapping[str, str] = {
     "features.als_iterations": "it is always 5",
     "features.als_regularization": "it is always 15",
     "features.als_model": "it is always `biased`",
+    "features.pair_views": "the views are built where [features] modules names `pair_views`",
     "retrieval.als_search": "name `als_approximate` in [retrieval] candidates to have faiss search",
     "retrieval.candidate_k": "it is always four times [ranker] filter_k, or [lists] top_k where that is more",
     "retrieval.fresh_days": "it is always 7",
@@ -145,6 +140,7 @@ DROPPED: Mapping[str, str] = {
     **{name.partition(".")[2]: instead for name, instead in _FROM_SECTIONS.items()},
     "schedule_grace_hours": _FROM_SECTIONS["schedule.grace_hours"],
     "home_wait_s": "it is always 30",
+    "work_dir": "the working folders of homes at URLs lie below XDG_CACHE_HOME, or /var/tmp",
     "smoothing_plays": "it is always 20",
     "als_refit_iterations": "it is always 2",
     "category_plays": "it is always 2870, where [ranker.lightgbm] has no cat_smooth and cat_l2",
@@ -154,6 +150,11 @@ DROPPED: Mapping[str, str] = {
     "lambdamart_plays": "`train` fits no model that never scores",
     "as_published_plays": _ORIGINAL,
     "as_published_trees": _ORIGINAL,
+}
+# Dropped settings that nothing replaces unasked: the value that changes nothing, and what to write otherwise.
+_ACTED: Mapping[str, tuple[str, str]] = {
+    "als_search": ("exact", "Write `als_approximate` instead of `als` in [retrieval] candidates."),
+    "pair_views": ("false", 'Add "pair_views" to [features] modules.'),
 }
 
 _to_say: list[str] = []
@@ -188,7 +189,7 @@ def with_new_names(values: Mapping[str, Any], file: object) -> dict[str, Any]:
     moved = []
     for name, value in old.items():
         if name in DROPPED:
-            remember(f"{file}: `{toml_name(name)}` is no longer a setting: {DROPPED[name]}")
+            drop(f"{file}: `{toml_name(name)}`", name, value)
             continue
         _put(found, MOVED[name], value, name)
         moved.append(f"`{toml_name(name)}` is now `{toml_name(MOVED[name])}`")
@@ -210,6 +211,21 @@ def _put(found: dict[str, Any], new: str, value: Any, old: str) -> None:
             "Keep one of them.",
         )
     inner[own] = value
+
+
+def drop(where: str, name: str, value: Any) -> None:
+    """Keep the warning that this setting is dropped.
+
+    Args:
+        where: the setting, for people.
+
+    Raises:
+        InputError: it has a value that would silently stop acting.
+    """
+    harmless, remedy = _ACTED.get(name.rpartition(".")[2], (None, ""))
+    if harmless is not None and str(value).casefold() != harmless:
+        raise InputError(f"{where} is no longer a setting.", f"{remedy} Remove the old line.")
+    remember(f"{where} is no longer a setting: {DROPPED[name]}")
 
 
 def remember(line: str) -> None:

@@ -14,8 +14,8 @@ class RankerSettings(Section):
 
     objective: Literal["auto", "shown", "next_day"] = Field(
         default="auto",
-        description="What the lists are trained for: `shown`, what is liked of what is shown; `next_day`, "
-        "what is liked on the next day out of all videos; `auto`, what wins on past data.",
+        description="What the lists are trained for: `shown`, what is liked among what is shown; "
+        "`next_day`, what is liked on the next day out of all videos; `auto`, what wins on past data.",
     )
     filter_k: int = Field(
         default=500,
@@ -24,7 +24,7 @@ class RankerSettings(Section):
     )
     last_stage: str | None = Field(
         default=None,
-        description="A model of your own that orders what the filter has kept (docs/own-models.md); not set: "
+        description="Your own model that orders what the filter has kept (docs/own-models.md); not set: "
         "nightreel's own order.",
     )
     lightgbm: LightgbmSettings = Field(
@@ -39,5 +39,5 @@ class RankerSettings(Section):
     def _known_last_stage(cls, value: str | None) -> str | None:
         if value is not None and value not in own_names(RANKERS):
             known = ", ".join(own_names(RANKERS)) or "none"
-            raise ValueError(f"{value!r}: no installed package brings it ({RANKERS}; there are: {known})")
+            raise ValueError(f"{value!r}: no installed package provides it ({RANKERS}; there are: {known})")
         return value

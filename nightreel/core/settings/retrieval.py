@@ -30,15 +30,15 @@ class RetrievalSettings(Section):
 
     sources: str = Field(
         default="recent_12h,recent_2d,recent_7d,als,ease,ease_played,item_knn,next_played",
-        description="Of objective `next_day`: the candidate sources, with commas between.",
+        description="For objective `next_day`: the candidate sources, separated by commas.",
     )
     source_k: int = Field(
-        default=100, description="Of objective `next_day`: candidates that each source names.", ge=1
+        default=100, description="For objective `next_day`: how many candidates each source names.", ge=1
     )
     candidates: str = Field(
         default="all",
-        description="Of objective `shown`: `all` videos, or a union of sources, such as "
-        "`als,popular,fresh,alike`, of four times as many videos as the classifier hands on; "
+        description="For objective `shown`: `all` videos, or a union of sources, such as "
+        "`als,popular,fresh,alike`, with four times as many videos as the classifier hands on; "
         "`als_approximate` is `als` searched by faiss (extra `nightreel[search]`), for very many videos.",
     )
 
@@ -49,7 +49,7 @@ class RetrievalSettings(Section):
         known_names = (*CANDIDATE_SOURCES, *own_names(SOURCES))
         if names != ["all"] and (set(names) - set(known_names) or len(set(names)) != len(names)):
             known = ", ".join(known_names)
-            raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, with commas between")
+            raise ValueError(f"{value!r}: write `all`, or some of {known}, each once, separated by commas")
         return ",".join(names)
 
     @field_validator("sources")

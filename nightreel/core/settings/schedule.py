@@ -24,7 +24,7 @@ class ScheduleSettings(Section):
         default=None, description="When to train again, e.g. `0 5 * * sun`; not set: by hand only."
     )
     job_limit_minutes: float = Field(
-        default=360.0, description="A scheduled job that takes longer is ended.", gt=0
+        default=360.0, description="A scheduled job that takes longer is stopped.", gt=0
     )
     on_failure: SecretStr | None = Field(
         default=None,
@@ -32,14 +32,14 @@ class ScheduleSettings(Section):
     )
     max_data_age_hours: float | None = Field(
         default=48.0,
-        description="A list whose newest play is older is `stale data`; 0 or `none`: of any age, for a data "
-        "set that does not grow.",
+        description="A list whose newest play is older is `stale data`; 0 or `none`: any age, for data that "
+        "do not grow.",
         ge=0,
     )
     metrics_address: str | None = Field(
         default=None,
-        description="Where the scheduler serves its Prometheus metrics: a port of this machine alone, or "
-        "`0.0.0.0:9095` for all, behind a firewall; not set: nowhere.",
+        description="Where the scheduler serves its Prometheus metrics: a port, for this machine only, or "
+        "`0.0.0.0:9095` for everyone, behind a firewall; not set: nowhere.",
     )
 
     @field_validator("max_data_age_hours", mode="before")

@@ -24,7 +24,6 @@ from nightreel.core.settings.retrieval import RetrievalSettings
 from nightreel.core.settings.schedule import ScheduleSettings
 from nightreel.core.settings.sources import Environment, Given
 
-WORK_DIR = "/var/tmp/nightreel"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -39,14 +38,10 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         description="Folder that everything is written below; or a URL (`s3://`, `gs://`, `file://`) that is "
-        "fetched into a folder of `work_dir` before a step and sent back after it."
+        "fetched into a working folder before a step and sent back after it (docs/scale.md)."
     )
     home_url: str | None = Field(
         default=None, description="The home's URL, where `home` was one.", json_schema_extra=FOLLOWS
-    )
-    work_dir: Path = Field(
-        default=Path(WORK_DIR),
-        description="Where homes that are URLs have their working folders; the same on every machine.",
     )
     seed: int = Field(default=20200705, description="Seed of every random choice.", ge=0, lt=2**31)
     threads: int = Field(
@@ -142,6 +137,6 @@ def _copied(model: _Model, values: Mapping[str, Any]) -> _Model:
         is_part = isinstance(value, Mapping) and isinstance(before, BaseModel)
         updates[name] = _copied(before, value) if is_part else value
     copied = model.model_copy(update=updates)
-    # What was computed from the values of before.
+    # What was computed from the earlier values.
     copied.__dict__.pop("paths", None)
     return copied

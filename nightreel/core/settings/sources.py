@@ -21,7 +21,7 @@ from nightreel.core.settings.names import (
     keys_of_tables,
     nearest,
 )
-from nightreel.core.settings.old_names import DROPPED, MOVED, remember
+from nightreel.core.settings.old_names import DROPPED, MOVED, drop, remember
 
 # What nightreel itself sets, and what Kubernetes sets in a pod for a service called nightreel or nightreel-*.
 _NO_SETTING = re.compile(
@@ -167,7 +167,7 @@ def _setting_of(variable: str, settings: type[BaseModel]) -> str | None:
         remember(f"environment variable {variable} is now {_variable_now(new, upper, settings)}")
         return new
     if old in DROPPED:
-        remember(f"environment variable {variable} is no longer a setting: {DROPPED[old]}")
+        drop(f"environment variable {variable}", old, environment()[variable])
     return None
 
 

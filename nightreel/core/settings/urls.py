@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,14 @@ def url_of(path: Path) -> str | None:
     return f"{scheme}://{rest}" if scheme != "file" else f"file:///{rest}"
 
 
-def working_folder(url: str, work_dir: Path) -> Path:
-    """The local folder for the home at a URL: the same path on every machine."""
+def working_folder(url: str, variables: Mapping[str, str]) -> Path:
+    """The local folder for the home at a URL: the same path on every machine.
+
+    Args:
+        variables: of the environment. XDG_CACHE_HOME says where what can be fetched again is kept.
+    """
+    cache = Path(variables.get("XDG_CACHE_HOME", ""))
+    work_dir = (cache if cache.is_absolute() else Path("/var/tmp")) / "nightreel"
     digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
     return work_dir / f"{url.rstrip('/').rpartition('/')[2]}-{digest}"
 

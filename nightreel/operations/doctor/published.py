@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 def database(settings: DatabaseNeeds) -> Finding:
     """Whether the lists' database can be read and has this nightreel's schema."""
-    from scoring.database.connection import database_exists, database_url, masked, reading
+    from scoring.database.connection import reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version, require_not_newer
+    from scoring.database.url import database_exists, database_url, masked
 
     where = masked(database_url(settings))
     if not database_exists(settings):
@@ -98,8 +99,9 @@ def _freshness(said: "Status") -> Finding:
 
 def outcomes(settings: DatabaseNeeds) -> Finding:
     """Whether the outcomes of the last nights' lists are within the band of earlier nights."""
-    from scoring.database.connection import database_exists, reading
+    from scoring.database.connection import reading
     from scoring.database.schema import SCHEMA_VERSION, recorded_version
+    from scoring.database.url import database_exists
     from scoring.outcomes.scorecard import newest_judged
 
     night = None

@@ -105,7 +105,7 @@ def _plays_by_day(paths: Paths, settings: DataSettings, now: datetime) -> dict[d
     """Plays of each of the log's local days, ascending; later plays than `now` do not count."""
     counts = {}
     for day, path in files_by_day(paths.interactions).items():
-        # Of days that have ended no play is read.
+        # No play of a day that has ended is read.
         counts[day] = rows_of([path]) if end_of_day(day, settings.zone) <= now else _plays_before(path, now)
     return usual_days(counts)
 
@@ -125,7 +125,9 @@ def _training(settings: FitNeeds, version: ModelVersion) -> _Training:
     end = datetime.fromisoformat(version.manifest["data"]["holdout_from"])
     sample = Sample.of(end - timedelta(days=_TRAINING_DAYS), end, version, settings)
     if not sample.plays:
-        raise InputError(f"No play is left of the days that trained model {version.version}.", "Train again.")
+        raise InputError(
+            f"No plays are left of the days that model {version.version} was trained on.", "Train again."
+        )
     found = {
         column.name: Distribution.of(column.values, is_categorical=column.is_categorical, units=column.units)
         for column in sample.columns

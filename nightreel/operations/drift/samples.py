@@ -67,7 +67,7 @@ class Sample:
             return cls(0, float("nan"), ())
         buckets = LengthBuckets.load(version.folder)
         ratio, length = (plays[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(settings.data.label, buckets, ratio, length, settings.data)
+        liked = is_liked(settings.data.targets.label, buckets, ratio, length, settings.data)
         frame = FeatureFrame.join(open_store(), _thinned(plays, settings.seed), settings.data.zone)
         ranker = HybridRanker.load(version.folder, threads=settings.threads)
         return cls(plays.height, float(liked.mean()), tuple(_columns(frame, ranker)))

@@ -99,9 +99,9 @@ def _read(path: Path) -> DriftNight:
     try:
         night: DriftNight = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(night, dict) or not night.keys() >= DriftNight.__required_keys__ - {"inputs"}:
-            raise ValueError("it has not what a night has")
+            raise ValueError("it lacks what a night has")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not readable: {error}.", "Remove the file; the next night goes on."
+            f"{path}: not readable: {error}.", "Remove the file; the next night continues."
         ) from None
     return night

@@ -64,7 +64,7 @@ def take_out(
         except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
             if getattr(error, "errno", None):
                 raise
-            raise InputError(f"{path}: damaged or cut off.", f"Mend it first; {_NOTHING}") from None
+            raise InputError(f"{path}: damaged or cut off.", f"Repair it first; {_NOTHING}") from None
         if rows and not dry:
             _replace(path.resolve(), changed)
     return rows
@@ -145,7 +145,7 @@ def _test(text: Path, read: _File) -> tuple[Callable[[bytes], bool], bool, bytes
     encoding = form.encoding or "utf-8"
     if head.startswith(_UTF_16) or "a\n".encode(encoding) != b"a\n":
         raise InputError(
-            f"{read.path}: text of which a character is no byte, so a user's rows cannot be taken out of it.",
+            f"{read.path}: text in an encoding like UTF-16, from which a user's rows cannot be removed.",
             f"Write it in UTF-8, then forget again; {_NOTHING}",
         )
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):

@@ -12,14 +12,8 @@ from nightreel.core.errors import NightreelError
 from nightreel.core.settings.needs import DatabaseNeeds
 from nightreel.operations.forgetting.identity import Person
 from nightreel.operations.forgetting.raw_files import Removed
-from scoring.database.connection import (
-    SQLITE,
-    database_exists,
-    database_url,
-    sql_engine,
-    sqlite_file,
-    translate_errors,
-)
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
 from scoring.database.id_columns import are_text
 from scoring.database.schema import upgrade
 from scoring.database.tables import (
@@ -31,6 +25,7 @@ from scoring.database.tables import (
     recommendation_run,
     skip_user,
 )
+from scoring.database.url import SQLITE, database_exists, database_url, sqlite_file
 from scoring.database.writer import exclusive_lock
 
 _HIDDEN = "***"

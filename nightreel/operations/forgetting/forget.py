@@ -24,7 +24,9 @@ from nightreel.operations.forgetting.raw_files import Removed, remove_from_raw_f
 from nightreel.operations.forgetting.stored_files import MADE_AGAIN, RECORDS, remove_from_stored_files
 from pipelines import model_registry
 from pipelines.ingest.ids import forget_id
-from scoring.database.connection import database_exists, database_url, sql_engine, translate_errors
+from scoring.database.connection import sql_engine
+from scoring.database.failures import translate_errors
+from scoring.database.url import database_exists, database_url
 from scoring.database.writer import sole_job
 
 _STORE_FILE = "FEAST_FS_YAML_FILE_PATH"
@@ -56,7 +58,8 @@ def forget(settings: Settings, user_id: int | str, *, retrain: bool = False) -> 
     if settings.home_url is not None or settings.data.raw_url is not None:
         raise InputError(
             "forget: home and raw files behind a URL are not searched.",
-            "Fetch them to this machine's disk, forget there, and put them back; versions of objects stay.",
+            "Fetch them to this machine's disk, forget there, and put them back; older versions of objects "
+            "remain.",
         )
     ids = Ids.of(settings.paths, columns.USER_ID)
     given = ids.given(str(user_id))

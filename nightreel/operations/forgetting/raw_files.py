@@ -79,12 +79,13 @@ def require_searchable(paths: Paths, settings: DataSettings, person: Person) -> 
             continue
         if path.is_dir():
             raise InputError(
-                f"{path}: a table with versions of its own, from which nightreel takes nothing out.",
-                "Delete the user's rows by its own tools, old versions too; nothing was removed.",
+                f"{path}: a table that keeps its own versions; nightreel removes nothing from it.",
+                "Delete the user's rows with its own tools, old versions too; nothing was removed.",
             )
         if file.name == SOCIAL_NETWORK.name:
             raise InputError(
-                f"{path}: lists of friends that are no CSV in UTF-8 with commas: a user stays in them.",
+                f"{path}: lists of friends that are not a CSV file in UTF-8 with commas, so the user would "
+                "stay in them.",
                 "Replace it by such a file, then forget again; nothing was removed.",
             )
         if _has_users(file):

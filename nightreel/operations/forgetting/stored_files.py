@@ -62,7 +62,7 @@ def _from_parquet(path: Path, person: Person, removed: Removed, folder: str) -> 
         before = pl.read_parquet(path)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise InputError(
-            f"{path}: cannot be read, so it cannot be said whether the user is in it.",
+            f"{path}: cannot be read, so nightreel cannot tell whether the user is in it.",
             "Remove it (its step makes it again), then forget again.",
         ) from error
     frame = before

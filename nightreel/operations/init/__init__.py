@@ -123,7 +123,7 @@ def _add_profiles(draft: Draft, kind: str, role: str, log: str, ask: Asked) -> N
         given["delimiter"] = sample.delimiter
     if sample.encoding is not None:
         given["encoding"] = sample.encoding
-        draft.notes.append(f"{shown} is no UTF-8 and read as {sample.encoding}: is that right?")
+        draft.notes.append(f"{shown} is not UTF-8 and was read as {sample.encoding}: is that right?")
     if key not in sample.names:
         key = ask(f"Which column of {shown} is the {role}?", f"{role}-id", list(sample.names))
         given["id"] = key

@@ -55,7 +55,7 @@ def _first(folder: Path, name: str, patterns: Mapping[str, str]) -> tuple[str, l
         if found:
             return layout, found
     raise InputError(
-        f"{folder}: no {' or '.join(patterns)}, as {name} has.", "Name the folder that its files lie in."
+        f"{folder}: no {' or '.join(patterns)}, as {name} has.", "Name the folder with its files."
     )
 
 
@@ -73,7 +73,7 @@ def _movielens(folder: Path) -> Draft:
     layouts = {"u.data": "100k", "ratings.dat": "1m", "ratings.csv": "csv"}
     layout, files = _first(folder, "MovieLens", layouts)
     file = files[0]
-    draft = Draft({"time_zone": "UTC", "like_threshold": 3.5}, notes=["Liked: 4 stars and more."])
+    draft = Draft({"time_zone": "UTC"}, notes=["Liked: 4 stars and more."], targets={"like_threshold": 3.5})
     if layout == "csv":
         draft.data = {
             "plays": {"path": str(file)},
@@ -110,7 +110,7 @@ def _kuairec(folder: Path) -> Draft:
 def _kuairand(folder: Path) -> Draft:
     _, files = _first(folder, "KuaiRand", {"log_standard*.csv": "log"})
     draft = Draft(
-        {"time_zone": "Asia/Shanghai", "long_view_s": 18.0, "max_reject_share": 0.02},
+        {"time_zone": "Asia/Shanghai", "max_reject_share": 0.02},
         {
             "plays": {"path": [str(file) for file in files]},
             "columns": {
@@ -122,6 +122,7 @@ def _kuairand(folder: Path) -> Draft:
             },
         },
         ["Liked: played to the end, or for 18 s, as the data set's own long_view."],
+        targets={"long_view_s": 18.0},
     )
     users, items = (_beside(files[0], name) for name in ("user_features*.csv", "video_features_basic*.csv"))
     if _add(draft, "users", users):

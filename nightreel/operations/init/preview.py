@@ -46,6 +46,7 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
                 **data,
                 "max_reject_share": 1.0,
                 "format": {**draft.form, "delimiter": ","},
+                "targets": draft.targets,
             }
             settings = Settings.model_validate({"home": Path(folder), "data": one_file})
         except ValidationError as error:
@@ -83,10 +84,10 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
             }
         made["worth"] = play[columns.WATCH_RATIO]
         long = (
-            settings.data.long_view_s is not None
-            and play[columns.PLAY_DURATION] >= settings.data.long_view_s * 1e3
+            settings.data.targets.long_view_s is not None
+            and play[columns.PLAY_DURATION] >= settings.data.targets.long_view_s * 1e3
         )
-        made["liked"] = play[columns.WATCH_RATIO] > settings.data.like_threshold or long
+        made["liked"] = play[columns.WATCH_RATIO] > settings.data.targets.like_threshold or long
         shown.append(made)
     shown.sort(key=lambda made: at.get((made["user"], made["item"]), len(rows)))
     return shown[:ROWS], said

@@ -17,7 +17,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?|(19|20)\d{6}")
 REQUIRED = ("user", "item", "time")
 _LENGTHS = ("play_time", "length")
 _FEW, _LONG, _SHOWN = 20, 25, 30
-# What options that are no columns may be.
+# The values of options that do not name a column.
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "length_unit": tuple(MS_PER_UNIT),
     "value": ("play_time", *VALUES, "none"),
@@ -38,12 +38,14 @@ class Draft:
         data: the rest of the section.
         notes: for people.
         form: the section's table `format`.
+        targets: the section's table `targets`.
     """
 
     top: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     form: dict[str, Any] = field(default_factory=dict)
+    targets: dict[str, Any] = field(default_factory=dict)
 
 
 def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> Draft:
@@ -61,12 +63,12 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     if len(sample.names) == 1:
         raise InputError(
             f"{log}: one column, {sample.names[0][:_SHOWN]}; a log has user, item and time in each row.",
-            "Where a sign that is not recognised stands between columns, give --delimiter.",
+            "If an unusual character separates the columns, give --delimiter.",
         )
     named = _columns(sample, given, ask)
     if objects := [name for name in named.values() if name in sample.nested]:
         raise InputError(
-            f"{log}: column {objects[0]} holds objects or lists.", "Write what is in them as columns."
+            f"{log}: column {objects[0]} holds objects or lists.", "Write their contents as columns."
         )
     if twice := [name for name in named.values() if sample.names.count(name) > 1]:
         raise InputError(f"{log}: column {twice[0]} is named twice.", "Rename or remove one of the two.")
@@ -105,7 +107,7 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
     for option, roles in (("worth", ("event",)), ("length_unit", _LENGTHS)):
         if option in given and not any(role in named for role in roles):
             raise InputError(
-                f"--{option.replace('_', '-')}: no column says that of a play.",
+                f"--{option.replace('_', '-')}: no column has that for a play.",
                 f"Leave it out, or name the column: --{roles[0].replace('_', '-')}.",
             )
     return draft
@@ -115,7 +117,7 @@ def _require_choices(given: Mapping[str, str]) -> None:
     for option, choices in _CHOICES.items():
         if option in given and given[option] not in choices:
             raise InputError(
-                f"--{option.replace('_', '-')} {given[option]}: none of {', '.join(choices)}.",
+                f"--{option.replace('_', '-')} {given[option]}: not one of {', '.join(choices)}.",
                 "Give one of them.",
             )
 
@@ -242,9 +244,9 @@ def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Aske
             threshold = ask(
                 f"Ratings go up to {highest:g}. Above which is a play liked?", "like-threshold", []
             )
-            draft.top["watch_ratio_clip"] = highest
+            draft.targets["watch_ratio_clip"] = highest
     if threshold is not None:
-        draft.top["like_threshold"] = _number("like-threshold", threshold)
+        draft.targets["like_threshold"] = _number("like-threshold", threshold)
 
 
 def _worth(text: str) -> dict[str, float]:

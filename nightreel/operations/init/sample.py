@@ -55,7 +55,7 @@ class Sample:
     Attributes:
         has_header: whether the file names its columns.
         delimiter: of CSV.
-        encoding: where it is no UTF-8.
+        encoding: if it is not UTF-8.
         in_commas: columns of numbers with decimal commas.
         nested: columns that hold objects or lists.
     """
@@ -116,7 +116,9 @@ def _of_file(file: Path, form: Form) -> Sample:
         raise InputError(f"{file}: it cannot be read: {error}.", _COPY_AGAIN) from None
     text, encoding = _text(content, form.encoding)
     if len(_CONTROL.findall(text)) > _BINARY_SHARE * len(text):
-        raise InputError(f"{file}: no text and no Parquet.", "Name a file of a format in docs/your-data.md.")
+        raise InputError(
+            f"{file}: neither text nor Parquet.", "Name a file of a format in docs/your-data.md."
+        )
     lines = text.splitlines()
     # The last line may be cut off.
     lines = lines[:-1] if len(content) == _BYTES else lines
@@ -136,7 +138,8 @@ def _text(content: bytes, encoding: str | None) -> tuple[str, str | None]:
             return codecs.getincrementaldecoder(encoding)().decode(content), encoding
         except (LookupError, UnicodeDecodeError):
             raise InputError(
-                f"--encoding {encoding}: the file is not of it.", "Give another, such as gbk or cp1252."
+                f"--encoding {encoding}: the file is not in this encoding.",
+                "Give another, such as gbk or cp1252.",
             ) from None
     for bom, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if content.startswith(bom):
@@ -154,12 +157,12 @@ def _of_query(query: str) -> Sample:
     asked = QueryRequest(query, rows_max=ROWS)
     parts = [part for part in answer(asked, None if url is None else SecretStr(url)) if part.num_rows]
     if not parts:
-        raise InputError("The query answers no rows.", "Correct it, or look into the database.")
+        raise InputError("The query returns no rows.", "Correct it, or check the database.")
     return _of_frame(pl.DataFrame(parts[0]))
 
 
 def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
-    """Of several: of Parquet with the columns that folders like `date=2024-03-01` are."""
+    """A sample of several files; folders like `date=2024-03-01` around Parquet become columns."""
     if path.is_dir():
         require_parquet(path, files)
     if not all(head_of(one).startswith(PARQUET) for one in files):
@@ -172,7 +175,7 @@ def _of_files(path: Path, files: list[Path], form: Form) -> Sample:
 
 
 def _of_lake(path: Path) -> Sample:
-    """Of a Delta or Iceberg table."""
+    """A sample of a Delta or Iceberg table."""
     _, parts = lake_rows(path)
     first = next((part for part in parts if part.height), None)
     if first is None:

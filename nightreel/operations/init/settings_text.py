@@ -24,6 +24,7 @@ _COMMENTS = {
     "max_reject_share": "rows that cannot be right are kept apart, up to this share",
 }
 _OF_TABLES = {
+    "targets": "what the rankers learn of a play",
     "format": "how the files are written, where it is not recognised",
     "plays": 'path: a file, a folder of Parquet, a pattern like "logs/*.csv", or a list of these',
     "columns": "which column of the plays is what",
@@ -42,7 +43,8 @@ def text_of_settings(draft: Draft) -> str:
     lines += [f"# {note}" for note in draft.notes]
     lines += ["# lists.top_k = 100                  # length of each user's list"]
     lines += ["# schedule.max_data_age_hours = 0    # a log that does not grow"]
-    data = {**draft.top, **({"format": draft.form} if draft.form else {}), **draft.data}
+    tables = {"targets": draft.targets, "format": draft.form}
+    data = {**draft.top, **{name: table for name, table in tables.items() if table}, **draft.data}
     if data:
         single = {name: value for name, value in data.items() if not isinstance(value, Mapping)}
         lines += ["", "[data]", *(_line(name, value) for name, value in single.items())]
@@ -50,7 +52,8 @@ def text_of_settings(draft: Draft) -> str:
             if isinstance(value, Mapping):
                 comment = f"  # {_OF_TABLES[name]}" if name in _OF_TABLES else ""
                 lines += ["", f"[data.{name}]{comment}"]
-                lines += [f"{_key(inner)} = {_value(one)}" for inner, one in value.items()]
+                line = _line if value is draft.targets else _bare_line
+                lines += [line(inner, one) for inner, one in value.items()]
     text = "\n".join(lines) + "\n"
     tomllib.loads(text)
     return text
@@ -58,7 +61,11 @@ def text_of_settings(draft: Draft) -> str:
 
 def _line(name: str, value: Any) -> str:
     comment = f"  # {_COMMENTS[name]}" if name in _COMMENTS else ""
-    return f"{_key(name)} = {_value(value)}{comment}"
+    return _bare_line(name, value) + comment
+
+
+def _bare_line(name: str, value: Any) -> str:
+    return f"{_key(name)} = {_value(value)}"
 
 
 def _key(name: str) -> str:

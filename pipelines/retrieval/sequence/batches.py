@@ -1,4 +1,4 @@
-"""Windows of plays, cut anew in each epoch, and the liked play that each play of them is to foretell."""
+"""Windows of plays, cut anew in each epoch, and the liked play that each of their plays is to predict."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
 _PLAYS, _SHORT = 64 * LENGTH, LENGTH // 4
 _COMPARED_MIN, _COMPARED, _PAIRS = 256, 2_048, 1 << 21
-# How likely it is that not the next liked play is to be foretold but one after it, and so on.
+# The probability that a later liked play is to be predicted instead of the next one, and so on.
 _FURTHER = 0.5
 _NEVER = 1e9
 
@@ -56,7 +56,7 @@ class Batches:
         self._share = share / share.sum()
         self._sums = np.cumsum(self._share)
         self._compared_with = min(_COMPARED, max(_COMPARED_MIN, 1 << int(len(self._known) - 1).bit_length()))
-        # Of few videos a batch can foretell from each of its plays, of many from some, at one price.
+        # With few videos, a batch can predict from each of its plays; with many, from some, at the same cost.
         self._targets = min(_PLAYS, _PAIRS // self._compared_with)
 
     def __bool__(self) -> bool:

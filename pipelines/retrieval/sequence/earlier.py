@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from nightreel.core.checksums import is_usable
+from nightreel.core.instants import unix_us
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
@@ -32,7 +33,7 @@ class EarlierNight:
     @property
     def cutoff_us(self) -> int:
         """The cutoff in microseconds since 1970 UTC."""
-        return _microseconds(self.cutoff)
+        return unix_us(self.cutoff)
 
     @classmethod
     def newest(cls, past: Past, settings: SourceNeeds) -> "EarlierNight | None":
@@ -91,14 +92,10 @@ def params_of(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def digest_before(past: Past, instant: datetime, settings: SourceNeeds) -> str:
     """A digest of the plays before an instant, and of what says which of them are liked."""
-    rows = slice(0, int(np.searchsorted(past.at_us, _microseconds(instant), side="left")))
+    rows = slice(0, int(np.searchsorted(past.at_us, unix_us(instant), side="left")))
     found = hashlib.blake2b(digest_size=12)
     for name in (*LABEL_SETTINGS, "seed"):
         found.update(f"{name} = {settings.value(name)}".encode() + b"\0")
     for values in (past.user_id[past.user[rows]], past.video_id[past.video[rows]], past.at_us[rows]):
         found.update(np.ascontiguousarray(values).data)
     return found.hexdigest()
-
-
-def _microseconds(instant: datetime) -> int:
-    return round(instant.timestamp() * 1_000_000)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from nightreel.core.instants import DAY_US
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts
 from pipelines.retrieval.sequence.start import initial
-from pipelines.retrieval.sequence.stop_day import DAY_US, StopDay, liked_before
+from pipelines.retrieval.sequence.stop_day import StopDay, liked_before
 from pipelines.retrieval.sequence.timelines import Timelines
 from pipelines.retrieval.sequence.training import Budget, ndcg_of, train
 from pipelines.retrieval.sources import PLAYS_MAX

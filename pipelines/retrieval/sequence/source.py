@@ -1,4 +1,4 @@
-"""The candidate source `sequence`: a transformer that foretells a user's next liked play from the last ones.
+"""The candidate source `sequence`: a transformer that predicts a user's next liked play from the last ones.
 
 What it learnt is stamped by its cutoff as every source's is. A night begins with what the newest earlier
 night had learnt, if that night knew the same plays before its own cutoff as tonight does. A transformer that

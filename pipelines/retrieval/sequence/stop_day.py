@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.instants import DAY_US
 from pipelines.hashing import uniform_hash
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.timelines import Timelines
 
-DAY_US = 86_400_000_000
 _USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 500, 100, 0.5, 0.2
 _DEPTH, _BLOCK_USERS = 10, 64
 _HALF_LIVES_DAYS = (2.0, 7.0, None)

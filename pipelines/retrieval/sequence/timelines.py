@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nightreel.core.instants import SECOND_US
 from pipelines.retrieval.counting import positions_by
 from pipelines.retrieval.past import Past
 
 _RATIO_BORDERS = np.array([0.05, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5], dtype=np.float32)
-_US, _HOUR_US = 1_000_000, 3_600_000_000
+_HOUR_US = 3_600 * SECOND_US
 OUTCOMES, GAPS, HOURS = 2 * (len(_RATIO_BORDERS) + 1), 26, 24
 
 
@@ -21,8 +22,8 @@ def outcome_codes(amount: np.ndarray, liked: np.ndarray) -> np.ndarray:
 
 def gap_codes(gap_us: np.ndarray) -> np.ndarray:
     """The logarithm to base 2 of a time in seconds: int32, below GAPS; the last stands for unknown."""
-    seconds = np.maximum(gap_us, 0) // _US
-    # Of a float64 this is exact, so it is the same on every processor.
+    seconds = np.maximum(gap_us, 0) // SECOND_US
+    # For a float64 this is exact, so it is the same on every processor.
     exponent = np.frexp(seconds.astype(np.float64))[1]
     found: np.ndarray = np.minimum(exponent, GAPS - 2).astype(np.int32)
     return found

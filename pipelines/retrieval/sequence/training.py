@@ -34,7 +34,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long training goes on at most.
+    """How long training lasts at most.
 
     Attributes:
         steps: of Adam. epochs: the same in passes through all windows, which is less for a small log.

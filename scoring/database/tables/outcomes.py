@@ -87,8 +87,8 @@ list_candidate = Table(
     *_counts(),
 )
 
-# Of each position at which an app displayed a run's rows: such rows, and those played or liked within a day
-# of it. Position 0 is of displays that name none, 101 of all beyond 100.
+# For each position at which an app displayed a run's rows: how many rows, and how many were played or liked
+# within a day after. Position 0 stands for displays without a position, 101 for all beyond 100.
 list_exposure = Table(
     "list_exposure",
     metadata,
@@ -105,7 +105,7 @@ list_arm = Table(
     metadata,
     _night_key(),
     Column("arm", String(64), primary_key=True),
-    # Of the settings: the first arm is the one compared with, and another salt is another experiment.
+    # As in the settings: the first arm is the baseline, and another salt is another experiment.
     Column("position", Integer, nullable=False),
     Column("salt", Text, nullable=False),
     # What the settings ask for, of all users.

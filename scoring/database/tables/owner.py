@@ -38,9 +38,9 @@ list_rule = Table(
     Column("kind", String(16), nullable=False),
     Column("item_kind", String(16), nullable=False),
     Column("item", Text, nullable=False),
-    # Of a pin: where in the list. Of a quota: how many rows.
+    # For a pin: the rank. For a quota: how many rows.
     Column("number", Integer),
-    # Of a boost or a demotion: by how much the position is divided or multiplied.
+    # For a boost or a demotion: by how much the position is divided or multiplied.
     Column("strength", Double),
     # A column of the users' table and its value; none for all users.
     Column("segment_column", Text),

@@ -44,7 +44,7 @@ recommendation_run = Table(
     Column("inputs", String(64), nullable=False),
     # JSON: seconds by stage.
     Column("stages", Text),
-    # By when all had arrived that the run used; none for runs of before there was such a column.
+    # The latest arrival that the run used; none for runs from before this column existed.
     Column("known_at", UtcTimestamp),
     Column("newest_play_at", UtcTimestamp),
     # Made of the past on purpose; it never counts as a night's list.
@@ -80,7 +80,7 @@ recommendation = Table(
     Column(columns.RULE, Text),
     # The probability of this video at this rank, given those before it; none where nothing is drawn.
     Column(columns.PROPENSITY, Double),
-    # Of the experiment; none where there is none.
+    # In an experiment; none without one.
     Column(columns.ARM, String(64)),
     CheckConstraint("rank >= 1", name="rank_from_1"),
     # The primary key is the table: one user's list lies together on the disk.
@@ -138,8 +138,8 @@ published_run = Table(
     CheckConstraint("slot = 1", name="one_row"),
 )
 
-# Of each user, after a run that was shown: what its first ranks and those of earlier nights have listed
-# and the user has not played. One row a user, so that ten million users are as many rows.
+# For each user, after a run that was shown: videos in its first ranks and those of earlier nights that the
+# user has not played. One row per user, so that ten million users are as many rows.
 list_repeat = Table(
     "list_repeat",
     metadata,
@@ -166,11 +166,11 @@ job_run = Table(
     Column("attempts", Integer, nullable=False),
     Column("started_at", UtcTimestamp, nullable=False),
     Column("ended_at", UtcTimestamp),
-    # Of the lists that the job has published or found published.
+    # The run of the lists that the job has published or found published.
     Column(columns.RUN_ID, Integer),
     # JSON: seconds by stage.
     Column("stages", Text),
-    # What went on without: files set aside, a champion kept.
+    # What the job did without: files set aside, a champion kept.
     Column("remarks", Text),
     Column("error", Text),
     CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="known_job_status"),

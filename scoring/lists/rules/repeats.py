@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NIGHTS_MAX = 255
-# Of a user, those of the newest list first, then those listed in most nights.
+# Per user: those of the newest list first, then those listed on most nights.
 VIDEOS_MAX = 50
 
 

@@ -93,7 +93,7 @@ def _liked(
 ) -> Iterator[pl.DataFrame]:
     for batch in batches:
         ratio, length = (batch[name].to_numpy() for name in (columns.WATCH_RATIO, columns.VIDEO_DURATION))
-        liked = is_liked(settings.label, buckets, ratio, length, settings)
+        liked = is_liked(settings.targets.label, buckets, ratio, length, settings)
         ends = ends_of_days(batch[columns.EVENT_TIMESTAMP].cast(INSTANT), settings.zone)
         yield (
             batch.select(columns.USER_ID, columns.VIDEO_ID)

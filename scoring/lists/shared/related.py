@@ -23,7 +23,7 @@ from pipelines.retrieval.played_together import PlayedTogether
 from scoring.lists.shared.rows import BOTH, PLAYED_TOGETHER, RELATED_SCHEMA, TEXT, SharedList
 
 _BLOCK_VIDEOS = 256
-# Of texts: the least likeness that is not noise; and what a likeness counts for, in plays.
+# For texts: the least likeness that is not noise, and how many plays a likeness counts for.
 _ALIKE_MIN, _TEXT_PLAYS = 0.3, 0.3
 _DECIMALS, _LIKENESS_DECIMALS = 6, 4
 

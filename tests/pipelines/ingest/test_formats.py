@@ -103,7 +103,7 @@ def test_a_caption_of_two_lines_moves_no_line_of_json(ingested: Ingested) -> Non
     rejects = pl.read_parquet(settings.paths.rejects / f"{path.name}.parquet")
     assert rejects["line", "reason"].rows() == [
         (3, 'column video_id: "x" is not a whole number'),
-        (4, "is no JSON object"),
+        (4, "is not a JSON object"),
     ]
     assert rejects["raw"][1] == "{broken"
 
@@ -127,7 +127,7 @@ def test_a_partitioned_folder_of_parquet_is_one_log(ingested: Ingested) -> None:
     ingest(settings)
     assert ingested.table("interactions").height == expected.height + 1
     (folder / "notes.txt").write_text("no data")
-    with pytest.raises(InputError, match=r"notes\.txt: no Parquet file"):
+    with pytest.raises(InputError, match=r"notes\.txt: not a Parquet file"):
         ingest(settings)
 
 

@@ -48,7 +48,7 @@ def test_a_file_without_a_header_is_read_by_the_names_given(home: Path) -> None:
     assert plays["user_id", "video_id", "watch_ratio"].rows() == [(22, 377, 1), (196, 242, 3), (186, 302, 5)]
     assert plays["event_timestamp"].to_list() == RATINGS_AT
     assert plays["play_duration"].null_count() == plays["video_duration"].null_count() == 3
-    assert settings.data.like_threshold == 3.5
+    assert settings.data.targets.like_threshold == 3.5
     assert not settings.data.has_lengths
     assert "columns_not_there_and_left_empty" not in said
     assert ingest(settings).skipped
@@ -61,7 +61,7 @@ def test_a_log_of_plays_alone_has_a_play_in_each_row(home: Path) -> None:
     settings = _settings(home, f'[data]\nplays = "log.csv"\n{COLUMNS}')
     said = ingest(settings).summary["recognised"][0]
     assert _plays(settings)["watch_ratio"].to_list() == [1, 1]
-    assert _plays(settings)["watch_ratio"][0] > settings.data.like_threshold
+    assert _plays(settings)["watch_ratio"][0] > settings.data.targets.like_threshold
     assert said["times"] == "t: ISO 8601"
     assert "1 for each play" in said["watch_ratio"]
 
@@ -255,8 +255,8 @@ def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
             "[data]\nplays = 'x'\ntop_k = 3\n",
             r"\[data\] top_k.*no such setting; did you mean `\[lists\] top_k`",
         ),
-        ("[data]\nlabel = 'duration'\nplays = 'x'\n", 'label = "duration" is of plays whose'),
-        ("[data]\nlong_view_s = 18\nplays = 'x'\n", "long_view_s is of plays whose"),
+        ("[data]\ntargets.label = 'duration'\nplays = 'x'\n", 'label = "duration" is of plays whose'),
+        ("[data]\ntargets.long_view_s = 18\nplays = 'x'\n", "long_view_s is of plays whose"),
         ("[data.item_columns]\na = 'author'\nb = 'author'\n", "author is one column's"),
         ("[data.item_columns]\nruntime = 'length'\n", "length_unit"),
     ],
@@ -280,7 +280,7 @@ def test_ratings_beyond_five_stars_are_asked_for(home: Path) -> None:
     toml = f'[data]\nplays = "log.csv"\n{COLUMNS}rating = "r"\n'
     with pytest.raises(InputError, match="Above which is a play liked"):
         ingest(_settings(home, toml))
-    ingest(_settings(home, f"like_threshold = 7\nwatch_ratio_clip = 10\n{toml}"))
+    ingest(_settings(home, f"{toml}[data.targets]\nlike_threshold = 7\nwatch_ratio_clip = 10\n"))
 
 
 @pytest.mark.parametrize(

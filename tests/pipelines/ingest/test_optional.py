@@ -31,7 +31,7 @@ BIG, SIDE = (
         columns.SOCIAL_NETWORK_FILE,
     ),
 )
-SETTINGS = "features.als_factors = 4\nthreads = 1\nranker.lightgbm.num_iterations = 5\nlists.top_k = 5\n"
+SETTINGS = "features.als.factors = 4\nthreads = 1\nranker.lightgbm.num_iterations = 5\nlists.top_k = 5\n"
 
 
 def test_plays_alone_are_enough(ingested: Ingested) -> None:

@@ -165,8 +165,11 @@ LOCAL = "is not a local time like 2020-07-05 00:08:23.438 or 2020-07-05T00:08:23
     ("written", "problem"),
     [
         ("05/07/2020 00:08", LOCAL),
-        ("1593878903.438", "is no local time but Unix seconds: put them in column timestamp"),
-        ("1593878903438", "is no local time but Unix milliseconds: put them in column timestamp, as seconds"),
+        ("1593878903.438", "is not a local time but Unix seconds: put them in column timestamp"),
+        (
+            "1593878903438",
+            "is not a local time but Unix milliseconds: put them in column timestamp, as seconds",
+        ),
         ("20200705", LOCAL),
         ("0001-01-01 00:00:00", "is not between 1970-01-02 and a day past now"),
         ("9999-12-31 23:59:59", "is not between 1970-01-02 and a day past now"),

@@ -73,7 +73,7 @@ def test_whatever_the_rules_ask_a_list_is_whole_and_no_cap_is_broken(
         assert max(Counter(AUTHOR[chosen.video].tolist()).values()) <= cap
     assert all(0 < p <= 1 for p in chosen.propensity)
     assert all(p == 1 for p, rule in zip(chosen.propensity, chosen.rule, strict=True) if rule != EXPLORE)
-    # What bears no rule stands in the model's order; what it did not order comes last.
+    # Rows without a rule are in the model's order; what it did not order comes last.
     rank = {int(video): at for at, video in enumerate(order)}
     own = [rank.get(video, VIDEOS) for video, rule in zip(chosen.video, chosen.rule, strict=True) if not rule]
     assert own == sorted(own)

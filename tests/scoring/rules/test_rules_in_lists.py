@@ -227,7 +227,7 @@ def test_rules_are_added_listed_and_removed(settings: Settings) -> None:
     assert rows[1]["segment"] == "degree=full" and rows[0]["reason"] == "launch"
     remove_rule(settings, first)
     assert [row["rule"] for row in list_rules(settings)] == [second]
-    with pytest.raises(InputError, match="Rule 1: there is none"):
+    with pytest.raises(InputError, match="Rule 1: there is no such rule"):
         remove_rule(settings, first)
 
 
