@@ -8,7 +8,7 @@ from nightreel.core.catalogue import recent_and_pairs
 from nightreel.core.catalogue.entries import Feature, Kind, Type, View
 from nightreel.core.catalogue.formulas import LENGTH_EDGES_MS
 
-_LIKED = "plays with watch_ratio above like_threshold; smoothed by smoothing_plays plays of the overall mean"
+_LIKED = "plays with watch_ratio above like_threshold; smoothed with 20 plays at the overall mean"
 _SHARE = "Share of plays with watch_ratio above like_threshold, shrunk to the mean of all plays."
 _RATIO = "Mean clipped watch_ratio, shrunk to the mean of all plays."
 
@@ -16,7 +16,7 @@ _RATIO = "Mean clipped watch_ratio, shrunk to the mean of all plays."
 def _features(
     names: Iterable[str], entity: str, type_: Type, kind: Kind, description: str, *, how: str
 ) -> tuple[Feature, ...]:
-    """Features that differ in their name only. description: with {} where the name stands."""
+    """Features that differ only in their name. description: with {} for the name."""
     return tuple(
         Feature(name, entity, description.format(name), type=type_, kind=kind, how=how) for name in names
     )
@@ -27,7 +27,7 @@ def _received(entity: str, names: tuple[str, str, str]) -> tuple[Feature, ...]:
     share, ratio, duration = names
     return (
         Feature(share, entity, _SHARE, how=_LIKED),
-        Feature(ratio, entity, _RATIO, how="the mean of plays so far, smoothed likewise"),
+        Feature(ratio, entity, _RATIO, how="the mean of plays so far, smoothed in the same way"),
         Feature(duration, entity, "Mean play duration, ms.", how="the mean of plays so far"),
     )
 
@@ -127,7 +127,7 @@ VIDEO_PROFILE: Final = View(
         Feature(
             columns.VIDEO_LENGTH,
             "video",
-            "In which range its length is, the shortest 0.",
+            "The range of its length, from 0, the shortest.",
             type="int32",
             kind="categorical",
             how=f"video_duration from {', '.join(str(ms // 1_000) for ms in LENGTH_EDGES_MS)} s on",
@@ -223,7 +223,7 @@ INTERACTION_TIME: Final = View(
 ALS_SCORE: Final = View(
     columns.ALS_SCORE_VIEW,
     ("user", "video"),
-    "How well a video fits a user: dot product of their factors, null where one has none.",
+    "How well a video fits a user: the dot product of their factors, null if one has none.",
     (
         Feature(
             columns.ALS_SCORE,

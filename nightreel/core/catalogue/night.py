@@ -79,7 +79,7 @@ def _of_group(group: str) -> tuple[Feature, ...]:
         Feature(
             f"{group}_of_liked",
             entity,
-            "The share of the user's likes that these are.",
+            "These plays' share of the user's likes.",
             how="likes of these / (history_likes + 1)",
         ),
         Feature(
