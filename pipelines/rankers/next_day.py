@@ -19,23 +19,12 @@ from nightreel.core.errors import InputError
 from pipelines.rankers.blend import Blend
 from pipelines.rankers.row_forest import RowForest
 from pipelines.rankers.shrinkage import Shrinkage
+from pipelines.retrieval.registry import PERSONAL
 
 CLASSIFIER, REGRESSOR, LAMBDAMART, SOURCES = "classifier", "regressor", "lambdamart", "sources"
 HISTORY_PLAYS = "history_plays"
 _MODELS = (CLASSIFIER, REGRESSOR, LAMBDAMART)
-# Sources that know the user; their mean score orders well where there is little to learn from.
-PERSONAL = (
-    "als",
-    "biased_als",
-    "bpr",
-    "ease",
-    "ease_played",
-    "item_knn",
-    "item_knn_bm25",
-    "next_played",
-    "sequence",
-    columns.ALS_SCORE,
-)
+_PERSONAL = (*PERSONAL, columns.ALS_SCORE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +144,7 @@ class NextDayRanker:
 
 def mean_of_sources(names: tuple[str, ...], features: np.ndarray) -> np.ndarray:
     """The mean standardised score of the sources that know the user: float64 [rows]."""
-    used = [names.index(name) for name in PERSONAL if name in names]
+    used = [names.index(name) for name in _PERSONAL if name in names]
     found = np.zeros(len(features))
     for column in used:
         found += features[:, column]

@@ -16,10 +16,8 @@ from pipelines.retrieval.same_group import SameGroup
 from pipelines.retrieval.sequence.source import Sequence
 from pipelines.retrieval.sources import Source
 
-SOURCES: Mapping[str, Source] = {
-    "recent_12h": Recent(0.5),
-    "recent_2d": Recent(2.0),
-    "recent_7d": Recent(7.0),
+# Sources that know the user: the mean of their scores orders well where there is little to learn from.
+PERSONAL: Mapping[str, Source] = {
     "als": Als(),
     "biased_als": BiasedAls(),
     "bpr": Bpr(),
@@ -28,10 +26,16 @@ SOURCES: Mapping[str, Source] = {
     "item_knn": ItemKnn("tfidf"),
     "item_knn_bm25": ItemKnn("bm25"),
     "next_played": NextPlayed(),
+    "sequence": Sequence(),
+}
+SOURCES: Mapping[str, Source] = {
+    "recent_12h": Recent(0.5),
+    "recent_2d": Recent(2.0),
+    "recent_7d": Recent(7.0),
     "fresh": Fresh(),
     "same_author": SameGroup("author"),
     "same_category": SameGroup("category"),
-    "sequence": Sequence(),
+    **PERSONAL,
 }
 
 
