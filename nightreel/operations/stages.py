@@ -1,9 +1,9 @@
 """Runs a job's stages one after the other: each logged in one line, tried again where that may help."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Required, TypedDict
 
 from nightreel.core.disk import full_disk_named
 from nightreel.core.errors import BusyError, NightreelError
@@ -29,11 +29,21 @@ class Stage:
     optional: bool = False
 
 
+class StageFacts(TypedDict, total=False):
+    """What a stage did; `failed` only if it did, `rows` and `parts` only if the step says them."""
+
+    seconds: Required[float]
+    skipped: bool
+    failed: bool
+    rows: int
+    parts: Mapping[str, float]
+
+
 @dataclass
 class Outcome:
     """What the stages did: seconds and rows of each, remarks, and the lists' run."""
 
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: dict[str, StageFacts] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     run_id: int | None = None
 
@@ -87,7 +97,7 @@ def _with_retries(
 
 def _note(outcome: Outcome, name: str, result: StepResult[Facts], seconds: float) -> None:
     facts = result.facts
-    noted: dict[str, Any] = {"seconds": seconds, "skipped": result.skipped}
+    noted: StageFacts = {"seconds": seconds, "skipped": result.skipped}
     if facts.rows_written is not None:
         noted["rows"] = facts.rows_written
     if facts.part_seconds is not None:

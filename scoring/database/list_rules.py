@@ -2,7 +2,7 @@
 
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 from sqlalchemy import delete, func, insert, select
@@ -34,8 +34,26 @@ from scoring.lists.rules.owner import (
 
 _NUMBER_MAX = 10_000
 
+# A rule as `nightreel rules list --json` prints it; its keys are public.
+RuleRow = TypedDict(
+    "RuleRow",
+    {
+        "rule": int,
+        "kind": str,
+        "of": str,
+        "item": str,
+        "number": int | None,
+        "strength": float | None,
+        "segment": str | None,
+        "from": datetime | None,
+        "until": datetime | None,
+        "in_force": bool,
+        "reason": str | None,
+    },
+)
 
-def list_rules(settings: DatabaseNeeds, now: datetime | None = None) -> list[dict[str, Any]]:
+
+def list_rules(settings: DatabaseNeeds, now: datetime | None = None) -> list[RuleRow]:
     """Every rule by its number, and whether it is in force now. Raises InputError without a database."""
     now = now or datetime.now(UTC)
     with reading(settings) as connection:
@@ -45,7 +63,7 @@ def list_rules(settings: DatabaseNeeds, now: datetime | None = None) -> list[dic
     return [_as_row(rule, reasons[rule.rule_id], now) for rule in rules]
 
 
-def _as_row(rule: OwnerRule, reason: str | None, now: datetime) -> dict[str, Any]:
+def _as_row(rule: OwnerRule, reason: str | None, now: datetime) -> RuleRow:
     return {
         "rule": rule.rule_id,
         "kind": rule.kind,

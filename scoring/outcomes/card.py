@@ -81,6 +81,32 @@ class PositionFacts(TypedDict):
     liked: int
 
 
+class NightRow(TypedDict):
+    """A row of the table `list_night`; there `shown` says whether apps read the lists."""
+
+    run_id: int
+    shown: bool
+    as_of: datetime
+    model_version: str
+    shown_from: datetime
+    shown_until: datetime
+    log_until: datetime | None
+    k: int
+    users: int
+    active_users: int
+    rows: int
+    dated_rows: int
+    fresh_rows: int
+    videos_listed: int
+    videos_known: int
+    plays: int
+    exposures: int | None
+    other_exposures: int | None
+    exposed_users: int | None
+    inputs: str
+    recorded_at: datetime
+
+
 class NightFacts(TypedDict):
     """One run, with the shares derived from its counts; the counts are those of the table `list_night`."""
 

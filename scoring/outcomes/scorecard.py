@@ -17,7 +17,7 @@ from scoring.database.schema import require_current
 from scoring.database.tables import list_arm, list_exposure, list_night, list_outcome, list_reach
 from scoring.database.url import database_exists
 from scoring.outcomes.arms import arms_over_nights
-from scoring.outcomes.card import ArmFacts, NightFacts, Scorecard
+from scoring.outcomes.card import ArmFacts, NightFacts, NightRow, Scorecard
 from scoring.outcomes.log import LIKED, PLAYED, SHOWN
 
 _Z = 1.959963984540054  # of 95 % in the middle of a normal distribution
@@ -42,11 +42,16 @@ class Night:
         band: a line for each figure outside the range of earlier nights.
     """
 
-    facts: dict[str, Any]
+    facts: NightRow
     reach: list[dict[str, Any]]
     cells: list[dict[str, Any]] = field(default_factory=list)
     positions: list[dict[str, Any]] = field(default_factory=list)
     band: list[str] = field(default_factory=list)
+
+    @property
+    def run_id(self) -> int:
+        """The run that was shown, or a stored replay."""
+        return self.facts["run_id"]
 
     @property
     def is_judged(self) -> bool:
@@ -98,7 +103,7 @@ def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) ->
     found = []
     for facts in chosen:
         reach, of_lists, at = (one.get(facts[columns.RUN_ID], []) for one in (rows, of_cells, of_positions))
-        found.append(Night(dict(facts), reach, of_lists, at))
+        found.append(Night(cast(NightRow, dict(facts)), reach, of_lists, at))
     for shown in (True, False):
         same = [night for night in found if night.is_judged and night.facts["shown"] == shown]
         for n, night in enumerate(same):
@@ -109,7 +114,7 @@ def nights(connection: Connection, *, most: int = 1_000, cells: bool = False) ->
 def alarms(connection: Connection) -> list[str]:
     """A line for each figure of the newest judged night that is outside the band."""
     judged = newest_judged(connection)
-    return [] if judged is None else [f"run {judged.facts[columns.RUN_ID]}: {line}" for line in judged.band]
+    return [] if judged is None else [f"run {judged.run_id}: {line}" for line in judged.band]
 
 
 def newest_judged(connection: Connection, *, cells: bool = False) -> Night | None:
@@ -151,14 +156,14 @@ def arms_of_nights(connection: Connection, nights: Sequence[Night], *, shown: bo
         shown: whether of the runs that apps read, or of replays.
     """
     judged = [night for night in nights if night.is_judged and night.facts["shown"] == shown]
-    of_arms = _by_run(connection, list_arm, [night.facts[columns.RUN_ID] for night in judged])
-    with_arms = [of_arms[run] for night in judged if (run := night.facts[columns.RUN_ID]) in of_arms]
+    of_arms = _by_run(connection, list_arm, [night.run_id for night in judged])
+    with_arms = [of_arms[run] for night in judged if (run := night.run_id) in of_arms]
     return arms_over_nights([sorted(rows, key=lambda row: row["position"]) for rows in with_arms])
 
 
 def as_facts(night: Night) -> NightFacts:
     """A night with the figures derived from its counts."""
-    facts = {name: value for name, value in night.facts.items() if name not in ("inputs", "recorded_at")}
+    facts = night.facts
     users, active = facts["users"], facts["active_users"]
     reach = []
     for row in night.reach:
@@ -179,8 +184,9 @@ def as_facts(night: Night) -> NightFacts:
         [{name: row[name] for name in row if name != columns.RUN_ID} for row in rows]
         for rows in (night.cells, night.positions)
     )
+    counts = {name: value for name, value in facts.items() if name not in ("inputs", "recorded_at")}
     of_night = (
-        facts
+        counts
         | totals
         | {
             "active_share": _share(active, users),

@@ -111,7 +111,7 @@ def outcomes(settings: DatabaseNeeds) -> Finding:
                 night = newest_judged(connection)
     if night is None:
         return Finding("outcomes", "ok", "no night's outcome is known yet")
-    run = f"run {night.facts['run_id']}"
+    run = f"run {night.run_id}"
     if not night.band:
         return Finding("outcomes", "ok", f"{run}: as the nights before it")
     remedy = "See `nightreel scorecard`; whether all plays arrived; and what changed that night."
