@@ -213,7 +213,7 @@ def test_what_cannot_be_exported_says_why(home: Settings, tmp_path: Path, nightr
         export(home, tmp_path / "lists.csv", 1, since=9)
     with pytest.raises(InputError, match=r"not one of \.csv, \.jsonl, \.parquet"):
         export(home, tmp_path / "lists.txt", 1)
-    with pytest.raises(NightreelError, match=r"redis://:\*\*\*@127\.0\.0\.1:1/0: .*stay as they were"):
+    with pytest.raises(NightreelError, match=r"redis://:\*\*\*@127\.0\.0\.1:1/0: .*are unchanged"):
         export_to_redis(home, "redis://:secret@127.0.0.1:1/0", "lists", None)
     for arguments, said in (
         ((), "either FILE or --to URL"),
