@@ -160,7 +160,7 @@ class HomeRegistryStore(FileRegistryStore):  # type: ignore[misc]
             registry.ParseFromString(content)
         except DecodeError:
             raise InputError(
-                f"{self._filepath}: damaged, no registry of Feast's.",
+                f"{self._filepath}: damaged: not a Feast registry.",
                 "Remove it, then run `cd feature_repo && feast apply`.",
             ) from None
         _put_below_home(registry, self._paths)

@@ -143,7 +143,7 @@ def _require_own_sources(opened: FeatureStore, catalogue: Catalogue, paths: Path
             if Path(source.path) != expected:
                 raise InputError(
                     f"{where}: the view {view.name} reads {source.path}, this home's file is {expected}.",
-                    "Run `cd feature_repo && feast apply` with the home that is meant.",
+                    "Run `cd feature_repo && feast apply` with the right home.",
                 )
 
 
@@ -152,7 +152,7 @@ def _shown(views: dict[str, tuple[str, ...]]) -> str:
 
 
 def fill_tables(settings: FeatureNeeds) -> None:
-    """Where the offline store's tables lie in PostgreSQL, bring them to what the home's parquet has."""
+    """If the offline store's tables are in PostgreSQL, bring them up to date with the home's parquet."""
     if features_in_postgresql():
         from feature_repo import postgresql
 
@@ -162,7 +162,7 @@ def fill_tables(settings: FeatureNeeds) -> None:
 
 
 def _is_remote(store: FeatureStore) -> bool:
-    """Whether registry and online store are not this home's own."""
+    """Whether the registry or the online store is another home's."""
     return bool(store.config.registry.registry_type == "sql")
 
 

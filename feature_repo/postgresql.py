@@ -170,7 +170,7 @@ def _local(config: RepoConfig, source: DataSource | None) -> FileSource:
     name = source.get_table_query_string().strip('"') if isinstance(source, PostgreSQLSource) else ""
     if source is None or not name:
         raise InputError(
-            f"{source.name if source else 'a view'}: its source is no table of PostgreSQL.",
+            f"{source.name if source else 'a view'}: its source is not a PostgreSQL table.",
             "Run `feast apply` again with FEAST_FS_YAML_FILE_PATH set to feature_store.postgresql.yaml.",
         )
     with _connected(config) as connection:

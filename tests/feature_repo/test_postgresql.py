@@ -133,7 +133,7 @@ def test_the_feast_command_works_on_it_and_the_online_store_serves(
 def test_feasts_own_store_reads_the_same_tables(
     joined: pl.DataFrame, environment: dict[str, str], home: Path
 ) -> None:
-    """Of a view whose values never expire, and in any order of rows: that store keeps none."""
+    """For a view whose values never expire, and in any order of rows: that store keeps none."""
     ours = (REPOSITORY / "feature_store.postgresql.yaml").read_text(encoding="utf-8")
     theirs = home / "theirs.yaml"
     theirs.write_text(ours.replace("feature_repo.postgresql.PostgreSQLAsOfOfflineStore", "postgres"))

@@ -124,7 +124,7 @@ def test_feast_joins_materializes_and_serves_by_them(home: Settings) -> None:
 
 
 def test_what_was_made_of_lists_is_counted(home: Settings) -> None:
-    """Of the users of the lists, those who then play are found again."""
+    """The users of the lists who then play are found again."""
     late = _plays(home).filter(pl.col("user_id") == "-ü 3").head(1)
     video = "59'"
     row = late.with_columns(
