@@ -1,6 +1,6 @@
 """Protocols `related` and `popular`: the lists that are not a user's, judged by what was played that day.
 
-`related`: two plays of a user that follow each other in one sitting (no more than 30 minutes between them,
+`related`: two plays of a user that follow each other in one session (no more than 30 minutes between them,
 and of two videos); a hit is a second video in the related list of the first. The baseline, of the same
 length, is what was played most the day before, without the first video. `popular`: the videos that users
 liked on the day; the list for all and the lists by segment, each user with the list of their value. The
@@ -28,7 +28,7 @@ from pipelines.metrics import Bootstrap, interval_of_draws
 from pipelines.training_frame import scan_plays
 from pipelines.user_segments import users_by_segment
 
-SITTING_GAP = timedelta(minutes=30)
+SESSION_GAP = timedelta(minutes=30)
 MOST_PLAYED, MOST_LIKED = "most_played_1_day", "most_liked_1_day"
 _CUTOFFS = {RELATED: (10, 20), POPULAR: (10, 20, 100)}
 _LIKED, _NEXT = "liked", "next"
@@ -76,7 +76,7 @@ def shared_figures(
 
 
 def next_plays(plays: pl.DataFrame) -> pl.DataFrame:
-    """The pairs of plays that follow each other in a sitting: user_id, video_id, next, liked (of the next).
+    """The pairs of plays that follow each other in a session: user_id, video_id, next, liked (of the next).
 
     Args:
         plays: user_id, video_id, event_timestamp, liked.
@@ -87,7 +87,7 @@ def next_plays(plays: pl.DataFrame) -> pl.DataFrame:
     stamp, video = columns.EVENT_TIMESTAMP, columns.VIDEO_ID
     return both.filter(
         pl.col(columns.USER_ID) == pl.col(f"{columns.USER_ID}_next"),
-        pl.col(f"{stamp}_next") - pl.col(stamp) <= SITTING_GAP,
+        pl.col(f"{stamp}_next") - pl.col(stamp) <= SESSION_GAP,
         pl.col(video) != pl.col(f"{video}_next"),
     ).select(
         columns.USER_ID,

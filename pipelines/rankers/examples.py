@@ -1,4 +1,4 @@
-"""The users and instants that teach the next day's rankers: of the last nights, or of sittings."""
+"""The users and instants that teach the next day's rankers: of the last nights, or of sessions."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from pipelines.retrieval.past import Past
 
 _SMALL_LOG_PLAYS, _SMALL_LOG_NIGHTS = 1_000_000, 14
 _EXAMPLES_MIN = 1_000
-_SITTING_CUTOFFS, _SITTING_PLAYS, _SITTING_INSTANTS = 24, 10, 3
+_SESSION_CUTOFFS, _SESSION_PLAYS, _SESSION_INSTANTS = 24, 10, 3
 _PLAYS_MIN = 1_000  # before a cutoff, for sources to learn from
 _DAY_SHARE = 0.1
 
@@ -39,7 +39,7 @@ class Examples:
 def examples_of_nights(
     past: Past, plays: pl.DataFrame, nights: int, users_max: int, settings: FitNeeds
 ) -> tuple[str, list[Examples]]:
-    """Users of the last nights, or of sittings where too few of those had played before."""
+    """Users of the last nights, or of sessions where too few of those had played before."""
     instants = plays[columns.EVENT_TIMESTAMP].head(len(past))
     ends = ends_of_days(instants, settings.data.zone)
     end_us = ends.dt.timestamp("us").to_numpy()
@@ -75,30 +75,30 @@ def examples_of_nights(
         )
     if warm >= _EXAMPLES_MIN or len(past) > _SMALL_LOG_PLAYS:
         return "nights", found[::-1]
-    sittings = _sittings(past, end_us, settings.data, settings.seed)
-    if sum(len(one.user_id) for one in sittings) > warm:
-        return "sittings", sittings
+    sessions = _sessions(past, end_us, settings.data, settings.seed)
+    if sum(len(one.user_id) for one in sessions) > warm:
+        return "sessions", sessions
     return "nights", found[::-1]
 
 
-def _sittings(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:
+def _sessions(past: Past, end_us: np.ndarray, settings: DataSettings, seed: int) -> list[Examples]:
     """Users in the midst of a day's plays, by cutoffs that part the log's plays about evenly."""
-    borders = np.linspace(0.1, 1.0, _SITTING_CUTOFFS + 1) * len(past)
+    borders = np.linspace(0.1, 1.0, _SESSION_CUTOFFS + 1) * len(past)
     cutoffs = sorted({start_of_window(int(end_us[min(int(b), len(past) - 1)]), settings) for b in borders})
     cutoff_us = np.array([unix_us(cutoff) for cutoff in cutoffs])
     order = np.lexsort((past.at_us, end_us, past.user))
     frame = pl.DataFrame({"user": past.user[order], "end": end_us[order], "at": past.at_us[order]}).group_by(
         "user", "end", maintain_order=True
     )
-    sittings = frame.agg(pl.len().alias("plays"), pl.col("at").unique(maintain_order=True)).filter(
-        (pl.col("plays") >= _SITTING_PLAYS) & (pl.col("at").list.len() >= _SITTING_INSTANTS)
+    sessions = frame.agg(pl.len().alias("plays"), pl.col("at").unique(maintain_order=True)).filter(
+        (pl.col("plays") >= _SESSION_PLAYS) & (pl.col("at").list.len() >= _SESSION_INSTANTS)
     )
-    user = past.user_id[sittings["user"].to_numpy()]
-    ends = sittings["end"].to_numpy()
+    user = past.user_id[sessions["user"].to_numpy()]
+    ends = sessions["end"].to_numpy()
     drawn = uniform_hash((user * 1_000_003 + ends // DAY_US).astype(np.uint64), seed)
-    lengths = sittings["at"].list.len().to_numpy()
+    lengths = sessions["at"].list.len().to_numpy()
     split = (lengths * (0.3 + 0.6 * drawn)).astype(np.int64)
-    at = sittings.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))
+    at = sessions.with_columns(pl.Series("split", split)).select(pl.col("at").list.get(pl.col("split")))
     instant = at.to_series().to_numpy()
     of_cutoff = np.searchsorted(cutoff_us, instant, side="right") - 1
     found = []

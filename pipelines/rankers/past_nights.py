@@ -2,8 +2,8 @@
 
 An example is a user at an instant: the beginning of a day on which the user played. Its rows are the
 candidates that the sources had named then, its targets what the user did until the end of that day. A log
-whose users come once and stay for one sitting has hardly any such example; there an example is a user in the
-middle of a sitting, and its targets are the rest of it.
+whose users come once and stay for one session has hardly any such example; there an example is a user in the
+middle of a session, and its targets are the rest of it.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ class NightRows:
         video_id: int64.
         night: int64, the same number for examples of one cutoff.
         until_us: int64, the end of the example's window.
-        kind: "nights" or "sittings".
+        kind: "nights" or "sessions".
     """
 
     names: tuple[str, ...]

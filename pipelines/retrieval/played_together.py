@@ -2,8 +2,8 @@
 
 Two plays of a user count more, the fewer lie between them and the newer they are. What is popular is played
 beside everything, so each video's weight is damped by how much it is played in all; only a little, since what
-is popular is also what is played next. Borders of sittings are ignored: in a feed where a sitting is a play
-or two, the user's next sitting still says something. Measured in docs/decisions/shared-lists.md.
+is popular is also what is played next. Borders of sessions are ignored: in a feed where a session is a play
+or two, the user's next session still says something. Measured in docs/decisions/shared-lists.md.
 """
 
 from dataclasses import dataclass

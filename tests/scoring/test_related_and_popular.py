@@ -216,7 +216,7 @@ def test_both_are_judged_by_what_came_of_the_day(tmp_path: Path) -> None:
     assert value["related", "hit_rate"] == pytest.approx(sum(hits) / len(hits))
 
 
-def test_plays_of_a_sitting_follow_each_other_within_half_an_hour() -> None:
+def test_plays_of_a_session_follow_each_other_within_half_an_hour() -> None:
     start = datetime(2020, 7, 5, tzinfo=UTC)
     rows = [
         (1, 10, 0, True),
