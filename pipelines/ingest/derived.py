@@ -12,7 +12,7 @@ from nightreel.core import columns
 from pipelines.ingest.merging import CREATED, Known
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.raw_files import CAPTIONS, ITEM_DAILY, USER_FEATURES
-from pipelines.ingest.schemas import schema_of
+from pipelines.ingest.schemas import stored_type, table_columns
 
 DERIVED = (USER_FEATURES, CAPTIONS, ITEM_DAILY)
 
@@ -23,12 +23,13 @@ def derived(file: RawFile, plays: pl.LazyFrame, zone: ZoneInfo) -> Known:
         versions = _days(plays, zone)
     else:
         versions = plays.group_by(file.key).agg(pl.col(CREATED).min()).collect()
+    promised = table_columns(file)
     empty = [
-        pl.lit(None, dtype=column.dtype.type).alias(name)
-        for name, column in schema_of(file).columns.items()
+        pl.lit(None, dtype=stored_type(column)).alias(name)
+        for name, column in promised.items()
         if name not in versions.columns
     ]
-    names = [*schema_of(file).columns, CREATED]
+    names = [*promised, CREATED]
     versions = versions.with_columns(empty).select(names).sort(*file.key, CREATED)
     last = (pl.struct(file.key) != pl.struct(file.key).shift(-1)).fill_null(value=True)
     is_last = versions.select(last.alias("last"))["last"]

@@ -21,7 +21,7 @@ from pipelines.ingest.quotes import is_swallowing, key_index, opening_line
 from pipelines.ingest.raw_columns import RawFile
 from pipelines.ingest.raw_files import LOCAL_TIME, TIMESTAMP
 from pipelines.ingest.reject_columns import LINE, REASON, REJECT_SCHEMA
-from pipelines.ingest.schemas import schema_of, validate
+from pipelines.ingest.schemas import stored_type, table_columns, validate
 from pipelines.ingest.sources import Source
 from pipelines.local_days import INSTANT
 
@@ -140,13 +140,13 @@ def _completed(frame: pl.DataFrame, source: Source, ids: HomeIds) -> pl.DataFram
     if file.has_plays and columns.WATCH_RATIO not in frame.columns:
         ratio = pl.col(columns.PLAY_DURATION) / pl.col(columns.VIDEO_DURATION)
         frame = frame.with_columns(ratio.cast(pl.Float32).alias(columns.WATCH_RATIO))
-    schema = schema_of(file)
+    promised = table_columns(file)
     absent = [
-        pl.lit(None, dtype=column.dtype.type).alias(name)
-        for name, column in schema.columns.items()
+        pl.lit(None, dtype=stored_type(column)).alias(name)
+        for name, column in promised.items()
         if name not in frame.columns
     ]
-    return frame.with_columns(absent).select(*schema.columns, LINE)
+    return frame.with_columns(absent).select(*promised, LINE)
 
 
 def _swallowed(source: Source, spans: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
