@@ -17,6 +17,7 @@ from tests.fixtures.fork_server import forks
 from tests.fixtures.processors import LOWEST
 
 Nightreel = Callable[..., subprocess.CompletedProcess[str]]
+_FORK_SERVER = "fork_server"
 
 
 def _run_nightreel(
@@ -76,8 +77,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    forks.address = getattr(config, "workerinput", {}).get(_FORK_SERVER)
     if os.environ.get("RECORD_DURATIONS") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Recorder())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tests side by side have one server: it imports while they look for their tests."""
+    node.workerinput[_FORK_SERVER] = forks.begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
