@@ -99,6 +99,13 @@ def nightreel() -> Nightreel:
     return _run_nightreel
 
 
+# What the demo would choose, without the contest and two of the three past days, which take most of its time.
+_SHORT_DEMO = """schedule.max_data_age_hours = 0
+ranker.objective = "shown"
+evaluation.backtest_days = 1
+"""
+
+
 @pytest.fixture(scope="session")
 def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home that `nightreel demo` fills: synthetic data, features, models, figures and lists.
@@ -106,6 +113,8 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     As the oldest processor computes it, whose kernels hardly another test meets.
     """
     folder = tmp_path_factory.mktemp("demo")
+    (folder / "demo").mkdir()
+    (folder / "demo" / "nightreel.toml").write_text(_SHORT_DEMO, encoding="utf-8")
     done = _run_nightreel("demo", "--home", "demo", cwd=folder, fresh=True, **LOWEST)
     assert done.returncode == 0, done.stderr
     (folder / "demo" / "stdout.txt").write_text(done.stdout, encoding="utf-8")

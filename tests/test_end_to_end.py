@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.fork_server import forks
+from tests.fixtures.processors import PROCESSORS
 
 ROOT = Path(__file__).parents[1]
 KUAIRAND = ROOT.parent / "shared" / "kuairand" / "data"
-SMALL = ("--users", "60", "--videos", "150", "--interactions", "9000", "--days", "28", "--seed", "3")
+SMALL = ("--users", "40", "--videos", "90", "--interactions", "5000", "--days", "16", "--seed", "3")
 
 
 def _query(home: Path, sql: str) -> list[tuple[object, ...]]:
@@ -92,9 +93,12 @@ def test_hybrid_beats_popularity_and_als_on_the_held_out_data(demo_home: Path) -
 
 
 @pytest.mark.slow
-def test_hybrid_beats_popularity_and_als_on_this_processor(tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
-    done = nightreel("demo", "--home", "demo", cwd=tmp_path, fresh=True)
+@pytest.mark.parametrize("processor", ["this one", "the lowest"])
+def test_hybrid_beats_popularity_and_als_in_the_whole_demo(processor: str, tmp_path: Path, nightreel) -> None:  # type: ignore[no-untyped-def]
+    """Where past data chooses the objective."""
+    done = nightreel("demo", "--home", "demo", cwd=tmp_path, fresh=True, **PROCESSORS[processor])
     assert done.returncode == 0, done.stderr
+    assert "objective: shown" in done.stdout
     _assert_the_hybrid_is_ahead(tmp_path / "demo")
 
 
@@ -139,34 +143,18 @@ def small_home(tmp_path_factory: pytest.TempPathFactory, nightreel) -> Path:  # 
     return home
 
 
-def test_two_runs_with_the_same_data_and_seed_give_the_same_rows(  # type: ignore[no-untyped-def]
+# Trees and past days enough for each step to have something to do.
+FEW = {"NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "20", "NIGHTREEL_EVALUATION_BACKTEST_DAYS": "1"}
+
+
+def test_the_same_data_and_seed_give_the_same_rows_by_one_command_or_step_by_step(  # type: ignore[no-untyped-def]
     small_home: Path, tmp_path: Path, nightreel
 ) -> None:
-    homes = [tmp_path / name for name in ("one", "two")]
+    """Of own data with the fewest files."""
+    homes, raw = [tmp_path / name for name in ("one", "two")], tmp_path / "logs"
     for home in homes:
-        shutil.copytree(small_home, home)
-        # One of the processes is fresh, so that sets have another order.
-        done = nightreel(
-            "run", home=home, fresh=home is homes[0], NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS="20"
-        )
-        assert done.returncode == 0, done.stderr
-    one, two = (_lists(home) for home in homes)
-    assert one == two
-    assert len(one) > 0
-
-
-def _keep(folder: Path, names: Iterable[str]) -> None:
-    for path in folder.iterdir():
-        if path.name not in names:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def test_steps_one_by_one_on_own_data_with_the_fewest_files(  # type: ignore[no-untyped-def]
-    small_home: Path, tmp_path: Path, nightreel
-) -> None:
-    home, raw = tmp_path / "own", tmp_path / "logs"
-    shutil.copytree(small_home, home)
-    (home / "raw").rename(raw)
+        shutil.copytree(small_home, home, ignore=shutil.ignore_patterns("raw"))
+    shutil.copytree(small_home / "raw", raw)
     _keep(
         raw,
         {
@@ -176,17 +164,26 @@ def test_steps_one_by_one_on_own_data_with_the_fewest_files(  # type: ignore[no-
             "kuairec_caption_category.csv",
         },
     )
-    for step in ("ingest", "features"):
-        done = nightreel(step, home=home, NIGHTREEL_DATA_RAW_DIR=str(raw))
+    settings = {**FEW, "NIGHTREEL_DATA_RAW_DIR": str(raw)}
+    # One of the processes is fresh, so that sets have another order.
+    done = nightreel("run", home=homes[0], fresh=True, **settings)
+    assert done.returncode == 0, done.stderr
+    for step in ("ingest", "features", "feast apply", "train", "evaluate", "score"):
+        if step == "feast apply":
+            environment = {**os.environ, "NIGHTREEL_HOME": str(homes[1])}
+            done = forks.run(step.split(), cwd=ROOT / "feature_repo", env=environment)
+        else:
+            done = nightreel(step, home=homes[1], **settings)
         assert done.returncode == 0, done.stderr
-    applied = forks.run(
-        ["feast", "apply"], cwd=ROOT / "feature_repo", env={**os.environ, "NIGHTREEL_HOME": str(home)}
-    )
-    assert applied.returncode == 0, applied.stderr
-    for step in ("train", "evaluate", "score"):
-        done = nightreel(step, home=home, NIGHTREEL_DATA_RAW_DIR=str(raw))
-        assert done.returncode == 0, done.stderr
-    assert _query(home, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(60,)]
+    one, two = (_lists(home) for home in homes)
+    assert one == two
+    assert len({row[1] for row in one}) == 40
+
+
+def _keep(folder: Path, names: Iterable[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _lines_of_users(path: Path, step: int) -> str:
@@ -205,7 +202,9 @@ def test_a_real_log_ends_with_a_list_for_every_user(step: int, tmp_path: Path, n
         (raw / name).write_text(_lines_of_users(KUAIRAND / name, step), encoding="utf-8")
     users = len((raw / "user_features.csv").read_text(encoding="utf-8").splitlines()) - 1
     assert users == 664 if step == 1 else users > 90
-    done = nightreel("run", home=tmp_path, NIGHTREEL_DATA_RAW_DIR=str(raw))
+    # The contest of the objectives takes three quarters of the time.
+    short = {"NIGHTREEL_RANKER_OBJECTIVE": "shown", "NIGHTREEL_EVALUATION_BACKTEST_DAYS": "1"}
+    done = nightreel("run", home=tmp_path, NIGHTREEL_DATA_RAW_DIR=str(raw), **({} if step == 1 else short))
     assert done.returncode == 0, done.stderr
     assert _query(tmp_path, "SELECT count(DISTINCT user_id) FROM latest_recommendation") == [(users,)]
     assert {"hybrid", "popularity_by_engagement"} <= set(_metrics(tmp_path, metric="ndcg", k=10, slice="all"))

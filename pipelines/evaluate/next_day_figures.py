@@ -191,13 +191,12 @@ class NextDayMeasuring:
         users = []
         for judged in self._found.days:
             lists = self._found.lists(self._settings, judged, system)
+            rank = lists["rank"].to_numpy()
+            _, video = np.unique(lists[columns.VIDEO_ID].to_numpy(), return_inverse=True)
             users.append(max(judged.day.users, 1))
             for k in self._cutoffs:
-                counts = (
-                    lists.filter(pl.col("rank") <= k)[columns.VIDEO_ID].value_counts()["count"].to_numpy()
-                )
-                exposure = np.zeros(judged.day.videos, dtype=np.int64)
-                exposure[: len(counts)] = counts
+                # Those that are on no list have the last numbers.
+                exposure = np.bincount(video[rank <= k], minlength=judged.day.videos)
                 for metric, value in (("coverage", coverage(exposure)), ("gini", gini(exposure))):
                     of_days.setdefault((metric, k), []).append(value)
                     yield Figure(

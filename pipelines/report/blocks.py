@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pipelines.report.charts import Chart
@@ -39,12 +40,12 @@ class Table:
     note: str = ""
     kind: ClassVar[str] = "table"
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """The columns that any row has, in the order of the rows."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    @property
+    @cached_property
     def numeric(self) -> dict[str, bool]:
         """Which columns hold nothing but numbers."""
         return {

@@ -91,6 +91,7 @@ ranker.lightgbm.min_data_in_leaf = 20
 ranker.lightgbm.early_stopping_round = 10
 features.als.factors = 4
 retrieval.sources = "recent_2d,item_knn"
+evaluation.backtest_days = 1
 lists.top_k = 10
 lists.shared.related_k = 5
 lists.shared.popular_k = 10

@@ -50,6 +50,7 @@ def _online(users: list[int]) -> dict[int, tuple[list[int], list[float]]]:
     }
 
 
+@pytest.mark.slow
 def test_apply_in_a_clone_works_on_the_demo_without_a_variable(home: Settings, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     shutil.copytree(REPOSITORY, clone / "feature_repo", ignore=shutil.ignore_patterns("__pycache__", "data"))

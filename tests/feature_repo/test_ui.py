@@ -36,6 +36,7 @@ def _answer(url: str, process: subprocess.Popen[bytes]) -> bytes:
     raise AssertionError(f"no answer from {url}; the server's exit code is {process.poll()}")
 
 
+@pytest.mark.slow
 def test_feast_ui_shows_every_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTREEL_HOME", str(tmp_path))
     apply_definitions(load_settings())

@@ -12,7 +12,7 @@ from nightreel.core import cluster
 from nightreel.core.errors import InputError
 from nightreel.core.settings import Settings
 from tests.fixtures.fork_server import forks
-from tests.fixtures.scored_home import PAST, make_scored_home, scoring_log
+from tests.fixtures.scored_home import PAST, make_scored_home
 
 # As in an environment without the extra: an import of Ray fails.
 _WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from nightreel.cli import main; main()"
@@ -33,7 +33,7 @@ def _nightreel(home: Path, *arguments: str, **environment: str) -> subprocess.Co
 def test_without_the_extra_every_step_works_and_imports_no_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
+    settings = make_scored_home(tmp_path / "home", monkeypatch)
     for step in (["features", "--force"], ["train", "--force"], ["score", *PAST]):
         done = _nightreel(settings.home, *step)
         assert done.returncode == 0, done.stderr

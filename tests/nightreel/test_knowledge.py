@@ -25,7 +25,7 @@ from tests.fixtures.synthetic_home import make_synthetic_home, publish_night
 from tests.fixtures.tables import read_table
 
 SETTINGS = (
-    "ranker.lightgbm.num_iterations = 10\nfeatures.als.factors = 4\n"
+    "ranker.lightgbm.num_iterations = 10\nfeatures.als.factors = 4\nevaluation.backtest_days = 1\n"
     "threads = 1\nlists.top_k = 5\nranker.filter_k = 20\n"
 )
 Rows = list[tuple[object, ...]]

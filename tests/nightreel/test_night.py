@@ -28,7 +28,7 @@ from tests.fixtures.synthetic_home import make_synthetic_home
 
 JOB = Job(NIGHT, datetime(2020, 8, 14, 18, tzinfo=UTC))
 SETTINGS = (
-    "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\n"
+    "schedule.max_data_age_hours = 0\nranker.lightgbm.num_iterations = 10\nevaluation.backtest_days = 1\n"
     "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\n"
 )

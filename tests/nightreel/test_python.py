@@ -27,6 +27,8 @@ FIT, HOME = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(en
 SMALL = """ranker.objective = "shown"
 ranker.lightgbm.num_iterations = 10
 features.als.factors = 4
+retrieval.sources = "recent_2d,item_knn"
+evaluation.backtest_days = 1
 lists.top_k = 10
 lists.shared.related_k = 5
 data.time_zone = "UTC"

@@ -50,9 +50,16 @@ def _nightreel(*arguments: str, home: Path, unbuffered: str = "", **streams: Any
 
 
 @needs_full
-@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "arguments", [("settings",), ("settings", "--json"), ("--help",), ("--version",), ("catalogue",)]
+    ("arguments", "unbuffered"),
+    [
+        (("settings",), ""),
+        (("settings",), "1"),
+        (("settings", "--json"), ""),
+        (("--help",), ""),
+        (("--version",), ""),
+        (("catalogue",), "1"),
+    ],
 )
 def test_standard_output_that_takes_nothing_is_said_as_that(
     arguments: tuple[str, ...], unbuffered: str, tmp_path: Path

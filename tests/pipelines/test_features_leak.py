@@ -196,7 +196,7 @@ _anywhere = given(
 )
 
 
-@_examples(max_examples=4)
+@_examples(max_examples=2)
 @_anywhere
 # The first instant of a day, where nothing of that day is left; and of the day of a refit.
 @example(where=(0, midnight(FIRST_DAY + 5 * _DAY)), change=_removed, refit_days=2)
@@ -232,12 +232,14 @@ def _assert_nothing_changes(
     _assert_same_bits(before, every_feature(rows))
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_no_feature_changes_with_the_rows_own_outcome(home: Settings, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "plays"), [(0, 3), *(pytest.param(seed, 6, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+)
+def test_no_feature_changes_with_the_rows_own_outcome(home: Settings, seed: int, plays: int) -> None:
     """One play at a time: its length, ratio and the video's length as it tells it are turned upside down."""
     log = _log(seed)
     _sources_of(log, home)
-    chosen = np.random.default_rng(seed).choice(log.interactions.height, 6, replace=False)
+    chosen = np.random.default_rng(seed).choice(log.interactions.height, plays, replace=False)
     before = {int(row): every_feature(log.interactions[int(row)].select(_KEYS)) for row in chosen}
     for row, features in before.items():
         own = pl.int_range(pl.len()) == row

@@ -20,8 +20,8 @@ from tests.fixtures.feature_home import make_feature_home
 from tests.fixtures.small_log import FIRST_DAY, SmallLog, make_log, midnight
 
 AUTO = """ranker.objective = "auto"
-ranker.lightgbm.num_iterations = 20
-ranker.lightgbm.early_stopping_round = 20
+ranker.lightgbm.num_iterations = 10
+ranker.lightgbm.early_stopping_round = 10
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8

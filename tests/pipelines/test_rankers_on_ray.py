@@ -10,13 +10,13 @@ from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.rankers import train
 from tests.conftest import Nightreel
-from tests.fixtures.scored_home import make_scored_home, scoring_log
+from tests.fixtures.scored_home import make_scored_home
 
 
 def test_a_version_is_registered_with_both_models_and_what_made_them(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = make_scored_home(tmp_path / "home", monkeypatch, scoring_log())
+    settings = make_scored_home(tmp_path / "home", monkeypatch)
     local = model_registry.champion(settings.paths)
     result = train(settings.changed({"cluster.engine": "ray"}))
     assert not result.skipped and result.summary["version"] != local.version

@@ -131,6 +131,7 @@ def test_a_night_begins_anew_where_what_the_last_one_had_learnt_is_worse(
     assert "scratch" in "".join(capfd.readouterr()).splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_night_after_learns_from_the_day_that_judged_the_night_before(settings, of_use, monkeypatch):
     """That day is all of what is new that it may learn from: the day since then judges it."""
     from pipelines.retrieval.sequence import night

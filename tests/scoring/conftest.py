@@ -1,4 +1,8 @@
-"""Both databases, real: every test that takes `settings` runs on SQLite and on a PostgreSQL server."""
+"""Both databases, real: every test that takes `settings` runs on SQLite and on a PostgreSQL server.
+
+Where SQL is not a file's subject (`pytestmark = pytest.mark.one_database`), each of its tests runs on one of
+the two, by a hash of its name, and among the slow tests on the other.
+"""
 
 import os
 import shutil
@@ -6,6 +10,7 @@ import signal
 import tempfile
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -15,7 +20,21 @@ import pytest
 
 from nightreel.core.settings import Settings
 
+DATABASES = ("sqlite", "postgresql")
 _databases = count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before those that are slow are left out."""
+    for item in items:
+        chosen = any(mark.args[0] == "database_url" for mark in item.iter_markers("parametrize"))
+        if item.get_closest_marker("one_database") is None or not hasattr(item, "callspec") or chosen:
+            continue
+        database = item.callspec.params.get("database_url")
+        name = item.nodeid.partition("[")[0]
+        if database is not None and database != DATABASES[zlib.crc32(name.encode()) % 2]:
+            item.add_marker(pytest.mark.slow)
 
 
 def _quick_folder() -> Path | None:
@@ -74,7 +93,7 @@ def postgresql_url(postgresql: Server) -> str:
     return postgresql.url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """A fresh database: None for the home's own SQLite file, else a database of its own on the server."""
     if request.param == "sqlite":

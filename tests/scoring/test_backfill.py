@@ -23,9 +23,11 @@ from scoring.outcomes import record_outcomes
 from scoring.outcomes.scorecard import scorecard
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import shown_rows
-from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
+from tests.fixtures.scored_home import DAYS, make_scored_home
 from tests.fixtures.small_log import FIRST_DAY, midnight
 from tests.fixtures.tables import read_table, write_table
+
+pytestmark = pytest.mark.one_database
 
 # The rankers were fitted on plays before the last three days: what backtest_days asks for.
 LAST = FIRST_DAY + timedelta(days=DAYS - 1)
@@ -35,7 +37,7 @@ BEFORE = LAST - timedelta(days=1)
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
-        yield make_scored_home(tmp_path_factory.mktemp("backfill") / "home", patch, scoring_log())
+        yield make_scored_home(tmp_path_factory.mktemp("backfill") / "home", patch)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_wrong_days_are_one_line(
 def test_what_arrived_after_the_night_has_no_part_in_it(tmp_path: Path) -> None:
     """Plays of the day before that were delivered at noon: the night at 02:00 did not know them."""
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_scored_home(tmp_path / "home", patch, scoring_log())
+        settings = make_scored_home(tmp_path / "home", patch)
         late = (pl.col(columns.EVENT_TIMESTAMP) >= midnight(BEFORE)) & (
             pl.col(columns.EVENT_TIMESTAMP) < midnight(LAST)
         )

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from nightreel.core import columns
-from nightreel.core.settings import Settings
+from nightreel.core.settings import Settings, load_settings
 from pipelines import model_registry
 from pipelines.evaluate import evaluate
 from pipelines.hashing import uniform_hash
@@ -25,12 +25,14 @@ from scoring.backtest import night as night_module
 from scoring.backtest.night import PastNights
 from tests.conftest import Nightreel
 from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
-from tests.fixtures.small_log import FIRST_DAY, midnight
+from tests.fixtures.small_log import FIRST_DAY, SmallLog, midnight
 
 LOG = scoring_log()
 JUDGED = [FIRST_DAY + timedelta(days=day) for day in range(DAYS - 3, DAYS)]
 POPULARITIES = ["popularity_1_day", "popularity_3_days", "popularity_7_days", "popularity_half_life"]
-SOURCES = [f"source_{name}" for name in Settings(home=Path()).retrieval.sources.split(",")]
+# Three of the sources; test_no_future.py asks all.
+RETRIEVED = "als,ease_played,recent_2d"
+SOURCES = [f"source_{name}" for name in RETRIEVED.split(",")]
 MODELS = ["classifier", "regressor"]
 WHOLE = ["hybrid", "hybrid_shown", *POPULARITIES]
 COMPARED = [*MODELS, *SOURCES]
@@ -41,10 +43,17 @@ PAIR = [columns.USER_ID, columns.VIDEO_ID]
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, nightreel: Nightreel) -> Iterator[tuple[Settings, str]]:
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_scored_home(tmp_path_factory.mktemp("backtest") / "home", patch, LOG)
+        settings = _scored(tmp_path_factory.mktemp("backtest") / "home", patch)
         done = nightreel("evaluate", home=settings.home)
         assert done.returncode == 0, done.stderr
         yield settings, done.stdout
+
+
+def _scored(folder: Path, patch: pytest.MonkeyPatch, log: SmallLog | None = None) -> Settings:
+    home = make_scored_home(folder, patch, log).home
+    with (home / "nightreel.toml").open("a", encoding="utf-8") as file:
+        file.write(f'retrieval.sources = "{RETRIEVED}"\n')
+    return load_settings()
 
 
 def _lists(settings: Settings, day: Any, system: str) -> pl.DataFrame:
@@ -265,7 +274,7 @@ def test_no_list_sees_its_own_day(home: tuple[Settings, str], nightreel: Nightre
         .alias(columns.VIDEO_ID),
     )
     with pytest.MonkeyPatch.context() as patch:
-        other = make_scored_home(tmp_path / "home", patch, LOG.with_interactions(turned))
+        other = _scored(tmp_path / "home", patch, LOG.with_interactions(turned))
         done = nightreel("evaluate", home=other.home)
     assert done.returncode == 0, done.stderr
     for system in SYSTEMS:
@@ -284,7 +293,7 @@ def test_a_day_on_which_nobody_liked_anything_new_is_said(nightreel: Nightreel, 
         pl.when(on_day).then(ratio.clip(0, 0.5)).otherwise(ratio).cast(pl.Float32).alias(columns.WATCH_RATIO)
     )
     with pytest.MonkeyPatch.context() as patch:
-        other = make_scored_home(tmp_path / "home", patch, LOG.with_interactions(dull))
+        other = _scored(tmp_path / "home", patch, LOG.with_interactions(dull))
         done = nightreel("evaluate", home=other.home)
     assert done.returncode == 0, done.stderr
     assert f"{bad_day}: nobody liked a video new to them" in done.stdout

@@ -37,6 +37,11 @@ SETTINGS = (
     "features.als.factors = 4\nthreads = 1\n"
     "lists.top_k = 5\nranker.filter_k = 20\ndatabase.keep_runs = 3\n"
 )
+# So that candidates are learnt and kept too, which is what the home would have of a user beside the lists.
+LISTED = """ranker.objective = "next_day"
+retrieval.sources = "als,recent_2d"
+evaluation.backtest_days = 1
+"""
 
 
 def found_in(home: Path, user: int = USER) -> set[str]:
@@ -79,7 +84,9 @@ def test_no_file_of_the_home_has_the_user_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nightreel: Nightreel
 ) -> None:
     """A home with models, two published runs, a delivery and a replay; forgotten by the real command."""
-    home = make_synthetic_home(tmp_path, monkeypatch, SETTINGS, users=60, videos=120, plays=8_000, days=21)
+    home = make_synthetic_home(
+        tmp_path, monkeypatch, SETTINGS + LISTED, users=40, videos=80, plays=4_000, days=12
+    )
     plays = pl.read_csv(home.data.raw_dir / "big_matrix.csv")
     first = int(plays["user_id"].value_counts().sort("count", descending=True)["user_id"][0])
     _named_anew(home, first)

@@ -27,7 +27,7 @@ from scoring.lists.rules.owner import BOOST, VIDEO, OwnerRule
 from tests.fixtures.killed import finish, kill
 from tests.fixtures.published_home import publish_small_lists
 from tests.fixtures.raw_log import RawLog
-from tests.fixtures.scored_home import DAYS, make_scored_home, scoring_log
+from tests.fixtures.scored_home import DAYS, make_scored_home
 from tests.fixtures.small_log import FIRST_DAY
 from tests.fixtures.tables import read_table
 from tests.scoring.test_backfill import rows_of
@@ -170,7 +170,7 @@ def test_a_rule_whose_command_is_killed_is_there_whole_or_not(settings: Settings
 @pytest.fixture(scope="module")
 def scored_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
-        yield make_scored_home(tmp_path_factory.mktemp("killed") / "home", patch, scoring_log())
+        yield make_scored_home(tmp_path_factory.mktemp("killed") / "home", patch)
 
 
 @pytest.mark.slow

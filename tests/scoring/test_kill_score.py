@@ -16,13 +16,13 @@ from scoring.database.publish import score_and_publish
 from scoring.database.tables import recommendation, recommendation_run
 from tests.fixtures.fork_server import Forked
 from tests.fixtures.published_home import shown_lists
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log, start_scoring
+from tests.fixtures.scored_home import AS_OF, make_scored_home, start_scoring
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
-        yield make_scored_home(tmp_path_factory.mktemp("killed") / "home", patch, scoring_log())
+        yield make_scored_home(tmp_path_factory.mktemp("killed") / "home", patch)
 
 
 @pytest.fixture(name="settings")

@@ -42,8 +42,8 @@ from tests.fixtures.small_log import FIRST_DAY, make_log, midnight
 from tests.fixtures.tables import read_table
 
 NEXT_DAY_SETTINGS = """ranker.objective = "next_day"
-ranker.lightgbm.num_iterations = 20
-ranker.lightgbm.early_stopping_round = 20
+ranker.lightgbm.num_iterations = 10
+ranker.lightgbm.early_stopping_round = 10
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8

@@ -39,8 +39,8 @@ CUT_US = round(CUT.timestamp() * 1_000_000)
 SOURCES = tuple(name for name in RETRIEVAL_SOURCES if name != "sequence")
 SETTINGS = f"""ranker.objective = "next_day"
 retrieval.sources = "{",".join(SOURCES)}"
-ranker.lightgbm.num_iterations = 20
-ranker.lightgbm.early_stopping_round = 20
+ranker.lightgbm.num_iterations = 10
+ranker.lightgbm.early_stopping_round = 10
 lists.top_k = 6
 ranker.filter_k = 12
 retrieval.source_k = 8

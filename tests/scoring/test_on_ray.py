@@ -46,7 +46,6 @@ from tests.fixtures.scored_home import (
     SHARED,
     SHORT_LISTS,
     make_scored_home,
-    scoring_log,
     start_scoring,
 )
 from tests.fixtures.small_log import make_log
@@ -55,7 +54,7 @@ from tests.fixtures.small_log import make_log
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
-        yield make_scored_home(tmp_path_factory.mktemp("on_ray") / "home", patch, scoring_log())
+        yield make_scored_home(tmp_path_factory.mktemp("on_ray") / "home", patch)
 
 
 @pytest.fixture(name="settings")
@@ -234,9 +233,8 @@ def next_day_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings
         yield settings
 
 
-@pytest.mark.parametrize(
-    ("which", "objective"), [pytest.param("home", SHOWN, marks=pytest.mark.slow), ("next_day_home", NEXT_DAY)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("which", "objective"), [("home", SHOWN), ("next_day_home", NEXT_DAY)])
 def test_lists_with_a_rule_and_an_arm_are_those_of_the_local_engine(
     cluster: Any, which: str, objective: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def on_small_disk(request: pytest.FixtureRequest, small_disk: Path, tmp_path: Path) -> Iterator[Settings]:
     """A database whose tables lie on the small disk."""
     values = {"home": tmp_path, "lists.top_k": 10}

@@ -20,8 +20,10 @@ from scoring.database.show import user_list
 from scoring.lists.eligibility import default_as_of
 from tests.conftest import Nightreel
 from tests.fixtures.published_home import shown_rows
-from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
+from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home
 from tests.scoring.test_publish_atomic import runs
+
+pytestmark = pytest.mark.one_database
 
 PAST = AS_OF.isoformat()
 
@@ -30,7 +32,7 @@ PAST = AS_OF.isoformat()
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("replay") / "home"
-        yield make_scored_home(folder, patch, scoring_log())
+        yield make_scored_home(folder, patch)
 
 
 @pytest.fixture

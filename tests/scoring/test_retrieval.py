@@ -20,7 +20,7 @@ from scoring.lists.eligibility import find_candidates
 from scoring.lists.retrieval import Retrieval, top_rated
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_users
-from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home, scoring_log
+from tests.fixtures.scored_home import AS_OF, SEEN_ALL, make_scored_home
 
 Night = tuple[Settings, HybridRanker, Candidates, Sides]
 SOURCES = {
@@ -34,7 +34,7 @@ SOURCES = {
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_scored_home(tmp_path_factory.mktemp("retrieval") / "home", patch, scoring_log())
+        settings = make_scored_home(tmp_path_factory.mktemp("retrieval") / "home", patch)
         ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)

@@ -53,7 +53,7 @@ class Scored:
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scored]:
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_scored_home(tmp_path_factory.mktemp("score") / "home", patch, LOG)
+        settings = make_scored_home(tmp_path_factory.mktemp("score") / "home", patch)
         ranker = HybridRanker.load(model_registry.champion(settings.paths).folder, threads=1)
         store = open_store()
         candidates = find_candidates(settings, store, AS_OF)

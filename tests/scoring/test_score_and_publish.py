@@ -33,13 +33,15 @@ from tests.fixtures.scored_home import (
 )
 from tests.fixtures.small_log import SmallLog
 
+pytestmark = pytest.mark.one_database
+
 LOG = scoring_log()
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
-        yield make_scored_home(tmp_path_factory.mktemp("publish") / "home", patch, LOG)
+        yield make_scored_home(tmp_path_factory.mktemp("publish") / "home", patch)
 
 
 @pytest.fixture
@@ -62,16 +64,14 @@ def test_every_user_has_a_list_and_a_second_run_is_skipped(settings: Settings) -
     assert shown_rows(settings) == shown
 
 
-@pytest.mark.parametrize(
-    "change", [{"lists.top_k": 5}, {"ranker.filter_k": 7}, {"lists.exclude.seen": False}]
-)
-def test_another_setting_or_instant_or_force_scores_again(
-    settings: Settings, change: dict[str, object]
-) -> None:
+def test_another_setting_or_instant_or_force_scores_again(settings: Settings) -> None:
     score_and_publish(settings)
     assert score_and_publish(settings, force=True).summary["run_id"] == 2
     assert score_and_publish(settings, as_of=AS_OF, publish=True).summary["run_id"] == 3
-    assert score_and_publish(settings.changed(change), as_of=AS_OF, publish=True).summary["run_id"] == 4
+    changes = ({"lists.top_k": 5}, {"ranker.filter_k": 7}, {"lists.exclude.seen": False})
+    for run_id, change in enumerate(changes, start=4):
+        found = score_and_publish(settings.changed(change), as_of=AS_OF, publish=True)
+        assert found.summary["run_id"] == run_id, change
 
 
 def test_the_owners_tables_count_from_the_next_run(settings: Settings) -> None:
@@ -169,11 +169,13 @@ def test_a_runs_seconds_by_stage_are_kept_with_it(settings: Settings) -> None:
     assert set(json.loads(list_runs(settings)[0]["stages"])) == {"prepare", "write", "audit", "prune"}
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_both_databases_hold_the_same_rows(home: Settings, settings: Settings, tmp_path: Path) -> None:
     other = home.changed({"database.url": SecretStr(f"sqlite:///{tmp_path / 'other.sqlite'}")})
-    score_and_publish(settings)
-    score_and_publish(other)
+    for one in (settings, other):
+        score_and_publish(one.changed(SHARED))
     assert shown_rows(settings) == shown_rows(other)
+    assert shown_shared(settings) == shown_shared(other)
 
 
 def _without_the_future(log: SmallLog) -> SmallLog:

@@ -30,6 +30,8 @@ from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates, make_shared
 from tests.fixtures.published_home import NIGHT, publish_small_lists
 
+pytestmark = pytest.mark.one_database
+
 EVERYONE = make_candidates(5)
 VIEWS = ("latest_recommendation", "latest_related", "latest_popular")
 

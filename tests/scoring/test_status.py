@@ -26,6 +26,8 @@ from tests.conftest import Nightreel
 from tests.fixtures.lists import make_blocks, make_candidates
 from tests.scoring.test_publish_atomic import publish_lists
 
+pytestmark = pytest.mark.one_database
+
 CANDIDATES = make_candidates(61)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -25,6 +25,8 @@ from tests.fixtures.lists import make_blocks, make_candidates
 from tests.fixtures.published_home import shown_rows
 from tests.scoring.test_publish_atomic import expected_rows, publish_lists
 
+pytestmark = pytest.mark.one_database
+
 # Beside what looks like other things: a number, an option, a quote, a null; and cases that differ.
 _ODD = (
     "7",

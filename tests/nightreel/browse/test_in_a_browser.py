@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.accessible import check_everywhere, check_keyboard, check_still
-from tests.fixtures.chromium import VIEWS, Browser, needs_chromium, started
+from tests.fixtures.chromium import LAPTOP, Browser, View, needs_chromium, started
 from tests.nightreel.browse.conftest import Site
 
 pytestmark = needs_chromium
@@ -86,13 +86,13 @@ def test_everybody_can_use_every_page(browser: Browser, site: Site, path: str) -
 
 @pytest.mark.parametrize("path", ["/", "/compare"])
 def test_the_keyboard_reaches_everything(browser: Browser, site: Site, path: str) -> None:
-    browser.look(VIEWS[0])
+    browser.look(View(*LAPTOP))
     check_keyboard(browser, site.url + path)
     check_still(browser, site.url + path)
 
 
 def test_a_video_leads_to_its_users_and_back(browser: Browser, site: Site) -> None:
-    browser.look(VIEWS[0])
+    browser.look(View(*LAPTOP))
     browser.open(f"{site.url}/?user={site.user}")
     browser.click("#list tbody tr td.video a")
     assert browser.appears("#users tbody tr")

@@ -19,7 +19,7 @@ from scoring.explain import explain
 from tests.fixtures.accessible import check_everywhere
 from tests.fixtures.chromium import needs_chromium, started
 from tests.fixtures.published_home import shown_rows
-from tests.fixtures.scored_home import AS_OF, make_scored_home, scoring_log
+from tests.fixtures.scored_home import AS_OF, make_scored_home
 from tests.fixtures.tables import read_table, write_table
 from tests.nightreel.browse.conftest import Site, served
 from tests.nightreel.browse.test_page import rows
@@ -29,7 +29,7 @@ from tests.nightreel.browse.test_page import rows
 def why(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Pages on a home with a model and its run; the user's list is the models'."""
     with pytest.MonkeyPatch.context() as patch:
-        settings = make_scored_home(tmp_path_factory.mktemp("why") / "home", patch, scoring_log())
+        settings = make_scored_home(tmp_path_factory.mktemp("why") / "home", patch)
         score_and_publish(settings, as_of=AS_OF, publish=True)
         # Feast is to work on the home that is served, whatever the environment says.
         patch.setenv("NIGHTREEL_HOME", str(tmp_path_factory.mktemp("another")))
