@@ -99,9 +99,10 @@ def nightreel() -> Nightreel:
     return _run_nightreel
 
 
-# What the demo would choose, without the contest and two of the three past days, which take most of its time.
+# What the demo would choose, without the contest and most lists of past days, which take most of its time.
 _SHORT_DEMO = """schedule.max_data_age_hours = 0
 ranker.objective = "shown"
+retrieval.sources = "als,recent_2d"
 evaluation.backtest_days = 1
 """
 

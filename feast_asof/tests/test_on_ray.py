@@ -53,6 +53,7 @@ def test_a_path_of_many_files_gives_the_rows_of_the_local_job(cluster: Any, tmp_
     _same(job)
 
 
+@pytest.mark.slow
 def test_views_over_one_source_have_their_values(cluster: Any, tmp_path: Path) -> None:
     """After the asking process has read them, too: what it has read does not travel."""
     views = views_of(11)
@@ -75,6 +76,7 @@ def test_views_over_one_source_have_their_values(cluster: Any, tmp_path: Path) -
     _same(job)
 
 
+@pytest.mark.slow
 def test_rows_in_memory_and_on_demand_features_are_joined_too(cluster: Any, tmp_path: Path) -> None:
     views = views_of(3)
     store = open_store(tmp_path / "repo", views)
@@ -117,6 +119,7 @@ def test_a_source_that_cannot_be_read_is_one_line_before_any_row_is(cluster: Any
         job.to_ray_dataset()
 
 
+@pytest.mark.slow
 def test_each_source_is_read_once_before_the_rows_and_shared_by_the_actors(
     cluster: Any, tmp_path: Path
 ) -> None:

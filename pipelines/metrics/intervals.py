@@ -95,8 +95,11 @@ def _quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
     columns.partition(np.unique([below, above]), axis=1)
     low, high = columns[:, below], columns[:, above]
     weight = shares * last - below
-    between = np.where(weight < 0.5, low + (high - low) * weight, high - (high - low) * (1 - weight))
-    return between.T
+    # From the nearer one, as NumPy does it.
+    found: np.ndarray = np.where(
+        weight < 0.5, low + (high - low) * weight, high - (high - low) * (1 - weight)
+    )
+    return found.T
 
 
 def bootstrap_intervals(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> np.ndarray:

@@ -69,8 +69,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 # A job's process takes seconds: once will do, and it tries a database that is away for five minutes.
 CASES = [
     *((line, url) for line in COMMANDS for url in URLS if line != "schedule --once"),
-    ("schedule --once", "other database"),
-    pytest.param("schedule --once", "away", marks=pytest.mark.slow),
+    *(pytest.param("schedule --once", url, marks=pytest.mark.slow) for url in ("other database", "away")),
 ]
 
 

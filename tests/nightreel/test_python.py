@@ -197,6 +197,7 @@ def test_what_cannot_be_used_is_refused_in_a_line(shown: dict[str, Any], tmp_pat
         nightreel.Fitted(home, None).recommend([3], k=11)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_bears_its_outputs() -> None:
     notebook = json.loads((DOCS / "python.ipynb").read_text(encoding="utf-8"))
     names: dict[str, Any] = {}

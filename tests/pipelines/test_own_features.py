@@ -165,6 +165,7 @@ def test_rows_for_scoring_hold_what_feast_joins(settings: Settings) -> None:
     assert used & set(sides.pair_indices[1:]), "no tree asks of a pair: the test shows nothing"
 
 
+@pytest.mark.slow
 def test_next_day_reads_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = make_log(5, users=60, videos=40, plays=6_000, days=12)
     more = 'ranker.objective = "next_day"\nretrieval.sources = "recent_2d,als"\n'

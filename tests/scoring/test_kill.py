@@ -185,7 +185,7 @@ def _kill_again_and_again(settings: Settings, kills: int) -> None:
 
 
 def test_killed_at_random_instants_readers_see_whole_lists_only(settings: Settings) -> None:
-    _kill_again_and_again(settings, kills=4)
+    _kill_again_and_again(settings, kills=3)
 
 
 @pytest.mark.slow

@@ -130,6 +130,7 @@ def test_exposures_killed_while_they_are_read_are_read_by_the_same_command(
         assert read_table(settings, "exposures").height == 5 - rows_before
 
 
+@pytest.mark.one_database
 def test_outcomes_killed_anywhere_are_all_there_or_none(settings: Settings) -> None:
     publish_night(settings, FLIP)
     publish_night(settings, FLIP + DAY)
@@ -145,7 +146,7 @@ def test_outcomes_killed_anywhere_are_all_there_or_none(settings: Settings) -> N
 
     expected = counted()
     assert all(expected)
-    for at in _instants(changes, 6):
+    for at in _instants(changes, 4):
         with sql_engine(settings).begin() as connection:
             for table in tables:
                 connection.execute(delete(table))
@@ -155,6 +156,7 @@ def test_outcomes_killed_anywhere_are_all_there_or_none(settings: Settings) -> N
         assert counted() == expected, at
 
 
+@pytest.mark.one_database
 def test_a_rule_whose_command_is_killed_is_there_whole_or_not(settings: Settings) -> None:
     add_rule(settings, OwnerRule(0, BOOST, VIDEO, "9", strength=2.0))
     for at in range(1, 30):
