@@ -93,7 +93,7 @@ class Files(_Table):
 
 
 class ExposureColumns(_Table):
-    """Which column of an exposure log is what; user, item and time are by default named as in the plays.
+    """What each column of an exposure log is; by default user, item and time are named as in the plays.
 
     Attributes:
         position: where a row was displayed, from 1; a column `position`, if there is one, by default.
@@ -176,13 +176,14 @@ class LogLayout(_Table):
     users: Files | None = Field(default=None, description="Profiles of users: a path, or a table.")
     items: Files | None = Field(default=None, description="Profiles of items: a path, or a table.")
     exposures: Exposures | None = Field(
-        default=None, description="What an app has displayed of the lists: a path, or a table."
+        default=None, description="What an app has displayed from the lists: a path, or a table."
     )
-    columns: Columns = Field(default=Columns(), description="Which column of the plays is what.")
-    length_unit: Unit | None = Field(default=None, description="Of play time and length.")
+    columns: Columns = Field(default=Columns(), description="What each column of the plays is.")
+    length_unit: Unit | None = Field(default=None, description="The unit of play time and length.")
     watermark: str | None = Field(
         default=None,
-        description="Of plays that a query gives: the column by which later nights ask on.",
+        description="For plays from a query: a column that only grows, from whose highest value later nights "
+        "continue.",
     )
     worth: dict[str, float] = Field(default_factory=dict, description="The weight of each event.")
     user_columns: dict[str, ColumnType] = Field(
