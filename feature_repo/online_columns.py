@@ -5,7 +5,6 @@ made once, and numbers become bytes together; what is written is the same to the
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import chain, repeat
 from sqlite3 import Connection
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 from feast import FeatureView, ValueType
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import extract_text_and_num
+from feast.infra.online_stores.sqlite import adapt_datetime_epoch
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.type_map import python_values_to_proto_values
@@ -124,8 +124,8 @@ def _entity_keys(view: FeatureView, rows: pa.Table, version: int) -> list[bytes]
     ]
 
 
-def _stamps(rows: pa.Table, name: str) -> list[datetime]:
-    """Instants as Feast hands them to SQLite; few are different ones."""
+def _stamps(rows: pa.Table, name: str) -> list[int]:
+    """Instants as SQLite stores them for Feast; few are different ones."""
     encoded = rows[name].combine_chunks().dictionary_encode()
-    instants = [to_naive_utc(one) for one in encoded.dictionary.to_pylist()]
+    instants = [adapt_datetime_epoch(to_naive_utc(one)) for one in encoded.dictionary.to_pylist()]
     return [instants[at] for at in encoded.indices.to_pylist()]
