@@ -187,11 +187,13 @@ def _with_instant(
     if TIMESTAMP in rows.columns:
         instants = rows[TIMESTAMP]
     reasons = pl.Series([None], dtype=pl.String).new_from_index(0, rows.height)
-    if LOCAL_TIME in rows.columns and instants.null_count():
+    # Texts of times are slow to read: only those that are needed.
+    without = instants.is_null().arg_true()
+    if LOCAL_TIME in rows.columns and len(without):
         assert isinstance(latest.tzinfo, ZoneInfo)
-        read = local_times(rows[LOCAL_TIME], latest.tzinfo, latest, source.time_format)
-        instants = instants.zip_with(instants.is_not_null(), read.instants)
-        reasons = read.reasons
+        read = local_times(rows[LOCAL_TIME].gather(without), latest.tzinfo, latest, source.time_format)
+        instants = instants.clone().scatter(without, read.instants)
+        reasons = reasons.scatter(without, read.reasons)
     kept = rows.drop(TIMESTAMP, LOCAL_TIME, strict=False).with_columns(
         instants.alias(columns.EVENT_TIMESTAMP)
     )
