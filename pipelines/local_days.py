@@ -34,6 +34,30 @@ def ends_of_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """For each instant (INSTANT, no nulls) the end of its local day: the first border after it."""
     if instants.is_empty():
         return instants.cast(INSTANT)
+    ends, position = _ends(instants, zone)
+    return ends.gather(position).alias(instants.name)
+
+
+def days_of(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
+    """For each instant (INSTANT, no nulls) its local day: pl.Date."""
+    if instants.is_empty():
+        return instants.cast(pl.Date)
+    ends, position = _ends(instants, zone)
+    # Of each day once: a calendar is slow.
+    days = (ends - MICROSECOND).dt.convert_time_zone(zone.key).dt.date()
+    return days.gather(position).alias(instants.name)
+
+
+def days_after(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
+    """For each instant (INSTANT, no nulls) the local day that begins with the end of its own: pl.Date."""
+    if instants.is_empty():
+        return instants.cast(pl.Date)
+    ends, position = _ends(instants, zone)
+    return ends.dt.convert_time_zone(zone.key).dt.date().gather(position).alias(instants.name)
+
+
+def _ends(instants: pl.Series, zone: ZoneInfo) -> tuple[pl.Series, np.ndarray]:
+    """Ends of days, ascending, and the position among them of each instant's."""
     first, last = instants.min(), instants.max()
     assert isinstance(first, datetime) and isinstance(last, datetime)
     # One day more on each side, for clocks that go back across midnight.
@@ -44,7 +68,7 @@ def ends_of_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
         dtype=np.int64,
     )
     position = np.searchsorted(borders, instants.cast(INSTANT).to_physical().to_numpy(), side="right")
-    return pl.Series(instants.name, borders[position]).cast(INSTANT)
+    return pl.Series(borders).cast(INSTANT), position
 
 
 def ends_of_dates(dates: pl.Series, zone: ZoneInfo) -> pl.Series:

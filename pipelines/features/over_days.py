@@ -15,14 +15,14 @@ from nightreel.core import columns
 from nightreel.core.catalogue import Feature, View
 from pipelines.features.expression_values import evaluated
 from pipelines.features.points import POINT, VISIBLE, Points
-from pipelines.local_days import INSTANT, ends_of_days, starts_of_dates
+from pipelines.local_days import INSTANT, days_after, starts_of_dates
 
 _NUMBER_MAX = 2**62
 
 
 def visible_from(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """The local day after that of each instant: the first on which its row may be seen."""
-    return ends_of_days(instants, zone).dt.convert_time_zone(zone.key).dt.date().alias(VISIBLE)
+    return days_after(instants, zone).alias(VISIBLE)
 
 
 def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:

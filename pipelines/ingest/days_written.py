@@ -11,11 +11,10 @@ import polars as pl
 from nightreel.core import columns
 from nightreel.core.checksums import is_usable
 from nightreel.core.errors import NightreelError
-from nightreel.core.instants import MICROSECOND
 from nightreel.core.play_days import day_file, files_by_day
 from pipelines.ingest.output import Output
 from pipelines.ingest.reject_columns import LINE
-from pipelines.local_days import ends_of_days
+from pipelines.local_days import days_of
 
 _DAY = "local day"
 # Rows of a raw file that wait in memory before they are put on disk, by day.
@@ -38,10 +37,10 @@ def by_day(plays: pl.DataFrame, zone: ZoneInfo) -> Iterator[tuple[date, pl.DataF
     """The plays of each local day that has some, in order of the days; rows keep their order."""
     if plays.is_empty():
         return
-    ends = ends_of_days(plays[columns.EVENT_TIMESTAMP], zone) - MICROSECOND
-    marked = plays.with_columns(ends.dt.convert_time_zone(zone.key).dt.date().alias(_DAY))
-    for part in marked.sort(_DAY, maintain_order=True).partition_by(_DAY, maintain_order=True):
-        yield part[_DAY][0], part.drop(_DAY)
+    marked = plays.with_columns(days_of(plays[columns.EVENT_TIMESTAMP], zone).alias(_DAY))
+    parts = marked.partition_by(_DAY, maintain_order=True, as_dict=True, include_key=False)
+    for (day,), part in sorted(parts.items()):
+        yield day, part
 
 
 def write_days(interactions: Path, plays: pl.DataFrame, zone: ZoneInfo) -> None:
