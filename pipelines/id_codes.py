@@ -31,7 +31,7 @@ class IdCodes:
             new = np.flatnonzero(is_new & (self._table == _NO_CODE)) + self._first
             self._table[new - self._first] = np.arange(len(self.ids), len(self.ids) + len(new))
         self.ids = np.concatenate([self.ids, new])
-        return self.known(ids)[0]
+        return self.of_known(ids)
 
     def known(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The codes of ids, another's for one without; and which of them have one."""
@@ -45,6 +45,11 @@ class IdCodes:
         at = np.searchsorted(self.ids, ids, sorter=order)
         codes = order[np.minimum(at, len(order) - 1)]
         return codes, self.ids[codes] == ids
+
+    def of_known(self, ids: np.ndarray) -> np.ndarray:
+        """The codes of ids all of which have one: int32 or int64."""
+        self._cover(ids)
+        return self.known(ids)[0] if self._table is None else self._table[ids - self._first]
 
     def _cover(self, ids: np.ndarray) -> None:
         """Make a table of these ids and of the known ones, if it can be small."""

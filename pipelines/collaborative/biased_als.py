@@ -8,6 +8,7 @@ Measured against other models in docs/decisions/als.md.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -43,8 +44,13 @@ def biased_fits(log: Log, settings: FitNeeds, done: Fit | None = None) -> Iterat
     targets = np.clip(log.ratios, 0, settings.data.targets.watch_ratio_clip)
     np.log1p(targets, out=targets)
     del log
-    by_user = Plays.grouped(users.rows, videos.rows, targets)
-    by_video = Plays.grouped(videos.rows, users.rows, targets)
+    with ThreadPoolExecutor(settings.threads) as pool:
+        grouping = [
+            pool.submit(Plays.grouped, rows, others, targets)
+            for rows, others in ((users.rows, videos.rows), (videos.rows, users.rows))
+        ]
+        by_user, by_video = (one.result() for one in grouping)
+        del grouping
     counts = [
         tuple(counted(keys.rows[:end], keys.known[at]) for keys in (users, videos))
         for at, end in enumerate(ends)

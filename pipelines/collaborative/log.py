@@ -89,7 +89,8 @@ class Log:
             frame = part()
             instants = frame[columns.EVENT_TIMESTAMP]
             before = np.array([instants.search_sorted(cutoff, side="left") for cutoff in cutoffs])
-            window = pl.Series("window", np.searchsorted(before, np.arange(frame.height), side="right"))
+            plays_of_windows = np.diff(before, prepend=0, append=frame.height)
+            window = pl.Series("window", np.repeat(np.arange(len(plays_of_windows)), plays_of_windows))
             for keys in coded:
                 keys.meet(frame[keys.name], window)
             ends += before
@@ -129,7 +130,7 @@ class _Coded:
 
     def assign(self, keys: pl.Series, start: int) -> None:
         """Give these plays, which stand from `start` on, the rows of their keys, all of which were met."""
-        self._rows[start : start + len(keys)] = self._codes.known(keys.to_numpy())[0]
+        self._rows[start : start + len(keys)] = self._codes.of_known(keys.to_numpy())
 
     def known_at(self, cutoffs: int) -> Keys:
         """The keys, once all plays have their rows."""
