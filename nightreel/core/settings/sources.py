@@ -83,9 +83,10 @@ def reading_from(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def is_known(name: str, settings: type[BaseModel]) -> bool:
-    """Whether a setting has or had this name, or LightGBM may have such a parameter."""
+    """Whether a setting or a key of its table has or had this name, or LightGBM may have such a parameter."""
     return (
         name in every_setting(settings)
+        or name in keys_of_tables(settings)
         or name in MOVED
         or name in DROPPED
         or any(name.startswith(f"{table}.") for table in _OPEN_TABLES)
