@@ -5,7 +5,6 @@ had already happened, so Feast's join (feature instant <= entity instant) never 
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
     with FEATURES.alone(settings):
         # The days of plays are compared by what reads them: a night reads its own.
         require_as_written(path for path in table_files(settings.paths) if not is_day_file(path))
-        done = _run_parts(settings, Request(force=force))
+        done = [part.run(settings, Request(force=force)) for part in FEATURES.parts]
     return StepResult(
         step=FEATURES.name,
         skipped=all(part.skipped for part in done),
@@ -64,18 +63,6 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
         wrote=tuple(path for part in done for path in part.wrote),
         facts=FeaturesFacts(parts=tuple(part.facts for part in done)),
     )
-
-
-def _run_parts(settings: Settings, request: Request) -> list[StepResult[Any]]:
-    """Run every part: the factors, which read plays alone, beside those that count.
-
-    Texts come after them: both set how many threads BLAS has in this process.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="factors") as beside:
-        factors = beside.submit(FACTORS.run, settings, request)
-        counted = [part.run(settings, request) for part in (AGGREGATES, EXPRESSED)]
-        fitted = factors.result()
-    return [*counted, *(part.run(settings, request) for part in (TEXT, USER_TEXT)), fitted]
 
 
 def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
