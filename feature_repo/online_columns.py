@@ -67,14 +67,20 @@ def stored_values(column: pa.ChunkedArray, kind: ValueType) -> Stored:
         return _floats(values)
     if kind == ValueType.FLOAT_LIST and pa.types.is_float32(getattr(values.type, "value_type", None)):
         return _float_lists(values)
-    encoded = values.dictionary_encode()
+    if pa.types.is_nested(values.type):
+        # Arrow does not say which lists are equal, so each counts as a value of its own.
+        is_known = values.is_valid().to_numpy(zero_copy_only=False)
+        different, indices = values.drop_null(), pa.array(np.cumsum(is_known) - 1, mask=~is_known)
+    else:
+        encoded = values.dictionary_encode()
+        different, indices = encoded.dictionary, encoded.indices
     # What is unknown by itself: beside it, whole numbers would become fractions.
     known, unknown = (
         python_values_to_proto_values(part.to_numpy(zero_copy_only=False), kind)
-        for part in (encoded.dictionary, pa.nulls(1, values.type))
+        for part in (different, pa.nulls(1, values.type))
     )
     protos = [*known, *unknown]
-    at = encoded.indices.fill_null(len(known)).to_pylist()
+    at = indices.fill_null(len(known)).to_pylist()
     contents = [proto.SerializeToString() for proto in protos]
     texts = [extract_text_and_num(proto, False)[0] for proto in protos]
     return [contents[one] for one in at], [texts[one] for one in at]

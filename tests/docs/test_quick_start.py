@@ -14,7 +14,6 @@ SMALL = {
     "NIGHTREEL_RANKER_LIGHTGBM_NUM_ITERATIONS": "5",
     "NIGHTREEL_RANKER_LIGHTGBM_MIN_DATA_IN_LEAF": "5",
     "NIGHTREEL_RETRIEVAL_SOURCES": "recent_2d,item_knn",
-    "NIGHTREEL_EVALUATION_BACKTEST_DAYS": "1",
     "NIGHTREEL_THREADS": "1",
     "NIGHTREEL_RANKER_OBJECTIVE": "shown",
 }
@@ -52,7 +51,7 @@ def test_a_movielens_file_becomes_lists_in_sql(
     for line in shell.splitlines():
         command = line.split("#")[0].split()
         if command[0] == "nightreel":
-            done = nightreel(*command[1:], cwd=home, **SMALL)
+            done = nightreel(*command[1:], cwd=home, NIGHTREEL_EVALUATION_BACKTEST_DAYS="1", **SMALL)
             assert done.returncode == 0, done.stderr
             said = done.stdout
         else:
