@@ -59,7 +59,7 @@ tests test-slow durations: export PYTHONDONTWRITEBYTECODE =
 # One process checks types, which the other cores need not wait for.
 tests: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=25 tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --durations=10 --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
+	$(BIN)/python -m pytest -n 2 --durations=10 --dist loadfile -c feast_asof/pyproject.toml --rootdir feast_asof feast_asof/tests
 
 test-slow: $(VENV)/.installed-dev  ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -10,6 +10,8 @@ import zipfile
 from email import message_from_string
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -21,6 +23,7 @@ def _build(project: Path, out: Path, kind: str) -> Path:
     return built
 
 
+@pytest.mark.slow
 def test_the_wheel_made_of_the_sdist_joins_alone(tmp_path: Path) -> None:
     """Every module is in it, and what the README shows works in a process that has it and not this folder."""
     leave = shutil.ignore_patterns("__pycache__", ".venv*", "dist")

@@ -395,6 +395,7 @@ def test_a_log_that_nobody_has_written_to_yet_is_passed_over(tmp_path: Path) -> 
 _FEAST = "import asof_fixtures.unchecked; from feast.cli.cli import cli; cli(prog_name='feast')"
 
 
+@pytest.mark.slow
 def test_feast_monitor_run_stores_the_metrics(tmp_path: Path) -> None:
     """From the command line, in a repository of its own."""
     pq.write_table(_rows(), tmp_path / "stats.parquet")
