@@ -22,14 +22,8 @@ import numpy as np
 from pipelines.model_rows.sides import Sides
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
-from pipelines.rankers.tree_loops import (
-    DE_BRUIJN,
-    TOP_BITS,
-    add_grid,
-    add_pairs,
-    add_runs,
-    fill_tables,
-)
+from pipelines.rankers.table_loops import add_grid, add_runs, fill_tables
+from pipelines.rankers.tree_loops import DE_BRUIJN, TOP_BITS, add_pairs
 
 
 @dataclass(frozen=True)

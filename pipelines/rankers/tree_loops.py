@@ -12,9 +12,9 @@ from nightreel.core.compiled import compiled
 # The top six bits of a power of two times this number identify the power: a de Bruijn sequence.
 DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 TOP_BITS = np.uint64(58)
-# Videos of a user, and pairs, that are carried through all trees before the next ones: their sums stay near
-# the processor, and of pairs, what a tree says of the videos is read once for many.
-_TILE_VIDEOS, _TILE_PAIRS = 2_048, 32_768
+# Pairs that are carried through all trees before the next ones: their sums stay in the cache, and what a tree
+# says of the videos is read once for many.
+_TILE_PAIRS = 32_768
 _TILE_ROWS = 256
 # So few borders are compared with a value one by one.
 _FEW_BORDERS = 4
@@ -69,102 +69,6 @@ def interval_numbers(
 
 
 @compiled
-def fill_tables(
-    users: np.ndarray,
-    classes: np.ndarray,
-    class_starts: np.ndarray,
-    asked: np.ndarray,
-    interval_classes: np.ndarray,
-    interval_counts: np.ndarray,
-    values: np.ndarray,
-    table_starts: np.ndarray,
-    tables: np.ndarray,
-) -> None:
-    """Fill the tables of what each tree adds, by class of videos and, if it reads one pair feature, interval.
-
-    Args:
-        users: uint64 [trees, users].
-        classes: uint64, masks, tree after tree, from class_starts [trees + 1] on.
-        asked, values: as in `add_grid`.
-        interval_classes: uint64 [features, trees, classes], masks, of which interval_counts [features, trees]
-            count.
-        tables: float64 [users, entries], filled in place; a tree's entries begin at table_starts
-            [trees + 1], and a tree that reads several pair features has none.
-    """
-    for user in range(tables.shape[0]):
-        for tree in range(len(users)):
-            if asked[tree, 0] > 1:
-                continue
-            own, said, at = users[tree, user], values[tree], table_starts[tree]
-            for index in range(class_starts[tree], class_starts[tree + 1]):
-                opened = own & classes[index]
-                if asked[tree, 0] == 0:
-                    tables[user, at] = said[(opened * DE_BRUIJN) >> TOP_BITS]
-                    at += 1
-                else:
-                    feature = asked[tree, 1]
-                    for interval in range(interval_counts[feature, tree]):
-                        leaf = opened & interval_classes[feature, tree, interval]
-                        tables[user, at] = said[(leaf * DE_BRUIJN) >> TOP_BITS]
-                        at += 1
-
-
-@compiled
-def add_grid(
-    users: np.ndarray,
-    videos: np.ndarray,
-    class_numbers: np.ndarray,
-    table_starts: np.ndarray,
-    tables: np.ndarray,
-    asked: np.ndarray,
-    intervals: np.ndarray,
-    interval_numbers: np.ndarray,
-    interval_counts: np.ndarray,
-    numbers: np.ndarray,
-    values: np.ndarray,
-    total: np.ndarray,
-) -> None:
-    """Add what all trees say of some users with all videos to `total`.
-
-    Args:
-        users: uint64 [trees, users].
-        videos: uint64 [trees, videos], masks of the leaves that remain possible.
-        class_numbers: uint16 or uint32 [trees, videos], the class of each video.
-        table_starts, tables: from `fill_tables`.
-        asked: int64 [trees, 1 + features]: how many pair features a tree reads, and which.
-        intervals: uint64 [features, trees, intervals], masks of the leaves that remain possible.
-        interval_numbers: uint32, the same shape, the class of each interval.
-        interval_counts: int64 [features, trees], how many classes there are.
-        numbers: uint32 [features, users, videos], the interval of each value.
-        values: float64 [trees, 64], what each leaf adds, by the top bits of its mask.
-        total: float64 [users, videos], changed in place.
-    """
-    for user in range(total.shape[0]):
-        for first in range(0, total.shape[1], _TILE_VIDEOS):
-            last = min(first + _TILE_VIDEOS, total.shape[1])
-            out = total[user, first:last]
-            for tree in range(len(users)):
-                table = tables[user, table_starts[tree] : table_starts[tree + 1]]
-                own = class_numbers[tree, first:last]
-                if asked[tree, 0] == 0:
-                    for video in range(len(out)):
-                        out[video] += table[own[video]]
-                elif asked[tree, 0] == 1:
-                    feature = asked[tree, 1]
-                    number = numbers[feature, user, first:last]
-                    class_of, width = interval_numbers[feature, tree], uint32(interval_counts[feature, tree])
-                    for video in range(len(out)):
-                        out[video] += table[uint32(uint32(own[video]) * width + class_of[number[video]])]
-                else:
-                    for video in range(len(out)):
-                        leaf = users[tree, user] & videos[tree, first + video]
-                        for n in range(asked[tree, 0]):
-                            feature = asked[tree, 1 + n]
-                            leaf &= intervals[feature, tree, numbers[feature, user, first + video]]
-                        out[video] += values[tree, (leaf * DE_BRUIJN) >> TOP_BITS]
-
-
-@compiled
 def add_pairs(
     users: np.ndarray,
     user: np.ndarray,
@@ -178,7 +82,7 @@ def add_pairs(
 ) -> None:
     """Add what all trees say of some pairs to `total`.
 
-    Arguments that are not listed are as in `add_grid`.
+    Arguments that are not listed are as in `table_loops.add_grid`.
 
     Args:
         user, video: uint32 [pairs], each pair's column in `users` and `videos`.
@@ -201,59 +105,6 @@ def add_pairs(
                         feature = asked[tree, 1 + n]
                         leaf &= intervals[feature, tree, numbers[feature, pair]]
                     total[pair] += said[(leaf * DE_BRUIJN) >> TOP_BITS]
-
-
-@compiled
-def add_runs(
-    users: np.ndarray,
-    starts: np.ndarray,
-    videos: np.ndarray,
-    video: np.ndarray,
-    class_numbers: np.ndarray,
-    table_starts: np.ndarray,
-    tables: np.ndarray,
-    asked: np.ndarray,
-    intervals: np.ndarray,
-    interval_numbers: np.ndarray,
-    interval_counts: np.ndarray,
-    numbers: np.ndarray,
-    values: np.ndarray,
-    total: np.ndarray,
-) -> None:
-    """Add what all trees say of some pairs, user after user, to `total`.
-
-    Arguments that are not listed are as in `add_grid`.
-
-    Args:
-        users: uint64 [trees, runs], of the user of each run.
-        starts: int64 [runs + 1], where each user's pairs begin.
-        video: uint32 [pairs], each pair's column in `videos`.
-        tables: from `fill_tables` for these users.
-        numbers: uint32 [features, pairs].
-        total: float64 [pairs], changed in place.
-    """
-    for run in range(len(starts) - 1):
-        own_video, out = video[starts[run] : starts[run + 1]], total[starts[run] : starts[run + 1]]
-        for tree in range(len(users)):
-            table = tables[run, table_starts[tree] : table_starts[tree + 1]]
-            own = class_numbers[tree]
-            if asked[tree, 0] == 0:
-                for pair in range(len(out)):
-                    out[pair] += table[own[own_video[pair]]]
-            elif asked[tree, 0] == 1:
-                feature = asked[tree, 1]
-                number = numbers[feature, starts[run] : starts[run + 1]]
-                class_of, width = interval_numbers[feature, tree], uint32(interval_counts[feature, tree])
-                for pair in range(len(out)):
-                    entry = uint32(uint32(own[own_video[pair]]) * width + class_of[number[pair]])
-                    out[pair] += table[entry]
-            else:
-                for pair in range(len(out)):
-                    leaf = users[tree, run] & videos[tree, own_video[pair]]
-                    for n in range(asked[tree, 0]):
-                        feature = asked[tree, 1 + n]
-                        leaf &= intervals[feature, tree, numbers[feature, starts[run] + pair]]
-                    out[pair] += values[tree, (leaf * DE_BRUIJN) >> TOP_BITS]
 
 
 @compiled
