@@ -84,6 +84,16 @@ def video_trend(inputs: pd.DataFrame) -> pd.DataFrame:
     return trend_of_videos(inputs)
 
 
+@_view(
+    columns.CATEGORY_LIFT_VIEW,
+    [BY_NAME[columns.USER_CATEGORIES], BY_NAME[columns.VIDEO_PROFILE][[columns.CATEGORY_LEVELS[0]]]],
+)
+def category_lift(inputs: pd.DataFrame) -> pd.DataFrame:
+    from nightreel.core.catalogue.on_demand import lift_of_category
+
+    return lift_of_category(inputs)
+
+
 def _sources_of(pair_view: str) -> list[Any]:
     return [BY_NAME[pair_view], BY_NAME[columns.USER_ACTIVITY], interaction_request]
 
@@ -134,6 +144,7 @@ ON_DEMAND = (
     als_score,
     interaction_time,
     video_trend,
+    category_lift,
     user_author_taste,
     user_first_level_category_taste,
     user_second_level_category_taste,

@@ -45,7 +45,6 @@ _COLUMN_TYPES: dict[Any, str] = {
     pl.Boolean: "boolean",
     pl.Date: "date",
     pl.Datetime: "timestamptz",
-    pl.List: "real[]",
 }
 _POLARS_TYPES: dict[str, Any] = {
     "int8": pl.Int64,
@@ -56,6 +55,7 @@ _POLARS_TYPES: dict[str, Any] = {
     "bool": pl.Boolean,
     "date": pl.Date,
     "timestamptz": pl.Datetime("us", "UTC"),
+    "_int4": pl.List(pl.Int32),
     "_float4": pl.List(pl.Float32),
 }
 
@@ -155,7 +155,7 @@ def fill_tables(paths: Paths, views: Iterable[str] = tuple(SOURCES)) -> list[str
 def _fill(connection: psycopg.Connection[Any], name: str, frame: pl.DataFrame) -> None:
     table = sql.Identifier(name)
     types = [
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(_COLUMN_TYPES[kind.base_type()]))
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(_column_type(kind)))
         for column, kind in frame.schema.items()
     ]
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
@@ -163,6 +163,12 @@ def _fill(connection: psycopg.Connection[Any], name: str, frame: pl.DataFrame) -
     with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(table)) as into:
         for row in frame.iter_rows():
             into.write_row(row)
+
+
+def _column_type(kind: pl.DataType) -> str:
+    if isinstance(kind, pl.List):
+        return f"{_COLUMN_TYPES[kind.inner.base_type()]}[]"
+    return _COLUMN_TYPES[kind.base_type()]
 
 
 def _local(config: RepoConfig, source: DataSource | None) -> FileSource:

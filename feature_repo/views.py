@@ -23,6 +23,7 @@ FEAST_TYPES = {
     "float32": Float32,
     "string": String,
     "timestamp": UnixTimestamp,
+    "ints": Array(Int32),
     "floats": Array(Float32),
 }
 

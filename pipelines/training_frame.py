@@ -29,7 +29,7 @@ PLAY_COLUMNS = (
     columns.WATCH_RATIO,
     columns.VIDEO_DURATION,
 )
-_ON_DEMAND = (columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)
+ON_DEMAND = (columns.ALS_SCORE, columns.CATEGORY_LIFT, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK)
 
 
 def entity_table(plays: pl.DataFrame) -> pa.Table:
@@ -79,7 +79,7 @@ class FeatureFrame:
         """
         views = service_features(store)
         service = store.get_feature_service(columns.HYBRID_RANKER)
-        stored = {view: names for view, names in views.items() if names[0] not in _ON_DEMAND}
+        stored = {view: names for view, names in views.items() if names[0] not in ON_DEMAND}
         rows = with_groups(store, entity_table(plays), [view for view in stored if is_of_pairs(store, view)])
         job = store.get_historical_features(entity_df=rows, features=service)
         if job.num_rows != plays.height:

@@ -93,6 +93,11 @@ USER_FACTOR: Final = "user_factor"  # list<float32>, [features.als] factors long
 VIDEO_FACTOR: Final = "video_factor"  # list<float32>, [features.als] factors long
 ALS_SCORE: Final = "als_score"
 
+# Likes by category.
+USER_CATEGORY_IDS: Final = "user_category_ids"  # list<int32>, first-level categories
+USER_CATEGORY_LIFTS: Final = "user_category_lifts"  # list<float32>, one for each of them
+CATEGORY_LIFT: Final = "category_lift"
+
 # Request-time features.
 INTERACTION_TIMESTAMP: Final = "interaction_timestamp"  # request column: the instant being scored, UTC
 HOUR_OF_DAY: Final = "hour_of_day"
@@ -109,6 +114,8 @@ VIDEO_ENGAGEMENT: Final = "video_engagement"
 VIDEO_RECENT: Final = "video_recent"
 VIDEO_SHOWS: Final = "video_shows"
 VIDEO_TREND_VIEW: Final = "video_trend"
+USER_CATEGORIES: Final = "user_categories"
+CATEGORY_LIFT_VIEW: Final = "category_lift"
 USER_FACTORS: Final = "user_factors"
 VIDEO_FACTORS: Final = "video_factors"
 ALS_SCORE_VIEW: Final = "als_score"

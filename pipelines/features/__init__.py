@@ -28,6 +28,7 @@ from pipelines.features.facts import FeaturesFacts, ViewFacts
 from pipelines.features.pieces import by_key
 from pipelines.features.popularity import video_daily_popularity
 from pipelines.features.profiles import DESCRIPTION, OF_ITEMS, user_profile, video_profile
+from pipelines.features.user_categories import USER_CATEGORIES
 from pipelines.features.user_text import USER_TEXT
 from pipelines.known import read_known, require_tables, table_files
 from pipelines.local_days import ALWAYS_KNOWN
@@ -137,7 +138,7 @@ AGGREGATES: Step[ViewFacts] = Step(
     run=lambda settings, request: build_aggregates(settings, force=request.force),
     record="features",
 )
-_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, TEXT, USER_TEXT, FACTORS)
+_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, USER_CATEGORIES, TEXT, USER_TEXT, FACTORS)
 
 FEATURES: Step[FeaturesFacts] = Step(
     name="features",

@@ -90,11 +90,11 @@ def _build(
     else:
         frames = (over_days(part, view, zone) for part in plays().parts(view))
     with atomic_write(path, checksum=True) as temporary:
-        rows = _write(frames, temporary)
+        rows = write_frames(frames, temporary)
     return attempt.finished(read, (path,), ViewFacts(rows_of_views={view.name: rows}), outputs=(path,))
 
 
-def _write(frames: Iterator[pl.DataFrame], path: Path) -> int:
+def write_frames(frames: Iterator[pl.DataFrame], path: Path) -> int:
     """Write frames of the same columns, at least one, to one file; returns their rows."""
     first = next(frames).to_arrow(compat_level=pl.CompatLevel.oldest())
     rows = int(first.num_rows)

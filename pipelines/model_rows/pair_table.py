@@ -36,6 +36,19 @@ class PairTable:
     of_video: np.ndarray
     groups: int
 
+    @classmethod
+    def dense(cls, index: int, of_users: np.ndarray, of_video: np.ndarray) -> "PairTable":
+        """The table of one feature that is there for every user with every group.
+
+        Args:
+            of_users: float32 [users, groups].
+            of_video: as the attribute.
+        """
+        users, groups = of_users.shape
+        keys = np.arange(users)[:, None] * (groups + 1) + np.arange(groups)
+        values = np.append(of_users.ravel(), np.float32(np.nan))[None]
+        return cls((index,), keys.ravel(), values, of_video, groups)
+
     def of_users(self, users: slice) -> "PairTable":
         """The same for consecutive users alone, who are numbered from 0 again."""
         width = self.groups + 1

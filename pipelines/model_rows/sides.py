@@ -1,8 +1,8 @@
 """The features of users and of videos as of an instant, each side encoded once, to be composed into pairs.
 
-Both come through Feast's point-in-time join. What depends on the pair alone, `als_score`, and on the instant
-alone, the hour and the weekday, is computed here from the same inputs by the functions that Feast's on-demand
-views call; a test holds the composed rows equal to Feast's own.
+Both come through Feast's point-in-time join. What depends on the pair, `als_score` and `category_lift`, and
+on the instant alone, the hour and the weekday, is computed here from the same inputs as by Feast's on-demand
+views; a test holds the composed rows equal to Feast's own.
 """
 
 from collections.abc import Mapping
@@ -21,10 +21,12 @@ from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.catalogue.formulas import hour_and_weekday, products_with
 from nightreel.core.errors import InputError
 from pipelines.local_days import INSTANT
+from pipelines.model_rows.category_lifts import CategoryLifts
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.model_rows.ordering import received
 from pipelines.model_rows.pair_table import PairTable, pair_tables
 from pipelines.pair_keys import is_of_pairs
+from pipelines.training_frame import ON_DEMAND
 
 # From files that have no times: known once they have arrived.
 _WITHOUT_TIME = frozenset(
@@ -174,7 +176,7 @@ def sides_as_of(
     of_pairs: dict[str, slice] = {}
     parts: dict[str, dict[str, slice]] = {columns.USER_ID: {}, columns.VIDEO_ID: {}}
     for view, features in projections.items():
-        if not set(features) & {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}:
+        if not set(features) & set(ON_DEMAND):
             first = names.index(features[0])
             part = slice(first, first + len(features))
             if is_of_pairs(store, view):
@@ -194,8 +196,11 @@ def sides_as_of(
             names.index(columns.DAY_OF_WEEK): weekday[0],
         },
         als_place=names.index(columns.ALS_SCORE),
-        pairs=pair_tables(
-            store, encoding, of_pairs, user_id, video_id, as_of=as_of, profiles_at=profiles_at or as_of
+        pairs=(
+            _lifts(job, profiles, names, len(user_id), len(video_id)),
+            *pair_tables(
+                store, encoding, of_pairs, user_id, video_id, as_of=as_of, profiles_at=profiles_at or as_of
+            ),
         ),
     )
 
@@ -247,6 +252,15 @@ def _side(
             values = jobs[at].source_column(view, name).take(source_rows[at])
             encoded.append(encoding.encode_column(name, values))
     return Side(np.column_stack(encoded), tuple(found))
+
+
+def _lifts(
+    job: AsOfRetrievalJob, profiles: AsOfRetrievalJob, names: tuple[str, ...], users: int, videos: int
+) -> PairTable:
+    lifts = CategoryLifts.of(job)
+    of_users = lifts.table[job.positions(columns.USER_CATEGORIES)[:users], : lifts.columns]
+    of_video = lifts.of_video[profiles.positions(columns.VIDEO_PROFILE)[:videos]]
+    return PairTable.dense(names.index(columns.CATEGORY_LIFT), of_users, of_video.astype(np.int64))
 
 
 def _factors(job: AsOfRetrievalJob, users: int, videos: int) -> tuple[np.ndarray, np.ndarray]:

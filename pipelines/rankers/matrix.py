@@ -1,7 +1,7 @@
 """The matrix that the rankers read, composed block by block from the encoded sources by the join's positions.
 
-`als_score` and the time features, which Feast computes on demand, come here from the same inputs by the same
-functions (`nightreel.core.catalogue.formulas`), in bulk; a test holds them equal to Feast's.
+What Feast computes on demand, `als_score`, `category_lift` and the time features, comes here from the same
+inputs, in bulk; a test holds them equal to Feast's.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import pyarrow as pa
 from nightreel.core import columns
 from nightreel.core.catalogue.formulas import hour_and_weekday, products_of_rows
 from pipelines.local_days import INSTANT
+from pipelines.model_rows.category_lifts import CategoryLifts
 from pipelines.model_rows.encoding import FeatureEncoding
 from pipelines.training_frame import FeatureFrame
 
@@ -34,6 +35,10 @@ class FeatureMatrix:
         self._zone = frame.zone
         self._sources = [_EncodedView.of(frame, view, names, encoding) for view, names in frame.views.items()]
         self._als = _FactorProduct.of(frame)
+        self._lifts = CategoryLifts.of(frame.job)
+        self._lift_rows = [
+            frame.job.positions(view) for view in (columns.USER_CATEGORIES, columns.VIDEO_PROFILE)
+        ]
 
     def __len__(self) -> int:
         return len(self._instants)
@@ -50,6 +55,8 @@ class FeatureMatrix:
         matrix[:, self.names.index(columns.HOUR_OF_DAY)] = hour.to_numpy()
         matrix[:, self.names.index(columns.DAY_OF_WEEK)] = weekday.to_numpy()
         matrix[:, self.names.index(columns.ALS_SCORE)] = self._als.scores(rows)
+        users, videos = (positions[rows] for positions in self._lift_rows)
+        matrix[:, self.names.index(columns.CATEGORY_LIFT)] = self._lifts.values(users, videos)
         return matrix
 
 

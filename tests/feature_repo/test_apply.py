@@ -31,6 +31,7 @@ VIEWS = {
     "video_factors",
     "video_recent",
     "video_shows",
+    "user_categories",
     *(f"user_{group}" for group in GROUPS),
 }
 
@@ -127,7 +128,8 @@ def _lasting(stored: bytes) -> dict[str, list[str]]:
 def test_from_a_clean_state_everything_is_registered(applied: Applied) -> None:
     registry = _registry(applied.first_once)
     assert {view.spec.name for view in registry.feature_views} == VIEWS
-    on_demand = {"als_score", "interaction_time", "video_trend", *(f"user_{group}_taste" for group in GROUPS)}
+    tastes = (f"user_{group}_taste" for group in GROUPS)
+    on_demand = {"als_score", "category_lift", "interaction_time", "video_trend", *tastes}
     assert {view.spec.name for view in registry.on_demand_feature_views} == on_demand
     assert {service.spec.name for service in registry.feature_services} == {"hybrid_ranker"}
     assert {entity.spec.name for entity in registry.entities} == {"user", "video", "__dummy", *GROUPS}

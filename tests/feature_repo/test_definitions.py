@@ -62,6 +62,7 @@ SCHEMAS = {
         "video_first_play": UnixTimestamp,
     },
     "video_shows": {f"video_shows_{days}d": Int64 for days in (1, 3, 7)},
+    "user_categories": {"user_category_ids": Array(Int32), "user_category_lifts": Array(Float32)},
 }
 GROUPS = ("author", "first_level_category", "second_level_category", "third_level_category", "tag", "length")
 SCHEMAS |= {
@@ -75,6 +76,7 @@ SCHEMAS |= {
 ON_DEMAND = {
     "als_score": {"als_score": Float32},
     "interaction_time": {"hour_of_day": Int64, "day_of_week": Int64},
+    "category_lift": {"category_lift": Float32},
     "video_trend": {
         **{f"video_liked_share_{days}d": Float32 for days in (1, 3, 7)},
         "video_liked_trend": Float32,
@@ -147,4 +149,5 @@ def test_the_service_names_what_the_rankers_read_in_order(registered: FeatureSto
         "hour_of_day",
         "day_of_week",
         "als_score",
+        "category_lift",
     ]

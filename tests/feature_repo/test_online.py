@@ -69,7 +69,10 @@ def _pairs(instant: datetime) -> pl.DataFrame:
 
 def _online(pairs: pl.DataFrame) -> dict[str, list[Any]]:
     features = [f"{view.name}:{feature.name}" for view in VIEWS if view.online for feature in view.features]
-    on_demand = ["als_score:als_score", "interaction_time:hour_of_day", "interaction_time:day_of_week"]
+    on_demand = [
+        *("als_score:als_score", "category_lift:category_lift"),
+        *("interaction_time:hour_of_day", "interaction_time:day_of_week"),
+    ]
     rows = [
         {
             columns.USER_ID: user,
@@ -98,7 +101,7 @@ def _assert_same(home: Settings, instant: datetime) -> dict[str, list[Any]]:
     online = _online(pairs)
     offline = every_feature(pairs).to_dict(as_series=False)
     names = {feature.name for view in VIEWS if view.online for feature in view.features}
-    names |= {columns.ALS_SCORE, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}
+    names |= {columns.ALS_SCORE, columns.CATEGORY_LIFT, columns.HOUR_OF_DAY, columns.DAY_OF_WEEK}
     assert names <= set(online) and names <= set(offline)
     for name in sorted(names):
         assert [_plain(v) for v in online[name]] == [_plain(v) for v in offline[name]], name

@@ -122,7 +122,7 @@ def test_the_service_the_manifest_and_lightgbm_name_them_last_in_order(settings:
     service = store.get_feature_service(columns.HYBRID_RANKER)
     names = [one.name for view in service.feature_view_projections for one in view.features]
     assert names[-len(NAMES) :] == list(NAMES)
-    assert names[: -len(NAMES)][-1] == columns.ALS_SCORE
+    assert names[: -len(NAMES)][-1] == columns.CATEGORY_LIFT
     version = model_registry.champion(settings.paths)
     assert version.manifest["features"] == names
     assert "user_last_played" in version.manifest["categorical"]

@@ -60,7 +60,7 @@ def test_every_feature_of_the_original_is_there(frame: FeatureFrame) -> None:
 
 
 def test_blocks_equal_what_feast_itself_returns(frame: FeatureFrame) -> None:
-    """Row by row and feature by feature, the on-demand als_score, hour and weekday included."""
+    """Row by row and feature by feature, those on demand included."""
     encoding = _encoding(frame)
     theirs = encoding.encode(frame.job.to_arrow(), frame.names)
     ours = FeatureMatrix(frame, encoding)[0 : len(frame)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nightreel.core.catalogue import builtin
+from nightreel.core.catalogue import builtin, recent_and_pairs
 from nightreel.core.catalogue.declared import OWN, declared_views
 from nightreel.core.catalogue.entries import Feature, View
 from nightreel.core.catalogue.own import own_views
@@ -34,8 +34,8 @@ class Catalogue:
     @property
     def needed(self) -> tuple[View, ...]:
         """The stored views that models are trained on and lists are made from."""
-        factors = (builtin.USER_FACTORS, builtin.VIDEO_FACTORS)
-        return tuple(view for view in self.stored if view.ranked or view in factors)
+        read_on_demand = (builtin.USER_FACTORS, builtin.VIDEO_FACTORS, recent_and_pairs.USER_CATEGORIES)
+        return tuple(view for view in self.stored if view.ranked or view in read_on_demand)
 
     @property
     def categorical(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ import polars as pl
 from nightreel.core import columns
 
 Kind = Literal["numeric", "categorical", "embedding", "description"]
-Type = Literal["int32", "int64", "float32", "string", "timestamp", "floats"]
+Type = Literal["int32", "int64", "float32", "string", "timestamp", "ints", "floats"]
 Table = Literal["plays", "video_daily", "users", "video_captions"]
 
 POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
@@ -18,6 +18,7 @@ POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
     "float32": pl.Float32(),
     "string": pl.String(),
     "timestamp": pl.Datetime("us", "UTC"),
+    "ints": pl.List(pl.Int32),
     "floats": pl.List(pl.Float32),
 }
 

@@ -40,6 +40,11 @@ def shrunk_share(liked: Any, plays: Any, usual: Any, weight: float) -> Any:
     return (liked + weight * usual) / (plays + weight)
 
 
+def lift(liked: Any, plays: Any, usual: Any) -> Any:
+    """How far a share of liked plays, shrunk to the prior `usual`, is above it; for arrays."""
+    return (liked - plays * usual) / (plays + GROUP_PRIOR_PLAYS)
+
+
 def days_between(earlier_us: Any, later_us: Any) -> Any:
     """Days from one instant to another, both in microseconds since 1970 UTC; for arrays."""
     return (later_us - earlier_us) / DAY_US

@@ -41,6 +41,17 @@ def taste_of_group(inputs: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(found, index=inputs.index, dtype=np.float32)
 
 
+def lift_of_category(inputs: pd.DataFrame) -> pd.DataFrame:
+    """The feature of `category_lift`; null where the user has no plays yet, or the video no category."""
+    found = np.full(len(inputs), np.nan, dtype=np.float32)
+    names = (columns.USER_CATEGORY_IDS, columns.USER_CATEGORY_LIFTS, columns.CATEGORY_LEVELS[0])
+    for row, (ids, lifts, category) in enumerate(zip(*(inputs[name] for name in names), strict=True)):
+        if ids is not None and not pd.isna(category):
+            at = np.flatnonzero(np.asarray(ids) == category)
+            found[row] = np.asarray(lifts)[at[0]] if len(at) else 0.0
+    return pd.DataFrame({columns.CATEGORY_LIFT: found}, index=inputs.index)
+
+
 def _numbers(inputs: pd.DataFrame, name: str) -> np.ndarray:
     found: np.ndarray = pd.to_numeric(inputs[name]).to_numpy(np.float64, na_value=np.nan)
     return found

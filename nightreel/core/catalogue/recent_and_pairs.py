@@ -1,4 +1,4 @@
-"""Features that are made by expressions: a video's last days, and what a user has with groups of videos.
+"""A video's last days, and what a user has with groups of videos: most are made by expressions.
 
 What depends on the instant that is asked for, such as the days since a play, is computed on demand.
 """
@@ -165,6 +165,57 @@ def taste_view(group: Entity) -> View:
     )
 
 
+USER_CATEGORIES: Final = View(
+    columns.USER_CATEGORIES,
+    ("user",),
+    "How a user had received each first-level category by the end of their last day with a play.",
+    (
+        Feature(
+            columns.USER_CATEGORY_IDS,
+            "user",
+            "The first-level categories played so far, ascending.",
+            type="ints",
+            kind="description",
+            how="of plays whose video's category was known",
+            ranked=False,
+        ),
+        Feature(
+            columns.USER_CATEGORY_LIFTS,
+            "user",
+            "How much more the user likes each of them than what they play on the whole.",
+            type="floats",
+            kind="embedding",
+            how="(liked - plays * user_agg_liked_share) / (plays + 5), of the user's plays of it so far",
+            ranked=False,
+        ),
+    ),
+    "pairs",
+    "What each user had played of each category by the end of each day of theirs.",
+)
+CATEGORY_LIFT: Final = View(
+    columns.CATEGORY_LIFT_VIEW,
+    ("user", "video"),
+    "How much more a user likes the video's first-level category than what they play on the whole.",
+    (
+        Feature(
+            columns.CATEGORY_LIFT,
+            "user+video",
+            "How much more the user likes the video's category than other videos; 0 before a play of it.",
+            how="the entry of first_level_category_id in user_category_lifts",
+        ),
+    ),
+    "pairs",
+)
+
+
 PAIR_VIEWS: Final = tuple(pair_view(group) for group in GROUPS)
 TASTE_VIEWS: Final = tuple(taste_view(group) for group in GROUPS)
-VIEWS: Final = (VIDEO_RECENT, VIDEO_SHOWS, *PAIR_VIEWS, VIDEO_TREND, *TASTE_VIEWS)
+VIEWS: Final = (
+    VIDEO_RECENT,
+    VIDEO_SHOWS,
+    USER_CATEGORIES,
+    CATEGORY_LIFT,
+    *PAIR_VIEWS,
+    VIDEO_TREND,
+    *TASTE_VIEWS,
+)
