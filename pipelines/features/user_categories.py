@@ -139,7 +139,7 @@ USER_CATEGORIES: Step[ViewFacts] = Step(
         settings.paths.feature_source(columns.USER_ACTIVITY),
     ),
     writes=lambda settings: (settings.paths.feature_source(columns.USER_CATEGORIES),),
-    settings=("data.time_zone", "data.like_threshold", "data.long_view_s"),
+    settings=("data.time_zone", "data.targets.like_threshold", "data.targets.long_view_s"),
     facts=ViewFacts,
     run=lambda settings, request: build_user_categories(settings, force=request.force),
 )

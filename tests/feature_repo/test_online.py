@@ -167,6 +167,7 @@ def test_the_store_holds_what_feast_itself_writes(home: Settings, monkeypatch: p
         pa.array([3, None, 0], pa.int64()),
         pa.array(["", "a", None, "日本", "a"]),
         pa.array([[0.5, 1.0], [2.0, -0.0], None, [3.0, 4.0]], pa.list_(pa.float32())),
+        pa.array([[7, 2**31 - 1], None, [], [-1]], pa.list_(pa.int32())),
         pa.array([0, 1_600_000_000_000_000, None], pa.timestamp("us", "UTC")),
     ],
     ids=lambda column: str(column.type),
@@ -179,6 +180,7 @@ def test_a_value_is_stored_as_feast_stores_it(column: pa.Array) -> None:
         pa.int64(): ValueType.INT64,
         pa.string(): ValueType.STRING,
         pa.list_(pa.float32()): ValueType.FLOAT_LIST,
+        pa.list_(pa.int32()): ValueType.INT32_LIST,
         pa.timestamp("us", "UTC"): ValueType.UNIX_TIMESTAMP,
     }
     protos = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), kinds[column.type])

@@ -102,7 +102,7 @@ def test_the_lift_is_what_a_loop_over_the_log_counts(home: Settings) -> None:
         usual.setdefault(user, []).append((stamp, share))
     rows = _asked()
     found = _joined(rows)[columns.CATEGORY_LIFT].to_numpy()
-    expected = [_expected(row, usual, home.data.like_threshold) for row in rows.iter_rows(named=True)]
+    expected = [_expected(row, usual, home.data.targets.like_threshold) for row in rows.iter_rows(named=True)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (np.abs(found[~np.isnan(found)]) > 0.01).mean() > 0.5
 
