@@ -25,7 +25,8 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed import write_frames
 from pipelines.features.expressed_plays import ExpressedPlays
 from pipelines.features.facts import ViewFacts
-from pipelines.features.over_days import VISIBLE, values_of_days
+from pipelines.features.over_days import values_of_days
+from pipelines.features.points import VISIBLE
 from pipelines.known import require_tables
 from pipelines.local_days import starts_of_dates
 

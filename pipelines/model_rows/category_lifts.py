@@ -48,7 +48,7 @@ class CategoryLifts:
     @property
     def columns(self) -> int:
         """Columns of the table, without that of videos without a category."""
-        return self.table.shape[1] - 1
+        return int(self.table.shape[1]) - 1
 
     def values(self, users: np.ndarray, videos: np.ndarray) -> np.ndarray:
         """The feature of pairs.
