@@ -25,7 +25,7 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.features.expressed import write_frames
 from pipelines.features.expressed_plays import ExpressedPlays
 from pipelines.features.facts import ViewFacts
-from pipelines.features.over_days import values_of_days
+from pipelines.features.over_days import nothing_of, values_of_days
 from pipelines.features.points import VISIBLE
 from pipelines.known import require_tables
 from pipelines.local_days import starts_of_dates
@@ -64,6 +64,9 @@ def _frames(settings: FeatureNeeds) -> Iterator[pl.DataFrame]:
     )
     files = list(files_by_day(settings.paths.interactions).values())
     for plays in ExpressedPlays([counted], settings, files).parts(counted):
+        if plays[_CATEGORY].null_count() == plays.height:
+            yield nothing_of(own)
+            continue
         for values in _parts_of_users(values_of_days(plays, counted)):
             yield own.conformed(_lists(values, usual, settings.data.zone))
 
