@@ -254,7 +254,7 @@ def test_sources_are_sorted_narrow_and_stamped_in_utc_microseconds(home: Setting
             source.select(*keys, columns.EVENT_TIMESTAMP).unique().sort(*keys, columns.EVENT_TIMESTAMP)
         ), view.name
         for field in view.features:
-            declared = types.get(field.dtype, pl.List(pl.Float32))
+            declared = types.get(field.dtype) or pl.List(types[field.dtype.base_type])
             assert source.schema[field.name] == declared, (view.name, field.name)
 
 
