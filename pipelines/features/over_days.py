@@ -38,7 +38,7 @@ def over_days(rows: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     keys = list(view.join_keys)
     known = rows.drop_nulls([*keys, VISIBLE])
     if known.is_empty():
-        return nothing_of(view)
+        return _nothing(view)
     daily = _daily(known, keys, _fast(view), view)
     points, found = _combined(daily, view)
     slow = [one for one in view.features if one not in _fast(view)]
@@ -65,7 +65,7 @@ def values_of_days(rows: pl.DataFrame, view: View) -> pl.DataFrame:
 
 def from_values_of_days(values: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     """What `over_days` gives, from the values of all days, sorted by keys and VISIBLE."""
-    return nothing_of(view) if values.is_empty() else _stamped(_combined(values, view)[1], view, zone)
+    return _nothing(view) if values.is_empty() else _stamped(_combined(values, view)[1], view, zone)
 
 
 def _fast(view: View) -> list[Feature]:
@@ -85,8 +85,7 @@ def _stamped(found: pl.DataFrame, view: View, zone: ZoneInfo) -> pl.DataFrame:
     return _changes(view.conformed(found.with_columns(stamps)), list(view.join_keys))
 
 
-def nothing_of(view: View) -> pl.DataFrame:
-    """The source of a view without a row."""
+def _nothing(view: View) -> pl.DataFrame:
     types: dict[str, pl.DataType] = dict.fromkeys(view.join_keys, pl.Int64())
     types |= {columns.EVENT_TIMESTAMP: INSTANT}
     return pl.DataFrame(schema=types | {feature.name: feature.dtype for feature in view.features})

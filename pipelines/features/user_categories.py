@@ -5,7 +5,7 @@ A view of users, so that readers ask for a user and a video and for no category;
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from datetime import date, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -15,24 +15,22 @@ import pyarrow as pa
 
 from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
-from nightreel.core.catalogue import View
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
-from nightreel.core.play_days import files_by_day
+from nightreel.core.instants import MICROSECOND
+from nightreel.core.play_days import files_by_day, read_days
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
+from pipelines.features.daily_sums import is_liked
 from pipelines.features.expressed import write_frames
-from pipelines.features.expressed_plays import ExpressedPlays
 from pipelines.features.facts import ViewFacts
-from pipelines.features.over_days import nothing_of, values_of_days
+from pipelines.features.over_days import visible_from
 from pipelines.features.points import VISIBLE
 from pipelines.known import require_tables
 from pipelines.local_days import starts_of_dates
 
-_PLAYS, _LIKED = "user_first_level_category_plays", "user_first_level_category_liked"
-_CATEGORY = "first_level_category"
-_ROW = "row"
+_PLAYS, _LIKED, _CATEGORY, _ROW = "plays", "liked", "category", "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
 
@@ -57,53 +55,85 @@ def build_user_categories(settings: Settings, *, force: bool = False) -> StepRes
 
 def _frames(settings: FeatureNeeds) -> Iterator[pl.DataFrame]:
     """The source in parts, of some users each."""
-    counted, own = _counted(), BUILTIN.view(columns.USER_CATEGORIES)
+    own = BUILTIN.view(columns.USER_CATEGORIES)
     usual = pl.read_parquet(
         settings.paths.feature_source(columns.USER_ACTIVITY),
         columns=[columns.USER_ID, columns.EVENT_TIMESTAMP, columns.USER_AGG_LIKED_SHARE],
     )
-    files = list(files_by_day(settings.paths.interactions).values())
-    for plays in ExpressedPlays([counted], settings, files).parts(counted):
-        if plays[_CATEGORY].null_count() == plays.height:
-            yield nothing_of(own)
-            continue
-        for values in _parts_of_users(values_of_days(plays, counted)):
-            yield own.conformed(_lists(values, usual, settings.data.zone))
+    for counts in _parts_of_users(_counts(settings)):
+        yield own.conformed(_lists(counts, usual, settings.data.zone))
 
 
-def _counted() -> View:
-    """Plays and liked plays of a user with a category, without what else its view has."""
-    view = BUILTIN.view(f"user_{_CATEGORY}")
-    return replace(view, features=tuple(one for one in view.features if one.name in (_PLAYS, _LIKED)))
+def _counts(settings: FeatureNeeds) -> pl.DataFrame:
+    """Plays and liked plays by user, category and the day from which on they count; in order of users."""
+    known = _categories(settings)
+    found = []
+    for day, path in files_by_day(settings.paths.interactions).items():
+        plays = read_days(
+            [path], (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.PLAY_DURATION)
+        )
+        liked = is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data)
+        of_day = plays.join(_as_of(known, day + timedelta(days=1)), on=columns.VIDEO_ID)
+        found.append(
+            of_day.group_by(columns.USER_ID, _CATEGORY, VISIBLE).agg(
+                pl.len().alias(_PLAYS), liked.sum().alias(_LIKED)
+            )
+        )
+    return pl.concat(found).sort(columns.USER_ID)
 
 
-def _parts_of_users(values: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The values of single days, in order of users, by some users at a time: at least one part."""
-    rows = values.select(columns.USER_ID, VISIBLE).unique().sort(columns.USER_ID)
+def _categories(settings: FeatureNeeds) -> pl.DataFrame:
+    """Each video's categories with VISIBLE, the local day from whose beginning on each is known; in order."""
+    said = (
+        pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
+        .select(
+            columns.VIDEO_ID, columns.EVENT_TIMESTAMP, pl.col(columns.CATEGORY_LEVELS[0]).alias(_CATEGORY)
+        )
+        .drop_nulls()
+        .collect()
+        .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
+    )
+    days = visible_from(said[columns.EVENT_TIMESTAMP] - MICROSECOND, settings.data.zone)
+    return said.select(columns.VIDEO_ID, _CATEGORY, days)
+
+
+def _as_of(known: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Each video's category at the beginning of a day or, if it was not known yet, the first one after it.
+
+    With VISIBLE, the day from which on plays of the day before count.
+    """
+    before = known.filter(pl.col(VISIBLE) <= day).unique(columns.VIDEO_ID, keep="last", maintain_order=True)
+    after = known.filter(pl.col(VISIBLE) > day).unique(columns.VIDEO_ID, keep="first", maintain_order=True)
+    first = pl.concat([before, after]).unique(columns.VIDEO_ID, keep="first", maintain_order=True)
+    return first.with_columns(pl.max_horizontal(VISIBLE, pl.lit(day)).alias(VISIBLE))
+
+
+def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The counts by some users at a time: at least one part."""
+    rows = counts.select(columns.USER_ID, VISIBLE).unique().sort(columns.USER_ID)
     users, first = np.unique(rows[columns.USER_ID].to_numpy(), return_index=True)
-    part = first * values[_CATEGORY].n_unique() // _CELLS
-    borders = values[columns.USER_ID].search_sorted(users[1:][np.diff(part) > 0]).to_numpy()
-    for start, stop in pairwise([0, *borders.tolist(), values.height]):
-        yield values[start:stop]
+    part = first * counts[_CATEGORY].n_unique() // _CELLS
+    borders = counts[columns.USER_ID].search_sorted(users[1:][np.diff(part) > 0]).to_numpy()
+    for start, stop in pairwise([0, *borders.tolist(), counts.height]):
+        yield counts[start:stop]
 
 
-def _lists(values: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """A row per user and day with values: the categories played by its end, and the lift of each.
+def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """A row per user and day with counts: the categories played by then, and the lift of each.
 
     Args:
-        values: plays and liked plays of single days, by user and category, in order of users.
+        counts: of some users, in order.
         usual: each user's share of liked plays by the end of their days, in order.
     """
     keys = [columns.USER_ID, VISIBLE]
-    rows = values.select(keys).unique().sort(keys)
-    row = values.select(keys).join(rows.with_row_index(_ROW), on=keys, how="left", maintain_order="left")[
-        _ROW
-    ]
-    categories, column = np.unique(values[_CATEGORY].to_numpy(), return_inverse=True)
+    rows = counts.select(keys).unique().sort(keys)
+    row = counts.join(rows.with_row_index(_ROW), on=keys, how="left", maintain_order="left")[_ROW]
+    categories, column = np.unique(counts[_CATEGORY].to_numpy(), return_inverse=True)
+    cell = row.to_numpy().astype(np.int64) * len(categories) + column
+    user = rows[columns.USER_ID].to_numpy()
+    shape = (len(user), len(categories))
     plays, liked = (
-        _so_far(
-            values[name].to_numpy(), row.to_numpy(), column, rows[columns.USER_ID].to_numpy(), len(categories)
-        )
+        _so_far(np.bincount(cell, counts[name].to_numpy(), np.prod(shape)).reshape(shape), user)
         for name in (_PLAYS, _LIKED)
     )
     stamped = rows.select(
@@ -113,7 +143,7 @@ def _lists(values: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
     played = plays > 0
     offsets = pa.array(np.append(0, np.cumsum(played.sum(axis=1))), pa.int64())
     found = {
-        columns.USER_CATEGORY_IDS: categories[np.nonzero(played)[1]].astype(np.int32),
+        columns.USER_CATEGORY_IDS: categories[np.nonzero(played)[1]],
         columns.USER_CATEGORY_LIFTS: lifts[played].astype(np.float32),
     }
     return stamped.with_columns(
@@ -122,16 +152,17 @@ def _lists(values: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
     )
 
 
-def _so_far(
-    values: np.ndarray, row: np.ndarray, column: np.ndarray, user: np.ndarray, columns_: int
-) -> np.ndarray:
-    """Running sums down each user's rows: int64 [rows, columns]."""
-    total = np.zeros((len(user), columns_), dtype=np.int64)
-    total[row, column] = values
-    np.cumsum(total, axis=0, out=total)
+def _so_far(values: np.ndarray, user: np.ndarray) -> np.ndarray:
+    """Running sums down each user's rows: float64 [rows, categories], of whole numbers.
+
+    Args:
+        user: of each row, ascending.
+    """
+    total = np.cumsum(values, axis=0)
     first = np.searchsorted(user, user)
-    before = np.where(first > 0, first - 1, 0)
-    return total - np.where((first > 0)[:, None], total[before], 0)
+    before = np.append(np.zeros((1, total.shape[1])), total, axis=0)[first]
+    found: np.ndarray = total - before
+    return found
 
 
 USER_CATEGORIES: Step[ViewFacts] = Step(
