@@ -4,8 +4,9 @@ Rows that do not have the header's number of fields are handed out apart, with t
 off is refused as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,22 +42,6 @@ class TextBatch:
     spans: pl.DataFrame
 
 
-def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
-    """The file's rows in order.
-
-    One batch is read ahead in a thread of its own, while the one before is worked on.
-
-    Raises:
-        InputError: if it ends in mid-row, or cannot be split into rows.
-    """
-    batches = _batches(path, header)
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(next, batches, None)
-        while (batch := ahead.result()) is not None:
-            ahead = reader.submit(next, batches, None)
-            yield batch
-
-
 def lines_of(header: Header, asked: pl.Series) -> pl.Series:
     """The text of these lines, ascending, without their ends. Only of files where a line is a row."""
     numbers = asked.to_numpy()
@@ -83,7 +68,14 @@ def lines_of(header: Header, asked: pl.Series) -> pl.Series:
     return pl.concat(found)
 
 
-def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
+def read_batches(path: Path, header: Header) -> Iterator[TextBatch]:
+    """The file's rows in order.
+
+    A block is split into texts ahead, in a thread of its own, while the one before is worked on.
+
+    Raises:
+        InputError: if it ends in mid-row, or cannot be split into rows.
+    """
     nothing = pl.DataFrame(schema=dict.fromkeys(header.names, pl.String()) | {LINE: pl.Int64()})
     if header.start == header.size:
         yield TextBatch(nothing, pl.DataFrame(schema=REJECT_SCHEMA), header.start, NO_SPANS)
@@ -103,14 +95,16 @@ def _batches(path: Path, header: Header) -> Iterator[TextBatch]:
         file = UpTo(opened, header.size)
         file.seek(header.start)
         try:
-            for batch in _open(file, header, keep_broken):
-                rows = numbers.given(pl.DataFrame(batch), [(n, text.count("\n")) for n, _, text in pending])
-                before = [row for row in pending if row[0] < numbers.next]
-                del pending[: len(before)]
-                if rows[header.names[0]].null_count():
-                    # Blank lines are rows of nothing.
-                    rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
-                yield TextBatch(rows, _broken(before, numbers), file.tell(), numbers.spans)
+            with closing(_read_ahead(_open(file, header, keep_broken))) as batches:
+                for batch in batches:
+                    skipped = [(n, text.count("\n")) for n, _, text in pending]
+                    rows = numbers.given(pl.DataFrame(batch), skipped)
+                    before = [row for row in pending if row[0] < numbers.next]
+                    del pending[: len(before)]
+                    if rows[header.names[0]].null_count():
+                        # Blank lines are rows of nothing.
+                        rows = rows.filter(~pl.all_horizontal(pl.col(header.names).is_null()))
+                    yield TextBatch(rows, _broken(before, numbers), file.tell(), numbers.spans)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"{path}, after line {numbers.last}: not a CSV: {error}.", "Repair the file."
@@ -148,6 +142,14 @@ def _open(
         ),
     )
     yield from reader
+
+
+def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(next, batches, None)
+        while (batch := ahead.result()) is not None:
+            ahead = reader.submit(next, batches, None)
+            yield batch
 
 
 def _broken(rows: list[tuple[int, str, str]], numbers: "LineNumbers") -> pl.DataFrame:
