@@ -5,6 +5,7 @@ had already happened, so Feast's join (feature instant <= entity instant) never 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
     with FEATURES.alone(settings):
         # The days of plays are compared by what reads them: a night reads its own.
         require_as_written(path for path in table_files(settings.paths) if not is_day_file(path))
-        done = [part.run(settings, Request(force=force)) for part in FEATURES.parts]
+        done = _run_parts(settings, Request(force=force))
     return StepResult(
         step=FEATURES.name,
         skipped=all(part.skipped for part in done),
@@ -64,6 +65,18 @@ def build_features(settings: Settings, *, force: bool = False) -> StepResult[Fea
         wrote=tuple(path for part in done for path in part.wrote),
         facts=FeaturesFacts(parts=tuple(part.facts for part in done)),
     )
+
+
+def _run_parts(settings: Settings, request: Request) -> list[StepResult[Any]]:
+    """Run every part: the factors, which read plays alone, beside those that count.
+
+    Texts come after both: they, like the factors, set how many threads BLAS has in this process.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="factors") as beside:
+        factors = beside.submit(FACTORS.run, settings, request)
+        counted = [part.run(settings, request) for part in _COUNTED]
+        fitted = factors.result()
+    return [*counted, *(part.run(settings, request) for part in _OF_TEXTS), fitted]
 
 
 def build_aggregates(settings: Settings, *, force: bool = False) -> StepResult[ViewFacts]:
@@ -138,7 +151,8 @@ AGGREGATES: Step[ViewFacts] = Step(
     run=lambda settings, request: build_aggregates(settings, force=request.force),
     record="features",
 )
-_PARTS: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, USER_CATEGORIES, TEXT, USER_TEXT, FACTORS)
+_COUNTED: tuple[Step[Any], ...] = (AGGREGATES, EXPRESSED, USER_CATEGORIES)
+_OF_TEXTS: tuple[Step[Any], ...] = (TEXT, USER_TEXT)
 
 FEATURES: Step[FeaturesFacts] = Step(
     name="features",
@@ -148,5 +162,5 @@ FEATURES: Step[FeaturesFacts] = Step(
     settings=(),
     facts=FeaturesFacts,
     run=lambda settings, request: build_features(settings, force=request.force),
-    parts=_PARTS,
+    parts=(*_COUNTED, *_OF_TEXTS, FACTORS),
 )
