@@ -7,9 +7,10 @@ from nightreel.browse.table import SOURCE, Column, Table, table
 from nightreel.core import columns
 from nightreel.core.settings.needs import DatabaseNeeds
 from scoring.outcomes.card import NightFacts, ReachFacts
+from scoring.outcomes.card_rows import rows_of_arms
 from scoring.outcomes.counting import LAST_POSITION
 from scoring.outcomes.log import LIKED, PLAYED
-from scoring.outcomes.scorecard import rows_of_arms, scorecard
+from scoring.outcomes.scorecard import scorecard
 
 # The drawing's area, in the units of its view box.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 710.0, 10.0, 140.0

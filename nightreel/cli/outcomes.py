@@ -28,7 +28,7 @@ def scorecard(
 ) -> None:
     """Report how each night's lists did: how many users they reached, beside yesterday's popularity."""
     from nightreel.core import printing
-    from scoring.outcomes.scorecard import as_rows, rows_of_arms
+    from scoring.outcomes.card_rows import as_rows, rows_of_arms
     from scoring.outcomes.scorecard import scorecard as step
 
     settings = command_settings()

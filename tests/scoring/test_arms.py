@@ -23,7 +23,7 @@ from scoring.database.tables import recommendation
 from scoring.database.writer import exclusive_lock
 from scoring.lists.arms import arms_of, arms_of_night
 from scoring.outcomes.arms import arms_over_nights, difference, figures_of_arms, sample_ratio, spent
-from scoring.outcomes.scorecard import rows_of_arms
+from scoring.outcomes.card_rows import rows_of_arms
 from tests.fixtures.lists import make_blocks, make_candidates
 
 NIGHT = datetime(2020, 8, 15, 2, tzinfo=UTC)
