@@ -173,12 +173,13 @@ class PairForest:
         of_pairs, classes = self.of_pairs, self.classes
         users = np.ascontiguousarray(users)
         total = np.zeros((users.shape[1], self.videos.shape[1]))
+        starts = self._table_starts(self.videos.shape[1])
         add_grid(
             users,
             self.videos,
             classes.numbers,
-            self._table_starts,
-            self._tables(users),
+            starts,
+            self._tables(users, starts),
             of_pairs.asked,
             of_pairs.leaves,
             of_pairs.class_numbers,
@@ -205,7 +206,8 @@ class PairForest:
         """
         total = np.zeros(len(user))
         runs = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
-        if len(user) * len(self.trees) > len(runs) * self._table_starts[-1]:
+        starts = self._table_starts(len(user) // len(runs))
+        if len(user) * len(self.trees) > len(runs) * starts[-1]:
             # A table has fewer entries than are looked up in it.
             of_runs = np.ascontiguousarray(users[:, user[runs]])
             add_runs(
@@ -214,8 +216,8 @@ class PairForest:
                 self.videos,
                 video.astype(np.uint32),
                 self.classes.numbers,
-                self._table_starts,
-                self._tables(of_runs),
+                starts,
+                self._tables(of_runs, starts),
                 self.of_pairs.asked,
                 self.of_pairs.leaves,
                 self.of_pairs.class_numbers,
@@ -238,10 +240,15 @@ class PairForest:
         )
         return total
 
-    def _tables(self, users: np.ndarray) -> np.ndarray:
-        """What each tree adds, to be looked up: float64 [users, entries]. users: uint64 [trees, users]."""
+    def _tables(self, users: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """What each tree adds, to be looked up: float64 [users, entries].
+
+        Args:
+            users: uint64 [trees, users].
+            starts: from `_table_starts`.
+        """
         of_pairs, classes = self.of_pairs, self.classes
-        tables = np.empty((users.shape[1], int(self._table_starts[-1])))
+        tables = np.empty((users.shape[1], int(starts[-1])))
         fill_tables(
             users,
             classes.masks,
@@ -250,16 +257,27 @@ class PairForest:
             of_pairs.class_masks,
             of_pairs.class_counts,
             self.values,
-            self._table_starts,
+            starts,
             tables,
         )
         return tables
 
+    def _table_starts(self, looked_up: int) -> np.ndarray:
+        """Where the entries of each tree begin in a user's table: int64 [trees + 1].
+
+        Args:
+            looked_up: the number of a user's pairs. Of trees that read two pair features, those with more
+                entries have none: to make them would cost more than they save.
+        """
+        asked = self.of_pairs.asked[:, 0]
+        has_table = (asked < 2) | ((asked == 2) & (self._entries <= looked_up))
+        return np.append(0, np.cumsum(np.where(has_table, self._entries, 0)))
+
     @cached_property
-    def _table_starts(self) -> np.ndarray:
-        """Where the entries of each tree begin in a user's table: int64 [trees + 1]."""
+    def _entries(self) -> np.ndarray:
+        """How many different sums each tree may add for a user: int64 [trees]."""
         of_pairs = self.of_pairs
-        trees = np.arange(len(self.trees))
-        first = of_pairs.class_counts[of_pairs.asked[:, 1], trees]
-        entries = self.classes.counts * np.choose(np.minimum(of_pairs.asked[:, 0], 2), [1, first, 0])
-        return np.append(0, np.cumsum(entries))
+        entries = self.classes.counts.copy()
+        for tree, (number, *features) in enumerate(of_pairs.asked.tolist()):
+            entries[tree] *= np.prod(of_pairs.class_counts[features[:number], tree], dtype=np.int64)
+        return entries

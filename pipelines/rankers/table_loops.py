@@ -25,7 +25,7 @@ def fill_tables(
     table_starts: np.ndarray,
     tables: np.ndarray,
 ) -> None:
-    """Fill the tables of what each tree adds, by class of videos and, if it reads one pair feature, interval.
+    """Fill the tables of what each tree adds, by class of videos and interval of each pair feature it reads.
 
     Args:
         users: uint64 [trees, users].
@@ -34,11 +34,11 @@ def fill_tables(
         interval_classes: uint64 [features, trees, classes], masks, of which interval_counts [features, trees]
             count.
         tables: float64 [users, entries], filled in place; a tree's entries begin at table_starts
-            [trees + 1], and a tree that reads several pair features has none.
+            [trees + 1]; some trees that read several pair features have none.
     """
     for user in range(tables.shape[0]):
         for tree in range(len(users)):
-            if asked[tree, 0] > 1:
+            if table_starts[tree] == table_starts[tree + 1]:
                 continue
             own, said, at = users[tree, user], values[tree], table_starts[tree]
             for index in range(class_starts[tree], class_starts[tree + 1]):
@@ -46,12 +46,20 @@ def fill_tables(
                 if asked[tree, 0] == 0:
                     tables[user, at] = said[(opened * DE_BRUIJN) >> TOP_BITS]
                     at += 1
-                else:
+                elif asked[tree, 0] == 1:
                     feature = asked[tree, 1]
                     for interval in range(interval_counts[feature, tree]):
                         leaf = opened & interval_classes[feature, tree, interval]
                         tables[user, at] = said[(leaf * DE_BRUIJN) >> TOP_BITS]
                         at += 1
+                else:
+                    outer, inner = asked[tree, 1], asked[tree, 2]
+                    for interval in range(interval_counts[outer, tree]):
+                        left = opened & interval_classes[outer, tree, interval]
+                        for other in range(interval_counts[inner, tree]):
+                            leaf = left & interval_classes[inner, tree, other]
+                            tables[user, at] = said[(leaf * DE_BRUIJN) >> TOP_BITS]
+                            at += 1
 
 
 @compiled
@@ -117,6 +125,17 @@ def add_grid(
                         if number_of_features == 1:
                             width = uint32(interval_counts[feature, tree])
                             entry = uint32(entry * width + interval_numbers[feature, tree, number[video]])
+                        out[video] += table[entry]
+                elif table_starts[tree] < table_starts[tree + 1]:
+                    table = tables[user, table_starts[tree] : table_starts[tree + 1]]
+                    own, outer, inner = class_numbers[tree, first:last], asked[tree, 1], asked[tree, 2]
+                    number, other = numbers[outer, user, first:last], numbers[inner, user, first:last]
+                    class_of, class_of_other = interval_numbers[outer, tree], interval_numbers[inner, tree]
+                    width = uint32(interval_counts[outer, tree])
+                    width_of_other = uint32(interval_counts[inner, tree])
+                    for video in range(len(out)):
+                        entry = uint32(uint32(own[video]) * width + class_of[number[video]])
+                        entry = uint32(entry * width_of_other + class_of_other[other[video]])
                         out[video] += table[entry]
                 else:
                     for video in range(len(out)):
@@ -221,6 +240,17 @@ def add_runs(
                 class_of, width = interval_numbers[feature, tree], uint32(interval_counts[feature, tree])
                 for pair in range(len(out)):
                     entry = uint32(uint32(own[own_video[pair]]) * width + class_of[number[pair]])
+                    out[pair] += table[entry]
+            elif table_starts[tree] < table_starts[tree + 1]:
+                outer, inner = asked[tree, 1], asked[tree, 2]
+                number = numbers[outer, starts[run] : starts[run + 1]]
+                other = numbers[inner, starts[run] : starts[run + 1]]
+                class_of, class_of_other = interval_numbers[outer, tree], interval_numbers[inner, tree]
+                width = uint32(interval_counts[outer, tree])
+                width_of_other = uint32(interval_counts[inner, tree])
+                for pair in range(len(out)):
+                    entry = uint32(uint32(own[own_video[pair]]) * width + class_of[number[pair]])
+                    entry = uint32(entry * width_of_other + class_of_other[other[pair]])
                     out[pair] += table[entry]
             else:
                 for pair in range(len(out)):

@@ -1,12 +1,14 @@
 """A model taken apart by sides scores every pair as LightGBM does, to the last bit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import lightgbm as lgb
 import numpy as np
 import pytest
 
 from nightreel.core.errors import InputError
+from pipelines.model_rows.pair_table import PairTable
 from pipelines.model_rows.sides import Side, Sides
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.pair_forest import PairForest
@@ -103,6 +105,33 @@ def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb
         forest.pairs(users, user, video, rows[user, video, 5]), expected[user, video]
     )
     assert len(np.unique(expected)) > 3
+
+
+def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm() -> None:
+    """Small trees are looked up in tables, larger ones by masks of leaves."""
+    random = np.random.default_rng(7)
+    plain = _sides(random, users=5, videos=900, unknown=0.1)
+    of_groups = random.normal(size=(5, 8)).round(1).astype(np.float32)
+    of_groups[random.random(of_groups.shape) < 0.2] = np.nan
+    of_video = random.integers(0, 8, 900)
+    lifts = of_groups[:, of_video]
+    names = (*NAMES, "lift")
+    sides = replace(plain, names=names, pairs=(PairTable.dense(len(NAMES), of_groups, of_video),))
+    rows = np.concatenate([_rows(plain), lifts[..., None]], axis=2)
+    flat = rows.reshape(-1, len(names))
+    known = np.nan_to_num(flat)
+    target = known[:, 5] * known[:, 6] + known[:, 3] + 0.1 * random.normal(size=len(flat))
+    user, video = np.repeat(np.indices(lifts.shape).reshape(2, -1), 3, axis=1)
+    for leaves in (5, 40):
+        parameters = {"objective": "regression", "num_leaves": leaves, "verbose": -1, "num_threads": 1}
+        model = lgb.train(parameters, lgb.Dataset(flat, target, feature_name=list(names)), 20)
+        expected = model.predict(flat, raw_score=True).reshape(lifts.shape)
+        forest = PairForest.of(model, sides)
+        assert (forest.of_pairs.asked[:, 0] == 2).any()
+        users = forest.of_users(np.arange(5))
+        np.testing.assert_array_equal(forest.grid(users, rows[..., 5], lifts), expected)
+        found = forest.pairs(users, user, video, rows[user, video, 5], lifts[user, video])
+        np.testing.assert_array_equal(found, expected[user, video])
 
 
 def test_models_ask_of_every_side_and_of_unknown_values(case: tuple[Sides, lgb.Booster]) -> None:
