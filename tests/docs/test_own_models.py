@@ -143,7 +143,7 @@ def test_a_source_that_gives_nonsense_is_named(home: Settings) -> None:
     good = pl.DataFrame({"user_id": [user], "video_id": [video], "score": [1.0]})
     for frame, said in (
         (good.drop("score"), "no column score"),
-        (good.with_columns(score=float("nan")), "no number"),
+        (good.with_columns(score=float("nan")), "not a number"),
         (good.with_columns(video_id=987_654), "video_id 987654, which no play has"),
         (pl.concat([good, good]), "a video twice"),
     ):
