@@ -5,7 +5,7 @@ sources, then each source alone at one size. Reported: the share of the first 10
 the lists are worth by the regressor (mean predicted watch_ratio, as a share of that of the lists of all), and
 milliseconds a user on one core. The source `als` is searched exactly, and by faiss where that is installed.
 
-    python benchmarks/candidate_sources.py HOME
+    python benchmarks/candidate_sources.py HOME [--result benchmarks/results/candidate_sources.json]
 """
 
 import argparse
@@ -34,7 +34,6 @@ from scoring.lists.retrieval import Retrieval
 from scoring.lists.rows import Lists
 from scoring.lists.score import score_with
 
-RESULT = Path(__file__).parent / "results" / "candidate_sources.json"
 ALL_SOURCES = ",".join(name for name in CANDIDATE_SOURCES if name != "als_approximate")
 SIZES = (500, 1_000, 2_000, 4_000)
 ALONE_SIZE = 2_000
@@ -73,12 +72,13 @@ def compare(lists: Lists, best: Lists) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print the tables, write the result file."""
+    """Measure, print the tables, write the result file if one is named."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("home", type=Path, help="a home with features and a champion; it is only read")
     parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--result", type=Path, help="JSON to write; without it the figures are only printed")
     arguments = parser.parse_args()
     os.environ["NIGHTREEL_HOME"] = str(arguments.home)
     settings = load_settings().changed({"threads": 1})
@@ -99,14 +99,15 @@ def main() -> None:
         measured = {"sources": sources, "size": size, **compare(lists, best)}
         rows.append(measured | {"ms_a_user": seconds * 1e3})
         print(rows[-1], flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
+    if arguments.result is None:
+        return
     result = {
         "machine": machine("numpy", "lightgbm") | {"load": round(os.getloadavg()[0], 1)},
         "users": len(candidates.user_id),
         "videos": len(candidates.video_id),
         "results": rows,
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

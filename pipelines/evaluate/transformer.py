@@ -12,7 +12,7 @@ from pipelines.retrieval.past import Past
 from pipelines.retrieval.registry import SOURCES
 from pipelines.retrieval.sequence.source import NAME
 from pipelines.retrieval.sources import Catalogue
-from pipelines.training_frame import read_plays
+from pipelines.user_sample import UserSample
 
 _BLOCK_USERS = 64
 
@@ -25,7 +25,7 @@ def transformer_scores(pairs: Pairs, settings: SourceNeeds) -> np.ndarray | None
     """
     if NAME not in source_names(settings.retrieval):
         return None
-    log, cutoff = read_plays(settings.paths), last_cutoff(pairs.as_of, settings.data)
+    log, cutoff = UserSample.of(settings).read(settings.paths), last_cutoff(pairs.as_of, settings.data)
     past = Past.of(log, pairs.as_of, settings.data)
     fitted = past if past.cutoff == cutoff else Past.of(log, cutoff, settings.data)
     arrays = fitted_arrays(fitted, settings, (NAME,))[NAME]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from zoneinfo import ZoneInfo
@@ -17,6 +18,8 @@ from pipelines.local_days import ends_of_days, start_of_day
 # A day counts as one of the log's days when it has this share of a median day's plays: KuaiRec has a few
 # plays on days after its last real one.
 _SHARE_OF_MEDIAN_DAY = 0.1
+# And of the day that the median play fell on, in case more than half of all days have hardly any plays.
+_SHARE_OF_MEDIAN_PLAYS_DAY = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class Cuts:
 def usual_days(plays_of_days: Mapping[date, int]) -> dict[date, int]:
     """The days, ascending, without those that have hardly any plays."""
     some = {day: plays for day, plays in sorted(plays_of_days.items()) if plays}
-    least = _SHARE_OF_MEDIAN_DAY * median(some.values()) if some else 0
+    if not some:
+        return {}
+    counts = sorted(some.values())
+    of_median_play = next(
+        count for count, until in zip(counts, accumulate(counts), strict=True) if 2 * until >= sum(counts)
+    )
+    least = max(_SHARE_OF_MEDIAN_DAY * median(counts), _SHARE_OF_MEDIAN_PLAYS_DAY * of_median_play)
     return {day: plays for day, plays in some.items() if plays >= least}
 
 

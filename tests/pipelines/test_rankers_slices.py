@@ -63,6 +63,11 @@ def test_stray_plays_after_the_last_real_day_are_no_days(tmp_path: Path) -> None
     assert cuts.slices(instants).holdout == slice(300, 403)
 
 
+def test_stray_plays_on_more_days_than_all_others_are_no_days(tmp_path: Path) -> None:
+    instants = _instants(dict.fromkeys(range(8), 300) | dict.fromkeys(range(11, 21), 2))
+    assert _cuts(instants, _settings(tmp_path)).holdout_from == START + timedelta(days=6)
+
+
 def test_days_without_plays_are_no_days(tmp_path: Path) -> None:
     instants = _instants({0: 10, 1: 10, 20: 10, 21: 10, 40: 10})
     cuts = _cuts(instants, _settings(tmp_path))
