@@ -10,6 +10,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from nightreel.core import columns
+from nightreel.core.instants import DAY_US
 from pipelines.retrieval.fits import fitted_arrays, source_names
 from pipelines.retrieval.histories import PlaysByUser
 from pipelines.retrieval.past import Past
@@ -18,6 +19,7 @@ from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts, item_facts
 from pipelines.retrieval.sequence.model import LENGTH, encode, video_vectors
+from pipelines.retrieval.sequence.popularity import Popularity
 from pipelines.retrieval.sequence.start import initial
 from pipelines.retrieval.sequence.stop_day import StopDay
 from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES, Timelines
@@ -111,7 +113,7 @@ def test_a_night_goes_on_from_the_newest_earlier_one_that_knew_the_same_plays(se
     found = EarlierNight.newest(past, settings)
     assert found is not None and found.cutoff == CUTOFF - timedelta(days=2)
     assert EarlierNight.newest(_before(past, 4), settings) is None
-    begun = found.continued(found.params, item_facts(past.video_id, CUTOFF, settings), np.zeros(VIDEOS))
+    begun = found.continued(found.params, item_facts(past.video_id, CUTOFF, settings))
     assert np.array_equal(begun["video"], found.params["video"])
 
 
@@ -199,7 +201,8 @@ def test_no_play_after_a_users_border_is_learnt_from_and_none_foretells_the_past
     past = _past(np.arange(users * plays).reshape(users, plays))
     timelines = Timelines.of(past, past.video_id)
     borders = timelines.starts[:-1] + np.arange(10, 10 + 16 * users, 16)
-    batches = Batches(timelines, borders, 1, None)
+    known = Popularity.of(timelines, borders, past.cutoff_us, None, len(past.video_id))
+    batches = Batches(timelines, borders, known, 1, None)
     learnt_from = 0
     for batch in [batch for _ in range(3) for batch in batches.epoch()]:
         used = batch.weight > 0
@@ -212,6 +215,23 @@ def test_no_play_after_a_users_border_is_learnt_from_and_none_foretells_the_past
         )
         learnt_from += used.sum()
     assert learnt_from
+
+
+def test_popularity_counts_likes_strictly_before_the_day_of_a_play_and_before_each_users_border():
+    """Everyone likes a video of each eight hours; the last of user 0, after the border, is another one."""
+    video = np.tile(np.arange(PLAYS), (USERS, 1))
+    video[0, -1] = PLAYS
+    past = _past(video)
+    timelines = Timelines.of(past, past.video_id)
+    borders = timelines.starts[1:].copy()
+    borders[0] -= 1
+    known = Popularity.of(timelines, borders, past.cutoff_us, None, len(past.video_id))
+    for instant_us in past.at_us[::USERS].tolist():
+        counted = np.expm1(known.log_liked[known.at(np.array([instant_us]))[0]])
+        midnight_us = past.cutoff_us - -(-(past.cutoff_us - instant_us) // DAY_US) * DAY_US
+        before = past.at_us < midnight_us
+        assert counted.round().tolist() == np.bincount(past.video[before], minlength=PLAYS + 1).tolist()
+    assert known.log_liked[-1, PLAYS] == 0
 
 
 def test_a_state_knows_no_later_play():

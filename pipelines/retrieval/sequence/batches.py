@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.retrieval.sequence.model import LENGTH
+from pipelines.retrieval.sequence.popularity import Popularity
 from pipelines.retrieval.sequence.timelines import Timelines, gap_codes
 
 _PLAYS, _SHORT = 64 * LENGTH, LENGTH // 4
@@ -26,6 +27,7 @@ class Batch:
         weight: float32 [targets], 0 where there are fewer.
         compared, expected: int32 and float32 [compared], videos that were not liked next, and the logarithm
             of how often each of them is expected in a batch.
+        popular, of_target: float32 [targets, compared] and [targets], how popular they and the target were.
     """
 
     plays: np.ndarray
@@ -35,12 +37,21 @@ class Batch:
     weight: np.ndarray
     compared: np.ndarray
     expected: np.ndarray
+    popular: np.ndarray
+    of_target: np.ndarray
 
 
 class Batches:
     """Draws batches from the plays before a border of each user."""
 
-    def __init__(self, plays: Timelines, borders: np.ndarray, seed: int, since_us: int | None) -> None:
+    def __init__(
+        self,
+        plays: Timelines,
+        borders: np.ndarray,
+        popularity: Popularity,
+        seed: int,
+        since_us: int | None,
+    ) -> None:
         """Count the liked plays that may be learnt from.
 
         Args:
@@ -48,6 +59,7 @@ class Batches:
             since_us: windows that end before it are drawn only as often as those that do not; None: all are.
         """
         self._plays, self._borders, self._since_us = plays, borders, since_us
+        self._popularity = popularity
         self._random = np.random.default_rng(seed)
         self._border = np.repeat(borders, np.diff(plays.starts))
         likes = plays.likes[plays.likes < self._border[plays.likes]]
@@ -111,9 +123,15 @@ class Batches:
         wait[: len(starts)] = gap_codes(np.where(usable, plays.at_us[target] - plays.at_us[index], 0))
         at = self._random.permutation(np.flatnonzero(usable))[: self._targets]
         padded = np.zeros((2, self._targets), dtype=np.int32)
-        padded[:, : len(at)] = at, plays.video[target.ravel()[at]]
+        liked = target.ravel()[at]
+        padded[:, : len(at)] = at, plays.video[liked]
         weight = (np.arange(self._targets) < len(at)).astype(np.float32)
-        return Batch(tokens, wait, padded[0], padded[1], weight, *self._compared())
+        compared, expected = self._compared()
+        then = np.zeros(self._targets, dtype=np.int64)
+        then[: len(at)] = self._popularity.at(plays.at_us[liked])
+        known = self._popularity.log_liked
+        popular, of_target = known[:, compared][then], known[then, padded[1]]
+        return Batch(tokens, wait, padded[0], padded[1], weight, compared, expected, popular, of_target)
 
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
         """All videos where they are few, else some by chance, the popular ones more often."""

@@ -58,14 +58,11 @@ class EarlierNight:
                 continue
         return None
 
-    def continued(
-        self, fresh: Mapping[str, np.ndarray], items: ItemFacts, log_popular: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def continued(self, fresh: Mapping[str, np.ndarray], items: ItemFacts) -> dict[str, np.ndarray]:
         """Its parameters for tonight's videos; what it did not know begins by what is known of it.
 
         Args:
             fresh: parameters of a transformer that has not been trained.
-            log_popular: float32 [videos], the logarithm of how popular each is where training begins.
         """
         found = dict(self.params)
         for names, own, now in (
@@ -78,8 +75,6 @@ class EarlierNight:
             for name in names:
                 # A new one's own factors would be of another basis than those that have been trained.
                 values = np.zeros_like(fresh[name])
-                if name == "bias":
-                    values = self.params["of_popularity"] * log_popular
                 values[known] = self.params[name][at[known]]
                 found[name] = values
         return found

@@ -14,6 +14,8 @@ import numpy as np
 
 LENGTH = 64
 SIZE, BLOCKS, HEADS = 64, 2, 2
+# Liked plays by the logarithm of their number.
+_COUNT_CODES = np.frexp(np.arange(LENGTH + 1, dtype=np.float64))[1]
 _FUTURE, _TINY = np.float32(-1e9), np.float32(1e-6)
 
 Params = Mapping[str, Any]
@@ -67,7 +69,9 @@ def encode(
         gate = np.float32(0.5) * (np.float32(1) + xp.tanh(np.float32(0.5) * wide))
         states = states + dropped((wide * gate) @ params["wide_out"][block])
     next_play = _normed(xp, states, params["norm_last"])
-    return _normed(xp, taste + params["wait"][wait], params["norm_taste"]) + next_play
+    # What is known of a user's taste counts by how many liked plays it is known from.
+    sure = params["taste_sure"][xp.asarray(_COUNT_CODES)[xp.cumsum(outcome % 2, axis=1)]]
+    return sure[..., None] * _normed(xp, taste + params["wait"][wait], params["norm_taste"]) + next_play
 
 
 def _softmax(xp: Any, weights: Any) -> Any:

@@ -12,6 +12,7 @@ from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.batches import Batches
 from pipelines.retrieval.sequence.earlier import EarlierNight
 from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sequence.popularity import Popularity
 from pipelines.retrieval.sequence.start import initial
 from pipelines.retrieval.sequence.stop_day import StopDay, liked_before
 from pipelines.retrieval.sequence.timelines import Timelines
@@ -21,8 +22,8 @@ from pipelines.retrieval.sources import PLAYS_MAX
 # From scratch, and from an earlier night.
 FULL = Budget(steps=2_000, epochs=200, every=50, patience=4)
 WARM = Budget(steps=300, epochs=20, every=25, patience=2)
-# How much the logarithm of a video's popularity may count where training begins.
-_OF_POPULARITY = (0.2, 0.5, 1.0, 2.0)
+# How much the logarithm of a video's popularity, and the user's taste, may count where training begins.
+_STARTS = ((1.0, 0.25), (1.0, 0.5), (1.0, 1.0), (0.5, 1.0), (0.5, 2.0), (0.25, 2.0))
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,30 @@ def trained_night(
     then = log_popular(stop.borders, begins_us)
     fresh = initial(items, _liked(past, plays, stop, videos, seed), seed)
     starts = [
-        {**fresh, "bias": share * then, "of_popularity": np.array(share, dtype=np.float32)}
-        for share in _OF_POPULARITY
+        {
+            **fresh,
+            "of_popularity": np.array(of_popularity, dtype=np.float32),
+            "taste_sure": np.float32(of_taste) * fresh["taste_sure"],
+        }
+        for of_popularity, of_taste in _STARTS
     ]
     # A log may change so much that what a night had learnt is worse than to begin anew.
     if earlier is not None:
-        starts.insert(0, earlier.continued(fresh, items, then))
-    found = [ndcg_of(one, plays, items, stop) for one in starts]
+        starts.insert(0, earlier.continued(fresh, items))
+    found = [ndcg_of(one, plays, items, stop, then) for one in starts]
     params = starts[int(np.argmax(found))]
     is_warm = earlier is not None and params is starts[0]
     # The last day before its cutoff judged it, and is new too; the one since judges tonight.
     since_us = earlier.cutoff_us - DAY_US if earlier is not None and is_warm else None
-    batches = Batches(plays, stop.borders, seed, since_us)
+    known = Popularity.of(plays, stop.borders, past.cutoff_us, half_life, videos)
+    batches = Batches(plays, stop.borders, known, seed, since_us)
     budget = WARM if is_warm else FULL
-    trained = train(params, plays, items, batches=batches, stop=stop, budget=budget, seed=seed)
+    trained = train(
+        params, plays, items, batches=batches, stop=stop, log_popular=then, budget=budget, seed=seed
+    )
     # What has become popular since is known at the cutoff.
     now = log_popular(plays.starts[1:], past.cutoff_us)
-    moved = dict(trained.params)
-    moved["bias"] = moved["bias"] + moved["of_popularity"] * (now - then)
-    return TrainedNight(moved, trained.curve, popularity, np.expm1(now), stop.name, is_warm)
+    return TrainedNight(trained.params, trained.curve, popularity, np.expm1(now), stop.name, is_warm)
 
 
 def _liked(past: Past, plays: Timelines, stop: StopDay, videos: int, seed: int) -> csr_matrix:

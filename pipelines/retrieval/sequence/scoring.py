@@ -22,9 +22,10 @@ class Scorer:
     bias: np.ndarray
 
     @classmethod
-    def of(cls, params: Params, items: ItemFacts) -> "Scorer":
-        """Over the videos that it was trained with."""
-        return cls(params, video_vectors(params, items.groups, items.text), params["bias"])
+    def of(cls, params: Params, items: ItemFacts, log_popular: np.ndarray) -> "Scorer":
+        """Over the videos that it was trained with, as popular as they are now: float32 [videos]."""
+        bias = params["bias"] + params["of_popularity"] * log_popular
+        return cls(params, video_vectors(params, items.groups, items.text), bias)
 
     def scores(self, plays: np.ndarray, wait_us: int) -> np.ndarray:
         """How well each video fits next: float32 [videos].

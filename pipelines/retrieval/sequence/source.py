@@ -70,7 +70,7 @@ class Sequence:
     def over(self, arrays: Arrays, catalogue: Catalogue) -> Fitted:
         """The transformer, in the columns of the catalogue."""
         items = ItemFacts(arrays["video_id"], arrays["groups"], arrays["group_key"], arrays["text"])
-        scorer = Scorer.of(params_of(arrays), items)
+        scorer = Scorer.of(params_of(arrays), items, np.log1p(arrays["popular"]))
         position = np.searchsorted(items.video_id, catalogue.video_id)
         position[position == len(items.video_id)] = 0
         known = np.flatnonzero(items.video_id[position] == catalogue.video_id) if len(position) else position

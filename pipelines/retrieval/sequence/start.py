@@ -20,6 +20,8 @@ _NOT_BEFORE = -4.0
 _BLOCKS_SAY = 0.1
 # Small enough that the first probabilities are none too sure.
 _LENGTH = 0.4
+# A user's taste counts in full after many liked plays, half after so many; without one it is known from less.
+_SURE_LIKES, _UNLIKED_TELL = 2.0, 0.2
 _SHRINK_VIDEOS, _RIDGE = 5.0, 10.0
 
 
@@ -39,6 +41,9 @@ def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndar
     fading = (np.log(_FADING) * np.arange(LENGTH)).astype(np.float32)
     ago = np.tile(fading, (BLOCKS, HEADS, 1))
     ago[:, 0] = np.where(np.arange(LENGTH) == 1, 0.0, _NOT_BEFORE)
+    likes = np.ldexp(0.75, np.arange(1 + LENGTH.bit_length()))
+    likes[0] = _UNLIKED_TELL
+    sure = (likes / (likes + _SURE_LIKES)).astype(np.float32)
     video, group, text = _explained(_factors(liked, seed), items)
     return {
         "video": video,
@@ -51,6 +56,7 @@ def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndar
         "wait": np.zeros((GAPS, SIZE), dtype=np.float32),
         "taste_ago": fading,
         "taste_heed": heed,
+        "taste_sure": sure,
         "ago": ago,
         "heed": np.zeros((BLOCKS, HEADS, OUTCOMES), dtype=np.float32),
         "norm_attention": np.ones((BLOCKS, SIZE), dtype=np.float32),

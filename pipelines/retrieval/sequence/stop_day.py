@@ -10,7 +10,7 @@ from pipelines.hashing import uniform_hash
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.timelines import Timelines
 
-_USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 500, 100, 0.5, 0.2
+_USERS_MAX, _USERS_MIN, _SHARE, _TAIL = 2_000, 100, 0.5, 0.2
 _DEPTH, _BLOCK_USERS = 10, 64
 _HALF_LIVES_DAYS = (2.0, 7.0, None)
 _GAIN = 1 / np.log2(np.arange(2, _DEPTH + 2))
@@ -102,10 +102,14 @@ class StopDay:
         return float(np.mean(found)) if found else 0.0
 
     def popularity(self, plays: Timelines, videos: int) -> tuple[float, float | None]:
-        """The same of the best of three lists for all, and its half-life in days; None: none fades."""
+        """The same of the best of three lists for all, and its half-life in days; None: none fades.
+
+        Where each user's plays end at a time of their own, there is one list only.
+        """
         until_us = int(self.instant_us.min()) if len(self.instant_us) else 0
+        is_one_day = bool((self.instant_us == until_us).all())
         found = []
-        for half_life in _HALF_LIVES_DAYS:
+        for half_life in _HALF_LIVES_DAYS if is_one_day else (None,):
             count = liked_before(plays, self.borders, until_us, half_life, videos)
 
             def of_all(block: slice, count: np.ndarray = count) -> np.ndarray:

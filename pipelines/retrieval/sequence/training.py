@@ -62,23 +62,28 @@ def train(
     *,
     batches: Batches,
     stop: StopDay,
+    log_popular: np.ndarray,
     budget: Budget,
     seed: int,
 ) -> Trained:
-    """Train until the stop day's NDCG@10 no longer rises, or the budget is spent."""
+    """Train until the stop day's NDCG@10 no longer rises, or the budget is spent.
+
+    Args:
+        log_popular: float32 [videos], how popular each is on the stop day.
+    """
     sizes = {"video": len(items.video_id), "bias": len(items.video_id), "group": len(items.group_key)}
     padded = _padded(params, sizes)
     facts = {name: _rows(getattr(items, name), len(padded["video"])) for name in ("groups", "text")}
     state, mean = _optimizer().init(padded), jax.tree.map(jnp.copy, padded)
     key = jax.random.key(seed)
-    best, best_params, waited = ndcg_of(params, plays, items, stop), params, 0
+    best, best_params, waited = ndcg_of(params, plays, items, stop, log_popular), params, 0
     curve, steps = [(0.0, np.nan, best)], 0
     losses: list[Any] = []
 
     def look() -> None:
         nonlocal best, best_params, waited
         now = _unpadded(mean, sizes)
-        ndcg = ndcg_of(now, plays, items, stop)
+        ndcg = ndcg_of(now, plays, items, stop, log_popular)
         curve.append((float(steps), float(np.mean([float(one) for one in losses])), ndcg))
         _log.debug("sequence: a look at the stop day", steps=steps, loss=curve[-1][1], ndcg=ndcg)
         losses.clear()
@@ -128,15 +133,19 @@ def _loss(params: Params, key: Any, batch: Any) -> Any:
     states = states.reshape(-1, SIZE)[batch["at"]]
     compared, target = batch["compared"], batch["target"]
     others = states @ vectors[compared].T + params["bias"][compared] - batch["expected"]
+    others = others + params["of_popularity"] * batch["popular"]
     others = jnp.where(compared[None, :] == target[:, None], -jnp.inf, others)
     own = (states * vectors[target]).sum(axis=-1) + params["bias"][target]
+    own = own + params["of_popularity"] * batch["of_target"]
     total = jnp.logaddexp(jax.nn.logsumexp(others, axis=-1), own)
     return ((total - own) * batch["weight"]).sum() / jnp.maximum(batch["weight"].sum(), 1)
 
 
-def ndcg_of(params: Params, plays: Timelines, items: ItemFacts, stop: StopDay) -> float:
+def ndcg_of(
+    params: Params, plays: Timelines, items: ItemFacts, stop: StopDay, log_popular: np.ndarray
+) -> float:
     """NDCG@10 on the stop day."""
-    scorer = Scorer.of(params, items)
+    scorer = Scorer.of(params, items, log_popular)
 
     def scores(block: slice) -> np.ndarray:
         stops = stop.borders[stop.users[block]]
