@@ -159,7 +159,7 @@ def test_a_home_that_is_not_there_is_said_to_be_missing(command: str, tmp_path: 
     assert code == 2
     assert said == (
         f"nightreel: {tmp_path / 'typo'}: no such folder. Name the home with --home or NIGHTREEL_HOME, or "
-        "make the folder.\n"
+        "create the folder.\n"
     )
     assert not (tmp_path / "typo").exists()
 
