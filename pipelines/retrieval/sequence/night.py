@@ -69,7 +69,7 @@ def trained_night(
         }
         for of_popularity, of_taste in _STARTS
     ]
-    if earlier is not None and earlier.params.keys() != fresh.keys():
+    if earlier is not None and earlier.params.keys() != starts[0].keys():
         earlier = None  # of another nightreel
     # A log may change so much that what a night had learnt is worse than to begin anew.
     if earlier is not None:
