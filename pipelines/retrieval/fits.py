@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -32,9 +33,15 @@ def source_names(settings: RetrievalSettings) -> tuple[str, ...]:
     """The sources that the settings name, in their order, without `sequence` where JAX is not installed."""
     names = tuple(settings.sources.split(","))
     if SEQUENCE in names and not has_sequence():
-        _log.warning(f"{WITHOUT_SEQUENCE}. {INSTALL_SEQUENCE}")
+        _say_without_sequence()
         return tuple(name for name in names if name != SEQUENCE)
     return names
+
+
+@cache
+def _say_without_sequence() -> None:
+    """Once a process, as a run fits its sources at many cutoffs."""
+    _log.warning(f"{WITHOUT_SEQUENCE}. {INSTALL_SEQUENCE}")
 
 
 def fitted_arrays(

@@ -15,7 +15,8 @@ from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
 
-_FILE = "sequence.npz"
+# A night's file. The number counts what the arrays mean: files of another nightreel's are not read.
+FILE = "sequence@2.npz"
 # What stands before the name of a parameter in a night's file.
 PARAM = "param_"
 _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
@@ -43,7 +44,7 @@ class EarlierNight:
         that arrives only later in a replay, or one of a user who was forgotten.
         """
         now = f"{past.cutoff:%Y%m%dT%H%M%S}"
-        for path in sorted(settings.paths.retrieval.glob(f"*/{_FILE}"), reverse=True):
+        for path in sorted(settings.paths.retrieval.glob(f"*/{FILE}"), reverse=True):
             stamp = path.parent.name.partition("-")[0]
             if stamp >= now or not is_usable(path):
                 continue
