@@ -306,25 +306,27 @@ def _ranked(
         return
     bootstrap = Bootstrap.of(users, seed=settings.seed)
     catalogue = data.pairs[columns.VIDEO_ID].n_unique()
+
+    def hybrid(k: int) -> RankedLists:
+        both = hybrid_scores(
+            user,
+            video,
+            scores["classifier"],
+            scores["regressor"],
+            filter_k=k,
+            catalogue=max(catalogue, k),
+        )
+        return RankedLists.ordered(Order.of(user, video, both), outcome)
+
     whole = {
-        system: RankedLists.ordered(Order.of(user, video, values), outcome)
-        for system, values in scores.items()
+        # A filter that keeps nothing leaves the order of the classifier, and ties as the hybrid decides them.
+        "classifier": hybrid(0),
+        "regressor": RankedLists.ordered(Order.of(user, video, scores["regressor"]), outcome),
     }
-    for system in (*scores, "hybrid"):
+    for system in (*whole, "hybrid"):
         keys, values = [], []
         for k in CUTOFFS:
-            if system == "hybrid":
-                both = hybrid_scores(
-                    user,
-                    video,
-                    scores["classifier"],
-                    scores["regressor"],
-                    filter_k=k,
-                    catalogue=max(catalogue, k),
-                )
-                lists = RankedLists.ordered(Order.of(user, video, both), outcome)
-            else:
-                lists = whole[system]
+            lists = hybrid(k) if system == "hybrid" else whole[system]
             for metric, of in _METRICS.items():
                 keys.append((metric, k))
                 values.append(of(lists, k))
