@@ -183,7 +183,7 @@ def test_without_jax_the_source_is_absent_and_a_line_says_how_to_have_it(setting
 @pytest.mark.slow
 def test_it_finds_what_follows_the_last_two_plays_and_item_knn_does_not(settings, monkeypatch):
     """Of 400 pairs of last plays each is followed by another video; nine in ten of them are found."""
-    limit_training(monkeypatch, steps=600, epochs=200, every=100, patience=6)
+    limit_training(monkeypatch, steps=1_200, epochs=200, every=100, patience=6)
     video, follows = _played(videos=20, plays=LENGTH)
     past = _past(video)
 
