@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd
 
 from pipelines.retrieval.sequence.items import ItemFacts
-from pipelines.retrieval.sequence.model import BLOCKS, HEADS, LENGTH, SIZE
+from pipelines.retrieval.sequence.model import BLOCKS, COUNTS, HEADS, LENGTH, SIZE
 from pipelines.retrieval.sequence.timelines import GAPS, HOURS, OUTCOMES
 
 _DAMPING, _FADING, _UNLIKED = 0.25, 0.95, -3.0
@@ -41,7 +41,7 @@ def initial(items: ItemFacts, liked: csr_matrix, seed: int) -> dict[str, np.ndar
     fading = (np.log(_FADING) * np.arange(LENGTH)).astype(np.float32)
     ago = np.tile(fading, (BLOCKS, HEADS, 1))
     ago[:, 0] = np.where(np.arange(LENGTH) == 1, 0.0, _NOT_BEFORE)
-    likes = np.ldexp(0.75, np.arange(1 + LENGTH.bit_length()))
+    likes = np.ldexp(0.75, np.arange(COUNTS))
     likes[0] = _UNLIKED_TELL
     sure = (likes / (likes + _SURE_LIKES)).astype(np.float32)
     video, group, text = _explained(_factors(liked, seed), items)
