@@ -14,8 +14,8 @@ import numpy as np
 
 LENGTH = 64
 SIZE, BLOCKS, HEADS = 64, 2, 2
-# Liked plays by the logarithm of their number. A window full of them has no code of its own: only its last play
-# could have it, so training would hardly reach it.
+# Liked plays by the logarithm of their number. A window full of them has no code of its own: only its last
+# play could have it, so training would hardly reach it.
 _COUNT_CODES = np.frexp(np.minimum(np.arange(LENGTH + 1, dtype=np.float64), LENGTH - 1))[1]
 COUNTS = int(_COUNT_CODES.max()) + 1
 _FUTURE, _TINY = np.float32(-1e9), np.float32(1e-6)
