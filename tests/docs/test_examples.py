@@ -301,7 +301,9 @@ def _unit(block: Block, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", sorted(SLOW))
 def test_what_takes_long_runs(line: str, home: Path, nightreel: Nightreel) -> None:
-    Shell(home, nightreel).run(line)
+    shell = Shell(home, nightreel)
+    shell.run("nightreel ingest && nightreel features")
+    shell.run(line)
 
 
 def test_the_lines_for_postgresql_run(home: Path, nightreel: Nightreel) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given
+from hypothesis import HealthCheck, assume, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -175,12 +175,11 @@ def _instants(draw: st.DrawFn) -> tuple[int, datetime]:
     """The seed of a log, and an instant within it with some plays before."""
     seed = draw(st.integers(0, 5))
     at = draw(st.one_of(st.integers(1, _DAYS), st.integers(0, 10**6)))
-    if at <= _DAYS:
-        instant = midnight(FIRST_DAY + at * _DAY)
-    else:
-        plays = _log(seed).interactions[columns.EVENT_TIMESTAMP]
-        instant = plays[20 + at % (plays.len() - 20)]
-    return seed, instant + draw(st.sampled_from(_NUDGES))
+    plays = _log(seed).interactions[columns.EVENT_TIMESTAMP]
+    instant = midnight(FIRST_DAY + at * _DAY) if at <= _DAYS else plays[20 + at % (plays.len() - 20)]
+    instant += draw(st.sampled_from(_NUDGES))
+    assume(plays.min() < instant)
+    return seed, instant
 
 
 _examples = partial(
