@@ -302,8 +302,8 @@ def _unit(block: Block, folder: Path) -> None:
 @pytest.mark.parametrize("line", sorted(SLOW))
 def test_what_takes_long_runs(line: str, home: Path, nightreel: Nightreel) -> None:
     shell = Shell(home, nightreel)
-    shell.run("nightreel ingest && nightreel features")
-    shell.run(line)
+    shell.exported["NIGHTREEL_DATA_RAW_DIR"] = str(home / "KuaiRec 2.0" / "data")
+    shell.run(f"nightreel run && {line}")
 
 
 def test_the_lines_for_postgresql_run(home: Path, nightreel: Nightreel) -> None:
