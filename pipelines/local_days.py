@@ -11,13 +11,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from nightreel.core.instants import MICROSECOND
+from nightreel.core.instants import MICROSECOND, unix_us
 
 INSTANT = pl.Datetime("us", "UTC")
 ALWAYS_KNOWN = datetime(1970, 1, 1, tzinfo=UTC)  # the stamp of what has no time: user and caption files
 NEVER = datetime(2200, 1, 1, tzinfo=UTC)  # the stamp of what no row is to see
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
@@ -32,43 +30,39 @@ def end_of_day(day: date, zone: ZoneInfo) -> datetime:
 
 def ends_of_days(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """For each instant (INSTANT, no nulls) the end of its local day: the first border after it."""
-    if instants.is_empty():
-        return instants.cast(INSTANT)
-    ends, position = _ends(instants, zone)
-    return ends.gather(position).alias(instants.name)
+    return _of_days(instants, zone, INSTANT, lambda ends: ends)
 
 
 def days_of(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """For each instant (INSTANT, no nulls) its local day: pl.Date."""
-    if instants.is_empty():
-        return instants.cast(pl.Date)
-    ends, position = _ends(instants, zone)
-    # Of each day once: a calendar is slow.
-    days = (ends - MICROSECOND).dt.convert_time_zone(zone.key).dt.date()
-    return days.gather(position).alias(instants.name)
+    return _of_days(instants, zone, pl.Date(), lambda ends: _dates(ends - MICROSECOND, zone))
 
 
 def days_after(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
     """For each instant (INSTANT, no nulls) the local day that begins with the end of its own: pl.Date."""
+    return _of_days(instants, zone, pl.Date(), lambda ends: _dates(ends, zone))
+
+
+def _of_days(
+    instants: pl.Series, zone: ZoneInfo, kind: pl.DataType, made: Callable[[pl.Series], pl.Series]
+) -> pl.Series:
+    """For each instant what is made of its local day's end; of each day once, as a calendar is slow."""
     if instants.is_empty():
-        return instants.cast(pl.Date)
-    ends, position = _ends(instants, zone)
-    return ends.dt.convert_time_zone(zone.key).dt.date().gather(position).alias(instants.name)
-
-
-def _ends(instants: pl.Series, zone: ZoneInfo) -> tuple[pl.Series, np.ndarray]:
-    """Ends of days, ascending, and the position among them of each instant's."""
+        return instants.cast(kind)
     first, last = instants.min(), instants.max()
     assert isinstance(first, datetime) and isinstance(last, datetime)
     # One day more on each side, for clocks that go back across midnight.
     start = first.astimezone(zone).date() - timedelta(days=1)
     days = (last.astimezone(zone).date() - start).days + 3
-    borders = np.array(
-        [(start_of_day(start + timedelta(days=n), zone) - _EPOCH) // MICROSECOND for n in range(days)],
-        dtype=np.int64,
+    ends = np.array(
+        [unix_us(start_of_day(start + timedelta(days=n), zone)) for n in range(days)], dtype=np.int64
     )
-    position = np.searchsorted(borders, instants.cast(INSTANT).to_physical().to_numpy(), side="right")
-    return pl.Series(borders).cast(INSTANT), position
+    position = np.searchsorted(ends, instants.cast(INSTANT).to_physical().to_numpy(), side="right")
+    return made(pl.Series(ends).cast(INSTANT)).gather(position).alias(instants.name)
+
+
+def _dates(instants: pl.Series, zone: ZoneInfo) -> pl.Series:
+    return instants.dt.convert_time_zone(zone.key).dt.date()
 
 
 def ends_of_dates(dates: pl.Series, zone: ZoneInfo) -> pl.Series:

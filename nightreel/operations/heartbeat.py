@@ -13,7 +13,7 @@ HEARTBEAT_S = 15
 
 
 class Beat(TypedDict):
-    """What the scheduler writes of itself: its process, the job that it runs, and the state of the list."""
+    """The scheduler's own report: its process, the job that it runs, and the state of the list."""
 
     pid: int
     host: str

@@ -9,15 +9,14 @@ import polars as pl
 
 from nightreel.core import columns
 from nightreel.core.catalogue import View
-from nightreel.core.catalogue.entries import GROUPS, Entity
+from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.checksums import require_as_written
-from nightreel.core.instants import MICROSECOND
 from nightreel.core.settings.needs import FeatureNeeds
 from pipelines.features.daily_sums import LIKED, is_liked
 from pipelines.features.over_days import visible_from
 from pipelines.features.points import VISIBLE
+from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
 
-_KEY_KNOWN = "key_known"
 _CELL = "cell"
 _PLAYS_AT_A_TIME = 1_000_000
 
@@ -85,9 +84,10 @@ class ExpressedPlays:
             if group.join_key not in read | keys or group.join_key in self._stored:
                 continue
             if group.name not in self._of_cells:
-                self._of_cells[group.name] = self._groups(group)
+                changes = group_changes(str(group.of_video), group.join_key, self._settings)
+                self._of_cells[group.name] = with_groups_as_known(self._cells, changes, group.join_key)
             of_cells = self._of_cells[group.name]
-            own, known = (of_cells[name].gather(cell) for name in (group.join_key, _KEY_KNOWN))
+            own, known = (of_cells[name].gather(cell) for name in (group.join_key, KNOWN_FROM))
             if group.join_key in keys:
                 late = pl.max_horizontal(VISIBLE, known)
                 plays = plays.with_columns(own, late.alias(VISIBLE))
@@ -95,51 +95,6 @@ class ExpressedPlays:
                 in_time = known <= plays[VISIBLE]
                 plays = plays.with_columns(pl.when(in_time).then(own).alias(group.join_key))
         return plays
-
-    def _groups(self, group: Entity) -> pl.DataFrame:
-        """Each cell's group at the day's end or, if it was not known yet, the first that became known.
-
-        With _KEY_KNOWN, the local day from whose beginning on it is known.
-        """
-        values = (
-            pl.scan_parquet(self._settings.paths.feature_source(columns.VIDEO_PROFILE))
-            .select(
-                columns.VIDEO_ID,
-                columns.EVENT_TIMESTAMP,
-                pl.col(str(group.of_video)).cast(pl.Int64).alias(group.join_key),
-            )
-            .drop_nulls()
-            .collect()
-        )
-        days = visible_from(values[columns.EVENT_TIMESTAMP] - MICROSECOND, self._settings.data.zone)
-        changes = (
-            values.with_columns(days.alias(_KEY_KNOWN))
-            .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
-            .unique([columns.VIDEO_ID, _KEY_KNOWN], keep="last", maintain_order=True)
-        )
-        changed = pl.col(columns.VIDEO_ID).is_first_distinct() | pl.col(group.join_key).ne(
-            pl.col(group.join_key).shift(1)
-        )
-        changes = (
-            changes.filter(changed)
-            .select(columns.VIDEO_ID, group.join_key, _KEY_KNOWN)
-            .sort(_KEY_KNOWN, columns.VIDEO_ID)
-        )
-        before, after = (
-            self._cells.join_asof(
-                changes,
-                left_on=VISIBLE,
-                right_on=_KEY_KNOWN,
-                by=columns.VIDEO_ID,
-                strategy=strategy,
-                coalesce=False,
-                check_sortedness=False,
-            )
-            for strategy in ("backward", "forward")
-        )
-        return before.select(
-            pl.coalesce(name, after[name]).alias(name) for name in (group.join_key, _KEY_KNOWN)
-        )
 
 
 def roots_of(view: View) -> set[str]:

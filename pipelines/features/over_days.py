@@ -72,7 +72,7 @@ def _fast(view: View) -> list[Feature]:
     return [one for one in view.features if one.combine == "sum" or (one.combine and one.days is None)]
 
 
-def _combined(daily: pl.DataFrame, view: View) -> tuple["Points", pl.DataFrame]:
+def _combined(daily: pl.DataFrame, view: View) -> tuple[Points, pl.DataFrame]:
     points = Points.of(daily, list(view.join_keys), {feature.days for feature in view.features})
     found = points.keys
     for days, features in groupby(_fast(view), key=lambda feature: feature.days):

@@ -5,7 +5,7 @@ A view of users, so that readers ask for a user and a video and for no category;
 """
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,6 @@ from nightreel.core import columns
 from nightreel.core.artefacts import atomic_write
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
-from nightreel.core.instants import MICROSECOND
 from nightreel.core.play_days import files_by_day, read_days
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import FeatureNeeds
@@ -25,8 +24,8 @@ from nightreel.core.steps import Step, StepResult
 from pipelines.features.daily_sums import is_liked
 from pipelines.features.expressed import write_frames
 from pipelines.features.facts import ViewFacts
-from pipelines.features.over_days import visible_from
 from pipelines.features.points import VISIBLE
+from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
 from pipelines.known import require_tables
 from pipelines.local_days import starts_of_dates
 
@@ -66,46 +65,26 @@ def _frames(settings: FeatureNeeds) -> Iterator[pl.DataFrame]:
 
 def _counts(settings: FeatureNeeds) -> pl.DataFrame:
     """Plays and liked plays by user, category and the day from which on they count; in order of users."""
-    known = _categories(settings)
+    changes = group_changes(columns.CATEGORY_LEVELS[0], _CATEGORY, settings)
     found = []
     for day, path in files_by_day(settings.paths.interactions).items():
         plays = read_days(
             [path], (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.PLAY_DURATION)
         )
         liked = is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data)
-        of_day = plays.join(_as_of(known, day + timedelta(days=1)), on=columns.VIDEO_ID)
+        cells = plays.select(columns.VIDEO_ID).unique()
+        cells = cells.with_columns(pl.lit(day + timedelta(days=1)).alias(VISIBLE))
+        known = with_groups_as_known(cells, changes, _CATEGORY).drop_nulls()
+        of_videos = known.select(
+            columns.VIDEO_ID, _CATEGORY, pl.max_horizontal(VISIBLE, KNOWN_FROM).alias(VISIBLE)
+        )
+        of_day = plays.join(of_videos, on=columns.VIDEO_ID)
         found.append(
             of_day.group_by(columns.USER_ID, _CATEGORY, VISIBLE).agg(
                 pl.len().alias(_PLAYS), liked.sum().alias(_LIKED)
             )
         )
     return pl.concat(found).sort(columns.USER_ID)
-
-
-def _categories(settings: FeatureNeeds) -> pl.DataFrame:
-    """Each video's categories with VISIBLE, the local day from whose beginning on each is known; in order."""
-    said = (
-        pl.scan_parquet(settings.paths.feature_source(columns.VIDEO_PROFILE))
-        .select(
-            columns.VIDEO_ID, columns.EVENT_TIMESTAMP, pl.col(columns.CATEGORY_LEVELS[0]).alias(_CATEGORY)
-        )
-        .drop_nulls()
-        .collect()
-        .sort(columns.VIDEO_ID, columns.EVENT_TIMESTAMP)
-    )
-    days = visible_from(said[columns.EVENT_TIMESTAMP] - MICROSECOND, settings.data.zone)
-    return said.select(columns.VIDEO_ID, _CATEGORY, days)
-
-
-def _as_of(known: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Each video's category at the beginning of a day or, if it was not known yet, the first one after it.
-
-    With VISIBLE, the day from which on plays of the day before count.
-    """
-    before = known.filter(pl.col(VISIBLE) <= day).unique(columns.VIDEO_ID, keep="last", maintain_order=True)
-    after = known.filter(pl.col(VISIBLE) > day).unique(columns.VIDEO_ID, keep="first", maintain_order=True)
-    first = pl.concat([before, after]).unique(columns.VIDEO_ID, keep="first", maintain_order=True)
-    return first.with_columns(pl.max_horizontal(VISIBLE, pl.lit(day)).alias(VISIBLE))
 
 
 def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -71,35 +71,10 @@ def interval_of_draws(draws: np.ndarray, confidence: float = 0.95) -> np.ndarray
     tail = (1 - confidence) / 2
     whole = ~np.isnan(draws).any(axis=0)
     found = np.full((2, draws.shape[1]), np.nan)
-    found[:, whole] = _quantiles(draws[:, whole], np.array([tail, 1 - tail]))
+    found[:, whole] = np.quantile(draws[:, whole], [tail, 1 - tail], axis=0)
     for column in np.flatnonzero(~whole & ~np.isnan(draws).all(axis=0)):
         found[:, column] = np.nanquantile(draws[:, column], [tail, 1 - tail])
     return found
-
-
-def _quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """`np.quantile` of each column, for whose strided columns it takes three times as long.
-
-    Args:
-        draws: float64 [draws, columns], without NaN.
-        shares: float64 [quantiles].
-
-    Returns:
-        float64 [quantiles, columns].
-    """
-    last = len(draws) - 1
-    below = np.floor(shares * last).astype(np.int64)
-    above = np.minimum(below + 1, last)
-    # A copy, contiguous by column, of which partition leaves only the values asked for in their places.
-    columns = np.array(draws.T, order="C")
-    columns.partition(np.unique([below, above]), axis=1)
-    low, high = columns[:, below], columns[:, above]
-    weight = shares * last - below
-    # From the nearer one, as NumPy does it.
-    found: np.ndarray = np.where(
-        weight < 0.5, low + (high - low) * weight, high - (high - low) * (1 - weight)
-    )
-    return found.T
 
 
 def bootstrap_intervals(values: np.ndarray, *, seed: int, confidence: float = 0.95) -> np.ndarray:

@@ -20,9 +20,9 @@ class CategoryLifts:
     """The lists of a join's source as a table, and the category of each row of the videos' source.
 
     Attributes:
-        table: float32 [rows of users' lists + 1, categories + 2]; the last row, of a user without a list, and
-            the last column, of videos without a category, are NaN; the one before it, of a category that
-            nobody has played yet, is 0.
+        table: float32 [lists + 1, categories + 2], NaN for a user without a list, as in the last row, and for
+            videos without a category, in the last column; the column before it, of a category that none of
+            these users has played yet, is 0.
         of_video: int32 [rows of videos' source + 1], a column of the table each.
     """
 
@@ -30,31 +30,37 @@ class CategoryLifts:
     of_video: np.ndarray
 
     @classmethod
-    def of(cls, job: AsOfRetrievalJob) -> "CategoryLifts":
-        """Read both sources of a join of the service."""
-        ids = _list_column(job, columns.USER_CATEGORY_IDS)
-        lifts = _list_column(job, columns.USER_CATEGORY_LIFTS)
+    def of(cls, job: AsOfRetrievalJob, users: np.ndarray | None = None) -> "CategoryLifts":
+        """Read both sources of a join of the service.
+
+        Args:
+            users: int64, the rows of the users' source that are wanted, -1 for none; by default all of them.
+        """
+        ids = _list_column(job, columns.USER_CATEGORY_IDS, users)
+        lifts = _list_column(job, columns.USER_CATEGORY_LIFTS, users)
         categories = np.sort(pc.unique(ids.flatten()).to_numpy())
         table = np.zeros((len(ids) + 1, len(categories) + 2), dtype=np.float32)
         table[-1], table[:, -1] = np.nan, np.nan
+        table[:-1][ids.is_null().to_numpy(zero_copy_only=False)] = np.nan
         for start in range(0, len(ids), _ROWS_AT_A_TIME):
             part = ids[start : start + _ROWS_AT_A_TIME]
-            row = start + np.repeat(np.arange(len(part)), pc.list_value_length(part).to_numpy())
+            row = start + np.repeat(np.arange(len(part)), pc.list_value_length(part).fill_null(0).to_numpy())
             column = np.searchsorted(categories, part.flatten().to_numpy())
             table[row, column] = lifts[start : start + _ROWS_AT_A_TIME].flatten().to_numpy()
         of_video = job.source_column(columns.VIDEO_PROFILE, columns.CATEGORY_LEVELS[0])
         return cls(table, _columns_of(of_video, categories))
 
     @property
-    def columns(self) -> int:
-        """Columns of the table, without that of videos without a category."""
+    def groups(self) -> int:
+        """How many columns the table has besides that of videos without a category."""
         return int(self.table.shape[1]) - 1
 
     def values(self, users: np.ndarray, videos: np.ndarray) -> np.ndarray:
         """The feature of pairs.
 
         Args:
-            users, videos: rows of the two sources, -1 for none.
+            users: rows of the table, -1 for none.
+            videos: rows of the videos' source, -1 for none.
 
         Returns:
             float32 [pairs], NaN where it is unknown.
@@ -64,8 +70,10 @@ class CategoryLifts:
         return found
 
 
-def _list_column(job: AsOfRetrievalJob, name: str) -> pa.ListArray:
+def _list_column(job: AsOfRetrievalJob, name: str, rows: np.ndarray | None) -> pa.ListArray:
     column = job.source_column(columns.USER_CATEGORIES, name)
+    if rows is not None:
+        column = column.take(pa.array(rows, mask=rows < 0))
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 

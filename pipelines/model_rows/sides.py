@@ -257,8 +257,8 @@ def _side(
 def _lifts(
     job: AsOfRetrievalJob, profiles: AsOfRetrievalJob, names: tuple[str, ...], users: int, videos: int
 ) -> PairTable:
-    lifts = CategoryLifts.of(job)
-    of_users = lifts.table[job.positions(columns.USER_CATEGORIES)[:users], : lifts.columns]
+    lifts = CategoryLifts.of(job, job.positions(columns.USER_CATEGORIES)[:users])
+    of_users = lifts.table[:-1, : lifts.groups]
     of_video = lifts.of_video[profiles.positions(columns.VIDEO_PROFILE)[:videos]]
     return PairTable.dense(names.index(columns.CATEGORY_LIFT), of_users, of_video.astype(np.int64))
 

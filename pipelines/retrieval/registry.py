@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from nightreel.core.extras import SEQUENCE
 from nightreel.core.own_models import SOURCES as OWN
 from nightreel.core.own_models import load_own, version_of
 from pipelines.retrieval.als import Als
@@ -14,9 +13,8 @@ from pipelines.retrieval.next_played import NextPlayed
 from pipelines.retrieval.own import OwnSource
 from pipelines.retrieval.recent import Fresh, Recent
 from pipelines.retrieval.same_group import SameGroup
-from pipelines.retrieval.sequence.earlier import FILE as SEQUENCE_FILE
 from pipelines.retrieval.sequence.source import Sequence
-from pipelines.retrieval.sources import Source
+from pipelines.retrieval.sources import Source, file_of_fit
 
 # Sources that know the user: the mean of their scores orders well where there is little to learn from.
 PERSONAL: Mapping[str, Source] = {
@@ -57,6 +55,4 @@ def source_of(name: str) -> Source:
 
 def file_name(name: str) -> str:
     """The name of a source's fits; the user's own carry the version of the package that provides them."""
-    if name == SEQUENCE:
-        return SEQUENCE_FILE
-    return f"{name}.npz" if name in SOURCES else f"{name}@{version_of(OWN, name)}.npz"
+    return file_of_fit(name) if name in SOURCES else f"{name}@{version_of(OWN, name)}.npz"

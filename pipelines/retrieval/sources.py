@@ -19,7 +19,15 @@ from pipelines.retrieval.past import Past
 PLAYS_MAX = 2_000_000
 
 Arrays = Mapping[str, np.ndarray]
+# Where what the arrays of a source's fit mean has changed, how often, and once more: fits of an earlier
+# nightreel have another file name, so they are not read.
+_FORMATS = {"sequence": 2}
 _implicit = threading.RLock()  # what it is run with counts for the whole process
+
+
+def file_of_fit(name: str) -> str:
+    """The file name of the fits of one of nightreel's own sources."""
+    return f"{name}@{_FORMATS[name]}.npz" if name in _FORMATS else f"{name}.npz"
 
 
 @contextmanager

@@ -29,9 +29,6 @@ _PUBLISHES = "publishes"
 def enter_wal_mode(connection: Connection) -> None:
     """On SQLite, let readers and this connection not wait for each other until it is closed.
 
-    At other times the file is not in WAL mode, because a WAL database cannot be read once its disk is full:
-    docs/decisions/sqlite-journal.md.
-
     Raises:
         DiskFullError: there is no room for the WAL.
         DatabaseAwayError: a reader's transaction does not end.

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
 from nightreel.core import columns
-from nightreel.core.instants import MICROSECOND
+from nightreel.core.instants import DAY_US, unix_us
 from nightreel.core.settings import DataSettings
 from pipelines.backtest_files import YESTERDAY
 from pipelines.labels import LengthBuckets, is_liked
@@ -18,7 +18,6 @@ from scoring.lists.candidates import Candidates, bits_at
 HALF_LIFE_DAYS = 3
 _BLOCK_USERS = 1024
 _BATCH_ROWS = 262_144
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class LikedPlays:
         return faded
 
     def _before(self, as_of: datetime) -> np.ndarray:
-        return self.counts[: np.searchsorted(self.ends_us, _us(as_of), side="right")]
+        return self.counts[: np.searchsorted(self.ends_us, unix_us(as_of), side="right")]
 
 
 def faded_weights(ends_us: np.ndarray, as_of: datetime) -> np.ndarray:
@@ -76,8 +75,7 @@ def faded_weights(ends_us: np.ndarray, as_of: datetime) -> np.ndarray:
     Args:
         ends_us: int64, microseconds since 1970 UTC, none after the instant.
     """
-    day_us = timedelta(days=1) // MICROSECOND
-    age_days = np.rint((_us(as_of) - ends_us) / day_us)
+    age_days = np.rint((unix_us(as_of) - ends_us) / DAY_US)
     weights: np.ndarray = 0.5 ** (age_days / HALF_LIFE_DAYS)
     return weights
 
@@ -139,7 +137,3 @@ def _first_unseen(
         width *= 4
     user, position = np.nonzero(listed >= 0)
     return user, position + 1, listed[user, position]
-
-
-def _us(instant: datetime) -> int:
-    return (instant - _EPOCH) // MICROSECOND

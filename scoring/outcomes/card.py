@@ -81,15 +81,14 @@ class PositionFacts(TypedDict):
     liked: int
 
 
-class NightRow(TypedDict):
-    """A row of the table `list_night`; there `shown` says whether apps read the lists."""
+class NightCounts(TypedDict):
+    """What is counted of one run."""
 
     run_id: int
-    shown: bool
-    as_of: datetime
-    model_version: str
     shown_from: datetime
     shown_until: datetime
+    as_of: datetime
+    model_version: str
     log_until: datetime | None
     k: int
     users: int
@@ -103,31 +102,19 @@ class NightRow(TypedDict):
     exposures: int | None
     other_exposures: int | None
     exposed_users: int | None
+
+
+class NightRow(NightCounts):
+    """A row of the table `list_night`; there `shown` says whether apps read the lists."""
+
+    shown: bool
     inputs: str
     recorded_at: datetime
 
 
-class NightFacts(TypedDict):
+class NightFacts(NightCounts):
     """One run, with the shares derived from its counts; the counts are those of the table `list_night`."""
 
-    run_id: int
-    shown_from: datetime
-    shown_until: datetime
-    as_of: datetime
-    model_version: str
-    log_until: datetime | None
-    k: int
-    users: int
-    active_users: int
-    rows: int
-    dated_rows: int
-    fresh_rows: int
-    videos_listed: int
-    videos_known: int
-    plays: int
-    exposures: int | None
-    other_exposures: int | None
-    exposed_users: int | None
     listed: int
     shown: int | None
     played: int

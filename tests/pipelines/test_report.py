@@ -406,8 +406,8 @@ def test_the_page_asks_the_network_for_nothing_and_tells_no_place(html: str, set
     policy.feed(html)
     assert policy.found == [] and "default-src 'none'; style-src 'sha256-" in html
     assert str(settings.home) not in html
-    for place in ("ray_address", "shared_dir", "home_url", "raw_url"):
-        assert f">{place}</t" not in html
+    for name in ("ray_address", "shared_dir", "home_url", "raw_url"):
+        assert f">{name}</t" not in html
 
 
 def test_no_figure_of_the_page_is_not_a_number(html: str) -> None:

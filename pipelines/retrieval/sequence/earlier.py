@@ -9,14 +9,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from nightreel.core.checksums import is_usable
+from nightreel.core.extras import SEQUENCE
 from nightreel.core.instants import unix_us
 from nightreel.core.settings.needs import SourceNeeds
 from pipelines.labels import LABEL_SETTINGS
 from pipelines.retrieval.past import Past
 from pipelines.retrieval.sequence.items import ItemFacts
+from pipelines.retrieval.sources import file_of_fit
 
-# A night's file. The number counts what the arrays mean: files of another nightreel's are not read.
-FILE = "sequence@2.npz"
 # What stands before the name of a parameter in a night's file.
 PARAM = "param_"
 _OF_VIDEOS, _OF_GROUPS = ("video", "bias"), ("group",)
@@ -44,7 +44,7 @@ class EarlierNight:
         that arrives only later in a replay, or one of a user who was forgotten.
         """
         now = f"{past.cutoff:%Y%m%dT%H%M%S}"
-        for path in sorted(settings.paths.retrieval.glob(f"*/{FILE}"), reverse=True):
+        for path in sorted(settings.paths.retrieval.glob(f"*/{file_of_fit(SEQUENCE)}"), reverse=True):
             stamp = path.parent.name.partition("-")[0]
             if stamp >= now or not is_usable(path):
                 continue

@@ -69,8 +69,6 @@ def trained_night(
         }
         for of_popularity, of_taste in _STARTS
     ]
-    if earlier is not None and earlier.params.keys() != starts[0].keys():
-        earlier = None  # of another nightreel
     # A log may change so much that what a night had learnt is worse than to begin anew.
     if earlier is not None:
         starts.insert(0, earlier.continued(fresh, items))
