@@ -60,5 +60,6 @@ class _FittedBpr:
             factors = means[user] @ self._users
             # The last factor is the bias of the videos, which counts once for everyone.
             factors[-1] = 1.0
-            found[user] = self._videos @ factors
+            # Not by BLAS: on one machine its product of finite numbers was said to be invalid.
+            found[user] = np.einsum("vf,f->v", self._videos, factors)
         return found
