@@ -5,6 +5,10 @@ those do not prove that a file is what a step wrote. `sha256sum --check *.sha256
 by hand. `.files.sha256` in each folder names the files that have had a checksum, and the folders of such
 files: if one of them is missing or has lost its checksum, it counts as damaged. Any other file without a
 checksum was written by an older nightreel, and is used until its step writes it again.
+
+A table that is a folder of days contains Parquet and nothing else, as Polars and pyarrow read every file of a
+folder: the checksums of `interactions/date=D/` are in `.interactions.sha256/date=D/`. Older versions wrote
+them into the folder, where they are still found.
 """
 
 import hashlib
@@ -16,6 +20,7 @@ from nightreel.core.errors import InputError
 from nightreel.core.logs import get_logger
 
 SUFFIX = ".sha256"
+DAY_PREFIX = "date="
 _NAMES = f".files{SUFFIX}"
 _NAMED_MAX = 5
 # By the folder of the home's data that a file lies in: what makes the file again.
@@ -31,8 +36,9 @@ _log = get_logger(__name__)
 
 
 def checksum_file(path: Path) -> Path:
-    """The path of a file's checksum."""
-    return path.with_name(path.name + SUFFIX)
+    """The path of a file's checksum: where it is written now, unless an older version wrote one."""
+    new, old = _record_folder(path) / (path.name + SUFFIX), path.with_name(path.name + SUFFIX)
+    return old if old.exists() and not new.exists() else new
 
 
 @contextmanager
@@ -43,21 +49,19 @@ def replacing(temporary: Path, path: Path) -> Iterator[None]:
     at any instant leaves no file that looks damaged. A folder brings its files' checksums with it.
     """
     if temporary.is_dir():
-        for file in sorted(temporary.rglob("*")):
-            if file.is_dir():
-                _remember(file)
-            elif not file.name.endswith(SUFFIX):
-                _write(checksum_file(file), _carried_over(file, path / file.relative_to(temporary)))
-                _remember(file)
+        for file in [one for one in sorted(temporary.rglob("*")) if not one.name.endswith(SUFFIX)]:
+            if file.is_file():
+                _write(file, _carried_over(file, path / file.relative_to(temporary)))
+            _remember(file)
         yield
         return
     new = digest_of(temporary)
     known = _recorded(path)
     before = known if known is not None else [digest_of(path)] if path.is_file() else []
-    _write(checksum_file(path), [*before, new], path.name)
+    _write(path, [*before, new])
     _remember(path)
     yield
-    _write(checksum_file(path), [new], path.name)
+    _write(path, [new])
 
 
 def files_below(path: Path) -> list[Path]:
@@ -111,19 +115,24 @@ def is_lost(path: Path) -> bool:
 
 def lost_files(folder: Path) -> list[Path]:
     """The missing files of a folder that have, or once had, a checksum."""
-    names = {path.name.removesuffix(SUFFIX) for path in folder.glob(f"[!.]*{SUFFIX}")}
+    names = {
+        path.name.removesuffix(SUFFIX)
+        for records in _record_folders(folder)
+        for path in records.glob(f"[!.]*{SUFFIX}")
+    }
     return [path for name in sorted(names | set(_names(folder))) if is_lost(path := folder / name)]
 
 
 def remove_with_checksum(path: Path) -> None:
     """Remove a file that is no longer needed, with every record that it was written."""
-    names = path.with_name(_NAMES)
-    known = _names(path.parent)
-    if path.name in known:
-        temporary = names.with_name(f".partial{_NAMES}")
-        temporary.write_text("".join(f"{name}\n" for name in known if name != path.name), encoding="utf-8")
-        temporary.replace(names)
-    checksum_file(path).unlink(missing_ok=True)
+    for records in _record_folders(path.parent):
+        known = _names_in(records)
+        if path.name in known:
+            temporary = records / f".partial{_NAMES}"
+            kept = "".join(f"{name}\n" for name in known if name != path.name)
+            temporary.write_text(kept, encoding="utf-8")
+            temporary.replace(records / _NAMES)
+        (records / (path.name + SUFFIX)).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
@@ -192,16 +201,40 @@ def digest_of(path: Path) -> str:
 
 def _remember(path: Path) -> None:
     """Record that the file has a checksum, once that is written; an appended line is a whole one."""
-    names = path.with_name(_NAMES)
     if path.name not in _names(path.parent):
+        names = _record_folder(path) / _NAMES
+        names.parent.mkdir(parents=True, exist_ok=True)
         with names.open("a", encoding="utf-8") as file:
             file.write(f"{path.name}\n")
 
 
+def _record_folder(path: Path) -> Path:
+    """The folder that the records of a file, or of a folder of files, are written to."""
+    folder = path.parent
+    if path.name.startswith(DAY_PREFIX):
+        return _beside(folder)
+    return _beside(folder.parent) / folder.name if folder.name.startswith(DAY_PREFIX) else folder
+
+
+def _record_folders(folder: Path) -> tuple[Path, Path]:
+    """The two folders that records of a folder's files may be in: that folder, and one outside the table."""
+    if folder.name.startswith(DAY_PREFIX):
+        return folder, _beside(folder.parent) / folder.name
+    return folder, _beside(folder)
+
+
+def _beside(table: Path) -> Path:
+    return table.with_name(f".{table.name}{SUFFIX}")
+
+
 def _names(folder: Path) -> list[str]:
     """The names of the files of a folder that have had a checksum."""
+    return [name for records in _record_folders(folder) for name in _names_in(records)]
+
+
+def _names_in(records: Path) -> list[str]:
     try:
-        return (folder / _NAMES).read_text(encoding="utf-8").splitlines()
+        return (records / _NAMES).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -215,10 +248,13 @@ def _recorded(path: Path) -> list[str] | None:
     return [line.split(b" ", 1)[0].decode("ascii", errors="replace") for line in lines]
 
 
-def _write(path: Path, digests: Iterable[str], name: str = "") -> None:
-    name = name or path.name.removesuffix(SUFFIX)
+def _write(file: Path, digests: Iterable[str]) -> None:
+    """Write the checksums of a file: lines for `sha256sum --check`, run in the file's folder or its table's."""
+    path = _record_folder(file) / (file.name + SUFFIX)
+    name = f"{file.parent.name}/{file.name}" if file.parent.name.startswith(DAY_PREFIX) else file.name
     temporary = path.with_name(f".partial-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text("".join(f"{digest}  {name}\n" for digest in digests), encoding="utf-8")
         temporary.replace(path)
     finally:

@@ -13,29 +13,28 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from nightreel.core.checksums import digest_of, recorded_digest, require_as_written
+from nightreel.core.checksums import DAY_PREFIX, digest_of, recorded_digest, require_as_written
 from nightreel.core.errors import InputError
 
 _FILE = "rows.parquet"
-_DAY = "date="
 # More are not in memory at a time where days are worked on one after the other.
 PLAYS_AT_A_TIME = 4_000_000
 
 
 def day_file(interactions: Path, day: date) -> Path:
     """The file of a local day's plays below the table's folder."""
-    return interactions / f"{_DAY}{day.isoformat()}" / _FILE
+    return interactions / f"{DAY_PREFIX}{day.isoformat()}" / _FILE
 
 
 def is_day_file(path: Path) -> bool:
     """Whether a path is that of a day's file."""
-    return path.name == _FILE and path.parent.name.startswith(_DAY)
+    return path.name == _FILE and path.parent.name.startswith(DAY_PREFIX)
 
 
 def files_by_day(interactions: Path) -> dict[date, Path]:
     """The file of each day with plays, in order of the days; empty if there is no table."""
-    found = sorted(interactions.glob(f"{_DAY}*/{_FILE}"))
-    return {date.fromisoformat(path.parent.name.removeprefix(_DAY)): path for path in found}
+    found = sorted(interactions.glob(f"{DAY_PREFIX}*/{_FILE}"))
+    return {date.fromisoformat(path.parent.name.removeprefix(DAY_PREFIX)): path for path in found}
 
 
 def table_exists(table: Path) -> bool:

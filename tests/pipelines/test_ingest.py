@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -318,6 +321,17 @@ def test_the_unzipped_folder_or_any_above_it_will_do(raw: RawLog, tmp_path: Path
     made = _settings(tmp_path / "home", tmp_path / "raw")
     ingest(made)
     assert _table(made, "interactions").height == len(BIG_ROWS)
+
+
+def test_other_programs_read_the_plays_by_their_folder(raw: RawLog, tmp_path: Path) -> None:
+    made = _ingested(raw, tmp_path)
+    plays = str(made.paths.interactions)
+    rows = _table(made, "interactions").height
+    assert pl.read_parquet(plays).height == rows
+    assert pl.read_parquet(f"{plays}/**/*").height == rows
+    assert len(pd.read_parquet(plays)) == rows
+    assert pq.read_table(plays).num_rows == rows
+    assert duckdb.sql(f"FROM read_parquet('{plays}/**/*')").count("*").fetchall() == [(rows,)]
 
 
 def test_a_failed_ingest_leaves_the_tables_as_they_were(raw: RawLog, tmp_path: Path) -> None:

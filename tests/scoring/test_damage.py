@@ -14,7 +14,7 @@ import pytest
 from nightreel.cli import main
 from nightreel.core import columns
 from nightreel.core.catalogue.catalogue import BUILTIN
-from nightreel.core.checksums import SUFFIX
+from nightreel.core.checksums import SUFFIX, checksum_file
 from nightreel.core.play_days import files_by_day
 from nightreel.core.settings import Paths, Settings, load_settings
 from nightreel.operations import doctor
@@ -122,7 +122,7 @@ def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
     """Damaged or not: that cannot be seen any more. Files of an older nightreel never had one."""
     before = shown_rows(home)
     for kind, path in _files(home).items():
-        checksum = path.with_name(path.name + SUFFIX)
+        checksum = checksum_file(path)
         if not checksum.exists():  # a model's files have theirs in its manifest
             assert kind.startswith("model")
             continue
@@ -144,7 +144,7 @@ def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
         finally:
             checksum.write_bytes(said)
     source = home.paths.feature_source(columns.VIDEO_FACTORS)
-    source.with_name(source.name + SUFFIX).unlink()
+    checksum_file(source).unlink()
     assert not build_features(home).skipped
     assert score_and_publish(home).summary["run_id"]
 
@@ -152,7 +152,7 @@ def test_a_file_that_has_lost_its_checksum_counts_as_damaged(
 @contextmanager
 def _lost(path: Path, *, with_checksum: bool) -> Iterator[None]:
     """The file is missing, its checksum too where asked for; that it had one is still on record."""
-    gone = [path, *([path.with_name(path.name + SUFFIX)] if with_checksum else [])]
+    gone = [path, *([checksum_file(path)] if with_checksum else [])]
     held = [(one, one.read_bytes(), one.stat().st_mtime_ns) for one in gone]
     try:
         for one in gone:
@@ -268,13 +268,35 @@ def test_a_copied_home_is_checked_by_its_content(
         assert _nightreel("score") == 2
 
 
+def test_checksums_that_an_older_nightreel_wrote_beside_each_days_plays_are_compared(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(home.home, copy)
+    table = copy / "data" / "tables" / "interactions"
+    shutil.copytree(table.with_name(f".{table.name}{SUFFIX}"), table, dirs_exist_ok=True)
+    shutil.rmtree(table.with_name(f".{table.name}{SUFFIX}"))
+    monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
+    day = _a_day(load_settings().paths)
+    assert day.with_name(day.name + SUFFIX).is_file()
+    assert _nightreel("score", "--force") == 0
+    with _flipped(day, 0.5):
+        assert _nightreel("score") == 2
+    with _lost(day, with_checksum=True):
+        assert _nightreel("score") == 2
+    assert capsys.readouterr().err.count("not as it was written") == 2
+    assert _nightreel("ingest", "--force") == 0
+    assert not list(table.rglob(f"*{SUFFIX}"))
+
+
 def test_files_of_an_older_nightreel_are_used_as_they_are(
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(home.home, copy)
     for path in copy.rglob(f"*{SUFFIX}"):
-        path.unlink()
+        if path.is_file():
+            path.unlink()
     monkeypatch.setenv("NIGHTREEL_HOME", str(copy))
     assert _nightreel("score", "--force") == 0
     (finding,) = [one for one in doctor.inspect_all() if one.inspection == "checksums"]
