@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
 import psutil
@@ -58,13 +58,20 @@ def run_measured(
 
 
 def machine(*packages: str) -> dict[str, str | int]:
-    """What a result was measured on."""
+    """What a result was measured on, with the versions of packages."""
     return {
         "python": platform.python_version(),
         "cores": psutil.cpu_count() or 0,
         "memory_bytes": psutil.virtual_memory().total,
-        **{package: version(package) for package in packages},
+        **{package: _version(package) for package in packages},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _written(file: TextIO) -> str:

@@ -6,7 +6,8 @@ none played before; judged by what users then liked. Of a list that a fully obse
 videos that the matrix knows count. Prints a table a log: NDCG@10, recall@20, recall@100 and P@20 with 95 %
 bootstrap intervals over users, and nightreel less the best peer on the same resamples. Runs in the
 environment of `make peers`; nightreel lies in another one, which needs the extra `sequence` for that source.
-Lists are kept in --work: --only makes some systems' anew.
+Lists are kept in --work: --only makes some systems' anew. Without a package that a peer needs, the tables of
+the others are printed, and the results stay as they are.
 
     python benchmarks/peers.py --movielens recbole-1.2.1-py3-none-any.whl
     python benchmarks/peers.py --held-out kuairand=FOLDER
@@ -41,8 +42,14 @@ OURS, ALONE = "nightreel", "sequence alone"
 PACKAGES = ("rectools", "pm-implicit", "torch", "lightgbm", "numpy", "pandas")
 
 
-def figures_of(task: PeerTask, chosen: argparse.Namespace) -> dict[str, UserFigures]:
-    """Every system's figures; lists are made where they are not kept, or where --only names their system."""
+def figures_of(
+    task: PeerTask, chosen: argparse.Namespace, missing: dict[str, str | None]
+) -> dict[str, UserFigures]:
+    """Every system's figures; lists are made where they are not kept, or where --only names their system.
+
+    Args:
+        missing: gets the package that is not installed, by the peer that has no lists without it.
+    """
     work = chosen.work / task.name
     users = task.relevant.user_id.unique()
     print(f"\n{task.name}: {len(users):,} users, {len(task.relevant):,} liked pairs", flush=True)
@@ -57,7 +64,11 @@ def figures_of(task: PeerTask, chosen: argparse.Namespace) -> dict[str, UserFigu
                 lists = lists_of_transformer(task, work / "home-alone", chosen.nightreel, chosen.setting)
                 lists = with_unknown_users(lists, task.plays, users, by_day=task.by_day)
             else:
-                lists = peer_lists(system, task.plays, users, by_day=task.by_day)
+                try:
+                    lists = peer_lists(system, task.plays, users, by_day=task.by_day)
+                except ModuleNotFoundError as error:
+                    missing[system] = error.name
+                    continue
             kept.parent.mkdir(parents=True, exist_ok=True)
             lists[lists["rank"] <= DEPTH].to_csv(kept, index=False)
             print(f"  {system}: lists in {time.perf_counter() - started:.1f} s", flush=True)
@@ -111,19 +122,26 @@ def main() -> None:
     )
     parser.add_argument("--result", type=Path, default=RESULT, help="JSON that the tables are added to")
     chosen = parser.parse_args()
-    tables = {}
+    tables, missing = {}, {}
     for part in tasks(chosen):
-        figures = {task.name: figures_of(task, chosen) for task in part}
+        figures = {task.name: figures_of(task, chosen, missing) for task in part}
         if len(part) > 1:
-            systems = next(iter(figures.values()))
             figures[of_all_days(part)] = {
-                system: pooled([of[system] for of in figures.values()]) for system in systems
+                system: pooled([of[system] for of in figures.values()])
+                for system in next(iter(figures.values()))
+                if all(system in of for of in figures.values())
             }
         for name, systems in figures.items():
             tables[name] = table(systems, OURS, apart=(ALONE,))
             print(f"\n{markdown(name, tables[name])}", flush=True)
     if not tables:
         parser.error("name a log: --movielens, --held-out, --feed with --days, or --synthetic")
+    if missing:
+        raise SystemExit(
+            f"No lists of {', '.join(missing)}: {', '.join(sorted(map(str, set(missing.values()))))} is not "
+            "installed. Install benchmarks/requirements-peers.lock, as `make peers` does, and run this "
+            f"again: the other lists are kept in {chosen.work}. {chosen.result} was not changed."
+        )
     earlier = (
         json.loads(chosen.result.read_text(encoding="utf-8"))["tables"] if chosen.result.is_file() else {}
     )

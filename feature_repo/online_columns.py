@@ -20,6 +20,8 @@ from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.type_map import python_values_to_proto_values
 from feast.utils import to_naive_utc
 
+from nightreel.core.arrow import one_array
+
 # Each value as stored: the serialized Value, and its text.
 Stored = tuple[Sequence[bytes], Sequence[str | None]]
 _COLUMNS = ("entity_key", "feature_name", "value", "value_text", "event_ts", "created_ts")
@@ -62,7 +64,7 @@ def _values(view: FeatureView, rows: pa.Table, version: int) -> Iterator[tuple[A
 
 def stored_values(column: pa.ChunkedArray, kind: ValueType) -> Stored:
     """A column's values as Feast stores them; a number that is not one is unknown."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = one_array(column)
     if kind == ValueType.FLOAT and pa.types.is_float32(values.type):
         return _floats(values)
     if kind == ValueType.FLOAT_LIST and pa.types.is_float32(getattr(values.type, "value_type", None)):

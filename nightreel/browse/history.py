@@ -117,9 +117,12 @@ def with_lists(runs: list[PageRun], run_id: int | None) -> PageRun | None:
 
 def read_jobs(connection: Connection) -> list[dict[str, Any]]:
     """The newest scheduled jobs, newest first."""
-    jobs = [job for name in (NIGHT, RETRAIN) for job in latest_jobs(connection, name, _JOBS_MAX)]
-    newest = sorted(jobs, key=lambda job: job.due_at, reverse=True)[:_JOBS_MAX]
-    return [{**vars(job), "stage_seconds": _by_stage(job.seconds)} for job in newest]
+    jobs: list[dict[str, Any]] = [
+        {**run, "job": name, "stage_seconds": _by_stage(run["seconds"])}
+        for name in (NIGHT, RETRAIN)
+        for run in latest_jobs(connection, name, _JOBS_MAX)
+    ]
+    return sorted(jobs, key=lambda job: job["due_at"], reverse=True)[:_JOBS_MAX]
 
 
 def runs_table(runs: list[PageRun]) -> Table:

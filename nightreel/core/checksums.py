@@ -249,7 +249,7 @@ def _recorded(path: Path) -> list[str] | None:
 
 
 def _write(file: Path, digests: Iterable[str]) -> None:
-    """Write the checksums of a file: lines for `sha256sum --check`, run in the file's folder or its table's."""
+    """Write a file's checksums as lines for `sha256sum --check`, run in its folder (a day: in its table)."""
     path = _record_folder(file) / (file.name + SUFFIX)
     name = f"{file.parent.name}/{file.name}" if file.parent.name.startswith(DAY_PREFIX) else file.name
     temporary = path.with_name(f".partial-{path.name}")

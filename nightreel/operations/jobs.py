@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, Row, insert, inspect, select, update
 
 from nightreel.core.clock import SKEW, is_future
 from nightreel.core.settings.needs import DatabaseNeeds
@@ -30,24 +30,22 @@ class Job:
     due_at: datetime
 
 
-@dataclass(frozen=True)
-class JobRun:
-    """A row of `job_run`.
+class JobRun(TypedDict):
+    """A row of `job_run`, without the job's name, as `nightreel status --json` prints it.
 
     Attributes:
         seconds: of each stage that was begun; None where they are unknown.
     """
 
-    job: str
     due_at: datetime
     status: str
+    run_id: int | None
     attempts: int
     started_at: datetime
     ended_at: datetime | None
-    run_id: int | None
-    seconds: Mapping[str, float | None]
     remarks: str | None
     error: str | None
+    seconds: Mapping[str, float | None]
 
 
 def is_open(settings: DatabaseNeeds, job: Job, now: datetime | None = None) -> bool:
@@ -151,12 +149,21 @@ def latest_jobs(connection: Connection, name: str, limit: int, *, by: datetime |
     query = select(job_run).where(job_run.c.job == name).order_by(job_run.c.due_at.desc()).limit(limit)
     if by is not None:
         query = query.where(job_run.c.due_at <= by + SKEW, job_run.c.started_at <= by + SKEW)
-    return [_job_run(row._asdict()) for row in connection.execute(query)]
+    return [_job_run(row) for row in connection.execute(query)]
 
 
-def _job_run(row: dict[str, Any]) -> JobRun:
-    seconds = _seconds(row.pop("stages"))
-    return JobRun(**row, seconds=seconds)
+def _job_run(row: Row[Any]) -> JobRun:
+    return {
+        "due_at": row.due_at,
+        "status": row.status,
+        "run_id": row.run_id,
+        "attempts": row.attempts,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "remarks": row.remarks,
+        "error": row.error,
+        "seconds": _seconds(row.stages),
+    }
 
 
 def _seconds(stages: str | None) -> dict[str, float | None]:

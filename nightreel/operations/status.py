@@ -1,6 +1,5 @@
 """Whether last night's list is there, for people, monitors and the heartbeat file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NotRequired, TypedDict
@@ -43,20 +42,6 @@ class ShownRun(TypedDict):
     rows: int | None
 
 
-class JobFacts(TypedDict):
-    """The last time that a job was due; `seconds` are of its stages."""
-
-    due_at: datetime
-    status: str
-    run_id: int | None
-    attempts: int
-    started_at: datetime
-    ended_at: datetime | None
-    remarks: str | None
-    error: str | None
-    seconds: Mapping[str, float | None]
-
-
 class StatusFacts(TypedDict):
     """What `nightreel status --json` prints; its keys are public.
 
@@ -70,8 +55,8 @@ class StatusFacts(TypedDict):
     last_due: datetime | None
     next_due: datetime | None
     shown: ShownRun | None
-    night: JobFacts | None
-    retrain: NotRequired[JobFacts | None]
+    night: JobRun | None
+    retrain: NotRequired[JobRun | None]
     scheduler: Heartbeat | None
     after_now: NotRequired[list[str]]
     out_of_band: NotRequired[list[str]]
@@ -114,11 +99,11 @@ def status(settings: ScheduleNeeds, now: datetime) -> Status:
         "last_due": last,
         "next_due": next_due(settings.schedule.cron, zone, now),
         "shown": shown,
-        "night": _newest(nights),
+        "night": nights[0] if nights else None,
         "scheduler": (heartbeat := read_heartbeat(settings.paths, now)),
     }
     if settings.schedule.retrain is not None:
-        facts["retrain"] = _newest(retrainings)
+        facts["retrain"] = retrainings[0] if retrainings else None
     if heartbeat is not None and is_future(datetime.fromisoformat(heartbeat["at"]), now):
         future.append(f"the scheduler's heartbeat says {heartbeat['at']}, after now")
     future += deliveries_after(settings.data, now)
@@ -171,19 +156,19 @@ def _state_of_list(
     if _done_since(nights, last):
         # Its list was made, and someone went back to an older one: nothing is waited for.
         return STALE
-    failed = any(night.due_at == last and night.status == FAILED for night in nights)
+    failed = any(night["due_at"] == last and night["status"] == FAILED for night in nights)
     before = last_due(settings.schedule.cron, settings.zone_of_schedule, last - MICROSECOND)
     has_time = now < last + timedelta(minutes=settings.schedule.job_limit_minutes)
     return DUE if has_time and not failed and (before is None or is_there(before)) else STALE
 
 
 def _done_since(nights: list[JobRun], due: datetime) -> list[JobRun]:
-    return [night for night in nights if night.status == DONE and night.started_at >= due]
+    return [night for night in nights if night["status"] == DONE and night["started_at"] >= due]
 
 
 def _is_shown(night: JobRun, shown: ShownRun) -> bool:
     """Whether apps read the list that a night made or found unchanged."""
-    return night.run_id in (None, shown["run_id"])
+    return night["run_id"] in (None, shown["run_id"])
 
 
 def _shown(run: Row[Any]) -> ShownRun:
@@ -196,20 +181,4 @@ def _shown(run: Row[Any]) -> ShownRun:
         "published_at": run.published_at,
         "users": run.users,
         "rows": run.rows,
-    }
-
-
-def _newest(jobs: list[JobRun]) -> JobFacts | None:
-    if not jobs:
-        return None
-    return {
-        "due_at": jobs[0].due_at,
-        "status": jobs[0].status,
-        "run_id": jobs[0].run_id,
-        "attempts": jobs[0].attempts,
-        "started_at": jobs[0].started_at,
-        "ended_at": jobs[0].ended_at,
-        "remarks": jobs[0].remarks,
-        "error": jobs[0].error,
-        "seconds": jobs[0].seconds,
     }

@@ -3,12 +3,12 @@
 from datetime import datetime, timedelta
 
 from nightreel.core.settings import DataSettings, ScheduleSettings
+from nightreel.operations.jobs import JobRun
 from nightreel.operations.status import (
     DUE,
     FRESH,
     REPLAY,
     STALE_DATA,
-    JobFacts,
     ShownRun,
     Status,
     StatusFacts,
@@ -85,7 +85,7 @@ def _problem(
     return _why_stale(found.facts, night, shown)
 
 
-def _why_stale(facts: StatusFacts, night: JobFacts | None, shown: ShownRun) -> tuple[str, str]:
+def _why_stale(facts: StatusFacts, night: JobRun | None, shown: ShownRun) -> tuple[str, str]:
     old = "Apps read an old list."
     scheduler = facts["scheduler"]
     lives = scheduler is not None and scheduler["alive"]

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
+from nightreel.core.arrow import one_array
 
 _ROWS_AT_A_TIME = 65_536
 
@@ -74,7 +75,7 @@ def _list_column(job: AsOfRetrievalJob, name: str, rows: np.ndarray | None) -> p
     column = job.source_column(columns.USER_CATEGORIES, name)
     if rows is not None:
         column = column.take(pa.array(rows, mask=rows < 0))
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return one_array(column)
 
 
 def _columns_of(category: pa.Array, categories: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from feast import FeatureStore
 
 from feast_asof import AsOfRetrievalJob
 from nightreel.core import columns
+from nightreel.core.arrow import one_array
 from nightreel.core.catalogue.entries import GROUPS
 from nightreel.core.catalogue.formulas import hour_and_weekday, products_with
 from nightreel.core.errors import InputError
@@ -274,7 +275,7 @@ def _factors(job: AsOfRetrievalJob, users: int, videos: int) -> tuple[np.ndarray
 
 def _factor_rows(job: AsOfRetrievalJob, view: str, feature: str, rows: int) -> np.ndarray:
     column = job.source_column(view, feature).take(_source_rows(job, view, rows))
-    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    lists = one_array(column)
     known = lists.is_valid().to_numpy(zero_copy_only=False)
     values = lists.flatten().to_numpy(zero_copy_only=False)
     factors = len(values) // max(int(known.sum()), 1)

@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from nightreel.core import columns
+from nightreel.core.arrow import one_array
 from nightreel.core.catalogue.formulas import hour_and_weekday, products_of_rows
 from pipelines.local_days import INSTANT
 from pipelines.model_rows.category_lifts import CategoryLifts
@@ -105,7 +106,7 @@ class _FactorProduct:
 
 def _factor_rows(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     """List rows as a float32 matrix; null rows are NaN, and so is one more at the end, for position -1."""
-    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    lists = one_array(column)
     factors = max(lists.value_lengths().drop_null().to_pylist()[:1], default=0)
     matrix = np.full((len(lists) + 1, factors), np.nan, dtype=np.float32)
     matrix[:-1][lists.is_valid().to_numpy(zero_copy_only=False)] = (
