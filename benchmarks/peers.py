@@ -122,7 +122,8 @@ def main() -> None:
     )
     parser.add_argument("--result", type=Path, default=RESULT, help="JSON that the tables are added to")
     chosen = parser.parse_args()
-    tables, missing = {}, {}
+    tables = {}
+    missing: dict[str, str | None] = {}
     for part in tasks(chosen):
         figures = {task.name: figures_of(task, chosen, missing) for task in part}
         if len(part) > 1:
