@@ -4,9 +4,11 @@ A view of users, so that readers ask for a user and a video and for no category;
 `category_lift` picks the video's. A play counts once its day has ended and its video's category was known.
 """
 
+import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -14,22 +16,22 @@ import polars as pl
 import pyarrow as pa
 
 from nightreel.core import columns
-from nightreel.core.artefacts import atomic_write
+from nightreel.core.artefacts import atomic_write, fingerprint, fingerprint_of_files
 from nightreel.core.catalogue.catalogue import BUILTIN
 from nightreel.core.catalogue.formulas import lift
-from nightreel.core.play_days import files_by_day, read_days
+from nightreel.core.checksums import is_usable
 from nightreel.core.settings import Settings
 from nightreel.core.settings.needs import FeatureNeeds
 from nightreel.core.steps import Step, StepResult
-from pipelines.features.daily_sums import is_liked
+from pipelines.features.category_counts import CATEGORY, LIKED, PLAYS, CategoryCounts
 from pipelines.features.expressed import write_frames
 from pipelines.features.facts import ViewFacts
 from pipelines.features.points import VISIBLE
-from pipelines.features.video_groups import KNOWN_FROM, group_changes, with_groups_as_known
 from pipelines.known import require_tables
-from pipelines.local_days import starts_of_dates
+from pipelines.local_days import INSTANT, start_of_day, starts_of_dates
 
-_PLAYS, _LIKED, _CATEGORY, _ROW = "plays", "liked", "category", "row"
+_FOLDER, _SOURCE = "user_categories", "source.json"
+_ROW = "row"
 # Cells of users' days and categories at a time.
 _CELLS = 4_000_000
 
@@ -46,52 +48,76 @@ def build_user_categories(settings: Settings, *, force: bool = False) -> StepRes
     if attempt.known is not None:
         return USER_CATEGORIES.skipped(read, (path,), attempt.known)
     attempt.begin()
+    folder = settings.paths.state / "values_of_days" / _FOLDER
+    decisive = fingerprint(settings=USER_CATEGORIES.settings_in(settings))
+    counts = CategoryCounts.of(settings, folder, decisive, force=force)
+    same_before = counts.same_before if _is_source_of(folder, path) else None
     with atomic_write(path, checksum=True) as temporary:
-        rows = write_frames(_frames(settings), temporary)
+        rows = write_frames(_frames(counts.rows, path, same_before, settings), temporary)
+    with atomic_write(folder, checksum=True) as temporary:
+        temporary.mkdir()
+        counts.write(temporary, decisive)
+        (temporary / _SOURCE).write_text(json.dumps(fingerprint_of_files([path])), encoding="utf-8")
     facts = ViewFacts(rows_of_views={columns.USER_CATEGORIES: rows})
     return attempt.finished(read, (path,), facts, outputs=(path,))
 
 
-def _frames(settings: FeatureNeeds) -> Iterator[pl.DataFrame]:
-    """The source in parts, of some users each."""
+def _is_source_of(folder: Path, path: Path) -> bool:
+    """Whether the source is the one that was written with what is kept."""
+    try:
+        recorded = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(recorded == fingerprint_of_files([path]) and is_usable(path))
+
+
+def _frames(
+    counts: pl.DataFrame, source: Path, same_before: date | None, settings: FeatureNeeds
+) -> Iterator[pl.DataFrame]:
+    """The source in parts, of some users each.
+
+    Args:
+        counts: the rows of CategoryCounts.
+        source: the present one.
+        same_before: the source's rows of earlier days are carried over; None if there is no such source.
+    """
     own = BUILTIN.view(columns.USER_CATEGORIES)
     usual = pl.read_parquet(
         settings.paths.feature_source(columns.USER_ACTIVITY),
         columns=[columns.USER_ID, columns.EVENT_TIMESTAMP, columns.USER_AGG_LIKED_SHARE],
     )
-    for counts in _parts_of_users(_counts(settings)):
-        yield own.conformed(_lists(counts, usual, settings.data.zone))
-
-
-def _counts(settings: FeatureNeeds) -> pl.DataFrame:
-    """Plays and liked plays by user, category and the day from which on they count; in order of users."""
-    changes = group_changes(columns.CATEGORY_LEVELS[0], _CATEGORY, settings)
-    found = []
-    for day, path in files_by_day(settings.paths.interactions).items():
-        plays = read_days(
-            [path], (columns.USER_ID, columns.VIDEO_ID, columns.WATCH_RATIO, columns.PLAY_DURATION)
+    if same_before is None:
+        for part in _parts_of_users(counts.sort(columns.USER_ID)):
+            yield own.conformed(_lists(part, usual, settings.data.zone))
+        return
+    new = counts.filter(pl.col(VISIBLE) >= same_before)
+    # What these users had before stands as if it were of the day before.
+    before = (
+        counts.filter(pl.col(VISIBLE) < same_before)
+        .join(new.select(columns.USER_ID).unique(), on=columns.USER_ID, how="semi")
+        .group_by(columns.USER_ID, CATEGORY)
+        .agg(pl.col(PLAYS, LIKED).sum())
+        .with_columns(pl.lit(same_before - timedelta(days=1), dtype=pl.Date).alias(VISIBLE))
+    )
+    names = [columns.USER_ID, CATEGORY, VISIBLE, PLAYS, LIKED]
+    start = pl.lit(start_of_day(same_before, settings.data.zone), dtype=INSTANT)
+    kept = pl.read_parquet(source).filter(pl.col(columns.EVENT_TIMESTAMP) < start)
+    lists = [
+        own.conformed(_lists(part, usual, settings.data.zone)).filter(
+            pl.col(columns.EVENT_TIMESTAMP) >= start
         )
-        liked = is_liked(pl.col(columns.WATCH_RATIO).cast(pl.Float64), settings.data)
-        cells = plays.select(columns.VIDEO_ID).unique()
-        cells = cells.with_columns(pl.lit(day + timedelta(days=1)).alias(VISIBLE))
-        known = with_groups_as_known(cells, changes, _CATEGORY).drop_nulls()
-        of_videos = known.select(
-            columns.VIDEO_ID, _CATEGORY, pl.max_horizontal(VISIBLE, KNOWN_FROM).alias(VISIBLE)
+        for part in _parts_of_users(
+            pl.concat([before.select(names), new.select(names)]).sort(columns.USER_ID)
         )
-        of_day = plays.join(of_videos, on=columns.VIDEO_ID)
-        found.append(
-            of_day.group_by(columns.USER_ID, _CATEGORY, VISIBLE).agg(
-                pl.len().alias(_PLAYS), liked.sum().alias(_LIKED)
-            )
-        )
-    return pl.concat(found).sort(columns.USER_ID)
+    ]
+    yield pl.concat([own.conformed(kept), *lists]).sort(columns.USER_ID, columns.EVENT_TIMESTAMP)
 
 
 def _parts_of_users(counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The counts by some users at a time: at least one part."""
     rows = counts.select(columns.USER_ID, VISIBLE).unique().sort(columns.USER_ID)
     users, first = np.unique(rows[columns.USER_ID].to_numpy(), return_index=True)
-    part = first * counts[_CATEGORY].n_unique() // _CELLS
+    part = first * counts[CATEGORY].n_unique() // _CELLS
     borders = counts[columns.USER_ID].search_sorted(users[1:][np.diff(part) > 0]).to_numpy()
     for start, stop in pairwise([0, *borders.tolist(), counts.height]):
         yield counts[start:stop]
@@ -107,13 +133,13 @@ def _lists(counts: pl.DataFrame, usual: pl.DataFrame, zone: ZoneInfo) -> pl.Data
     keys = [columns.USER_ID, VISIBLE]
     rows = counts.select(keys).unique().sort(keys)
     row = counts.join(rows.with_row_index(_ROW), on=keys, how="left", maintain_order="left")[_ROW]
-    categories, column = np.unique(counts[_CATEGORY].to_numpy(), return_inverse=True)
+    categories, column = np.unique(counts[CATEGORY].to_numpy(), return_inverse=True)
     cell = row.to_numpy().astype(np.int64) * len(categories) + column
     user = rows[columns.USER_ID].to_numpy()
     shape = (len(user), len(categories))
     plays, liked = (
         _so_far(np.bincount(cell, counts[name].to_numpy(), np.prod(shape)).reshape(shape), user)
-        for name in (_PLAYS, _LIKED)
+        for name in (PLAYS, LIKED)
     )
     stamped = rows.select(
         columns.USER_ID, starts_of_dates(rows[VISIBLE], zone).alias(columns.EVENT_TIMESTAMP)

@@ -127,3 +127,34 @@ def test_without_categories_there_is_nothing_to_say(tmp_path: Path, monkeypatch:
     users, videos = (plays[key].unique().sort().to_numpy() for key in (columns.USER_ID, columns.VIDEO_ID))
     sides = sides_as_of(store, encoding, users, videos, as_of=_ARRIVED, zone=home.data.zone)
     assert np.isnan(sides.pair_grid(np.arange(len(users)))[0]).all()
+
+
+def test_a_night_that_brings_plays_and_other_categories_is_as_if_all_were_built_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of days does not outlive a category that changes, comes late or goes."""
+    first = LOG.interactions.head(LOG.interactions.height * 3 // 4)
+    home = make_feature_home(tmp_path / "home", LOG.with_interactions(first), monkeypatch)
+    played = LOG.interactions[columns.VIDEO_ID].value_counts(sort=True)[columns.VIDEO_ID].to_list()
+    changed, gone = [one for one in played if one not in (_NONE, _LATE)][:2]
+    video, level = pl.col(columns.VIDEO_ID), pl.col(_LEVEL)
+    captions = LOG.video_captions.with_columns(
+        pl.when(video == changed)
+        .then(level + 1)
+        .when(video == _NONE)
+        .then(pl.lit(1, pl.Int32))
+        .when(video != gone)
+        .then(level)
+        .alias(_LEVEL),
+        pl.when(video == _NONE)
+        .then(pl.lit(_ARRIVED + timedelta(days=2), pl.Datetime("us", "UTC")))
+        .otherwise(columns.CREATED_TIMESTAMP)
+        .alias(columns.CREATED_TIMESTAMP),
+    )
+    source = home.paths.feature_source(columns.USER_CATEGORIES)
+    for log in (LOG, replace(LOG, video_captions=captions)):
+        log.write(home)
+        build_features(home)
+        another_night = pl.read_parquet(source)
+        build_features(home, force=True)
+        assert pl.read_parquet(source).equals(another_night)
