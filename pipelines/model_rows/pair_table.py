@@ -7,6 +7,7 @@ values are those that Feast's join gives for the same keys and instant; a test h
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -57,23 +58,41 @@ class PairTable:
         values = np.append(self.values[:, start:stop], self.values[:, -1:], axis=1)
         return replace(self, keys=self.keys[start:stop] - first * width, values=values)
 
-    def grid(self, users: np.ndarray) -> list[np.ndarray]:
-        """Each feature of these users with all videos: float32 [users, videos], NaN where unknown."""
+    def by_group(self, users: np.ndarray) -> np.ndarray:
+        """Each feature of these users by group: float32 [features, users, groups + 1], NaN where unknown.
+
+        The last group is that of videos without one.
+        """
         width = self.groups + 1
         entry = np.full((len(users), width), -1, dtype=np.int64)
         starts = np.searchsorted(self.keys, users * width)
         stops = np.searchsorted(self.keys, (users + 1) * width)
         for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
             entry[row, self.keys[start:stop] % width] = np.arange(start, stop)
-        of_pairs = entry[:, self.of_video]
-        return [values[of_pairs] for values in self.values]
+        found: np.ndarray = self.values[:, entry]
+        return found
+
+    def grid(self, users: np.ndarray) -> list[np.ndarray]:
+        """Each feature of these users with all videos: float32 [users, videos], NaN where unknown."""
+        return [values[:, self.of_video] for values in self.by_group(users)]
 
     def pairs(self, user: np.ndarray, video: np.ndarray) -> list[np.ndarray]:
         """Each feature of some pairs: float32 [pairs], NaN where unknown, also of a user below 0."""
-        asked = user * (self.groups + 1) + self.of_video[video]
-        entry = np.searchsorted(self.keys, asked)
-        known = np.append(self.keys, -1)[entry] == asked
+        group = self.of_video[video]
+        if self._is_dense:
+            entry = user * self.groups + group
+            known = (user < len(self.keys) // self.groups) & (group < self.groups)
+        else:
+            asked = user * (self.groups + 1) + group
+            entry = np.searchsorted(self.keys, asked)
+            known = np.append(self.keys, -1)[entry] == asked
         return [values[np.where(known & (user >= 0), entry, -1)] for values in self.values]
+
+    @cached_property
+    def _is_dense(self) -> bool:
+        """Whether every user up to the last has an entry for every group."""
+        users = int(self.keys[-1]) // (self.groups + 1) + 1 if len(self.keys) else 0
+        return bool(users) and len(self.keys) == users * self.groups
 
 
 def pair_tables(

@@ -34,6 +34,9 @@ _WITHOUT_TIME = frozenset(
     {*columns.USER_CATEGORICALS, *columns.ONEHOT_FEATURES, *columns.CATEGORY_LEVELS, *columns.TEXT_FEATURES}
 )
 
+# A multiple of what BLAS takes at a time: `products_with` rounds by that.
+_VIDEOS_AT_A_TIME = 2_048
+
 
 @dataclass(frozen=True)
 class Side:
@@ -102,6 +105,18 @@ class Sides:
         """The user's als_score with these videos: float32 [videos], NaN where either has no factors."""
         # One user at a time: a product of whole blocks would round by the size of the block.
         return products_with(self.video_factors[videos], self.user_factors[user])
+
+    def als_grid(self, users: np.ndarray) -> np.ndarray:
+        """The als_score of these users with all videos: float32 [users, videos], as `als_scores`.
+
+        Some videos at a time, which stay in the processor's cache from one user to the next.
+        """
+        found = np.empty((len(users), len(self.video_factors)), dtype=np.float32)
+        for start in range(0, len(self.video_factors), _VIDEOS_AT_A_TIME):
+            videos = slice(start, start + _VIDEOS_AT_A_TIME)
+            for row, user in enumerate(users.tolist()):
+                found[row, videos] = self.als_scores(user, videos)
+        return found
 
     def pair(self, user: int, video: int) -> np.ndarray:
         """The features of one pair, as a row that the models read: float32 [features]."""

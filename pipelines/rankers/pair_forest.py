@@ -20,6 +20,7 @@ import lightgbm as lgb
 import numpy as np
 
 from pipelines.model_rows.sides import Sides
+from pipelines.rankers.block_forest import Block, add_blocks, blocks_of
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.forest import LEAVES_MAX, Split, Tree, open_leaves, read_trees
 from pipelines.rankers.table_loops import add_grid, add_runs, fill_tables
@@ -190,6 +191,45 @@ class PairForest:
         )
         return total
 
+    def catalogue(self, users: np.ndarray, rows: np.ndarray, als_scores: np.ndarray) -> np.ndarray:
+        """The same as `grid`, from the sides' own features of pairs but als_score.
+
+        Args:
+            users: uint64 [trees, users], from `of_users`.
+            rows: int64 [users], their positions in the sides.
+            als_scores: float32 [users, videos].
+        """
+        blocks = self._blocks
+        if blocks is None:
+            return self.grid(users, als_scores, *self.sides.pair_grid(rows))
+        (table,), (als, other) = self.sides.pairs, self.of_pairs.borders
+        (values,) = table.by_group(rows)
+        numbers = np.empty(als_scores.shape, dtype=np.uint32)
+        of_groups = np.empty(values.shape, dtype=np.uint32)
+        als.intervals(als_scores, numbers)
+        other.intervals(values, of_groups)
+        total = np.zeros(als_scores.shape)
+        tables = self._tables(users, self._table_starts(self.videos.shape[1]), more=1)
+        add_blocks(
+            blocks,
+            tables,
+            numbers=numbers,
+            group=table.of_video.astype(np.uint32),
+            group_numbers=of_groups,
+            total=total,
+        )
+        return total
+
+    @cached_property
+    def _blocks(self) -> tuple[Block, ...] | None:
+        """The trees in blocks, if pairs have one feature beside als_score and every tree has a table."""
+        if [len(table.indices) for table in self.sides.pairs] != [1]:
+            return None
+        of_pairs, starts = self.of_pairs, self._table_starts(self.videos.shape[1])
+        return blocks_of(
+            starts, self.classes.numbers, of_pairs.asked, of_pairs.class_numbers, of_pairs.class_counts
+        )
+
     def pairs(
         self, users: np.ndarray, user: np.ndarray, video: np.ndarray, *pair_values: np.ndarray
     ) -> np.ndarray:
@@ -240,17 +280,18 @@ class PairForest:
         )
         return total
 
-    def _tables(self, users: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    def _tables(self, users: np.ndarray, starts: np.ndarray, more: int = 0) -> np.ndarray:
         """What each tree adds, to be looked up: float64 [users, entries].
 
         Args:
             users: uint64 [trees, users].
             starts: from `_table_starts`.
+            more: number of zeros after the entries.
         """
         of_pairs, classes = self.of_pairs, self.classes
-        tables = np.empty((users.shape[1], int(starts[-1])))
+        tables = np.zeros((users.shape[1], int(starts[-1]) + more))
         fill_tables(
-            users,
+            np.ascontiguousarray(users),
             classes.masks,
             classes.starts,
             of_pairs.asked,

@@ -69,23 +69,27 @@ class UserBlock:
             Which of the users; their als_score, float32 [users, videos], NaN where unknown; and the
             probability that a play is liked, float64 [users, videos].
         """
-        for part, als, others in self._grids():
-            raw = self.ranker.classifier.grid(self.classifier_leaves[:, part], als, *others)
+        for part, als, raw in self.classified_raw():
             yield part, als, expit(raw)
+
+    def classified_raw(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """As `classified`, with what `expit` makes the probability of."""
+        yield from self._grids(self.ranker.classifier, self.classifier_leaves)
 
     def regressed_grid(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """As `classified`, with the expected amount, float64 [users, videos], instead of the probability."""
-        for part, als, others in self._grids():
-            yield part, als, self.ranker.regressor.grid(self.regressor_leaves[:, part], als, *others)
+        yield from self._grids(self.ranker.regressor, self.regressor_leaves)
 
-    def _grids(self) -> Iterator[tuple[slice, np.ndarray, list[np.ndarray]]]:
-        """Block by block of these users, what the models read of their pairs with all videos."""
+    def _grids(
+        self, forest: PairForest, leaves: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Block by block of these users, their als_score and a model's raw scores with all videos."""
         sides = self.ranker.sides
         step = max(1, PAIRS_AT_A_TIME // len(sides.video_factors))
         for start in range(0, len(self.users), step):
             part = slice(start, min(start + step, len(self.users)))
-            als = np.stack([sides.als_scores(user) for user in self.users[part].tolist()])
-            yield part, als, sides.pair_grid(self.users[part])
+            als = sides.als_grid(self.users[part])
+            yield part, als, forest.catalogue(leaves[:, part], self.users[part], als)
 
     def probability(self, user: np.ndarray, video: np.ndarray, als_score: np.ndarray) -> np.ndarray:
         """The probability that a play is liked: float64 [pairs]. Arguments as for `regressed`."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.special import expit
 
 from nightreel.core.settings.needs import RankerNeeds
 from pipelines.model_rows.ordering import best_positions, in_turn
+from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.common_order import means_over_users
 from pipelines.rankers.filtering import filter_size, hybrid_order
 from pipelines.rankers.pair_ranker import PAIRS_AT_A_TIME, PairRanker, UserBlock
@@ -172,16 +174,17 @@ class HybridLists:
         return self._filtered_catalogue(block, keep)
 
     def _filtered_catalogue(self, block: UserBlock, keep: int) -> Iterator[tuple[slice, list[Filtered]]]:
-        for part, als, probability in block.classified():
+        for part, als, raw in block.classified_raw():
             found = []
-            open_to = self.candidates.open_to(block.users[part])
+            closed = self.candidates.closed(block.users[part])
             users = range(part.start, part.stop)
-            for user, of_user, likely, opened in zip(users, als, probability, open_to, strict=True):
-                every = np.arange(len(likely))
-                best = best_positions(
-                    likely, opened, keep, partial(self._tie_break, block, user, every, of_user)
-                )
-                found.append((best, of_user[best], np.zeros(len(best), dtype=np.uint32), likely[best]))
+            for user, of_user, scores, closed_to in zip(users, als, raw, closed, strict=True):
+                videos = maybe_best(scores, closed_to, keep)
+                als_scores, likely = of_user[videos], expit(scores[videos])
+                tie_break = partial(self._tie_break, block, user, videos, als_scores)
+                best = best_positions(likely, np.ones(len(videos), dtype=bool), keep, tie_break)
+                brought_by = np.zeros(len(best), dtype=np.uint32)
+                found.append((videos[best], als_scores[best], brought_by, likely[best]))
             yield part, found
 
     def _filtered_union(

@@ -6,10 +6,13 @@ from dataclasses import replace
 import lightgbm as lgb
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from nightreel.core.errors import InputError
+from pipelines.model_rows.ordering import best_positions
 from pipelines.model_rows.pair_table import PairTable
 from pipelines.model_rows.sides import Side, Sides
+from pipelines.rankers.best_raw import maybe_best
 from pipelines.rankers.borders import Borders
 from pipelines.rankers.pair_forest import PairForest
 from pipelines.rankers.pair_ranker import als_scores_of_pairs, scores_of_pairs
@@ -107,7 +110,7 @@ def test_every_pair_scores_as_in_lightgbm_to_the_last_bit(case: tuple[Sides, lgb
     assert len(np.unique(expected)) > 3
 
 
-def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm() -> None:
+def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small trees are looked up in tables, larger ones by masks of leaves."""
     random = np.random.default_rng(7)
     plain = _sides(random, users=5, videos=900, unknown=0.1)
@@ -130,8 +133,32 @@ def test_trees_that_ask_two_features_of_pairs_score_as_in_lightgbm() -> None:
         assert (forest.of_pairs.asked[:, 0] == 2).any()
         users = forest.of_users(np.arange(5))
         np.testing.assert_array_equal(forest.grid(users, rows[..., 5], lifts), expected)
+        with monkeypatch.context() as patch:
+            if leaves == 5:
+                # Blocks of trees need no values of single pairs.
+                patch.delattr(PairForest, "grid")
+            found = forest.catalogue(users, np.arange(5), rows[..., 5])
+        np.testing.assert_array_equal(found, expected)
         found = forest.pairs(users, user, video, rows[user, video, 5], lifts[user, video])
         np.testing.assert_array_equal(found, expected[user, video])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1.0, 8.0, 40.0])
+def test_the_likeliest_videos_are_among_those_that_may_be(scale: float) -> None:
+    """Whether scores tie, differ in their last bits, or make probabilities that differ from 1 no longer."""
+    random = np.random.default_rng(int(scale))
+    raw = (scale * random.normal(size=(20, 203))).round(13)
+    raw[:, ::3] = raw[:, 1::3][:, random.integers(0, 67, 68)]
+    is_closed = random.random(raw.shape) < 0.3
+    for scores, closed in zip(raw, is_closed, strict=True):
+        for keep in (1, 20, 190):
+            expected = best_positions(expit(scores), ~closed, keep)
+            maybe = maybe_best(scores, np.packbits(closed), keep)
+            found = best_positions(expit(scores[maybe]), np.ones(len(maybe), dtype=bool), keep)
+            np.testing.assert_array_equal(maybe[found], expected)
+            assert not closed[maybe].any()
+            if scale == 1 and keep < 190:
+                assert len(maybe) < keep + 40
 
 
 def test_models_ask_of_every_side_and_of_unknown_values(case: tuple[Sides, lgb.Booster]) -> None:

@@ -1,0 +1,47 @@
+"""Which videos may be among a user's likeliest, by raw scores: only of these are probabilities needed."""
+
+import numpy as np
+
+from nightreel.core.compiled import compiled
+
+_BINS = 1_024
+# Raw scores up to MOST that are this far apart have different probabilities, in the order of the scores.
+_MARGIN = 1e-6
+_MOST = 20.0
+
+
+@compiled
+def maybe_best(raw: np.ndarray, closed: np.ndarray, keep: int) -> np.ndarray:
+    """Indices of videos among which the `keep` of highest probability are, with all that tie: ascending.
+
+    There are about as many: those from the bin of a histogram that the last of them falls in. Where the
+    highest probabilities are too near to 1 to differ, all open videos are returned.
+
+    Args:
+        raw: float64 [videos], finite; `expit` makes probabilities of them.
+        closed: uint8 [videos / 8], a bit for each video that may not be listed, in the order of np.packbits.
+    """
+    lowest, highest, count = np.inf, -np.inf, 0
+    for video in range(len(raw)):
+        if not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+            lowest, highest = min(lowest, raw[video]), max(highest, raw[video])
+            count += 1
+    border = -np.inf
+    if count > keep and lowest < highest:
+        scale = (_BINS - 1) / (highest - lowest)
+        bins = np.zeros(_BINS, dtype=np.int64)
+        for video in range(len(raw)):
+            if not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+                bins[int((raw[video] - lowest) * scale)] += 1
+        last, above = _BINS - 1, bins[_BINS - 1]
+        while above < keep:
+            last -= 1
+            above += bins[last]
+        if lowest + (last + 1) / scale < _MOST:
+            border = lowest + last / scale - _MARGIN
+    found, size = np.empty(count, dtype=np.int64), 0
+    for video in range(len(raw)):
+        if raw[video] >= border and not (closed[video >> 3] >> (7 - (video & 7))) & 1:
+            found[size] = video
+            size += 1
+    return found[:size]

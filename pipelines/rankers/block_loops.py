@@ -1,0 +1,61 @@
+"""The inner loop of `block_forest`: what some trees add, looked up for all videos of a user."""
+
+import numpy as np
+from numba import uint64
+
+from nightreel.core.compiled import compiled
+
+_LOW = np.uint64(0xFFFF)
+# Videos of which a block's offsets are read for one user after the other: they stay in the cache.
+_TILE_VIDEOS = 2_048
+
+
+@compiled
+def add_block(
+    of_videos: np.ndarray,
+    of_intervals: np.ndarray,
+    of_groups: np.ndarray,
+    group: np.ndarray,
+    numbers: np.ndarray,
+    tables: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Add what a block's trees say of some users with all videos to `total`, in the order of the trees.
+
+    A word has the offsets of four trees, 16 bits each, of which no sum overflows. Two videos are carried
+    along side by side, as each addition waits for the one before it.
+
+    Args:
+        of_videos: uint64 [videos, words].
+        of_intervals: uint64 [intervals, words], of als_score.
+        of_groups: uint64 [users, groups, words].
+        group: uint32 [videos], the group of each.
+        numbers: uint32 [users, videos], the interval of each als_score.
+        tables: float64 [users, entries], what the block's trees add.
+        total: float64 [users, videos], changed in place.
+    """
+    words, videos = of_videos.shape[1], total.shape[1]
+    for start in range(0, videos, _TILE_VIDEOS):
+        stop = min(start + _TILE_VIDEOS, videos)
+        for user in range(total.shape[0]):
+            table = tables[user]
+            for first in range(start, stop, 2):
+                # The last one of an odd number is its own neighbour.
+                second = min(first + 1, stop - 1)
+                its_interval, other_interval = numbers[user, first], numbers[user, second]
+                its_group, other_group = group[first], group[second]
+                its_sum, other_sum = total[user, first], total[user, second]
+                for word in range(words):
+                    its = of_videos[first, word] + of_intervals[its_interval, word]
+                    its += of_groups[user, its_group, word]
+                    other = of_videos[second, word] + of_intervals[other_interval, word]
+                    other += of_groups[user, other_group, word]
+                    its_sum += table[its & _LOW]
+                    other_sum += table[other & _LOW]
+                    its_sum += table[(its >> uint64(16)) & _LOW]
+                    other_sum += table[(other >> uint64(16)) & _LOW]
+                    its_sum += table[(its >> uint64(32)) & _LOW]
+                    other_sum += table[(other >> uint64(32)) & _LOW]
+                    its_sum += table[its >> uint64(48)]
+                    other_sum += table[other >> uint64(48)]
+                total[user, first], total[user, second] = its_sum, other_sum
