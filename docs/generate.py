@@ -78,7 +78,8 @@ def steps_page() -> str:
         "`nightreel run`, `nightreel evaluate`, the night and the training of `nightreel schedule` do these",
         "steps in this order.",
         "A step whose inputs and settings have not changed is skipped; `--force` does it anyway. A night",
-        "that fails in an optional step continues, with a remark. The last column is the step in the code.",
+        "that fails in an optional step continues, with a remark. In a night, these run beside the step",
+        f"that follows: {_named_beside()}. The last column is the step in the code.",
         "",
         "| step | what it does | run | evaluate | night | training | in the code |",
         "|---" * 7 + "|",
@@ -105,6 +106,10 @@ def steps_page() -> str:
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _named_beside() -> str:
+    return ", ".join(f"`{turn.step.name}`" for turn in SEQUENCE if turn.beside_next)
 
 
 def _taken(turn: Turn, job: str) -> str:

@@ -109,6 +109,8 @@ def store(*, codes: bool = True) -> FeatureStore:
     catalogue = catalogue_of(settings.data, settings.features)
     _require_own_sources(opened, catalogue, paths, where)
     _require_types_of_ids(opened, paths, where, remedy)
+    # Steps read the sources themselves, also while the online store is being filled or if that was cut short.
+    opened.registry.serve_features_while_materializing = True
     # Another store, of the user's choice, joins the files as they are.
     if hasattr(opened.config.offline_store, "codes"):
         opened.config.offline_store.codes = codes

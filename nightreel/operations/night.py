@@ -62,7 +62,12 @@ def _stages(job: str, settings: Settings) -> list[Stage]:
     from nightreel.operations.sequence import turns_of
 
     return [
-        Stage(turn.step.name, partial(turn.step.run, settings, Request()), optional=turn.optional)
+        Stage(
+            turn.step.name,
+            partial(turn.step.run, settings, Request()),
+            optional=turn.optional,
+            beside_next=turn.beside_next,
+        )
         for turn in turns_of(job, settings)
     ]
 

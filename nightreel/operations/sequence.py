@@ -39,6 +39,7 @@ class Turn:
     Attributes:
         jobs: which of RUN, JUDGEMENT, NIGHT and RETRAIN include it; none if it runs only on request.
         optional: a scheduled job continues with a remark if it fails.
+        beside_next: a scheduled job may run it beside the next step.
         asked: whether settings ask for it.
         asked_in_words: by which setting, for the documentation.
     """
@@ -46,6 +47,7 @@ class Turn:
     step: Step[Any]
     jobs: tuple[str, ...]
     optional: bool = False
+    beside_next: bool = False
     asked: Callable[[Settings], bool] = _always
     asked_in_words: str = ""
 
@@ -60,7 +62,8 @@ SEQUENCE = (
     Turn(BACKTEST, (RUN, JUDGEMENT)),
     Turn(EVALUATE, (RUN, JUDGEMENT)),
     Turn(REPORT, ()),
-    Turn(MATERIALIZE, (NIGHT,), optional=True),
+    Turn(MATERIALIZE, (NIGHT,), optional=True, beside_next=True),
+    Turn(DRIFT, (NIGHT,), optional=True, beside_next=True),
     Turn(SCORE, (RUN, NIGHT)),
     Turn(
         LISTS_TO_FEAST,
@@ -69,7 +72,6 @@ SEQUENCE = (
         asked=lambda settings: settings.lists.in_feast,
         asked_in_words="`[lists] in_feast`",
     ),
-    Turn(DRIFT, (NIGHT,), optional=True),
 )
 
 

@@ -1,7 +1,8 @@
-"""Runs a job's stages one after the other: each logged in one line, tried again where that may help."""
+"""Runs a job's stages, in order or side by side: each logged in one line, tried again where that may help."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Required, TypedDict
 
@@ -22,11 +23,17 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a job; if it is `optional`, the job continues with a remark when it fails."""
+    """One step of a job.
+
+    Attributes:
+        optional: whether the job continues with a remark if it fails.
+        beside_next: whether it may run beside the stage that follows, which does not need it.
+    """
 
     name: str
     work: Callable[[], StepResult[Facts]]
     optional: bool = False
+    beside_next: bool = False
 
 
 class StageFacts(TypedDict, total=False):
@@ -58,25 +65,69 @@ def run_stages(
 ) -> None:
     """Run each stage, and record in `outcome` what it did; an error ends the job.
 
+    Stages that may run beside the next one do so in a thread; the one after that waits for all of them.
+
     If the database cannot be reached or is busy, the stage is retried up to RETRIES times, with a wait that
     doubles each time. An optional stage that fails becomes a remark.
 
     Args:
         retry_busy: whether to retry if another process holds the database.
     """
+
+    def ended(stage: Stage) -> _Ended:
+        return _run(stage, paths, sleep, retry_busy=retry_busy)
+
+    for *beside, stage in _side_by_side(stages):
+        with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+            # One after the other, so that no more than two stages run at a time.
+            others = [pool.submit(ended, one) for one in beside]
+            last = ended(stage)
+            for one in (*(other.result() for other in others), last):
+                _settle(one, outcome)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a stage ended: with a result or an error."""
+
+    stage: Stage
+    seconds: float
+    result: StepResult[Facts] | None = None
+    error: NightreelError | None = None
+
+
+def _side_by_side(stages: Iterable[Stage]) -> Iterator[list[Stage]]:
+    """Groups of stages: the last of each, and those that may run beside it."""
+    group: list[Stage] = []
     for stage in stages:
-        started = time.monotonic()
-        try:
-            result = _with_retries(stage, paths, sleep, retry_busy=retry_busy)
-        except NightreelError as error:
-            seconds = round(time.monotonic() - started, 3)
-            outcome.stages[stage.name] = {"seconds": seconds, "failed": True}
-            _log.error("stage failed", stage=stage.name, seconds=seconds, error=str(error))
-            if not stage.optional:
-                raise
-            outcome.remarks.append(f"{stage.name}: {error}")
-        else:
-            _note(outcome, stage.name, result, round(time.monotonic() - started, 3))
+        group.append(stage)
+        if not stage.beside_next:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _run(stage: Stage, paths: Paths, sleep: Callable[[float], None], *, retry_busy: bool) -> _Ended:
+    started = time.monotonic()
+    try:
+        result = _with_retries(stage, paths, sleep, retry_busy=retry_busy)
+    except NightreelError as error:
+        return _Ended(stage, round(time.monotonic() - started, 3), error=error)
+    return _Ended(stage, round(time.monotonic() - started, 3), result)
+
+
+def _settle(ended: _Ended, outcome: Outcome) -> None:
+    """Record and log how a stage ended; raises its error unless it is optional."""
+    stage, error = ended.stage, ended.error
+    if ended.result is not None:
+        _note(outcome, stage.name, ended.result, ended.seconds)
+    elif error is not None:
+        outcome.stages[stage.name] = {"seconds": ended.seconds, "failed": True}
+        _log.error("stage failed", stage=stage.name, seconds=ended.seconds, error=str(error))
+        if not stage.optional:
+            raise error
+        outcome.remarks.append(f"{stage.name}: {error}")
 
 
 def _with_retries(

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier, Event
 
 import polars as pl
 import pytest
@@ -88,6 +90,43 @@ def test_a_stage_that_fails_ends_the_job_and_the_record_says_why(tmp_path: Path)
     assert "ZeroDivisionError" in str(_record(settings)["error"])
 
 
+def test_a_stage_runs_beside_the_next_and_no_later_one(tmp_path: Path) -> None:
+    """Each of the two waits until the other has begun; the record has them in the order of the stages."""
+    settings, both, over = Settings(home=tmp_path), Barrier(2, timeout=30), Event()
+
+    def beside() -> None:
+        both.wait()
+        over.set()
+
+    def after() -> None:
+        assert over.is_set()
+
+    stages = [
+        replace(_step("materialize", beside, rows=1), beside_next=True),
+        _step("score", both.wait, rows=2, run_id=4),
+        _step("report", after),
+    ]
+    run_job(settings, JOB, stages)
+    found = _record(settings)
+    assert (found["status"], found["run_id"]) == ("done", 4)
+    assert [*json.loads(str(found["stages"]))][1:] == ["materialize", "score", "report"]
+
+
+def test_what_fails_beside_another_stage_is_a_remark_only_if_it_is_optional(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+
+    def fail() -> None:
+        raise NightreelError("The store is away.")
+
+    beside = replace(_step("materialize", fail), beside_next=True)
+    run_job(settings, JOB, [replace(beside, optional=True), _step("score", run_id=3)])
+    found = _record(settings)
+    assert (found["status"], found["run_id"]) == ("done", 3)
+    assert found["remarks"] == "materialize: The store is away."
+    with pytest.raises(NightreelError, match="away"):
+        run_job(settings, JOB, [beside, _step("score"), _step("report", lambda: pytest.fail("it went on"))])
+
+
 def test_a_second_job_at_once_is_told_who_is_first(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     settings.paths.sqlite.parent.mkdir()
@@ -109,8 +148,8 @@ def _do(settings: Settings, stages: list[Stage]) -> None:
 
 def test_dropped_files_come_out_as_published_lists(home: Settings, nightreel: Callable[..., object]) -> None:
     """A night and a training in this process, then a night by the real command, with a bad file."""
-    *before, score, drift = night_stages(home)
-    _do(home, [*before, *retrain_stages(home), score, drift])
+    *before, drift, score = night_stages(home)
+    _do(home, [*before, *retrain_stages(home), drift, score])
     first = list_runs(home)[0]
     _drop_a_day(home)
     (home.data.raw_dir / "incoming" / "junk.csv").write_text("x\n", encoding="utf-8")
