@@ -7,10 +7,12 @@ Settings come from the environment.
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +35,7 @@ from nightreel.operations.after_now import found_after
 from nightreel.operations.jobs import NIGHT, RETRAIN, Job
 from nightreel.operations.stages import Outcome, Stage, run_stages
 from nightreel.operations.supervise import STOP_WITHIN_S
+from nightreel.operations.turns import FIRST_TURNS, Turn
 from scoring.database.connection import sql_engine
 from scoring.database.failures import translate_errors
 from scoring.database.sqlite_journal import keep_readable
@@ -48,31 +51,35 @@ def command(job: Job) -> list[str]:
     return [sys.executable, "-m", "nightreel.operations.night", job.name, job.due_at.isoformat()]
 
 
-def night_stages(settings: Settings) -> list[Stage]:
+def night_stages(settings: Settings) -> Iterator[Stage]:
     """From the day's files to the published lists."""
     return _stages(NIGHT, settings)
 
 
-def retrain_stages(settings: Settings) -> list[Stage]:
+def retrain_stages(settings: Settings) -> Iterator[Stage]:
     """Train a new model, and make it champion if it is not worse on the holdout."""
     return _stages(RETRAIN, settings)
 
 
-def _stages(job: str, settings: Settings) -> list[Stage]:
-    from nightreel.operations.sequence import turns_of
-
-    return [
-        Stage(
-            turn.step.name,
-            partial(turn.step.run, settings, Request()),
-            optional=turn.optional,
-            beside_next=turn.beside_next,
-        )
-        for turn in turns_of(job, settings)
-    ]
+def _stages(job: str, settings: Settings) -> Iterator[Stage]:
+    """The job's stages, the first of which run while the steps of the others are imported."""
+    with ThreadPoolExecutor(1, thread_name_prefix="import") as pool:
+        imported = pool.submit(import_module, "nightreel.operations.sequence")
+        yield from (_stage(turn, settings) for turn in FIRST_TURNS if turn.is_of(job, settings))
+        turns_of = imported.result().turns_of
+    yield from (_stage(turn, settings) for turn in turns_of(job, settings) if turn not in FIRST_TURNS)
 
 
-def run_job(settings: DatabaseNeeds, job: Job, stages: list[Stage]) -> None:
+def _stage(turn: Turn, settings: Settings) -> Stage:
+    return Stage(
+        turn.step.name,
+        partial(turn.step.run, settings, Request()),
+        optional=turn.optional,
+        beside_next=turn.beside_next,
+    )
+
+
+def run_job(settings: DatabaseNeeds, job: Job, stages: Iterable[Stage]) -> None:
     """Run the stages as the only job on this database, and record the outcome.
 
     Raises:

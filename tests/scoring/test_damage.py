@@ -52,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         users.with_columns(pl.all().exclude("user_id").reverse()).write_csv(
             settings.data.raw_dir / "incoming" / columns.USER_FEATURES_FILE
         )
-        for stage in night_stages(settings)[:2]:
+        for stage in [*night_stages(settings)][:2]:
             stage.work()
         publish_night(settings)
         yield settings
