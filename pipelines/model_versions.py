@@ -50,8 +50,9 @@ def promote_version(paths: Paths, version: str) -> str | None:
         InputError: if there is no such version, or it is damaged.
     """
     if version not in version_names(paths):
-        names = ", ".join(version_names(paths)) or "none"
-        raise InputError(f"{version}: no such model version.", f"There are: {names}.")
+        names = ", ".join(version_names(paths))
+        remedy = f"There are: {names}." if names else "Run `nightreel train` first: there is none yet."
+        raise InputError(f"{version}: no such model version.", remedy)
     found = find(paths, version)
     before = champion_name(paths)
     if before != version:

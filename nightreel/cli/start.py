@@ -56,7 +56,7 @@ def init(
     watch_ratio: Annotated[str | None, _column("play time over length")] = None,
     rating: Annotated[str | None, _column("ratings")] = None,
     weight: Annotated[str | None, _column("weights, such as counts of plays")] = None,
-    event: Annotated[str | None, _column("kinds of events, each with its --worth")] = None,
+    event: Annotated[str | None, _column("kinds of events, weighted by --event-weights")] = None,
     value: Annotated[
         str | None,
         typer.Option(
@@ -65,7 +65,7 @@ def init(
             "event, or none.",
         ),
     ] = None,
-    worth: Annotated[
+    event_weights: Annotated[
         str | None,
         typer.Option(show_default="asked for", help="Weights of events, like `like=1,click=0.3,skip=0`."),
     ] = None,
@@ -126,7 +126,8 @@ def init(
     options = {
         "user": user, "item": item, "time": time, "play_time": play_time, "length": length,
         "watch_ratio": watch_ratio, "rating": rating, "weight": weight, "event": event, "value": value,
-        "worth": worth, "length_unit": length_unit, "time_format": time_format, "time_zone": time_zone,
+        "event_weights": event_weights, "length_unit": length_unit,
+        "time_format": time_format, "time_zone": time_zone,
         "like_threshold": None if like_threshold is None else str(like_threshold), "encoding": encoding,
         "delimiter": delimiter, "decimal": decimal, "users": users, "items": items, "user_id": user_id,
         "item_id": item_id, "watermark": watermark,

@@ -185,7 +185,7 @@ class LogLayout(_Table):
         description="For plays from a query: a column that only grows, from whose highest value later nights "
         "continue.",
     )
-    worth: dict[str, float] = Field(default_factory=dict, description="The weight of each event.")
+    event_weights: dict[str, float] = Field(default_factory=dict, description="The weight of each event.")
     user_columns: dict[str, ColumnType] = Field(
         default_factory=dict, description="The type of each column of users that becomes a feature."
     )
@@ -199,20 +199,20 @@ class LogLayout(_Table):
     def _path_alone(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | list | tuple) else value
 
-    @field_validator("worth")
+    @field_validator("event_weights")
     @classmethod
     def _not_negative(cls, value: dict[str, float]) -> dict[str, float]:
-        bad = next((name for name, worth in value.items() if not 0 <= worth < float("inf")), None)
+        bad = next((name for name, weight in value.items() if not 0 <= weight < float("inf")), None)
         if bad is not None:
             raise ValueError(f"{bad}: an event's weight is 0 or more")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "LogLayout":
-        if (self.columns.event is not None) != bool(self.worth):
+        if (self.columns.event is not None) != bool(self.event_weights):
             raise ValueError(
-                "columns.event and worth belong together: [data.worth] has the weight of each event, "
-                "like `like = 1.0`"
+                "columns.event and event_weights belong together: [data.event_weights] has the "
+                "weight of each event, like `like = 1.0`"
             )
         declared: tuple[tuple[Mapping[str, str], Literal["user", "item"]], ...] = (
             (self.user_columns, "user"),

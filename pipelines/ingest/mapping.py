@@ -120,10 +120,12 @@ def _plays(file: RawFile, data: LogLayout) -> RawFile:
     ]
     if named.event is not None:
         found.append(
-            RawColumn(EVENT, Kind.TEXT, True, nullable=False, source=named.event, among=tuple(data.worth))
+            RawColumn(
+                EVENT, Kind.TEXT, True, nullable=False, source=named.event, among=tuple(data.event_weights)
+            )
         )
-    worth = tuple(data.worth.items())
-    return replace(file, columns=tuple(found), layout=Layout(True, data.unit_ms, worth))
+    weights = tuple(data.event_weights.items())
+    return replace(file, columns=tuple(found), layout=Layout(True, data.unit_ms, weights))
 
 
 def _exposures(file: RawFile, data: LogLayout) -> RawFile:
@@ -227,9 +229,9 @@ def with_values(
     )
     if not file.has_plays:
         return _described(frame, layout, codes)
-    if layout.worth:
-        worth = pl.col(EVENT).replace_strict(dict(layout.worth), return_dtype=pl.Float32)
-        return frame.with_columns(worth.alias(columns.WATCH_RATIO)).drop(EVENT)
+    if layout.event_weights:
+        weight = pl.col(EVENT).replace_strict(dict(layout.event_weights), return_dtype=pl.Float32)
+        return frame.with_columns(weight.alias(columns.WATCH_RATIO)).drop(EVENT)
     if columns.WATCH_RATIO not in frame.columns and len(lengths) < 2:
         return frame.with_columns(pl.lit(1.0, dtype=pl.Float32).alias(columns.WATCH_RATIO))
     return frame

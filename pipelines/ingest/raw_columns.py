@@ -125,7 +125,7 @@ class Layout:
     Attributes:
         only_named: whether only the mapped columns are read.
         unit_ms: milliseconds per unit of play time and length.
-        worth: the weight of each event.
+        event_weights: the weight of each event.
         captions: columns whose texts together make an item's caption.
         categories: how many levels of categories the file has as columns.
         has_tags: whether it has a column of tags, the first of which becomes the item's tag.
@@ -133,7 +133,7 @@ class Layout:
 
     only_named: bool = False
     unit_ms: int = 1
-    worth: tuple[tuple[str, float], ...] = ()
+    event_weights: tuple[tuple[str, float], ...] = ()
     captions: tuple[str, ...] = ()
     categories: int = 0
     has_tags: bool = False

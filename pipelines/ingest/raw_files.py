@@ -194,9 +194,9 @@ def find_raw_folder(raw_dir: Path) -> Path:
     """
     if not raw_dir.is_dir():
         raise InputError(
-            f"{raw_dir}: no such folder.",
+            f"{raw_dir}: {'a file, not a folder' if raw_dir.is_file() else 'no such folder'}.",
             "Unzip KuaiRec there, or set [data] raw_dir in nightreel.toml (or NIGHTREEL_DATA_RAW_DIR) to "
-            "where it lies; for a log of another layout run `nightreel init FILE`.",
+            "its folder; for a log of another layout run `nightreel init FILE`.",
         )
     asked = columns.BIG_MATRIX_FILE
     # The plays may be of any format.

@@ -92,7 +92,7 @@ def source_of(
         shown_names = [own_names[header.names.index(name)] for name in sorted(in_commas)]
         read_as = {**read_as, "numbers": f"{', '.join(shown_names)}: {SHOWN}"}
     if file.has_plays and columns.WATCH_RATIO not in header.names:
-        read_as = {**read_as, columns.WATCH_RATIO: _worth(file, header)}
+        read_as = {**read_as, columns.WATCH_RATIO: _event_weights(file, header)}
     return Source(
         path, file, present, header, time_format, {"file": path.name, **read_as} if read_as else {}, in_commas
     )
@@ -121,10 +121,10 @@ def _in_commas(present: RawFile, header: Header, decimal: str | None) -> frozens
     )
 
 
-def _worth(file: RawFile, header: Header) -> str:
+def _event_weights(file: RawFile, header: Header) -> str:
     """What the weight of each play is made of where the file has none."""
-    if file.layout is not None and file.layout.worth:
-        return ", ".join(f"{event}: {worth:g}" for event, worth in file.layout.worth)
+    if file.layout is not None and file.layout.event_weights:
+        return ", ".join(f"{event}: {weight:g}" for event, weight in file.layout.event_weights)
     if {columns.PLAY_DURATION, columns.VIDEO_DURATION} <= set(header.names):
         return f"{columns.PLAY_DURATION} / {columns.VIDEO_DURATION}"
     return "1 for each play: the log has plays alone"

@@ -70,7 +70,8 @@ def export_to_redis(
                 together.execute()
         except RedisError as error:
             raise NightreelError(
-                f"{masked_url(url)}: {error}.", "The lists in Redis are unchanged; try again."
+                f"{masked_url(url)}: {str(error).rstrip('.')}.",
+                "The lists in Redis are unchanged; try again.",
             ) from None
     facts = ExportFacts(run_id=run.run_id, status=run.status, users=users, key=key)
     return StepResult("export", False, (), (masked_url(url),), facts)

@@ -51,7 +51,7 @@ def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> 
     named = {"user": "customer_id", "item": "movie_id", "time": "ts", "rating": "stars"}
     assert draft.data["columns"] == named
     rows, wrong = rows_of(draft)
-    first = {"user": "ann", "item": "7", "time": "2024-03-01 10:00:00+01:00", "worth": 4.0, "liked": True}
+    first = {"user": "ann", "item": "7", "time": "2024-03-01 10:00:00+01:00", "value": 4.0, "liked": True}
     assert rows[0] == first and not wrong
     assert _plays(home, draft)["watch_ratio"].to_list() == [4, 2]
 
@@ -65,7 +65,7 @@ def test_columns_are_proposed_and_what_is_ambiguous_is_asked_for(home: Path) -> 
         ("time,user,item\n01/02/2024 10:00:00,1,2\n", {}, "time-format"),
         ("time,user,item,play_time,length\n1700000000,1,2,30,60\n", {}, "length-unit"),
         ("time,user,item,rating,event\n1700000000,1,2,3,like\n", {}, "value"),
-        ("time,user,item,event\n1700000000,1,2,like\n", {}, "worth"),
+        ("time,user,item,event\n1700000000,1,2,like\n", {}, "event-weights"),
         ("time,user,item,rating\n1700000000,1,2,9\n", {}, "like-threshold"),
         ("1\t2\t1700000000\n", {}, "user"),
         ("time,user,item,title\n1700000000,1,2,\xe9t\xe9\n", {}, "encoding"),
@@ -234,23 +234,23 @@ def test_decimal_commas_are_seen_and_said(home: Path) -> None:
     (home / "log.csv").write_text(f"user;item;time;rating\n{rows}")
     draft = draft_of(str(home / "log.csv"), {}, _never, layout=None)
     assert "rating: decimal commas." in draft.notes
-    assert [row["worth"] for row in rows_of(draft)[0]] == [n + 0.5 for n in range(5)]
+    assert [row["value"] for row in rows_of(draft)[0]] == [n + 0.5 for n in range(5)]
     assert _plays(home, draft)["watch_ratio"].to_list() == [n + 0.5 for n in range(5)]
 
 
 def test_names_that_are_there_twice_matter_where_they_are_read(home: Path) -> None:
     (home / "log.csv").write_text("user,item,time,x,x,rating\n1,2,1700000000,3,4,5\n")
     draft = draft_of(str(home / "log.csv"), {}, _never, layout=None)
-    assert rows_of(draft)[0][0]["worth"] == 5
+    assert rows_of(draft)[0][0]["value"] == 5
     assert _plays(home, draft).height == 1
     (home / "log.csv").write_text("user,item,time,item\n1,2,1700000000,3\n")
     with pytest.raises(InputError, match="column item is named twice"):
         draft_of(str(home / "log.csv"), {}, _never, layout=None)
 
 
-def test_what_events_are_worth_and_times_may_be_written_short(home: Path) -> None:
+def test_weights_of_events_and_times_may_be_written_short(home: Path) -> None:
     (home / "log.csv").write_text("user;item;time;event\n1;2;2024-03-01 10:00:00,125;like\n")
-    given = {"worth": "like=.5", "time_zone": "UTC"}
+    given = {"event_weights": "like=.5", "time_zone": "UTC"}
     plays = _plays(home, draft_of(str(home / "log.csv"), given, _never, layout=None))
     assert plays["watch_ratio"].to_list() == [0.5]
     assert plays["event_timestamp"].dt.microsecond().to_list() == [125_000]
@@ -297,7 +297,7 @@ def test_marks_line_ends_and_delimiters_do_not_matter(home: Path, encoding: str,
     given = {"delimiter": "^", "decimal": ","} | ({"encoding": "gbk"} if encoding == "gbk" else {})
     draft = draft_of(str(home / "log.csv"), given, _never, layout=None)
     row = rows_of(draft)[0][0]
-    assert (row["user"], row["item"], row["worth"]) == ("ann^b", "x", pytest.approx(1.234))
+    assert (row["user"], row["item"], row["value"]) == ("ann^b", "x", pytest.approx(1.234))
     assert _plays(home, draft)["watch_ratio"].to_list() == [pytest.approx(1.234)]
 
 
@@ -315,7 +315,7 @@ def test_a_log_without_header_may_have_times_of_any_kind(home: Path) -> None:
         ({"time_format": "klingon"}, "not one of auto, iso"),
         ({"value": "fun"}, "not one of play_time, watch_ratio"),
         ({"length_unit": "hours"}, "not one of milliseconds"),
-        ({"worth": "like=1"}, "--worth: no column has that for a play.*--event"),
+        ({"event_weights": "like=1"}, "--event-weights: no column has that for a play.*--event"),
         ({"encoding": "klingon"}, "the file is not in this encoding"),
     ],
 )

@@ -89,6 +89,24 @@ def test_one_line_warns_of_all_of_them_and_json_stays_json(tmp_path: Path) -> No
     assert "NIGHTREEL_CLUSTER_ENGINE" in line
 
 
+def _event_weights() -> dict[str, float]:
+    log = load_settings().data.log
+    assert log is not None
+    return log.event_weights
+
+
+def test_weights_of_events_by_their_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[data]\nplays = "p.csv"\ncolumns.event = "what"\n[data.worth]\nlike = 1.0\n'
+    (tmp_path / "nightreel.toml").write_text(text)
+    assert _event_weights() == {"like": 1.0}
+    done = _nightreel("settings", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "`[data] worth` is now `[data] event_weights`" in done.stderr
+    (tmp_path / "nightreel.toml").write_text('[data]\nplays = "p.csv"\ncolumns.event = "what"\n')
+    monkeypatch.setenv("NIGHTREEL_DATA_WORTH", '{"like": 0.5}')
+    assert _event_weights() == {"like": 0.5}
+
+
 def test_what_is_no_longer_a_setting_is_a_warning_and_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

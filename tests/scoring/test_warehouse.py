@@ -210,7 +210,7 @@ def test_a_table_of_a_lake_is_read_as_it_is_now(
     settings = _settings(tmp_path, monkeypatch, "sqlite://", LAKE)
     named = {"user": "who", "item": "what"}
     rows, _ = rows_of(draft_of(str(lake), named, lambda *_: "UTC", layout=None))
-    assert [(row["user"], row["worth"]) for row in rows] == [(str(who), stars) for who, _, _, stars in ROWS]
+    assert [(row["user"], row["value"]) for row in rows] == [(str(who), stars) for who, _, _, stars in ROWS]
     ingest(settings)
     assert _plays(settings)["user_id"].to_list() == [1, 2]
     assert ingest(settings).skipped

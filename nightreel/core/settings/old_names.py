@@ -33,6 +33,7 @@ MOVED: Mapping[str, str] = {
     "home_url": "home",
     "raw_url": "data.raw_dir",
     "data.raw_url": "data.raw_dir",
+    "data.worth": "data.event_weights",
     "feature_modules": "features.modules",
     **{
         old: f"features.als.{name}"

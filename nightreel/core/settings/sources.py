@@ -123,7 +123,8 @@ def _values(name: str, text: str, settings: type[BaseModel]) -> Iterator[tuple[s
     setting = every_setting(settings).get(name)
     if name == "data":
         # The old name of the whole table.
-        yield from ((f"data.{own}", value) for own, value in _json(text).items())
+        for own, value in _json(text).items():
+            yield MOVED.get(f"data.{own}", f"data.{own}"), value
     elif setting is None:
         # A parameter of LightGBM's or the key of a table, with the type that its text has.
         yield name, _json_or_text(text)

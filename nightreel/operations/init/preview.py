@@ -82,7 +82,7 @@ def understood(draft: Draft, sample: Sample) -> tuple[list[dict[str, Any]], str]
                 "played_s": play[columns.PLAY_DURATION] / 1e3,
                 "length_s": play[columns.VIDEO_DURATION] / 1e3,
             }
-        made["worth"] = play[columns.WATCH_RATIO]
+        made["value"] = play[columns.WATCH_RATIO]
         long = (
             settings.data.targets.long_view_s is not None
             and play[columns.PLAY_DURATION] >= settings.data.targets.long_view_s * 1e3

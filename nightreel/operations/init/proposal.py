@@ -103,8 +103,8 @@ def propose(log: str, sample: Sample, given: Mapping[str, str], ask: Asked) -> D
         asked = "In which unit are play time and length?"
         units = list(_CHOICES["length_unit"])
         draft.data["length_unit"] = given.get("length_unit") or ask(asked, "length-unit", units)
-    _add_worth(draft, sample, given, ask)
-    for option, roles in (("worth", ("event",)), ("length_unit", _LENGTHS)):
+    _add_value(draft, sample, given, ask)
+    for option, roles in (("event_weights", ("event",)), ("length_unit", _LENGTHS)):
         if option in given and not any(role in named for role in roles):
             raise InputError(
                 f"--{option.replace('_', '-')}: no column has that for a play.",
@@ -226,16 +226,16 @@ def _add_time(draft: Draft, sample: Sample, path: Path, given: Mapping[str, str]
     draft.top["time_zone"] = zone
 
 
-def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Asked) -> None:
+def _add_value(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Asked) -> None:
     """A play's value, and above which value it is liked."""
     columns = draft.data["columns"]
     threshold = given.get("like_threshold")
     if "event" in columns:
         events = sorted(set(sample.values(columns["event"])))
-        text = given.get("worth") or ask(
-            f"What is the weight of each event? ({', '.join(events[:_FEW])})", "worth", []
+        text = given.get("event_weights") or ask(
+            f"What is the weight of each event? ({', '.join(events[:_FEW])})", "event-weights", []
         )
-        draft.data["worth"] = _worth(text)
+        draft.data["event_weights"] = _event_weights(text)
     if "rating" in columns and threshold is None:
         ratings = [float(text) for text in sample.values(columns["rating"]) if is_number(text)]
         highest, stars = max(ratings, default=0.0), 5
@@ -249,13 +249,15 @@ def _add_worth(draft: Draft, sample: Sample, given: Mapping[str, str], ask: Aske
         draft.targets["like_threshold"] = _number("like-threshold", threshold)
 
 
-def _worth(text: str) -> dict[str, float]:
+def _event_weights(text: str) -> dict[str, float]:
     found = {}
     for part in text.split(","):
         name, _, number = part.rpartition("=")
-        found[name.strip()] = _number("worth", number)
+        found[name.strip()] = _number("event-weights", number)
     if "" in found:
-        raise InputError(f"--worth {text}: not like `like=1,click=0.3`.", "Name each event and its weight.")
+        raise InputError(
+            f"--event-weights {text}: not like `like=1,click=0.3`.", "Name each event and its weight."
+        )
     return found
 
 

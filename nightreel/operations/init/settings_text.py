@@ -28,7 +28,7 @@ _OF_TABLES = {
     "format": "how the files are written, where it is not recognised",
     "plays": 'path: a file, a folder of Parquet, a pattern like "logs/*.csv", or a list of these',
     "columns": "which column of the plays is what",
-    "worth": "of each event: 0 for what was shown and not liked",
+    "event_weights": "of each event: 0 for what was shown and not liked",
     "users": "profiles of users: one row each",
     "user_columns": "numeric, categorical or text: each becomes features; leave out what should be none",
     "items": "profiles of items: one row each",

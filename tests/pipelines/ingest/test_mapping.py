@@ -66,10 +66,12 @@ def test_a_log_of_plays_alone_has_a_play_in_each_row(home: Path) -> None:
     assert "1 for each play" in said["watch_ratio"]
 
 
-def test_events_are_worth_what_settings_say(home: Path) -> None:
+def test_events_have_the_weights_of_the_settings(home: Path) -> None:
     rows = [{"u": 1, "i": n, "t": 1_700_000_000 + n, "what": what} for n, what in enumerate(("like", "skip"))]
     (home / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    toml = f'[data]\nplays = "log.jsonl"\n{COLUMNS}event = "what"\n[data.worth]\nlike = 1.0\nskip = 0\n'
+    toml = (
+        f'[data]\nplays = "log.jsonl"\n{COLUMNS}event = "what"\n[data.event_weights]\nlike = 1.0\nskip = 0\n'
+    )
     settings = _settings(home, toml)
     ingest(settings)
     assert _plays(settings)["watch_ratio"].to_list() == [1, 0]
@@ -249,7 +251,7 @@ def test_deliveries_are_read_as_the_log_is(home: Path) -> None:
     ("toml", "said"),
     [
         ("[data.columns]\nuser = 'u'\nrating = 'r'\nweight = 'w'\n", "rating and weight: name one"),
-        ("[data.columns]\nevent = 'e'\n", "event and worth belong together"),
+        ("[data.columns]\nevent = 'e'\n", "event and event_weights belong together"),
         ("[data.columns]\nplay_time = 'a_ms'\n", "name length too"),
         (
             "[data]\nplays = 'x'\ntop_k = 3\n",
